@@ -1,0 +1,1 @@
+"""What Sluice's functions have in common. One module per idea; nothing here imports a function."""

@@ -1,0 +1,113 @@
+"""AWS clients: one of each per execution environment, made on first use.
+
+Low-level clients are thread-safe and keep a connection pool sized for ``RunsPerEnvironment`` threads. A socket that
+died while the environment was frozen fails on first use; botocore's retries open a new one.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError as BotoConnectionError,
+    HTTPClientError,
+)
+
+from shared.settings import settings
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.client import DynamoDBClient
+    from types_boto3_lambda.client import LambdaClient
+    from types_boto3_s3.client import S3Client
+    from types_boto3_sqs.client import SQSClient
+
+_lock = threading.RLock()
+_clients: dict[str, Any] = {}
+
+THROTTLED = frozenset(
+    {
+        "ThrottlingException",
+        "Throttling",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "KmsThrottled",
+        "InternalServerError",
+        "InternalFailure",
+        "ServiceUnavailable",
+        "TransactionInProgressException",
+    }
+)
+"""Codes after which the same call may work a moment later."""
+
+
+def _config() -> Config:
+    # Few, quick attempts: a request waits seconds for a dependency, not minutes.
+    return Config(
+        connect_timeout=2,
+        read_timeout=10,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        max_pool_connections=max(16, settings().runs_per_environment + 8),
+        tcp_keepalive=True,
+    )
+
+
+def _client(name: str, **kwargs: Any) -> Any:
+    client = _clients.get(name)
+    if client is None:
+        with _lock:  # boto3's default session is not thread-safe while it makes a client
+            client = _clients.get(name)
+            if client is None:
+                client = _clients[name] = boto3.client(name, config=_config(), **kwargs)  # type: ignore[call-overload]
+    return client
+
+
+def dynamodb() -> DynamoDBClient:
+    """Return the DynamoDB client of this environment."""
+    return _client("dynamodb")  # type: ignore[no-any-return]
+
+
+def sqs() -> SQSClient:
+    """Return the SQS client of this environment."""
+    return _client("sqs")  # type: ignore[no-any-return]
+
+
+def s3() -> S3Client:
+    """Return the S3 client of this environment."""
+    return _client("s3")  # type: ignore[no-any-return]
+
+
+def lambda_client() -> LambdaClient:
+    """Return the Lambda client of this environment."""
+    return _client("lambda")  # type: ignore[no-any-return]
+
+
+def connections() -> Any:
+    """Return the WebSocket management client; its endpoint is the stage's own (``WS_ENDPOINT_URL``)."""
+    return _client("apigatewaymanagementapi", endpoint_url=settings().ws_endpoint_url or None)
+
+
+def reset() -> None:
+    """Forget every client, so that the next use reconnects (after a SnapStart restore, between tests)."""
+    with _lock:
+        _clients.clear()
+
+
+def error_code(error: Exception) -> str:
+    """Return the AWS error code of a client error, or an empty string."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", ""))
+    return ""
+
+
+def is_outage(error: Exception) -> bool:
+    """Tell whether the service is away or throttling (as opposed to refusing this very request)."""
+    if isinstance(error, ClientError):
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        return error_code(error) in THROTTLED or status >= 500
+    return isinstance(error, BotoConnectionError | HTTPClientError | BotoCoreError)

@@ -1,0 +1,41 @@
+"""Metrics in CloudWatch's embedded metric format: a JSON line in the log becomes a metric, no call is made.
+
+Format: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from shared.clock import now
+from shared.tasks.model import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAMESPACE = "Sluice"
+
+
+def emit(values: Mapping[str, tuple[float, str]], /, **dimensions: Any) -> None:
+    """Write metrics: name -> (value, unit). Dimensions should have few values: never a task or a user."""
+    record: dict[str, Any] = {
+        "_aws": {
+            "Timestamp": int(now() * 1000),
+            "CloudWatchMetrics": [
+                {
+                    "Namespace": NAMESPACE,
+                    "Dimensions": [list(dimensions)],
+                    "Metrics": [{"Name": name, "Unit": unit} for name, (_, unit) in values.items()],
+                }
+            ],
+        }
+    }
+    record |= {name: str(value) for name, value in dimensions.items()}
+    record |= {name: value for name, (value, _) in values.items()}
+    sys.stdout.write(dumps(record) + "\n")
+
+
+def count(name: str, value: float = 1, /, **dimensions: Any) -> None:
+    """Write one counter."""
+    emit({name: (value, "Count")}, **dimensions)

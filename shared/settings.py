@@ -1,0 +1,148 @@
+"""Settings, read once from the environment and checked before anything runs.
+
+A field's variable is its name in capitals. An empty variable counts as unset. ``docs/settings.md`` is made from here.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+POOL_PROFILES: dict[str, tuple[int, int]] = {"low": (20, 5), "medium": (100, 20), "high": (500, 50)}
+"""Connection pool profiles: (most connections, connections kept alive)."""
+
+
+def _f(default: Any, doc: str, *, low: float | None = None, high: float | None = None, one_of: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "one_of": one_of})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every tunable of a function, with the template's defaults."""
+
+    stage: str = _f("aws", "Where it runs.", one_of=("aws", "local"))
+    log_level: str = _f("INFO", "Least level logged.", one_of=("DEBUG", "INFO", "WARNING", "ERROR"))
+    table_name: str = _f("", "DynamoDB table.")
+    blob_bucket: str = _f("", "S3 bucket of large values; empty: they are refused.")
+    redis_url: str = _f("", "Valkey or Redis address; `?cluster=true` for a cluster; empty: none.")
+    redis_down: str = _f("degrade", "What a submit does without Redis.", one_of=("degrade", "refuse"))
+    queue_url_high: str = _f("", "Queue of the high lane.")
+    queue_url_normal: str = _f("", "Queue of the normal lane.")
+    queue_url_quarantine: str = _f("", "Queue of tasks that crashed twice.")
+    queue_url_webhook: str = _f("", "Queue of webhook deliveries; empty: none are sent.")
+    ws_url: str = _f("", "Address of the WebSocket API for clients.")
+    ws_endpoint_url: str = _f("", "Management address of the WebSocket API.")
+    esm_uuid_high: str = _f("", "Event source mapping of the high lane.")
+    esm_uuid_normal: str = _f("", "Event source mapping of the normal lane.")
+
+    lease_seconds: int = _f(60, "How long a worker owns a task without a heartbeat, s.", low=2, high=600)
+    heartbeat_seconds: float = _f(20, "Interval of heartbeats, s; below half a lease.", low=0.2, high=300)
+    max_retries: int = _f(3, "Retries of a step after its first failure.", low=0, high=20)
+    retry_base_seconds: float = _f(30, "First retry delay, s; doubles each time.", low=0, high=900)
+    max_crashes: int = _f(5, "Crashes after which a task fails.", low=1, high=20)
+    quarantine_after: int = _f(2, "Crashes after which a task runs alone.", low=1, high=20)
+    runs_per_environment: int = _f(10, "Runs at once in one environment.", low=1, high=500)
+    worker_timeout_seconds: int = _f(900, "The worker function's timeout, s.", low=5, high=900)
+    task_ttl_days: float = _f(7, "Days that a task and its events are kept.", low=0.01, high=3650)
+    result_max_wait: float = _f(25, "Longest `wait` of a long poll, s.", low=0, high=25)
+    session_turns: int = _f(50, "Turns of a session that a run may see.", low=0, high=500)
+
+    quota_requests: int = _f(60, "Requests per window of the standard tier; 0: no limit.", low=0)
+    quota_window_seconds: int = _f(3600, "Length of that window, s.", low=1, high=86_400)
+    ingress_rate: float = _f(10, "Submits per second of all users; 0: no limit.", low=0)
+    ingress_burst: int = _f(20, "Submits at once of all users.", low=1)
+    global_queue_limit: int = _f(100_000, "Open tasks of all users; 0: no limit.", low=0)
+    global_tokens_per_day: int = _f(0, "Tokens per UTC day of all users; 0: no ceiling.", low=0)
+    global_usd_per_day: float = _f(0, "USD per UTC day of all users; 0: no ceiling.", low=0)
+    provider_rpm: int = _f(0, "Model calls per minute of all workers; 0: no limit.", low=0)
+    provider_tpm: int = _f(0, "Model tokens per minute of all workers; 0: no limit.", low=0)
+    provider_max_wait_seconds: float = _f(5, "Longest wait in memory for the provider's budget, s.", low=0, high=300)
+    breaker_failures: int = _f(5, "Consecutive failures that open the breaker.", low=1)
+    breaker_open_seconds: float = _f(30, "How long it stays open, s.", low=0.1, high=3600)
+
+    default_model: str = _f("gpt-4o-mini", "Model of a request that names none.")
+    fallback_models: str = _f("", "Models tried, in order, when the first is down; comma-separated.")
+    openai_base_url: str = _f("", "Model provider's address; empty: OpenAI's.")
+    openai_api_key: str = _f("", "Model provider's key.")
+    model_timeout_seconds: float = _f(60, "Longest model call, s.", low=0.5, high=870)
+    pool_profile: str = _f("medium", "Connection pool of the worker.", one_of=tuple(POOL_PROFILES))
+    allow_private_addresses: bool = _f(False, "Let webhooks and page fetches reach private addresses (tests only).")
+
+    min_replicas: int = _f(2, "Least worker environments.", low=1)
+    max_replicas: int = _f(20, "Most worker environments.", low=4)
+    target_backlog: float = _f(5, "Queued tasks per replica that the scaler aims at.", low=0.1)
+    target_utilization: float = _f(60, "Busy share of replicas' run slots it aims at, %.", low=1, high=100)
+    scale_up_per_minute: int = _f(4, "Replicas added per minute at most.", low=1)
+    scale_up_window_seconds: int = _f(30, "Stabilization before scaling up, s.", low=0, high=3600)
+    scale_down_per_2min: int = _f(1, "Replicas removed per two minutes at most.", low=1)
+    scale_down_window_seconds: int = _f(300, "Stabilization before scaling down, s.", low=0, high=3600)
+
+    def __post_init__(self) -> None:
+        """Check what involves two settings.
+
+        Raises:
+            SettingError: naming the variables.
+        """
+        if self.heartbeat_seconds * 2 > self.lease_seconds:
+            raise SettingError("HEARTBEAT_SECONDS must be at most half of LEASE_SECONDS")
+        if self.min_replicas > self.max_replicas:
+            raise SettingError("MIN_REPLICAS must not exceed MAX_REPLICAS")
+
+    @property
+    def queue_urls(self) -> dict[str, str]:
+        """The lanes' queues by lane name."""
+        return {"high": self.queue_url_high, "normal": self.queue_url_normal, "quarantine": self.queue_url_quarantine}
+
+    @property
+    def pool_limits(self) -> tuple[int, int]:
+        """The chosen pool profile: (most connections, kept alive)."""
+        return POOL_PROFILES[self.pool_profile]
+
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def _parse(name: str, kind: str, text: str) -> Any:
+    try:
+        if kind == "int":
+            return int(text)
+        if kind == "float":
+            return float(text)
+        return _BOOLEANS[text.lower()] if kind == "bool" else text
+    except (ValueError, KeyError):
+        raise SettingError(f"{name.upper()} must be of type {kind}, not {text!r}", param=name) from None
+
+
+def read(environ: Mapping[str, str]) -> Settings:
+    """Build settings from environment variables.
+
+    Raises:
+        SettingError: a value has the wrong type or is out of range; names the variable.
+    """
+    values: dict[str, Any] = {}
+    for item in fields(Settings):
+        text = environ.get(item.name.upper(), "")
+        value = item.default if text == "" else _parse(item.name, str(item.type), text)
+        if value is MISSING:
+            raise SettingError(f"{item.name.upper()} is not set", param=item.name)
+        low, high, one_of = item.metadata["low"], item.metadata["high"], item.metadata["one_of"]
+        if one_of and value not in one_of:
+            raise SettingError(f"{item.name.upper()} must be one of {', '.join(one_of)}, not {value!r}", param=item.name)
+        # written so that NaN fails too
+        if (low is not None and not value >= low) or (high is not None and not value <= high):
+            raise SettingError(f"{item.name.upper()} must be within {low} and {high}, not {value}", param=item.name)
+        values[item.name] = value
+    return Settings(**values)
+
+
+@cache
+def settings() -> Settings:
+    """Return this environment's settings, read on first use."""
+    return read(os.environ)

@@ -1,0 +1,1 @@
+"""A task's life in DynamoDB and SQS. Reading order: model, items, store, leases, checkpoints, events, settle, lanes."""

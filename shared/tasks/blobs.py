@@ -1,0 +1,54 @@
+"""Values of any size in an item: small ones as text, larger ones compressed, the largest in S3.
+
+DynamoDB takes at most 400 KB an item, attribute names included
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html).
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from shared import aws
+from shared.errors import TooLarge
+from shared.settings import settings
+
+INLINE_BYTES = 1024
+"""A message up to this size stays in the row, which every heartbeat writes again."""
+PLAIN_BYTES = 8 * 1024
+"""Compressing less than this saves no write unit worth the time."""
+ITEM_BYTES = 340 * 1024
+"""Most bytes of one value in an item; leaves room for the other attributes."""
+BLOB_BYTES = 64 * 1024 * 1024
+"""Most bytes of one value at all."""
+
+
+def pack(text: str, s3_key: str) -> dict[str, Any]:
+    """Turn text into attributes: ``text``, ``z`` (zlib) or ``s3`` (written before this returns).
+
+    Raises:
+        TooLarge: over ``BLOB_BYTES``, or it needs S3 and there is no bucket.
+    """
+    data = text.encode()
+    if len(data) <= PLAIN_BYTES:
+        return {"text": {"S": text}}
+    if len(data) > BLOB_BYTES:
+        raise TooLarge(f"a value of {len(data)} bytes is over the limit of {BLOB_BYTES}")
+    packed = zlib.compress(data, 6)
+    if len(packed) <= ITEM_BYTES:
+        return {"z": {"B": packed}}
+    bucket = settings().blob_bucket
+    if not bucket:
+        raise TooLarge(f"a value of {len(data)} bytes needs BLOB_BUCKET, which is not set")
+    aws.s3().put_object(Bucket=bucket, Key=s3_key, Body=packed)
+    return {"s3": {"S": s3_key}}
+
+
+def unpack(attributes: dict[str, Any]) -> str:
+    """Read back what ``pack`` made."""
+    if "text" in attributes:
+        return str(attributes["text"]["S"])
+    if "z" in attributes:
+        return zlib.decompress(attributes["z"]["B"]).decode()
+    body = aws.s3().get_object(Bucket=settings().blob_bucket, Key=attributes["s3"]["S"])["Body"]
+    return zlib.decompress(body.read()).decode()

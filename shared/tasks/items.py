@@ -1,0 +1,81 @@
+"""Between Python values and DynamoDB attributes: strings, numbers and booleans as themselves, the rest as JSON text.
+
+JSON text keeps rows small and cheap to encode; nothing queries inside it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from shared.clock import epoch, iso
+from shared.tasks.model import FIELDS, JSON_FIELDS, Status, Task, dumps
+
+Attributes = dict[str, Any]
+"""An item as the low-level client takes it: ``{"name": {"S": "…"}}``."""
+
+
+def attribute(value: Any) -> Attributes:
+    """Encode one value."""
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, str):
+        return {"S": str(value)}
+    if isinstance(value, int):
+        return {"N": str(value)}
+    if isinstance(value, float):
+        return {"N": f"{value:.6f}"}
+    if isinstance(value, bytes):
+        return {"B": value}
+    return {"S": dumps(value)}
+
+
+def item(values: dict[str, Any]) -> Attributes:
+    """Encode an item, leaving out what is None."""
+    return {name: attribute(value) for name, value in values.items() if value is not None}
+
+
+def plain(value: Attributes) -> Any:
+    """Decode one attribute; a number without a fraction becomes an int."""
+    kind, content = next(iter(value.items()))
+    if kind == "N":
+        return int(content) if content.lstrip("-").isdigit() else float(content)
+    return content
+
+
+def row_key(task_id: str) -> Attributes:
+    """Return the key of a task's row."""
+    return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": "TASK"}}
+
+
+def due_shard(task_id: str) -> str:
+    """Spread live tasks over four partitions of the ``due`` index."""
+    return str(sum(task_id.encode()) % DUE_SHARDS)
+
+
+DUE_SHARDS = 4
+
+
+def task_row(task: Task, *, due_at: float) -> Attributes:
+    """Encode a live task as its row with its index attributes."""
+    values: dict[str, Any] = {name: getattr(task, name) for name in FIELDS}
+    values["parked"] = task.user if task.parked else None  # the sparse index's key
+    values = {name: value for name, value in values.items() if value is not None and value is not False and value != {}}
+    values |= {"created": iso(task.created), "by_user": task.user, "due": due_shard(task.task_id), "due_at": due_at}
+    return row_key(task.task_id) | item(values)
+
+
+def read_task(row: Attributes) -> Task:
+    """Decode a row. Unknown attributes are left aside, missing ones take their defaults."""
+    values: dict[str, Any] = {}
+    for name, value in row.items():
+        if name in FIELDS:
+            content = plain(value)
+            values[name] = json.loads(content) if name in JSON_FIELDS else content
+    values["status"] = Status(values["status"])
+    values["parked"] = "parked" in row
+    values["created"] = epoch(values["created"])
+    for name in ("lease_until", "next_try_at"):
+        if name in values:
+            values[name] = float(values[name])
+    return Task(**values)

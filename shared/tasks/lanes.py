@@ -1,0 +1,142 @@
+"""Messages: one per queued task, saying only which task and which generation. The row is the truth.
+
+Every re-queue raises the generation; a message of an older one is deleted when it is met. Sending is not part of any
+transaction, so a message may be lost (the sweeper sends another) or doubled (the lease lets one through).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared import aws
+from shared.errors import DependencyDown, SluiceError
+from shared.settings import settings
+from shared.tasks.model import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_DELAY_SECONDS = 900
+"""SQS's longest DelaySeconds; a longer wait is sent on again when the message comes early."""
+MAX_VISIBILITY_SECONDS = 43_200
+VERSION = 1
+
+
+class BadMessage(SluiceError):
+    """A queue held something that is no Sluice message; it goes to the dead-letter queue."""
+
+    code = "bad_message"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a queue carries."""
+
+    task_id: str
+    gen: int
+
+
+def parse(body: str) -> Message:
+    """Read a message body.
+
+    Raises:
+        BadMessage: it is not JSON, not of a known version or lacks a field.
+    """
+    try:
+        value = json.loads(body)
+        version, task_id, gen = value["v"], value["task_id"], value["gen"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise BadMessage(f"not a task message: {error.__class__.__name__}") from error
+    if version != VERSION or not isinstance(task_id, str) or not task_id or type(gen) is not int:
+        raise BadMessage(f"not a task message of version {VERSION}")
+    return Message(task_id, gen)
+
+
+def send(lane: str, task_id: str, gen: int, *, user: str, delay_s: float = 0, trace: str | None = None) -> None:
+    """Put a task's message into a lane, hidden for ``delay_s`` (at most 900) seconds.
+
+    The user is the message group: SQS fair queues then keep one user's flood from delaying the others.
+
+    Raises:
+        DependencyDown: SQS is away or refused.
+    """
+    extra: dict[str, Any] = {}
+    if trace:
+        extra["MessageSystemAttributes"] = {"AWSTraceHeader": {"DataType": "String", "StringValue": trace}}
+    try:
+        aws.sqs().send_message(
+            QueueUrl=settings().queue_urls[lane],
+            MessageBody=dumps({"v": VERSION, "task_id": task_id, "gen": gen}),
+            DelaySeconds=int(min(max(delay_s, 0), MAX_DELAY_SECONDS)),
+            MessageGroupId=group(user),
+            **extra,
+        )
+    except (ClientError, BotoCoreError) as error:
+        raise DependencyDown("sqs") from error
+
+
+def group(user: str) -> str:
+    """Map a user to a message group: 128 characters of a limited alphabet, so a digest."""
+    import hashlib
+
+    return hashlib.sha256(user.encode()).hexdigest()[:32]
+
+
+def hide(queue_url: str, receipts: Sequence[tuple[str, float]]) -> list[int]:
+    """Set how long messages stay hidden: (receipt handle, seconds). Returns the positions that SQS refused.
+
+    Raises:
+        DependencyDown: SQS is away.
+    """
+    refused: list[int] = []
+    for start in range(0, len(receipts), 10):
+        entries: list[Any] = [
+            {
+                "Id": str(start + n),
+                "ReceiptHandle": receipt,
+                "VisibilityTimeout": int(min(max(seconds, 0), MAX_VISIBILITY_SECONDS)),
+            }
+            for n, (receipt, seconds) in enumerate(receipts[start : start + 10])
+        ]
+        try:
+            answer = aws.sqs().change_message_visibility_batch(QueueUrl=queue_url, Entries=entries)
+        except (ClientError, BotoCoreError) as error:
+            raise DependencyDown("sqs") from error
+        refused += [int(entry["Id"]) for entry in answer.get("Failed", [])]
+    return refused
+
+
+def delete(queue_url: str, receipts: Sequence[str]) -> None:
+    """Delete messages that are done with.
+
+    Raises:
+        DependencyDown: SQS is away; they come back and are found done.
+    """
+    for start in range(0, len(receipts), 10):
+        entries: list[Any] = [{"Id": str(n), "ReceiptHandle": r} for n, r in enumerate(receipts[start : start + 10])]
+        try:
+            aws.sqs().delete_message_batch(QueueUrl=queue_url, Entries=entries)
+        except (ClientError, BotoCoreError) as error:
+            raise DependencyDown("sqs") from error
+
+
+def backlog(queue_url: str) -> dict[str, int]:
+    """Return roughly how many messages are ``visible``, ``in_flight`` and ``delayed``.
+
+    Raises:
+        DependencyDown: SQS is away.
+    """
+    names = {
+        "visible": "ApproximateNumberOfMessages",
+        "in_flight": "ApproximateNumberOfMessagesNotVisible",
+        "delayed": "ApproximateNumberOfMessagesDelayed",
+    }
+    try:
+        answer = aws.sqs().get_queue_attributes(QueueUrl=queue_url, AttributeNames=list(names.values()))  # type: ignore[arg-type]
+    except (ClientError, BotoCoreError) as error:
+        raise DependencyDown("sqs") from error
+    return {short: int(answer["Attributes"].get(full, 0)) for short, full in names.items()}  # type: ignore[call-overload]

@@ -1,0 +1,124 @@
+"""What a task is: its statuses, its row and the JSON that rides in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+ITEM_VERSION = 1
+"""Shape of a task row. A worker reads this version and older ones."""
+
+
+class Status(StrEnum):
+    """Where a task is in its life."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing may follow."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({Status.COMPLETE, Status.FAILED, Status.CANCELLED})
+LANES = ("high", "normal", "quarantine")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a run has cost so far. Money in micro-USD (1 USD = 1,000,000)."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    micro_usd: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """All tokens, in and out."""
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.micro_usd + other.micro_usd,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Task:
+    """One submitted run, as its row says. Times are epoch seconds."""
+
+    task_id: str
+    user: str
+    lane: str
+    agent: str
+    model: str
+    created: float
+    day: str
+    v: int = ITEM_VERSION
+    tier: str = "standard"
+    session_id: str = "default"
+    key_id: str = ""
+    status: Status = Status.QUEUED
+    message: str | None = None
+    """The text, when small; otherwise it is in the item ``BLOB#message``."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """Everything else that the client asked for: max_output_tokens, timeout_s, max_cost_usd, metadata, models …."""
+
+    gen: int = 0
+    lease_no: int = 0
+    lease_until: float = 0.0
+    lease_owner: str | None = None
+    attempt: int = 0
+    crashes: int = 0
+    deferrals: int = 0
+    continuations: int = 0
+    sweeps: int = 0
+    next_try_at: float = 0.0
+    reason: str | None = None
+    last_error: dict[str, Any] | None = None
+    cancel_requested: bool = False
+    parked: bool = False
+    started_at: float | None = None
+    ended_at: float | None = None
+    last_seq: int = 1
+    """Number of the newest event; event 1 (``queued``) is the row itself."""
+
+    reserved_tokens: int = 0
+    reserved_micro_usd: int = 0
+    precharged_tokens: int = 0
+    precharged_micro_usd: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    micro_usd: int = 0
+    calls: int = 0
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    model_used: str | None = None
+    trace: str | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """Recorded use so far."""
+        return Usage(self.input_tokens, self.output_tokens, self.micro_usd)
+
+    @property
+    def queue(self) -> str:
+        """The lane its next message goes to."""
+        return self.lane
+
+
+JSON_FIELDS = frozenset({"params", "last_error", "result", "error"})
+FIELDS = {item.name for item in fields(Task)}
+
+
+def dumps(value: Any) -> str:
+    """Encode as compact JSON; text stays readable UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

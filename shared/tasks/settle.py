@@ -1,0 +1,162 @@
+"""The end of a task, written once: status, result, terminal event, session turn and spending in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared.clock import now
+from shared.errors import NotFound
+from shared.tasks import events, sessions, spend, store, table
+from shared.tasks.items import row_key
+from shared.tasks.leases import fenced_write, held
+from shared.tasks.model import Status, Task, dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RESPONSE_INLINE_BYTES = 32 * 1024
+"""A response up to this size stays in the row; nothing writes the row again."""
+LIVE = ("due", "due_at", "lease_until", "lease_owner", "parked", "next_try_at", "reason", "sweeps")
+"""Attributes that only a live task has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended. ``response`` is given when it is complete, ``error`` when it failed."""
+
+    status: Status
+    response: str | None = None
+    data: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+
+def settle(task: Task, outcome: Outcome, *, message: str = "", log: Sequence[events.Event] = ()) -> None:
+    """End a run that this worker holds; on return ``task`` says what the row says.
+
+    Raises:
+        LeaseLost: the task is no longer ours: somebody else ends it.
+        Contended, DependencyDown: nothing was written; try again.
+    """
+    condition, values = held(task)
+    _end(task, outcome, condition, values, message=message, log=log)
+
+
+def end_unheld(task: Task, outcome: Outcome) -> None:
+    """End a task that no worker holds, as it was just read: a cancelled queued one, a dead letter.
+
+    Raises:
+        LeaseLost: it changed since it was read: read again.
+        Contended, DependencyDown: nothing was written; try again.
+    """
+    condition = "#status = :status AND #lease_no = :lease_no AND #gen = :gen"
+    values: dict[str, Any] = {"status": str(task.status), "lease_no": task.lease_no, "gen": task.gen}
+    if task.status is Status.PROCESSING:
+        condition += " AND #lease_until <= :now"
+        values["now"] = now()
+    _end(task, outcome, condition, values)
+
+
+def _end(
+    task: Task,
+    outcome: Outcome,
+    condition: str,
+    values: dict[str, Any],
+    *,
+    message: str = "",
+    log: Sequence[events.Event] = (),
+) -> None:
+    at = now()
+    expires = events.expires(at)
+    sets: dict[str, Any] = {"status": str(outcome.status), "ended_at": at, "ttl": int(expires)}
+    ops: list[dict[str, Any]] = []
+    data: dict[str, Any] = {}
+    if outcome.status is Status.COMPLETE:
+        response = outcome.response or ""
+        sets["result"] = _result(task, outcome, response)
+        if sets["result"]["response"] is None:
+            ops.append(store.blob_op(task.task_id, "response", response, expires=expires))
+        data = {"response": response, "tokens": task.usage.tokens}
+        ops.append(sessions.put_op(task, message=message, response=response, at=at, expires=expires))
+    elif outcome.error is not None:
+        sets["error"] = outcome.error
+        data = {"error": outcome.error}
+    event, last = events.append_op(
+        task.task_id, task.last_seq, [*log, events.Event(str(outcome.status), at, data)], expires=expires
+    )
+    sets["last_seq"] = last
+    if dead_letter(outcome):
+        sets["due"], sets["due_at"] = DEAD, at
+    removes = tuple(name for name in LIVE if name not in sets)
+    row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, condition=condition, values=values)
+    fenced_write([row, event, *ops, *spend.add_ops(task, task.usage, expires=expires)])
+    task.status, task.ended_at, task.last_seq = outcome.status, at, last
+    task.result, task.error = sets.get("result"), outcome.error
+
+
+DEAD = "DEAD"
+"""Partition of the ``due`` index that lists tasks which failed as dead letters, for ``make redrive``."""
+
+
+def dead_letter(outcome: Outcome) -> bool:
+    """Whether an outcome is that of a dead letter."""
+    return outcome.error is not None and outcome.error.get("code") == "dead_letter"
+
+
+def _result(task: Task, outcome: Outcome, response: str) -> dict[str, Any]:
+    inline = len(response.encode()) <= RESPONSE_INLINE_BYTES
+    result: dict[str, Any] = {
+        "response": response if inline else None,
+        "tokens": task.usage.tokens,
+        "session_id": task.session_id,
+    }
+    if outcome.data:
+        if len(dumps(outcome.data)) > RESPONSE_INLINE_BYTES:
+            result["data"] = {"truncated": True}
+        else:
+            result["data"] = outcome.data
+    return result
+
+
+def result_of(task: Task) -> dict[str, Any] | None:
+    """Return a complete task's result with its response, wherever that is stored."""
+    if task.result is None:
+        return None
+    if task.result.get("response") is not None:
+        return task.result
+    return task.result | {"response": store.read_blob(task.task_id, "response")}
+
+
+def cancel(task_id: str, user: str) -> Task:
+    """Cancel a task: at once while it is queued, else by asking its worker. Idempotent; returns it as it now is.
+
+    Raises:
+        NotFound: no such task, or another user's.
+        Contended: it changed hands too often to catch; try again.
+        DependencyDown: DynamoDB is away.
+    """
+    from shared.errors import Contended, LeaseLost
+
+    for _ in range(5):
+        task = store.get(task_id)
+        if task.user != user:
+            raise NotFound("no such task")
+        if task.status.terminal:
+            return task
+        lapsed = task.status is Status.PROCESSING and task.lease_until <= now()
+        try:
+            if task.status is Status.QUEUED or lapsed:
+                end_unheld(task, Outcome(status=Status.CANCELLED))
+                return task
+            op = table.update_op(
+                row_key(task_id),
+                sets={"cancel_requested": True},
+                condition="#status = :processing AND #lease_no = :lease_no",
+                values={"processing": "processing", "lease_no": task.lease_no},
+            )
+            table.update(op)
+            task.cancel_requested = True
+            return task
+        except (LeaseLost, Contended, table.ConditionFailed):
+            continue
+    raise Contended("the task is changing hands; try again")

@@ -1,0 +1,83 @@
+"""Durable spending: one item per user and UTC day, written in the transaction that settles a run.
+
+Valkey holds the working copy (used + reserved); this is what it is rebuilt from. The total of all users is spread over
+eight items, since every settled run adds to it.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from shared.settings import settings
+from shared.tasks import table
+from shared.tasks.items import Attributes, plain
+from shared.tasks.model import Task, Usage
+
+EVERYONE = "*"
+SHARDS = 8
+
+
+def _key(user: str, day: str) -> Attributes:
+    return {"pk": {"S": f"SPEND#{user}#{day}"}, "sk": {"S": "SPEND"}}
+
+
+def has_global_ceiling() -> bool:
+    """Whether the total of all users is bounded and therefore recorded."""
+    return bool(settings().global_tokens_per_day or settings().global_usd_per_day)
+
+
+def add_ops(task: Task, use: Usage, *, expires: float) -> list[dict[str, Any]]:
+    """Make the Updates that charge a run's use to its user's day (and to the total), less what was charged ahead."""
+    tokens, money = use.tokens - task.precharged_tokens, use.micro_usd - task.precharged_micro_usd
+    if not tokens and not money:
+        return []
+    adds = {"tokens": tokens, "micro_usd": money, "runs": 1}
+    users = [task.user]
+    if has_global_ceiling():
+        users.append(f"{EVERYONE}{random.randrange(SHARDS)}")  # noqa: S311 - spreads writes, hides nothing
+    return [table.update_op(_key(user, task.day), adds=adds, sets={"ttl": int(expires)}) for user in users]
+
+
+def precharge_op(task: Task, *, tokens_per_day: int, micro_usd_per_day: int, expires: float) -> dict[str, Any]:
+    """Make the Update that charges a run's estimate ahead, used while Valkey cannot hold reservations.
+
+    Its condition fails when the day's ceiling (0: none) would be passed.
+    """
+    conditions, values = ["attribute_not_exists(#pk)"], {}
+    bounds = [
+        (name, ceiling - estimate)
+        for name, ceiling, estimate in (
+            ("tokens", tokens_per_day, task.precharged_tokens),
+            ("micro_usd", micro_usd_per_day, task.precharged_micro_usd),
+        )
+        if ceiling
+    ]
+    if any(left < 0 for _, left in bounds):
+        conditions = ["attribute_exists(#pk) AND attribute_not_exists(#pk)"]  # over the ceiling by itself
+    elif bounds:
+        conditions.append("(" + " AND ".join(f"#{name} <= :{name}_left" for name, _ in bounds) + ")")
+        values = {f"{name}_left": left for name, left in bounds}
+    return table.update_op(
+        _key(task.user, task.day),
+        adds={"tokens": task.precharged_tokens, "micro_usd": task.precharged_micro_usd},
+        sets={"ttl": int(expires)},
+        condition=" OR ".join(conditions),
+        values=values,
+    )
+
+
+def load(user: str, day: str) -> tuple[int, int]:
+    """Return (tokens, micro-USD) recorded for a user's day; user ``*`` is everyone.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    users = [f"{EVERYONE}{n}" for n in range(SHARDS)] if user == EVERYONE else [user]
+    tokens = money = 0
+    for name in users:
+        row = table.get(_key(name, day))
+        if row:
+            tokens += plain(row.get("tokens", {"N": "0"}))
+            money += plain(row.get("micro_usd", {"N": "0"}))
+    return tokens, money

@@ -1,0 +1,315 @@
+"""The client's side of a task's life: accept, look up, list, cancel before it runs, park and unpark."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from shared.clock import iso, now
+from shared.errors import BudgetExhausted, IdempotencyMismatch, NotFound, SluiceError
+from shared.settings import settings
+from shared.tasks import blobs, events, items, spend, table
+from shared.tasks.items import Attributes, attribute, plain, read_task, row_key
+from shared.tasks.model import Status, Task, dumps
+
+UNSENT_GRACE_SECONDS = 30.0
+"""How long the sweeper leaves a queued task whose message may still be under way."""
+IDEMPOTENCY_SECONDS = 86_400
+"""How long an ``Idempotency-Key`` is remembered."""
+
+
+class BadCursor(SluiceError):
+    """A list cursor that this caller was not given."""
+
+    code = "invalid_cursor"
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A client's key for one submit: the digest of the key and the digest of the body it came with."""
+
+    key: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Precharge:
+    """A day's ceilings (0: none), given when the estimate is charged durably because Valkey is away."""
+
+    tokens_per_day: int
+    micro_usd_per_day: int
+
+
+def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, precharge: Precharge | None = None) -> Task:
+    """Write an accepted task down, all of it or nothing.
+
+    Returns the task, or the earlier one that the same ``Idempotency-Key`` made.
+
+    Raises:
+        IdempotencyMismatch: the key came with another body before.
+        BudgetExhausted: the estimate does not fit the day's ceiling (only with ``precharge``).
+        DependencyDown: DynamoDB is away; nothing was written.
+    """
+    at = task.created
+    expires = events.expires(at)
+    ops: list[dict[str, Any]] = []
+    if len(message.encode()) <= blobs.INLINE_BYTES:
+        task.message = message
+    else:
+        blob = _blob_key(task.task_id, "message") | {"ttl": attribute(int(expires))}
+        ops.append(table.put_op(blob | blobs.pack(message, f"tasks/{task.task_id}/message")))
+    due_at = at + UNSENT_GRACE_SECONDS
+    ops.insert(0, table.put_op(items.task_row(task, due_at=due_at), condition="attribute_not_exists(pk)"))
+    idempotency_at = precharge_at = -1
+    if idempotency:
+        idempotency_at = len(ops)
+        ops.append(_idempotency_op(task, idempotency, at))
+    if precharge:
+        precharge_at = len(ops)
+        ops.append(
+            spend.precharge_op(
+                task,
+                tokens_per_day=precharge.tokens_per_day,
+                micro_usd_per_day=precharge.micro_usd_per_day,
+                expires=expires,
+            )
+        )
+    try:
+        if len(ops) == 1:
+            table.put(ops[0])
+        else:
+            table.transact(ops)
+    except table.ConditionFailed as refusal:
+        if idempotency and idempotency_at in refusal.items:
+            return _earlier(refusal.items[idempotency_at], idempotency)
+        if precharge_at in refusal.items:
+            raise BudgetExhausted("budget_per_day") from refusal
+        # The id is ours alone: an earlier try of this very call had been written.
+    return task
+
+
+def _idempotency_key(user: str, key: str) -> Attributes:
+    return {"pk": {"S": f"IDEM#{user}#{key}"}, "sk": {"S": "IDEM"}}
+
+
+def _idempotency_op(task: Task, idempotency: Idempotency, at: float) -> dict[str, Any]:
+    item = _idempotency_key(task.user, idempotency.key) | items.item(
+        {"task_id": task.task_id, "body": idempotency.body, "until": at + IDEMPOTENCY_SECONDS, "ttl": int(at) + IDEMPOTENCY_SECONDS}
+    )
+    op = table.put_op(item, condition="attribute_not_exists(pk) OR #until < :now")
+    op["Put"] |= {"ExpressionAttributeNames": {"#until": "until"}, "ExpressionAttributeValues": {":now": attribute(at)}}
+    return op
+
+
+def _earlier(item: Attributes | None, idempotency: Idempotency) -> Task:
+    if item is None or plain(item["body"]) != idempotency.body:
+        raise IdempotencyMismatch("this Idempotency-Key came with another body before", param="Idempotency-Key")
+    return get(plain(item["task_id"]))
+
+
+def find_repeat(user: str, idempotency: Idempotency) -> Task | None:
+    """Look for the task that the same ``Idempotency-Key`` made, before anything is charged.
+
+    Raises:
+        IdempotencyMismatch: the key came with another body before.
+        DependencyDown: DynamoDB is away.
+    """
+    item = table.get(_idempotency_key(user, idempotency.key))
+    if item is None or plain(item["until"]) < now():
+        return None
+    return _earlier(item, idempotency)
+
+
+def _blob_key(task_id: str, name: str) -> Attributes:
+    return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": f"BLOB#{name}"}}
+
+
+def get(task_id: str) -> Task:
+    """Read a task's row.
+
+    Raises:
+        NotFound: there is none.
+        DependencyDown: DynamoDB is away.
+    """
+    row = table.get(row_key(task_id))
+    if row is None:
+        raise NotFound("no such task")
+    return read_task(row)
+
+
+def message_of(task: Task) -> str:
+    """Return the submitted message, wherever it is stored."""
+    return task.message if task.message is not None else read_blob(task.task_id, "message")
+
+
+def read_blob(task_id: str, name: str) -> str:
+    """Read a large value of a task.
+
+    Raises:
+        NotFound: it has none of that name.
+    """
+    item = table.get(_blob_key(task_id, name))
+    if item is None:
+        raise NotFound(f"the task has no {name}")
+    return blobs.unpack(item)
+
+
+def blob_op(task_id: str, name: str, text: str, *, expires: float) -> dict[str, Any]:
+    """Make the Put of a large value of a task."""
+    item = _blob_key(task_id, name) | {"ttl": attribute(int(expires))}
+    return table.put_op(item | blobs.pack(text, f"tasks/{task_id}/{name}"))
+
+
+SUMMARY = ("task_id", "status", "agent", "model", "lane", "session_id", "created", "started_at", "ended_at", "next_try_at", "reason")
+"""What the ``by_user`` index holds of a task."""
+
+
+def list_tasks(user: str, *, limit: int, cursor: str | None = None, status: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
+    """Return a user's tasks, newest first, with a cursor for the next page (None at the end).
+
+    Raises:
+        BadCursor: the cursor is not one of this user's.
+        DependencyDown: DynamoDB is away.
+    """
+    found: list[dict[str, Any]] = []
+    start = _read_cursor(user, cursor) if cursor else None
+    while len(found) < limit:
+        asked: dict[str, Any] = {
+            "IndexName": "by_user",
+            "KeyConditionExpression": "by_user = :user",
+            "ExpressionAttributeValues": {":user": {"S": user}},
+            "ScanIndexForward": False,
+            "Limit": limit - len(found) if status is None else min(100, limit * 4),
+        }
+        if start:
+            asked["ExclusiveStartKey"] = start
+        page = table.query_page(**asked)
+        for item in page["Items"]:
+            summary = {name: plain(item[name]) for name in SUMMARY if name in item}
+            if status is None or summary.get("status") == status:
+                found.append(summary)
+                if len(found) == limit:
+                    last = {name: item[name] for name in ("pk", "sk", "by_user", "created")}
+                    more = item is not page["Items"][-1] or "LastEvaluatedKey" in page
+                    return found, _cursor(last) if more else None
+        start = page.get("LastEvaluatedKey")
+        if start is None:
+            break
+    return found, _cursor(start) if start else None
+
+
+def _cursor(key: Any) -> str:
+    return base64.urlsafe_b64encode(dumps(key).encode()).decode().rstrip("=")
+
+
+def _read_cursor(user: str, cursor: str) -> Any:
+    try:
+        key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        owner, names = key["by_user"]["S"], set(key)
+        texts = all(isinstance(key[name].get(kind), str) for name, kind in (("pk", "S"), ("sk", "S"), ("created", "S")))
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
+        raise BadCursor("not a cursor of this list", param="cursor") from error
+    if owner != user or names != {"pk", "sk", "by_user", "created"} or not texts:
+        raise BadCursor("not a cursor of this list", param="cursor")
+    return key
+
+
+def mark_unsent(task: Task) -> None:
+    """Make a task that SQS refused due for the sweeper at once. Safe to lose: it becomes due by itself soon."""
+    op = table.update_op(
+        row_key(task.task_id),
+        sets={"due_at": now(), "reason": "unsent"},
+        condition="#status = :queued AND #gen = :gen",
+        values={"queued": "queued", "gen": task.gen},
+    )
+    try:
+        table.update(op)
+    except table.ConditionFailed:
+        return
+
+
+def unpark(task: Task) -> bool:
+    """Take a task off the parking lot; False when it is not parked any more. The caller holds a slot and sends it."""
+    op = table.update_op(
+        row_key(task.task_id),
+        sets={"due_at": now() + UNSENT_GRACE_SECONDS},
+        removes=("parked", "reason"),
+        condition="attribute_exists(#parked) AND #status = :queued",
+        values={"queued": "queued"},
+    )
+    try:
+        table.update(op)
+    except table.ConditionFailed:
+        return False
+    return True
+
+
+def parked_tasks(user: str, *, limit: int) -> list[str]:
+    """Return the ids of a user's parked tasks, oldest first."""
+    page = table.query_page(
+        IndexName="parked",
+        KeyConditionExpression="parked = :user",
+        ExpressionAttributeValues={":user": {"S": user}},
+        Limit=limit,
+    )
+    return [plain(item["pk"]).removeprefix("TASK#") for item in page["Items"]]
+
+
+def public(task: Task) -> dict[str, Any]:
+    """Return a task as its owner sees it in ``GET /result`` (a large response is read by the caller)."""
+    shown: dict[str, Any] = {
+        "task_id": task.task_id,
+        "status": str(task.status),
+        "agent": task.agent,
+        "model": task.model_used or task.model,
+        "lane": task.lane,
+        "session_id": task.session_id,
+        "created_at": iso(task.created),
+        "attempts": task.attempt,
+    }
+    if task.started_at:
+        shown["started_at"] = iso(task.started_at)
+    if task.ended_at:
+        shown["ended_at"] = iso(task.ended_at)
+    if task.params.get("metadata"):
+        shown["metadata"] = task.params["metadata"]
+    if task.status is Status.QUEUED:
+        if task.next_try_at:
+            shown["next_try_at"] = iso(task.next_try_at)
+        if task.parked:
+            shown["reason"] = "running_cap"
+        elif task.reason:
+            shown["reason"] = task.reason
+    if task.last_error and not task.status.terminal:
+        shown["last_error"] = task.last_error
+    if task.cancel_requested and not task.status.terminal:
+        shown["cancel_requested"] = True
+    if task.status.terminal or task.calls:
+        shown["usage"] = {
+            "input_tokens": task.input_tokens,
+            "output_tokens": task.output_tokens,
+            "total_tokens": task.usage.tokens,
+            "cost_usd": task.micro_usd / 1_000_000,
+            "model_calls": task.calls,
+        }
+    if task.error:
+        shown["error"] = task.error
+    return shown
+
+
+
+
+def unsent_or_overdue(shard: str, *, before: float, limit: int) -> list[str]:
+    """Return ids of live tasks whose ``due_at`` has passed, most overdue first."""
+    page = table.query_page(
+        IndexName="due",
+        KeyConditionExpression="due = :shard AND due_at <= :before",
+        ExpressionAttributeValues={":shard": {"S": shard}, ":before": attribute(before)},
+        Limit=limit,
+    )
+    return [plain(item["pk"]).removeprefix("TASK#") for item in page["Items"]]
+
+

@@ -1,0 +1,173 @@
+"""The few shapes in which Sluice calls DynamoDB, with errors told apart once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared import aws
+from shared.errors import Contended, DependencyDown
+from shared.settings import settings
+from shared.tasks.items import Attributes, attribute
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class ConditionFailed(Exception):
+    """A conditional write was refused; ``items`` holds what stood there instead, by position in the transaction."""
+
+    def __init__(self, items: dict[int, Attributes | None]) -> None:
+        """Keep the items that stood in the way."""
+        super().__init__("condition failed")
+        self.items = items
+
+
+def _raise(error: Exception) -> None:
+    if aws.is_outage(error):
+        raise DependencyDown("dynamodb") from error
+    raise error
+
+
+def get(key: Attributes, *, consistent: bool = True) -> Attributes | None:
+    """Read one item.
+
+    Raises:
+        DependencyDown: DynamoDB is away or throttling.
+    """
+    try:
+        answer = aws.dynamodb().get_item(TableName=settings().table_name, Key=key, ConsistentRead=consistent)
+    except (ClientError, BotoCoreError) as error:
+        _raise(error)
+        raise
+    return answer.get("Item")
+
+
+def query(**kwargs: Any) -> Iterator[Attributes]:
+    """Run a query through all its pages.
+
+    Raises:
+        DependencyDown: DynamoDB is away or throttling.
+    """
+    while True:
+        page = query_page(**kwargs)
+        yield from page["Items"]
+        if "LastEvaluatedKey" not in page:
+            return
+        kwargs["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+def query_page(**kwargs: Any) -> Any:
+    """Run one page of a query; see ``query``."""
+    try:
+        return aws.dynamodb().query(TableName=settings().table_name, **kwargs)
+    except (ClientError, BotoCoreError) as error:
+        _raise(error)
+        raise
+
+
+def put_op(item: Attributes, *, condition: str | None = None) -> dict[str, Any]:
+    """Make the Put of a transaction."""
+    op: dict[str, Any] = {"TableName": settings().table_name, "Item": item}
+    if condition:
+        op |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    return {"Put": op}
+
+
+def update_op(
+    key: Attributes,
+    *,
+    sets: dict[str, Any] | None = None,
+    adds: dict[str, int] | None = None,
+    removes: tuple[str, ...] = (),
+    condition: str | None = None,
+    values: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Make the Update of a transaction. Attribute names may be reserved words; ``condition`` writes them as ``#name``."""
+    names: set[str] = set(removes)
+    numbers: dict[str, Any] = {}
+    parts: list[str] = []
+    if sets:
+        names |= sets.keys()
+        numbers |= {f":s_{name}": attribute(value) for name, value in sets.items()}
+        parts.append("SET " + ", ".join(f"#{name} = :s_{name}" for name in sets))
+    if adds:
+        names |= adds.keys()
+        numbers |= {f":a_{name}": attribute(value) for name, value in adds.items()}
+        parts.append("ADD " + ", ".join(f"#{name} :a_{name}" for name in adds))
+    if removes:
+        parts.append("REMOVE " + ", ".join(f"#{name}" for name in removes))
+    op: dict[str, Any] = {"TableName": settings().table_name, "Key": key, "UpdateExpression": " ".join(parts)}
+    if condition:
+        names |= {word.strip("#(),") for word in condition.replace("(", " ").split() if word.startswith("#")}
+        op |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        numbers |= {f":{name}": attribute(value) for name, value in (values or {}).items()}
+    op["ExpressionAttributeNames"] = {f"#{name}": name for name in names}
+    if numbers:
+        op["ExpressionAttributeValues"] = numbers
+    return {"Update": op}
+
+
+def update(op: dict[str, Any]) -> Attributes:
+    """Run one Update by itself and return the item as it is afterwards.
+
+    Raises:
+        ConditionFailed: the condition did not hold; carries the item.
+        Contended: a transaction holds the item right now.
+        DependencyDown: DynamoDB is away or throttling.
+    """
+    try:
+        return aws.dynamodb().update_item(**op["Update"], ReturnValues="ALL_NEW")["Attributes"]
+    except (ClientError, BotoCoreError) as error:
+        _sort_out(error)
+        raise
+
+
+def put(op: dict[str, Any]) -> None:
+    """Run one Put by itself; errors as in ``update``."""
+    try:
+        aws.dynamodb().put_item(**op["Put"])
+    except (ClientError, BotoCoreError) as error:
+        _sort_out(error)
+        raise
+
+
+def transact(ops: list[dict[str, Any]]) -> None:
+    """Run all of the operations or none. A lost answer is safe: botocore repeats with the same token.
+
+    Raises:
+        ConditionFailed: by position, what stood in the way.
+        Contended: another writer holds one of the items right now.
+        DependencyDown: DynamoDB is away or throttling.
+    """
+    try:
+        aws.dynamodb().transact_write_items(TransactItems=ops)  # type: ignore[arg-type]
+    except (ClientError, BotoCoreError) as error:
+        _sort_out(error)
+        raise
+
+
+def _old_item(response: Any) -> Attributes | None:
+    found: Attributes | None = response.get("Item")
+    return found
+
+
+def _sort_out(error: Exception) -> None:
+    code = aws.error_code(error)
+    if isinstance(error, ClientError):
+        if code == "ConditionalCheckFailedException":
+            raise ConditionFailed({0: _old_item(error.response)}) from error
+        if code == "TransactionConflictException":
+            raise Contended("the item is in a transaction") from error
+        if code == "TransactionCanceledException":
+            reasons: list[Any] = dict(error.response).get("CancellationReasons", [])  # type: ignore[assignment]
+            codes = {str(reason.get("Code", "None")) for reason in reasons}
+            failed = {n: reason.get("Item") for n, reason in enumerate(reasons) if reason.get("Code") == "ConditionalCheckFailed"}
+            if failed:
+                raise ConditionFailed(failed) from error
+            if "TransactionConflict" in codes:
+                raise Contended("another transaction holds the item") from error
+            if codes & {"ThrottlingError", "ProvisionedThroughputExceeded"}:
+                raise DependencyDown("dynamodb") from error
+    _raise(error)

@@ -1,0 +1,37 @@
+"""Fixtures: an AWS account in moto, with Sluice's table, lanes and bucket, and the settings that name them."""
+
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from shared import aws
+from shared.settings import settings
+from tests.unit.tables import TABLE, make_lanes, make_table
+
+
+@pytest.fixture
+def fake_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """Yield the lanes' URLs of a fresh account; everything is reset afterwards."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "TABLE_NAME": TABLE,
+        "BLOB_BUCKET": "sluice-blobs",
+        "STAGE": "local",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        make_table()
+        lanes = make_lanes()
+        boto3.client("s3").create_bucket(Bucket="sluice-blobs")
+        for lane, url in lanes.items():
+            monkeypatch.setenv(f"QUEUE_URL_{lane.upper()}", url)
+        settings.cache_clear()
+        aws.reset()
+        yield lanes
+    settings.cache_clear()
+    aws.reset()

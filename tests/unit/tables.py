@@ -1,0 +1,34 @@
+"""The table and lanes that unit tests run against, in moto: the same keys and indexes as template.yaml."""
+
+from typing import Any
+
+import boto3
+
+TABLE = "sluice-test"
+
+
+def make_table() -> None:
+    """Create the table with its three indexes."""
+    client: Any = boto3.client("dynamodb")
+    attributes = {"pk": "S", "sk": "S", "by_user": "S", "created": "S", "due": "S", "due_at": "N", "parked": "S"}
+    indexes = {"by_user": ("by_user", "created"), "due": ("due", "due_at"), "parked": ("parked", "created")}
+    client.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": n, "AttributeType": t} for n, t in attributes.items()],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": name,
+                "KeySchema": [{"AttributeName": h, "KeyType": "HASH"}, {"AttributeName": r, "KeyType": "RANGE"}],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+            for name, (h, r) in indexes.items()
+        ],
+    )
+
+
+def make_lanes() -> dict[str, str]:
+    """Create the lanes' queues; returns their URLs by lane."""
+    client: Any = boto3.client("sqs")
+    return {lane: client.create_queue(QueueName=f"sluice-{lane}")["QueueUrl"] for lane in ("high", "normal", "quarantine")}

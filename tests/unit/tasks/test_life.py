@@ -1,0 +1,183 @@
+"""A task's life in one worker's hands: what each write leaves behind, and what it refuses."""
+
+import time
+
+import pytest
+
+from shared.clock import day
+from shared.errors import IdempotencyMismatch, LeaseLost, NotFound
+from shared.settings import settings
+from shared.tasks import blobs, checkpoints, events, leases, sessions, settle, spend, store
+from shared.tasks.model import Status, Task, Usage
+
+pytestmark = pytest.mark.usefixtures("fake_aws")
+
+
+def new_task(task_id: str = "t1", **changes: object) -> Task:
+    at = time.time()
+    values: dict[str, object] = {
+        "task_id": task_id, "user": "ann", "lane": "normal", "agent": "chat", "model": "m", "created": at, "day": day(at)
+    }  # fmt: skip
+    return Task(**(values | changes))  # type: ignore[arg-type]
+
+
+def claimed(task_id: str = "t1", gen: int = 0) -> Task:
+    task = leases.claim(task_id, gen)
+    assert isinstance(task, Task)
+    return task
+
+
+def test_submitted_task_reads_back_whole() -> None:
+    store.submit(new_task(params={"metadata": {"a": "b"}, "max_output_tokens": 7}), "hello")
+    task = store.get("t1")
+    assert (task.status, task.gen, task.lease_no, task.attempt) == (Status.QUEUED, 0, 0, 0)
+    assert task.params == {"metadata": {"a": "b"}, "max_output_tokens": 7}
+    assert store.message_of(task) == "hello"
+
+
+@pytest.mark.parametrize("size", [blobs.INLINE_BYTES, blobs.INLINE_BYTES + 1, blobs.PLAIN_BYTES + 1, 262_144])
+def test_message_of_any_size_survives(size: int) -> None:
+    message = "é" * (size // 2)
+    store.submit(new_task(), message)
+    assert store.message_of(store.get("t1")) == message
+
+
+def test_claim_is_exclusive_and_counts() -> None:
+    store.submit(new_task(), "hello")
+    task = claimed()
+    assert (task.status, task.lease_no, task.crashes) == (Status.PROCESSING, 1, 0)
+    refused = leases.claim("t1", 0)
+    assert isinstance(refused, leases.Refused)
+    assert refused.why is leases.Refusal.LEASED
+    assert 50 < refused.hide_s <= 61
+
+
+def test_lapsed_lease_is_taken_over_and_the_late_worker_is_fenced(monkeypatch: pytest.MonkeyPatch) -> None:
+    store.submit(new_task(), "hello")
+    late = claimed()
+    monkeypatch.setattr(leases, "now", lambda: time.time() + settings().lease_seconds + 1)
+    new = claimed()
+    assert (new.lease_no, new.crashes) == (2, 1)
+    step = checkpoints.Step("model", 1, "f", {"x": 1})
+    for write in (
+        lambda: leases.heartbeat("t1", late.lease_no),
+        lambda: checkpoints.record(late, step, [events.Event("step", 1.0)], use=Usage(1, 1, 1)),
+        lambda: checkpoints.append_events(late, [events.Event("token", 1.0)]),
+        lambda: leases.requeue(late, leases.Requeue(delay_s=1, reason="retry")),
+        lambda: settle.settle(late, settle.Outcome(status=Status.COMPLETE, response="late")),
+    ):
+        with pytest.raises(LeaseLost):
+            write()
+    assert checkpoints.load("t1") == {}
+    assert sessions.read("ann", "default", limit=10) == []
+    settle.settle(new, settle.Outcome(status=Status.COMPLETE, response="new"), message="hello")
+    assert settle.result_of(store.get("t1")) == {"response": "new", "tokens": 0, "session_id": "default"}
+
+
+def test_recorded_step_resets_attempt_adds_cost_and_moves_the_log() -> None:
+    store.submit(new_task(), "hello")
+    task = claimed()
+    leases.requeue(task, leases.Requeue(delay_s=0, reason="retry", attempt=1, last_error={"code": "e"}), [events.Event("retry", 5.0)])
+    task = claimed(gen=1)
+    assert (task.attempt, task.last_error, task.last_seq) == (1, {"code": "e"}, 2)
+    checkpoints.record(
+        task, checkpoints.Step("model", 1, "f", {"text": "x" * 500_000}), [events.Event("step", 6.0), events.Event("token", 6.0)],
+        use=Usage(10, 5, 42), model_used="m2",
+    )  # fmt: skip
+    row = store.get("t1")
+    assert (row.attempt, row.last_seq, row.usage, row.calls, row.model_used) == (0, 4, Usage(10, 5, 42), 1, "m2")
+    assert checkpoints.load("t1")["model", 1].value == {"text": "x" * 500_000}
+    page = events.read("t1", 0)
+    assert [(e.seq, e.type) for e in page.events] == [(1, "queued"), (2, "retry"), (3, "step"), (4, "token")]
+    assert [e.seq for e in events.read("t1", 2).events] == [3, 4]
+
+
+def test_incompressible_step_goes_to_s3() -> None:
+    import secrets
+
+    store.submit(new_task(), "hello")
+    task = claimed()
+    value = secrets.token_hex(500_000)
+    checkpoints.record(task, checkpoints.Step("big", 1, "f", value), [])
+    assert checkpoints.load("t1")["big", 1].value == value
+
+
+def test_settle_writes_everything_once() -> None:
+    store.submit(new_task(), "hello")
+    task = claimed()
+    checkpoints.record(task, checkpoints.Step("model", 1, "f", 1), [], use=Usage(10, 5, 42))
+    settle.settle(task, settle.Outcome(status=Status.COMPLETE, response="r" * 100_000), message="hello")
+    with pytest.raises(LeaseLost):
+        settle.settle(task, settle.Outcome(status=Status.FAILED, error={"code": "x"}))
+    row = store.get("t1")
+    assert row.status is Status.COMPLETE
+    assert settle.result_of(row) == {"response": "r" * 100_000, "tokens": 15, "session_id": "default"}
+    assert spend.load("ann", row.day) == (15, 42)
+    assert [turn.assistant for turn in sessions.read("ann", "default", limit=5)] == ["r" * sessions.TURN_CHARACTERS]
+    assert [e.type for e in events.read("t1", 0).events] == ["queued", "complete"]
+    assert all(not store.unsent_or_overdue(str(n), before=time.time() + 1e6, limit=10) for n in range(4))
+    refused = leases.claim("t1", 9)
+    assert isinstance(refused, leases.Refused)
+    assert refused.why is leases.Refusal.TERMINAL
+
+
+def test_early_old_and_parked_messages_are_refused() -> None:
+    store.submit(new_task(), "hello")
+    leases.requeue(claimed(), leases.Requeue(delay_s=100, reason="retry"))
+    assert leases.claim("t1", 0) == leases.Refused(leases.Refusal.OLD)
+    early = leases.claim("t1", 1)
+    assert isinstance(early, leases.Refused)
+    assert 95 < early.hide_s <= 100
+    store.submit(new_task("t2", parked=True), "hello")
+    assert leases.claim("t2", 0) == leases.Refused(leases.Refusal.PARKED)
+    assert store.parked_tasks("ann", limit=5) == ["t2"]
+    assert store.unpark(store.get("t2"))
+    assert not store.unpark(store.get("t2"))
+    assert isinstance(leases.claim("t2", 0), Task)
+
+
+def test_cancel_queued_running_and_finished() -> None:
+    store.submit(new_task(), "hello")
+    assert settle.cancel("t1", "ann").status is Status.CANCELLED
+    assert settle.cancel("t1", "ann").status is Status.CANCELLED
+    with pytest.raises(NotFound):
+        settle.cancel("t1", "bob")
+    store.submit(new_task("t2"), "hello")
+    task = claimed("t2")
+    assert settle.cancel("t2", "ann").status is Status.PROCESSING
+    assert leases.heartbeat("t2", task.lease_no)[1] is True
+
+
+def test_idempotency_key_returns_the_first_task_or_refuses_another_body() -> None:
+    first = store.Idempotency("k", "body")
+    store.submit(new_task(), "hello", idempotency=first)
+    assert store.submit(new_task("t2"), "hello", idempotency=first).task_id == "t1"
+    with pytest.raises(NotFound):
+        store.get("t2")
+    with pytest.raises(IdempotencyMismatch):
+        store.submit(new_task("t3"), "hello", idempotency=store.Idempotency("k", "other"))
+    found = store.find_repeat("ann", first)
+    assert found is not None
+    assert found.task_id == "t1"
+    assert store.find_repeat("bob", first) is None
+
+
+def test_list_pages_through_a_users_tasks_newest_first() -> None:
+    at = time.time()
+    for n in range(7):
+        store.submit(new_task(f"t{n}", created=at + n), "hello")
+    store.submit(new_task("other", user="bob"), "hello")
+    settle.cancel("t3", "ann")
+    seen, cursor = store.list_tasks("ann", limit=3)
+    ids = [task["task_id"] for task in seen]
+    while cursor:
+        seen, cursor = store.list_tasks("ann", limit=3, cursor=cursor)
+        ids += [task["task_id"] for task in seen]
+    assert ids == [f"t{n}" for n in reversed(range(7))]
+    assert [task["task_id"] for task in store.list_tasks("ann", limit=5, status="cancelled")[0]] == ["t3"]
+    page, cursor = store.list_tasks("ann", limit=2)
+    assert len(page) == 2
+    with pytest.raises(store.BadCursor):
+        store.list_tasks("bob", limit=2, cursor=cursor)
+    with pytest.raises(store.BadCursor):
+        store.list_tasks("bob", limit=2, cursor="%%%")
