@@ -1,0 +1,72 @@
+"""Dividing environments between lanes so that neither can starve the other.
+
+Each lane owns a reserve that is never lent, because a loan could not be called back: a running environment is
+not interrupted, so a lane that lent its last ones would wait for the other's longest run. What is left is a
+pool, divided max-min fairly among the lanes that want more than their reserve.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RESERVED_SHARE = 0.2
+"""A lane's own part of the whole."""
+AWS_LEAST = 2
+"""Lambda's smallest ``MaximumConcurrency``."""
+AWS_MOST = 1000
+"""Lambda's largest ``MaximumConcurrency``."""
+
+
+def floors(lanes: tuple[str, ...], least: int) -> dict[str, int]:
+    """Split the least number of environments between lanes; each gets at least Lambda's minimum."""
+    base, extra = divmod(least, len(lanes))
+    return {lane: max(AWS_LEAST, base + (n < extra)) for n, lane in enumerate(lanes)}
+
+
+def reserves(floor: Mapping[str, int], total: int) -> dict[str, int]:
+    """Return each lane's own environments out of ``total``, which must cover the floors."""
+    spare = total - sum(floor.values())
+    return {
+        lane: max(least, min(math.floor(total * RESERVED_SHARE), spare + least))
+        for lane, least in floor.items()
+    }
+
+
+def divide(wants: Mapping[str, int], floor: Mapping[str, int], total: int) -> dict[str, int]:
+    """Give each lane what it wants, up to its reserve and a fair part of the pool: at most ``total``."""
+    own = reserves(floor, total)
+    given = {lane: min(want, own[lane]) for lane, want in wants.items()}
+    pool = total - sum(own.values())
+    hungry = [lane for lane in wants if wants[lane] > given[lane]]
+    while pool > 0 and hungry:
+        part, odd = divmod(pool, len(hungry))
+        for n, lane in enumerate(hungry):
+            share = min(part + (n < odd), wants[lane] - given[lane])
+            given[lane] += share
+            pool -= share
+        hungry = [lane for lane in hungry if wants[lane] > given[lane]]
+    return given
+
+
+def await_drain(
+    given: Mapping[str, int],
+    current: Mapping[str, int],
+    busy: Mapping[str, int],
+    floor: Mapping[str, int],
+    total: int,
+) -> dict[str, int]:
+    """Let a lane grow out of the pool only as the others' running environments end.
+
+    ``busy`` is a lower estimate (full batches); reserved concurrency stays the hard limit.
+    """
+    own = reserves(floor, total)
+    result = dict(given)
+    for lane, size in given.items():
+        if size > current[lane]:
+            others = sum(max(given[other], busy[other]) for other in given if other != lane)
+            result[lane] = max(min(size, total - others), min(size, own[lane]), current[lane])
+    return result
