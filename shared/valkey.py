@@ -1,89 +1,154 @@
 """The Valkey (or Redis) client of this environment and the Lua scripts it runs.
 
 Sluice keeps here only what may be lost: counters that are rebuilt, never a task. Every caller handles `RedisError`.
+
+No call may hang on a cache, and none may pay for the same dead server again: a failed call costs at most about two
+timeouts, and for ``REST_S`` seconds afterwards calls fail at once (`Away`).
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import threading
-from functools import cache
-from pathlib import Path
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import (
+    ClusterError,
+    ConnectionError as RedisConnectionError,
+    NoScriptError,
+    RedisClusterException,
+    RedisError,
+    TimeoutError as RedisTimeoutError,
+)
 from redis.retry import Retry
 
 from shared.settings import settings
 
-__all__ = ["RedisError", "Script", "client", "reset"]
+if TYPE_CHECKING:
+    from pathlib import Path
 
+__all__ = ["Away", "RedisError", "Script", "client", "connect", "reset"]
+
+CONNECT_S = 0.5
+ANSWER_S = 0.8
+REST_S = 2.0
+"""How long a server that failed is left alone, s."""
+IDLE_S = 30.0
+"""Sockets unused for so long are closed before use, s: the other side may have dropped them during a freeze."""
+
+_log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _client: Any = None
+_rest_until = 0.0
+_last_use = 0.0
+
+
+class Away(RedisConnectionError):
+    """The server failed a moment ago and is not asked again yet, or there is none."""
 
 
 def connect(url: str) -> Any:
     """Make a client; the scheme may be redis, rediss or unix, and ``?cluster=true`` asks for a cluster.
 
-    Timeouts are short (1 s) because no caller may hang on a cache. One immediate retry covers a pooled socket that
-    died while the environment was frozen.
+    One immediate retry covers a pooled socket that died meanwhile. redis-py itself would retry ten times with
+    back-off, and for a cluster ask for its whole topology each time; the scripts are written so that a repeat after
+    a lost answer does no harm.
     """
-    options: dict[str, Any] = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "decode_responses": True}
+    options: dict[str, Any] = {
+        "socket_timeout": ANSWER_S,
+        "socket_connect_timeout": CONNECT_S,
+        "socket_keepalive": True,
+        "decode_responses": True,
+        "max_connections": settings().runs_per_environment + 64,
+    }
     base, _, query = url.partition("?")
-    if "cluster=true" in query:
-        return RedisCluster.from_url(base, **options)
-    retry = Retry(NoBackoff(), 1)
-    return redis.Redis.from_url(url, retry=retry, retry_on_timeout=False, max_connections=64, **options)
+    asked = [part for part in query.split("&") if part]
+    rest = [part for part in asked if part.lower() != "cluster=true"]
+    url = base + ("?" + "&".join(rest) if rest else "")
+    if len(rest) < len(asked):
+        return RedisCluster.from_url(url, retry=Retry(NoBackoff(), 1), **options)
+    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 1), **options)
 
 
 def client() -> Any:
     """Return the client of this environment.
 
     Raises:
-        RedisError: ``REDIS_URL`` is empty: there is none.
+        Away: ``REDIS_URL`` is empty, or the server failed within the last ``REST_S`` seconds.
+        RedisError: a cluster's topology could not be read.
     """
-    global _client  # noqa: PLW0603 - one per environment is the point
+    global _client, _last_use  # noqa: PLW0603 - one per environment is the point
+    if time.monotonic() < _rest_until:
+        raise Away("Valkey failed a moment ago")
     if _client is None:
         with _lock:
             if _client is None:
                 if not settings().redis_url:
-                    raise RedisError("no REDIS_URL is set")
+                    raise Away("no REDIS_URL is set")
                 _client = connect(settings().redis_url)
+    now = time.time()  # wall clock: it goes on while the environment is frozen
+    if now - _last_use > IDLE_S and _last_use:
+        _drop_idle(_client)
+    _last_use = now
     return _client
+
+
+def _drop_idle(server: Any) -> None:
+    nodes = [node.redis_connection for node in server.get_nodes()] if isinstance(server, RedisCluster) else [server]
+    for node in nodes:
+        if node is not None:
+            node.connection_pool.disconnect(inuse_connections=False)
 
 
 def reset() -> None:
     """Drop the client, so that the next use reconnects (after a SnapStart restore, between tests)."""
-    global _client  # noqa: PLW0603
+    global _client, _rest_until, _last_use  # noqa: PLW0603
     with _lock:
-        _client = None
+        _client, _rest_until, _last_use = None, 0.0, 0.0
+
+
+def _failed(error: RedisError) -> None:
+    global _rest_until  # noqa: PLW0603
+    if isinstance(error, Away):
+        return
+    _log.warning("valkey failed: %s: %s", type(error).__name__, error)
+    if isinstance(error, RedisConnectionError | RedisTimeoutError | ClusterError):  # others come back at once
+        _rest_until = time.monotonic() + REST_S
 
 
 class Script:
-    """A Lua script by file, run with EVALSHA and loaded when the server does not know it."""
+    """A Lua script, run by its hash and sent in full when the server does not know it."""
 
-    def __init__(self, path: Path) -> None:
-        """Read the script's source."""
-        self.source = path.read_text()
-        self._sha = _sha(self.source)
+    def __init__(self, *paths: Path) -> None:
+        """Read the source: the files one after the other."""
+        self.source = "\n".join(path.read_text() for path in paths)
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(self, keys: list[str], args: list[Any], *, on: Any = None) -> Any:
         """Run it in one round trip (two the first time after a server restart).
 
+        ``on`` names another client than this environment's.
+
         Raises:
-            RedisError: the server is away or refused.
+            RedisError: the server is away or refused; for the environment's client the next calls fail at once.
         """
-        server = on if on is not None else client()
         try:
-            return server.evalsha(self._sha, len(keys), *keys, *args)
-        except NoScriptError:
-            return server.eval(self.source, len(keys), *keys, *args)
-
-
-@cache
-def _sha(source: str) -> str:
-    import hashlib
-
-    return hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+            server = on if on is not None else client()
+            try:
+                return server.evalsha(self.sha, len(keys), *keys, *args)
+            except NoScriptError:
+                return server.eval(self.source, len(keys), *keys, *args)
+        except RedisClusterException as error:  # not a RedisError in redis-py: no node answered
+            down = RedisConnectionError(str(error))
+            if on is None:
+                _failed(down)
+            raise down from error
+        except RedisError as error:
+            if on is None:
+                _failed(error)
+            raise

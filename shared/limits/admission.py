@@ -1,0 +1,243 @@
+"""Admission: may this task come in now? One Lua script, one round trip, all or nothing.
+
+The clock is the Valkey server's, so that environments need not agree on one. The rolling window is exact: the times
+of a user's last admissions are kept (at most ``quota`` of them), and a request at ``t`` counts those in ``(t - w, t]``.
+The ingress bucket is a token bucket in its arrival-time form (GCRA, ITU-T I.371): one number instead of two.
+
+What Valkey holds may be lost. Spending is durable elsewhere and loaded again through ``load_spend``; the window and
+the queue sizes start afresh.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import BudgetExhausted, DependencyDown
+from shared.limits import names
+from shared.limits.local import LocalGate
+from shared.limits.scripts import script
+from shared.limits.tiers import Limits
+from shared.limits.usage import usage as _usage
+from shared.limits.verdict import BUDGETS, Ask, Verdict, Window
+from shared.settings import settings
+from shared.valkey import RedisError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shared.settings import Settings
+
+__all__ = ["BUDGETS", "Ask", "Gate", "Limits", "Verdict", "Window"]
+
+_log = logging.getLogger(__name__)
+
+QUEUED_SLOT_S = 3600
+"""A slot taken at submit lasts so long in the queue; the worker then renews it by its lease."""
+CHECK_S = 300
+"""First look of the sweeper at an open entry after its admission, s."""
+CHECK_AGAIN_S = 600
+"""Every further look, s."""
+FRESH_S = 300
+"""Spending is loaded again from its durable record when older, so that no lost update lasts longer, s."""
+BUSY_S = 5
+"""Hint for a full queue, whose next free place nobody knows, s."""
+DONE_S = 600
+"""How long a settled task is remembered, against reservations by a late worker, s."""
+KEEP_MARGIN_S = 86_400
+
+
+class Gate:
+    """The limits of this environment's Valkey. Thread-safe; make one per environment."""
+
+    def __init__(
+        self,
+        load_spend: Callable[[str, str], tuple[int, int]],
+        *,
+        config: Settings | None = None,
+        on: Any = None,
+        now_us: Callable[[], int] | None = None,
+    ) -> None:
+        """Wire it up.
+
+        ``load_spend(user, day)`` reads the durable (tokens, micro-USD) of a day, user ``*`` meaning all users together.
+        ``on`` is another Valkey client and ``now_us`` another clock than the environment's (tests).
+        """
+        self._load = load_spend
+        self._config = config or settings()
+        self._on = on
+        self._now_us = now_us
+        self._local = LocalGate(self._config.ingress_rate, self._config.ingress_burst)
+        self._keep_s = int(self._config.task_ttl_days * 86_400) + KEEP_MARGIN_S
+        self._tokens_all = self._config.global_tokens_per_day
+        self._micro_all = round(self._config.global_usd_per_day * 1_000_000)
+        rate = self._config.ingress_rate
+        self._interval_us = -int(-1_000_000 // rate) if rate > 0 else 0  # rounded up: never faster than the rate
+
+    def admit(self, ask: Ask) -> Verdict:
+        """Count the task against every limit, or say which limit refuses and for how long.
+
+        Raises:
+            DependencyDown: Valkey is away and ``REDIS_DOWN`` is ``refuse``, or a global ceiling is set, which only
+                Valkey can keep; or the durable spending cannot be read.
+        """
+        limits, user = ask.limits, names.user_keys(ask.user)
+        spend, spend_all = names.spend_key(ask.user, ask.day), names.spend_all_key(ask.day)
+        keys = [names.INGRESS, names.OPEN, user.log, user.entries, user.slots, spend, spend_all]
+        member = names.member(ask.user, ask.task_id, ask.day)
+        args = [self._now(), ask.task_id, member, limits.requests, limits.window_s * 1_000_000]
+        args += [limits.queued, self._config.global_queue_limit, limits.running, QUEUED_SLOT_S * 1_000_000]
+        args += [ask.tokens, ask.micro_usd, *self._caps(limits), self._interval_us, self._config.ingress_burst]
+        args += [CHECK_S * 1_000_000, self._keep_s, FRESH_S * 1_000_000, BUSY_S * 1_000_000]
+        try:
+            reply = self._with_spend("admit", keys, args, ask.user, ask.day)
+        except RedisError as error:
+            if self._config.redis_down == "refuse" or self._tokens_all or self._micro_all:
+                raise DependencyDown("redis") from error
+            return self._local.admit(ask, time.monotonic())
+        return _verdict(reply, limits, self._config)
+
+    def undo(self, ask: Ask) -> None:
+        """Take an admission back, quota included: the row could not be written. A repeat changes nothing."""
+        user = names.user_keys(ask.user)
+        spend, spend_all = names.spend_key(ask.user, ask.day), names.spend_all_key(ask.day)
+        keys = [names.INGRESS, names.OPEN, user.log, user.entries, user.slots, spend, spend_all]
+        member = names.member(ask.user, ask.task_id, ask.day)
+        self._quietly("undo", keys, [ask.task_id, member, self._interval_us])
+
+    def take_slot(self, user: str, task_id: str, running: int, ttl_s: float) -> bool:
+        """Take a running slot, or renew the one the task holds; ``running`` is the cap, 0 for none.
+
+        True without Valkey: the cap then rests on the number of workers.
+        """
+        if running == 0:
+            return True
+        args = [self._now(), task_id, running, round(ttl_s * 1_000_000)]
+        return self._quietly("take_slot", [names.user_keys(user).slots], args) != 0
+
+    def renew(self, holders: Sequence[tuple[str, str]], ttl_s: float) -> None:
+        """Extend the slots of (user, task_id) pairs, in one round trip."""
+        if holders:
+            keys = [names.user_keys(user).slots for user, _ in holders]
+            args = [self._now(), round(ttl_s * 1_000_000), *(task_id for _, task_id in holders)]
+            self._quietly("renew", keys, args)
+
+    def release_slot(self, user: str, task_id: str) -> None:
+        """Free the task's slot; without Valkey it lapses by itself."""
+        self._quietly("release_slot", [names.user_keys(user).slots], [task_id])
+
+    def reserve(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, limits: Limits) -> bool:
+        """Raise the task's reservation by so much; False when a daily ceiling would be passed or the task has ended.
+
+        Raises:
+            DependencyDown: Valkey is away: the caller reserves durably (see `Verdict.precharge`) or tries later.
+        """
+        return self._reserve(user, task_id, day, tokens, micro_usd, limits) is None
+
+    def must_reserve(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, limits: Limits) -> None:
+        """Do the same, naming the ceiling that refuses.
+
+        Raises:
+            BudgetExhausted: with the limit's name (``ended`` for a task that was settled).
+            DependencyDown: as in `reserve`.
+        """
+        refusing = self._reserve(user, task_id, day, tokens, micro_usd, limits)
+        if refusing is not None:
+            raise BudgetExhausted(refusing)
+
+    def adopt(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, limits: Limits) -> None:
+        """Put back the open entry of a live task that Valkey does not know (lost data, or submitted while it was away).
+
+        ``tokens`` and ``micro_usd`` are what its row holds reserved. An entry that exists is left alone.
+        """
+        try:
+            self._reserve(user, task_id, day, tokens, micro_usd, limits, adopt=True)
+        except DependencyDown as error:
+            _log.warning("could not adopt %s: %s", task_id, error)
+
+    def settle(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int) -> None:
+        """Record a task's final use: drop its open entry, slot and reservation. A second call changes nothing.
+
+        Without Valkey nothing happens: the entry stays, comes up in `overdue`, and the sweeper settles it.
+        """
+        keys = names.user_keys(user)
+        spend = [names.spend_key(user, day), names.spend_all_key(day)]
+        args = [task_id, names.member(user, task_id, day), tokens, micro_usd, DONE_S]
+        self._quietly("settle", [names.OPEN, keys.entries, keys.slots, *spend, names.done_key(task_id)], args)
+
+    def overdue(self, limit: int) -> list[tuple[str, str, str]]:
+        """Return up to ``limit`` open entries as (user, task_id, day) that are due for a check, and put their next check off.
+
+        The sweeper looks at each task's row: ended or missing, it settles it here.
+        """
+        found = self._quietly("overdue", [names.OPEN], [self._now(), limit, CHECK_AGAIN_S * 1_000_000])
+        return [names.parse_member(member) for member in found or []]
+
+    def usage(self, user: str, limits: Limits) -> dict[str, dict[str, Any]]:
+        """Return every limit of a user with what is used and left; see `shared.limits.usage`.
+
+        Raises:
+            DependencyDown: the durable spending cannot be read.
+        """
+        return _usage(user, limits, load=self._load, on=self._on, now=self._now(), fresh_us=FRESH_S * 1_000_000)
+
+    def _reserve(
+        self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, limits: Limits, *, adopt: bool = False
+    ) -> str | None:
+        caps = self._caps(limits)
+        if not any(caps) and not adopt:
+            return None  # nothing is limited by the day: no round trip
+        keys = [names.OPEN, names.user_keys(user).entries]
+        keys += [names.spend_key(user, day), names.spend_all_key(day), names.done_key(task_id)]
+        args = [self._now(), task_id, names.member(user, task_id, day), int(adopt), tokens, micro_usd, *caps]
+        args += [CHECK_S * 1_000_000, self._keep_s, FRESH_S * 1_000_000]
+        try:
+            reply = self._with_spend("reserve", keys, args, user, day)
+        except RedisError as error:
+            raise DependencyDown("redis") from error
+        return None if reply[0] == "ok" else str(reply[1])
+
+    def _with_spend(self, name: str, keys: list[str], args: list[Any], user: str, day: str) -> list[Any]:
+        reply: list[Any] = script(name)(keys, [*args, "", "", "", ""], on=self._on)
+        if reply[0] != "need":
+            return reply
+        mine = self._load(user, day) if reply[1] else ("", "")
+        everybody = self._load("*", day) if reply[2] else ("", "")
+        return script(name)(keys, [*args, *mine, *everybody], on=self._on)  # type: ignore[no-any-return]
+
+    def _quietly(self, name: str, keys: list[str], args: list[Any]) -> Any:
+        """Run a script whose effect repairs itself later if Valkey is away."""
+        try:
+            return script(name)(keys, args, on=self._on)
+        except RedisError as error:
+            _log.warning("%s left to the sweeper: %s", name, error)
+            return None
+
+    def _caps(self, limits: Limits) -> list[int]:
+        return [limits.tokens_per_day, limits.micro_usd_per_day, self._tokens_all, self._micro_all]
+
+    def _now(self) -> int | str:
+        return self._now_us() if self._now_us else ""
+
+
+def _verdict(reply: list[Any], limits: Limits, config: Settings) -> Verdict:
+    word, limit, wait_us, slot, used, next_us, full_us, open_tasks, tokens, micro, midnight_us = reply
+    windows = []
+    if limits.requests:
+        left = max(0, limits.requests - used)
+        windows.append(Window("requests", limits.requests, limits.window_s, left, next_us / 1e6, full_us / 1e6))
+    if limits.tokens_per_day:
+        windows.append(_day("tokens_per_day", limits.tokens_per_day, tokens, midnight_us))
+    if limits.micro_usd_per_day:
+        windows.append(_day("usd_per_day", limits.micro_usd_per_day, micro, midnight_us))
+    if limit == "ingress":
+        full_s = config.ingress_burst / config.ingress_rate
+        windows.append(Window("ingress", config.ingress_burst, max(1, round(full_s)), 0, wait_us / 1e6, full_s))
+    if limit == "queued":
+        windows.append(Window("queued", limits.queued, 0, max(0, limits.queued - open_tasks), wait_us / 1e6))
+    return Verdict(word == "ok", limit or None, wait_us / 1e6, bool(slot) and word == "ok", tuple(windows))
+
+
+def _day(name: str, quota: int, left: int, midnight_us: int) -> Window:
+    return Window(name, quota, 86_400, left, midnight_us / 1e6, midnight_us / 1e6)

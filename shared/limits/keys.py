@@ -1,0 +1,217 @@
+"""API keys: who is calling, under which limits.
+
+A key is 32 random bytes (``sk-sluice-`` and 43 URL-safe characters) and is stored as its SHA-256. Nothing slower is
+needed: unlike a password, 256 random bits cannot be guessed from their hash, and there is nothing to salt.
+A key that was read is remembered for ``CACHE_S``: that is the lag of a revocation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared import clock
+from shared.errors import Conflict, NotFound, SettingError
+from shared.limits.tiers import Limits, resolve
+from shared.tasks import table
+from shared.tasks.items import item, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.tasks.items import Attributes
+
+PREFIX = "sk-sluice-"
+CACHE_S = 60.0
+UNKNOWN_S = 5.0
+"""How long an unknown key is remembered, s: short, since it may be about to be made."""
+CACHED = 20_000
+"""Keys remembered; the longest unused goes first."""
+SHOWN = len(PREFIX) + 8
+"""Characters of a key that may be shown, to recognize it by."""
+
+_FORM = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a key belongs to and what it may do."""
+
+    user: str
+    tier: str
+    limits: Limits
+    key_id: str
+    """First 16 hex digits of the key's hash: names the key in logs and rows without revealing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """A stored key, as ``list_keys`` shows it."""
+
+    key_hash: str
+    key_prefix: str
+    user: str
+    tier: str
+    name: str
+    created: str
+    revoked: bool
+    limits: dict[str, Any]
+
+
+_lock = threading.Lock()
+_cache: OrderedDict[str, tuple[float, Identity | None]] = OrderedDict()
+
+
+def lookup(key: str) -> Identity | None:
+    """Return whose key this is, or None for one that is unknown, malformed or revoked.
+
+    Raises:
+        DependencyDown: DynamoDB cannot be asked and the key is not remembered.
+    """
+    if not _FORM.fullmatch(key):
+        return None
+    digest = _digest(key)
+    now = time.time()  # wall clock: the lag of a revocation goes on while the environment is frozen
+    with _lock:
+        until, identity = _cache.get(digest, (0.0, None))
+        if now < until <= now + CACHE_S:
+            _cache.move_to_end(digest)
+            return identity
+    row = table.get(_key(digest))
+    identity = None if row is None else _identity(digest, row)
+    with _lock:
+        _cache[digest] = (now + (CACHE_S if identity else UNKNOWN_S), identity)
+        _cache.move_to_end(digest)
+        while len(_cache) > CACHED:
+            _cache.popitem(last=False)
+    return identity
+
+
+def create_key(
+    user: str, tier: str, name: str = "", *, key: str | None = None, limits: Mapping[str, Any] | None = None
+) -> str:
+    """Store a new key and return it: the only time that it can be seen. ``key`` brings one of your own.
+
+    Raises:
+        SettingError: unknown tier, wrong overrides, no user, or a ``key`` not of this form.
+        Conflict: the key exists already.
+        DependencyDown: DynamoDB is away.
+    """
+    resolve(tier, limits)
+    if not user or user == "*":
+        raise SettingError("a key needs a user, and * is reserved", param="user")
+    key = key or PREFIX + secrets.token_urlsafe(32)
+    if not _FORM.fullmatch(key):
+        raise SettingError(f"a key is {PREFIX} and 43 URL-safe characters", param="key")
+    digest = _digest(key)
+    values = {
+        "user": user,
+        "tier": tier,
+        "name": name,
+        "created": clock.iso(clock.now()),
+        "revoked": False,
+        "key_prefix": key[:SHOWN],
+        "limits": json.dumps(dict(limits or {})),
+        "by_user": "KEYS",
+    }
+    try:
+        table.put(table.put_op(_key(digest) | item(values), condition="attribute_not_exists(pk)"))
+    except table.ConditionFailed:
+        raise Conflict("this key exists already") from None
+    forget(digest)
+    return key
+
+
+def list_keys() -> list[KeyInfo]:
+    """Return every key, oldest first.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    rows = table.query(
+        IndexName="by_user",
+        KeyConditionExpression="by_user = :keys",
+        ExpressionAttributeValues={":keys": {"S": "KEYS"}},
+    )
+    return [_info(row) for row in rows]
+
+
+def revoke(which: str) -> KeyInfo:
+    """Revoke a key, named by itself, its shown prefix, its id or its hash. It stops working within ``CACHE_S``.
+
+    Raises:
+        NotFound: no key, or several, answer to that name.
+        DependencyDown: DynamoDB is away.
+    """
+    info = _named(which)
+    op = table.update_op(
+        _key(info.key_hash),
+        sets={"revoked": True, "revoked_at": clock.iso(clock.now())},
+        condition="attribute_exists(pk)",
+    )
+    table.update(op)
+    forget(info.key_hash)
+    return info
+
+
+def rotate(which: str) -> str:
+    """Make a key with the same user, tier and limits; the old one goes on working until it is revoked.
+
+    Raises:
+        NotFound: no key, or several, answer to that name.
+    """
+    info = _named(which)
+    return create_key(info.user, info.tier, info.name, limits=info.limits)
+
+
+def forget(digest: str | None = None) -> None:
+    """Drop one key, or all, from this environment's memory."""
+    with _lock:
+        if digest is None:
+            _cache.clear()
+        else:
+            _cache.pop(digest, None)
+
+
+def _named(which: str) -> KeyInfo:
+    digest = _digest(which) if _FORM.fullmatch(which) else which
+    named = [info for info in list_keys() if info.key_prefix == which or info.key_hash.startswith(digest)]
+    if len(named) != 1 or len(which) < 16:  # shorter names would match by accident
+        raise NotFound("no single key answers to that name")
+    return named[0]
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _key(digest: str) -> Attributes:
+    return {"pk": {"S": f"KEY#{digest}"}, "sk": {"S": "KEY"}}
+
+
+def _identity(digest: str, row: Attributes) -> Identity | None:
+    info = _info(row)
+    if info.revoked:
+        return None
+    return Identity(info.user, info.tier, resolve(info.tier, info.limits), digest[:16])
+
+
+def _info(row: Attributes) -> KeyInfo:
+    values = {name: plain(value) for name, value in row.items()}
+    return KeyInfo(
+        key_hash=str(values["pk"]).removeprefix("KEY#"),
+        key_prefix=str(values.get("key_prefix", "")),
+        user=str(values["user"]),
+        tier=str(values["tier"]),
+        name=str(values.get("name", "")),
+        created=str(values.get("created", "")),
+        revoked=bool(values.get("revoked", False)),
+        limits=json.loads(values.get("limits") or "{}"),
+    )

@@ -1,0 +1,18 @@
+-- Ask for leave to make a call. Reply: {allowed, wait_us, probe, started_us}.
+-- Hash: fails, until (open before, half-open after; absent: closed), changed, probe (id), lease (us).
+
+local now = clock(ARGV[1])
+local id, lease_us, open_us = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local v = redis.call('HMGET', KEYS[1], 'until', 'probe', 'lease')
+local open_until, lease = tonumber(v[1] or 0), tonumber(v[3] or 0)
+if open_until == 0 then
+  return { 1, 0, 0, now }
+end
+if open_until > now then
+  return { 0, open_until - now, 0, now }
+end
+if v[2] and lease > now then
+  return { 0, math.min(lease - now, open_us), 0, now }
+end
+redis.call('HSET', KEYS[1], 'probe', id, 'lease', int(now + lease_us))
+return { 1, 0, 1, now }

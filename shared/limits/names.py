@@ -1,0 +1,70 @@
+"""Names of every Valkey key that the limits use. Keys of one script share a hash tag, so that a cluster keeps them together."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_TAG = "{sluice}"
+
+INGRESS = f"{_TAG}:ingress"
+"""String: theoretical arrival time (µs) of the ingress bucket."""
+OPEN = f"{_TAG}:open"
+"""Sorted set of all open tasks: member -> when the sweeper should look at it (µs)."""
+
+PROVIDER_RPM = "{sluice:provider}:rpm"
+PROVIDER_TPM = "{sluice:provider}:tpm"
+BREAKER_INDEX = "{sluice:breaker}:index"
+"""Sorted set of breakers that have seen a failure: name -> when (µs)."""
+
+
+class UserKeys(NamedTuple):
+    """Keys of one user."""
+
+    log: str
+    """Sorted set: task -> time of admission (µs), the rolling window."""
+    entries: str
+    """Hash: open task -> ``tokens:micro_usd:flags``, its reservation."""
+    slots: str
+    """Sorted set: task -> when its running slot lapses (µs)."""
+
+
+def user_keys(user: str) -> UserKeys:
+    """Return the keys of one user."""
+    base = f"{_TAG}:user:{user}"
+    return UserKeys(f"{base}:log", f"{base}:open", f"{base}:slots")
+
+
+def spend_key(user: str, day: str) -> str:
+    """Return the hash of a user's use and reservations of one UTC day."""
+    return f"{_TAG}:spend:{day}:user:{user}"
+
+
+def spend_all_key(day: str) -> str:
+    """Return the same for all users together."""
+    return f"{_TAG}:spend:{day}:all"
+
+
+def done_key(task_id: str) -> str:
+    """Return the marker of a task that was settled a short while ago."""
+    return f"{_TAG}:done:{task_id}"
+
+
+def member(user: str, task_id: str, day: str) -> str:
+    """Name an open task in ``OPEN``. The user comes last: it is the only part that may hold a space."""
+    return f"{day} {task_id} {user}"
+
+
+def parse_member(text: str) -> tuple[str, str, str]:
+    """Return (user, task_id, day) of a member."""
+    day, task_id, user = text.split(" ", 2)
+    return user, task_id, day
+
+
+def breaker_key(name: str) -> str:
+    """Return the hash of one breaker."""
+    return f"{{sluice:breaker}}:state:{name}"
+
+
+def provider_window_key(minute: int) -> str:
+    """Return the hash of calls and refusals in one minute since the epoch."""
+    return f"{{sluice:provider}}:window:{minute}"

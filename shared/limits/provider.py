@@ -1,0 +1,178 @@
+"""The provider's budget: requests and tokens per minute, shared by all environments.
+
+Two token buckets in arrival-time form (GCRA). A bucket holds a tenth of the minute's budget and refills at nine
+tenths a minute, so that no rolling minute starts more than the budget (a call larger than the token bucket may pass it
+by its own size once). A place is taken at once for a moment in the future, so waiters keep their order; nothing here
+sleeps: the caller waits as long as it is told, or defers.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared import clock
+from shared.limits import names
+from shared.limits.scripts import script
+from shared.settings import settings
+from shared.valkey import RedisError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.settings import Settings
+
+_log = logging.getLogger(__name__)
+_MINUTE_US = 60_000_000
+BURST = 0.1
+"""Share of a minute's budget that may be used at once."""
+WINDOW_KEEP_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A place in the budget. Taken: make the call after ``wait_s`` (0: now). Not taken: try again after ``wait_s``."""
+
+    taken: bool
+    wait_s: float
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """Model calls of all environments in one minute (epoch minutes), and how many of them the provider throttled."""
+
+    minute: int
+    calls: int
+    throttled: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Bucket:
+    each_us: float
+    """Time that one unit takes to refill; 0: no limit."""
+    room_us: int
+    """The bucket's size in refill time."""
+
+    @classmethod
+    def of_calls(cls, budget: float) -> _Bucket:
+        # A bucket of b and one more every T start at most b - 1 + ceil(60 s / T) in a rolling minute.
+        size = max(1, math.floor(budget * BURST))
+        return cls.of(size, budget - size + 1) if budget > 0 else cls(0, 0)
+
+    @classmethod
+    def of_tokens(cls, budget: float) -> _Bucket:
+        return cls.of(budget * BURST, budget * (1 - BURST)) if budget > 0 else cls(0, 0)
+
+    @classmethod
+    def of(cls, size: float, per_minute: float) -> _Bucket:
+        return cls(_MINUTE_US / per_minute, max(1, math.floor(size * _MINUTE_US / per_minute)))
+
+    def cost(self, units: int) -> int:
+        return math.ceil(units * self.each_us)
+
+
+class ProviderBudget:
+    """The budget of this deployment's provider. Thread-safe; make one per environment.
+
+    Without Valkey each environment keeps to its share: the budget divided by ``MAX_REPLICAS``.
+    """
+
+    def __init__(
+        self, *, config: Settings | None = None, on: Any = None, now_us: Callable[[], int] | None = None
+    ) -> None:
+        """Take ``PROVIDER_RPM`` and ``PROVIDER_TPM`` from ``config``; ``on`` and ``now_us`` are for tests."""
+        self._config = config or settings()
+        self._on = on
+        self._now_us = now_us
+        self._calls = _Bucket.of_calls(self._config.provider_rpm)
+        self._tokens = _Bucket.of_tokens(self._config.provider_tpm)
+        self._local = _LocalBudget(self._config)
+
+    def acquire(self, model: str, tokens: int, *, max_wait_s: float | None = None) -> Grant:
+        """Take a place for one call of so many tokens (prompt and most output), if it comes up within ``max_wait_s``.
+
+        ``max_wait_s`` defaults to ``PROVIDER_MAX_WAIT_SECONDS``. All models share the budget; ``model`` is for the log.
+        """
+        if not self._limited:
+            return Grant(True, 0.0)
+        longest = self._config.provider_max_wait_seconds if max_wait_s is None else max_wait_s
+        args = [self._now(), self._calls.cost(1), self._calls.room_us, self._tokens.cost(tokens), self._tokens.room_us]
+        try:
+            keys = [names.PROVIDER_RPM, names.PROVIDER_TPM]
+            taken, wait_us = script("provider_acquire")(keys, [*args, round(longest * 1e6)], on=self._on)
+        except RedisError:
+            return self._local.acquire(tokens, longest)
+        if not taken:
+            _log.info("provider budget: %s waits %.1f s", model, wait_us / 1e6)
+        return Grant(bool(taken), wait_us / 1e6)
+
+    def give_back(self, model: str, tokens: int) -> None:
+        """Return a place whose call was not made."""
+        if self._limited:
+            self._correct(model, self._calls.cost(1), self._tokens.cost(tokens), 0, 0)
+
+    def adjust(self, model: str, reserved: int, actual: int, *, throttled: bool = False) -> None:
+        """Report a finished call: ``actual`` tokens instead of ``reserved``, and whether the provider answered 429.
+
+        Also counts the call for the scaler. Never raises.
+        """
+        back = self._tokens.cost(abs(reserved - actual)) * (1 if reserved > actual else -1)
+        self._correct(model, 0, back, 1, int(throttled))
+
+    def windows(self, minutes: int = 5) -> list[Minute]:
+        """Return the counts of the last minutes, the current one last; empty without Valkey."""
+        current = self._minute()
+        wanted = range(current - minutes + 1, current + 1)
+        try:
+            rows = script("provider_windows")([names.provider_window_key(m) for m in wanted], [], on=self._on)
+        except RedisError:
+            return []
+        return [Minute(m, calls, throttled) for m, (calls, throttled) in zip(wanted, rows, strict=True)]
+
+    @property
+    def _limited(self) -> bool:
+        return self._calls.room_us > 0 or self._tokens.room_us > 0
+
+    def _correct(self, model: str, call_us: int, tokens_us: int, calls: int, throttled: int) -> None:
+        keys = [names.PROVIDER_RPM, names.PROVIDER_TPM, names.provider_window_key(self._minute())]
+        args = [self._now(), call_us, tokens_us, calls, throttled, WINDOW_KEEP_S]
+        try:
+            script("provider_adjust")(keys, args, on=self._on)
+        except RedisError as error:
+            _log.warning("provider budget missed a call of %s: %s", model, error)
+
+    def _minute(self) -> int:
+        return int((self._now_us() / 1e6 if self._now_us else clock.now()) // 60)
+
+    def _now(self) -> int | str:
+        return self._now_us() if self._now_us else ""
+
+
+class _LocalBudget:
+    """One environment's share of the budget, by the same arithmetic."""
+
+    def __init__(self, config: Settings) -> None:
+        self._calls = _Bucket.of_calls(config.provider_rpm / config.max_replicas)
+        self._tokens = _Bucket.of_tokens(config.provider_tpm / config.max_replicas)
+        self._lock = threading.Lock()
+        self._calls_at = self._tokens_at = 0
+
+    def acquire(self, tokens: int, longest_s: float) -> Grant:
+        now = time.monotonic_ns() // 1000
+        cost = self._tokens.cost(tokens)
+        with self._lock:
+            calls_at, tokens_at = max(now, self._calls_at), max(now, self._tokens_at)
+            wait = 0
+            if self._calls.room_us:
+                wait = max(wait, calls_at + self._calls.cost(1) - self._calls.room_us - now)
+            if self._tokens.room_us:
+                wait = max(wait, tokens_at + min(cost, self._tokens.room_us) - self._tokens.room_us - now)
+            if wait > longest_s * 1e6:
+                return Grant(False, wait / 1e6, local=True)
+            self._calls_at, self._tokens_at = calls_at + self._calls.cost(1), tokens_at + cost
+        return Grant(True, wait / 1e6, local=True)

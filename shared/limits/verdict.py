@@ -1,0 +1,60 @@
+"""What admission is asked and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.limits.tiers import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A task that wants in, with the most that its first model call can cost."""
+
+    user: str
+    task_id: str
+    day: str
+    """UTC day that its spending counts for, ``YYYY-MM-DD``."""
+    tokens: int
+    micro_usd: int
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One limit as a client sees it."""
+
+    name: str
+    quota: int
+    window_s: int
+    """0: the limit has no window (queue sizes)."""
+    remaining: int
+    reset_s: float
+    """Seconds until more than ``remaining`` is available."""
+    full_s: float = 0.0
+    """Seconds until all of the quota is available again, if nothing else is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to an `Ask`."""
+
+    admitted: bool
+    limit: str | None = None
+    """The limit that refused; of several, the one with the longest wait."""
+    retry_after_s: float = 0.0
+    """A client that waits so long is admitted (exact for ``requests``, ``ingress`` and days; a hint for queues)."""
+    slot: bool = True
+    """Whether the task holds a running slot; without one it is parked."""
+    windows: tuple[Window, ...] = ()
+    degraded: bool = False
+    """Decided without Redis, by this environment's stricter bucket."""
+    precharge: bool = False
+    """The estimate is reserved nowhere: the caller adds it to the day's SPEND item in the transaction that writes the
+    task, on condition that used + estimate stays within the budget."""
+
+
+BUDGETS = frozenset({"tokens_per_day", "usd_per_day", "tokens_per_day_global", "usd_per_day_global"})
+"""Limits whose refusal means that money or tokens are spent (402), not that requests came too fast (429)."""
