@@ -61,16 +61,18 @@ class _Bucket:
     @classmethod
     def of_calls(cls, budget: float) -> _Bucket:
         # A bucket of b and one more every T start at most b - 1 + ceil(60 s / T) in a rolling minute.
+        if budget <= 0:
+            return cls(0, 0)
         size = max(1, math.floor(budget * BURST))
-        return cls.of(size, budget - size + 1) if budget > 0 else cls(0, 0)
+        each = math.ceil(_MINUTE_US / (budget - size + 1))
+        return cls(each, size * each)
 
     @classmethod
     def of_tokens(cls, budget: float) -> _Bucket:
-        return cls.of(budget * BURST, budget * (1 - BURST)) if budget > 0 else cls(0, 0)
-
-    @classmethod
-    def of(cls, size: float, per_minute: float) -> _Bucket:
-        return cls(_MINUTE_US / per_minute, max(1, math.floor(size * _MINUTE_US / per_minute)))
+        if budget <= 0:
+            return cls(0, 0)
+        each = _MINUTE_US / (budget * (1 - BURST))
+        return cls(each, max(1, math.floor(budget * BURST * each)))
 
     def cost(self, units: int) -> int:
         return math.ceil(units * self.each_us)

