@@ -1,0 +1,1 @@
+"""The scaler: every minute, from backlog to worker concurrency."""

@@ -1,0 +1,42 @@
+"""Every minute: measure, decide, set the lanes' limits, publish what was seen and done.
+
+Settings: ``MIN_REPLICAS`` … ``SCALE_DOWN_WINDOW_SECONDS``, ``ESM_UUID_HIGH``, ``ESM_UUID_NORMAL``. May call
+``sqs:GetQueueAttributes``, ``lambda:GetEventSourceMapping`` and ``lambda:UpdateEventSourceMapping``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from functions.scaler import mappings, publish, signals
+from functions.scaler.state import Memory
+from shared.clock import now
+from shared.scaling.policy import Config, decide
+from shared.settings import settings
+
+_memory = Memory()
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Run one tick of the scaler; answers every lane's limit, and the lanes whose limit could not be set."""
+    config = Config.of(settings())
+    seen = signals.read(config.lanes)
+    state, decision = decide(config, _memory.load(), seen, _time_of(event))
+    limits = {lane: one.current for lane, one in seen.lanes.items() if one.current is not None}
+    failed = mappings.apply(decision, limits)
+    _memory.save(state)
+    publish.tick(decision, seen, failed)
+    return {"targets": {lane: one.target for lane, one in decision.lanes.items()}, "failed": failed}
+
+
+def _time_of(event: dict[str, Any]) -> float:
+    """Return the time that the tick was scheduled for, so that a late or repeated event counts for its own minute."""
+    try:
+        return datetime.fromisoformat(event["time"]).timestamp()
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # started by hand
+        return now()

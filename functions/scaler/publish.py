@@ -1,0 +1,47 @@
+"""The scaler's metrics and its one log line a tick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared import metrics
+from shared.logs import get_logger
+
+if TYPE_CHECKING:
+    from shared.scaling.policy import Decision, Signals
+
+
+def tick(decision: Decision, seen: Signals, failed: list[str]) -> None:
+    """Publish what was measured and decided, per lane and in all, and a log line that explains it."""
+    explained = {}
+    for name, lane in decision.lanes.items():
+        measured = seen.lanes[name]
+        values = {
+            "Backlog": (measured.visible, "Count"),
+            "InFlight": (measured.in_flight, "Count"),
+            "Delayed": (measured.delayed, "Count"),
+            "BacklogAge": (lane.backlog_age_s, "Seconds"),
+            "DesiredReplicas": (lane.desired, "Count"),
+            "TargetReplicas": (lane.target, "Count"),
+            "ActualReplicas": (measured.current, "Count"),
+        }
+        metrics.emit(
+            {key: (float(value), unit) for key, (value, unit) in values.items() if value is not None},
+            Lane=name,
+        )
+        explained[name] = {
+            "visible": measured.visible,
+            "in_flight": measured.in_flight,
+            "desired": lane.desired,
+            "from": lane.current,
+            "to": lane.target,
+            "reason": lane.reason,
+        }
+    metrics.emit({"ReplicaCeiling": (float(decision.ceiling), "Count")})
+    share = seen.provider.share
+    if share is not None:
+        metrics.emit({"ProviderThrottledShare": (round(share * 100, 2), "Percent")})
+    get_logger("scaler").info(
+        "scaled",
+        extra={"lanes": explained, "ceiling": decision.ceiling, "failed": failed, "throttled": share},
+    )

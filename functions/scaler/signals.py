@@ -1,0 +1,59 @@
+"""Reading the policy's signals: queues from SQS, limits from Lambda, the provider's state from Valkey.
+
+What cannot be read is None, and the policy knows what to do about it; one failing source never stops a tick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from functions.scaler import mappings
+from shared.errors import DependencyDown
+from shared.limits.breaker import Breaker, breaker_name
+from shared.limits.provider import ProviderBudget
+from shared.logs import get_logger
+from shared.scaling.ceiling import Provider
+from shared.scaling.policy import LaneSignals, Signals
+from shared.settings import settings
+from shared.tasks import lanes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+WINDOWS = 2
+"""Minutes of provider calls: the last whole one, and the present one, which has hardly begun at a tick."""
+
+
+def read(names: Iterable[str]) -> Signals:
+    """Measure everything once."""
+    limits = mappings.current()
+    return Signals({lane: _lane(lane, limits.get(lane)) for lane in names}, _provider())
+
+
+def _lane(lane: str, limit: int | None) -> LaneSignals:
+    try:
+        counts = lanes.backlog(settings().queue_urls[lane])
+    except DependencyDown as error:
+        get_logger("scaler").warning("backlog not read", extra={"lane": lane, "cause": str(error.__cause__)})
+        return LaneSignals(current=limit)
+    return LaneSignals(counts["visible"], counts["in_flight"], counts["delayed"], limit)
+
+
+def _provider() -> Provider:
+    minutes = ProviderBudget().windows(WINDOWS)
+    if not minutes:  # Valkey is away: its breakers are unknown as well
+        return Provider()
+    return Provider(
+        sum(one.calls for one in minutes), sum(one.throttled for one in minutes), breaker_open=_breaker_open()
+    )
+
+
+def _breaker_open() -> bool:
+    """Tell whether no model is left to run on: the default one and all its fallbacks are cut off.
+
+    A single user's odd model must not hold everybody's scale-up.
+    """
+    config = settings()
+    models = [config.default_model, *(m.strip() for m in config.fallback_models.split(",") if m.strip())]
+    cut_off = {state.name for state in Breaker().states() if state.state != "closed"}
+    return all(breaker_name(config.openai_base_url, model) in cut_off for model in models)
