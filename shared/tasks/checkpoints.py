@@ -88,13 +88,17 @@ def record(task: Task, step: Step, log: Sequence[events.Event], *, use: Usage | 
         sets["last_seq"] = last
         ops.append(op)
     if use:
+        sets |= {"reserved_tokens": task.reserved_tokens, "reserved_micro_usd": task.reserved_micro_usd}
         adds = {"input_tokens": use.input_tokens, "output_tokens": use.output_tokens, "micro_usd": use.micro_usd, "calls": 1}
     if model_used:
         sets["model_used"] = model_used
+    if task.started_at is None:
+        sets["started_at"] = task.run_started or at
     condition, values = held(task)
     row = table.update_op(row_key(task.task_id), sets=sets, adds=adds, removes=("last_error",), condition=condition, values=values)
     fenced_write([row, *ops])
     task.attempt, task.last_seq, task.last_error = 0, last, None
+    task.started_at = task.started_at or sets.get("started_at")
     if use:
         task.input_tokens += use.input_tokens
         task.output_tokens += use.output_tokens
@@ -116,7 +120,7 @@ def append_events(task: Task, log: Sequence[events.Event]) -> None:
     condition, values = held(task)
     extra: dict[str, Any] = {"last_seq": last}
     if task.started_at is None:
-        extra["started_at"] = now()
+        extra["started_at"] = task.run_started or now()
     fenced_write([table.update_op(row_key(task.task_id), sets=extra, condition=condition, values=values), op])
     task.last_seq = last
     task.started_at = task.started_at or extra.get("started_at")

@@ -91,6 +91,12 @@ class Task:
     last_seq: int = 1
     """Number of the newest event; event 1 (``queued``) is the row itself."""
 
+    running_cap: int = 0
+    """Most tasks of its user that may hold a running slot; 0: no limit."""
+    cap_tokens: int = 0
+    """Its user's tokens per day; 0: no ceiling."""
+    cap_micro_usd: int = 0
+    """Its user's micro-USD per day; 0: no ceiling."""
     reserved_tokens: int = 0
     reserved_micro_usd: int = 0
     precharged_tokens: int = 0
@@ -103,6 +109,8 @@ class Task:
     error: dict[str, Any] | None = None
     model_used: str | None = None
     trace: str | None = None
+    run_started: float | None = None
+    """When this worker took it; kept in the worker only."""
 
     @property
     def usage(self) -> Usage:
@@ -116,7 +124,7 @@ class Task:
 
 
 JSON_FIELDS = frozenset({"params", "last_error", "result", "error"})
-FIELDS = {item.name for item in fields(Task)}
+FIELDS = {item.name for item in fields(Task)} - {"run_started"}
 
 
 def dumps(value: Any) -> str:

@@ -1,0 +1,1 @@
+"""Turns dead messages into failed tasks, so that nobody polls for ever."""

@@ -1,0 +1,77 @@
+"""What becomes of one dead message."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from shared.clock import now
+from shared.errors import LeaseLost, NotFound
+from shared.limits.admission import Gate
+from shared.tasks import aftermath, events, items, lanes, settle, spend, store, table
+from shared.tasks.leases import EARLY_SECONDS
+from shared.tasks.model import Status
+from shared.tasks.settle import Outcome
+
+BODY_CHARACTERS = 200_000
+"""How much of an unreadable message is kept."""
+
+
+@cache
+def _gate() -> Gate:
+    return Gate(load_spend=spend.load)
+
+
+def bury(record: dict[str, Any]) -> str:
+    """Fail the task of a dead message, unless the message is not what its task depends on; returns what was done.
+
+    Raises:
+        LeaseLost, Contended, DependencyDown: try again later.
+    """
+    try:
+        message = lanes.parse(record["body"])
+    except lanes.BadMessage:
+        _keep(record)
+        return "unreadable, kept"
+    try:
+        task = store.get(message.task_id)
+    except NotFound:
+        return "no such task"
+    if task.status.terminal or message.gen < task.gen or task.parked:
+        return "not needed"
+    if task.status is Status.PROCESSING and task.lease_until > now():
+        return "running"  # its worker hides a message of its own, and the sweeper knows its lease
+    if task.status is Status.QUEUED and task.next_try_at > now() + EARLY_SECONDS:
+        lanes.send(task.lane, task.task_id, task.gen, user=task.user, delay_s=task.next_try_at - now(), trace=task.trace)
+        return "came early, sent again"
+    received = record.get("attributes", {}).get("ApproximateReceiveCount", "several")
+    error = {
+        "code": "dead_letter",
+        "message": f"no worker could finish with this task's message; it was received {received} times",
+        "type": "server_error",
+        "last_error": task.last_error,
+    }
+    try:
+        settle.end_unheld(task, Outcome(status=Status.FAILED, error=error))
+    except LeaseLost:
+        if store.get(message.task_id).status.terminal:
+            return "not needed"
+        raise
+    aftermath.finished(_gate(), task)
+    return "failed"
+
+
+def _keep(record: dict[str, Any]) -> None:
+    """Keep an unreadable message where an operator finds it, instead of receiving it over and over."""
+    at = now()
+    item = items.item(
+        {
+            "pk": "UNREADABLE",
+            "sk": str(record["messageId"]),
+            "body": str(record.get("body", ""))[:BODY_CHARACTERS],
+            "queue": str(record.get("eventSourceARN", "")),
+            "at": at,
+            "ttl": int(events.expires(at)),
+        }
+    )
+    table.put(table.put_op(item))

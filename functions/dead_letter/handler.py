@@ -1,0 +1,23 @@
+"""Lambda entry point of the dead-letter queues: SQS batch in, partial batch response out."""
+
+from typing import Any
+
+from functions.dead_letter.bury import bury
+from shared.errors import SluiceError
+from shared.logs import fields, get_logger
+
+_log = get_logger("dead_letter")
+
+
+def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    """See to each dead message; one that could not be seen to comes back."""
+    failures = []
+    for record in event.get("Records", []):
+        with fields(message_id=record["messageId"]):
+            try:
+                outcome = bury(record)
+                _log.info("dead letter", extra={"outcome": outcome})
+            except SluiceError as error:
+                _log.error("dead letter not seen to", extra={"code": error.code, "error": error.message})
+                failures.append({"itemIdentifier": record["messageId"]})
+    return {"batchItemFailures": failures}

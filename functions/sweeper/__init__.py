@@ -1,0 +1,1 @@
+"""Repairs, every minute, what deaths and outages left half done."""

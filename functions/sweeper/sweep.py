@@ -1,0 +1,155 @@
+"""What one sweep does: send again what lost its message, free what a dead worker held, unpark what waits in vain.
+
+The `due` index lists live tasks by when somebody should look after them. Looking is cheap to repeat and sending twice
+is harmless: the row decides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from shared import metrics
+from shared.clock import now
+from shared.errors import Contended, DependencyDown, LeaseLost, NotFound
+from shared.limits.admission import Gate
+from shared.logs import get_logger
+from shared.settings import settings
+from shared.tasks import aftermath, lanes, settle, spend, store, table
+from shared.tasks.items import DUE_SHARDS, row_key
+from shared.tasks.leases import RESEND_AFTER_SECONDS
+from shared.tasks.model import LANES, Status
+from shared.tasks.settle import Outcome
+from shared.valkey import RedisError
+
+if TYPE_CHECKING:
+    from shared.tasks.model import Task
+
+PER_SHARD = 500
+"""Tasks looked at per index partition and sweep."""
+OVERDUE_ENTRIES = 500
+"""Open entries in Valkey checked against their rows per sweep."""
+PARKED_RECHECK_SECONDS = 60.0
+MAX_DOUBLINGS = 6
+
+_log = get_logger("sweeper")
+
+
+@cache
+def _gate() -> Gate:
+    return Gate(load_spend=spend.load)
+
+
+def sweep(stop_at: float) -> dict[str, int]:
+    """Run once over everything that is due; stops early at ``stop_at``. Returns counts by what was done."""
+    done: Counter[str] = Counter()
+    empty = _empty_lanes()
+    for shard in range(DUE_SHARDS):
+        # When a lane holds no message, every queued task of it has lost its own, however young.
+        horizon = now() + (RESEND_AFTER_SECONDS * 2**MAX_DOUBLINGS if empty else 0)
+        for task_id in store.unsent_or_overdue(str(shard), before=horizon, limit=PER_SHARD):
+            if now() > stop_at:
+                break
+            try:
+                done[_look_after(store.get(task_id), empty)] += 1
+            except NotFound:
+                done["gone"] += 1
+            except (LeaseLost, Contended, table.ConditionFailed):
+                done["changed meanwhile"] += 1
+    done["counters freed"] = _free_counters(stop_at)
+    metrics.emit({"Resent": (done["sent"], "Count"), "Unparked": (done["unparked"], "Count")})
+    return dict(done)
+
+
+def _empty_lanes() -> set[str]:
+    empty = set()
+    for lane in LANES:
+        try:
+            counts = lanes.backlog(settings().queue_urls[lane])
+        except DependencyDown:
+            continue
+        if counts["visible"] == 0 and counts["delayed"] == 0:
+            empty.add(lane)
+    return empty
+
+
+def _look_after(task: Task, empty: set[str]) -> str:
+    at = now()
+    if task.status.terminal:
+        return "ended"
+    if task.status is Status.PROCESSING:
+        if task.lease_until + 1 > at:
+            return "running"
+        if task.cancel_requested:
+            settle.end_unheld(task, Outcome(status=Status.CANCELLED))
+            aftermath.finished(_gate(), task)
+            return "cancelled"
+        if task.lease_until + RESEND_AFTER_SECONDS / 30 > at:
+            return "running"  # the queue brings it back by itself
+        return _send(task)
+    if task.parked:
+        return _try_unpark(task)
+    waited = at - max(task.next_try_at, task.created)
+    if waited < store.UNSENT_GRACE_SECONDS and task.reason != "unsent":
+        return "waiting"
+    patience = RESEND_AFTER_SECONDS * 2 ** min(task.sweeps, MAX_DOUBLINGS)
+    if task.reason == "unsent" or task.lane in empty or waited >= patience:
+        return _send(task)
+    _postpone(task, patience - waited, count=False)
+    return "waiting"
+
+
+def _send(task: Task) -> str:
+    lanes.send(task.lane, task.task_id, task.gen, user=task.user, trace=task.trace)
+    doubling = min(task.sweeps + 1, MAX_DOUBLINGS)
+    _postpone(task, RESEND_AFTER_SECONDS * 2**doubling, count=True)
+    _log.info("sent again", extra={"task_id": task.task_id, "status": str(task.status), "sweeps": task.sweeps + 1})
+    return "sent"
+
+
+def _postpone(task: Task, delay_s: float, *, count: bool) -> None:
+    op: dict[str, Any] = table.update_op(
+        row_key(task.task_id),
+        sets={"due_at": now() + delay_s},
+        adds={"sweeps": 1} if count else None,
+        removes=("reason",) if task.reason == "unsent" else (),
+        condition="#status = :status AND #gen = :gen AND #lease_no = :lease_no",
+        values={"status": str(task.status), "gen": task.gen, "lease_no": task.lease_no},
+    )
+    table.update(op)
+
+
+def _try_unpark(task: Task) -> str:
+    try:
+        got = _gate().take_slot(task.user, task.task_id, task.running_cap, aftermath.PARKED_SLOT_SECONDS)
+    except (RedisError, DependencyDown):
+        got = True  # without Valkey replicas are the only bound
+    if not got:
+        _postpone(task, PARKED_RECHECK_SECONDS * 2 ** min(task.sweeps, 3), count=True)
+        return "still parked"
+    if store.unpark(task):
+        lanes.send(task.lane, task.task_id, task.gen, user=task.user, trace=task.trace)
+        return "unparked"
+    return "changed meanwhile"
+
+
+def _free_counters(stop_at: float) -> int:
+    """Settle counters of tasks that ended while nobody could say so to Valkey."""
+    freed = 0
+    try:
+        for user, task_id, day in _gate().overdue(OVERDUE_ENTRIES):
+            if now() > stop_at:
+                break
+            try:
+                task = store.get(task_id)
+            except NotFound:
+                _gate().settle(user, task_id, day, 0, 0)
+                freed += 1
+                continue
+            if task.status.terminal:
+                _gate().settle(user, task_id, day, task.usage.tokens, task.micro_usd)
+                freed += 1
+    except (RedisError, DependencyDown) as error:
+        _log.warning("counters not checked", extra={"error": str(error)})
+    return freed

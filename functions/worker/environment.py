@@ -1,0 +1,156 @@
+"""What lives as long as an execution environment: pooled clients, the heartbeat, the gate to shared limits."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from functions.worker import clients
+from functions.worker.heartbeat import Heart
+from shared.errors import DependencyDown
+from shared.limits import tiers
+from shared.limits.admission import Gate
+from shared.limits.breaker import Breaker, Outcome, Permit, breaker_name
+from shared.limits.provider import ProviderBudget
+from shared.settings import settings
+from shared.tasks import aftermath, spend
+from shared.valkey import RedisError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import httpx2
+
+    from shared.limits.tiers import Limits
+    from shared.retry import Failure
+    from shared.tasks.events import Event
+    from shared.tasks.model import Task
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Worst cases of a run's calls that are under way."""
+
+    tokens: int = 0
+    micro_usd: int = 0
+
+
+def limits_of(task: Task) -> Limits:
+    """Return the daily ceilings that a task was admitted under."""
+    return replace(tiers.resolve(task.tier), tokens_per_day=task.cap_tokens, micro_usd_per_day=task.cap_micro_usd)
+
+
+class Environment:
+    """The long-lived parts. Made lazily: a cold start pays for what it uses."""
+
+    def __init__(self) -> None:
+        """Start with nothing open."""
+        self._ledgers: dict[str, Ledger] = {}
+
+    @cached_property
+    def gate(self) -> Gate:
+        """Shared limits."""
+        return Gate(load_spend=spend.load)
+
+    @cached_property
+    def heart(self) -> Heart:
+        """Keeps the leases of all runs here."""
+        return Heart(self.gate)
+
+    @cached_property
+    def breaker(self) -> Breaker:
+        """Circuit breakers of the models."""
+        return Breaker()
+
+    @cached_property
+    def budget(self) -> ProviderBudget:
+        """The provider's rate."""
+        return ProviderBudget()
+
+    @property
+    def pages(self) -> httpx2.AsyncClient:
+        """Pooled client for pages and APIs."""
+        return clients.pages()
+
+    async def publish(self, task: Task, events: Sequence[Event]) -> None:
+        """Tell live watchers of stored events."""
+
+    def take_slot(self, task: Task, ttl_s: int) -> bool:
+        """Hold one of the user's running slots; True without Valkey, where replicas are the only bound."""
+        try:
+            return self.gate.take_slot(task.user, task.task_id, task.running_cap, ttl_s)
+        except (RedisError, DependencyDown):
+            return True
+
+    def keep_slot(self, task: Task, ttl_s: int) -> None:
+        """Keep the slot of a task that waits with a message in a lane."""
+        try:
+            self.gate.renew([(task.user, task.task_id)], ttl_s)
+        except RedisError as error:
+            raise DependencyDown("redis") from error
+
+    def ledger(self, task: Task) -> Ledger:
+        """Return the worst cases of a run's calls that are under way."""
+        return self._ledgers.setdefault(task.task_id, Ledger())
+
+    def before_call(self, model: str) -> Permit:
+        """Ask the model's breaker."""
+        return self.breaker.before_call(breaker_name(settings().openai_base_url, model))
+
+    def note_success(self, permit: Permit, model: str, reserved: int, actual: int) -> None:
+        """Report a call that succeeded."""
+        self.breaker.record(permit, Outcome.SUCCESS)
+        self.budget.adjust(model, reserved, actual)
+
+    def note_failure(self, permit: Permit, model: str, reserved: int, failure: Failure) -> None:
+        """Report a call that failed; what the provider threw away costs no tokens."""
+        outcome = Outcome.NEUTRAL
+        if failure.opens_breaker:
+            outcome = Outcome.FATAL
+        elif failure.counts_for_breaker:
+            outcome = Outcome.FAILURE
+        self.breaker.record(permit, outcome)
+        self.budget.adjust(model, reserved, 0, throttled=failure.code == "rate_limit_exceeded")
+
+    def note_nothing(self, permit: Permit, model: str, reserved: int) -> None:
+        """Report a call that was not made, or not to its end: it says nothing of the provider."""
+        self.breaker.record(permit, Outcome.NEUTRAL)
+        if reserved:
+            self.budget.give_back(model, reserved)
+
+    def reserve(self, task: Task, tokens: int, micro_usd: int) -> None:
+        """Raise the task's reservation within its user's day and everyone's.
+
+        Raises:
+            BudgetExhausted: a ceiling would be passed.
+            DependencyDown: Valkey is away and a ceiling is set: nobody could keep it.
+        """
+        self.gate.must_reserve(task.user, task.task_id, task.day, tokens, micro_usd, limits_of(task))
+
+    def finished(self, task: Task) -> None:
+        """See to what follows a settled task; never raises for it."""
+        aftermath.finished(self.gate, task)
+
+    def forget(self, task: Task) -> None:
+        """Drop what was kept for a run that left this environment."""
+        self._ledgers.pop(task.task_id, None)
+
+
+_environment: Environment | None = None
+
+
+def environment() -> Environment:
+    """Return the environment's one set, made on first use inside its event loop."""
+    global _environment  # noqa: PLW0603 - one per environment is the point
+    if _environment is None:
+        _environment = Environment()
+        _set_executor()
+    return _environment
+
+
+def _set_executor() -> None:
+    workers = settings().runs_per_environment + 4
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(workers, thread_name_prefix="shared"))

@@ -1,0 +1,117 @@
+"""A run's side of the event log: collects events and writes them in few, ordered batches.
+
+Every write that moves ``last_seq`` takes the same lock, so numbers follow each other. Plain events wait for the next
+batch; a recorded step and the settlement take what is pending along in their own transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from functions.worker.persist import persist
+from shared.clock import now
+from shared.errors import LeaseLost, SluiceError
+from shared.logs import get_logger
+from shared.tasks import checkpoints
+from shared.tasks.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from shared.tasks.model import Task
+
+FIRST_FLUSH_SECONDS = 0.2
+"""Shortest time between two batches: at most five writes a second."""
+SLOW_FLUSH_SECONDS = 1.0
+"""Time between batches of a long stream; each costs four write units."""
+QUICK_BATCHES = 25
+"""Batches written at the quick pace before it slows down."""
+TOKEN_EVENT_CHARACTERS = 16_000
+"""Longest text of one token event; a longer delta becomes several."""
+
+_log = get_logger("eventlog")
+
+Publish = "Callable[[Task, Sequence[Event]], Awaitable[None]]"
+
+
+class EventLog:
+    """Events of one run, in order."""
+
+    def __init__(self, task: Task, publish: Callable[[Task, Sequence[Event]], Awaitable[None]]) -> None:
+        """Bind to a claimed task; ``publish`` is told of every batch once it is stored."""
+        self._task = task
+        self._publish = publish
+        self._pending: list[Event] = []
+        self._tokens: dict[str, list[str]] = {}
+        self._flusher: asyncio.Task[None] | None = None
+        self._batches = 0
+        self.lock = asyncio.Lock()
+
+    def add(self, type_: str, data: dict[str, Any] | None = None) -> None:
+        """Note an event; it is written within a second."""
+        self._close_tokens()
+        self._pending.append(Event(type_, now(), data or {}))
+        self._wake()
+
+    def token(self, call: str, text: str) -> None:
+        """Note a piece of a model's reply; pieces of one call are joined until the next batch."""
+        self._tokens.setdefault(call, []).append(text)
+        self._wake()
+
+    def take(self) -> list[Event]:
+        """Hand over what is pending; whoever takes it writes it, under ``lock``."""
+        self._close_tokens()
+        taken, self._pending = self._pending, []
+        return taken
+
+    def give_back(self, events: list[Event]) -> None:
+        """Put back what could not be written."""
+        self._pending[:0] = events
+
+    async def stored(self, events: Sequence[Event]) -> None:
+        """Tell watchers of events that were just stored as the newest ones."""
+        if events:
+            first = self._task.last_seq - len(events) + 1
+            await self._publish(self._task, [Event(e.type, e.at, e.data, first + n) for n, e in enumerate(events)])
+
+    async def close(self) -> None:
+        """Stop the background writer; what is pending stays so."""
+        if self._flusher is not None:
+            self._flusher.cancel()
+            await asyncio.gather(self._flusher, return_exceptions=True)
+            self._flusher = None
+
+    def _close_tokens(self) -> None:
+        for call, pieces in self._tokens.items():
+            text = "".join(pieces)
+            for start in range(0, len(text), TOKEN_EVENT_CHARACTERS):
+                part = text[start : start + TOKEN_EVENT_CHARACTERS]
+                self._pending.append(Event("token", now(), {"call": call, "text": part}))
+        self._tokens = {}
+
+    def _wake(self) -> None:
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush_soon())
+
+    async def _flush_soon(self) -> None:
+        while self._pending or self._tokens:
+            await asyncio.sleep(FIRST_FLUSH_SECONDS if self._batches < QUICK_BATCHES else SLOW_FLUSH_SECONDS)
+            async with self.lock:
+                # Shielded: a batch is written whole and noted, or the numbers would be lost.
+                await asyncio.shield(self._flush())
+            self._batches += 1
+
+    async def _flush(self) -> None:
+        batch = self.take()
+        if not batch:
+            return
+        try:
+            await persist(checkpoints.append_events, self._task, batch)
+        except LeaseLost:
+            return  # the heartbeat ends this run
+        except SluiceError as error:
+            self.give_back(batch)
+            _log.warning("events not written yet", extra={"task_id": self._task.task_id, "code": error.code})
+            return
+        await self.stored(batch)

@@ -1,0 +1,22 @@
+"""Lambda entry point of the worker: SQS batch in, partial batch response out.
+
+One event loop per execution environment, for its whole life: pooled connections are bound to it.
+"""
+
+import asyncio
+from typing import Any
+
+from functions.worker.batch import run_batch
+from functions.worker.environment import environment
+from shared.clock import now
+
+_runner = asyncio.Runner()
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Run one batch of task messages."""
+    return _runner.run(_invoke(event, now() + context.get_remaining_time_in_millis() / 1000))
+
+
+async def _invoke(event: dict[str, Any], deadline: float) -> dict[str, Any]:
+    return await run_batch(event, deadline, environment())

@@ -1,0 +1,178 @@
+"""One model call within every bound: breaker, provider's rate, the run's and the owner's budgets.
+
+Order matters: what costs nothing is asked first, and money is reserved last, just before the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from functions.worker import model_client
+from functions.worker.signals import Defer
+from functions.worker.types import ModelReply, ToolCall
+from shared import metrics, retry
+from shared.errors import BudgetExhausted
+from shared.limits import prices
+from shared.settings import settings
+from shared.tasks.model import Usage, dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from functions.worker.environment import Environment, Ledger
+    from functions.worker.eventlog import EventLog
+    from shared.limits.breaker import Permit
+    from shared.tasks.model import Task
+
+DEFER_JITTER_SECONDS = 3.0
+"""Deferred tasks come back spread over this long, so that they do not all meet a provider that just recovered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the agent asks of a model."""
+
+    model: str
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None
+    tool_choice: Any
+    max_output_tokens: int
+    timeout_s: float = field(default_factory=lambda: settings().model_timeout_seconds)
+
+    @property
+    def payload_bytes(self) -> int:
+        """Size of what the model reads."""
+        return len(dumps([self.messages, self.tools]).encode())
+
+
+async def perform(
+    call: Call, call_id: str, task: Task, log: EventLog, environment: Environment, deadline: float
+) -> tuple[ModelReply, Usage]:
+    """Make the call on the first model whose breaker lets it through; returns the reply and what it cost.
+
+    Raises:
+        Defer: no model can be asked now, or the provider's budget would take too long to come.
+        BudgetExhausted: a ceiling does not cover the worst case.
+        ModelError: the provider refused or failed.
+    """
+    permit, model = await _find_model(call, task, environment)
+    tokens, micro_usd = prices.worst_case(model, call.payload_bytes, call.max_output_tokens)
+    taken = 0
+    reported = False
+    try:
+        await _await_provider(model, tokens, environment)
+        taken = tokens
+        with await _reserved(task, tokens, micro_usd, environment):
+            reply = await model_client.call(
+                model,
+                call.messages,
+                tools=call.tools,
+                tool_choice=call.tool_choice,
+                max_output_tokens=call.max_output_tokens,
+                timeout_s=call.timeout_s,
+                on_delta=lambda text: log.token(call_id, text),
+            )
+        reported = True
+        await asyncio.to_thread(environment.note_success, permit, model, tokens, reply.usage.tokens)
+    except retry.ModelError as error:
+        reported = True
+        verdict = retry.classify(error)
+        metrics.count("ModelErrors", code=verdict.code, model=model)
+        await asyncio.to_thread(environment.note_failure, permit, model, tokens, verdict)
+        raise
+    finally:
+        if not reported:  # cancelled, or refused before the provider was asked
+            await asyncio.to_thread(environment.note_nothing, permit, model, taken)
+    cost = prices.cost_micro_usd(model, reply.usage.input_tokens, reply.usage.output_tokens)
+    return reply, replace(reply.usage, micro_usd=cost)
+
+
+async def _find_model(call: Call, task: Task, environment: Environment) -> tuple[Permit, str]:
+    fallbacks = task.params.get("models") or [name for name in settings().fallback_models.split(",") if name.strip()]
+    soonest = float("inf")
+    for model in dict.fromkeys([call.model, *(name.strip() for name in fallbacks)]):
+        permit = await asyncio.to_thread(environment.before_call, model)
+        if permit.allowed:
+            return permit, model
+        soonest = min(soonest, permit.retry_after_s)
+    raise Defer(soonest + random.uniform(0, DEFER_JITTER_SECONDS), "breaker_open")  # noqa: S311 - jitter
+
+
+async def _await_provider(model: str, tokens: int, environment: Environment) -> None:
+    grant = await asyncio.to_thread(environment.budget.acquire, model, tokens)
+    if not grant.taken:
+        raise Defer(grant.wait_s + random.uniform(0, DEFER_JITTER_SECONDS), "provider_budget")  # noqa: S311 - jitter
+    if grant.wait_s > 0:
+        try:
+            await asyncio.sleep(grant.wait_s)
+        except asyncio.CancelledError:
+            await asyncio.to_thread(environment.budget.give_back, model, tokens)
+            raise
+
+
+async def _reserved(
+    task: Task, tokens: int, micro_usd: int, environment: Environment
+) -> AbstractContextManager[None]:
+    """Reserve a call's worst case on top of what the run used and has under way.
+
+    Raises:
+        BudgetExhausted, DependencyDown: nothing is reserved.
+    """
+    ledger = environment.ledger(task)
+    ceiling = task.params.get("max_cost_usd")
+    if ceiling is not None and task.micro_usd + ledger.micro_usd + micro_usd > ceiling * 1_000_000:
+        raise BudgetExhausted("max_cost_usd")
+    more_tokens = max(0, task.usage.tokens + ledger.tokens + tokens - task.reserved_tokens)
+    more_money = max(0, task.micro_usd + ledger.micro_usd + micro_usd - task.reserved_micro_usd)
+    # Counted before the round trip, so that a parallel call does not count on the same room.
+    ledger.tokens += tokens
+    ledger.micro_usd += micro_usd
+    task.reserved_tokens += more_tokens
+    task.reserved_micro_usd += more_money
+    if more_tokens or more_money:
+        try:
+            await asyncio.to_thread(environment.reserve, task, more_tokens, more_money)
+        except BaseException:
+            ledger.tokens -= tokens
+            ledger.micro_usd -= micro_usd
+            task.reserved_tokens -= more_tokens
+            task.reserved_micro_usd -= more_money
+            raise
+    return _under_way(ledger, tokens, micro_usd)
+
+
+@contextmanager
+def _under_way(ledger: Ledger, tokens: int, micro_usd: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        ledger.tokens -= tokens
+        ledger.micro_usd -= micro_usd
+
+
+def pack(reply: ModelReply, call_id: str) -> dict[str, Any]:
+    """Turn a reply into the JSON that is recorded."""
+    return {
+        "call": call_id,
+        "content": reply.content,
+        "tool_calls": [list(call) for call in reply.tool_calls],
+        "usage": [reply.usage.input_tokens, reply.usage.output_tokens],
+        "model": reply.model,
+        "finish_reason": reply.finish_reason,
+    }
+
+
+def unpack(value: Any) -> ModelReply:
+    """Read back what ``pack`` made."""
+    return ModelReply(
+        value["content"],
+        [ToolCall(*call) for call in value["tool_calls"]],
+        Usage(*value["usage"]),
+        value["model"],
+        value["finish_reason"],
+    )

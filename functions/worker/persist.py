@@ -1,0 +1,36 @@
+"""Calls from the event loop into `shared`, which is synchronous and never sleeps: the waiting is done here."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+from shared.clock import now
+from shared.errors import Contended, DependencyDown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATIENCE_SECONDS = 60.0
+"""How long a write that records paid work is tried while DynamoDB is away. A lapsed lease does not end it: as long as
+nobody took the task over, the write still succeeds."""
+
+
+async def persist[**P, T](fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ``fn`` in a thread, again and again while its table is contended or away.
+
+    Raises:
+        Contended, DependencyDown: still so after ``PATIENCE_SECONDS``.
+    """
+    give_up = now() + PATIENCE_SECONDS
+    pause = 0.02
+    while True:
+        try:
+            return await asyncio.to_thread(fn, *args, **kwargs)
+        except (Contended, DependencyDown) as error:
+            if now() >= give_up:
+                raise
+            top = 0.25 if isinstance(error, Contended) else 3.0
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            pause = min(pause * 2, top)

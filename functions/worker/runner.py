@@ -1,0 +1,254 @@
+"""One task's life in this environment: claim, run, and either settle it or give it back. Nothing is left in between."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from functions.worker import agents, outcomes
+from functions.worker.context import Context
+from functions.worker.eventlog import EventLog
+from functions.worker.heartbeat import SLOT_GRACE_SECONDS, Beat
+from functions.worker.outcomes import Failure, failed
+from functions.worker.persist import persist
+from functions.worker.signals import Continue, Signal
+from functions.worker.voided import voided_calls
+from shared import metrics
+from shared.clock import now
+from shared.errors import DependencyDown, LeaseLost, SluiceError
+from shared.logs import fields, get_logger
+from shared.settings import settings
+from shared.tasks import checkpoints, lanes, leases, settle, store
+from shared.tasks.events import Event
+from shared.tasks.leases import Requeue
+from shared.tasks.model import Status, Task
+from shared.tasks.settle import Outcome
+
+if TYPE_CHECKING:
+    from functions.worker.environment import Environment
+
+STOP_MARGIN_SECONDS = 3.0
+"""Time kept at the end of an invocation for giving runs back."""
+DEFAULT_TIMEOUT_SECONDS = 86_400
+"""How long a run may take that sets no ``timeout_s``, counted from its start, waits included."""
+
+_log = get_logger("runner")
+
+
+class Disposition(StrEnum):
+    """What becomes of a run's message."""
+
+    DONE = "done"
+    """Delete it: the task ended, or a newer message carries it."""
+    KEEP = "keep"
+    """Leave it hidden: it comes back by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as it was received."""
+
+    message: lanes.Message
+    lane: str
+    queue_url: str
+    receipt: str
+
+
+async def handle(delivery: Delivery, environment: Environment, deadline: float) -> Disposition:
+    """See to one message until its task has ended, waits elsewhere or is another's."""
+    task_id = delivery.message.task_id
+    with fields(task_id=task_id, lane=delivery.lane):
+        claimed = await persist(leases.claim, task_id, delivery.message.gen)
+        if isinstance(claimed, leases.Refused):
+            return await _decline(delivery, claimed)
+        claimed.run_started = now()
+        try:
+            return await _Run(claimed, delivery, environment, deadline).go()
+        except LeaseLost:
+            _log.warning("lease lost")
+            return Disposition.KEEP
+
+
+async def _decline(delivery: Delivery, refused: leases.Refused) -> Disposition:
+    _log.info("message declined", extra={"why": str(refused.why)})
+    if refused.hide_s <= 0:
+        return Disposition.DONE
+    await persist(lanes.hide, delivery.queue_url, [(delivery.receipt, refused.hide_s + 0.999)])
+    return Disposition.KEEP
+
+
+class _Run:
+    def __init__(self, task: Task, delivery: Delivery, environment: Environment, deadline: float) -> None:
+        self.task = task
+        self.delivery = delivery
+        self.environment = environment
+        self.deadline = deadline
+        self.stop_at = deadline - STOP_MARGIN_SECONDS
+        self.loop = asyncio.get_running_loop()
+        self.log = EventLog(task, environment.publish)
+        self.stopped: str | None = "cancel" if task.cancel_requested else None
+        self.agent: asyncio.Task[Any] | None = None
+        self.message = ""
+        self.beat = Beat(
+            task.task_id,
+            task.user,
+            task.lease_no,
+            delivery.queue_url,
+            delivery.receipt,
+            task.lease_until,
+            on_lost=lambda: self.stop_from_thread("lost"),
+            on_cancel=lambda: self.stop_from_thread("cancel"),
+        )
+
+    async def go(self) -> Disposition:
+        self.environment.heart.add(self.beat)
+        try:
+            decision = await self.decide_before() or await self.run_agent()
+            return await self.carry_out(decision)
+        finally:
+            self.environment.heart.remove(self.beat)
+            self.environment.forget(self.task)
+            await self.log.close()
+
+    async def decide_before(self) -> Outcome | Requeue | None:
+        """Say what becomes of the task without running it, if anything."""
+        task = self.task
+        if self.stopped == "cancel":
+            return Outcome(status=Status.CANCELLED)
+        if task.crashes > settings().max_crashes:
+            return failed(Failure("crashed", f"its worker died {task.crashes} times while running it", "server_error"))
+        if task.crashes >= settings().quarantine_after and self.delivery.lane != "quarantine":
+            return Requeue(delay_s=0, reason="quarantine", lane="quarantine")
+        ttl = settings().lease_seconds + SLOT_GRACE_SECONDS
+        if not await asyncio.to_thread(self.environment.take_slot, task, ttl):
+            return Requeue(delay_s=0, reason="running_cap", park=True)
+        return None
+
+    async def run_agent(self) -> Outcome | Requeue:
+        self.agent = asyncio.ensure_future(self.call_agent())
+        if self.stopped:  # a heartbeat was quicker
+            self.agent.cancel()
+        timeout = self.task.params.get("timeout_s") or DEFAULT_TIMEOUT_SECONDS
+        ends = (self.task.started_at or now()) + timeout
+        stop_at = min(self.stop_at, ends)
+        await asyncio.wait([self.agent], timeout=max(0.0, stop_at - now()))
+        if not self.agent.done():
+            self.stopped = self.stopped or ("timeout" if ends <= self.stop_at else "deadline")
+            self.agent.cancel()
+            await asyncio.wait([self.agent], timeout=STOP_MARGIN_SECONDS)
+        return self.judge()
+
+    async def call_agent(self) -> Outcome:
+        task = self.task
+        resuming = task.lease_no > 1
+        recorded = await persist(checkpoints.load, task.task_id) if resuming else {}
+        await self.announce(recorded)
+        self.message = task.message if task.message is not None else await persist(store.message_of, task)
+        context = Context(task, self.message, recorded, self.log, self.beat, self.environment, self.stop_at)
+        run = agents.load(task.agent).run
+        try:
+            result = await run(context)
+            context.check_replayed()
+        except BaseException:
+            self.progressed = context.progressed
+            await context.drain(self.stop_at)
+            self.progressed = context.progressed
+            raise
+        return Outcome(status=Status.COMPLETE, response=result.response, data=result.data)
+
+    progressed = False
+
+    async def announce(self, recorded: dict[tuple[str, int], checkpoints.Step]) -> None:
+        if self.task.lease_no == 1:
+            self.log.add("started", {"agent": self.task.agent})
+            return
+        void = await persist(voided_calls, self.task.task_id, recorded)
+        self.log.add("resumed", {"void": void, "steps": len(recorded), "crashes": self.task.crashes})
+
+    def judge(self) -> Outcome | Requeue:
+        """Say what becomes of the task now that its agent stopped."""
+        assert self.agent is not None  # noqa: S101 - for the type checker
+        if self.agent.done() and not self.agent.cancelled():
+            error = self.agent.exception()
+            if error is None:
+                return self.agent.result()
+            if isinstance(error, LeaseLost):
+                raise error
+            if not isinstance(error, Continue):
+                if not isinstance(error, Signal | SluiceError):
+                    _log.warning("run failed", exc_info=error)
+                return outcomes.after_error(self.task, error)
+        if self.stopped == "lost":
+            raise LeaseLost("another worker has the task")
+        if self.stopped == "cancel":
+            return Outcome(status=Status.CANCELLED)
+        if self.stopped == "timeout":
+            return failed(Failure("timeout", "the run took longer than its timeout_s", "timeout"))
+        if not self.progressed and now() - (self.task.run_started or 0) > settings().worker_timeout_seconds / 2:
+            return outcomes.no_progress(self.task)
+        return Requeue(delay_s=0, reason="continuation", continuation=True)
+
+    async def carry_out(self, decision: Outcome | Requeue) -> Disposition:
+        await self.log.close()
+        # Whatever is waiting for the lock is a recording under way: it goes first.
+        async with self.log.lock:
+            if isinstance(decision, Outcome):
+                await self.settle(decision)
+            else:
+                await self.requeue(decision)
+        return Disposition.DONE
+
+    async def settle(self, outcome: Outcome) -> None:
+        pending = self.log.take()
+        await persist(settle.settle, self.task, outcome, message=self.message, log=pending)
+        data = {"response": outcome.response} if outcome.response is not None else {"error": outcome.error}
+        await self.log.stored([*pending, Event(str(outcome.status), now(), data)])
+        self.report(outcome)
+        await asyncio.to_thread(self.environment.finished, self.task)
+
+    async def requeue(self, how: Requeue) -> None:
+        events = self.log.take()
+        if how.attempt is not None:
+            events.append(Event("retry", now(), {"attempt": how.attempt, "delay_s": round(how.delay_s, 1), "error": how.last_error}))
+        elif how.deferral or how.park:
+            events.append(Event("deferred", now(), {"reason": how.reason, "delay_s": round(how.delay_s, 1)}))
+        sent = await persist(leases.requeue, self.task, how, events)
+        self.task.last_seq += len(events)
+        await self.log.stored(events)
+        metrics.count("Retries" if how.attempt is not None else "Deferred", reason=how.reason)
+        _log.info("re-queued", extra={"reason": how.reason, "delay_s": how.delay_s, "sent": sent})
+        if how.park:
+            return
+        ttl = int(how.delay_s) + lanes.MAX_DELAY_SECONDS
+        try:
+            await asyncio.to_thread(self.environment.keep_slot, self.task, ttl)
+        except DependencyDown as error:
+            _log.warning("slot not kept", extra={"error": error.message})
+
+    def report(self, outcome: Outcome) -> None:
+        task = self.task
+        run_s = (task.ended_at or now()) - (task.started_at or task.created)
+        metrics.emit(
+            {
+                "RunSeconds": (run_s, "Seconds"),
+                "Tokens": (task.usage.tokens, "Count"),
+                "MicroUSD": (task.micro_usd, "Count"),
+                "ModelCalls": (task.calls, "Count"),
+            },
+            lane=self.delivery.lane,
+            status=str(outcome.status),
+        )
+        code = outcome.error.get("code") if outcome.error else None
+        _log.info("settled", extra={"status": str(outcome.status), "code": code, "run_s": round(run_s, 3)})
+
+    def stop_from_thread(self, why: str) -> None:
+        """Stop the run; called by the heartbeat's threads."""
+        self.loop.call_soon_threadsafe(self.stop, why)
+
+    def stop(self, why: str) -> None:
+        if self.stopped is None:
+            self.stopped = why
+            if self.agent is not None:
+                self.agent.cancel()

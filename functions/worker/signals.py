@@ -1,0 +1,27 @@
+"""How a run says that it stops without having ended. Raised through agent code, handled by the runner."""
+
+from __future__ import annotations
+
+
+class Signal(BaseException):
+    """Base of the signals. Not an `Exception`, so that an agent's own error handling does not swallow one."""
+
+
+class Defer(Signal):
+    """The provider cannot take the call now: try the task again after ``delay_s``, at no cost to it."""
+
+    def __init__(self, delay_s: float, reason: str) -> None:
+        """Say for how long and why; the task's owner sees the reason."""
+        super().__init__(reason)
+        self.delay_s = delay_s
+        self.reason = reason
+
+
+class Continue(Signal):
+    """Too little of the function's time is left: go on in another environment."""
+
+
+class ReplayMismatch(Exception):
+    """The run does not repeat what it recorded: its code or its input changed shape."""
+
+

@@ -1,0 +1,59 @@
+"""What follows the end of a task: counters, the user's next parked task, the webhook, live watchers.
+
+None of it can fail the task, which has ended; the sweeper repairs what is lost here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared import webhooks
+from shared.errors import Contended, DependencyDown, NotFound
+from shared.logs import get_logger
+from shared.tasks import lanes, store
+from shared.valkey import RedisError
+
+if TYPE_CHECKING:
+    from shared.limits.admission import Gate
+    from shared.tasks.model import Task
+
+UNPARK_AT_ONCE = 3
+"""Parked tasks looked at when a slot comes free."""
+PARKED_SLOT_SECONDS = 900
+"""How long a slot lasts for a task that waits in a lane; the claim and each heartbeat renew it."""
+
+_log = get_logger("aftermath")
+
+
+def finished(gate: Gate, task: Task) -> None:
+    """See to what follows a task that just ended."""
+    try:
+        others_wait = gate.settle(task.user, task.task_id, task.day, task.usage.tokens, task.micro_usd)
+        if others_wait:
+            unpark_next(gate, task.user, task.running_cap)
+    except (RedisError, DependencyDown, Contended) as error:
+        _log.warning("counters not settled", extra={"task_id": task.task_id, "error": str(error)})
+    try:
+        webhooks.enqueue(task)
+    except DependencyDown as error:
+        _log.error("webhook not enqueued", extra={"task_id": task.task_id, "error": error.message})
+
+
+def unpark_next(gate: Gate, user: str, running_cap: int) -> int:
+    """Give free running slots to a user's oldest parked tasks and send them; returns how many.
+
+    Raises:
+        RedisError, DependencyDown, Contended: some are still parked; the sweeper sees to them.
+    """
+    sent = 0
+    for task_id in store.parked_tasks(user, limit=UNPARK_AT_ONCE):
+        if not gate.take_slot(user, task_id, running_cap, PARKED_SLOT_SECONDS):
+            break
+        try:
+            task = store.get(task_id)
+        except NotFound:
+            continue
+        if store.unpark(task):
+            lanes.send(task.lane, task_id, task.gen, user=user, trace=task.trace)
+            sent += 1
+    return sent

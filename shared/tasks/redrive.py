@@ -1,0 +1,76 @@
+"""Puts dead letters back after a fix: a failed task stays failed, a new task runs in its place.
+
+"Ends once" holds for the failed one, whose watchers have gone; the two rows name each other.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from shared.clock import day, now
+from shared.errors import DependencyDown
+from shared.tasks import items, lanes, store, table
+from shared.tasks.items import attribute, row_key
+from shared.tasks.model import Task
+from shared.tasks.settle import DEAD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def redrive(*, limit: int = 1000) -> Iterator[tuple[str, str]]:
+    """Submit every dead-lettered task again, each once; yields (old id, new id).
+
+    Raises:
+        DependencyDown: the rest can be redriven later.
+    """
+    for task_id in store.unsent_or_overdue(DEAD, before=now(), limit=limit):
+        old = store.get(task_id)
+        at = now()
+        new = Task(
+            task_id=f"{old.task_id}-r{secrets.token_hex(3)}",
+            user=old.user,
+            lane=old.lane,
+            agent=old.agent,
+            model=old.model,
+            created=at,
+            day=day(at),
+            tier=old.tier,
+            session_id=old.session_id,
+            key_id=old.key_id,
+            message=old.message,
+            params=old.params | {"redriven_from": old.task_id},
+            running_cap=old.running_cap,
+        )
+        ops = [
+            table.put_op(items.task_row(new, due_at=at + store.UNSENT_GRACE_SECONDS), condition="attribute_not_exists(pk)"),
+            {"Update": _leave_list(old.task_id, new.task_id)},
+        ]
+        if old.message is None:
+            ops.append(store.blob_op(new.task_id, "message", store.message_of(old), expires=at + 30 * 86_400))
+        try:
+            table.transact(ops)
+        except table.ConditionFailed:
+            continue  # somebody else redrove it
+        try:
+            lanes.send(new.lane, new.task_id, new.gen, user=new.user)
+        except DependencyDown:
+            store.mark_unsent(new)
+        yield old.task_id, new.task_id
+
+
+def _leave_list(old_id: str, new_id: str) -> dict[str, object]:
+    op = table.update_op(
+        row_key(old_id), sets={"redriven_as": new_id}, removes=("due", "due_at"), condition="#due = :dead", values={"dead": DEAD}
+    )
+    update: dict[str, object] = op["Update"]
+    return update
+
+
+def unreadable(*, limit: int = 100) -> list[dict[str, str]]:
+    """Return messages that no worker could read, as `dead_letter` kept them."""
+    page = table.query_page(
+        KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": attribute("UNREADABLE")}, Limit=limit
+    )
+    return [{name: str(items.plain(row[name])) for name in ("sk", "body", "queue", "at")} for row in page["Items"]]
