@@ -31,7 +31,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def _time_of(event: dict[str, Any]) -> float:
-    """Return the time that the tick was scheduled for, so that a late or repeated event counts for its own minute."""
+    """Return the time the tick was scheduled for: a late or repeated event counts for its own minute."""
     try:
         return datetime.fromisoformat(event["time"]).timestamp()
     except (

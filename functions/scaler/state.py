@@ -1,14 +1,16 @@
 """Where the policy's state lives between ticks: one Valkey key, with this environment's memory behind it.
 
 One key for all lanes, because they are decided together. Without Valkey the scaler goes on with what it
-remembers itself; a fresh environment without either starts from the sizes set now, which costs a stabilization
-window.
+remembers itself; a fresh environment without either starts from the sizes set now, which costs a
+stabilization window.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisClusterException
 
 from shared import valkey
 from shared.logs import get_logger
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 KEY = "{sluice:scaler}:state"
 """String: the state as JSON."""
+_AWAY = (valkey.RedisError, RedisClusterException)  # a cluster without nodes is no RedisError in redis-py
 KEPT_SECONDS = 3600
 """Older state says nothing: every window and period is shorter."""
 
@@ -36,7 +39,7 @@ class Memory:
             return self.last
         try:
             stored = memory.load(valkey.client().get(KEY))
-        except valkey.RedisError as error:
+        except _AWAY as error:
             get_logger("scaler").warning("state not read", extra={"cause": str(error)})
             return self.last
         if stored is None or (self.last is not None and self.last.tick > stored.tick):
@@ -50,5 +53,5 @@ class Memory:
             return
         try:
             valkey.client().set(KEY, memory.dump(state), ex=KEPT_SECONDS)
-        except valkey.RedisError as error:
+        except _AWAY as error:
             get_logger("scaler").warning("state not stored", extra={"cause": str(error)})

@@ -199,5 +199,4 @@ def test_goes_on_while_valkey_is_down(
     stack.tick(0)
     server.stop()
     assert [stack.tick(minute)["targets"]["normal"] for minute in (1, 2)] == [6, 10]
-    valkey.client().close()
     valkey.reset()

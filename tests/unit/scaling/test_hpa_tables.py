@@ -2,9 +2,12 @@
 
 docs: "Algorithm details" and "Configurable scaling behavior", kubernetes.io, horizontal-pod-autoscale
 blog: "Kubernetes v1.33: HorizontalPodAutoscaler Configurable Tolerance", kubernetes.io, 2025-04-28
-calc: replica_calculator_test.go    ctrl: horizontal_test.go    (kubernetes/kubernetes, pkg/controller/podautoscaler)
+calc: kubernetes/kubernetes, pkg/controller/podautoscaler/replica_calculator_test.go
+ctrl: kubernetes/kubernetes, pkg/controller/podautoscaler/horizontal_test.go
 kep: KEP-853, "Configurable scale up/down velocity for HPA"
 """
+
+from itertools import pairwise
 
 import pytest
 
@@ -172,11 +175,7 @@ def test_docs_80_to_10_by_a_tenth_or_four_pods() -> None:
     assert sizes[:2] == [72, 64]
     # "When the number of replicas falls below 40 the first policy (Pods) is applied": four at a time.
     below = [size for size in sizes if size < 40]
-    assert all(
-        earlier - later == 4 or later == 10
-        for earlier, later in zip(below, below[1:], strict=False)
-        if earlier != 10
-    )
+    assert all(earlier - later == 4 or later == 10 for earlier, later in pairwise(below) if earlier != 10)
     assert sizes[-1] == 10
 
 

@@ -1,4 +1,4 @@
-"""What Sluice adds to the autoscaler: two lanes under one limit, the provider's ceiling, ticks, missing signals."""
+"""What Sluice adds to the autoscaler: two lanes under one limit, a ceiling, ticks, missing signals."""
 
 from dataclasses import replace
 
