@@ -1,0 +1,70 @@
+"""Exception handlers: every failure leaves in the dialect of the path that it happened on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
+
+from functions.api.errors import CODES, Problem, problem_of, problem_of_validation
+from shared.logs import get_logger
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+log = get_logger("api")
+
+
+def answer(problem: Problem) -> JSONResponse:
+    """Encode a problem."""
+    return JSONResponse(problem.body(), problem.status, problem.headers)
+
+
+def of_error(_: Request, error: Exception) -> Response:
+    """Answer Sluice's own errors."""
+    return answer(problem_of(error))
+
+
+def of_validation(_: Request, error: Exception) -> Response:
+    """Answer parameters that are not valid."""
+    return answer(problem_of_validation(cast(RequestValidationError, error).errors()))
+
+
+def of_framework(request: Request, error: Exception) -> Response:
+    """Answer what routing itself refuses: an unknown path, a method that the path has not."""
+    found = cast(HTTPException, error)
+    if found.status_code == 405:
+        allowed = ", ".join(_methods(request))
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": allowed})
+        return answer(Problem(405, "method_not_allowed", f"this path takes {allowed}", headers={"Allow": allowed}))
+    if found.status_code == 404:
+        return answer(Problem(404, "not_found", "no such path"))
+    code = CODES.get(found.status_code)
+    if code is None:
+        return answer(problem_of(found))
+    return answer(Problem(found.status_code, code, str(found.detail)))
+
+
+def _methods(request: Request) -> list[str]:
+    methods = {"OPTIONS"}
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+def of_unreadable(error: Exception) -> dict[str, Any]:
+    """Answer an event that is no HTTP request."""
+    log.warning("unreadable event", extra={"cause": f"{type(error).__name__}: {error}"[:200]})
+    problem = Problem(400, "bad_request", "the request cannot be read")
+    return {
+        "statusCode": problem.status,
+        "headers": {"content-type": "application/json"},
+        "body": json.dumps(problem.body()),
+        "isBase64Encoded": False,
+    }

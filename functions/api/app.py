@@ -1,0 +1,83 @@
+"""The API's entry: the application, and the handler that Lambda calls.
+
+``handler`` is what the template names; ``app`` is an ASGI application that any server can run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cache
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from mangum import Mangum
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from functions.api import answers, options
+from functions.api.envelope import CatchErrors, Envelope
+from functions.api.errors import Problem
+from functions.api.routes import agent, docs, health, limits, me, result, sessions, stats
+from functions.api.version import VERSION
+from shared.errors import SluiceError
+
+ROUTERS = (agent, result, sessions, limits, stats, me, health, docs)
+SHOWN_HEADERS = (
+    "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "x-request-id", "x-should-retry", "Idempotent-Replayed", "Sluice-Degraded",
+    *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
+)  # fmt: skip
+"""Headers that a page of another origin may read."""
+
+
+def make_app() -> FastAPI:
+    """Build the application."""
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=options.cors_origins(),
+        allow_methods=("GET", "POST", "DELETE"),
+        allow_headers=("*",),
+        expose_headers=SHOWN_HEADERS,
+        max_age=3600,
+    )
+    app = FastAPI(
+        title="Sluice",
+        version=VERSION,
+        summary="Runs AI agents for many users: submit a message, follow its task.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        middleware=[Middleware(Envelope), cors, Middleware(CatchErrors)],
+    )
+    app.add_exception_handler(HTTPException, answers.of_framework)
+    app.add_exception_handler(RequestValidationError, answers.of_validation)
+    app.add_exception_handler(SluiceError, answers.of_error)
+    app.add_exception_handler(Problem, answers.of_error)
+    for module in ROUTERS:
+        app.include_router(module.router)
+    return app
+
+
+app = make_app()
+
+
+@cache
+def _mangum() -> tuple[Mangum, asyncio.AbstractEventLoop]:
+    """Make the adapter and the loop that all requests of this environment run on."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)  # Mangum asks for the current one when it is made and at every request
+    return Mangum(app, lifespan="off", text_mime_types=["text/", "application/json", "application/javascript"]), loop
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer one event of API Gateway's HTTP API (payload 2.0)."""
+    adapter, loop = _mangum()
+    asyncio.set_event_loop(loop)
+    try:
+        return adapter(event, context)
+    except (ValueError, KeyError, TypeError) as error:
+        # Mangum could not make a request of it: a Host of no known form, a body that is no base64 …
+        return answers.of_unreadable(error)

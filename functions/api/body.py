@@ -1,0 +1,145 @@
+"""Request bodies: read within a limit, decoded as strict JSON, checked against a model.
+
+Python's own decoder takes duplicate keys, NaN and numbers of any length; clients here get told instead.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from starlette.requests import Request  # noqa: TC002 - FastAPI resolves it at run time
+
+from functions.api.errors import Problem, invalid, problem_of_validation
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+MAX_BODY_BYTES = 2 * 1024 * 1024
+"""Largest body: a message of 256 KiB whose every character is escaped (six bytes each), and the rest."""
+MAX_DEPTH = 32
+"""Deepest nesting of objects and arrays."""
+MAX_INTEGER = 2**63 - 1
+"""Largest magnitude of an integer."""
+
+
+async def raw_body(request: Request) -> bytes:
+    """Read the body, at most ``MAX_BODY_BYTES`` of it (a dependency of routes that take one).
+
+    Raises:
+        Problem: 413 when it is larger.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and len(declared) < 20 and int(declared) > MAX_BODY_BYTES:
+        raise _too_large()
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise _too_large()
+        chunks.append(chunk)
+    body = b"".join(chunks)
+    # A gateway may have put U+FFFD (3 bytes) for each byte that was no UTF-8; then the length betrays it.
+    if declared.isdecimal() and int(declared) != size and b"\xef\xbf\xbd" in body:
+        raise invalid("the body is not UTF-8", code="invalid_encoding")
+    return body
+
+
+def _too_large() -> Problem:
+    return Problem(413, "too_large", f"the body is over the limit of {MAX_BODY_BYTES} bytes")
+
+
+def parse[M: BaseModel](model: type[M], body: bytes, content_type: str | None) -> M:
+    """Decode a JSON object and check it against a model.
+
+    Raises:
+        Problem: 422 naming what is wrong.
+    """
+    value = decode(body, content_type)
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise problem_of_validation(error.errors(include_url=False, include_input=False, include_context=False)) from error
+
+
+def decode(body: bytes, content_type: str | None) -> dict[str, Any]:
+    """Decode a JSON object strictly: no duplicate keys, NaN, huge integers, deep nesting, NUL or lone surrogates.
+
+    Raises:
+        Problem: 422 with code ``invalid_json``, ``invalid_encoding`` or ``unsupported_content_type``.
+    """
+    kind = (content_type or "application/json").split(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise invalid("the body must be JSON, sent as application/json", "Content-Type", code="unsupported_content_type")
+    if not body:
+        raise invalid("the body is empty; it must be a JSON object", code="invalid_json")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise invalid(f"the body is not UTF-8 (byte {error.start})", code="invalid_encoding") from error
+    try:
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
+    except json.JSONDecodeError as error:
+        raise invalid(f"the body is not JSON: {error.msg} at character {error.pos}", code="invalid_json") from error
+    except RecursionError as error:
+        raise _too_deep() from error
+    if not isinstance(value, dict):
+        raise invalid("the body must be a JSON object", code="invalid_json")
+    _check_depth(value, 1)
+    if "\\u" in text or "\x00" in text:
+        _check_text(value)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise invalid(f"the key {twice[:64]!r} stands twice in one object", _printable(twice), code="invalid_json")
+    return value
+
+
+def _constant(name: str) -> Any:
+    raise invalid(f"{name} is not JSON", code="invalid_json")
+
+
+def _integer(digits: str) -> int:
+    value = int(digits) if len(digits) <= 20 else MAX_INTEGER + 1
+    if abs(value) > MAX_INTEGER:
+        raise invalid("an integer is out of range (64 bits)", code="invalid_json")
+    return value
+
+
+def _too_deep() -> Problem:
+    return invalid(f"the body is nested deeper than {MAX_DEPTH} levels", code="invalid_json")
+
+
+def _check_depth(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise _too_deep()
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, dict | list):
+            _check_depth(item, depth + 1)
+
+
+def _check_text(value: Any) -> None:
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise invalid("text must not contain U+0000", code="invalid_encoding")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise invalid("text must not contain half of a surrogate pair", code="invalid_encoding") from error
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _check_text(name)
+            _check_text(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_text(item)
+
+
+def _printable(text: str) -> str:
+    return text.encode("ascii", "replace").decode()[:64]

@@ -1,0 +1,90 @@
+"""How the dependencies are: one cheap call to each, at once, remembered for a second."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from shared import aws, valkey
+from shared.limits.breaker import Breaker
+from shared.logs import get_logger
+from shared.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = get_logger("api")
+
+CACHE_S = 1.0
+PATIENCE_S = 2.0
+"""A dependency that takes longer to answer counts as down."""
+
+_lock = threading.Lock()
+_last: tuple[float, dict[str, Any]] = (0.0, {})
+
+
+def dependencies() -> dict[str, Any]:
+    """Return each dependency's ``status`` (``ok``, ``down``, or ``none``: not set up) and ``latency_ms``."""
+    global _last  # noqa: PLW0603 - one result per environment is the point
+    with _lock:  # callers that come while a probe is under way share its result
+        at, found = _last
+        if not found or time.monotonic() - at >= CACHE_S:
+            found = _probe_all()
+            _last = (time.monotonic(), found)
+        return found
+
+
+@cache
+def _breaker() -> Breaker:
+    return Breaker()
+
+
+def breakers() -> dict[str, Any]:
+    """Return every breaker that has seen a failure within a day, by name."""
+    return {
+        one.name: {"state": one.state, "failures": one.failures, "retry_after_s": round(one.retry_after_s, 1)}
+        for one in _breaker().states()
+    }
+
+
+def forget() -> None:
+    """Drop the remembered result (between tests)."""
+    global _last  # noqa: PLW0603
+    with _lock:
+        _last = (0.0, {})
+
+
+def _probe_all() -> dict[str, Any]:
+    probes: dict[str, Callable[[], object]] = {"dynamodb": _dynamodb, "sqs": _sqs}
+    if settings().redis_url:
+        probes["redis"] = lambda: valkey.client().ping()
+    pool = ThreadPoolExecutor(len(probes), thread_name_prefix="probe")
+    try:
+        running = {name: pool.submit(_timed, name, probe) for name, probe in probes.items()}
+        done, _ = wait(running.values(), timeout=PATIENCE_S)
+        found = {name: one.result() if one in done else {"status": "down"} for name, one in running.items()}
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return {"redis": {"status": "none"}, **found}
+
+
+def _timed(name: str, probe: Callable[[], object]) -> dict[str, Any]:
+    started = time.perf_counter()
+    try:
+        probe()
+    except Exception as error:  # whatever it is, the answer to the question is "down"
+        log.warning("a probe failed", extra={"dependency": name, "cause": type(error).__name__})
+        return {"status": "down"}
+    return {"status": "ok", "latency_ms": round((time.perf_counter() - started) * 1000, 2)}
+
+
+def _dynamodb() -> object:
+    key: Any = {"pk": {"S": "HEALTH"}, "sk": {"S": "HEALTH"}}
+    return aws.dynamodb().get_item(TableName=settings().table_name, Key=key, ProjectionExpression="pk")
+
+
+def _sqs() -> object:
+    return aws.sqs().get_queue_attributes(QueueUrl=settings().queue_url_normal, AttributeNames=["ApproximateNumberOfMessages"])

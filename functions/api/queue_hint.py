@@ -1,0 +1,85 @@
+"""Where a queued task stands, roughly: SQS keeps no order that one could ask for.
+
+``ahead`` is the lane's backlog, cached for two seconds. ``starts_in_s`` is what tasks of that lane waited lately, as
+far as this environment has seen any, less what this one has waited; it is left out when nothing was seen.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from shared.clock import now
+from shared.errors import DependencyDown
+from shared.settings import settings
+from shared.tasks import lanes
+from shared.tasks.model import Status
+
+if TYPE_CHECKING:
+    from shared.tasks.model import Task
+
+CACHE_S = 2.0
+RECENT_S = 300.0
+SAMPLES = 50
+
+_lock = threading.Lock()
+_backlogs: dict[str, tuple[float, dict[str, int]]] = {}
+_waits: dict[str, deque[tuple[float, float, str]]] = {}
+
+
+def backlog(lane: str) -> dict[str, int]:
+    """Return a lane's backlog, at most ``CACHE_S`` old.
+
+    Raises:
+        DependencyDown: SQS is away.
+    """
+    with _lock:
+        at, found = _backlogs.get(lane, (0.0, {}))
+    if found and time.monotonic() - at < CACHE_S:
+        return found
+    found = lanes.backlog(settings().queue_urls[lane])
+    with _lock:
+        _backlogs[lane] = (time.monotonic(), found)
+    return found
+
+
+def saw(task: Task) -> None:
+    """Note how long a task that has started waited, if it never waited for anything but its turn."""
+    if task.started_at is None or task.deferrals or task.crashes or now() - task.started_at > RECENT_S:
+        return
+    with _lock:
+        waits = _waits.setdefault(task.lane, deque(maxlen=SAMPLES))
+        if all(task.task_id != known for _, _, known in waits):
+            waits.append((task.started_at, max(0.0, task.started_at - task.created), task.task_id))
+
+
+def hint(task: Task) -> dict[str, Any] | None:
+    """Return the hint for a queued task, or None where there is none to give."""
+    if task.status is not Status.QUEUED or task.parked or task.next_try_at > now():
+        return None
+    try:
+        found = backlog(task.lane)
+    except DependencyDown:
+        return None
+    shown: dict[str, Any] = {"ahead": max(0, found["visible"] - 1)}
+    waited = recent_wait(task.lane)
+    if waited is not None:
+        shown["starts_in_s"] = round(max(0.0, waited - (now() - task.created)), 1)
+    return shown
+
+
+def recent_wait(lane: str) -> float | None:
+    """Return the median wait of the tasks that this environment lately saw started, s; None when it saw none."""
+    with _lock:
+        recent = [wait for at, wait, _ in _waits.get(lane, ()) if now() - at < RECENT_S]
+    return round(median(recent), 3) if recent else None
+
+
+def forget() -> None:
+    """Drop what was seen (between tests)."""
+    with _lock:
+        _backlogs.clear()
+        _waits.clear()

@@ -1,0 +1,74 @@
+"""Counts of refused submits by limit and minute, for the dashboard.
+
+Counted in memory and written to Valkey together, once a second at most, so that a flood of refusals costs no extra
+round trips. What a frozen environment still holds is lost: these are figures to look at, not to bill by.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+
+from shared import valkey
+from shared.clock import now
+from shared.logs import get_logger
+
+FLUSH_S = 1.0
+KEEP_S = 7200
+
+_lock = threading.Lock()
+_waiting: Counter[tuple[int, str]] = Counter()
+_flushed = 0.0
+
+
+def _key(minute: int) -> str:
+    return f"{{sluice:refused}}:{minute}"
+
+
+def count(limit: str) -> None:
+    """Count one refusal."""
+    global _flushed  # noqa: PLW0603
+    with _lock:
+        _waiting[int(now() // 60), limit] += 1
+        if time.monotonic() - _flushed < FLUSH_S:
+            return
+        _flushed = time.monotonic()
+    flush()
+
+
+def flush() -> None:
+    """Write down what was counted; kept for the next time when Valkey is away."""
+    with _lock:
+        counted = dict(_waiting)
+        _waiting.clear()
+    if not counted:
+        return
+    try:
+        pipe = valkey.client().pipeline(transaction=False)
+        for (minute, limit), times in counted.items():
+            pipe.hincrby(_key(minute), limit, times)
+            pipe.expire(_key(minute), KEEP_S)
+        pipe.execute()
+    except valkey.RedisError as error:
+        get_logger("api").warning("refusals not written", extra={"cause": str(error)})
+        with _lock:
+            _waiting.update({at: times for at, times in counted.items() if at[0] > now() // 60 - 60})
+
+
+def minutes(last: int) -> list[dict[str, object]]:
+    """Return the refusals of the last minutes, the present one last.
+
+    Raises:
+        RedisError: Valkey is away.
+    """
+    flush()
+    present = int(now() // 60)
+    wanted = range(present - last + 1, present + 1)
+    pipe = valkey.client().pipeline(transaction=False)
+    for minute in wanted:
+        pipe.hgetall(_key(minute))
+    return [
+        {"minute": minute * 60, "refused": {name: int(times) for name, times in found.items()}}
+        for minute, found in zip(wanted, pipe.execute(), strict=True)
+    ]

@@ -1,0 +1,102 @@
+"""Submit, list and cancel tasks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query
+from starlette.requests import Request  # noqa: TC002
+from starlette.responses import JSONResponse
+
+from functions.api import cancel, views
+from functions.api.body import parse, raw_body
+from functions.api.described import errors, json_body
+from functions.api.identity import AUTHENTICATED, AnyCaller, Subject, own_task
+from functions.api.schemas import (
+    IDEMPOTENCY_KEY_CHARACTERS,
+    PAGE_TASKS,
+    Accepted,
+    AgentRequest,
+    StatusName,
+    TaskList,
+)
+from functions.api.submit import Submission, idempotency_of, submit
+from shared.tasks import store
+
+router = APIRouter(tags=["tasks"], dependencies=AUTHENTICATED)
+
+_EXAMPLE = {"message": "What is 17 * 23?", "agent": "tools", "session_id": "homework", "metadata": {"class": "4b"}}
+_PARAMS = ("max_output_tokens", "timeout_s", "max_cost_usd", "metadata", "webhook_url")
+
+
+@router.post(
+    "/agent",
+    status_code=202,
+    response_model=Accepted,
+    summary="Submit a message",
+    responses={
+        202: {
+            "description": "Taken on. A repeat with the same `Idempotency-Key` and body returns the same task.",
+            "headers": {"Location": {"description": "Where the result will be.", "schema": {"type": "string"}}},
+        },
+        **errors(401, 402, 403, 409, 413, 422, 429),
+    },
+    openapi_extra=json_body(AgentRequest, _EXAMPLE),
+)
+def post_agent(
+    request: Request,
+    caller: AnyCaller,
+    body: Annotated[bytes, Depends(raw_body)],
+    idempotency_key: Annotated[
+        str | None,
+        Header(description=f"Makes a repeat safe: 1 to {IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters, kept for a day."),
+    ] = None,
+) -> JSONResponse:
+    """Take a message on and answer at once; the run itself is watched through its task."""
+    asked = parse(AgentRequest, body, request.headers.get("content-type"))
+    values = asked.model_dump(exclude_none=True)
+    idempotency = idempotency_of(idempotency_key, asked.model_dump(exclude_unset=True), place="agent")
+    wanted = Submission(
+        message=asked.message,
+        agent=asked.agent,
+        session_id=asked.session_id,
+        model=asked.model,
+        priority=asked.priority,
+        params={name: values[name] for name in _PARAMS if name in values},
+    )
+    receipt = submit(caller.acting_for(asked.user_id), wanted, idempotency=idempotency, trace=request.state.trace)
+    task = receipt.task
+    location = f"{request.scope['root_path']}/result/{task.task_id}"
+    return JSONResponse(
+        {"task_id": task.task_id, "status": str(task.status)}, 202, receipt.headers | {"Location": location}
+    )
+
+
+@router.get("/agent", response_model=TaskList, summary="List tasks", responses=errors(401, 422))
+def list_agent(
+    caller: Subject,
+    limit: Annotated[int, Query(ge=1, le=PAGE_TASKS)] = 20,
+    cursor: Annotated[str | None, Query(max_length=2048, description="From `next_cursor`.")] = None,
+    status: Annotated[StatusName | None, Query()] = None,
+) -> JSONResponse:
+    """List the caller's tasks, newest first. The index lags behind by a moment."""
+    found, more = store.list_tasks(caller.user, limit=limit, cursor=cursor, status=status)
+    return JSONResponse({"tasks": [views.summary(item) for item in found], "next_cursor": more})
+
+
+@router.post(
+    "/agent/{task_id}/cancel",
+    status_code=202,
+    response_model=Accepted,
+    summary="Cancel a task",
+    responses={
+        200: {"model": Accepted, "description": "It has ended: cancelled, or as it was before."},
+        202: {"description": "Its worker was asked to stop; it ends within a heartbeat."},
+        **errors(401, 404, 409),
+    },
+)
+def cancel_agent(caller: AnyCaller, task_id: str) -> JSONResponse:
+    """Cancel a task: at once while it is queued, else through its worker. Repeating it is harmless."""
+    task = cancel.cancel(own_task(caller, task_id))
+    content: dict[str, Any] = {"task_id": task.task_id, "status": str(task.status)}
+    return JSONResponse(content, 200 if task.status.terminal else 202)

@@ -1,0 +1,29 @@
+"""Liveness, with the dependencies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+
+from functions.api import probes
+from functions.api.schemas import Health
+from functions.api.version import VERSION
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get(
+    "/health",
+    response_model=Health,
+    summary="Ask how it is",
+    responses={503: {"model": Health, "description": "DynamoDB is down: nothing can be taken on."}},
+)
+def get_health() -> JSONResponse:
+    """Answer 200 while tasks can be taken on (`degraded` when Redis or SQS is down), else 503. Needs no key."""
+    found = probes.dependencies()
+    down = {name for name, each in found.items() if each["status"] == "down"}
+    status = "down" if "dynamodb" in down else "degraded" if down else "ok"
+    body: dict[str, Any] = {"status": status, "version": VERSION, "dependencies": found, "breakers": probes.breakers()}
+    return JSONResponse(body, 503 if status == "down" else 200, {"Retry-After": "5"} if status == "down" else None)

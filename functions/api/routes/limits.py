@@ -1,0 +1,29 @@
+"""What a caller may do, and how much of it is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from functions.api.described import errors
+from functions.api.identity import AUTHENTICATED, Subject
+from functions.api.schemas import MESSAGE_BYTES, LimitsView
+from functions.api.submit import gate
+
+router = APIRouter(tags=["limits"], dependencies=AUTHENTICATED)
+
+
+@router.get("/limits", response_model=LimitsView, summary="Read your limits", responses=errors(401, 422))
+def get_limits(caller: Subject) -> dict[str, Any]:
+    """Return every limit of the caller, used and left. Looking costs nothing."""
+    limits = caller.limits
+    return {
+        "user": caller.user,
+        "tier": limits.tier,
+        "lanes": limits.lanes,
+        "agents": limits.agents,
+        "models": limits.models,
+        "message_bytes": min(MESSAGE_BYTES, limits.message_bytes or MESSAGE_BYTES),
+        "limits": gate().usage(caller.user, limits),
+    }

@@ -1,0 +1,69 @@
+"""A task's state, result and events, at once or as a long poll."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request  # noqa: TC002
+from starlette.responses import JSONResponse
+
+from functions.api import views
+from functions.api.described import errors
+from functions.api.identity import AUTHENTICATED, AnyCaller, own_task, well_formed
+from functions.api.schemas import MAX_SEQ, MAX_WAIT_SECONDS, EventPage, TaskView
+from functions.api.waiting import hold
+from shared.errors import NotFound
+from shared.tasks import events
+from shared.tasks.events import Page
+
+router = APIRouter(prefix="/result", tags=["tasks"], dependencies=AUTHENTICATED)
+
+Wait = Annotated[
+    float, Query(ge=0, le=MAX_WAIT_SECONDS, allow_inf_nan=False, description="Hold the answer so many seconds at most.")
+]
+
+
+@router.get(
+    "/{task_id}",
+    response_model=TaskView,
+    summary="Look a task up",
+    responses=errors(401, 404, 422),
+)
+def get_result(request: Request, caller: AnyCaller, task_id: str, wait: Wait = 0) -> JSONResponse:
+    """Return a task's state; with `wait`, once it has ended or the seconds have passed."""
+    task = hold(lambda: own_task(caller, task_id), lambda task: task.status.terminal, wait, request.scope.get("aws.context"))
+    return JSONResponse(views.full(task))
+
+
+@router.get(
+    "/{task_id}/events",
+    response_model=EventPage,
+    summary="Read a task's events",
+    responses=errors(401, 404, 422),
+)
+def get_events(
+    request: Request,
+    caller: AnyCaller,
+    task_id: str,
+    after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="Number of the last event that you have.")] = 0,
+    wait: Wait = 0,
+) -> JSONResponse:
+    """Return the events after a number; with `wait`, once there is one, the task has ended or the seconds have passed."""
+    if not well_formed(task_id):
+        raise NotFound("no such task")
+
+    def look() -> Page:
+        page = events.read(task_id, after)
+        if not caller.owns(page.task.user):
+            raise NotFound("no such task")
+        return page
+
+    page = hold(look, lambda page: bool(page.events) or page.task.status.terminal, wait, request.scope.get("aws.context"))
+    return JSONResponse(
+        {
+            "events": [event.public() for event in page.events],
+            "last_seq": page.last_seq,
+            "status": str(page.task.status),
+        }
+    )

@@ -1,0 +1,33 @@
+"""Conversation memory of the caller."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+
+from functions.api.described import errors
+from functions.api.identity import AUTHENTICATED, Subject
+from functions.api.schemas import SESSION_CHARACTERS, SessionDeleted, SessionView
+from shared.tasks import sessions
+
+router = APIRouter(prefix="/sessions", tags=["sessions"], dependencies=AUTHENTICATED)
+
+SessionPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:@~-]+$", max_length=SESSION_CHARACTERS)]
+PAGE_TURNS = 500
+
+
+@router.get("/{session_id}", response_model=SessionView, summary="Read a conversation", responses=errors(401, 422))
+def get_session(
+    caller: Subject, session_id: SessionPath, limit: Annotated[int, Query(ge=1, le=PAGE_TURNS)] = 50
+) -> dict[str, Any]:
+    """Return the newest turns of a conversation, oldest of them first; one that never was has none."""
+    turns = sessions.read(caller.user, session_id, limit=limit)
+    shown = [{"task_id": t.task_id, "at": t.at, "user": t.user, "assistant": t.assistant} for t in turns]
+    return {"session_id": session_id, "turns": shown}
+
+
+@router.delete("/{session_id}", response_model=SessionDeleted, summary="Forget a conversation", responses=errors(401, 422))
+def delete_session(caller: Subject, session_id: SessionPath) -> dict[str, Any]:
+    """Forget a conversation's turns; tasks and their results stay."""
+    return {"session_id": session_id, "deleted_turns": sessions.delete(caller.user, session_id)}

@@ -1,0 +1,20 @@
+"""What the dashboard draws; operators only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from functions.api import stats
+from functions.api.described import errors
+from functions.api.identity import AUTHENTICATED, Operator
+from functions.api.schemas import Stats
+
+router = APIRouter(tags=["operation"], dependencies=AUTHENTICATED)
+
+
+@router.get("/stats", response_model=Stats, summary="Read the system's state", responses=errors(401, 403))
+def get_stats(_: Operator) -> dict[str, Any]:
+    """Return backlog, concurrency, refusals, breakers and spending of all users together. Needs an operator's key."""
+    return stats.snapshot()

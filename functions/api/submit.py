@@ -1,0 +1,245 @@
+"""The way in: repeat? -> may they? -> write it down -> enqueue. The order is what keeps the promise.
+
+What is refused has changed nothing. What is written is kept, whether or not SQS takes the message: the sweeper sends
+it then. What could not be written is taken back, quota included.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from functions.api import options, refusals
+from functions.api.errors import Problem, invalid, retry_after
+from functions.api.schemas import DEFAULT_OUTPUT_TOKENS, IDEMPOTENCY_KEY_CHARACTERS, MESSAGE_BYTES
+from shared.clock import day, now
+from shared.errors import BudgetExhausted, Contended, DependencyDown, NotFound
+from shared.limits import prices
+from shared.limits.admission import BUDGETS, Ask, Gate
+from shared.limits.headers import rate_limit_headers
+from shared.logs import get_logger
+from shared.settings import settings
+from shared.tasks import lanes, spend, store
+from shared.tasks.ids import new_task_id
+from shared.tasks.model import Task, dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from functions.api.identity import Caller
+    from shared.limits.admission import Verdict
+
+log = get_logger("api")
+
+WRITE_TRIES = 4
+"""Times that a write is tried while another request holds the same item (two submits with one key)."""
+FRAME_BYTES = 256
+"""Bytes that a first model call has around the message, as JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What a client wants run, whichever dialect it came in."""
+
+    message: str
+    agent: str
+    session_id: str
+    model: str | None = None
+    priority: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    task_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The task that a submission made, or had made before (``repeat``), and the headers to answer with."""
+
+    task: Task
+    repeat: bool
+    headers: dict[str, str]
+
+
+@cache
+def gate() -> Gate:
+    """Return the limits of this environment."""
+    return Gate(spend.load)
+
+
+def idempotency_of(key: str | None, body: Any, *, place: str) -> store.Idempotency | None:
+    """Digest an ``Idempotency-Key`` and the body that it came with; ``place`` keeps two kinds of request apart.
+
+    Raises:
+        Problem: 422 for a key that is no printable ASCII of 1 to 255 characters.
+    """
+    if key is None:
+        return None
+    if not 0 < len(key) <= IDEMPOTENCY_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
+        raise invalid(
+            f"Idempotency-Key must be 1 to {IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters", "Idempotency-Key"
+        )
+    return store.Idempotency(_digest(key), _digest(f"{place}\n{_canonical(body)}"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(body: Any) -> str:
+    if isinstance(body, dict):
+        return "{" + ",".join(f"{dumps(name)}:{_canonical(body[name])}" for name in sorted(body)) + "}"
+    if isinstance(body, list):
+        return "[" + ",".join(_canonical(item) for item in body) + "]"
+    return dumps(body)
+
+
+def submit(caller: Caller, wanted: Submission, *, idempotency: store.Idempotency | None = None, trace: str | None = None) -> Receipt:
+    """Take a task on.
+
+    Raises:
+        Problem: 402, 403, 409, 413, 422 or 429; nothing was written or charged.
+        DependencyDown: what is needed is away; nothing was written or charged.
+    """
+    lane, model = _allowed(caller, wanted)
+    if idempotency and (earlier := _find_repeat(caller, idempotency)):
+        return Receipt(earlier, True, {"Idempotent-Replayed": "true"})
+    at = now()
+    size = len(wanted.message.encode()) + len(dumps(wanted.params.get("tools") or [])) + FRAME_BYTES
+    size += len((wanted.params.get("instructions") or "").encode())
+    output_tokens = wanted.params.get("max_output_tokens") or DEFAULT_OUTPUT_TOKENS
+    tokens, micro_usd = prices.worst_case(model, size, output_tokens)
+    task = Task(
+        task_id=wanted.task_id or new_task_id(),
+        user=caller.user,
+        lane=lane,
+        agent=wanted.agent,
+        model=model,
+        created=at,
+        day=day(at),
+        tier=caller.limits.tier,
+        running_cap=caller.limits.running,
+        cap_tokens=caller.limits.tokens_per_day,
+        cap_micro_usd=caller.limits.micro_usd_per_day,
+        session_id=wanted.session_id,
+        key_id=caller.key_id,
+        params={name: value for name, value in wanted.params.items() if value is not None},
+        reserved_tokens=tokens,
+        reserved_micro_usd=micro_usd,
+        trace=trace,
+    )
+    ask = Ask(task.user, task.task_id, task.day, tokens, micro_usd, caller.limits)
+    verdict = gate().admit(ask)
+    headers = rate_limit_headers(verdict)
+    if verdict.degraded:
+        headers["Sluice-Degraded"] = "redis"
+    if not verdict.admitted:
+        refusals.count(verdict.limit or "")
+        raise _refusal(verdict, headers)
+    task.parked = not verdict.slot
+    written = _write(task, wanted.message, ask, verdict, idempotency)
+    if written.task_id != task.task_id:  # another request with the same key was quicker
+        gate().undo(ask)
+        return Receipt(written, True, {"Idempotent-Replayed": "true"})
+    if not task.parked:
+        _send(task)
+    return Receipt(task, False, headers)
+
+
+def _allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:
+    """Hold a submission against the tier; returns (lane, model)."""
+    limits, model = caller.limits, wanted.model or settings().default_model
+    known = options.agents()
+    if known is not None and wanted.agent not in known:
+        raise invalid(f"there is no agent {wanted.agent!r}; there are {', '.join(sorted(known))}", "agent", code="unknown_agent")
+    most = min(MESSAGE_BYTES, limits.message_bytes or MESSAGE_BYTES)
+    if len(wanted.message.encode()) > most:
+        raise Problem(413, "message_too_large", f"the message is over the limit of {most} bytes", "message")
+    if not limits.allows_agent(wanted.agent):
+        raise Problem(403, "agent_not_allowed", f"the tier {limits.tier} may not run the agent {wanted.agent}", "agent")
+    if not limits.allows_model(model):
+        raise Problem(403, "model_not_allowed", f"the tier {limits.tier} may not use the model {model}", "model")
+    lane = wanted.priority or limits.lane
+    if not limits.allows_lane(lane):
+        raise Problem(403, "priority_not_allowed", f"the tier {limits.tier} may not use the priority {lane}", "priority")
+    return lane, model
+
+
+def _find_repeat(caller: Caller, idempotency: store.Idempotency) -> Task | None:
+    try:
+        return store.find_repeat(caller.user, idempotency)
+    except NotFound:
+        raise _gone() from None
+
+
+def _gone() -> Problem:
+    return Problem(409, "idempotency_gone", "the task that this Idempotency-Key made was deleted; use another key", "Idempotency-Key")
+
+
+def _refusal(verdict: Verdict, headers: dict[str, str]) -> Problem:
+    limit = verdict.limit or ""
+    if limit in BUDGETS:
+        return _spent(limit, headers)
+    message = f"the limit {limit} is reached; try again in {headers['Retry-After']} s"
+    return Problem(429, "rate_limit_exceeded", message, limit=limit, headers=headers)
+
+
+def _spent(limit: str, headers: dict[str, str]) -> Problem:
+    wait = f"; it is renewed in {headers['Retry-After']} s" if "Retry-After" in headers else ""
+    return Problem(402, "insufficient_quota", f"the budget {limit} does not cover this request{wait}", limit=limit, headers=headers)
+
+
+def _write(task: Task, message: str, ask: Ask, verdict: Verdict, idempotency: store.Idempotency | None) -> Task:
+    """Write the row; whatever goes wrong, either it stands or the admission is taken back."""
+    precharge = None
+    if verdict.precharge:
+        precharge = store.Precharge(ask.limits.tokens_per_day, ask.limits.micro_usd_per_day)
+        task.precharged_tokens, task.precharged_micro_usd = ask.tokens, ask.micro_usd
+    try:
+        return _patiently(lambda: store.submit(task, message, idempotency=idempotency, precharge=precharge))
+    except BudgetExhausted as error:
+        gate().undo(ask)
+        midnight = 86_400 - task.created % 86_400
+        raise _spent(error.limit, retry_after(midnight)) from error
+    except NotFound:
+        gate().undo(ask)
+        raise _gone() from None
+    except Exception:
+        if _stands(task):
+            return task
+        gate().undo(ask)
+        raise
+
+
+def _patiently(write: Callable[[], Task]) -> Task:
+    """Write, a few times over if another request (one with the same key) holds an item just then."""
+    for tried in range(1, WRITE_TRIES):
+        try:
+            return write()
+        except Contended:
+            time.sleep(0.05 * tried)
+    try:
+        return write()
+    except Contended as error:
+        raise DependencyDown("dynamodb", retry_after_s=1) from error
+
+
+def _stands(task: Task) -> bool:
+    """After a failed write: did it happen all the same, only its answer being lost?"""
+    try:
+        store.get(task.task_id)
+    except Exception:  # away still, or never written: the client is told to come again
+        return False
+    return True
+
+
+def _send(task: Task) -> None:
+    try:
+        lanes.send(task.lane, task.task_id, task.gen, user=task.user, trace=task.trace)
+    except DependencyDown:
+        log.warning("SQS refused a message; the sweeper will send it", extra={"task_id": task.task_id})
+        try:
+            store.mark_unsent(task)
+        except Exception as error:
+            log.warning("the task becomes due by itself", extra={"task_id": task.task_id}, exc_info=error)

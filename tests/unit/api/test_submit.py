@@ -1,0 +1,145 @@
+"""What a submit leaves behind, and what it answers."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+import pytest
+
+from shared.tasks import store
+from tests.unit.api.conftest import Api
+
+
+def messages(url: str) -> list[dict[str, Any]]:
+    """Take everything out of a queue."""
+    client: Any = boto3.client("sqs")
+    found: list[dict[str, Any]] = []
+    while batch := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+        found += [json.loads(one["Body"]) for one in batch]
+    return found
+
+
+def test_a_submit_writes_the_row_and_sends_its_message(api: Api) -> None:
+    answer = api.submit(metadata={"a": "b"}, max_output_tokens=7, session_id="s1", webhook_url="https://example.com/x")
+    assert answer.status_code == 202
+    task_id = answer.json()["task_id"]
+    assert answer.json() == {"task_id": task_id, "status": "queued"}
+    assert answer.headers["location"] == f"/result/{task_id}"
+    task = store.get(task_id)
+    assert (task.user, task.lane, task.agent, task.session_id, task.tier) == ("demo", "normal", "chat", "s1", "standard")
+    assert task.params == {"max_output_tokens": 7, "metadata": {"a": "b"}, "webhook_url": "https://example.com/x"}
+    assert store.message_of(task) == "hi"
+    assert task.reserved_tokens > 7
+    assert task.running_cap == 10
+    assert messages(api.lanes["normal"]) == [{"v": 1, "task_id": task_id, "gen": 0}]
+    shown = api.get(f"/result/{task_id}").json()
+    assert (shown["status"], shown["task_id"], shown["queue"]) == ("queued", task_id, {"ahead": 0})
+
+
+def test_ids_sort_by_time_and_differ(api: Api) -> None:
+    ids = [api.submit("load").json()["task_id"] for _ in range(20)]
+    assert len(set(ids)) == 20
+    assert [i[:17] for i in ids] == sorted(i[:17] for i in ids)
+
+
+def test_lanes_follow_tier_and_priority(api: Api) -> None:
+    assert api.submit("vip").status_code == 202
+    assert len(messages(api.lanes["high"])) == 1
+    assert api.submit("vip", priority="normal").status_code == 202
+    assert len(messages(api.lanes["normal"])) == 1
+    refused = api.submit("demo", priority="high")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "priority_not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("who", "body", "status", "code", "param"),
+    [
+        ("free", {"agent": "tools"}, 403, "agent_not_allowed", "agent"),
+        ("free", {"model": "gpt-4"}, 403, "model_not_allowed", "model"),
+        ("demo", {"agent": "nobody"}, 422, "unknown_agent", "agent"),
+        ("demo", {"agent": "../x"}, 422, "invalid_request", "agent"),
+        ("demo", {"message": ""}, 422, "invalid_request", "message"),
+        ("demo", {"message": 5}, 422, "invalid_request", "message"),
+        ("demo", {"message": None}, 422, "invalid_request", "message"),
+        ("demo", {"session_id": "a#b"}, 422, "invalid_request", "session_id"),
+        ("demo", {"session_id": "a\n"}, 422, "invalid_request", "session_id"),
+        ("demo", {"max_output_tokens": True}, 422, "invalid_request", "max_output_tokens"),
+        ("demo", {"max_output_tokens": "5"}, 422, "invalid_request", "max_output_tokens"),
+        ("demo", {"timeout_s": -1}, 422, "invalid_request", "timeout_s"),
+        ("demo", {"max_cost_usd": 0}, 422, "invalid_request", "max_cost_usd"),
+        ("demo", {"priority": "urgent"}, 422, "invalid_request", "priority"),
+        ("demo", {"webhook_url": "http://example.com"}, 422, "invalid_request", "webhook_url"),
+        ("demo", {"webhook_url": "https://127.0.0.1/"}, 422, "invalid_request", "webhook_url"),
+        ("demo", {"webhook_url": "https://[::ffff:10.0.0.1]/"}, 422, "invalid_request", "webhook_url"),
+        ("demo", {"webhook_url": "https://a:b@example.com/"}, 422, "invalid_request", "webhook_url"),
+        ("demo", {"webhook_url": "https://[/"}, 422, "invalid_request", "webhook_url"),
+        ("demo", {"max_cost_us": 1}, 422, "invalid_request", "max_cost_us"),
+        ("demo", {"metadata": {"a": 1}}, 422, "invalid_request", "metadata.a"),
+    ],
+)
+def test_refused_input_is_named_and_costs_nothing(
+    api: Api, who: str, body: dict[str, Any], status: int, code: str, param: str
+) -> None:
+    answer = api.submit(who, **body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (status, code, param)
+    assert set(error) == {"code", "message", "param", "type"}
+    assert api.get("/limits", who).json()["limits"]["requests"]["used"] == 0
+    assert messages(api.lanes["normal"]) == []
+
+
+def test_two_hundred_at_once_admit_exactly_the_quota(api: Api) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: api.submit(), range(200)))
+    admitted = [a for a in answers if a.status_code == 202]
+    refused = [a for a in answers if a.status_code == 429]
+    assert (len(admitted), len(refused)) == (60, 140)
+    for answer in refused:
+        assert answer.json()["error"]["limit"] == "requests"
+        assert 3500 < int(answer.headers["retry-after"]) <= 3600
+        assert answer.headers["ratelimit"].startswith('"requests";r=0;t=')
+        assert answer.headers["x-ratelimit-remaining-requests"] == "0"
+    assert admitted[0].headers["ratelimit-policy"].startswith('"requests";q=60')
+    assert len(messages(api.lanes["normal"])) == 10  # the running cap; the rest is parked
+    tasks, more = store.list_tasks("demo", limit=100)
+    assert (len(tasks), more) == (60, None)
+
+
+def test_a_task_over_the_running_cap_is_parked_and_follows_when_one_is_cancelled(api: Api) -> None:
+    first, second = (api.submit("narrow").json()["task_id"] for _ in range(2))
+    assert [m["task_id"] for m in messages(api.lanes["normal"])] == [first]
+    assert api.get(f"/result/{second}", "narrow").json()["reason"] == "running_cap"
+    cancelled = api.post(f"/agent/{first}/cancel", "narrow")
+    assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
+    assert [m["task_id"] for m in messages(api.lanes["normal"])] == [second]
+    assert "reason" not in api.get(f"/result/{second}", "narrow").json()
+
+
+def test_a_spent_budget_is_402_and_a_cancel_gives_its_reservation_back(api: Api) -> None:
+    first = api.submit("poor")
+    assert first.status_code == 202
+    refused = [a for a in (api.submit("poor") for _ in range(5)) if a.status_code != 202]
+    assert refused
+    error = refused[0].json()["error"]
+    assert (refused[0].status_code, error["code"], error["limit"]) == (402, "insufficient_quota", "tokens_per_day")
+    assert int(refused[0].headers["retry-after"]) > 0
+    api.post(f"/agent/{first.json()['task_id']}/cancel", "poor")
+    assert api.submit("poor").status_code == 202
+
+
+def test_the_ingress_bucket_is_shared_by_all(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.unit.api.conftest import forget_everything
+
+    monkeypatch.setenv("INGRESS_RATE", "0.01")
+    monkeypatch.setenv("INGRESS_BURST", "2")
+    forget_everything()
+    assert [api.submit(who).status_code for who in ("load", "demo", "vip")] == [202, 202, 429]
+    assert api.submit("other").json()["error"]["limit"] == "ingress"
+
+
+def test_headers_of_a_success_tell_what_is_left(api: Api) -> None:
+    left = [int(api.submit().headers["x-ratelimit-remaining-requests"]) for _ in range(3)]
+    assert left == [59, 58, 57]
