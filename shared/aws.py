@@ -46,12 +46,12 @@ THROTTLED = frozenset(
 """Codes after which the same call may work a moment later."""
 
 
-def _config() -> Config:
+def _config(*, read_timeout_s: float = 10, attempts: int = 3) -> Config:
     # Few, quick attempts: a request waits seconds for a dependency, not minutes.
     return Config(
         connect_timeout=2,
-        read_timeout=10,
-        retries={"mode": "standard", "total_max_attempts": 3},
+        read_timeout=read_timeout_s,
+        retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=max(16, settings().runs_per_environment + 8),
         tcp_keepalive=True,
     )
@@ -63,7 +63,8 @@ def _client(name: str, **kwargs: Any) -> Any:
         with _lock:  # boto3's default session is not thread-safe while it makes a client
             client = _clients.get(name)
             if client is None:
-                client = _clients[name] = boto3.client(name, config=_config(), **kwargs)  # type: ignore[call-overload]
+                kwargs.setdefault("config", _config())
+                client = _clients[name] = boto3.client(name, **kwargs)  # type: ignore[call-overload]
     return client
 
 
@@ -89,7 +90,9 @@ def lambda_client() -> LambdaClient:
 
 def connections() -> Any:
     """Return the WebSocket management client; its endpoint is the stage's own (``WS_ENDPOINT_URL``)."""
-    return _client("apigatewaymanagementapi", endpoint_url=settings().ws_endpoint_url or None)
+    # A watcher that cannot be reached at once is not waited for.
+    config = _config(read_timeout_s=2, attempts=1)
+    return _client("apigatewaymanagementapi", endpoint_url=settings().ws_endpoint_url or None, config=config)
 
 
 def reset() -> None:

@@ -20,13 +20,10 @@ from shared.tasks import aftermath, spend
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import httpx2
 
     from shared.limits.tiers import Limits
     from shared.retry import Failure
-    from shared.tasks.events import Event
     from shared.tasks.model import Task
 
 
@@ -74,9 +71,6 @@ class Environment:
     def pages(self) -> httpx2.AsyncClient:
         """Pooled client for pages and APIs."""
         return clients.pages()
-
-    async def publish(self, task: Task, events: Sequence[Event]) -> None:
-        """Tell live watchers of stored events."""
 
     def take_slot(self, task: Task, ttl_s: int) -> bool:
         """Hold one of the user's running slots; True without Valkey, where replicas are the only bound."""

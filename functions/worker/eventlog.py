@@ -32,13 +32,11 @@ TOKEN_EVENT_CHARACTERS = 16_000
 
 _log = get_logger("eventlog")
 
-Publish = "Callable[[Task, Sequence[Event]], Awaitable[None]]"
-
 
 class EventLog:
     """Events of one run, in order."""
 
-    def __init__(self, task: Task, publish: Callable[[Task, Sequence[Event]], Awaitable[None]]) -> None:
+    def __init__(self, task: Task, publish: Callable[[Sequence[Event]], Awaitable[None]]) -> None:
         """Bind to a claimed task; ``publish`` is told of every batch once it is stored."""
         self._task = task
         self._publish = publish
@@ -73,7 +71,7 @@ class EventLog:
         """Tell watchers of events that were just stored as the newest ones."""
         if events:
             first = self._task.last_seq - len(events) + 1
-            await self._publish(self._task, [Event(e.type, e.at, e.data, first + n) for n, e in enumerate(events)])
+            await self._publish([Event(e.type, e.at, e.data, first + n) for n, e in enumerate(events)])
 
     async def close(self) -> None:
         """Stop the background writer; what is pending stays so."""

@@ -13,6 +13,7 @@ from functions.worker.eventlog import EventLog
 from functions.worker.heartbeat import SLOT_GRACE_SECONDS, Beat
 from functions.worker.outcomes import Failure, failed
 from functions.worker.persist import persist
+from functions.worker.publisher import Publisher
 from functions.worker.signals import Continue, Signal
 from functions.worker.voided import voided_calls
 from shared import metrics
@@ -87,7 +88,8 @@ class _Run:
         self.deadline = deadline
         self.stop_at = deadline - STOP_MARGIN_SECONDS
         self.loop = asyncio.get_running_loop()
-        self.log = EventLog(task, environment.publish)
+        self.publisher = Publisher(task.task_id)
+        self.log = EventLog(task, self.publisher.publish)
         self.stopped: str | None = "cancel" if task.cancel_requested else None
         self.agent: asyncio.Task[Any] | None = None
         self.message = ""
@@ -111,6 +113,7 @@ class _Run:
             self.environment.heart.remove(self.beat)
             self.environment.forget(self.task)
             await self.log.close()
+            await self.publisher.close()
 
     async def decide_before(self) -> Outcome | Requeue | None:
         """Say what becomes of the task without running it, if anything."""
@@ -206,6 +209,7 @@ class _Run:
         data = {"response": outcome.response} if outcome.response is not None else {"error": outcome.error}
         await self.log.stored([*pending, Event(str(outcome.status), now(), data)])
         self.report(outcome)
+        await self.publisher.close()
         await asyncio.to_thread(self.environment.finished, self.task)
 
     async def requeue(self, how: Requeue) -> None:

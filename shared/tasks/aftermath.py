@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared import webhooks
+from shared import watchers, webhooks
 from shared.errors import Contended, DependencyDown, NotFound
 from shared.logs import get_logger
 from shared.tasks import lanes, store
@@ -37,6 +37,7 @@ def finished(gate: Gate, task: Task) -> None:
         webhooks.enqueue(task)
     except DependencyDown as error:
         _log.error("webhook not enqueued", extra={"task_id": task.task_id, "error": error.message})
+    watchers.finish(task.task_id)
 
 
 def unpark_next(gate: Gate, user: str, running_cap: int) -> int:

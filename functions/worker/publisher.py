@@ -1,0 +1,108 @@
+"""Pushes a run's events to its live watchers without ever holding up the run.
+
+Each watcher has a follower of its own: a slow or dead connection delays only itself. A follower starts where the
+registration says, reads the log for what it missed, and goes on with what the run stores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from shared import watchers
+from shared.logs import get_logger
+from shared.tasks import events as event_log
+from shared.valkey import RedisError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.tasks.events import Event
+
+RECENT_EVENTS = 256
+"""Newest events kept in memory, so that a follower which is up to date reads nothing."""
+LAST_PUSH_SECONDS = 3.0
+"""How long a run that ended or moved on waits for its followers."""
+TRIES = 3
+
+_log = get_logger("publisher")
+
+
+class Publisher:
+    """The live side of one run."""
+
+    def __init__(self, task_id: str) -> None:
+        """Start with no follower."""
+        self._task_id = task_id
+        self._recent: deque[Event] = deque(maxlen=RECENT_EVENTS)
+        self._followers: dict[str, asyncio.Task[None]] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._news = asyncio.Condition()
+        self._last = 0
+        self._closed = False
+
+    async def publish(self, batch: Sequence[Event]) -> None:
+        """Offer events that were just stored; returns at once."""
+        self._recent.extend(batch)
+        self._last = batch[-1].seq
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        """Find new watchers and wake the followers."""
+        try:
+            found = await asyncio.to_thread(watchers.of, self._task_id)
+        except RedisError as error:
+            _log.warning("watchers unknown", extra={"task_id": self._task_id, "error": str(error)})
+            return
+        for connection, told in found.items():
+            if connection not in self._followers:
+                self._followers[connection] = asyncio.create_task(self._follow(connection, told))
+        async with self._news:
+            self._news.notify_all()
+
+    async def _follow(self, connection: str, told: int) -> None:
+        failures = 0
+        while True:
+            async with self._news:
+                await self._news.wait_for(lambda: self._last > told or self._closed)
+            if self._last <= told:
+                return
+            try:
+                batch = await self._after(told)
+                for event in batch:
+                    await asyncio.to_thread(watchers.push, connection, watchers.message(self._task_id, event))
+                    told = event.seq
+                await asyncio.to_thread(watchers.told, self._task_id, connection, told)
+                failures = 0
+            except watchers.Gone:
+                return
+            except (watchers.Unreachable, RedisError) as error:
+                failures += 1
+                if failures >= TRIES:
+                    _log.info("watcher given up", extra={"task_id": self._task_id, "why": type(error).__name__})
+                    return
+                await asyncio.sleep(0.2 * failures)
+
+    async def _after(self, told: int) -> list[Event]:
+        recent = [event for event in self._recent if event.seq > told]
+        if recent and recent[0].seq == told + 1:
+            return recent
+        page = await asyncio.to_thread(event_log.read, self._task_id, told)
+        return page.events
+
+    async def close(self) -> None:
+        """Let the followers catch up for a moment, then stop them."""
+        self._closed = True
+        if self._looking is not None:
+            await asyncio.wait([self._looking], timeout=LAST_PUSH_SECONDS)
+        if not self._followers:
+            return
+        async with self._news:
+            self._news.notify_all()
+        _, late = await asyncio.wait(self._followers.values(), timeout=LAST_PUSH_SECONDS)
+        for follower in late:
+            follower.cancel()
+        if late:
+            await asyncio.wait(late)

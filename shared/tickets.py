@@ -1,0 +1,91 @@
+"""Who is behind a WebSocket connection: a browser cannot send a header with it, so it brings a one-use ticket.
+
+A ticket is 256 random bits, stored hashed, good for one connection within a minute.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared import aws
+from shared.clock import now
+from shared.errors import DependencyDown, NotFound
+from shared.settings import settings
+from shared.tasks import items, table
+from shared.tasks.items import Attributes, plain
+
+TICKET_SECONDS = 60
+CONNECTION_SECONDS = 3 * 3600
+TICKET_CHARACTERS = 128
+"""Longest text looked up as a ticket."""
+
+
+def _ticket_key(ticket: str) -> Attributes:
+    return {"pk": {"S": f"TICKET#{hashlib.sha256(ticket.encode()).hexdigest()}"}, "sk": {"S": "TICKET"}}
+
+
+def _connection_key(connection: str) -> Attributes:
+    return {"pk": {"S": f"CONN#{connection}"}, "sk": {"S": "CONN"}}
+
+
+def issue(user: str) -> str:
+    """Make a ticket for a user.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    ticket = secrets.token_urlsafe(32)
+    until = now() + TICKET_SECONDS
+    table.put(table.put_op(_ticket_key(ticket) | items.item({"user": user, "until": until, "ttl": int(until) + 60})))
+    return ticket
+
+
+def redeem(ticket: str) -> str | None:
+    """Use a ticket up and return its user; None when there is none, it is old or was used.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    if not 0 < len(ticket) <= TICKET_CHARACTERS:
+        return None
+    old = _delete(_ticket_key(ticket))
+    if old is None or plain(old["until"]) < now():
+        return None
+    return str(plain(old["user"]))
+
+
+def connect(connection: str, user: str) -> None:
+    """Remember whose connection it is."""
+    item = items.item({"user": user, "ttl": int(now()) + CONNECTION_SECONDS})
+    table.put(table.put_op(_connection_key(connection) | item))
+
+
+def user_of(connection: str) -> str:
+    """Return whose connection it is.
+
+    Raises:
+        NotFound: it is not known (any more).
+    """
+    row = table.get(_connection_key(connection))
+    if row is None:
+        raise NotFound("unknown connection")
+    return str(plain(row["user"]))
+
+
+def disconnect(connection: str) -> None:
+    """Forget a connection."""
+    _delete(_connection_key(connection))
+
+
+def _delete(key: Attributes) -> Any:
+    try:
+        answer = aws.dynamodb().delete_item(TableName=settings().table_name, Key=key, ReturnValues="ALL_OLD")
+    except (ClientError, BotoCoreError) as error:
+        if aws.is_outage(error):
+            raise DependencyDown("dynamodb") from error
+        raise
+    return answer.get("Attributes")

@@ -1,0 +1,144 @@
+"""Live watchers: which WebSocket connections follow which task, and up to which event they were told.
+
+Kept in Valkey, one hash a task, connection -> number of the last event pushed. Losing it costs watchers their live
+feed until they subscribe again, never an event: the log has them all.
+
+One pusher at a time keeps events in order. `subscribe` replays first and registers afterwards; from then on the
+worker that runs the task pushes. Whoever takes a connection off the hash pushes what is left at the end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared import aws, valkey
+from shared.logs import get_logger
+from shared.tasks import events
+from shared.tasks.model import dumps
+from shared.valkey import RedisError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.tasks.events import Event
+
+KEEP_SECONDS = 3 * 3600
+"""How long a registration lasts; API Gateway closes a connection after two hours
+(https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html)."""
+
+_log = get_logger("watchers")
+
+
+class Gone(Exception):
+    """The connection is closed."""
+
+
+class Unreachable(Exception):
+    """The event could not be pushed now."""
+
+
+def _task_key(task_id: str) -> str:
+    return f"{{sluice:watch:{task_id}}}"
+
+
+def _connection_key(connection: str) -> str:
+    return f"{{sluice:watching:{connection}}}"
+
+
+def add(task_id: str, connection: str, told: int) -> None:
+    """Register a connection that was told all events up to number ``told``.
+
+    Raises:
+        RedisError: Valkey is away; nothing was registered.
+    """
+    server = valkey.client()
+    server.sadd(_connection_key(connection), task_id)
+    server.expire(_connection_key(connection), KEEP_SECONDS)
+    server.hset(_task_key(task_id), connection, told)
+    server.expire(_task_key(task_id), KEEP_SECONDS)
+
+
+def of(task_id: str) -> dict[str, int]:
+    """Return a task's watchers: connection -> last event told.
+
+    Raises:
+        RedisError: Valkey is away.
+    """
+    found: dict[str, str] = valkey.client().hgetall(_task_key(task_id))
+    return {connection: int(told) for connection, told in found.items()}
+
+
+def told(task_id: str, connection: str, seq: int) -> None:
+    """Note that a connection was told events up to ``seq``."""
+    valkey.client().hset(_task_key(task_id), connection, seq)
+
+
+def remove(task_id: str, connection: str) -> bool:
+    """Take a connection off a task; True for the one caller that did it."""
+    return bool(valkey.client().hdel(_task_key(task_id), connection))
+
+
+def remove_connection(connection: str) -> None:
+    """Forget a closed connection everywhere."""
+    server = valkey.client()
+    for task_id in server.smembers(_connection_key(connection)):
+        server.hdel(_task_key(task_id), connection)
+    server.delete(_connection_key(connection))
+
+
+def message(task_id: str, event: Event) -> bytes:
+    """Encode an event as one WebSocket message."""
+    return dumps({"task_id": task_id, **event.public()}).encode()
+
+
+def push(connection: str, data: bytes) -> None:
+    """Send one message to a connection.
+
+    Raises:
+        Gone: it is closed; it has been forgotten.
+        Unreachable: it could not be sent.
+    """
+    try:
+        aws.connections().post_to_connection(ConnectionId=connection, Data=data)
+    except (ClientError, BotoCoreError) as error:
+        if aws.error_code(error) in ("GoneException", "410"):
+            try:
+                remove_connection(connection)
+            except RedisError:
+                _log.info("a gone connection is still listed")
+            raise Gone(connection) from error
+        raise Unreachable(connection) from error
+
+
+def push_events(task_id: str, connection: str, batch: Sequence[Event]) -> int:
+    """Push events in order and return the number of the last one.
+
+    Raises:
+        Gone, Unreachable: some were not pushed.
+    """
+    last = 0
+    for event in batch:
+        push(connection, message(task_id, event))
+        last = event.seq
+    return last
+
+
+def finish(task_id: str) -> None:
+    """Push the rest of an ended task's log to everybody still registered, and take them off. Never raises."""
+    try:
+        for connection, seq in of(task_id).items():
+            if remove(task_id, connection):
+                _push_rest(task_id, connection, seq)
+    except RedisError as error:
+        _log.warning("watchers not told of the end", extra={"task_id": task_id, "error": str(error)})
+
+
+def _push_rest(task_id: str, connection: str, seq: int) -> None:
+    try:
+        push_events(task_id, connection, events.read(task_id, seq).events)
+    except (Gone, Unreachable) as error:
+        _log.info("a watcher missed the end", extra={"task_id": task_id, "why": type(error).__name__})
+
+
