@@ -1,9 +1,10 @@
 """The Valkey (or Redis) client of this environment and the Lua scripts it runs.
 
-Sluice keeps here only what may be lost: counters that are rebuilt, never a task. Every caller handles `RedisError`.
+Sluice keeps here only what may be lost: counters that are rebuilt, never a task. Every caller handles
+`RedisError`.
 
-No call may hang on a cache, and none may pay for the same dead server again: a failed call costs at most about two
-timeouts, and for ``REST_S`` seconds afterwards calls fail at once (`Away`).
+No call may hang on a cache, and none may pay for the same dead server again: a failed call costs at most
+about two timeouts (1.6 s), and for a while afterwards calls fail at once (`Away`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import (
     ClusterError,
     ConnectionError as RedisConnectionError,
+    InvalidResponse,
     NoScriptError,
     RedisClusterException,
     RedisError,
@@ -37,15 +39,21 @@ __all__ = ["Away", "RedisError", "Script", "client", "connect", "reset"]
 CONNECT_S = 0.5
 ANSWER_S = 0.8
 REST_S = 2.0
-"""How long a server that failed is left alone, s."""
+"""How long a server that failed is left alone, s; doubles while it goes on failing."""
+MAX_REST_S = 10.0
 IDLE_S = 30.0
-"""Sockets unused for so long are closed before use, s: the other side may have dropped them during a freeze."""
+"""Sockets unused for so long are closed, s: the other side may have dropped them during a freeze."""
 
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _client: Any = None
 _rest_until = 0.0
+_failures = 0
 _last_use = 0.0
+
+
+_COSTLY = (RedisConnectionError, RedisTimeoutError, ClusterError, InvalidResponse)
+"""Failures of the server; other errors are answers and came at once."""
 
 
 class Away(RedisConnectionError):
@@ -56,8 +64,8 @@ def connect(url: str) -> Any:
     """Make a client; the scheme may be redis, rediss or unix, and ``?cluster=true`` asks for a cluster.
 
     One immediate retry covers a pooled socket that died meanwhile. redis-py itself would retry ten times with
-    back-off, and for a cluster ask for its whole topology each time; the scripts are written so that a repeat after
-    a lost answer does no harm.
+    back-off, and for a cluster ask for its whole topology each time; the scripts are written so that a repeat
+    after a lost answer does no harm.
     """
     options: dict[str, Any] = {
         "socket_timeout": ANSWER_S,
@@ -71,7 +79,8 @@ def connect(url: str) -> Any:
     rest = [part for part in asked if part.lower() != "cluster=true"]
     url = base + ("?" + "&".join(rest) if rest else "")
     if len(rest) < len(asked):
-        return RedisCluster.from_url(url, retry=Retry(NoBackoff(), 1), **options)
+        # asking only the given endpoint for the topology keeps the bound on a silent cluster of any size
+        return RedisCluster.from_url(url, retry=Retry(NoBackoff(), 1), dynamic_startup_nodes=False, **options)
     return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 1), **options)
 
 
@@ -79,10 +88,10 @@ def client() -> Any:
     """Return the client of this environment.
 
     Raises:
-        Away: ``REDIS_URL`` is empty, or the server failed within the last ``REST_S`` seconds.
+        Away: ``REDIS_URL`` is empty, or the server failed a moment ago.
         RedisError: a cluster's topology could not be read.
     """
-    global _client, _last_use  # noqa: PLW0603 - one per environment is the point
+    global _client, _last_use
     if time.monotonic() < _rest_until:
         raise Away("Valkey failed a moment ago")
     if _client is None:
@@ -99,7 +108,11 @@ def client() -> Any:
 
 
 def _drop_idle(server: Any) -> None:
-    nodes = [node.redis_connection for node in server.get_nodes()] if isinstance(server, RedisCluster) else [server]
+    nodes = (
+        [node.redis_connection for node in server.nodes_manager.nodes_cache.values()]
+        if isinstance(server, RedisCluster)
+        else [server]
+    )
     for node in nodes:
         if node is not None:
             node.connection_pool.disconnect(inuse_connections=False)
@@ -107,18 +120,24 @@ def _drop_idle(server: Any) -> None:
 
 def reset() -> None:
     """Drop the client, so that the next use reconnects (after a SnapStart restore, between tests)."""
-    global _client, _rest_until, _last_use  # noqa: PLW0603
+    global _client, _rest_until, _failures, _last_use
     with _lock:
-        _client, _rest_until, _last_use = None, 0.0, 0.0
+        _client, _rest_until, _failures, _last_use = None, 0.0, 0, 0.0
 
 
 def _failed(error: RedisError) -> None:
-    global _rest_until  # noqa: PLW0603
+    global _rest_until, _failures
     if isinstance(error, Away):
         return
     _log.warning("valkey failed: %s: %s", type(error).__name__, error)
-    if isinstance(error, RedisConnectionError | RedisTimeoutError | ClusterError):  # others come back at once
-        _rest_until = time.monotonic() + REST_S
+    if isinstance(error, _COSTLY):
+        _rest_until = time.monotonic() + min(MAX_REST_S, REST_S * 2**_failures)
+        _failures = min(_failures + 1, 10)
+
+
+def _answered() -> None:
+    global _failures
+    _failures = 0
 
 
 class Script:
@@ -135,14 +154,15 @@ class Script:
         ``on`` names another client than this environment's.
 
         Raises:
-            RedisError: the server is away or refused; for the environment's client the next calls fail at once.
+            RedisError: the server is away or refused; for the environment's client the next calls fail at
+            once.
         """
         try:
             server = on if on is not None else client()
             try:
-                return server.evalsha(self.sha, len(keys), *keys, *args)
+                answer = server.evalsha(self.sha, len(keys), *keys, *args)
             except NoScriptError:
-                return server.eval(self.source, len(keys), *keys, *args)
+                answer = server.eval(self.source, len(keys), *keys, *args)
         except RedisClusterException as error:  # not a RedisError in redis-py: no node answered
             down = RedisConnectionError(str(error))
             if on is None:
@@ -152,3 +172,6 @@ class Script:
             if on is None:
                 _failed(error)
             raise
+        if on is None:
+            _answered()
+        return answer

@@ -1,4 +1,4 @@
-"""Fair shares and hard ceilings: tiers, prices, admission, API keys, the circuit breaker, the provider's budget.
+"""Fair shares and hard ceilings.
 
 Reading order: tiers, prices, names, admission (with ``lua/admit.lua``), keys, breaker, provider, headers.
 """

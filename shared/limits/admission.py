@@ -1,11 +1,12 @@
 """Admission: may this task come in now? One Lua script, one round trip, all or nothing.
 
-The clock is the Valkey server's, so that environments need not agree on one. The rolling window is exact: the times
-of a user's last admissions are kept (at most ``quota`` of them), and a request at ``t`` counts those in ``(t - w, t]``.
-The ingress bucket is a token bucket in its arrival-time form (GCRA, ITU-T I.371): one number instead of two.
+The clock is the Valkey server's, so that environments need not agree on one. The rolling window is exact: the
+times of a user's last admissions are kept (at most ``quota`` of them), and a request at ``t`` counts those in
+``(t - w, t]``. The ingress bucket is a token bucket in its arrival-time form (GCRA, ITU-T I.371): one number
+instead of two.
 
-What Valkey holds may be lost. Spending is durable elsewhere and loaded again through ``load_spend``; the window and
-the queue sizes start afresh.
+What Valkey holds may be lost. Spending is durable elsewhere and loaded again through ``load_spend``; the
+window and the queue sizes start afresh.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from shared.limits.local import LocalGate
 from shared.limits.scripts import script
 from shared.limits.tiers import Limits
 from shared.limits.usage import usage as _usage
-from shared.limits.verdict import BUDGETS, Ask, Verdict, Window
+from shared.limits.verdict import BUDGETS, Ask, Verdict, Window, verdict_of
 from shared.settings import settings
 from shared.valkey import RedisError
 
@@ -61,8 +62,8 @@ class Gate:
     ) -> None:
         """Wire it up.
 
-        ``load_spend(user, day)`` reads the durable (tokens, micro-USD) of a day, user ``*`` meaning all users together.
-        ``on`` is another Valkey client and ``now_us`` another clock than the environment's (tests).
+        ``load_spend(user, day)`` reads the durable (tokens, micro-USD) of a day, user ``*`` meaning all users
+        together. ``on`` is another Valkey client and ``now_us`` another clock than the environment's (tests).
         """
         self._load = load_spend
         self._config = config or settings()
@@ -73,13 +74,15 @@ class Gate:
         self._tokens_all = self._config.global_tokens_per_day
         self._micro_all = round(self._config.global_usd_per_day * 1_000_000)
         rate = self._config.ingress_rate
-        self._interval_us = -int(-1_000_000 // rate) if rate > 0 else 0  # rounded up: never faster than the rate
+        # rounded up: never faster than the rate
+        self._interval_us = -int(-1_000_000 // rate) if rate > 0 else 0
 
     def admit(self, ask: Ask) -> Verdict:
         """Count the task against every limit, or say which limit refuses and for how long.
 
         Raises:
-            DependencyDown: Valkey is away and ``REDIS_DOWN`` is ``refuse``, or a global ceiling is set, which only
+            DependencyDown: Valkey is away and ``REDIS_DOWN`` is ``refuse``, or a global ceiling is set, which
+            only
                 Valkey can keep; or the durable spending cannot be read.
         """
         limits, user = ask.limits, names.user_keys(ask.user)
@@ -88,7 +91,13 @@ class Gate:
         member = names.member(ask.user, ask.task_id, ask.day)
         args = [self._now(), ask.task_id, member, limits.requests, limits.window_s * 1_000_000]
         args += [limits.queued, self._config.global_queue_limit, limits.running, QUEUED_SLOT_S * 1_000_000]
-        args += [ask.tokens, ask.micro_usd, *self._caps(limits), self._interval_us, self._config.ingress_burst]
+        args += [
+            ask.tokens,
+            ask.micro_usd,
+            *self._caps(limits),
+            self._interval_us,
+            self._config.ingress_burst,
+        ]
         args += [CHECK_S * 1_000_000, self._keep_s, FRESH_S * 1_000_000, BUSY_S * 1_000_000]
         try:
             reply = self._with_spend("admit", keys, args, ask.user, ask.day)
@@ -96,7 +105,7 @@ class Gate:
             if self._config.redis_down == "refuse" or self._tokens_all or self._micro_all:
                 raise DependencyDown("redis") from error
             return self._local.admit(ask, time.monotonic())
-        return _verdict(reply, limits, self._config)
+        return verdict_of(reply, limits, self._config)
 
     def undo(self, ask: Ask) -> None:
         """Take an admission back, quota included: the row could not be written. A repeat changes nothing."""
@@ -114,7 +123,7 @@ class Gate:
         if running == 0:
             return True
         args = [self._now(), task_id, running, round(ttl_s * 1_000_000)]
-        return self._quietly("take_slot", [names.user_keys(user).slots], args) != 0
+        return bool(self._quietly("take_slot", [names.user_keys(user).slots], args) != 0)
 
     def renew(self, holders: Sequence[tuple[str, str]], ttl_s: float) -> None:
         """Extend the slots of (user, task_id) pairs, in one round trip."""
@@ -128,14 +137,17 @@ class Gate:
         self._quietly("release_slot", [names.user_keys(user).slots], [task_id])
 
     def reserve(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, limits: Limits) -> bool:
-        """Raise the task's reservation by so much; False when a daily ceiling would be passed or the task has ended.
+        """Raise the task's reservation; False when a daily ceiling would be passed or the task has ended.
 
         Raises:
-            DependencyDown: Valkey is away: the caller reserves durably (see `Verdict.precharge`) or tries later.
+            DependencyDown: Valkey is away: the caller reserves durably (see `Verdict.precharge`) or tries
+            later.
         """
         return self._reserve(user, task_id, day, tokens, micro_usd, limits) is None
 
-    def must_reserve(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, limits: Limits) -> None:
+    def must_reserve(
+        self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, limits: Limits
+    ) -> None:
         """Do the same, naming the ceiling that refuses.
 
         Raises:
@@ -147,9 +159,10 @@ class Gate:
             raise BudgetExhausted(refusing)
 
     def adopt(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, limits: Limits) -> None:
-        """Put back the open entry of a live task that Valkey does not know (lost data, or submitted while it was away).
+        """Put back the open entry of a live task that Valkey does not know.
 
-        ``tokens`` and ``micro_usd`` are what its row holds reserved. An entry that exists is left alone.
+        It lost its data, or was away at the submit. ``tokens`` and ``micro_usd`` are what its row holds
+        reserved. An entry that exists is left alone.
         """
         try:
             self._reserve(user, task_id, day, tokens, micro_usd, limits, adopt=True)
@@ -157,9 +170,10 @@ class Gate:
             _log.warning("could not adopt %s: %s", task_id, error)
 
     def settle(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int) -> None:
-        """Record a task's final use: drop its open entry, slot and reservation. A second call changes nothing.
+        """Record a task's final use: drop its open entry, slot and reservation.
 
-        Without Valkey nothing happens: the entry stays, comes up in `overdue`, and the sweeper settles it.
+        A second call changes nothing. Without Valkey nothing happens: the entry stays, comes up in `overdue`,
+        and the sweeper settles it.
         """
         keys = names.user_keys(user)
         spend = [names.spend_key(user, day), names.spend_all_key(day)]
@@ -167,9 +181,10 @@ class Gate:
         self._quietly("settle", [names.OPEN, keys.entries, keys.slots, *spend, names.done_key(task_id)], args)
 
     def overdue(self, limit: int) -> list[tuple[str, str, str]]:
-        """Return up to ``limit`` open entries as (user, task_id, day) that are due for a check, and put their next check off.
+        """Return up to ``limit`` open entries that are due for a check, as (user, task_id, day).
 
-        The sweeper looks at each task's row: ended or missing, it settles it here.
+        Their next check is put off. The sweeper looks at each task's row: ended or missing, it settles it
+        here.
         """
         found = self._quietly("overdue", [names.OPEN], [self._now(), limit, CHECK_AGAIN_S * 1_000_000])
         return [names.parse_member(member) for member in found or []]
@@ -180,10 +195,20 @@ class Gate:
         Raises:
             DependencyDown: the durable spending cannot be read.
         """
-        return _usage(user, limits, load=self._load, on=self._on, now=self._now(), fresh_us=FRESH_S * 1_000_000)
+        return _usage(
+            user, limits, load=self._load, on=self._on, now=self._now(), fresh_us=FRESH_S * 1_000_000
+        )
 
     def _reserve(
-        self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, limits: Limits, *, adopt: bool = False
+        self,
+        user: str,
+        task_id: str,
+        day: str,
+        tokens: int,
+        micro_usd: int,
+        limits: Limits,
+        *,
+        adopt: bool = False,
     ) -> str | None:
         caps = self._caps(limits)
         if not any(caps) and not adopt:
@@ -219,25 +244,3 @@ class Gate:
 
     def _now(self) -> int | str:
         return self._now_us() if self._now_us else ""
-
-
-def _verdict(reply: list[Any], limits: Limits, config: Settings) -> Verdict:
-    word, limit, wait_us, slot, used, next_us, full_us, open_tasks, tokens, micro, midnight_us = reply
-    windows = []
-    if limits.requests:
-        left = max(0, limits.requests - used)
-        windows.append(Window("requests", limits.requests, limits.window_s, left, next_us / 1e6, full_us / 1e6))
-    if limits.tokens_per_day:
-        windows.append(_day("tokens_per_day", limits.tokens_per_day, tokens, midnight_us))
-    if limits.micro_usd_per_day:
-        windows.append(_day("usd_per_day", limits.micro_usd_per_day, micro, midnight_us))
-    if limit == "ingress":
-        full_s = config.ingress_burst / config.ingress_rate
-        windows.append(Window("ingress", config.ingress_burst, max(1, round(full_s)), 0, wait_us / 1e6, full_s))
-    if limit == "queued":
-        windows.append(Window("queued", limits.queued, 0, max(0, limits.queued - open_tasks), wait_us / 1e6))
-    return Verdict(word == "ok", limit or None, wait_us / 1e6, bool(slot) and word == "ok", tuple(windows))
-
-
-def _day(name: str, quota: int, left: int, midnight_us: int) -> Window:
-    return Window(name, quota, 86_400, left, midnight_us / 1e6, midnight_us / 1e6)

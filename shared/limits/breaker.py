@@ -1,8 +1,8 @@
 """A circuit breaker per provider and model, shared by all environments.
 
-Closed: calls pass; consecutive failures open it. Open: calls are refused for a while. Half-open: one call, the probe,
-holds a lease; its success closes the breaker, its failure opens it again. The result of a call that was started
-before the last change of state says nothing about the present and is dropped.
+Closed: calls pass; consecutive failures open it. Open: calls are refused for a while. Half-open: one call,
+the probe, holds a lease; its success closes the breaker, its failure opens it again. The result of a call
+that was started before the last change of state says nothing about the present and is dropped.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def breaker_name(base_url: str, model: str) -> str:
 
 
 class Breaker:
-    """All breakers. Thread-safe; make one per environment. Without Valkey it decides in this environment alone."""
+    """All breakers. Thread-safe; one per environment, which decides alone when Valkey is away."""
 
     def __init__(
         self, *, config: Settings | None = None, on: Any = None, now_us: Callable[[], int] | None = None
@@ -58,10 +58,14 @@ class Breaker:
         permit_id = uuid.uuid4().hex
         args = [self._now(), permit_id, self._lease_us, self._open_us]
         try:
-            allowed, wait_us, probe, started = script("breaker_before")([names.breaker_key(name)], args, on=self._on)
+            allowed, wait_us, probe, started = script("breaker_before")(
+                [names.breaker_key(name)], args, on=self._on
+            )
         except RedisError:
             return self._local.before_call(name, self._local_now(), permit_id)
-        return Permit(bool(allowed), wait_us / 1e6, bool(probe), name, int(started), permit_id if probe else "")
+        return Permit(
+            bool(allowed), wait_us / 1e6, bool(probe), name, int(started), permit_id if probe else ""
+        )
 
     def record(self, permit: Permit, outcome: Outcome) -> None:
         """Tell how the call ended. Never raises: a lost report costs a probe lease at most."""
@@ -81,7 +85,9 @@ class Breaker:
     def states(self) -> list[State]:
         """Return every breaker that has seen a failure within a day, for ``/health`` and the metrics."""
         try:
-            found: list[str] = script("breaker_index")([names.BREAKER_INDEX], [self._now(), KEEP_S], on=self._on)
+            found: list[str] = script("breaker_index")(
+                [names.BREAKER_INDEX], [self._now(), KEEP_S], on=self._on
+            )
             if not found:
                 return []
             keys = [names.breaker_key(name) for name in found]

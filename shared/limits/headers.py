@@ -1,7 +1,8 @@
 """Limits as response headers.
 
-``RateLimit`` and ``RateLimit-Policy`` follow draft-ietf-httpapi-ratelimit-headers-11, ``x-ratelimit-*`` OpenAI's API
-reference (https://platform.openai.com/docs/guides/rate-limits), so that either kind of client knows what to do.
+``RateLimit`` and ``RateLimit-Policy`` follow draft-ietf-httpapi-ratelimit-headers-11, ``x-ratelimit-*``
+OpenAI's API reference (https://platform.openai.com/docs/guides/rate-limits), so that either kind of client
+knows what to do.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ _OPENAI = {"requests": "requests", "tokens_per_day": "tokens"}
 def rate_limit_headers(verdict: Verdict) -> dict[str, str]:
     """Return the headers of an answer, admitted or refused.
 
-    A refusal names only the limit that refused in ``RateLimit``: the draft wants ``Retry-After`` not to end before a
-    shown window. Seconds are rounded up, so that nobody comes back too early.
+    A refusal names only the limit that refused in ``RateLimit``: the draft wants ``Retry-After`` not to end
+    before a shown window. Seconds are rounded up, so that nobody comes back too early.
     """
     headers: dict[str, str] = {}
     shown = [w for w in verdict.windows if verdict.admitted or w.name == verdict.limit]
@@ -46,7 +47,7 @@ def retry_after(verdict: Verdict) -> int:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration as OpenAI does: ``20ms``, ``1s``, ``6m0s``, ``1h0m0s``. Rounded up to the unit shown last."""
+    """Write a duration, rounded up, as OpenAI does: ``20ms``, ``1s``, ``6m0s``, ``1h0m0s``."""
     if seconds < 1:
         millis = _up(seconds * 1000)
         return "1s" if millis >= 1000 else f"{millis}ms"
@@ -67,7 +68,8 @@ def _policy(window: Window) -> str:
 
 def _state(window: Window, verdict: Verdict) -> str:
     refused = not verdict.admitted
-    # A budget can refuse with something left, less than the task needs; then nothing can be used until the reset.
+    # A budget can refuse with something left, less than the task needs; then nothing can be used until the
+    # reset.
     remaining = 0 if refused else window.remaining
     until = verdict.retry_after_s if refused else window.reset_s
     text = f'"{_NAMES.get(window.name, window.name)}";r={remaining}'
@@ -75,4 +77,6 @@ def _state(window: Window, verdict: Verdict) -> str:
 
 
 def _up(value: float) -> int:
-    return math.ceil(round(value, 6))  # microseconds are the clock's grain; below is the noise of binary fractions
+    return math.ceil(
+        round(value, 6)
+    )  # microseconds are the clock's grain; below is the noise of binary fractions

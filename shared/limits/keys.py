@@ -1,8 +1,8 @@
 """API keys: who is calling, under which limits.
 
-A key is 32 random bytes (``sk-sluice-`` and 43 URL-safe characters) and is stored as its SHA-256. Nothing slower is
-needed: unlike a password, 256 random bits cannot be guessed from their hash, and there is nothing to salt.
-A key that was read is remembered for ``CACHE_S``: that is the lag of a revocation.
+A key is 32 random bytes (``sk-sluice-`` and 43 URL-safe characters) and is stored as its SHA-256. Nothing
+slower is needed: unlike a password, 256 random bits cannot be guessed from their hash, and there is nothing
+to salt. A key that was read is remembered for ``CACHE_S``: that is the lag of a revocation.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def list_keys() -> list[KeyInfo]:
 
 
 def revoke(which: str) -> KeyInfo:
-    """Revoke a key, named by itself, its shown prefix, its id or its hash. It stops working within ``CACHE_S``.
+    """Revoke a key, named by itself, its shown prefix, its id or its hash; effective within ``CACHE_S``.
 
     Raises:
         NotFound: no key, or several, answer to that name.

@@ -50,7 +50,7 @@ class LocalGate:
                     self._users.move_to_end(ask.user)
                     if len(self._users) > USERS:
                         self._users.popitem(last=False)
-        windows = ()
+        windows: tuple[Window, ...] = ()
         if quota > 0:
             next_s = (1 - level % 1) / rate if level < size else 0.0
             windows = (Window("requests", size, window_s, int(level), next_s, (size - level) / rate),)

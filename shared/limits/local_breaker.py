@@ -1,4 +1,4 @@
-"""The circuit breaker in one environment's memory, for when Valkey is away. Same rules as ``lua/breaker_*.lua``."""
+"""The circuit breaker in one environment's memory: the rules of ``lua/breaker_*.lua`` without Valkey."""
 
 from __future__ import annotations
 

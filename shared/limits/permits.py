@@ -46,7 +46,8 @@ class State:
 def outcome_of(status: int | None, code: str | None = None) -> Outcome:
     """Classify a call by its HTTP status and the provider's error code; None: no (whole) answer came.
 
-    A timeout while waiting for a free connection of our own pool is not a call at all: report `Outcome.NEUTRAL`.
+    A timeout while waiting for a free connection of our own pool is not a call at all: report
+    `Outcome.NEUTRAL`.
     """
     if code == "insufficient_quota" or status == 401:
         return Outcome.FATAL

@@ -1,7 +1,7 @@
 """What model calls cost: list prices as data in ``prices.json``, dated. All arithmetic is in integers.
 
-A price in USD per million tokens is the same figure in micro-USD per token; the table is kept in micro-USD per
-million tokens, so that no price has a fraction.
+A price in USD per million tokens is the same figure in micro-USD per token; the table is kept in micro-USD
+per million tokens, so that no price has a fraction.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def as_of() -> str:
 
 
 def undated(model: str) -> str:
-    """Strip a snapshot's date: ``gpt-4o-mini-2024-07-18`` and ``gpt-4-0613`` are ``gpt-4o-mini`` and ``gpt-4``."""
+    """Strip a snapshot's date: ``gpt-4o-mini-2024-07-18`` is ``gpt-4o-mini``, ``gpt-4-0613`` ``gpt-4``."""
     return _DATE.sub("", model)
 
 
@@ -56,7 +56,7 @@ def _known() -> tuple[tuple[str, Price], ...]:
 
 
 def price(model: str) -> Price:
-    """Return a model's price. An unknown model costs as much as the dearest common one, so that no ceiling is passed."""
+    """Return a model's price; an unknown one is taken to be dear, so that no ceiling is passed."""
     models = _table().models
     for name in (model, undated(model)):
         if name in models:
@@ -76,9 +76,9 @@ def cost_micro_usd(model: str, input_tokens: int, output_tokens: int) -> int:
 def worst_case(model: str, payload_bytes: int, max_output_tokens: int) -> tuple[int, int]:
     """Return the most (tokens, micro-USD) that a call can cost, known before it is made.
 
-    ``payload_bytes`` is the size of the request's JSON (messages and tools, UTF-8). A token of a byte-level BPE
-    covers at least one byte, and the JSON around a message has more bytes than the tokens that frame it; the
-    constant covers the frame of the reply. Holds for text; images are not billed by their bytes.
+    ``payload_bytes`` is the size of the request's JSON (messages and tools, UTF-8). A token of a byte-level
+    BPE covers at least one byte, and the JSON around a message has more bytes than the tokens that frame it;
+    the constant covers the frame of the reply. Holds for text; images are not billed by their bytes.
     """
     input_tokens = payload_bytes + FRAMING_TOKENS
     return input_tokens + max_output_tokens, cost_micro_usd(model, input_tokens, max_output_tokens)

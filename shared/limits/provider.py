@@ -1,9 +1,9 @@
 """The provider's budget: requests and tokens per minute, shared by all environments.
 
-Two token buckets in arrival-time form (GCRA). A bucket holds a tenth of the minute's budget and refills at nine
-tenths a minute, so that no rolling minute starts more than the budget (a call larger than the token bucket may pass it
-by its own size once). A place is taken at once for a moment in the future, so waiters keep their order; nothing here
-sleeps: the caller waits as long as it is told, or defers.
+Two token buckets in arrival-time form (GCRA). A bucket holds a tenth of the minute's budget and refills at
+nine tenths a minute, so that no rolling minute starts more than the budget (a call larger than the token
+bucket may pass it by its own size once). A place is taken at once for a moment in the future, so waiters keep
+their order; nothing here sleeps: the caller waits as long as it is told, or defers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WINDOW_KEEP_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A place in the budget. Taken: make the call after ``wait_s`` (0: now). Not taken: try again after ``wait_s``."""
+    """A place in the budget: call after ``wait_s`` (0: now). Not taken: ask again after ``wait_s``."""
 
     taken: bool
     wait_s: float
@@ -44,7 +44,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """Model calls of all environments in one minute (epoch minutes), and how many of them the provider throttled."""
+    """Model calls of all environments in one epoch minute, and how many the provider throttled."""
 
     minute: int
     calls: int
@@ -96,14 +96,21 @@ class ProviderBudget:
         self._local = _LocalBudget(self._config)
 
     def acquire(self, model: str, tokens: int, *, max_wait_s: float | None = None) -> Grant:
-        """Take a place for one call of so many tokens (prompt and most output), if it comes up within ``max_wait_s``.
+        """Take a place for one call, if it comes up within ``max_wait_s``.
 
-        ``max_wait_s`` defaults to ``PROVIDER_MAX_WAIT_SECONDS``. All models share the budget; ``model`` is for the log.
+        ``tokens`` are those of the prompt and the longest output. ``max_wait_s`` defaults to
+        ``PROVIDER_MAX_WAIT_SECONDS``. All models share the budget; ``model`` is for the log.
         """
         if not self._limited:
             return Grant(True, 0.0)
         longest = self._config.provider_max_wait_seconds if max_wait_s is None else max_wait_s
-        args = [self._now(), self._calls.cost(1), self._calls.room_us, self._tokens.cost(tokens), self._tokens.room_us]
+        args = [
+            self._now(),
+            self._calls.cost(1),
+            self._calls.room_us,
+            self._tokens.cost(tokens),
+            self._tokens.room_us,
+        ]
         try:
             keys = [names.PROVIDER_RPM, names.PROVIDER_TPM]
             taken, wait_us = script("provider_acquire")(keys, [*args, round(longest * 1e6)], on=self._on)
@@ -119,9 +126,9 @@ class ProviderBudget:
             self._correct(model, self._calls.cost(1), self._tokens.cost(tokens), 0, 0)
 
     def adjust(self, model: str, reserved: int, actual: int, *, throttled: bool = False) -> None:
-        """Report a finished call: ``actual`` tokens instead of ``reserved``, and whether the provider answered 429.
+        """Report a finished call: ``actual`` tokens instead of ``reserved``.
 
-        Also counts the call for the scaler. Never raises.
+        ``throttled``: the provider answered 429. Also counts the call for the scaler. Never raises.
         """
         back = self._tokens.cost(abs(reserved - actual)) * (1 if reserved > actual else -1)
         self._correct(model, 0, back, 1, int(throttled))

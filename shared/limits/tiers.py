@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import SettingError
+from shared.limits.prices import undated
 from shared.settings import settings
 
 if TYPE_CHECKING:
@@ -60,8 +61,6 @@ class Limits:
 
     def allows_model(self, name: str) -> bool:
         """Tell whether the tier may use this model. Patterns also cover a name's dated snapshots."""
-        from shared.limits.prices import undated  # here: prices does not need tiers, and tiers only this
-
         return _matches(name, self.models) or _matches(undated(name), self.models)
 
     def allows_lane(self, name: str) -> bool:
@@ -76,7 +75,9 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 @cache
 def _table() -> dict[str, dict[str, Any]]:
     raw: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "tiers.json").read_text())
-    return {name: values | _checked(values, where=f"tier {name}", blanks=True) for name, values in raw.items()}
+    return {
+        name: values | _checked(values, where=f"tier {name}", blanks=True) for name, values in raw.items()
+    }
 
 
 def names() -> tuple[str, ...]:
@@ -132,9 +133,15 @@ def _wrong(name: str, value: Any) -> str | None:
     if name in _FLAGS:
         return None if isinstance(value, bool) else "true or false"
     if name in _LISTS:
-        if not isinstance(value, list) or not value or not all(isinstance(part, str) and part for part in value):
+        if (
+            not isinstance(value, list)
+            or not value
+            or not all(isinstance(part, str) and part for part in value)
+        ):
             return "a list of names"
-        return f"a list of {' and '.join(LANES)}" if name == "lanes" and not set(value) <= set(LANES) else None
+        return (
+            f"a list of {' and '.join(LANES)}" if name == "lanes" and not set(value) <= set(LANES) else None
+        )
     number = isinstance(value, int) and not isinstance(value, bool)
     if name == "usd_per_day":
         fits = (number or isinstance(value, float)) and 0 <= value <= _MOST / 1_000_000  # NaN fails both

@@ -1,7 +1,8 @@
-"""Fixtures: real Valkey servers, one plain and one in cluster mode (a single node with all slots), started once."""
+"""Fixtures: real Valkey servers, started once: a plain one and a cluster of one node."""
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -14,10 +15,20 @@ from shared import valkey
 from shared.settings import settings
 
 
-def start_server(**config: Any) -> ValkeyServer:
-    """Start a Valkey of one's own on a free port, keeping nothing on disk. The caller stops it."""
-    server = ValkeyServer(config={"save": "", **config})
+def start_server(*, cluster: bool = False, port: int | None = None) -> ValkeyServer:
+    """Start a Valkey that keeps nothing on disk, on a free port unless one is given. The caller stops it."""
+    config: dict[str, Any] = {"save": ""}
+    if cluster:  # the default bus port, port + 10,000, may not exist
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            config |= {"cluster-enabled": "yes", "cluster-port": str(free.getsockname()[1])}
+    server = ValkeyServer(port=port, config=config)
     server.start()
+    if cluster:
+        node = server.client(decode_responses=True)
+        node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        while "cluster_state:ok" not in node.execute_command("CLUSTER", "INFO", _parse=False):
+            time.sleep(0.02)
+        node.close()
     return server
 
 
@@ -33,13 +44,7 @@ def _plain() -> ValkeyServer:
 
 @cache
 def _cluster() -> ValkeyServer:
-    server = start_server(**{"cluster-enabled": "yes"})
-    node = server.client(decode_responses=True)
-    node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-    while "cluster_state:ok" not in node.execute_command("CLUSTER", "INFO", _parse=False):
-        time.sleep(0.02)
-    node.close()
-    return server
+    return start_server(cluster=True)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,11 @@ def test_quota_is_a_rolling_window_and_retry_after_is_exact(any_valkey: Any) -> 
     clock.forward(4)
     second = g.admit(ask("2", two))
     assert second.admitted
-    assert (second.windows[0].remaining, second.windows[0].reset_s, second.windows[0].full_s) == (0, 6.0, 10.0)
+    assert (second.windows[0].remaining, second.windows[0].reset_s, second.windows[0].full_s) == (
+        0,
+        6.0,
+        10.0,
+    )
     clock.forward(5)
     third = g.admit(ask("3", two))
     assert (third.admitted, third.limit, third.retry_after_s) == (False, "requests", 1.0)
@@ -140,7 +144,13 @@ def test_reserve_raises_until_the_ceiling_and_settle_gives_back(any_valkey: Any)
     before = dump(any_valkey)
     g.settle("ada", "1", DAY, 300, 5)
     assert dump(any_valkey) == before
-    assert before[names.spend_key("ada", DAY)] | {"at": ""} == {"at": "", "tu": "300", "mu": "5", "tr": "0", "mr": "0"}
+    assert before[names.spend_key("ada", DAY)] | {"at": ""} == {
+        "at": "",
+        "tu": "300",
+        "mu": "5",
+        "tr": "0",
+        "mr": "0",
+    }
     assert not g.reserve("ada", "1", DAY, 1, 1, of)  # a late worker
     assert names.user_keys("ada").entries not in dump(any_valkey)
 
@@ -285,7 +295,9 @@ def test_usage_shows_all_limits(any_valkey: Any) -> None:
     clock, ledger = Clock(), Ledger()
     ledger.spent["ada", DAY] = (10, 250_000)
     g = gate(any_valkey, clock, ledger=ledger)
-    of = limits(requests=3, window_s=60, queued=4, running=1, tokens_per_day=1000, micro_usd_per_day=1_000_000)
+    of = limits(
+        requests=3, window_s=60, queued=4, running=1, tokens_per_day=1000, micro_usd_per_day=1_000_000
+    )
     before = g.usage("ada", of)
     assert (before["tokens_per_day"]["used"], before["usd_per_day"]["left"]) == (10, 0.75)
     g.admit(ask("1", of))
@@ -295,7 +307,13 @@ def test_usage_shows_all_limits(any_valkey: Any) -> None:
     assert shown["requests"] == {"limit": 3, "used": 2, "left": 1, "reset_s": 50.0, "window_s": 60}
     assert shown["queued"] == {"limit": 4, "used": 2, "left": 2, "reset_s": None}
     assert shown["running"] == {"limit": 1, "used": 1, "left": 0, "reset_s": None}
-    assert shown["tokens_per_day"] == {"limit": 1000, "used": 10, "left": 790, "reset_s": 82_790.0, "reserved": 200}
+    assert shown["tokens_per_day"] == {
+        "limit": 1000,
+        "used": 10,
+        "left": 790,
+        "reset_s": 82_790.0,
+        "reserved": 200,
+    }
     assert shown["usd_per_day"]["reserved"] == 0.0001
 
 

@@ -11,9 +11,13 @@ from shared.limits import names
 from tests.unit.limits.helpers import DAY, START_US, Clock, Ledger, ask, dump, gate, limits
 
 course = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-GAPS_US = st.one_of(st.integers(0, 3), st.integers(0, 4_000_000), st.sampled_from([1_000_000, 999_999, 5_000_000]))
+GAPS_US = st.one_of(
+    st.integers(0, 3), st.integers(0, 4_000_000), st.sampled_from([1_000_000, 999_999, 5_000_000])
+)
 
 
 def most_in_a_window(times: list[int], window_us: int) -> int:
@@ -23,8 +27,10 @@ def most_in_a_window(times: list[int], window_us: int) -> int:
 
 
 @course
-@given(quota=st.integers(1, 5), window_s=st.integers(1, 5), gaps=st.lists(GAPS_US, max_size=40))
-def test_no_rolling_window_over_the_quota(any_valkey: Any, quota: int, window_s: int, gaps: list[int]) -> None:
+@given(quota=st.integers(1, 5), window_s=st.integers(1, 5), gaps=st.lists(GAPS_US, min_size=5, max_size=40))
+def test_no_rolling_window_over_the_quota(
+    any_valkey: Any, quota: int, window_s: int, gaps: list[int]
+) -> None:
     any_valkey.flushall()
     clock = Clock()
     g = gate(any_valkey, clock)
@@ -36,7 +42,9 @@ def test_no_rolling_window_over_the_quota(any_valkey: Any, quota: int, window_s:
             admitted.append(clock.at)
     assert most_in_a_window(admitted, window_s * 1_000_000) <= quota
     # and none is refused that the window has room for
-    assert len(admitted) == len(greedy([START_US + sum(gaps[: n + 1]) for n in range(len(gaps))], quota, window_s))
+    assert len(admitted) == len(
+        greedy([START_US + sum(gaps[: n + 1]) for n in range(len(gaps))], quota, window_s)
+    )
 
 
 def greedy(arrivals: list[int], quota: int, window_s: int) -> list[int]:
@@ -76,8 +84,14 @@ def test_waiting_exactly_retry_after_is_enough_and_less_is_not(
 
 
 @course
-@given(rate=st.sampled_from([0.7, 3.0, 10.0]), burst=st.integers(1, 5), gaps=st.lists(GAPS_US, max_size=40))
-def test_ingress_never_passes_burst_plus_rate(any_valkey: Any, rate: float, burst: int, gaps: list[int]) -> None:
+@given(
+    rate=st.sampled_from([0.7, 3.0, 10.0]),
+    burst=st.integers(1, 5),
+    gaps=st.lists(GAPS_US, min_size=5, max_size=40),
+)
+def test_ingress_never_passes_burst_plus_rate(
+    any_valkey: Any, rate: float, burst: int, gaps: list[int]
+) -> None:
     any_valkey.flushall()
     clock = Clock()
     g = gate(any_valkey, clock, ingress_rate=rate, ingress_burst=burst)
@@ -97,6 +111,7 @@ STEPS = st.lists(
         st.integers(0, 7),  # which task
         st.integers(0, 400),  # tokens, or seconds to wait
     ),
+    min_size=10,
     max_size=40,
 )
 
@@ -120,7 +135,9 @@ def test_refusals_touch_nothing_and_ceilings_hold(
 ) -> None:
     any_valkey.flushall()
     clock, ledger = Clock(), Ledger()
-    g = gate(any_valkey, clock, ledger=ledger, global_tokens_per_day=everybody, ingress_rate=2.0, ingress_burst=2)
+    g = gate(
+        any_valkey, clock, ledger=ledger, global_tokens_per_day=everybody, ingress_rate=2.0, ingress_burst=2
+    )
     of = limits(window_s=60, **caps)
     held: dict[str, list[int]] = {}  # open task -> reserved [tokens, money]
     ended: set[str] = set()
@@ -146,7 +163,10 @@ def test_refusals_touch_nothing_and_ceilings_hold(
             else:
                 assert dump(any_valkey) == before
         elif step == "settle" and task in held:
-            used = min(amount, held[task][0]), min(amount // 2, held[task][1])  # a reservation is an upper bound
+            used = (
+                min(amount, held[task][0]),
+                min(amount // 2, held[task][1]),
+            )  # a reservation is an upper bound
             ledger.add(user, DAY, *used)
             g.settle(user, task, DAY, *used)
             g.settle(user, task, DAY, *used)
@@ -182,7 +202,11 @@ def check(client: Any, of: Any, everybody: int, ledger: Ledger, held: dict[str, 
 
 @course
 @given(
-    steps=st.lists(st.tuples(st.sampled_from(["take", "renew", "release", "wait"]), st.integers(0, 5)), max_size=40),
+    steps=st.lists(
+        st.tuples(st.sampled_from(["take", "renew", "release", "wait"]), st.integers(0, 5)),
+        min_size=5,
+        max_size=40,
+    ),
     cap=st.integers(1, 3),
 )
 def test_live_slots_never_pass_the_cap(any_valkey: Any, steps: list[tuple[str, int]], cap: int) -> None:
