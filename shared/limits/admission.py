@@ -91,13 +91,8 @@ class Gate:
         member = names.member(ask.user, ask.task_id, ask.day)
         args = [self._now(), ask.task_id, member, limits.requests, limits.window_s * 1_000_000]
         args += [limits.queued, self._config.global_queue_limit, limits.running, QUEUED_SLOT_S * 1_000_000]
-        args += [
-            ask.tokens,
-            ask.micro_usd,
-            *self._caps(limits),
-            self._interval_us,
-            self._config.ingress_burst,
-        ]
+        args += [ask.tokens, ask.micro_usd, *self._caps(limits)]
+        args += [self._interval_us, self._config.ingress_burst]
         args += [CHECK_S * 1_000_000, self._keep_s, FRESH_S * 1_000_000, BUSY_S * 1_000_000]
         try:
             reply = self._with_spend("admit", keys, args, ask.user, ask.day)
@@ -169,16 +164,17 @@ class Gate:
         except DependencyDown as error:
             _log.warning("could not adopt %s: %s", task_id, error)
 
-    def settle(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int) -> None:
-        """Record a task's final use: drop its open entry, slot and reservation.
+    def settle(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int) -> bool:
+        """Record a task's final use: drop its open entry, slot and reservation. A repeat changes nothing.
 
-        A second call changes nothing. Without Valkey nothing happens: the entry stays, comes up in `overdue`,
-        and the sweeper settles it.
+        Returns whether the user may have parked tasks, whose turn it is now (True when nobody can say).
+        Without Valkey the entry stays, comes up in `overdue`, and the sweeper settles it.
         """
         keys = names.user_keys(user)
         spend = [names.spend_key(user, day), names.spend_all_key(day)]
-        args = [task_id, names.member(user, task_id, day), tokens, micro_usd, DONE_S]
-        self._quietly("settle", [names.OPEN, keys.entries, keys.slots, *spend, names.done_key(task_id)], args)
+        args = [self._now(), task_id, names.member(user, task_id, day), tokens, micro_usd, DONE_S]
+        used = [names.OPEN, keys.entries, keys.slots, *spend, names.done_key(task_id)]
+        return bool(self._quietly("settle", used, args) != 0)
 
     def overdue(self, limit: int) -> list[tuple[str, str, str]]:
         """Return up to ``limit`` open entries that are due for a check, as (user, task_id, day).

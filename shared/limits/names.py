@@ -1,4 +1,4 @@
-"""Names of the limits' Valkey keys. Keys of one script share a hash tag, so that a cluster keeps them together."""
+"""Names of the limits' Valkey keys. Keys of one script share a hash tag: a cluster keeps them together."""
 
 from __future__ import annotations
 

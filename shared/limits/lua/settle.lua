@@ -1,22 +1,27 @@
 -- A task has ended: drop its open entry, slot and reservation and add what it used. Only the first call finds the
--- entry, so a repeat changes nothing.
+-- entry, so a repeat changes nothing. Reply: 1 when the user has open tasks without a slot (parked ones).
 
 local open, entries, slots, spend, spend_all, done = unpack(KEYS)
-local task, member, tokens, micro, done_s = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local now = clock(ARGV[1])
+local task, member, tokens, micro, done_s = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 
-redis.call('ZREM', slots, task)
+local capped = redis.call('ZREM', slots, task) == 1
 redis.call('ZREM', open, member)
 redis.call('SET', done, 1, 'EX', done_s) -- a late worker's reservation does not bring the entry back
 local entry = redis.call('HGET', entries, task)
-if not entry then
-  return 0
+if entry then
+  local held_tokens, held_micro, mine, all = read_entry(entry)
+  redis.call('HDEL', entries, task)
+  if mine then
+    unhold(spend, held_tokens, held_micro, tokens, micro)
+  end
+  if all then
+    unhold(spend_all, held_tokens, held_micro, tokens, micro)
+  end
 end
-local held_tokens, held_micro, mine, all = read_entry(entry)
-redis.call('HDEL', entries, task)
-if mine then
-  unhold(spend, held_tokens, held_micro, tokens, micro)
+local running = redis.call('ZCOUNT', slots, '(' .. int(now), '+inf')
+-- Where no slot is or was held, only a repeat (the entry is gone) can concern a user with a running cap.
+if (capped or running > 0 or not entry) and redis.call('HLEN', entries) > running then
+  return 1
 end
-if all then
-  unhold(spend_all, held_tokens, held_micro, tokens, micro)
-end
-return 1
+return 0

@@ -100,6 +100,22 @@ def test_slots_are_leased_and_admission_goes_on_without_one(any_valkey: Any) -> 
     assert g.take_slot("ada", "anything", 0, 60)
 
 
+def test_settling_tells_whether_parked_tasks_wait(any_valkey: Any) -> None:
+    g = gate(any_valkey)
+    one = limits(running=1)
+    assert [g.admit(ask(task, one)).slot for task in "123"] == [True, False, False]
+    assert g.settle("ada", "1", DAY, 0, 0)
+    assert g.settle("ada", "1", DAY, 0, 0)
+    assert g.take_slot("ada", "2", 1, 60)
+    assert g.settle("ada", "2", DAY, 0, 0)
+    assert g.take_slot("ada", "3", 1, 60)
+    assert not g.settle("ada", "3", DAY, 0, 0)
+    g.admit(ask("4", limits(), user="bob"))
+    g.admit(ask("5", limits(), user="bob"))
+    assert not g.settle("bob", "4", DAY, 0, 0)  # no cap: nothing is parked
+    assert away().settle("ada", "3", DAY, 0, 0)
+
+
 def test_budgets_hold_back_what_open_runs_may_use(any_valkey: Any) -> None:
     clock, ledger = Clock(), Ledger()
     ledger.spent["ada", DAY] = (700, 0)
