@@ -56,8 +56,9 @@ def make_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, answers.of_validation)
     app.add_exception_handler(SluiceError, answers.of_error)
     app.add_exception_handler(Problem, answers.of_error)
-    for module in ROUTERS:
-        app.include_router(module.router)
+    app.state.routers = [module.router for module in ROUTERS]
+    for router in app.state.routers:
+        app.include_router(router)
     return app
 
 
@@ -78,6 +79,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     asyncio.set_event_loop(loop)
     try:
         return adapter(event, context)
-    except (ValueError, KeyError, TypeError) as error:
+    except Exception as error:
         # Mangum could not make a request of it: a Host of no known form, a body that is no base64 …
         return answers.of_unreadable(error)

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from starlette.requests import Request  # noqa: TC002 - FastAPI resolves it at run time
+from starlette.requests import Request
 
 from functions.api.errors import Problem, invalid, problem_of_validation
 
@@ -60,7 +60,9 @@ def parse[M: BaseModel](model: type[M], body: bytes, content_type: str | None) -
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise problem_of_validation(error.errors(include_url=False, include_input=False, include_context=False)) from error
+        raise problem_of_validation(
+            error.errors(include_url=False, include_input=False, include_context=False)
+        ) from error
 
 
 def decode(body: bytes, content_type: str | None) -> dict[str, Any]:
@@ -71,7 +73,9 @@ def decode(body: bytes, content_type: str | None) -> dict[str, Any]:
     """
     kind = (content_type or "application/json").split(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise invalid("the body must be JSON, sent as application/json", "Content-Type", code="unsupported_content_type")
+        raise invalid(
+            "the body must be JSON, sent as application/json", "Content-Type", code="unsupported_content_type"
+        )
     if not body:
         raise invalid("the body is empty; it must be a JSON object", code="invalid_json")
     try:

@@ -29,7 +29,8 @@ _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": 
 def errors(*statuses: int, model: type[BaseModel] = ErrorBody) -> dict[int | str, dict[str, Any]]:
     """Return the error answers of a route for the API's description."""
     return {
-        status: {"model": model, "description": _MEANING[status]} | ({"headers": _RETRY} if status in (402, 429, 503) else {})
+        status: {"model": model, "description": _MEANING[status]}
+        | ({"headers": _RETRY} if status in (402, 429, 503) else {})
         for status in sorted({*statuses, 500, 503})
     }
 
@@ -38,4 +39,9 @@ def json_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]
     """Describe the JSON body of a route that decodes it itself."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     schema.pop("$defs", None)
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema, "example": example}},
+        }
+    }

@@ -34,7 +34,13 @@ TYPES = {
 }
 """Kind of error by status; one of few words that a client can switch on."""
 
-CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 422: "invalid_request"}
+CODES = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    422: "invalid_request",
+}
 """Code of a status that the framework itself answers with."""
 
 

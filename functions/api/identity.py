@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Query, Security
 from fastapi.security import HTTPBearer
-from starlette.requests import Request  # noqa: TC002 - FastAPI resolves it at run time
+from starlette.requests import Request
 
 from functions.api.errors import Problem
 from functions.api.schemas import UserId
@@ -64,7 +64,9 @@ def caller_of(request: Request) -> Caller:
 
 def subject_of(
     caller: Annotated[Caller, Depends(caller_of)],
-    user_id: Annotated[UserId | None, Query(description="User of a trusted service's own; not regarded with any other key.")] = None,
+    user_id: Annotated[
+        UserId | None, Query(description="User of a trusted service's own; not regarded with any other key.")
+    ] = None,
 ) -> Caller:
     """Identify whom a request without a body is about."""
     return caller.acting_for(user_id)

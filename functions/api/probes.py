@@ -28,7 +28,7 @@ _last: tuple[float, dict[str, Any]] = (0.0, {})
 
 def dependencies() -> dict[str, Any]:
     """Return each dependency's ``status`` (``ok``, ``down``, or ``none``: not set up) and ``latency_ms``."""
-    global _last  # noqa: PLW0603 - one result per environment is the point
+    global _last
     with _lock:  # callers that come while a probe is under way share its result
         at, found = _last
         if not found or time.monotonic() - at >= CACHE_S:
@@ -52,7 +52,7 @@ def breakers() -> dict[str, Any]:
 
 def forget() -> None:
     """Drop the remembered result (between tests)."""
-    global _last  # noqa: PLW0603
+    global _last
     with _lock:
         _last = (0.0, {})
 
@@ -87,4 +87,6 @@ def _dynamodb() -> object:
 
 
 def _sqs() -> object:
-    return aws.sqs().get_queue_attributes(QueueUrl=settings().queue_url_normal, AttributeNames=["ApproximateNumberOfMessages"])
+    return aws.sqs().get_queue_attributes(
+        QueueUrl=settings().queue_url_normal, AttributeNames=["ApproximateNumberOfMessages"]
+    )

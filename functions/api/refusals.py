@@ -10,12 +10,16 @@ import threading
 import time
 from collections import Counter
 
+from redis.exceptions import RedisClusterException
+
 from shared import valkey
 from shared.clock import now
 from shared.logs import get_logger
 
 FLUSH_S = 1.0
 KEEP_S = 7200
+AWAY = (valkey.RedisError, RedisClusterException)
+"""What redis-py raises when no server answers; the second is no kind of the first."""
 
 _lock = threading.Lock()
 _waiting: Counter[tuple[int, str]] = Counter()
@@ -28,7 +32,7 @@ def _key(minute: int) -> str:
 
 def count(limit: str) -> None:
     """Count one refusal."""
-    global _flushed  # noqa: PLW0603
+    global _flushed
     with _lock:
         _waiting[int(now() // 60), limit] += 1
         if time.monotonic() - _flushed < FLUSH_S:
@@ -50,7 +54,7 @@ def flush() -> None:
             pipe.hincrby(_key(minute), limit, times)
             pipe.expire(_key(minute), KEEP_S)
         pipe.execute()
-    except valkey.RedisError as error:
+    except AWAY as error:
         get_logger("api").warning("refusals not written", extra={"cause": str(error)})
         with _lock:
             _waiting.update({at: times for at, times in counted.items() if at[0] > now() // 60 - 60})

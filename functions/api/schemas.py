@@ -35,7 +35,9 @@ MAX_WAIT_SECONDS = 25
 MAX_SEQ = 99_999_999
 """Largest event number."""
 
-SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@~-]+$", min_length=1, max_length=SESSION_CHARACTERS)]
+SessionId = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9._:@~-]+$", min_length=1, max_length=SESSION_CHARACTERS)
+]
 UserId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@~-]+$", min_length=1, max_length=USER_ID_CHARACTERS)]
 AgentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", min_length=1, max_length=64)]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]+$", min_length=1, max_length=NAME_CHARACTERS)]
@@ -57,20 +59,39 @@ class AgentRequest(_Strict):
     session_id: Annotated[SessionId, Field(description="Conversation whose earlier turns the agent sees.")] = "default"
     agent: Annotated[AgentName, Field(description="Which agent runs.")] = "chat"
     model: Annotated[ModelName | None, Field(description="Model; the deployment's default when absent.")] = None
-    priority: Annotated[Priority | None, Field(description="Lane; the tier's own when absent, 403 above the tier.")] = None
+    priority: Annotated[Priority | None, Field(description="Lane; the tier's own when absent, 403 above the tier.")] = (
+        None
+    )
     max_output_tokens: Annotated[
-        int | None, Field(ge=1, le=MAX_OUTPUT_TOKENS, description=f"Per model call; {DEFAULT_OUTPUT_TOKENS} when absent.")
+        int | None,
+        Field(ge=1, le=MAX_OUTPUT_TOKENS, description=f"Per model call; {DEFAULT_OUTPUT_TOKENS} when absent."),
     ] = None
     timeout_s: Annotated[
         float | None,
-        Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False, description="The run fails when not done so many seconds after submission."),
+        Field(
+            gt=0,
+            le=MAX_TIMEOUT_SECONDS,
+            allow_inf_nan=False,
+            description="The run fails when not done so many seconds after submission.",
+        ),
     ] = None
     max_cost_usd: Annotated[
-        float | None, Field(gt=0, le=MAX_COST_USD, allow_inf_nan=False, description="The run fails before a call that could pass it.")
+        float | None,
+        Field(
+            gt=0,
+            le=MAX_COST_USD,
+            allow_inf_nan=False,
+            description="The run fails before a call that could pass it.",
+        ),
     ] = None
     metadata: Annotated[Metadata | None, Field(description="Yours; shown in the result.")] = None
     webhook_url: Annotated[
-        str | None, Field(min_length=1, max_length=WEBHOOK_CHARACTERS, description="https address told when the task has ended.")
+        str | None,
+        Field(
+            min_length=1,
+            max_length=WEBHOOK_CHARACTERS,
+            description="https address told when the task has ended.",
+        ),
     ] = None
     user_id: Annotated[
         UserId | None, Field(description="User of a trusted service's own; not regarded with any other key.")
@@ -156,7 +177,8 @@ class QueueHint(BaseModel):
 
     ahead: Annotated[int, Field(description="About how many tasks its lane holds besides it.")]
     starts_in_s: Annotated[
-        float | None, Field(description="About how many seconds until it starts, by what others waited lately.")
+        float | None,
+        Field(description="About how many seconds until it starts, by what others waited lately."),
     ] = None
 
 

@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from functions.api import probes, queue_hint, refusals
+from functions.api.refusals import AWAY
 from shared import valkey
 from shared.clock import day, iso, now
 from shared.errors import DependencyDown
@@ -39,7 +40,7 @@ def _provider() -> ProviderBudget:
 
 def snapshot() -> dict[str, Any]:
     """Return the state of the whole system, at most a second old."""
-    global _last  # noqa: PLW0603 - one per environment is the point
+    global _last
     at, found = _last
     if not found or time.monotonic() - at >= CACHE_S:
         found = _gather()
@@ -49,7 +50,7 @@ def snapshot() -> dict[str, Any]:
 
 def forget() -> None:
     """Drop the remembered snapshot (between tests)."""
-    global _last  # noqa: PLW0603
+    global _last
     _last = (0.0, {})
 
 
@@ -77,7 +78,7 @@ def _gather() -> dict[str, Any]:
 def _try[T](read: Callable[[], T]) -> T | None:
     try:
         return read()
-    except (valkey.RedisError, DependencyDown):
+    except (*AWAY, DependencyDown):
         return None
 
 

@@ -78,7 +78,8 @@ def idempotency_of(key: str | None, body: Any, *, place: str) -> store.Idempoten
         return None
     if not 0 < len(key) <= IDEMPOTENCY_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
         raise invalid(
-            f"Idempotency-Key must be 1 to {IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters", "Idempotency-Key"
+            f"Idempotency-Key must be 1 to {IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters",
+            "Idempotency-Key",
         )
     return store.Idempotency(_digest(key), _digest(f"{place}\n{_canonical(body)}"))
 
@@ -95,7 +96,13 @@ def _canonical(body: Any) -> str:
     return dumps(body)
 
 
-def submit(caller: Caller, wanted: Submission, *, idempotency: store.Idempotency | None = None, trace: str | None = None) -> Receipt:
+def submit(
+    caller: Caller,
+    wanted: Submission,
+    *,
+    idempotency: store.Idempotency | None = None,
+    trace: str | None = None,
+) -> Receipt:
     """Take a task on.
 
     Raises:
@@ -152,7 +159,11 @@ def _allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:
     limits, model = caller.limits, wanted.model or settings().default_model
     known = options.agents()
     if known is not None and wanted.agent not in known:
-        raise invalid(f"there is no agent {wanted.agent!r}; there are {', '.join(sorted(known))}", "agent", code="unknown_agent")
+        raise invalid(
+            f"there is no agent {wanted.agent!r}; there are {', '.join(sorted(known))}",
+            "agent",
+            code="unknown_agent",
+        )
     most = min(MESSAGE_BYTES, limits.message_bytes or MESSAGE_BYTES)
     if len(wanted.message.encode()) > most:
         raise Problem(413, "message_too_large", f"the message is over the limit of {most} bytes", "message")
@@ -162,7 +173,9 @@ def _allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:
         raise Problem(403, "model_not_allowed", f"the tier {limits.tier} may not use the model {model}", "model")
     lane = wanted.priority or limits.lane
     if not limits.allows_lane(lane):
-        raise Problem(403, "priority_not_allowed", f"the tier {limits.tier} may not use the priority {lane}", "priority")
+        raise Problem(
+            403, "priority_not_allowed", f"the tier {limits.tier} may not use the priority {lane}", "priority"
+        )
     return lane, model
 
 
@@ -174,7 +187,12 @@ def _find_repeat(caller: Caller, idempotency: store.Idempotency) -> Task | None:
 
 
 def _gone() -> Problem:
-    return Problem(409, "idempotency_gone", "the task that this Idempotency-Key made was deleted; use another key", "Idempotency-Key")
+    return Problem(
+        409,
+        "idempotency_gone",
+        "the task that this Idempotency-Key made was deleted; use another key",
+        "Idempotency-Key",
+    )
 
 
 def _refusal(verdict: Verdict, headers: dict[str, str]) -> Problem:
@@ -187,7 +205,13 @@ def _refusal(verdict: Verdict, headers: dict[str, str]) -> Problem:
 
 def _spent(limit: str, headers: dict[str, str]) -> Problem:
     wait = f"; it is renewed in {headers['Retry-After']} s" if "Retry-After" in headers else ""
-    return Problem(402, "insufficient_quota", f"the budget {limit} does not cover this request{wait}", limit=limit, headers=headers)
+    return Problem(
+        402,
+        "insufficient_quota",
+        f"the budget {limit} does not cover this request{wait}",
+        limit=limit,
+        headers=headers,
+    )
 
 
 def _write(task: Task, message: str, ask: Ask, verdict: Verdict, idempotency: store.Idempotency | None) -> Task:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query
-from starlette.requests import Request  # noqa: TC002
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions.api import cancel, views
@@ -25,7 +25,12 @@ from shared.tasks import store
 
 router = APIRouter(tags=["tasks"], dependencies=AUTHENTICATED)
 
-_EXAMPLE = {"message": "What is 17 * 23?", "agent": "tools", "session_id": "homework", "metadata": {"class": "4b"}}
+_EXAMPLE = {
+    "message": "What is 17 * 23?",
+    "agent": "tools",
+    "session_id": "homework",
+    "metadata": {"class": "4b"},
+}
 _PARAMS = ("max_output_tokens", "timeout_s", "max_cost_usd", "metadata", "webhook_url")
 
 
@@ -49,7 +54,9 @@ def post_agent(
     body: Annotated[bytes, Depends(raw_body)],
     idempotency_key: Annotated[
         str | None,
-        Header(description=f"Makes a repeat safe: 1 to {IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters, kept for a day."),
+        Header(
+            description=f"Makes a repeat safe: 1 to {IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters, kept for a day."
+        ),
     ] = None,
 ) -> JSONResponse:
     """Take a message on and answer at once; the run itself is watched through its task."""

@@ -25,5 +25,10 @@ def get_health() -> JSONResponse:
     found = probes.dependencies()
     down = {name for name, each in found.items() if each["status"] == "down"}
     status = "down" if "dynamodb" in down else "degraded" if down else "ok"
-    body: dict[str, Any] = {"status": status, "version": VERSION, "dependencies": found, "breakers": probes.breakers()}
+    body: dict[str, Any] = {
+        "status": status,
+        "version": VERSION,
+        "dependencies": found,
+        "breakers": probes.breakers(),
+    }
     return JSONResponse(body, 503 if status == "down" else 200, {"Retry-After": "5"} if status == "down" else None)

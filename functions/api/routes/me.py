@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from starlette.requests import Request  # noqa: TC002
+from starlette.requests import Request
 
 from functions.api.described import errors
 from functions.api.erase import LONGEST_S, erase

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from starlette.requests import Request  # noqa: TC002
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions.api import views
@@ -20,7 +20,8 @@ from shared.tasks.events import Page
 router = APIRouter(prefix="/result", tags=["tasks"], dependencies=AUTHENTICATED)
 
 Wait = Annotated[
-    float, Query(ge=0, le=MAX_WAIT_SECONDS, allow_inf_nan=False, description="Hold the answer so many seconds at most.")
+    float,
+    Query(ge=0, le=MAX_WAIT_SECONDS, allow_inf_nan=False, description="Hold the answer so many seconds at most."),
 ]
 
 
@@ -32,7 +33,12 @@ Wait = Annotated[
 )
 def get_result(request: Request, caller: AnyCaller, task_id: str, wait: Wait = 0) -> JSONResponse:
     """Return a task's state; with `wait`, once it has ended or the seconds have passed."""
-    task = hold(lambda: own_task(caller, task_id), lambda task: task.status.terminal, wait, request.scope.get("aws.context"))
+    task = hold(
+        lambda: own_task(caller, task_id),
+        lambda task: task.status.terminal,
+        wait,
+        request.scope.get("aws.context"),
+    )
     return JSONResponse(views.full(task))
 
 
@@ -59,7 +65,12 @@ def get_events(
             raise NotFound("no such task")
         return page
 
-    page = hold(look, lambda page: bool(page.events) or page.task.status.terminal, wait, request.scope.get("aws.context"))
+    page = hold(
+        look,
+        lambda page: bool(page.events) or page.task.status.terminal,
+        wait,
+        request.scope.get("aws.context"),
+    )
     return JSONResponse(
         {
             "events": [event.public() for event in page.events],

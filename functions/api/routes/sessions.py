@@ -27,7 +27,12 @@ def get_session(
     return {"session_id": session_id, "turns": shown}
 
 
-@router.delete("/{session_id}", response_model=SessionDeleted, summary="Forget a conversation", responses=errors(401, 422))
+@router.delete(
+    "/{session_id}",
+    response_model=SessionDeleted,
+    summary="Forget a conversation",
+    responses=errors(401, 422),
+)
 def delete_session(caller: Subject, session_id: SessionPath) -> dict[str, Any]:
     """Forget a conversation's turns; tasks and their results stay."""
     return {"session_id": session_id, "deleted_turns": sessions.delete(caller.user, session_id)}

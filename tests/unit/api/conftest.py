@@ -10,7 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from functions.api import options, probes, queue_hint, stats, submit
-from functions.api.app import make_app
+from functions.api.app import app
+from shared import valkey
 from shared.limits import keys
 from shared.settings import settings
 from tests.unit.valkey_fixture import redis_settings, valkey_url  # noqa: F401 - fixtures
@@ -34,7 +35,7 @@ class Api:
 
     def get(self, path: str, who: str | None = "demo", **params: Any) -> Any:
         """GET a path."""
-        return self.client.get(path, params=params, headers=self.head(who))
+        return self.client.get(path, params=params or None, headers=self.head(who))
 
     def post(self, path: str, who: str | None = "demo", **body: Any) -> Any:
         """POST JSON to a path."""
@@ -42,7 +43,7 @@ class Api:
 
     def delete(self, path: str, who: str | None = "demo", **params: Any) -> Any:
         """DELETE a path."""
-        return self.client.delete(path, params=params, headers=self.head(who))
+        return self.client.delete(path, params=params or None, headers=self.head(who))
 
 
 def forget_everything() -> None:
@@ -88,6 +89,8 @@ def api(
     monkeypatch.setenv("INGRESS_RATE", "0")
     monkeypatch.setenv("AGENTS", "chat,tools")
     forget_everything()
-    with TestClient(make_app()) as client:
+    with TestClient(app) as client:
         yield Api(client, make_keys(), fake_aws)
+    monkeypatch.setenv("REDIS_URL", redis_settings)  # a test may have led elsewhere
+    valkey.reset()
     forget_everything()

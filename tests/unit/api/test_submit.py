@@ -29,8 +29,18 @@ def test_a_submit_writes_the_row_and_sends_its_message(api: Api) -> None:
     assert answer.json() == {"task_id": task_id, "status": "queued"}
     assert answer.headers["location"] == f"/result/{task_id}"
     task = store.get(task_id)
-    assert (task.user, task.lane, task.agent, task.session_id, task.tier) == ("demo", "normal", "chat", "s1", "standard")
-    assert task.params == {"max_output_tokens": 7, "metadata": {"a": "b"}, "webhook_url": "https://example.com/x"}
+    assert (task.user, task.lane, task.agent, task.session_id, task.tier) == (
+        "demo",
+        "normal",
+        "chat",
+        "s1",
+        "standard",
+    )
+    assert task.params == {
+        "max_output_tokens": 7,
+        "metadata": {"a": "b"},
+        "webhook_url": "https://example.com/x",
+    }
     assert store.message_of(task) == "hi"
     assert task.reserved_tokens > 7
     assert task.running_cap == 10
@@ -124,7 +134,11 @@ def test_a_spent_budget_is_402_and_a_cancel_gives_its_reservation_back(api: Api)
     refused = [a for a in (api.submit("poor") for _ in range(5)) if a.status_code != 202]
     assert refused
     error = refused[0].json()["error"]
-    assert (refused[0].status_code, error["code"], error["limit"]) == (402, "insufficient_quota", "tokens_per_day")
+    assert (refused[0].status_code, error["code"], error["limit"]) == (
+        402,
+        "insufficient_quota",
+        "tokens_per_day",
+    )
     assert int(refused[0].headers["retry-after"]) > 0
     api.post(f"/agent/{first.json()['task_id']}/cancel", "poor")
     assert api.submit("poor").status_code == 202

@@ -1,0 +1,170 @@
+"""The Lambda handler: events as API Gateway and its local stand-ins send them, and ones that nobody sends."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from functions.api import app as entry
+from functions.api import forwarded
+from tests.unit.api.conftest import Api
+
+
+def event(method: str, path: str, body: str | None = None, **changes: Any) -> dict[str, Any]:
+    """Make an event of payload format 2.0."""
+    stage = changes.pop("stage", "$default")
+    api_id = changes.pop("api_id", "abc123")
+    domain = changes.pop("domain", f"{api_id}.execute-api.eu-west-1.amazonaws.com")
+    headers = {"host": domain, "content-type": "application/json"} | changes.pop("headers", {})
+    made: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": changes.pop("query", ""),
+        "headers": headers,
+        "requestContext": {
+            "apiId": api_id,
+            "domainName": domain,
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "t"},
+            "requestId": "JKJaXmPLvHcESHA=",
+            "stage": stage,
+        },
+        "isBase64Encoded": False,
+    }
+    if body is not None:
+        made["body"] = body
+    return made | changes
+
+
+class Context:
+    """What Lambda passes along."""
+
+    def __init__(self, left_ms: int = 30_000) -> None:
+        self.left_ms = left_ms
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.left_ms
+
+
+def call(made: dict[str, Any], context: Context | None = None) -> dict[str, Any]:
+    answer = entry.handler(made, context or Context())
+    answer["json"] = json.loads(answer["body"]) if answer.get("body") else None
+    return answer
+
+
+def test_a_submit_through_the_handler(api: Api) -> None:
+    answer = call(event("POST", "/agent", '{"message": "hi"}', headers=api.head()))
+    assert answer["statusCode"] == 202
+    assert answer["headers"]["location"] == f"/result/{answer['json']['task_id']}"
+    assert answer["headers"]["x-request-id"] == "JKJaXmPLvHcESHA="
+    assert answer["isBase64Encoded"] is False
+
+
+@pytest.mark.parametrize(
+    ("made", "prefix"),
+    [
+        ({}, ""),
+        ({"stage": "prod", "path": "/prod/agent"}, "/prod"),
+        ({"stage": "prod", "path": "/agent", "domain": "api.example.com"}, ""),
+        (
+            {"domain": "abc123.execute-api.localhost", "headers": {"host": "127.0.0.1:4566"}},
+            "/_aws/execute-api/abc123/$default",
+        ),
+        ({"domain": "abc123.execute-api.localhost", "headers": {"host": "abc123.execute-api.localhost:4566"}}, ""),
+        ({"domain": "localhost", "api_id": "1234567890", "headers": {"host": "127.0.0.1:3000"}}, ""),
+        ({"headers": {"x-forwarded-prefix": "/sluice/"}}, "/sluice"),
+        ({"headers": {"x-forwarded-prefix": "//evil.example"}}, ""),
+        ({"headers": {"x-forwarded-prefix": "/a/../b"}}, ""),
+        ({"headers": {"x-forwarded-prefix": "https://evil.example"}}, ""),
+    ],
+)
+def test_links_keep_the_prefix_that_the_request_came_with(api: Api, made: dict[str, Any], prefix: str) -> None:
+    headers = api.head() | made.pop("headers", {})
+    path = made.pop("path", "/agent")
+    answer = call(event("POST", path, '{"message": "hi"}', headers=headers, **made))
+    assert answer["statusCode"] == 202, answer
+    assert answer["headers"]["location"] == f"{prefix}/result/{answer['json']['task_id']}"
+    root = path.removesuffix("/agent")
+    described = call(event("GET", f"{root}/openapi.json", headers=headers, **made))
+    assert described["json"]["servers"] == [{"url": prefix or "/"}]
+    page = entry.handler(event("GET", f"{root}/docs", headers=headers, **made), Context())
+    assert f'src="{prefix}/docs/swagger-ui-bundle.js"' in page["body"]
+
+
+def test_a_prefix_is_one_only_as_a_whole_segment() -> None:
+    context = {"requestContext": {"stage": "v1", "apiId": "a", "domainName": "a.execute-api.x.amazonaws.com"}}
+    assert forwarded.split(context, {}, "/v1/v1/responses") == ("/v1", "/v1/responses")
+    assert forwarded.split(context, {}, "/v1x/agent") == ("", "/v1x/agent")
+    assert forwarded.split(context, {}, "/v1") == ("/v1", "/")
+    assert forwarded.split(None, {}, "/agent") == ("", "/agent")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"headers": {"host": "a:b:c"}},
+        {"headers": {"host": "[::1]:8080"}},
+        {"headers": {"host": ":x"}},
+        {"body": "%%%", "isBase64Encoded": True},
+        {"body": "\ud800"},
+        {"headers": {"x-odd": "\ud800"}},
+        {"requestContext": {}},
+        {"headers": None},
+    ],
+)
+def test_what_is_no_request_is_answered_all_the_same(api: Api, change: dict[str, Any]) -> None:
+    headers = change.get("headers")
+    change = change | ({"headers": api.head() | headers} if headers else {})
+    made = event("POST", "/agent", '{"message": "hi"}')
+    answer = call(made | change)
+    assert answer["statusCode"] in (202, 400, 401)
+    if answer["statusCode"] != 202:
+        assert {"code", "message", "type"} <= set(answer["json"]["error"])
+
+
+@pytest.mark.parametrize("raw", [b'{"message": "\xff"}', b"\x00\x01", '{"message": "é"}'.encode("latin-1")])
+def test_bytes_that_are_no_utf8_are_refused_however_the_gateway_passes_them(api: Api, raw: bytes) -> None:
+    as_base64 = event("POST", "/agent", base64.b64encode(raw).decode(), headers=api.head(), isBase64Encoded=True)
+    assert call(as_base64)["statusCode"] == 422
+    length = {"content-length": str(len(raw))}
+    replaced = event("POST", "/agent", raw.decode("utf-8", "replace"), headers=api.head() | length)
+    assert call(replaced)["statusCode"] == 422
+
+
+def test_a_message_may_hold_the_replacement_character_itself(api: Api) -> None:
+    body = '{"message": "\ufffd"}'
+    made = event("POST", "/agent", body, headers=api.head() | {"content-length": str(len(body.encode()))})
+    assert call(made)["statusCode"] == 202
+
+
+def test_files_of_the_docs_page_are_served(api: Api) -> None:
+    script = entry.handler(event("GET", "/docs/swagger-ui-bundle.js"), Context())
+    assert (script["statusCode"], script["isBase64Encoded"]) == (200, False)
+    assert len(script["body"]) > 1_000_000
+    icon = entry.handler(event("GET", "/docs/favicon-32x32.png"), Context())
+    assert base64.b64decode(icon["body"]).startswith(b"\x89PNG")
+    assert entry.handler(event("GET", "/docs/LICENSE"), Context())["statusCode"] == 404
+
+
+def test_a_long_poll_ends_before_the_function_does(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    from functions.api import waiting
+
+    slept: list[float] = []
+    monkeypatch.setattr(waiting.time, "sleep", slept.append)
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: sum(slept))
+    task_id = call(event("POST", "/agent", '{"message": "hi"}', headers=api.head()))["json"]["task_id"]
+    answer = call(event("GET", f"/result/{task_id}", headers=api.head(), query="wait=25"), Context(left_ms=6_500))
+    assert answer["json"]["status"] == "queued"
+    assert sum(slept) == pytest.approx(6.5 - waiting.MARGIN_S)
+
+
+def test_only_a_real_trace_is_passed_on(api: Api) -> None:
+    from shared.tasks import store
+
+    real = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+    for given, kept in ((real, real), ("garbage", None), (real + ";Lineage=x", real)):
+        made = event("POST", "/agent", '{"message": "hi"}', headers=api.head() | {"x-amzn-trace-id": given})
+        assert store.get(call(made)["json"]["task_id"]).trace == kept

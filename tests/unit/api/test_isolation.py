@@ -1,0 +1,67 @@
+"""Nobody sees, stops or erases what is another's; a trusted service acts for its own users only."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.api.conftest import Api
+
+
+@pytest.mark.parametrize("who", ["other", "vip", "operator", "service", "load"])
+def test_anothers_task_looks_like_none(api: Api, who: str) -> None:
+    task_id = api.submit("demo").json()["task_id"]
+    unknown = api.get("/result/task_unknown", who).json()
+    for answer in (
+        api.get(f"/result/{task_id}", who),
+        api.get(f"/result/{task_id}/events", who),
+        api.post(f"/agent/{task_id}/cancel", who),
+    ):
+        assert (answer.status_code, answer.json()) == (404, unknown)
+    assert api.get("/agent", who).json() == {"tasks": [], "next_cursor": None}
+    assert api.get(f"/result/{task_id}").json()["status"] == "queued"
+
+
+def test_a_cursor_of_another_user_is_refused(api: Api) -> None:
+    for _ in range(3):
+        api.submit("demo")
+    cursor = api.get("/agent", limit=1).json()["next_cursor"]
+    answer = api.get("/agent", "other", cursor=cursor)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_cursor")
+
+
+def test_user_id_counts_for_a_trusted_key_only(api: Api) -> None:
+    mine = api.submit("demo", user_id="other").json()["task_id"]
+    assert api.get(f"/result/{mine}", "other").status_code == 404
+    assert api.get(f"/result/{mine}", "demo").status_code == 200
+    assert len(api.get("/agent", "demo", user_id="other").json()["tasks"]) == 1
+
+
+def test_a_service_acts_for_its_users_each_with_limits_of_their_own(api: Api) -> None:
+    ann = api.submit("service", user_id="ann").json()["task_id"]
+    api.submit("service", user_id="bob")
+    assert api.get(f"/result/{ann}", "service").status_code == 200
+    assert [t["task_id"] for t in api.get("/agent", "service", user_id="ann").json()["tasks"]] == [ann]
+    assert api.get("/agent", "service").json()["tasks"] == []
+    limits = api.get("/limits", "service", user_id="ann").json()
+    assert (limits["user"], limits["limits"]["requests"]["used"]) == ("service/ann", 1)
+    assert api.get("/limits", "service").json()["limits"]["requests"]["used"] == 0
+    assert api.post(f"/agent/{ann}/cancel", "service").json()["status"] == "cancelled"
+    assert api.delete("/me/data", "service", user_id="ann").json()["tasks"] == 1
+    assert len(api.get("/agent", "service", user_id="bob").json()["tasks"]) == 1
+
+
+def test_stats_are_for_operators(api: Api) -> None:
+    assert api.get("/stats", "demo").json()["error"]["code"] == "operator_only"
+    for _ in range(3):
+        api.submit("load")
+    shown = api.get("/stats", "operator").json()
+    assert shown["lanes"]["normal"]["visible"] == 3
+    assert shown["open_tasks"] == 3
+    assert shown["dependencies"]["redis"]["status"] == "ok"
+
+
+def test_refusals_reach_the_stats(api: Api) -> None:
+    while api.submit("free").status_code == 202:
+        pass
+    minutes = api.get("/stats", "operator").json()["refusals"]
+    assert sum(minute["refused"].get("requests", 0) for minute in minutes) == 1

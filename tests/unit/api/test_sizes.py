@@ -1,0 +1,74 @@
+"""Every size limit, on both sides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from functions.api import schemas
+from tests.unit.api.conftest import Api
+
+
+def pairs(count: int, key: int = 8, value: int = 1) -> dict[str, str]:
+    return {f"{n:02d}".ljust(key, "k"): "v" * value for n in range(count)}
+
+
+@pytest.mark.parametrize(
+    ("body", "fits"),
+    [
+        ({"message": "a" * schemas.MESSAGE_BYTES}, True),
+        ({"message": "a" * (schemas.MESSAGE_BYTES + 1)}, False),
+        ({"message": "é" * (schemas.MESSAGE_BYTES // 2)}, True),
+        ({"message": "é" * (schemas.MESSAGE_BYTES // 2) + "a"}, False),
+        ({"metadata": pairs(schemas.METADATA_PAIRS)}, True),
+        ({"metadata": pairs(schemas.METADATA_PAIRS + 1)}, False),
+        ({"metadata": pairs(1, key=schemas.METADATA_KEY_CHARACTERS)}, True),
+        ({"metadata": pairs(1, key=schemas.METADATA_KEY_CHARACTERS + 1)}, False),
+        ({"metadata": {"": "x"}}, False),
+        ({"metadata": pairs(1, value=schemas.METADATA_VALUE_CHARACTERS)}, True),
+        ({"metadata": pairs(1, value=schemas.METADATA_VALUE_CHARACTERS + 1)}, False),
+        ({"session_id": "s" * schemas.SESSION_CHARACTERS}, True),
+        ({"session_id": "s" * (schemas.SESSION_CHARACTERS + 1)}, False),
+        ({"session_id": ""}, False),
+        ({"max_output_tokens": 1}, True),
+        ({"max_output_tokens": 0}, False),
+        ({"max_output_tokens": schemas.MAX_OUTPUT_TOKENS}, True),
+        ({"max_output_tokens": schemas.MAX_OUTPUT_TOKENS + 1}, False),
+        ({"timeout_s": schemas.MAX_TIMEOUT_SECONDS}, True),
+        ({"timeout_s": schemas.MAX_TIMEOUT_SECONDS + 1}, False),
+        ({"max_cost_usd": schemas.MAX_COST_USD}, True),
+        ({"max_cost_usd": schemas.MAX_COST_USD + 0.01}, False),
+        ({"model": "m" * schemas.NAME_CHARACTERS}, True),
+        ({"model": "m" * (schemas.NAME_CHARACTERS + 1)}, False),
+        ({"webhook_url": "https://example.com/".ljust(schemas.WEBHOOK_CHARACTERS, "x")}, True),
+        ({"webhook_url": "https://example.com/".ljust(schemas.WEBHOOK_CHARACTERS + 1, "x")}, False),
+        ({"user_id": "u" * schemas.USER_ID_CHARACTERS}, True),
+        ({"user_id": "u" * (schemas.USER_ID_CHARACTERS + 1)}, False),
+    ],
+)
+def test_a_field_at_its_limit_fits_and_one_over_does_not(api: Api, body: dict[str, Any], fits: bool) -> None:
+    answer = api.submit("load", **body)
+    assert answer.status_code == (202 if fits else 413 if "message" in body else 422), answer.text[:300]
+    if not fits:
+        assert answer.json()["error"]["param"].split(".")[0] == next(iter(body))
+
+
+def test_a_tier_may_allow_less(api: Api) -> None:
+    assert api.submit("free", message="a" * 32_768).status_code == 202
+    refused = api.submit("free", message="a" * 32_769)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "message_too_large")
+
+
+def test_an_escaped_message_of_the_full_size_fits_into_the_body_limit(api: Api) -> None:
+    body = b'{"message": "' + b"\\u0001" * schemas.MESSAGE_BYTES + b'"}'
+    answer = api.client.post("/agent", content=body, headers=api.head("load") | {"Content-Type": "application/json"})
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize(("length", "fits"), [(0, False), (1, True), (255, True), (256, False)])
+def test_an_idempotency_key_has_1_to_255_characters(api: Api, length: int, fits: bool) -> None:
+    answer = api.submit("load", headers={"Idempotency-Key": "k" * length})
+    assert answer.status_code == (202 if fits else 422)
+    if not fits:
+        assert answer.json()["error"]["param"] == "Idempotency-Key"
