@@ -1,1 +1,1 @@
-"""Everything that exists only for local runs of Sluice."""
+"""Everything that exists only for local runs. ``python -m localstack up`` starts the whole system on this machine."""

@@ -42,7 +42,11 @@ def check_messages(messages: object) -> list[Message]:
             waiting.discard(call_id)
         else:
             _all_answered(waiting)
-        calls = _tool_calls(message, where) if role == "assistant" else []
+        calls = _tool_calls(message, where)
+        if calls and role != "assistant":
+            raise invalid(
+                "Only an assistant message may have tool calls.", f"{where}.tool_calls", "invalid_value"
+            )
         waiting.update(calls)
         _content(message, where, may_be_empty=bool(calls))
     _all_answered(waiting)

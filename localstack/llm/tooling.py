@@ -43,6 +43,8 @@ _URL = re.compile(r"https?://[^\s<>\"'\])]+")
 
 
 def _find_arithmetic(text: str) -> str | None:
+    # The digits of an address are no sum.
+    text = _URL.sub(" ", text)
     for spoken, sign in _SPOKEN:
         text = text.replace(spoken, sign)
     found = _ARITHMETIC.search(text)
@@ -152,8 +154,6 @@ def _by_message(request: ChatRequest, text: str) -> list[tuple[str, str]]:
         tool = _matching(request.tools, marks) if subject is not None else None
         if tool is not None and subject is not None and tool.name not in asked:
             wanted.append((tool.name, json.dumps(_arguments(tool, subject, argument))))
-            # The digits of an address are no sum.
-            text = text.replace(subject, " ") if argument == "url" else text
     return wanted if request.parallel_tool_calls else wanted[:1]
 
 

@@ -93,18 +93,18 @@ def stream(reply: Reply, answer_id: str, created: int, model: str, *, include_us
     # OpenAI: with include_usage every chunk has a usage, null but in the last.
     no_usage = ', "usage": null' if include_usage else ""
 
-    def chunk(delta: Mapping[str, object], finish: str | None = None) -> bytes:
-        reason = json.dumps(finish)
-        choice = f'{{"index": 0, "delta": {json.dumps(delta)}, "logprobs": null, "finish_reason": {reason}}}'
-        return f'data: {head}, "choices": [{choice}]{no_usage}}}\n\n'.encode()
+    before, after = f'data: {head}, "choices": [{{"index": 0, "delta": ', f"}}]{no_usage}}}\n\n"
+
+    def chunk(delta: str, finish: str = "null") -> bytes:
+        return f'{before}{delta}, "logprobs": null, "finish_reason": {finish}{after}'.encode()
 
     if reply.tool_calls:
-        events = [chunk({"role": "assistant", "content": None})]
-        events += [chunk({"tool_calls": [part]}) for part in _tool_deltas(reply.tool_calls)]
+        events = [chunk('{"role": "assistant", "content": null}')]
+        events += [chunk(json.dumps({"tool_calls": [part]})) for part in _tool_deltas(reply.tool_calls)]
     else:
-        events = [chunk({"role": "assistant", "content": "", "refusal": None})]
-        events += [chunk({"content": piece}) for piece in reply.pieces]
-    ending = [chunk({}, reply.finish_reason)]
+        events = [chunk('{"role": "assistant", "content": "", "refusal": null}')]
+        events += [chunk(f'{{"content": {json.dumps(piece)}}}') for piece in reply.pieces]
+    ending = [chunk("{}", json.dumps(reply.finish_reason))]
     if include_usage:
         ending.append(f'data: {head}, "choices": [], "usage": {json.dumps(usage(reply))}}}\n\n'.encode())
     return Stream(events, [*ending, DONE])

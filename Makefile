@@ -1,0 +1,89 @@
+# A fresh machine needs git, make and some python3. Everything else is set up here.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+STATE ?= .local
+PYTHON := .venv/bin/python
+export UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.tools/uv/bin/uv)
+LOCAL_AWS := .tools/localaws
+SAM := .tools/sam
+export SLUICE_STATE := $(STATE)
+export BUNDLE_PLATFORM ?= aarch64-manylinux2014
+export SAM_CLI_TELEMETRY := 0
+
+.PHONY: help setup up down demo test lint logs deploy key pause resume redrive status pins clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# ---- set-up: each environment is made again when its pins change
+
+$(CURDIR)/.tools/uv/bin/uv:
+	@echo "setting up: uv"
+	@python3 -m venv .tools/uv && .tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+define environment
+	@echo "setting up: $(1)"
+	@$(UV) venv --quiet --clear --python 3.13 $(1)
+	@$(UV) pip install --quiet --python $(1)/bin/python --require-hashes -r $(2)
+	@touch $@
+endef
+
+.venv/.ready: requirements/dev.txt | $(UV)
+	$(call environment,.venv,$<)
+$(LOCAL_AWS)/.ready: requirements/localaws.txt | $(UV)
+	$(call environment,$(LOCAL_AWS),$<)
+$(SAM)/.ready: requirements/sam.txt | $(UV)
+	$(call environment,$(SAM),$<)
+
+setup: .venv/.ready $(LOCAL_AWS)/.ready $(SAM)/.ready
+
+# ---- the main job
+
+up: setup ## Start the whole system on this machine
+	@$(PYTHON) -m localstack up
+down: ## Stop what `make up` started
+	@if [ -x $(PYTHON) ]; then $(PYTHON) -m localstack down; fi
+demo: .venv/.ready ## Submit five requests and follow them (QUOTA=3 shows refusals)
+	@$(PYTHON) -m localstack.demo
+deploy: setup ## Build and deploy the code as it is now (PARAMS="Name=value …")
+	@$(PYTHON) -m localstack deploy
+status: .venv/.ready ## Say what runs
+	@$(PYTHON) -m localstack status
+logs: .venv/.ready ## Follow the logs (FUNCTION=worker …)
+	@$(PYTHON) -m localstack logs $(FUNCTION)
+key: .venv/.ready ## Keys: ARGS="create USER --tier vip" | "list" | "revoke PREFIX"
+	@$(PYTHON) -m localstack key $(ARGS)
+pause: .venv/.ready ## Stop a lane (LANE=normal); its tasks wait
+	@$(PYTHON) -m localstack pause $(LANE)
+resume: .venv/.ready ## Start a lane again (LANE=normal)
+	@$(PYTHON) -m localstack resume $(LANE)
+redrive: .venv/.ready ## Run dead-lettered tasks again
+	@$(PYTHON) -m localstack redrive
+
+# ---- quality
+
+test: setup lint ## Every test, from a fresh clone
+	@$(PYTHON) -m pytest $(PYTEST_ARGS)
+lint: setup ## ruff, mypy, cfn-lint, sam validate
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy functions shared
+	@$(SAM)/bin/cfn-lint template.yaml
+	@AWS_DEFAULT_REGION=us-east-1 $(SAM)/bin/sam validate --lint --template template.yaml >/dev/null
+chaos: setup ## Fault campaign, about five minutes
+	@$(PYTHON) -m benchmarks.chaos
+fairness: setup ## How long a flooding user delays the others
+	@$(PYTHON) -m benchmarks.fairness
+
+pins: $(UV) ## Pin the newest versions
+	@for name in dev api worker base webhook localaws sam; do \
+	  $(UV) pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
+	    $$([ $$name = dev ] || [ $$name = localaws ] || [ $$name = sam ] || echo --constraint requirements/dev.txt) \
+	    requirements/$$name.in -o requirements/$$name.txt; done
+
+clean: down ## Remove everything that was built or set up
+	@rm -rf .venv .tools .build .aws-sam $(STATE)
+
+# ---- called by `sam build`, once a function
+build-%: .venv/.ready
+	@$(PYTHON) -m deploy.bundle $* $(ARTIFACTS_DIR)

@@ -1,0 +1,1 @@
+"""Builds the functions' bundles and puts the template into an account, local or real."""

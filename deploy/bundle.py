@@ -1,0 +1,118 @@
+"""Builds one function's bundle: what it imports and nothing else. `sam build` calls it through the Makefile.
+
+Dependencies are installed once per requirement file and platform, trimmed, compiled and kept in ``.build/deps``; a code
+change then only copies Sluice's own files. Runs with any Python 3.9+ and uv.
+"""
+
+import compileall
+import fcntl
+import hashlib
+import os
+import py_compile
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNTIME = "3.13"
+
+# Logical id -> (package under functions/, requirement file, packages and modules of shared/ that it never imports)
+FUNCTIONS = {
+    "ApiFunction": ("api", "api"),
+    "WorkerFunction": ("worker", "worker"),
+    "DeadLetterFunction": ("dead_letter", "base"),
+    "SweeperFunction": ("sweeper", "base"),
+    "ScalerFunction": ("scaler", "base"),
+    "StreamFunction": ("stream", "base"),
+    "WebhookFunction": ("webhook", "webhook"),
+}
+
+AWS_SERVICES = {
+    "apigatewaymanagementapi",
+    "cloudwatch",
+    "dynamodb",
+    "kms",
+    "lambda",
+    "s3",
+    "secretsmanager",
+    "sqs",
+    "ssm",
+    "sts",
+}
+"""Services whose API descriptions a bundle keeps: botocore brings 400 of them, 20 MB zipped."""
+
+NEEDLESS = ("bin", "boto3/examples", "boto3/data", "*/tests", "*/test")
+
+
+def main(function: str, artifacts: Path) -> None:
+    """Fill ``artifacts`` with the bundle of a function, named by its logical id in the template."""
+    package, requirements = FUNCTIONS[function]
+    deps = dependencies(ROOT / "requirements" / f"{requirements}.txt")
+    shutil.copytree(deps, artifacts, dirs_exist_ok=True, copy_function=_link)
+    for source in (ROOT / "shared", ROOT / "functions" / package):
+        target = artifacts / source.relative_to(ROOT)
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    shutil.copy2(ROOT / "functions" / "__init__.py", artifacts / "functions" / "__init__.py")
+    if package == "api":
+        agents = sorted(p.stem for p in (ROOT / "functions/worker/agents").glob("*.py") if not p.stem.startswith("_"))
+        (artifacts / "functions/api/agents.txt").write_text("\n".join(agents) + "\n")
+    for folder in ("shared", "functions"):
+        _compile(artifacts / folder)
+
+
+def dependencies(requirements: Path) -> Path:
+    """Return the folder with a requirement file's packages, installed now if they are not there yet."""
+    platform = os.environ.get("BUNDLE_PLATFORM", "aarch64-manylinux2014")
+    text = requirements.read_text() + platform + RUNTIME + Path(__file__).read_text()
+    folder = ROOT / ".build" / "deps" / f"{requirements.stem}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{requirements.stem}.lock").open("w") as lock:  # `sam build` runs functions in parallel
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            _install(requirements, folder, platform)
+    return folder
+
+
+def _install(requirements: Path, folder: Path, platform: str) -> None:
+    for old in folder.parent.glob(f"{requirements.stem}-*"):
+        if old.is_dir():
+            shutil.rmtree(old)
+    work = folder.with_suffix(f".{os.getpid()}.tmp")
+    uv = os.environ.get("UV", "uv")
+    subprocess.run(
+        [uv, "pip", "install", "--quiet", "--target", str(work), "--python-platform", platform, "--python-version", RUNTIME,
+         "--only-binary", ":all:", "--require-hashes", "--no-deps", "-r", str(requirements)],
+        check=True,
+    )  # fmt: skip
+    _trim(work)
+    _compile(work)
+    work.rename(folder)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _trim(folder: Path) -> None:
+    data = folder / "botocore" / "data"
+    for entry in data.iterdir() if data.exists() else ():
+        if entry.is_dir() and entry.name not in AWS_SERVICES:
+            shutil.rmtree(entry)
+    for pattern in NEEDLESS:
+        for entry in folder.glob(pattern):
+            shutil.rmtree(entry)
+
+
+def _compile(folder: Path) -> None:
+    """Compile to bytecode that is trusted without looking at the source, for quicker cold starts."""
+    compileall.compile_dir(folder, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+
+
+if __name__ == "__main__":
+    if sys.version_info[:2] != tuple(int(part) for part in RUNTIME.split(".")):
+        sys.exit(f"bundles must be compiled by Python {RUNTIME}, this is {sys.version.split()[0]}")
+    main(sys.argv[1], Path(sys.argv[2]))

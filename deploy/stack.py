@@ -1,0 +1,224 @@
+"""Puts the built template into an account through a CloudFormation change set: a local AWS or, with credentials, a real one.
+
+``python -m deploy.stack --stack sluice Name=value …`` after `sam build`; ``AWS_ENDPOINT_URL`` chooses the account.
+(`sam deploy` does the same; this one names the failing resource and uploads a bundle only when it changed.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+import sys
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+import yaml
+from botocore.exceptions import ClientError
+
+from deploy.bundle import ROOT
+
+BUILT = ROOT / ".aws-sam" / "build"
+WAIT_SECONDS = 600
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class DeployError(Exception):
+    """The stack did not reach the state that was asked for; the message says why."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads CloudFormation's short forms (``!Ref x``) as what they stand for."""
+
+
+def _intrinsic(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+        if suffix == "GetAtt":
+            value = str(value).split(".", 1)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+_Loader.add_multi_constructor("!", _intrinsic)  # type: ignore[no-untyped-call]
+
+
+def read_template(path: Path) -> dict[str, Any]:
+    """Read a template with its short forms spelled out."""
+    loaded: dict[str, Any] = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader with tags
+    return loaded
+
+
+def check_parameters(template: dict[str, Any], parameters: dict[str, str]) -> None:
+    """Check what CloudFormation cannot: sums and names.
+
+    Raises:
+        DeployError: naming the parameters.
+    """
+    known: dict[str, Any] = template["Parameters"]
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise DeployError(f"no such parameter: {', '.join(unknown)}")
+
+    def value(name: str) -> str:
+        return str(parameters.get(name, known[name]["Default"]))
+
+    lanes = sum(int(value(f"{lane}Concurrency")) for lane in ("High", "Normal", "Quarantine"))
+    if lanes != int(value("MaxReplicas")):
+        raise DeployError(f"MaxReplicas is {value('MaxReplicas')} but the lanes' concurrency adds up to {lanes}")
+    needed = math.ceil(lanes / 0.8)
+    if value("ReserveConcurrency") == "true" and int(value("ReservedConcurrency")) < needed:
+        raise DeployError(
+            f"ReservedConcurrency must be at least {needed} (MaxReplicas / 0.8): with less, pollers push messages that "
+            "find no environment towards the dead-letter queue"
+        )
+    if float(value("HeartbeatSeconds")) * 2 > float(value("LeaseSeconds")):
+        raise DeployError("HeartbeatSeconds must be at most half of LeaseSeconds")
+
+
+def zip_folder(folder: Path, target: Path) -> str:
+    """Zip a bundle, the same bytes for the same files; returns their digest."""
+    digest = hashlib.sha256()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                data = path.read_bytes()
+                name = str(path.relative_to(folder))
+                digest.update(name.encode() + b"\0" + data)
+                info = zipfile.ZipInfo(name, _EPOCH)
+                info.external_attr = 0o644 << 16
+                archive.writestr(info, data)
+    return digest.hexdigest()[:24]
+
+
+def package(template: dict[str, Any], bucket: str) -> None:
+    """Upload every bundle that the bucket does not hold and point the template at it."""
+    s3: Any = boto3.client("s3")
+    try:
+        s3.head_bucket(Bucket=bucket)
+    except ClientError:
+        s3.create_bucket(Bucket=bucket)
+    zips = ROOT / ".build" / "zips"
+    zips.mkdir(parents=True, exist_ok=True)
+
+    def upload(name: str) -> None:
+        properties = template["Resources"][name]["Properties"]
+        target = zips / f"{name}.zip"
+        key = f"{name}/{zip_folder(BUILT / str(properties['CodeUri']), target)}.zip"
+        try:
+            s3.head_object(Bucket=bucket, Key=key)
+        except ClientError:
+            s3.upload_file(str(target), bucket, key)
+        properties["CodeUri"] = {"Bucket": bucket, "Key": key}
+
+    functions = [name for name, resource in template["Resources"].items() if resource["Type"] == "AWS::Serverless::Function"]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(upload, functions))
+
+
+def deploy(stack: str, template: dict[str, Any], parameters: dict[str, str], *, bucket: str) -> dict[str, str]:
+    """Create or update a stack and return its outputs.
+
+    Raises:
+        DeployError: a parameter is wrong or a resource failed; the message names it and gives the reason.
+    """
+    import json
+
+    check_parameters(template, parameters)
+    package(template, bucket)
+    cloudformation: Any = boto3.client("cloudformation")
+    kind = "UPDATE" if _exists(cloudformation, stack) else "CREATE"
+    body = json.dumps(template)
+    s3: Any = boto3.client("s3")
+    key = f"templates/{hashlib.sha256(body.encode()).hexdigest()[:24]}.json"
+    s3.put_object(Bucket=bucket, Key=key, Body=body.encode())
+    change_set = f"deploy-{int(time.time() * 1000)}"
+    cloudformation.create_change_set(
+        StackName=stack,
+        ChangeSetName=change_set,
+        ChangeSetType=kind,
+        TemplateURL=f"{s3.meta.endpoint_url}/{bucket}/{key}",
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+    )
+    if _await_change_set(cloudformation, stack, change_set):
+        cloudformation.execute_change_set(StackName=stack, ChangeSetName=change_set)
+        _await_stack(cloudformation, stack)
+    described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+
+
+def _exists(cloudformation: Any, stack: str) -> bool:
+    try:
+        found = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    except ClientError:
+        return False
+    return bool(found) and found[0]["StackStatus"] not in ("REVIEW_IN_PROGRESS", "DELETE_COMPLETE")
+
+
+def _await_change_set(cloudformation: Any, stack: str, change_set: str) -> bool:
+    """Wait for the change set; False when it holds no change."""
+    give_up = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < give_up:
+        found = cloudformation.describe_change_set(StackName=stack, ChangeSetName=change_set)
+        if found["Status"] == "CREATE_COMPLETE":
+            return True
+        if found["Status"] == "FAILED":
+            reason = found.get("StatusReason", "")
+            if "didn't contain changes" in reason or "No updates" in reason:
+                cloudformation.delete_change_set(StackName=stack, ChangeSetName=change_set)
+                return False
+            raise DeployError(f"the change set failed: {reason}")
+        time.sleep(0.2)
+    raise DeployError("the change set took too long")
+
+
+def _await_stack(cloudformation: Any, stack: str) -> None:
+    give_up = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < give_up:
+        found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+        status = found["StackStatus"]
+        if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+            return
+        if status.endswith(("FAILED", "ROLLBACK_COMPLETE")):
+            raise DeployError(f"the stack is {status}:\n" + _reasons(cloudformation, stack, found))
+        time.sleep(0.2)
+    raise DeployError(f"the stack is still {status} after {WAIT_SECONDS} s")
+
+
+def _reasons(cloudformation: Any, stack: str, found: dict[str, Any]) -> str:
+    events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+    lines = [
+        f"  {event['LogicalResourceId']} ({event.get('ResourceType', '?')}): {event.get('ResourceStatusReason', '?')}"
+        for event in events
+        if event["ResourceStatus"].endswith("FAILED")
+    ]
+    return "\n".join(lines) or str(found.get("StackStatusReason", "no reason given"))
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stack", default="sluice")
+    parser.add_argument("--bucket", default="sluice-deployments")
+    parser.add_argument("parameters", nargs="*", metavar="Name=value")
+    asked = parser.parse_args()
+    try:
+        parameters = dict(pair.split("=", 1) for pair in asked.parameters)
+        for name, value in deploy(asked.stack, read_template(BUILT / "template.yaml"), parameters, bucket=asked.bucket).items():
+            print(f"{name}: {value}")
+    except DeployError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Command line of the local system: ``python -m localstack up|down|deploy|status|logs|key|pause|resume|redrive``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from typing import Any
+
+from localstack import deployment
+from localstack.environ import LocalError, outputs, use
+from localstack.system import FUNCTIONS, PARTS, System
+
+
+def _up(_: argparse.Namespace) -> None:
+    text = os.environ.get("PARAMS")
+    found = System().up(deployment.parameters_from(text) if text is not None else {})
+    print(f"\n  API        {found['api_url']}\n  docs       {found['api_url']}/docs\n  dashboard  {found['api_url']}/")
+    print(f"  WebSocket  {found['ws_url']}\n  keys       {found['state_dir']}/outputs.json\n")
+
+
+def _deploy(_: argparse.Namespace) -> None:
+    outputs()  # it must be up
+    text = os.environ.get("PARAMS")
+    System().up(deployment.parameters_from(text) if text is not None else None)
+
+
+def _down(_: argparse.Namespace) -> None:
+    stopped = System().down()
+    print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+def _status(_: argparse.Namespace) -> None:
+    system = System()
+    for name in PARTS:
+        process = system.processes.running(name)
+        print(f"{name:8} {f'runs, pid {process.pid}' if process else 'does not run'}")
+
+
+def _logs(asked: argparse.Namespace) -> None:
+    """Follow the local AWS's log, which holds what the functions print; or print one function's log group."""
+    if not asked.function:
+        subprocess.run(["tail", "-n", "50", "-F", str(System().processes.log("aws"))], check=False)
+        return
+    import boto3
+
+    found = outputs()
+    use(found)
+    logs: Any = boto3.client("logs")
+    group = f"/aws/lambda/{found['functions'][asked.function]}"
+    for event in logs.filter_log_events(logGroupName=group, limit=500)["events"]:
+        print(event["message"].rstrip())
+
+
+def _key(asked: argparse.Namespace) -> None:
+    from localstack import keys
+
+    use(outputs())
+    keys.run(asked)
+
+
+def _mapping(asked: argparse.Namespace, enabled: bool) -> None:
+    import boto3
+
+    found = outputs()
+    use(found)
+    if asked.lane not in found["mappings"]:
+        raise LocalError(f"LANE must be one of {', '.join(found['mappings'])}")
+    client: Any = boto3.client("lambda")
+    client.update_event_source_mapping(UUID=found["mappings"][asked.lane], Enabled=enabled)
+    print(f"{asked.lane} is {'running' if enabled else 'paused: its tasks wait, runs under way end'}")
+
+
+def _redrive(_: argparse.Namespace) -> None:
+    from shared.tasks import redrive
+
+    use(outputs())
+    done = list(redrive.redrive())
+    for old, new in done:
+        print(f"{old} runs again as {new}")
+    print(f"{len(done)} tasks redriven")
+    for message in redrive.unreadable():
+        print(f"unreadable message {message['sk']} from {message['queue']}: {message['body'][:80]!r}")
+
+
+def main() -> int:
+    """Run a command; errors that the caller can mend are printed without a traceback."""
+    parser = argparse.ArgumentParser(prog="python -m localstack", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, run in {"up": _up, "down": _down, "deploy": _deploy, "status": _status, "redrive": _redrive}.items():
+        commands.add_parser(name).set_defaults(run=run)
+    logs = commands.add_parser("logs")
+    logs.add_argument("function", nargs="?", choices=list(FUNCTIONS))
+    logs.set_defaults(run=_logs)
+    for name, enabled in {"pause": False, "resume": True}.items():
+        lane = commands.add_parser(name)
+        lane.add_argument("lane")
+        lane.set_defaults(run=lambda asked, enabled=enabled: _mapping(asked, enabled))
+    from localstack import keys
+
+    keys.add_arguments(commands.add_parser("key")).set_defaults(run=_key)
+    asked = parser.parse_args()
+    try:
+        asked.run(asked)
+    except LocalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Builds and deploys the template onto the local AWS, but only when something changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from localstack.environ import API_ID, CREDENTIALS, ROOT, WS_ID, LocalError, architecture, bundle_platform
+
+STACK = "sluice"
+BUCKET = "sluice-deployments"
+SOURCES = ("template.yaml", "Makefile", "requirements", "deploy", "functions", "shared")
+
+LOCAL_DEFAULTS = {
+    "Stage": "local",
+    "ApiTag": API_ID,
+    "WsTag": WS_ID,
+    "AllowPrivateAddresses": "true",
+    "PointInTimeRecovery": "false",
+    # One machine: fewer environments, and an ingress that load tests can use.
+    "HighConcurrency": "2",
+    "NormalConcurrency": "6",
+    "QuarantineConcurrency": "2",
+    "MaxReplicas": "10",
+    "ReservedConcurrency": "13",
+    "IngressRate": "500",
+    "IngressBurst": "1000",
+}
+
+
+def parameters_from(text: str) -> dict[str, str]:
+    """Read ``Name=value Name=value``.
+
+    Raises:
+        LocalError: it is of another form.
+    """
+    pairs = [part.partition("=") for part in text.split()]
+    if any(not equals for _, equals, _ in pairs):
+        raise LocalError("PARAMS must look like 'Name=value Name=value'")
+    return {name: value for name, _, value in pairs}
+
+
+def digest_of_sources() -> str:
+    """Digest everything that the deployment is made from."""
+    digest = hashlib.sha256()
+    for source in SOURCES:
+        path = ROOT / source
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def build() -> None:
+    """Run `sam build`.
+
+    Raises:
+        LocalError: it failed; with its output.
+    """
+    environment = {**os.environ, **CREDENTIALS, "BUNDLE_PLATFORM": bundle_platform(), "SAM_CLI_TELEMETRY": "0"}
+    environment.pop("AWS_ENDPOINT_URL", None)
+    command = [str(ROOT / ".tools/sam/bin/sam"), "build", "--build-in-source", "--parallel"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LocalError(f"sam build failed:\n{done.stdout}{done.stderr}")
+
+
+def deploy(state: Path, endpoint: str, parameters: dict[str, str], *, force: bool = False) -> tuple[dict[str, str], bool]:
+    """Build and deploy if sources or parameters changed; returns the stack's outputs and whether anything was done.
+
+    Raises:
+        LocalError: building or deploying failed.
+    """
+    from deploy import stack
+
+    note = state / "deployed.json"
+    wanted = {"endpoint": endpoint, "sources": digest_of_sources(), "parameters": parameters}
+    if not force and note.exists():
+        last: dict[str, Any] = json.loads(note.read_text())
+        if last["wanted"] == wanted:
+            return last["outputs"], False
+    build()
+    os.environ.update(CREDENTIALS)
+    os.environ["AWS_ENDPOINT_URL"] = endpoint
+    try:
+        outputs = stack.deploy(STACK, stack.read_template(stack.BUILT / "template.yaml"), parameters, bucket=BUCKET)
+    except stack.DeployError as error:
+        raise LocalError(str(error)) from error
+    note.write_text(json.dumps({"wanted": wanted, "outputs": outputs}))
+    return outputs, True
+
+
+def all_parameters(state: Path, *, endpoint: str, redis_url: str, llm_url: str, extra: dict[str, str]) -> dict[str, str]:
+    """Return the parameters of a local deployment; ``extra`` wins."""
+    return {
+        **LOCAL_DEFAULTS,
+        "Architecture": architecture(),
+        "LocalEndpoint": endpoint,
+        "RedisUrl": redis_url,
+        "OpenaiBaseUrl": llm_url,
+        "OpenaiApiKey": os.environ.get("OPENAI_API_KEY") or "sk-local",
+        "WebhookSecret": _secret(state / "webhook-secret"),
+        **extra,
+    }
+
+
+def _secret(path: Path) -> str:
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(32))
+    return path.read_text()

@@ -1,0 +1,88 @@
+"""Where the local system keeps its state, which ports it uses, and how a process on this machine talks to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+API_ID = "51a1ce00"
+WS_ID = "51a1ce01"
+REGION = "us-east-1"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION, "AWS_REGION": REGION}
+
+
+class LocalError(Exception):
+    """Something that the person at the keyboard can mend; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port and the variable that sets it."""
+
+    variable: str
+    default: int
+
+    @property
+    def number(self) -> int:
+        """The port to use."""
+        text = os.environ.get(self.variable, "")
+        if not text:
+            return self.default
+        if not text.isdigit() or not 0 < int(text) < 65_536:
+            raise LocalError(f"{self.variable} must be a port number, not {text!r}")
+        return int(text)
+
+
+AWS_PORT = Port("AWS_PORT", 4566)
+REDIS_PORT = Port("REDIS_PORT", 6399)
+LLM_PORT = Port("LLM_PORT", 8399)
+
+
+def state_dir() -> Path:
+    """Return where state is kept: ``SLUICE_STATE``, by default ``.local``."""
+    return Path(os.environ.get("SLUICE_STATE") or ROOT / ".local").resolve()
+
+
+def outputs() -> dict[str, Any]:
+    """Read the addresses of the running system.
+
+    Raises:
+        LocalError: it is not up.
+    """
+    path = state_dir() / "outputs.json"
+    if not path.exists():
+        raise LocalError("the local system is not up: run `make up`")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def use(found: dict[str, Any]) -> None:
+    """Make this process' AWS clients and Sluice's settings those of the running system."""
+    os.environ.update(CREDENTIALS)
+    os.environ["AWS_ENDPOINT_URL"] = found["aws_endpoint_url"]
+    os.environ["TABLE_NAME"] = found["table"]
+    os.environ["BLOB_BUCKET"] = found["bucket"]
+    os.environ["REDIS_URL"] = found["redis_url"]
+    for lane in ("high", "normal", "quarantine", "webhook"):
+        os.environ[f"QUEUE_URL_{lane.upper()}"] = found["queues"][lane]
+    os.environ["WS_ENDPOINT_URL"] = found["ws_endpoint_url"]
+    from shared.settings import settings
+
+    settings.cache_clear()
+
+
+def architecture() -> str:
+    """Return the functions' architecture that runs natively here."""
+    return "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
+
+
+def bundle_platform() -> str:
+    """Return the platform that bundles are built for when they run here, as uv names it."""
+    system = "apple-darwin" if platform.system() == "Darwin" else "manylinux2014"
+    machine = "aarch64" if architecture() == "arm64" else "x86_64"
+    return f"{machine}-{system}"

@@ -1,0 +1,152 @@
+"""Starts the parts of the local system and ends exactly those it started, also after a crash.
+
+A part is remembered by pid and start time, so a pid that now belongs to another process is never touched. Each part
+leads a process group; what it started goes with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from localstack.environ import LocalError, Port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+STOP_SECONDS = 8.0
+LOG_TAIL_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One process of the local system."""
+
+    name: str
+    command: Sequence[str]
+    environment: dict[str, str]
+    port: Port | None
+    ready: Callable[[], bool]
+    start_seconds: float = 20.0
+
+
+class Processes:
+    """The parts of one local system, by its state folder."""
+
+    def __init__(self, state: Path) -> None:
+        """Remember pids and logs below ``state``."""
+        self._pids = state / "pids"
+        self._logs = state / "logs"
+
+    def log(self, name: str) -> Path:
+        """Return a part's log file."""
+        return self._logs / f"{name}.log"
+
+    def running(self, name: str) -> psutil.Process | None:
+        """Return the process of a part if the one that was started is still alive."""
+        try:
+            note = json.loads((self._pids / f"{name}.json").read_text())
+            process = psutil.Process(note["pid"])
+            if abs(process.create_time() - note["started"]) < 0.1 and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        except (OSError, ValueError, KeyError, psutil.Error):
+            pass
+        return None
+
+    def start(self, part: Part) -> bool:
+        """Start a part and wait until it answers; False when it ran already.
+
+        Raises:
+            LocalError: its port is taken, it died or it does not answer; with the end of its log.
+        """
+        if self.running(part.name) and part.ready():
+            return False
+        self.stop([part.name])
+        if part.port and _taken(part.port.number):
+            raise LocalError(
+                f"port {part.port.number} for {part.name} is taken by another program: "
+                f"stop that, or choose another port with {part.port.variable}=…"
+            )
+        self._pids.mkdir(parents=True, exist_ok=True)
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with self.log(part.name).open("ab") as log:
+            process = subprocess.Popen(
+                list(part.command), env=part.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        note = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
+        (self._pids / f"{part.name}.json").write_text(json.dumps(note))
+        give_up = time.monotonic() + part.start_seconds
+        while not part.ready():
+            if process.poll() is not None:
+                raise LocalError(f"{part.name} ended with code {process.returncode}\n{self.tail(part.name)}")
+            if time.monotonic() > give_up:
+                self.stop([part.name])
+                raise LocalError(f"{part.name} did not answer within {part.start_seconds:.0f} s\n{self.tail(part.name)}")
+            time.sleep(0.05)
+        return True
+
+    def stop(self, names: Sequence[str]) -> list[str]:
+        """End parts, gently first, with everything they started; returns those that were running."""
+        found = {name: process for name in names if (process := self.running(name))}
+        groups: list[psutil.Process] = []
+        for process in found.values():
+            with contextlib.suppress(psutil.Error):
+                groups += [process, *process.children(recursive=True)]
+        for process in groups:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGTERM)
+        _, alive = psutil.wait_procs(groups, timeout=STOP_SECONDS)
+        for process in alive:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(alive, timeout=2)
+        for name in names:
+            (self._pids / f"{name}.json").unlink(missing_ok=True)
+        return list(found)
+
+    def tail(self, name: str) -> str:
+        """Return the end of a part's log."""
+        try:
+            lines = self.log(name).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        except OSError:
+            return "(it wrote no log)"
+        return f"--- end of {self.log(name)}\n" + "\n".join(lines)
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def answers(url: str) -> bool:
+    """Whether something answers at an HTTP address, whatever it says."""
+    try:
+        with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own addresses
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def minimal_environment(**extra: str) -> dict[str, str]:
+    """Return an environment without the developer's AWS settings, Python path or anything else that could leak in."""
+    keep = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "SYSTEMROOT")
+    return {name: os.environ[name] for name in keep if name in os.environ} | extra
