@@ -164,6 +164,10 @@ class Context:
             messages += [Remembered(role="user", content=turn.user), Remembered(role="assistant", content=turn.assistant)]
         return messages
 
+    def asked(self) -> list[dict[str, Any]]:
+        """Return what the client asked as chat messages: its message list, or its message as one."""
+        return self.input if self.input is not None else [{"role": "user", "content": self.message}]
+
     def check_time(self, needed_s: float) -> None:
         """Stop this run here, to go on elsewhere, when less than ``needed_s`` of the function's time is left.
 

@@ -91,7 +91,7 @@ class _Run:
         self.publisher = Publisher(task.task_id)
         self.log = EventLog(task, self.publisher.publish)
         self.stopped: str | None = "cancel" if task.cancel_requested else None
-        self.agent: asyncio.Task[Any] | None = None
+        self.agent: asyncio.Task[Outcome] | None = None
         self.message = ""
         self.beat = Beat(
             task.task_id,

@@ -1,0 +1,20 @@
+"""A conversation: instructions, what the session remembers, and the new message, in one model call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from functions.worker.types import AgentResult
+
+if TYPE_CHECKING:
+    from functions.worker.context import Context
+
+INSTRUCTIONS = "You are a helpful assistant. Answer briefly and say so when you do not know."
+
+
+async def run(ctx: Context) -> AgentResult:
+    """Answer the user's message."""
+    messages = [{"role": "system", "content": ctx.instructions or INSTRUCTIONS}, *await ctx.history(), *ctx.asked()]
+    reply = await ctx.model(messages, tools=ctx.tools or None)
+    data = {"tool_calls": [call._asdict() for call in reply.tool_calls]} if reply.tool_calls else None
+    return AgentResult(reply.content, data)

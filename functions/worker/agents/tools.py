@@ -1,0 +1,64 @@
+"""A tool-calling loop: the model may calculate, tell the time and read web pages until it has its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from functions.worker.toolbox import TOOLS, ToolError
+from functions.worker.types import AgentResult
+
+if TYPE_CHECKING:
+    from functions.worker.context import Context
+    from functions.worker.types import ToolCall
+
+INSTRUCTIONS = "You answer with the help of your tools. Use them for arithmetic, for the time, and to read web pages."
+MAX_ROUNDS = 8
+"""Model calls of one run at most; the last one is offered no tools."""
+RESULT_CHARACTERS = 20_000
+"""How much of a tool's result the model is shown."""
+
+
+async def run(ctx: Context) -> AgentResult:
+    """Let the model call tools until it answers in words."""
+    messages = [{"role": "system", "content": ctx.instructions or INSTRUCTIONS}, *await ctx.history(), *ctx.asked()]
+    offered = [tool.description for tool in TOOLS.values()]
+    for round_number in range(1, MAX_ROUNDS + 1):
+        reply = await ctx.model(messages, tools=offered if round_number < MAX_ROUNDS else None)
+        if not reply.tool_calls:
+            return AgentResult(reply.content, {"rounds": round_number})
+        calls = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in reply.tool_calls
+        ]
+        messages.append({"role": "assistant", "content": reply.content or None, "tool_calls": calls})
+        results = await asyncio.gather(
+            *(_call(ctx, call, f"{round_number}.{n}") for n, call in enumerate(reply.tool_calls, 1))
+        )
+        for call, result in zip(reply.tool_calls, results, strict=True):
+            text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": text[:RESULT_CHARACTERS]})
+    return AgentResult("I could not finish within my limit of steps.", {"rounds": MAX_ROUNDS})
+
+
+async def _call(ctx: Context, call: ToolCall, place: str) -> Any:
+    """Call one tool; what goes wrong is told to the model, which may do better."""
+    tool = TOOLS.get(call.name)
+    if tool is None:
+        return {"error": f"there is no tool {call.name!r}; there are {', '.join(TOOLS)}"}
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except (ValueError, RecursionError):
+        return {"error": "the arguments are not JSON"}
+    if not isinstance(arguments, dict):
+        return {"error": "the arguments must be a JSON object"}
+
+    async def do() -> Any:
+        try:
+            return await tool.run(ctx.http, arguments)
+        except ToolError as error:
+            return {"error": str(error)}
+
+    # Parallel steps need names of their own.
+    return await ctx.tool(f"{call.name[:40]}.{place}", do, arguments)

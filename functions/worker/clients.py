@@ -1,0 +1,54 @@
+"""The environment's pooled clients, made on first use and bound to its one event loop.
+
+`openai` is the slowest import of the worker, so it waits for the first model call. Stale sockets: the pool drops a
+connection that the server closed while the environment was frozen when it next takes it; should one slip through, the
+call is repeated once (see `model_client`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import httpx2
+
+from functions.worker.page import pages_client
+from shared.settings import settings
+
+if TYPE_CHECKING:
+    import openai
+
+CONNECT_SECONDS = 5.0
+POOL_WAIT_SECONDS = 30.0
+"""Longest wait for a free connection; running out of them is no failure of the provider."""
+KEEPALIVE_SECONDS = 55.0
+"""Idle connections are dropped before the usual 60 s of load balancers."""
+
+
+@cache
+def http() -> httpx2.AsyncClient:
+    """Return the client under the model client: one connection pool per environment."""
+    most, kept = settings().pool_limits
+    return httpx2.AsyncClient(
+        limits=httpx2.Limits(max_connections=most, max_keepalive_connections=kept, keepalive_expiry=KEEPALIVE_SECONDS),
+        timeout=httpx2.Timeout(settings().model_timeout_seconds, connect=CONNECT_SECONDS, pool=POOL_WAIT_SECONDS),
+    )
+
+
+@cache
+def model() -> openai.AsyncOpenAI:
+    """Return the model client. Retrying is Sluice's business, so it does not."""
+    import openai
+
+    return openai.AsyncOpenAI(
+        api_key=settings().openai_api_key or "none",
+        base_url=settings().openai_base_url or None,
+        http_client=http(),
+        max_retries=0,
+    )
+
+
+@cache
+def pages() -> httpx2.AsyncClient:
+    """Return the client for pages and APIs out there; it reaches no private address."""
+    return pages_client()

@@ -1,0 +1,134 @@
+"""Which failures of a model provider pass and which stay, and how long to wait: one table, one formula."""
+
+from __future__ import annotations
+
+import email.utils
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MAX_RETRY_AFTER_SECONDS = 900.0
+"""Longest wait taken from a provider's ``Retry-After``; SQS delays a message no longer."""
+MAX_BACKOFF_SECONDS = 900.0
+
+
+class ModelError(Exception):
+    """A model call that brought no usable reply. ``status`` is None when no whole HTTP answer came."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+        own_fault: bool = False,
+    ) -> None:
+        """Describe it; ``own_fault`` means that the provider was not even asked (our pool was full)."""
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.retry_after_s = retry_after_s
+        self.own_fault = own_fault
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a failed call means."""
+
+    kind: Literal["transient", "permanent"]
+    code: str
+    message: str
+    retry_after_s: float | None
+    counts_for_breaker: bool
+    opens_breaker: bool
+
+
+# Codes by which providers say that a 4xx will not pass by waiting.
+_SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+_FILTERED = frozenset({"content_filter", "content_policy_violation"})
+_TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
+
+_CODES = {
+    400: "invalid_request",
+    401: "provider_unauthorized",
+    403: "provider_forbidden",
+    404: "model_not_found",
+    408: "provider_timeout",
+    409: "provider_conflict",
+    413: "context_too_long",
+    422: "invalid_request",
+    429: "rate_limit_exceeded",
+}
+
+
+def classify(error: ModelError) -> Failure:
+    """Say whether a failed call may be tried again and what it says about the provider.
+
+    Transient: 408, 409, 425, 429, 5xx, timeouts, broken connections, malformed or cut-off replies.
+    Permanent: every other 4xx, spent credit (a 429 with ``insufficient_quota``), a content filter.
+    """
+    code, status = error.code, error.status
+    if code in _SPENT:
+        return _failure(error, "permanent", "provider_insufficient_quota", opens=True)
+    if code in _FILTERED:
+        return _failure(error, "permanent", "content_filter")
+    if error.own_fault:
+        return _failure(error, "transient", "pool_timeout")
+    if status is None:
+        return _failure(error, "transient", code or "provider_unreachable", counts=True)
+    if status >= 500:
+        return _failure(error, "transient", "provider_error", counts=True)
+    if status < 400:  # an answer, but no usable one
+        return _failure(error, "transient", code or "malformed_reply", counts=True)
+    if status in _TRANSIENT_STATUSES:
+        return _failure(error, "transient", _CODES.get(status, "provider_error"))
+    return _failure(error, "permanent", _CODES.get(status, "invalid_request"), opens=status == 401)
+
+
+def _failure(
+    error: ModelError, kind: Literal["transient", "permanent"], code: str, *, counts: bool = False, opens: bool = False
+) -> Failure:
+    return Failure(kind, code, error.message, error.retry_after_s, counts or opens, opens)
+
+
+def backoff(attempt: int, base_s: float, retry_after_s: float | None, random: Callable[[], float]) -> float:
+    """Return how long to wait before try number ``attempt`` + 1, s.
+
+    Exponential with equal jitter, half fixed and half random, so that a wait is never near zero
+    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). What the provider asked for wins, with
+    a little on top so that its callers do not all come back at once.
+    """
+    if retry_after_s is not None:
+        return min(retry_after_s, MAX_RETRY_AFTER_SECONDS) * (1 + 0.1 * random())
+    top = min(base_s * 2.0 ** (attempt - 1), MAX_BACKOFF_SECONDS)
+    return top / 2 + top / 2 * random()
+
+
+def retry_after(headers: Mapping[str, str], now_s: float) -> float | None:
+    """Read how long a provider asks to wait, s: ``retry-after-ms`` or ``Retry-After`` in seconds or as a date.
+
+    None when it says nothing that can be understood. Never negative, at most ``MAX_RETRY_AFTER_SECONDS``.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return min(milliseconds / 1000, MAX_RETRY_AFTER_SECONDS)
+    text = headers.get("retry-after")
+    seconds = _number(text)
+    if seconds is None and text:
+        try:
+            seconds = max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now_s)
+        except (ValueError, OverflowError):
+            return None
+    return None if seconds is None else min(seconds, MAX_RETRY_AFTER_SECONDS)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        return None
+    return value if value is not None and 0 <= value < float("inf") else None
