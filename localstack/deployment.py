@@ -91,8 +91,31 @@ def deploy(state: Path, endpoint: str, parameters: dict[str, str], *, force: boo
         outputs = stack.deploy(STACK, stack.read_template(stack.BUILT / "template.yaml"), parameters, bucket=BUCKET)
     except stack.DeployError as error:
         raise LocalError(str(error)) from error
+    _number_mappings(parameters, outputs)
     note.write_text(json.dumps({"wanted": wanted, "outputs": outputs}))
     return outputs, True
+
+
+def _number_mappings(parameters: dict[str, str], outputs: dict[str, str]) -> None:
+    """Set the mappings' numbers again, as numbers: MiniStack keeps what a Number parameter gave it as text."""
+    import boto3
+
+    template = template_defaults()
+    client: Any = boto3.client("lambda")
+    for lane in ("High", "Normal", "Quarantine"):
+        concurrency = int(parameters.get(f"{lane}Concurrency", template[f"{lane}Concurrency"]))
+        batch = 1 if lane == "Quarantine" else int(parameters.get("RunsPerEnvironment", template["RunsPerEnvironment"]))
+        client.update_event_source_mapping(
+            UUID=outputs[f"{lane}MappingId"], BatchSize=batch, ScalingConfig={"MaximumConcurrency": concurrency}
+        )
+
+
+def template_defaults() -> dict[str, Any]:
+    """Return the template's parameters with their defaults."""
+    from deploy import stack
+
+    template = stack.read_template(ROOT / "template.yaml")
+    return {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
 
 
 def all_parameters(state: Path, *, endpoint: str, redis_url: str, llm_url: str, extra: dict[str, str]) -> dict[str, str]:
