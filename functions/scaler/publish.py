@@ -8,7 +8,8 @@ from shared import metrics
 from shared.logs import get_logger
 
 if TYPE_CHECKING:
-    from shared.scaling.policy import Decision, Signals
+    from shared.scaling.policy import Decision
+    from shared.scaling.signals import Signals
 
 
 def tick(decision: Decision, seen: Signals, failed: list[str]) -> None:

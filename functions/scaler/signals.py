@@ -13,7 +13,7 @@ from shared.limits.breaker import Breaker, breaker_name
 from shared.limits.provider import ProviderBudget
 from shared.logs import get_logger
 from shared.scaling.ceiling import Provider
-from shared.scaling.policy import LaneSignals, Signals
+from shared.scaling.signals import LaneSignals, Signals
 from shared.settings import settings
 from shared.tasks import lanes
 

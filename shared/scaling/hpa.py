@@ -180,10 +180,20 @@ def remember(spec: Spec, history: History, recommendation: int | None, delta: in
         recommendations = (*recommendations, Recommendation(now, recommendation))
     changes = (*history.changes, Change(now, delta)) if delta else history.changes
     window = max(_whole_ticks(rules.window_s, spec.tick_s) for rules in (spec.up, spec.down))
-    period = max(
-        (policy.period_s for rules in (spec.up, spec.down) for policy in rules.policies), default=0.0
-    )
+    periods = (policy.period_s for rules in (spec.up, spec.down) for policy in rules.policies)
+    kept_s = max(window, *periods) + _EPSILON
     return History(
         tuple(past for past in recommendations if now - past.at <= window + _EPSILON),
-        tuple(past for past in changes if now - past.at < period),
+        tuple(past for past in changes if now - past.at <= kept_s),
     )
+
+
+def largest(history: History, current: int, now: float, window_s: float) -> int:
+    """Return the largest size within a window, the present one included."""
+    size = most = current
+    for change in reversed(history.changes):
+        if now - change.at > window_s + _EPSILON:
+            break
+        size -= change.delta
+        most = max(most, size)
+    return most

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shared.scaling import ceiling, hpa, shares
+from shared.scaling.signals import LaneSignals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shared.scaling.signals import Signals
     from shared.settings import Settings
 
 TICK_SECONDS = 60.0
@@ -55,28 +57,6 @@ class Config:
             up=hpa.Rules(settings.scale_up_window_seconds, (up,)),
             down=hpa.Rules(settings.scale_down_window_seconds, (down,)),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class LaneSignals:
-    """One lane, measured now; None where it could not be read."""
-
-    visible: int | None = None
-    """Waiting tasks that a poller may take."""
-    in_flight: int | None = None
-    """Tasks being run."""
-    delayed: int | None = None
-    """Tasks waiting for a later time (retries, deferrals): published, but no reason to scale."""
-    current: int | None = None
-    """The ``MaximumConcurrency`` set now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """Everything measured at one tick."""
-
-    lanes: Mapping[str, LaneSignals]
-    provider: ceiling.Provider = field(default_factory=ceiling.Provider)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +109,12 @@ def decide(config: Config, state: State | None, signals: Signals, now: float) ->
     current = {lane: _current(lane, state, signals, floor) for lane in config.lanes}
     if state is not None and tick <= state.tick and set(state.lanes) == set(config.lanes):
         return state, _repeat(state, current, at)
-    busy = {lane: _busy(config, signals.lanes.get(lane), current[lane]) for lane in config.lanes}
+    in_use = sum(_in_use(config, signals.lanes.get(lane), current[lane]) for lane in config.lanes)
     allowed = ceiling.move(
         config.provider,
         state.ceiling if state else ceiling.Ceiling(config.most),
         signals.provider,
-        busy=sum(busy.values()),
+        busy=in_use,
         least=sum(floor.values()),
         most=config.most,
         now=at,
@@ -147,6 +127,9 @@ def decide(config: Config, state: State | None, signals: Signals, now: float) ->
         spec = _spec(config, floor, lane)
         asked[lane] = _ask(spec, config, lanes[lane], signals, lane, current[lane], at)
     given = shares.divide({lane: ask.size for lane, ask in asked.items()}, floor, allowed.most)
+    busy = {
+        lane: _may_hold(config, signals.lanes.get(lane), lanes[lane], current[lane], at) for lane in lanes
+    }
     given = shares.await_drain(given, current, busy, floor, allowed.most)
     decisions = {}
     after = {}
@@ -221,7 +204,16 @@ def _current(lane: str, state: State | None, signals: Signals, floor: Mapping[st
     return state.lanes[lane].target if state is not None and lane in state.lanes else floor[lane]
 
 
-def _busy(config: Config, seen: LaneSignals | None, current: int) -> int:
+def _may_hold(config: Config, seen: LaneSignals | None, lane: LaneState, current: int, at: float) -> int:
+    """Count the environments that a lane's runs may still hold, a lowered limit interrupting none.
+
+    No more than were allowed lately, and no more than there are tasks in flight.
+    """
+    allowed = hpa.largest(lane.history, current, at, config.down.window_s)
+    return allowed if seen is None or seen.in_flight is None else min(allowed, seen.in_flight)
+
+
+def _in_use(config: Config, seen: LaneSignals | None, current: int) -> int:
     """Environments in use, if every batch were full; what may be in use where that is unknown."""
     if seen is None or seen.in_flight is None:
         return current

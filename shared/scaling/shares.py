@@ -61,7 +61,7 @@ def await_drain(
 ) -> dict[str, int]:
     """Let a lane grow out of the pool only as the others' running environments end.
 
-    ``busy`` is a lower estimate (full batches); reserved concurrency stays the hard limit.
+    ``busy`` is what the lanes' runs may still hold. Reserved concurrency stays the hard limit.
     """
     own = reserves(floor, total)
     result = dict(given)

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from shared.scaling import hpa, memory
 from shared.scaling.ceiling import Provider
-from shared.scaling.policy import Config, Decision, LaneSignals, Signals, State, decide
+from shared.scaling.policy import Config, Decision, State, decide
 from shared.scaling.shares import divide, floors
+from shared.scaling.signals import LaneSignals, Signals
 
 LANES = ("high", "normal")
 START = 1_700_000_040.0

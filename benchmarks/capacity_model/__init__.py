@@ -1,0 +1,1 @@
+"""A discrete-event model of the whole system: arrivals, admission, lanes, pollers, environments, provider, scaler."""

@@ -1,0 +1,33 @@
+"""What the policy is told at a tick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shared.scaling.ceiling import Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSignals:
+    """One lane, measured now; None where it could not be read."""
+
+    visible: int | None = None
+    """Waiting tasks that a poller may take."""
+    in_flight: int | None = None
+    """Tasks being run."""
+    delayed: int | None = None
+    """Tasks waiting for a later time (retries, deferrals): published, but no reason to scale."""
+    current: int | None = None
+    """The ``MaximumConcurrency`` set now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """Everything measured at one tick."""
+
+    lanes: Mapping[str, LaneSignals]
+    provider: Provider = field(default_factory=Provider)
