@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 
+from functions.api.dialect import errors as dialect
 from functions.api.errors import CODES, Problem, problem_of, problem_of_validation
 from shared.logs import get_logger
 
@@ -19,19 +20,22 @@ if TYPE_CHECKING:
 log = get_logger("api")
 
 
-def answer(problem: Problem) -> JSONResponse:
-    """Encode a problem."""
+def answer(request: Request, problem: Problem) -> JSONResponse:
+    """Encode a problem in the dialect of the request's path."""
+    if dialect.speaks(request.scope["path"].removeprefix(request.scope["root_path"])):
+        body, status, headers = dialect.translate(problem)
+        return JSONResponse(body, status, headers)
     return JSONResponse(problem.body(), problem.status, problem.headers)
 
 
-def of_error(_: Request, error: Exception) -> Response:
-    """Answer Sluice's own errors."""
-    return answer(problem_of(error))
+def of_error(request: Request, error: Exception) -> Response:
+    """Answer any exception."""
+    return answer(request, problem_of(error))
 
 
-def of_validation(_: Request, error: Exception) -> Response:
+def of_validation(request: Request, error: Exception) -> Response:
     """Answer parameters that are not valid."""
-    return answer(problem_of_validation(cast(RequestValidationError, error).errors()))
+    return answer(request, problem_of_validation(cast(RequestValidationError, error).errors()))
 
 
 def of_framework(request: Request, error: Exception) -> Response:
@@ -41,13 +45,15 @@ def of_framework(request: Request, error: Exception) -> Response:
         allowed = ", ".join(_methods(request))
         if request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": allowed})
-        return answer(Problem(405, "method_not_allowed", f"this path takes {allowed}", headers={"Allow": allowed}))
+        return answer(
+            request, Problem(405, "method_not_allowed", f"this path takes {allowed}", headers={"Allow": allowed})
+        )
     if found.status_code == 404:
-        return answer(Problem(404, "not_found", "no such path"))
+        return answer(request, Problem(404, "not_found", "no such path"))
     code = CODES.get(found.status_code)
     if code is None:
-        return answer(problem_of(found))
-    return answer(Problem(found.status_code, code, str(found.detail)))
+        return answer(request, problem_of(found))
+    return answer(request, Problem(found.status_code, code, str(found.detail)))
 
 
 def _methods(request: Request) -> list[str]:

@@ -19,15 +19,22 @@ from starlette.middleware.cors import CORSMiddleware
 from functions.api import answers, options
 from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
-from functions.api.routes import agent, docs, health, limits, me, result, sessions, stats
+from functions.api.routes import agent, docs, health, limits, me, openai, result, sessions, stats
 from functions.api.version import VERSION
 from shared.errors import SluiceError
 
-ROUTERS = (agent, result, sessions, limits, stats, me, health, docs)
+ROUTERS = (agent, result, sessions, limits, stats, me, openai, health, docs)
 SHOWN_HEADERS = (
-    "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "x-request-id", "x-should-retry", "Idempotent-Replayed", "Sluice-Degraded",
+    "Location",
+    "Retry-After",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Idempotent-Replayed",
+    "Sluice-Degraded",
+    "x-request-id",
+    "x-should-retry",
     *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
-)  # fmt: skip
+)
 """Headers that a page of another origin may read."""
 
 

@@ -56,7 +56,15 @@ def parse[M: BaseModel](model: type[M], body: bytes, content_type: str | None) -
     Raises:
         Problem: 422 naming what is wrong.
     """
-    value = decode(body, content_type)
+    return check(model, decode(body, content_type))
+
+
+def check[M: BaseModel](model: type[M], value: dict[str, Any]) -> M:
+    """Check decoded JSON against a model.
+
+    Raises:
+        Problem: 422 naming what is wrong.
+    """
     try:
         return model.model_validate(value)
     except ValidationError as error:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from functions.api.schemas import ErrorBody
+from fastapi.openapi.utils import get_openapi
+
+from functions.api.schemas import ErrorBody, OpenAIErrorBody
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
     from pydantic import BaseModel
 
 _MEANING = {
@@ -35,6 +38,11 @@ def errors(*statuses: int, model: type[BaseModel] = ErrorBody) -> dict[int | str
     }
 
 
+def openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the error answers of a route of the OpenAI dialect."""
+    return errors(*statuses, model=OpenAIErrorBody)
+
+
 def json_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
     """Describe the JSON body of a route that decodes it itself."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -45,3 +53,25 @@ def json_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]
             "content": {"application/json": {"schema": schema, "example": example}},
         }
     }
+
+
+_ABOUT = """Submit a message with `POST /agent`, then follow its task: poll `GET /result/{task_id}`, hold it with
+`wait`, or read its numbered events. Every error is `{"error": {"code", "message", "type", "param"?, "limit"?}}`.
+Answers to submits carry `RateLimit` and `x-ratelimit-*` headers; every answer carries `x-request-id`."""
+_FRAMEWORK = ("HTTPValidationError", "ValidationError")
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Describe the API once and for all: what FastAPI finds, less its own error shape, which is never answered."""
+    if app.openapi_schema is None:
+        found = get_openapi(
+            title=app.title, version=app.version, summary=app.summary, description=_ABOUT, routes=app.routes
+        )
+        for methods in found["paths"].values():
+            for operation in methods.values():
+                if _FRAMEWORK[0] in str(operation["responses"].get("422", "")):
+                    del operation["responses"]["422"]
+        for name in _FRAMEWORK:
+            found["components"]["schemas"].pop(name, None)
+        app.openapi_schema = found
+    return app.openapi_schema

@@ -8,10 +8,9 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.requests import Request
 
-from functions.api import forwarded
-from functions.api.errors import problem_of
+from functions.api import answers, forwarded
 from shared.logs import fields, get_logger
 
 if TYPE_CHECKING:
@@ -99,9 +98,9 @@ class CatchErrors:
         try:
             await self.app(scope, receive, watch)
         except Exception as error:
-            problem = problem_of(error)
+            response = answers.of_error(Request(scope), error)
             if not started:
-                await JSONResponse(problem.body(), problem.status, problem.headers)(scope, receive, send)
+                await response(scope, receive, send)
 
 
 _TRACE = re.compile(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24}(;Parent=[0-9a-f]{16})?(;Sampled=[01])?")

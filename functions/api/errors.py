@@ -1,4 +1,4 @@
-"""From what went wrong to the documented answer: ``{"error": {"code", "message", "param"?, "type"}}`` with its status."""
+"""From what went wrong to the documented answer: status and ``{"error": {"code", "message", "param"?, "type"}}``."""
 
 from __future__ import annotations
 

@@ -6,7 +6,10 @@ import os
 from functools import cache
 from pathlib import Path
 
+_LISTED = Path(__file__).parent / "agents.txt"
+"""Written into the bundle, which holds no worker code."""
 _AGENTS = Path(__file__).parent.parent / "worker" / "agents"
+"""Where a checkout has them."""
 
 
 @cache
@@ -17,15 +20,11 @@ def cors_origins() -> tuple[str, ...]:
 
 @cache
 def agents() -> frozenset[str] | None:
-    """Return the agents that workers have (``AGENTS``, comma-separated), or None when that is not known.
-
-    A bundle holds no worker code, so the deployment says which agents there are; a checkout can look.
-    """
-    named = _names("AGENTS")
-    if named:
-        return frozenset(named)
+    """Return the agents that workers have, or None when that is not known."""
+    if _LISTED.is_file():
+        return frozenset(_LISTED.read_text().split())
     if _AGENTS.is_dir():
-        return frozenset(path.stem for path in _AGENTS.glob("*.py") if not path.stem.startswith("_")) or None
+        return frozenset(path.stem for path in _AGENTS.glob("*.py") if not path.stem.startswith("_"))
     return None
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from functions.api.remembered import Remembered
 from shared import aws, valkey
 from shared.limits.breaker import Breaker
 from shared.logs import get_logger
@@ -22,20 +22,6 @@ CACHE_S = 1.0
 PATIENCE_S = 2.0
 """A dependency that takes longer to answer counts as down."""
 
-_lock = threading.Lock()
-_last: tuple[float, dict[str, Any]] = (0.0, {})
-
-
-def dependencies() -> dict[str, Any]:
-    """Return each dependency's ``status`` (``ok``, ``down``, or ``none``: not set up) and ``latency_ms``."""
-    global _last
-    with _lock:  # callers that come while a probe is under way share its result
-        at, found = _last
-        if not found or time.monotonic() - at >= CACHE_S:
-            found = _probe_all()
-            _last = (time.monotonic(), found)
-        return found
-
 
 @cache
 def _breaker() -> Breaker:
@@ -48,13 +34,6 @@ def breakers() -> dict[str, Any]:
         one.name: {"state": one.state, "failures": one.failures, "retry_after_s": round(one.retry_after_s, 1)}
         for one in _breaker().states()
     }
-
-
-def forget() -> None:
-    """Drop the remembered result (between tests)."""
-    global _last
-    with _lock:
-        _last = (0.0, {})
 
 
 def _probe_all() -> dict[str, Any]:
@@ -90,3 +69,7 @@ def _sqs() -> object:
     return aws.sqs().get_queue_attributes(
         QueueUrl=settings().queue_url_normal, AttributeNames=["ApproximateNumberOfMessages"]
     )
+
+
+dependencies = Remembered(_probe_all, CACHE_S)
+"""Each dependency's ``status`` (``ok``, ``down``, or ``none``: not set up) and ``latency_ms``."""

@@ -21,58 +21,64 @@ KEEP_S = 7200
 AWAY = (valkey.RedisError, RedisClusterException)
 """What redis-py raises when no server answers; the second is no kind of the first."""
 
-_lock = threading.Lock()
-_waiting: Counter[tuple[int, str]] = Counter()
-_flushed = 0.0
-
 
 def _key(minute: int) -> str:
     return f"{{sluice:refused}}:{minute}"
 
 
-def count(limit: str) -> None:
-    """Count one refusal."""
-    global _flushed
-    with _lock:
-        _waiting[int(now() // 60), limit] += 1
-        if time.monotonic() - _flushed < FLUSH_S:
+class Refusals:
+    """The counts that this environment holds."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._lock = threading.Lock()
+        self._waiting: Counter[tuple[int, str]] = Counter()
+        self._flushed = 0.0
+
+    def count(self, limit: str) -> None:
+        """Count one refusal."""
+        with self._lock:
+            self._waiting[int(now() // 60), limit] += 1
+            if time.monotonic() - self._flushed < FLUSH_S:
+                return
+            self._flushed = time.monotonic()
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write down what was counted; kept for the next time when Valkey is away."""
+        with self._lock:
+            counted = dict(self._waiting)
+            self._waiting.clear()
+        if not counted:
             return
-        _flushed = time.monotonic()
-    flush()
+        try:
+            pipe = valkey.client().pipeline(transaction=False)
+            for (minute, limit), times in counted.items():
+                pipe.hincrby(_key(minute), limit, times)
+                pipe.expire(_key(minute), KEEP_S)
+            pipe.execute()
+        except AWAY as error:
+            get_logger("api").warning("refusals not written", extra={"cause": str(error)})
+            with self._lock:
+                self._waiting.update({at: times for at, times in counted.items() if at[0] > now() // 60 - 60})
 
+    def minutes(self, last: int) -> list[dict[str, object]]:
+        """Return everybody's refusals of the last minutes, the present one last.
 
-def flush() -> None:
-    """Write down what was counted; kept for the next time when Valkey is away."""
-    with _lock:
-        counted = dict(_waiting)
-        _waiting.clear()
-    if not counted:
-        return
-    try:
+        Raises:
+            RedisError, RedisClusterException: Valkey is away.
+        """
+        self._flush()
+        present = int(now() // 60)
+        wanted = range(present - last + 1, present + 1)
         pipe = valkey.client().pipeline(transaction=False)
-        for (minute, limit), times in counted.items():
-            pipe.hincrby(_key(minute), limit, times)
-            pipe.expire(_key(minute), KEEP_S)
-        pipe.execute()
-    except AWAY as error:
-        get_logger("api").warning("refusals not written", extra={"cause": str(error)})
-        with _lock:
-            _waiting.update({at: times for at, times in counted.items() if at[0] > now() // 60 - 60})
+        for minute in wanted:
+            pipe.hgetall(_key(minute))
+        return [
+            {"minute": minute * 60, "refused": {name: int(times) for name, times in found.items()}}
+            for minute, found in zip(wanted, pipe.execute(), strict=True)
+        ]
 
 
-def minutes(last: int) -> list[dict[str, object]]:
-    """Return the refusals of the last minutes, the present one last.
-
-    Raises:
-        RedisError: Valkey is away.
-    """
-    flush()
-    present = int(now() // 60)
-    wanted = range(present - last + 1, present + 1)
-    pipe = valkey.client().pipeline(transaction=False)
-    for minute in wanted:
-        pipe.hgetall(_key(minute))
-    return [
-        {"minute": minute * 60, "refused": {name: int(times) for name, times in found.items()}}
-        for minute, found in zip(wanted, pipe.execute(), strict=True)
-    ]
+refusals = Refusals()
+"""This environment's."""

@@ -5,12 +5,12 @@ A part that cannot be read is null; the others are shown all the same.
 
 from __future__ import annotations
 
-import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from functions.api import probes, queue_hint, refusals
-from functions.api.refusals import AWAY
+from functions.api import probes, queue_hint
+from functions.api.refusals import AWAY, refusals
+from functions.api.remembered import Remembered
 from shared import valkey
 from shared.clock import day, iso, now
 from shared.errors import DependencyDown
@@ -30,28 +30,10 @@ CACHE_S = 1.0
 SCALER_STATE = "{sluice:scaler}:state"
 """Where the scaler keeps its state."""
 
-_last: tuple[float, dict[str, Any]] = (0.0, {})
-
 
 @cache
 def _provider() -> ProviderBudget:
     return ProviderBudget()
-
-
-def snapshot() -> dict[str, Any]:
-    """Return the state of the whole system, at most a second old."""
-    global _last
-    at, found = _last
-    if not found or time.monotonic() - at >= CACHE_S:
-        found = _gather()
-        _last = (time.monotonic(), found)
-    return found
-
-
-def forget() -> None:
-    """Drop the remembered snapshot (between tests)."""
-    global _last
-    _last = (0.0, {})
 
 
 def _gather() -> dict[str, Any]:
@@ -120,3 +102,7 @@ def _spend() -> dict[str, Any]:
         "tokens_per_day": settings().global_tokens_per_day or None,
         "usd_per_day": settings().global_usd_per_day or None,
     }
+
+
+snapshot = Remembered(_gather, CACHE_S)
+"""The state of the whole system, at most a second old."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from functions.api import options, refusals
+from functions.api import options
 from functions.api.errors import Problem, invalid, retry_after
-from functions.api.schemas import DEFAULT_OUTPUT_TOKENS, IDEMPOTENCY_KEY_CHARACTERS, MESSAGE_BYTES
+from functions.api.refusals import refusals
+from functions.api.schemas import DEFAULT_OUTPUT_TOKENS, MESSAGE_BYTES
 from shared.clock import day, now
 from shared.errors import BudgetExhausted, Contended, DependencyDown, NotFound
 from shared.limits import prices
@@ -69,18 +70,9 @@ def gate() -> Gate:
 
 
 def idempotency_of(key: str | None, body: Any, *, place: str) -> store.Idempotency | None:
-    """Digest an ``Idempotency-Key`` and the body that it came with; ``place`` keeps two kinds of request apart.
-
-    Raises:
-        Problem: 422 for a key that is no printable ASCII of 1 to 255 characters.
-    """
+    """Digest an ``Idempotency-Key`` and the body that it came with; ``place`` keeps two kinds of request apart."""
     if key is None:
         return None
-    if not 0 < len(key) <= IDEMPOTENCY_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
-        raise invalid(
-            f"Idempotency-Key must be 1 to {IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters",
-            "Idempotency-Key",
-        )
     return store.Idempotency(_digest(key), _digest(f"{place}\n{_canonical(body)}"))
 
 

@@ -25,6 +25,16 @@ from shared.tasks import store
 
 router = APIRouter(tags=["tasks"], dependencies=AUTHENTICATED)
 
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=IDEMPOTENCY_KEY_CHARACTERS,
+        pattern=r"^[ -~]+$",
+        description="Makes a repeat safe for a day.",
+    ),
+]
 _EXAMPLE = {
     "message": "What is 17 * 23?",
     "agent": "tools",
@@ -52,12 +62,7 @@ def post_agent(
     request: Request,
     caller: AnyCaller,
     body: Annotated[bytes, Depends(raw_body)],
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            description=f"Makes a repeat safe: 1 to {IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters, kept for a day."
-        ),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Take a message on and answer at once; the run itself is watched through its task."""
     asked = parse(AgentRequest, body, request.headers.get("content-type"))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
+from functions.api.described import describe
 from shared.errors import NotFound
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
 
 router = APIRouter(include_in_schema=False)
 
@@ -64,6 +61,4 @@ def get_docs_file(name: str) -> Response:
 @router.get("/openapi.json")
 def get_openapi(request: Request) -> JSONResponse:
     """Describe the API to programs."""
-    app: FastAPI = request.app
-    described: dict[str, Any] = app.openapi()
-    return JSONResponse(described | {"servers": [{"url": request.scope["root_path"] or "/"}]})
+    return JSONResponse(describe(request.app) | {"servers": [{"url": request.scope["root_path"] or "/"}]})

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
+from starlette.responses import JSONResponse
 
 from functions.api.described import errors
 from functions.api.identity import AUTHENTICATED, Subject
@@ -15,10 +14,10 @@ router = APIRouter(tags=["limits"], dependencies=AUTHENTICATED)
 
 
 @router.get("/limits", response_model=LimitsView, summary="Read your limits", responses=errors(401, 422))
-def get_limits(caller: Subject) -> dict[str, Any]:
+def get_limits(caller: Subject) -> JSONResponse:
     """Return every limit of the caller, used and left. Looking costs nothing."""
     limits = caller.limits
-    return {
+    shown = {
         "user": caller.user,
         "tier": limits.tier,
         "lanes": limits.lanes,
@@ -27,3 +26,4 @@ def get_limits(caller: Subject) -> dict[str, Any]:
         "message_bytes": min(MESSAGE_BYTES, limits.message_bytes or MESSAGE_BYTES),
         "limits": gate().usage(caller.user, limits),
     }
+    return JSONResponse(shown)

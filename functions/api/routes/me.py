@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from functions.api.described import errors
 from functions.api.erase import LONGEST_S, erase
@@ -17,8 +16,8 @@ router = APIRouter(prefix="/me", tags=["data"], dependencies=AUTHENTICATED)
 
 
 @router.delete("/data", response_model=Erased, summary="Erase your data", responses=errors(401, 422))
-def delete_data(request: Request, caller: Subject) -> dict[str, Any]:
-    """Erase the caller's tasks, events, steps and conversations. Cancels what still runs; repeat while `more` is true."""
+def delete_data(request: Request, caller: Subject) -> JSONResponse:
+    """Erase the caller's tasks and conversations. Cancels what still runs; repeat while `more` is true."""
     context = request.scope.get("aws.context")
     room = LONGEST_S if context is None else min(LONGEST_S, context.get_remaining_time_in_millis() / 1000 - MARGIN_S)
-    return erase(caller.user, longest_s=room).public()
+    return JSONResponse(erase(caller.user, longest_s=room).public())

@@ -55,7 +55,7 @@ def get_events(
     after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="Number of the last event that you have.")] = 0,
     wait: Wait = 0,
 ) -> JSONResponse:
-    """Return the events after a number; with `wait`, once there is one, the task has ended or the seconds have passed."""
+    """Return the events after a number; with `wait`, once there is one, the task ended or the seconds passed."""
     if not well_formed(task_id):
         raise NotFound("no such task")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+from starlette.responses import JSONResponse
 
 from functions.api.described import errors
 from functions.api.identity import AUTHENTICATED, Subject
@@ -20,11 +21,11 @@ PAGE_TURNS = 500
 @router.get("/{session_id}", response_model=SessionView, summary="Read a conversation", responses=errors(401, 422))
 def get_session(
     caller: Subject, session_id: SessionPath, limit: Annotated[int, Query(ge=1, le=PAGE_TURNS)] = 50
-) -> dict[str, Any]:
+) -> JSONResponse:
     """Return the newest turns of a conversation, oldest of them first; one that never was has none."""
     turns = sessions.read(caller.user, session_id, limit=limit)
     shown = [{"task_id": t.task_id, "at": t.at, "user": t.user, "assistant": t.assistant} for t in turns]
-    return {"session_id": session_id, "turns": shown}
+    return JSONResponse({"session_id": session_id, "turns": shown})
 
 
 @router.delete(
@@ -33,6 +34,6 @@ def get_session(
     summary="Forget a conversation",
     responses=errors(401, 422),
 )
-def delete_session(caller: Subject, session_id: SessionPath) -> dict[str, Any]:
+def delete_session(caller: Subject, session_id: SessionPath) -> JSONResponse:
     """Forget a conversation's turns; tasks and their results stay."""
-    return {"session_id": session_id, "deleted_turns": sessions.delete(caller.user, session_id)}
+    return JSONResponse({"session_id": session_id, "deleted_turns": sessions.delete(caller.user, session_id)})

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
+from starlette.responses import JSONResponse
 
 from functions.api import stats
 from functions.api.described import errors
@@ -15,6 +14,6 @@ router = APIRouter(tags=["operation"], dependencies=AUTHENTICATED)
 
 
 @router.get("/stats", response_model=Stats, summary="Read the system's state", responses=errors(401, 403))
-def get_stats(_: Operator) -> dict[str, Any]:
+def get_stats(_: Operator) -> JSONResponse:
     """Return backlog, concurrency, refusals, breakers and spending of all users together. Needs an operator's key."""
-    return stats.snapshot()
+    return JSONResponse(stats.snapshot())

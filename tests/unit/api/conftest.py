@@ -54,9 +54,9 @@ def forget_everything() -> None:
     probes._breaker.cache_clear()
     stats._provider.cache_clear()
     keys.forget()
-    probes.forget()
+    probes.dependencies.forget()
     queue_hint.forget()
-    stats.forget()
+    stats.snapshot.forget()
     settings.cache_clear()
 
 
@@ -87,7 +87,6 @@ def api(
 ) -> Iterator[Api]:
     """Yield the API; ingress is unlimited, so that a test meets only the limit it is about."""
     monkeypatch.setenv("INGRESS_RATE", "0")
-    monkeypatch.setenv("AGENTS", "chat,tools")
     forget_everything()
     with TestClient(app) as client:
         yield Api(client, make_keys(), fake_aws)

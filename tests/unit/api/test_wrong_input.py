@@ -105,7 +105,8 @@ def test_a_body_over_the_limit_is_413_whether_or_not_it_says_so(api: Api) -> Non
         "/result/task_x?wait=-1", "/result/task_x?wait=25.01", "/result/task_x?wait=nan", "/result/task_x?wait=x",
         "/result/task_x/events?after=-1", "/result/task_x/events?after=100000000", "/result/task_x/events?after=1.5",
         "/agent?limit=0", "/agent?limit=101", "/agent?status=done", "/agent?cursor=%00", "/agent?cursor=" + "a" * 3000,
-        "/agent?cursor=bnVsbA", "/agent?cursor=eyJieV91c2VyIjp7IlMiOiJkZW1vIn19", "/sessions/a%20b", "/sessions/" + "a" * 129,
+        "/agent?cursor=bnVsbA",
+        "/agent?cursor=eyJieV91c2VyIjp7IlMiOiJkZW1vIn19", "/sessions/a%20b", "/sessions/" + "a" * 129,
         "/agent?user_id=a%2Fb",
     ],
 )  # fmt: skip

@@ -1,0 +1,336 @@
+"""The real `openai` package, synchronous and asynchronous, against the API on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+import uvicorn
+
+from functions.api import waiting
+from functions.api.app import app
+from functions.api.dialect.request import INSTRUCTIONS_BYTES, TOLERATED, TOOLS, UNSUPPORTED, ResponsesRequest
+from shared.settings import settings
+from shared.tasks import settle, store
+from shared.tasks.model import Status
+from tests.unit.api.conftest import Api
+from tests.unit.api.test_results import claim, complete
+
+TOOL = {
+    "type": "function",
+    "name": "lookup",
+    "description": "Look a word up.",
+    "parameters": {"type": "object", "properties": {"word": {"type": "string"}}},
+    "strict": None,
+}
+
+
+@pytest.fixture
+def address(api: Api) -> Iterator[str]:
+    """Serve the API on a free port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    server.should_exit = True
+    thread.join()
+    listener.close()
+
+
+@pytest.fixture
+def client(api: Api, address: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=address, api_key=api.keys["demo"], max_retries=0) as made:
+        yield made
+
+
+def task_of(response: Any) -> str:
+    return str(response.id.removeprefix("resp_"))
+
+
+def test_background_create_retrieve_until_completed(client: openai.OpenAI) -> None:
+    made = client.responses.create(model="sim-small", input="hello", background=True, metadata={"k": "v"})
+    assert (made.status, made.background, made.output, made.metadata) == ("queued", True, [], {"k": "v"})
+    assert made._request_id
+    claimed = claim(task_of(made))
+    assert client.responses.retrieve(made.id).status == "in_progress"
+    settle.settle(claimed, settle.Outcome(status=Status.COMPLETE, response="hi there"), message="hello")
+    done = client.responses.retrieve(made.id)
+    assert (done.status, done.output_text, done.model) == ("completed", "hi there", "sim-small")
+    assert done.error is None
+    assert done.completed_at is not None
+
+
+def test_usage_is_the_runs(client: openai.OpenAI) -> None:
+    made = client.responses.create(input="hello", model="sim-small", background=True)
+    complete(task_of(made))
+    usage = client.responses.retrieve(made.id).usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (3, 4, 7)
+
+
+def test_without_background_the_answer_is_held_until_it_is_there(
+    api: Api, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    original = waiting.hold
+
+    def settle_soon(look: Any, *args: Any) -> Any:
+        task_id = look().task_id
+        seen.append(task_id)
+        threading.Timer(0.3, complete, [task_id, "held"]).start()
+        return original(look, *args)
+
+    monkeypatch.setattr("functions.api.routes.openai.hold", settle_soon)
+    done = client.responses.create(model="sim-small", input="hello")
+    assert (done.status, done.output_text, done.background) == ("completed", "held", False)
+    assert seen == [task_of(done)]
+
+
+def test_an_answer_that_takes_longer_is_in_progress(client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESULT_MAX_WAIT", "0.2")
+    settings.cache_clear()
+    made = client.responses.create(model="sim-small", input="hello")
+    assert made.status == "in_progress"
+    complete(task_of(made))
+    assert client.responses.retrieve(made.id).status == "completed"
+
+
+def test_cancel(client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = client.responses.create(model="sim-small", input="hello", background=True)
+    for _ in range(2):
+        assert client.responses.cancel(made.id).status == "cancelled"
+    running = client.responses.create(model="sim-small", input="hello", background=True)
+    task = claim(task_of(running))
+    timer = threading.Timer(0.3, settle.settle, [task, settle.Outcome(status=Status.CANCELLED)])
+    timer.start()
+    assert client.responses.cancel(running.id).status == "cancelled"
+    timer.join()
+
+
+def test_a_failed_run_is_a_failed_response(client: openai.OpenAI) -> None:
+    made = client.responses.create(model="sim-small", input="hello", background=True)
+    error = {"code": "model_refused", "message": "no", "type": "model_error"}
+    settle.settle(claim(task_of(made)), settle.Outcome(status=Status.FAILED, error=error))
+    failed = client.responses.retrieve(made.id)
+    assert failed.status == "failed"
+    assert failed.error is not None
+    assert (failed.error.code, failed.error.message) == ("server_error", "no")
+
+
+def test_what_reaches_the_worker(client: openai.OpenAI) -> None:
+    made = client.responses.create(
+        model="sim-small",
+        input=[
+            {"role": "developer", "content": "be brief"},
+            {"role": "user", "content": [{"type": "input_text", "text": "one"}, {"type": "input_text", "text": "two"}]},
+            {"type": "function_call", "call_id": "c1", "name": "lookup", "arguments": '{"word": "a"}'},
+            {"type": "function_call", "call_id": "c2", "name": "lookup", "arguments": '{"word": "b"}'},
+            {"type": "function_call_output", "call_id": "c1", "output": "first"},
+            {"type": "function_call_output", "call_id": "c2", "output": "second"},
+        ],
+        instructions="You look words up.",
+        tools=[TOOL],  # type: ignore[list-item]
+        tool_choice={"type": "function", "name": "lookup"},
+        max_output_tokens=50,
+        background=True,
+    )
+    task = store.get(task_of(made))
+    calls = [
+        {"id": f"c{n}", "type": "function", "function": {"name": "lookup", "arguments": json.dumps({"word": word})}}
+        for n, word in ((1, "a"), (2, "b"))
+    ]
+    assert json.loads(store.message_of(task)) == [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "one\ntwo"},
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "c1", "content": "first"},
+        {"role": "tool", "tool_call_id": "c2", "content": "second"},
+    ]
+    function = {name: TOOL[name] for name in ("name", "description", "parameters")}
+    assert task.params == {
+        "dialect": "responses",
+        "background": True,
+        "input_json": True,
+        "instructions": "You look words up.",
+        "tools": [{"type": "function", "function": function}],
+        "tool_choice": {"type": "function", "function": {"name": "lookup"}},
+        "max_output_tokens": 50,
+    }
+    assert made.tools[0].to_dict() == TOOL
+    assert made.instructions == "You look words up."
+
+
+def test_a_tool_call_of_the_model_is_an_output_item(client: openai.OpenAI) -> None:
+    made = client.responses.create(model="sim-small", input="hi", tools=[TOOL], background=True)  # type: ignore[list-item]
+    data = {"tool_calls": [{"id": "c9", "name": "lookup", "arguments": "{}"}]}
+    settle.settle(claim(task_of(made)), settle.Outcome(status=Status.COMPLETE, response="", data=data))
+    (item,) = client.responses.retrieve(made.id).output
+    assert item.type == "function_call"
+    assert (item.call_id, item.name, item.arguments) == ("c9", "lookup", "{}")
+
+
+def test_previous_response_id_goes_on_in_its_session(api: Api, client: openai.OpenAI) -> None:
+    first = client.responses.create(model="sim-small", input="one", background=True)
+    other = client.responses.create(model="sim-small", input="else", background=True)
+    second = client.responses.create(model="sim-small", input="two", background=True, previous_response_id=first.id)
+    assert second.previous_response_id == first.id
+    sessions = [store.get(task_of(r)).session_id for r in (first, second, other)]
+    assert sessions[0] == sessions[1] != sessions[2]
+    for unknown in ("resp_task_x", "nonsense", f"resp_{api.submit('other').json()['task_id']}"):
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.responses.create(model="sim-small", input="x", previous_response_id=unknown)
+        assert (refused.value.code, refused.value.param) == ("previous_response_not_found", "previous_response_id")
+
+
+def test_errors_are_the_sdks_own_classes(api: Api, client: openai.OpenAI, address: str) -> None:
+    with pytest.raises(openai.AuthenticationError) as unknown:
+        openai.OpenAI(base_url=address, api_key="sk-wrong", max_retries=0).responses.retrieve("resp_x")
+    assert unknown.value.code == "invalid_api_key"
+    theirs = api.submit("other").json()["task_id"]
+    for response_id in ("resp_nothing", "nothing", f"resp_{theirs}"):
+        with pytest.raises(openai.NotFoundError):
+            client.responses.retrieve(response_id)
+        with pytest.raises(openai.NotFoundError):
+            client.responses.cancel(response_id)
+    free = openai.OpenAI(base_url=address, api_key=api.keys["free"], max_retries=0)
+    with pytest.raises(openai.PermissionDeniedError) as denied:
+        free.responses.create(model="gpt-4", input="x")
+    assert denied.value.code == "model_not_found"
+    for _ in range(20):
+        free.responses.create(model="sim-small", input="x", background=True)
+    with pytest.raises(openai.RateLimitError) as limited:
+        free.responses.create(model="sim-small", input="x", background=True)
+    assert limited.value.code == "rate_limit_exceeded"
+    assert int(limited.value.response.headers["retry-after"]) > 0
+    assert limited.value.response.headers["x-ratelimit-remaining-requests"] == "0"
+    assert limited.value.request_id
+
+
+def test_a_spent_budget_is_429_that_the_sdk_does_not_retry(api: Api, address: str) -> None:
+    poor = openai.OpenAI(base_url=address, api_key=api.keys["poor"], max_retries=2)
+    for _ in range(2):
+        poor.responses.create(model="sim-small", input="x", background=True)
+    with pytest.raises(openai.RateLimitError) as spent:
+        poor.responses.create(model="sim-small", input="x", background=True)
+    assert (spent.value.code, spent.value.type) == ("insufficient_quota", "insufficient_quota")
+    assert spent.value.response.headers["x-should-retry"] == "false"
+    assert spent.value.response.request.headers["x-stainless-retry-count"] == "0"
+
+
+OUTSIDE = sorted(set(openai.types.responses.response_create_params.ResponseCreateParamsBase.__annotations__))
+
+
+def test_every_parameter_of_the_sdk_is_done_tolerated_or_refused_by_name() -> None:
+    known = set(ResponsesRequest.model_fields) | set(TOLERATED) | UNSUPPORTED
+    assert set(OUTSIDE) <= known
+
+
+@pytest.mark.parametrize(
+    ("extra", "param", "code"),
+    [
+        ({"stream": True}, "stream", "unsupported_parameter"),
+        ({"store": False}, "store", "unsupported_parameter"),
+        ({"temperature": 0.2}, "temperature", "unsupported_parameter"),
+        ({"reasoning": {"effort": "high"}}, "reasoning", "unsupported_parameter"),
+        ({"text": {"format": {"type": "json_object"}}}, "text", "unsupported_parameter"),
+        ({"conversation": "conv_1"}, "conversation", "unsupported_parameter"),
+        ({"extra_body": {"foo": 1}}, "foo", "unknown_parameter"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type", "unsupported_value"),
+        ({"tools": [{"type": "function"}]}, "tools[0].name", "invalid_request"),
+        ({"tool_choice": "maybe"}, "tool_choice", "invalid_request"),
+        ({"max_output_tokens": 0}, "max_output_tokens", "invalid_request"),
+        ({"metadata": {"k": "v" * 513}}, "metadata.k", "invalid_request"),
+        ({"input": ""}, "input", "invalid_request"),
+        ({"input": []}, "input", "invalid_request"),
+        ({"input": [{"role": "king", "content": "x"}]}, "input[0].role", "invalid_request"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+            "input[0].content[0].type",
+            "unsupported_value",
+        ),
+        ({"input": [{"type": "reasoning", "id": "x", "summary": []}]}, "input[0].type", "unsupported_value"),
+        ({"instructions": "i" * (INSTRUCTIONS_BYTES + 1)}, "instructions", "invalid_request"),
+        ({"tools": [TOOL] * (TOOLS + 1)}, "tools", "invalid_request"),
+        ({"tools": [TOOL | {"description": "d" * 33_000}]}, "tools", "invalid_request"),
+        ({"input": "x" * 262_145}, "message", "string_above_max_length"),
+        ({"extra_body": {"agent": "nobody"}}, "agent", "unknown_agent"),
+    ],
+)
+def test_what_is_not_done_is_400_by_name(client: openai.OpenAI, extra: dict[str, Any], param: str, code: str) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(**({"model": "sim-small", "input": "x", "background": True} | extra))
+    assert (refused.value.param, refused.value.code) == (param, code)
+
+
+def test_parameters_that_change_nothing_are_taken(client: openai.OpenAI) -> None:
+    made = client.responses.create(
+        model="sim-small",
+        input="x",
+        background=True,
+        stream=False,
+        store=True,
+        temperature=1,
+        top_p=1.0,
+        truncation="disabled",
+        parallel_tool_calls=True,
+        service_tier="auto",
+        text={"format": {"type": "text"}},
+        reasoning=None,
+        user="somebody",
+        instructions="i" * INSTRUCTIONS_BYTES,
+    )
+    assert store.get(task_of(made)).user == "demo"
+
+
+def test_models_are_those_of_the_tier(api: Api, client: openai.OpenAI, address: str) -> None:
+    mine = {model.id for model in client.models.list()}
+    assert "gpt-4o" in mine
+    free = openai.OpenAI(base_url=address, api_key=api.keys["free"], max_retries=0)
+    assert {model.id for model in free.models.list()} == {"gpt-4o-mini", "gpt-4.1-nano", "gpt-5-nano"}
+    assert free.models.retrieve("gpt-4o-mini").id == "gpt-4o-mini"
+    with pytest.raises(openai.NotFoundError):
+        free.models.retrieve("gpt-4o")
+
+
+def test_a_service_names_its_user(api: Api, address: str) -> None:
+    service = openai.OpenAI(base_url=address, api_key=api.keys["service"], max_retries=0)
+    made = service.responses.create(model="sim-small", input="x", background=True, user="ann")
+    assert store.get(task_of(made)).user == "service/ann"
+    assert service.responses.retrieve(made.id).status == "queued"
+
+
+def test_a_repeat_with_the_same_key_is_the_same_response(client: openai.OpenAI) -> None:
+    ids = {
+        client.responses.create(
+            model="sim-small", input="x", background=True, extra_headers={"Idempotency-Key": "k1"}
+        ).id
+        for _ in range(2)
+    }
+    assert len(ids) == 1
+
+
+def test_the_asynchronous_client(api: Api, address: str) -> None:
+    async def drive() -> None:
+        async with openai.AsyncOpenAI(base_url=address, api_key=api.keys["demo"], max_retries=0) as client:
+            made = await asyncio.gather(
+                *(client.responses.create(model="sim-small", input=f"n{n}", background=True) for n in range(5))
+            )
+            for n, response in enumerate(made):
+                await asyncio.to_thread(complete, task_of(response), f"r{n}")
+            done = await asyncio.gather(*(client.responses.retrieve(response.id) for response in made))
+            assert [response.output_text for response in done] == [f"r{n}" for n in range(5)]
+            last = await client.responses.create(model="sim-small", input="x", background=True)
+            assert (await client.responses.cancel(last.id)).status == "cancelled"
+            with pytest.raises(openai.NotFoundError):
+                await client.responses.retrieve("resp_none")
+            with pytest.raises(openai.BadRequestError):
+                await client.responses.create(model="sim-small", input="x", stream=True)
+
+    asyncio.run(drive())

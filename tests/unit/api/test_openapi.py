@@ -1,0 +1,39 @@
+"""The description of the API is true: what schemathesis makes of it meets nothing that it does not say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+from functions.api.app import app
+from functions.api.described import describe
+from tests.unit.api.conftest import Api
+
+
+def test_every_operation_is_described_whole() -> None:
+    described = describe(app)
+    assert described["components"]["securitySchemes"]["ApiKey"]["scheme"] == "bearer"
+    assert not {"HTTPValidationError", "ValidationError"} & set(described["components"]["schemas"])
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            where = f"{method} {path}"
+            assert operation["summary"], where
+            assert "503" in operation["responses"], where
+            if path != "/health":
+                assert {"401", "500"} <= set(operation["responses"]), where
+                assert operation["security"] == [{"ApiKey": []}], where
+
+
+BEYOND_SCHEMA = [negative_data_rejection, positive_data_acceptance]
+"""Checks that ask more of a schema than it can say: unknown query parameters are not regarded, and what a cursor, an
+address or a message of so many bytes is, no schema tells."""
+schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+
+
+@schema.parametrize()
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_answer_is_undescribed(case: Any, api: Api) -> None:
+    case.call_and_validate(headers=api.head("load"), excluded_checks=BEYOND_SCHEMA)
