@@ -20,11 +20,15 @@ from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.exceptions import (
     ClusterError,
-    ConnectionError as RedisConnectionError,
     InvalidResponse,
     NoScriptError,
     RedisClusterException,
     RedisError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 from redis.retry import Retry
@@ -91,7 +95,7 @@ def client() -> Any:
         Away: ``REDIS_URL`` is empty, or the server failed a moment ago.
         RedisError: a cluster's topology could not be read.
     """
-    global _client, _last_use
+    global _client, _last_use  # noqa: PLW0603 - one per environment is the point
     if time.monotonic() < _rest_until:
         raise Away("Valkey failed a moment ago")
     if _client is None:
@@ -126,7 +130,7 @@ def reset() -> None:
 
 
 def _failed(error: RedisError) -> None:
-    global _rest_until, _failures
+    global _rest_until, _failures  # noqa: PLW0603
     if isinstance(error, Away):
         return
     _log.warning("valkey failed: %s: %s", type(error).__name__, error)
@@ -136,7 +140,7 @@ def _failed(error: RedisError) -> None:
 
 
 def _answered() -> None:
-    global _failures
+    global _failures  # noqa: PLW0603
     _failures = 0
 
 

@@ -140,9 +140,7 @@ class Gate:
         """
         return self._reserve(user, task_id, day, tokens, micro_usd, limits) is None
 
-    def must_reserve(
-        self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, limits: Limits
-    ) -> None:
+    def must_reserve(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, limits: Limits) -> None:
         """Do the same, naming the ceiling that refuses.
 
         Raises:
@@ -191,9 +189,7 @@ class Gate:
         Raises:
             DependencyDown: the durable spending cannot be read.
         """
-        return _usage(
-            user, limits, load=self._load, on=self._on, now=self._now(), fresh_us=FRESH_S * 1_000_000
-        )
+        return _usage(user, limits, load=self._load, on=self._on, now=self._now(), fresh_us=FRESH_S * 1_000_000)
 
     def _reserve(
         self,

@@ -58,14 +58,10 @@ class Breaker:
         permit_id = uuid.uuid4().hex
         args = [self._now(), permit_id, self._lease_us, self._open_us]
         try:
-            allowed, wait_us, probe, started = script("breaker_before")(
-                [names.breaker_key(name)], args, on=self._on
-            )
+            allowed, wait_us, probe, started = script("breaker_before")([names.breaker_key(name)], args, on=self._on)
         except RedisError:
             return self._local.before_call(name, self._local_now(), permit_id)
-        return Permit(
-            bool(allowed), wait_us / 1e6, bool(probe), name, int(started), permit_id if probe else ""
-        )
+        return Permit(bool(allowed), wait_us / 1e6, bool(probe), name, int(started), permit_id if probe else "")
 
     def record(self, permit: Permit, outcome: Outcome) -> None:
         """Tell how the call ended. Never raises: a lost report costs a probe lease at most."""
@@ -85,9 +81,7 @@ class Breaker:
     def states(self) -> list[State]:
         """Return every breaker that has seen a failure within a day, for ``/health`` and the metrics."""
         try:
-            found: list[str] = script("breaker_index")(
-                [names.BREAKER_INDEX], [self._now(), KEEP_S], on=self._on
-            )
+            found: list[str] = script("breaker_index")([names.BREAKER_INDEX], [self._now(), KEEP_S], on=self._on)
             if not found:
                 return []
             keys = [names.breaker_key(name) for name in found]

@@ -77,6 +77,4 @@ def _state(window: Window, verdict: Verdict) -> str:
 
 
 def _up(value: float) -> int:
-    return math.ceil(
-        round(value, 6)
-    )  # microseconds are the clock's grain; below is the noise of binary fractions
+    return math.ceil(round(value, 6))  # microseconds are the clock's grain; below is the noise of binary fractions

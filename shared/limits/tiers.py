@@ -75,9 +75,7 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 @cache
 def _table() -> dict[str, dict[str, Any]]:
     raw: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "tiers.json").read_text())
-    return {
-        name: values | _checked(values, where=f"tier {name}", blanks=True) for name, values in raw.items()
-    }
+    return {name: values | _checked(values, where=f"tier {name}", blanks=True) for name, values in raw.items()}
 
 
 def names() -> tuple[str, ...]:
@@ -133,15 +131,9 @@ def _wrong(name: str, value: Any) -> str | None:
     if name in _FLAGS:
         return None if isinstance(value, bool) else "true or false"
     if name in _LISTS:
-        if (
-            not isinstance(value, list)
-            or not value
-            or not all(isinstance(part, str) and part for part in value)
-        ):
+        if not isinstance(value, list) or not value or not all(isinstance(part, str) and part for part in value):
             return "a list of names"
-        return (
-            f"a list of {' and '.join(LANES)}" if name == "lanes" and not set(value) <= set(LANES) else None
-        )
+        return f"a list of {' and '.join(LANES)}" if name == "lanes" and not set(value) <= set(LANES) else None
     number = isinstance(value, int) and not isinstance(value, bool)
     if name == "usd_per_day":
         fits = (number or isinstance(value, float)) and 0 <= value <= _MOST / 1_000_000  # NaN fails both

@@ -42,9 +42,7 @@ def usage(
         known = None
     used, next_us, _, queued, running, midnight_us, fresh, *spent = known or [None] * 7
     tokens, held_tokens, micro, held_micro = spent if fresh else (*_pairs(load(user, day), spent),)
-    midnight_s = (
-        round(midnight_us / 1e6, 3) if midnight_us is not None else round(86_400 - clock.now() % 86_400, 3)
-    )
+    midnight_s = round(midnight_us / 1e6, 3) if midnight_us is not None else round(86_400 - clock.now() % 86_400, 3)
     requests = _row(limits.requests, used, reset_s=None if next_us is None else round(next_us / 1e6, 3))
     requests["window_s"] = limits.window_s
     money = _row(limits.micro_usd_per_day, micro, held_micro, reset_s=midnight_s)
@@ -64,9 +62,7 @@ def _pairs(durable: tuple[int, int], spent: list[int]) -> tuple[int, int, int, i
     return durable[0], held[0], durable[1], held[1]
 
 
-def _row(
-    limit: int, used: int | None, reserved: int | None = None, *, reset_s: float | None = None
-) -> dict[str, Any]:
+def _row(limit: int, used: int | None, reserved: int | None = None, *, reset_s: float | None = None) -> dict[str, Any]:
     left = max(0, limit - used - (reserved or 0)) if limit and used is not None else None
     row: dict[str, Any] = {"limit": limit or None, "used": used, "left": left, "reset_s": reset_s}
     return row if reserved is None else row | {"reserved": reserved}

@@ -67,18 +67,14 @@ def verdict_of(reply: list[Any], limits: Limits, config: Settings) -> Verdict:
     windows = []
     if limits.requests:
         left = max(0, limits.requests - used)
-        windows.append(
-            Window("requests", limits.requests, limits.window_s, left, next_us / 1e6, full_us / 1e6)
-        )
+        windows.append(Window("requests", limits.requests, limits.window_s, left, next_us / 1e6, full_us / 1e6))
     if limits.tokens_per_day:
         windows.append(_day("tokens_per_day", limits.tokens_per_day, tokens, midnight_us))
     if limits.micro_usd_per_day:
         windows.append(_day("usd_per_day", limits.micro_usd_per_day, micro, midnight_us))
     if limit == "ingress":
         full_s = config.ingress_burst / config.ingress_rate
-        windows.append(
-            Window("ingress", config.ingress_burst, max(1, round(full_s)), 0, wait_us / 1e6, full_s)
-        )
+        windows.append(Window("ingress", config.ingress_burst, max(1, round(full_s)), 0, wait_us / 1e6, full_s))
     if limit == "queued":
         windows.append(Window("queued", limits.queued, 0, max(0, limits.queued - open_tasks), wait_us / 1e6))
     return Verdict(word == "ok", limit or None, wait_us / 1e6, bool(slot) and word == "ok", tuple(windows))

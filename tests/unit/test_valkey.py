@@ -121,9 +121,7 @@ def test_sockets_unused_for_long_are_not_used_again(
 
 
 @pytest.mark.parametrize("cluster", [False, True])
-def test_a_server_that_comes_back_is_used_again(
-    cluster: bool, answer: Script, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_comes_back_is_used_again(cluster: bool, answer: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     server = start_server(cluster=cluster)
     port = server.port
     use(url_of(server, cluster=cluster), monkeypatch)

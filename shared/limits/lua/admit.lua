@@ -39,11 +39,7 @@ local function refuse(name, us) -- of several refusals the longest wait counts: 
   end
 end
 
-local at, used = now, 0
-if quota > 0 then
-  at = window_clock(log, now)
-  used = redis.call('ZCOUNT', log, '(' .. int(at - window), '+inf')
-end
+local used = quota > 0 and redis.call('ZCOUNT', log, '(' .. int(now - window), '+inf') or 0
 local tat = now
 local open_tasks = redis.call('HLEN', entries)
 if not known then
@@ -81,20 +77,20 @@ if limit == '' and known then
   slot = (running == 0 or redis.call('ZSCORE', slots, task)) and 1 or 0
 elseif limit == '' then
   if quota > 0 then
-    redis.call('ZREMRANGEBYSCORE', log, '-inf', int(at - window))
-    redis.call('ZADD', log, int(at), task)
-    redis.call('PEXPIRE', log, int(math.ceil((at - now + window) / 1000) + 1000))
+    redis.call('ZREMRANGEBYSCORE', log, '-inf', int(now - window))
+    redis.call('ZADD', log, int(now), task)
+    redis.call('PEXPIRE', log, int(math.ceil(window / 1000) + 1000))
     used = used + 1
   end
   if interval > 0 then
     redis.call('SET', ingress, int(tat), 'PX', int(math.ceil((tat - now) / 1000) + 1000))
   end
   if mine then
-    hold(spend, tokens, micro)
     of_user[2], of_user[4] = of_user[2] + tokens, of_user[4] + micro
+    redis.call('HSET', spend, 'tr', int(of_user[2]), 'mr', int(of_user[4]))
   end
   if all then
-    hold(spend_all, tokens, micro)
+    redis.call('HSET', spend_all, 'tr', int(of_all[2] + tokens), 'mr', int(of_all[4] + micro))
   end
   write_entry(entries, task, tokens, micro, mine, all, keep_s)
   redis.call('ZADD', open, int(now + check_us), member)
@@ -104,7 +100,7 @@ elseif limit == '' then
     redis.call('ZREMRANGEBYSCORE', slots, '-inf', int(now))
     if redis.call('ZCARD', slots) < running then
       redis.call('ZADD', slots, int(now + slot_us), task)
-      keep_slots(slots, now)
+      redis.call('PEXPIRE', slots, int(math.ceil(slot_us / 1000) + 1000)) -- no lease is longer
     else
       slot = 0
     end
@@ -113,9 +109,8 @@ end
 
 local next_us, full_us = 0, 0
 if quota > 0 and used > 0 then
-  local oldest = math.min(used, quota)
-  next_us = leaves(log, oldest, window) - now
-  full_us = leaves(log, 1, window) - now
+  next_us = leaves(log, math.min(used, quota), window) - now
+  full_us = (limit == '' and not known) and window or leaves(log, 1, window) - now
 end
 return {
   limit == '' and 'ok' or 'no', limit, math.max(wait, 0), slot, used, next_us, full_us, open_tasks,

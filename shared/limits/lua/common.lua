@@ -21,15 +21,6 @@ local function until_midnight(now)
   return DAY_US - now % DAY_US
 end
 
--- Time of the rolling window: never earlier than the newest admission, so that a clock set back opens no gap.
-local function window_clock(log, now)
-  local newest = redis.call('ZREVRANGE', log, 0, 0, 'WITHSCORES')
-  if newest[2] and tonumber(newest[2]) > now then
-    return tonumber(newest[2])
-  end
-  return now
-end
-
 -- When the quota-th newest admission leaves the window (t - w, t]; only called when there is one.
 local function leaves(log, quota, window)
   return tonumber(redis.call('ZREVRANGE', log, quota - 1, quota - 1, 'WITHSCORES')[2]) + window

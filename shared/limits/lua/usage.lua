@@ -6,8 +6,7 @@ local log, entries, slots, spend = unpack(KEYS)
 local now = clock(ARGV[1])
 local quota, window, fresh_us = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 
-local at = window_clock(log, now)
-local used = redis.call('ZCOUNT', log, '(' .. int(at - window), '+inf')
+local used = redis.call('ZCOUNT', log, '(' .. int(now - window), '+inf')
 local next_us, full_us = 0, 0
 if quota > 0 and used > 0 then
   next_us = leaves(log, math.min(used, quota), window) - now

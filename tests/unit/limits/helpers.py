@@ -43,9 +43,7 @@ def limits(**changes: Any) -> Limits:
     return Limits(**(base | changes))
 
 
-def ask(
-    task: str, of: Limits, *, user: str = "ada", tokens: int = 100, micro_usd: int = 50, day: str = DAY
-) -> Ask:
+def ask(task: str, of: Limits, *, user: str = "ada", tokens: int = 100, micro_usd: int = 50, day: str = DAY) -> Ask:
     """A request of a user."""
     return Ask(user, task, day, tokens, micro_usd, of)
 

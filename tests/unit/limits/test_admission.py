@@ -311,9 +311,7 @@ def test_usage_shows_all_limits(any_valkey: Any) -> None:
     clock, ledger = Clock(), Ledger()
     ledger.spent["ada", DAY] = (10, 250_000)
     g = gate(any_valkey, clock, ledger=ledger)
-    of = limits(
-        requests=3, window_s=60, queued=4, running=1, tokens_per_day=1000, micro_usd_per_day=1_000_000
-    )
+    of = limits(requests=3, window_s=60, queued=4, running=1, tokens_per_day=1000, micro_usd_per_day=1_000_000)
     before = g.usage("ada", of)
     assert (before["tokens_per_day"]["used"], before["usd_per_day"]["left"]) == (10, 0.75)
     g.admit(ask("1", of))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shared.limits import names
 from tests.unit.limits.helpers import DAY, START_US, Clock, Ledger, ask, dump, gate, limits
@@ -15,9 +16,7 @@ course = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-GAPS_US = st.one_of(
-    st.integers(0, 3), st.integers(0, 4_000_000), st.sampled_from([1_000_000, 999_999, 5_000_000])
-)
+GAPS_US = st.one_of(st.integers(0, 3), st.integers(0, 4_000_000), st.sampled_from([1_000_000, 999_999, 5_000_000]))
 
 
 def most_in_a_window(times: list[int], window_us: int) -> int:
@@ -28,9 +27,7 @@ def most_in_a_window(times: list[int], window_us: int) -> int:
 
 @course
 @given(quota=st.integers(1, 5), window_s=st.integers(1, 5), gaps=st.lists(GAPS_US, min_size=5, max_size=40))
-def test_no_rolling_window_over_the_quota(
-    any_valkey: Any, quota: int, window_s: int, gaps: list[int]
-) -> None:
+def test_no_rolling_window_over_the_quota(any_valkey: Any, quota: int, window_s: int, gaps: list[int]) -> None:
     any_valkey.flushall()
     clock = Clock()
     g = gate(any_valkey, clock)
@@ -42,9 +39,7 @@ def test_no_rolling_window_over_the_quota(
             admitted.append(clock.at)
     assert most_in_a_window(admitted, window_s * 1_000_000) <= quota
     # and none is refused that the window has room for
-    assert len(admitted) == len(
-        greedy([START_US + sum(gaps[: n + 1]) for n in range(len(gaps))], quota, window_s)
-    )
+    assert len(admitted) == len(greedy([START_US + sum(gaps[: n + 1]) for n in range(len(gaps))], quota, window_s))
 
 
 def greedy(arrivals: list[int], quota: int, window_s: int) -> list[int]:
@@ -89,9 +84,7 @@ def test_waiting_exactly_retry_after_is_enough_and_less_is_not(
     burst=st.integers(1, 5),
     gaps=st.lists(GAPS_US, min_size=5, max_size=40),
 )
-def test_ingress_never_passes_burst_plus_rate(
-    any_valkey: Any, rate: float, burst: int, gaps: list[int]
-) -> None:
+def test_ingress_never_passes_burst_plus_rate(any_valkey: Any, rate: float, burst: int, gaps: list[int]) -> None:
     any_valkey.flushall()
     clock = Clock()
     g = gate(any_valkey, clock, ingress_rate=rate, ingress_burst=burst)
@@ -135,9 +128,7 @@ def test_refusals_touch_nothing_and_ceilings_hold(
 ) -> None:
     any_valkey.flushall()
     clock, ledger = Clock(), Ledger()
-    g = gate(
-        any_valkey, clock, ledger=ledger, global_tokens_per_day=everybody, ingress_rate=2.0, ingress_burst=2
-    )
+    g = gate(any_valkey, clock, ledger=ledger, global_tokens_per_day=everybody, ingress_rate=2.0, ingress_burst=2)
     of = limits(window_s=60, **caps)
     held: dict[str, list[int]] = {}  # open task -> reserved [tokens, money]
     ended: set[str] = set()

@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shared import valkey
 from shared.limits.breaker import Breaker, Outcome, Permit, breaker_name, outcome_of
@@ -24,9 +25,7 @@ def on(request: pytest.FixtureRequest) -> Any:
     """A server, or one that is away."""
     if request.param == "local":
         return valkey.connect("redis://127.0.0.1:1")
-    client = valkey.connect(
-        request.getfixturevalue("valkey_url" if request.param == "plain" else "valkey_cluster_url")
-    )
+    client = valkey.connect(request.getfixturevalue("valkey_url" if request.param == "plain" else "valkey_cluster_url"))
     client.flushall()
     return client
 

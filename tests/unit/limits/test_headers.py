@@ -16,8 +16,7 @@ def test_admitted() -> None:
     assert rate_limit_headers(Verdict(True, windows=(REQUESTS, TOKENS, MONEY))) == {
         "RateLimit-Policy": '"requests";q=60;qu="requests";w=3600, "tokens_per_day";q=100000;w=86400, '
         '"micro_usd_per_day";q=5000000;w=86400',
-        "RateLimit": '"requests";r=58;t=1801, "tokens_per_day";r=90000;t=4000, '
-        '"micro_usd_per_day";r=4500000;t=4000',
+        "RateLimit": '"requests";r=58;t=1801, "tokens_per_day";r=90000;t=4000, "micro_usd_per_day";r=4500000;t=4000',
         "x-ratelimit-limit-requests": "60",
         "x-ratelimit-remaining-requests": "58",
         "x-ratelimit-reset-requests": "1h0m0s",

@@ -124,7 +124,5 @@ def test_memory_is_bounded_and_ages(monkeypatch: pytest.MonkeyPatch) -> None:
     keys.forget()
     assert keys.lookup(made[0]) is not None
     digest = hashlib.sha256(made[0].encode()).hexdigest()
-    boto3.client("dynamodb").delete_item(
-        TableName=TABLE, Key={"pk": {"S": f"KEY#{digest}"}, "sk": {"S": "KEY"}}
-    )
+    boto3.client("dynamodb").delete_item(TableName=TABLE, Key={"pk": {"S": f"KEY#{digest}"}, "sk": {"S": "KEY"}})
     assert keys.lookup(made[0]) is None  # its time was over, so it was read again

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shared import valkey
 from shared.limits import names
@@ -84,13 +85,9 @@ def test_calls_are_counted_per_minute(any_valkey: Any) -> None:
 @course
 @given(
     rpm=st.integers(1, 40),
-    calls=st.lists(
-        st.tuples(st.integers(0, 20_000_000), st.sampled_from([0.0, 2.0, 60.0])), min_size=5, max_size=60
-    ),
+    calls=st.lists(st.tuples(st.integers(0, 20_000_000), st.sampled_from([0.0, 2.0, 60.0])), min_size=5, max_size=60),
 )
-def test_no_rolling_minute_starts_more_calls(
-    any_valkey: Any, rpm: int, calls: list[tuple[int, float]]
-) -> None:
+def test_no_rolling_minute_starts_more_calls(any_valkey: Any, rpm: int, calls: list[tuple[int, float]]) -> None:
     any_valkey.flushall()
     clock = Clock()
     b = budget(any_valkey, clock, provider_rpm=rpm)
@@ -111,9 +108,7 @@ def test_no_rolling_minute_starts_more_calls(
     tpm=st.sampled_from([1000, 50_000]),
     calls=st.lists(st.tuples(st.integers(0, 20_000_000), st.integers(1, 100)), min_size=5, max_size=60),
 )
-def test_no_rolling_minute_starts_more_tokens(
-    any_valkey: Any, tpm: int, calls: list[tuple[int, int]]
-) -> None:
+def test_no_rolling_minute_starts_more_tokens(any_valkey: Any, tpm: int, calls: list[tuple[int, int]]) -> None:
     any_valkey.flushall()
     clock = Clock()
     b = budget(any_valkey, clock, provider_tpm=tpm)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.errors import SettingError
 from shared.limits import prices, tiers
@@ -46,9 +47,7 @@ def test_load_has_no_limit() -> None:
 
 
 def test_overrides() -> None:
-    found = tiers.resolve(
-        "free", {"requests": 5, "usd_per_day": 2.5, "lanes": ["high", "normal"], "trusted": True}
-    )
+    found = tiers.resolve("free", {"requests": 5, "usd_per_day": 2.5, "lanes": ["high", "normal"], "trusted": True})
     assert (found.requests, found.micro_usd_per_day, found.lane, found.trusted) == (
         5,
         2_500_000,
