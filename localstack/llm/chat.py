@@ -15,7 +15,7 @@ from localstack.llm.request import ChatRequest
 from localstack.llm.state import Call, State
 
 # Tokens due soon after one another share a write: within 5 ms, and the longer the more calls are in flight,
-# up to 0.2 s. A write costs about 0.1 ms of a core, so 500 streams of 20 tokens a second would need all of it.
+# up to 0.2 s. A write costs about 0.1 ms of a core, so 500 streams of 20 tokens a second would fill it.
 _MERGE = 0.005
 _MERGE_PER_CALL = 0.0005
 _MERGE_MOST = 0.2
