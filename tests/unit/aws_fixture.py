@@ -1,14 +1,28 @@
 """Fixtures: an AWS account in moto, with Sluice's table, lanes and bucket, and the settings that name them."""
 
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
 
 from shared import aws
 from shared.settings import settings
 from tests.unit.tables import TABLE, make_lanes, make_table
+
+
+def _one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serialize moto's requests: its in-memory tables are not made for threads, DynamoDB's are."""
+    lock, answer = threading.Lock(), BotocoreStubber.__call__
+
+    def locked(self: BotocoreStubber, *args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return answer(self, *args, **kwargs)
+
+    monkeypatch.setattr(BotocoreStubber, "__call__", locked)
 
 
 @pytest.fixture
@@ -24,6 +38,7 @@ def fake_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    _one_at_a_time(monkeypatch)
     with mock_aws():
         make_table()
         lanes = make_lanes()
