@@ -11,7 +11,7 @@ end
 if open_until > now then
   return { 0, open_until - now, 0, now }
 end
-if v[2] and lease > now then
+if v[2] and v[2] ~= id and lease > now then -- the same id: a repeat after a lost reply
   return { 0, math.min(lease - now, open_us), 0, now }
 end
 redis.call('HSET', KEYS[1], 'probe', id, 'lease', int(now + lease_us))
