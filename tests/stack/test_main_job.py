@@ -1,0 +1,41 @@
+"""The main job through the deployed system: submit, follow, result."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.stack_fixture import Stack
+
+
+def test_a_run_completes(stack: Stack) -> None:
+    task_id = stack.submit("[[sim key=main-1 words=4]] hello")
+    found = stack.result(task_id)
+    assert found["status"] == "complete"
+    assert len(found["result"]["response"].split()) == 4
+    assert found["result"]["session_id"] == "default"
+    assert found["usage"]["total_tokens"] == found["result"]["tokens"] > 0
+    assert [e["type"] for e in stack.events(task_id) if e["type"] != "token"] == ["queued", "started", "step", "complete"]
+
+
+@pytest.mark.parametrize("fault", ["429", "500"])
+def test_an_injected_fault_is_retried(stack: Stack, fault: str) -> None:
+    key = f"main-retry-{fault}"
+    found = stack.result(stack.submit(f"[[sim key={key} fail={fault} times=1 words=2]] hello"))
+    assert found["status"] == "complete"
+    assert stack.calls(key)["completed"] == 1
+
+
+def test_a_permanent_fault_fails(stack: Stack) -> None:
+    found = stack.result(stack.submit("[[sim key=main-perm fail=400]] hello"))
+    assert found["status"] == "failed"
+    assert found["error"]["code"] == "invalid_request"
+
+
+def test_two_hundred_at_once_complete_once_each(stack: Stack) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(lambda n: stack.submit(f"[[sim key=bulk-{n} latency=0.3 words=2]] hi", session_id=f"s{n}"), range(200)))
+        found = list(pool.map(lambda task_id: stack.result(task_id, seconds=100), ids))
+    assert [one["status"] for one in found] == ["complete"] * 200
+    by_key = stack.sim.get("/stats", params={"prefix": "bulk-"}).json()["by_key"]
+    assert len(by_key) == 200
+    assert all(counts["started"] == 1 for counts in by_key.values())

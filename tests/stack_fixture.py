@@ -1,0 +1,155 @@
+"""Fixture: a whole system of the tests' own, deployed through CloudFormation, on free ports, ended with the session.
+
+``SLUICE_TEST_STATE`` names the state folder of a running system to use instead (quicker while writing tests); it must
+have been deployed with ``PARAMETERS``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+PARAMETERS = {
+    "LeaseSeconds": "6",
+    "HeartbeatSeconds": "2",
+    "RetryBaseSeconds": "1",
+    "WorkerTimeoutSeconds": "30",
+    "ModelTimeoutSeconds": "8",
+    "BreakerOpenSeconds": "2",
+}
+"""Deploy parameters of the tests' system: shorter times, so that waiting for them is short."""
+
+ENDED = ("complete", "failed", "cancelled")
+
+
+class Stack:
+    """A running system, as a client and its operator see it."""
+
+    def __init__(self, outputs: dict[str, Any]) -> None:
+        self.outputs = outputs
+        self.keys: dict[str, str] = outputs["api_keys"]
+        self.api_url: str = outputs["api_url"]
+        self.sim = httpx2.Client(base_url=outputs["llm_url"].removesuffix("/v1") + "/_sim", timeout=10)
+        self._clients: dict[str, httpx2.Client] = {}
+
+    def client(self, user: str = "load") -> httpx2.Client:
+        """Return an HTTP client with a seeded user's key, or a key's own text."""
+        if user not in self._clients:
+            key = self.keys.get(user, user)
+            headers = {"Authorization": f"Bearer {key}"}
+            self._clients[user] = httpx2.Client(base_url=self.api_url, headers=headers, timeout=60)
+        return self._clients[user]
+
+    def new_key(self, user: str, tier: str = "standard", **limits: Any) -> str:
+        """Create a key; returns its text."""
+        from shared.limits.keys import create_key
+
+        self.use()
+        return create_key(user, tier, "tests", limits=limits or None)
+
+    def submit(self, message: str, user: str = "load", **body: Any) -> str:
+        """Submit and return the task's id."""
+        answer = self.client(user).post("/agent", json={"message": message, **body})
+        assert answer.status_code == 202, answer.text
+        task_id: str = answer.json()["task_id"]
+        return task_id
+
+    def result(self, task_id: str, user: str = "load", *, seconds: float = 60) -> dict[str, Any]:
+        """Wait until a task has ended and return its result."""
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            wait = max(0, min(20, int(give_up - time.monotonic())))
+            found: dict[str, Any] = self.client(user).get(f"/result/{task_id}", params={"wait": wait}).json()
+            if found["status"] in ENDED:
+                return found
+        raise AssertionError(f"{task_id} did not end within {seconds} s: {found}")
+
+    def events(self, task_id: str, user: str = "load", after: int = 0) -> list[dict[str, Any]]:
+        """Return a task's events."""
+        events: list[dict[str, Any]] = self.client(user).get(f"/result/{task_id}/events", params={"after": after}).json()["events"]
+        return events
+
+    def calls(self, key: str) -> dict[str, int]:
+        """Return what the simulator counted for a directive's key."""
+        found: dict[str, int] = self.sim.get("/stats").json()["by_key"].get(key, {"started": 0, "completed": 0})
+        return found
+
+    def use(self) -> None:
+        """Point this process' AWS clients and Sluice's settings at the system."""
+        from localstack.environ import use
+        from shared import aws, valkey
+
+        use(self.outputs)
+        aws.reset()
+        valkey.reset()
+
+    def close(self) -> None:
+        for client in (self.sim, *self._clients.values()):
+            client.close()
+
+
+def free_ports(n: int) -> list[int]:
+    """Return free loopback ports."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The tests' own system."""
+    running = os.environ.get("SLUICE_TEST_STATE")
+    if running:
+        made = Stack(json.loads((Path(running) / "outputs.json").read_text()))
+        yield made
+        made.close()
+        return
+    from localstack.system import System
+
+    state = tmp_path_factory.mktemp("system")
+    names = ("AWS_PORT", "REDIS_PORT", "LLM_PORT")
+    patch = pytest.MonkeyPatch()
+    for name, port in zip(names, free_ports(3), strict=True):
+        patch.setenv(name, str(port))
+    for name in ("REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "AWS_ENDPOINT_URL", "SLUICE_AWS_ENDPOINT_URL"):
+        patch.delenv(name, raising=False)
+    patch.setenv("SLUICE_STATE", str(state))
+    # `up` points this process at the system; what it sets is taken back with the patch.
+    before = dict(os.environ)
+    system = System(state)
+    try:
+        made = Stack(system.up(PARAMETERS, say=lambda _: None))
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+        yield made
+        made.close()
+    finally:
+        system.down()
+        patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def _settings_as_found() -> Iterator[None]:
+    """Take back what a test set for this process' clients (`Stack.use`)."""
+    before = dict(os.environ)
+    yield
+    if dict(os.environ) != before:
+        from shared import aws, valkey
+        from shared.settings import settings
+
+        os.environ.clear()
+        os.environ.update(before)
+        settings.cache_clear()
+        aws.reset()
+        valkey.reset()
