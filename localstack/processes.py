@@ -49,6 +49,7 @@ class Processes:
         """Remember pids and logs below ``state``."""
         self._pids = state / "pids"
         self._logs = state / "logs"
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def log(self, name: str) -> Path:
         """Return a part's log file."""
@@ -85,6 +86,7 @@ class Processes:
             process = subprocess.Popen(
                 list(part.command), env=part.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        self._children[part.name] = process
         note = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
         (self._pids / f"{part.name}.json").write_text(json.dumps(note))
         give_up = time.monotonic() + part.start_seconds
@@ -113,6 +115,8 @@ class Processes:
                 process.kill()
         psutil.wait_procs(alive, timeout=2)
         for name in names:
+            if name in self._children:
+                self._children.pop(name).wait()
             (self._pids / f"{name}.json").unlink(missing_ok=True)
         return list(found)
 
@@ -135,10 +139,10 @@ def _taken(port: int) -> bool:
     return False
 
 
-def answers(url: str) -> bool:
+def answers(url: str, timeout_s: float = 1) -> bool:
     """Whether something answers at an HTTP address, whatever it says."""
     try:
-        with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own addresses
+        with urllib.request.urlopen(url, timeout=timeout_s):  # noqa: S310 - our own addresses
             return True
     except urllib.error.HTTPError:
         return True

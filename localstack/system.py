@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
+import shutil
 import socket
 import sys
 import time
@@ -40,9 +42,17 @@ def _pings(port: int) -> bool:
         return False
 
 
+def scratch_dir(state: Path) -> Path:
+    """Return where environments unpack their bundles: in memory where there is room, for each does so anew."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own below it
+    if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > SCRATCH_BYTES:
+        return memory / f"sluice-{hashlib.sha256(str(state).encode()).hexdigest()[:12]}"
+    return state / "aws"
+
+
 def _aws(state: Path) -> Part:
     port = AWS_PORT.number
-    scratch = state / "aws"
+    scratch = scratch_dir(state)
     scratch.mkdir(parents=True, exist_ok=True)
     environment = minimal_environment(
         GATEWAY_PORT=str(port),
@@ -68,6 +78,10 @@ def _llm() -> Part:
     command = [sys.executable, "-m", "localstack.llm", "--host", "127.0.0.1", "--port", str(port)]
     environment = minimal_environment(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1")
     return Part("llm", command, environment, LLM_PORT, lambda: answers(f"http://127.0.0.1:{port}/_sim/health"))
+
+
+SCRATCH_BYTES = 4 * 1024**3
+"""Memory that must be free for it: twenty environments unpack some 50 MB each."""
 
 
 class System:
@@ -125,6 +139,7 @@ class System:
         stopped = self.processes.stop(PARTS)
         for name in ("deployed.json", "outputs.json", "parameters.json"):
             (self.state / name).unlink(missing_ok=True)
+        shutil.rmtree(scratch_dir(self.state), ignore_errors=True)
         return stopped
 
     def _outputs(self, endpoint: str, redis_url: str, llm_url: str, stack: dict[str, str]) -> dict[str, Any]:
@@ -174,11 +189,9 @@ class System:
         path.write_text(json.dumps(found, indent=2))
 
     def _await_api(self, found: dict[str, Any]) -> None:
-        give_up = time.monotonic() + 30
-        while not answers(f"{found['api_url']}/health"):
-            if time.monotonic() > give_up:
-                raise LocalError(f"the API does not answer\n{self.processes.tail('aws')}")
-            time.sleep(0.1)
+        # Asked patiently: every request that is given up starts another environment.
+        if not answers(f"{found['api_url']}/health", timeout_s=60):
+            raise LocalError(f"the API does not answer\n{self.processes.tail('aws')}")
 
 
 FUNCTIONS = {
