@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import boto3
 import pytest
+from moto import mock_aws
 from starlette.testclient import TestClient
 
 from functions.api import options, probes, queue_hint, stats, submit
 from functions.api.app import app
-from shared import valkey
+from shared import aws, valkey
 from shared.limits import keys
 from shared.settings import settings
-from tests.unit.valkey_fixture import redis_settings, valkey_url  # noqa: F401 - fixtures
+from tests.unit.tables import TABLE, make_lanes, make_table
+from tests.unit.valkey_fixture import valkey_url  # noqa: F401 - a fixture
 
 
 @dataclass
@@ -48,6 +52,9 @@ class Api:
 
 def forget_everything() -> None:
     """Start as a fresh environment would."""
+    settings.cache_clear()
+    aws.reset()
+    valkey.reset()
     submit.gate.cache_clear()
     options.agents.cache_clear()
     options.cors_origins.cache_clear()
@@ -57,7 +64,6 @@ def forget_everything() -> None:
     probes.dependencies.forget()
     queue_hint.forget()
     stats.snapshot.forget()
-    settings.cache_clear()
 
 
 def make_keys() -> dict[str, str]:
@@ -79,17 +85,45 @@ def make_keys() -> dict[str, str]:
     return made
 
 
+@contextmanager
+def running(redis_url: str) -> Iterator[Api]:
+    """Run the API on fresh parts; ingress is unlimited, so that a test meets only the limit it is about."""
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "TABLE_NAME": TABLE,
+            "BLOB_BUCKET": "sluice-blobs",
+            "STAGE": "local",
+            "REDIS_URL": redis_url,
+            "INGRESS_RATE": "0",
+        }.items():
+            patch.setenv(name, value)
+        patch.delenv("AWS_ENDPOINT_URL", raising=False)
+        make_table()
+        lanes = make_lanes()
+        boto3.client("s3").create_bucket(Bucket="sluice-blobs")
+        for lane, url in lanes.items():
+            patch.setenv(f"QUEUE_URL_{lane.upper()}", url)
+        forget_everything()
+        valkey.client().flushall()
+        try:
+            with TestClient(app) as client:
+                yield Api(client, make_keys(), lanes)
+        finally:
+            forget_everything()
+
+
 @pytest.fixture
-def api(
-    fake_aws: dict[str, str],
-    redis_settings: str,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Api]:
-    """Yield the API; ingress is unlimited, so that a test meets only the limit it is about."""
-    monkeypatch.setenv("INGRESS_RATE", "0")
-    forget_everything()
-    with TestClient(app) as client:
-        yield Api(client, make_keys(), fake_aws)
-    monkeypatch.setenv("REDIS_URL", redis_settings)  # a test may have led elsewhere
-    valkey.reset()
-    forget_everything()
+def api(valkey_url: str) -> Iterator[Api]:  # noqa: F811
+    """Yield an API of the test's own."""
+    with running(valkey_url) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def steady(valkey_url: str) -> Iterator[Api]:  # noqa: F811
+    """Yield an API that a module's tests share; such a module uses no other."""
+    with running(valkey_url) as made:
+        yield made

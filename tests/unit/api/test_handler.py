@@ -55,8 +55,8 @@ def call(made: dict[str, Any], context: Context | None = None) -> dict[str, Any]
     return answer
 
 
-def test_a_submit_through_the_handler(api: Api) -> None:
-    answer = call(event("POST", "/agent", '{"message": "hi"}', headers=api.head()))
+def test_a_submit_through_the_handler(steady: Api) -> None:
+    answer = call(event("POST", "/agent", '{"message": "hi"}', headers=steady.head()))
     assert answer["statusCode"] == 202
     assert answer["headers"]["location"] == f"/result/{answer['json']['task_id']}"
     assert answer["headers"]["x-request-id"] == "JKJaXmPLvHcESHA="
@@ -81,8 +81,8 @@ def test_a_submit_through_the_handler(api: Api) -> None:
         ({"headers": {"x-forwarded-prefix": "https://evil.example"}}, ""),
     ],
 )
-def test_links_keep_the_prefix_that_the_request_came_with(api: Api, made: dict[str, Any], prefix: str) -> None:
-    headers = api.head() | made.pop("headers", {})
+def test_links_keep_the_prefix_that_the_request_came_with(steady: Api, made: dict[str, Any], prefix: str) -> None:
+    headers = steady.head() | made.pop("headers", {})
     path = made.pop("path", "/agent")
     answer = call(event("POST", path, '{"message": "hi"}', headers=headers, **made))
     assert answer["statusCode"] == 202, answer
@@ -115,9 +115,9 @@ def test_a_prefix_is_one_only_as_a_whole_segment() -> None:
         {"headers": None},
     ],
 )
-def test_what_is_no_request_is_answered_all_the_same(api: Api, change: dict[str, Any]) -> None:
+def test_what_is_no_request_is_answered_all_the_same(steady: Api, change: dict[str, Any]) -> None:
     headers = change.get("headers")
-    change = change | ({"headers": api.head() | headers} if headers else {})
+    change = change | ({"headers": steady.head() | headers} if headers else {})
     made = event("POST", "/agent", '{"message": "hi"}')
     answer = call(made | change)
     assert answer["statusCode"] in (202, 400, 401)
@@ -126,21 +126,21 @@ def test_what_is_no_request_is_answered_all_the_same(api: Api, change: dict[str,
 
 
 @pytest.mark.parametrize("raw", [b'{"message": "\xff"}', b"\x00\x01", '{"message": "é"}'.encode("latin-1")])
-def test_bytes_that_are_no_utf8_are_refused_however_the_gateway_passes_them(api: Api, raw: bytes) -> None:
-    as_base64 = event("POST", "/agent", base64.b64encode(raw).decode(), headers=api.head(), isBase64Encoded=True)
+def test_bytes_that_are_no_utf8_are_refused_however_the_gateway_passes_them(steady: Api, raw: bytes) -> None:
+    as_base64 = event("POST", "/agent", base64.b64encode(raw).decode(), headers=steady.head(), isBase64Encoded=True)
     assert call(as_base64)["statusCode"] == 422
     length = {"content-length": str(len(raw))}
-    replaced = event("POST", "/agent", raw.decode("utf-8", "replace"), headers=api.head() | length)
+    replaced = event("POST", "/agent", raw.decode("utf-8", "replace"), headers=steady.head() | length)
     assert call(replaced)["statusCode"] == 422
 
 
-def test_a_message_may_hold_the_replacement_character_itself(api: Api) -> None:
+def test_a_message_may_hold_the_replacement_character_itself(steady: Api) -> None:
     body = '{"message": "\ufffd"}'
-    made = event("POST", "/agent", body, headers=api.head() | {"content-length": str(len(body.encode()))})
+    made = event("POST", "/agent", body, headers=steady.head() | {"content-length": str(len(body.encode()))})
     assert call(made)["statusCode"] == 202
 
 
-def test_files_of_the_docs_page_are_served(api: Api) -> None:
+def test_files_of_the_docs_page_are_served(steady: Api) -> None:
     script = entry.handler(event("GET", "/docs/swagger-ui-bundle.js"), Context())
     assert (script["statusCode"], script["isBase64Encoded"]) == (200, False)
     assert len(script["body"]) > 1_000_000
@@ -149,22 +149,22 @@ def test_files_of_the_docs_page_are_served(api: Api) -> None:
     assert entry.handler(event("GET", "/docs/LICENSE"), Context())["statusCode"] == 404
 
 
-def test_a_long_poll_ends_before_the_function_does(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_poll_ends_before_the_function_does(steady: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     from functions.api import waiting
 
     slept: list[float] = []
     monkeypatch.setattr(waiting.time, "sleep", slept.append)
     monkeypatch.setattr(waiting.time, "monotonic", lambda: sum(slept))
-    task_id = call(event("POST", "/agent", '{"message": "hi"}', headers=api.head()))["json"]["task_id"]
-    answer = call(event("GET", f"/result/{task_id}", headers=api.head(), query="wait=25"), Context(left_ms=6_500))
+    task_id = call(event("POST", "/agent", '{"message": "hi"}', headers=steady.head()))["json"]["task_id"]
+    answer = call(event("GET", f"/result/{task_id}", headers=steady.head(), query="wait=25"), Context(left_ms=6_500))
     assert answer["json"]["status"] == "queued"
     assert sum(slept) == pytest.approx(6.5 - waiting.MARGIN_S)
 
 
-def test_only_a_real_trace_is_passed_on(api: Api) -> None:
+def test_only_a_real_trace_is_passed_on(steady: Api) -> None:
     from shared.tasks import store
 
     real = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
     for given, kept in ((real, real), ("garbage", None), (real + ";Lineage=x", real)):
-        made = event("POST", "/agent", '{"message": "hi"}', headers=api.head() | {"x-amzn-trace-id": given})
+        made = event("POST", "/agent", '{"message": "hi"}', headers=steady.head() | {"x-amzn-trace-id": given})
         assert store.get(call(made)["json"]["task_id"]).trace == kept

@@ -15,7 +15,7 @@ import uvicorn
 
 from functions.api import waiting
 from functions.api.app import app
-from functions.api.dialect.request import INSTRUCTIONS_BYTES, TOLERATED, TOOLS, UNSUPPORTED, ResponsesRequest
+from functions.api.dialect.request import INSTRUCTIONS_BYTES
 from shared.settings import settings
 from shared.tasks import settle, store
 from shared.tasks.model import Status
@@ -222,51 +222,6 @@ def test_a_spent_budget_is_429_that_the_sdk_does_not_retry(api: Api, address: st
     assert (spent.value.code, spent.value.type) == ("insufficient_quota", "insufficient_quota")
     assert spent.value.response.headers["x-should-retry"] == "false"
     assert spent.value.response.request.headers["x-stainless-retry-count"] == "0"
-
-
-OUTSIDE = sorted(set(openai.types.responses.response_create_params.ResponseCreateParamsBase.__annotations__))
-
-
-def test_every_parameter_of_the_sdk_is_done_tolerated_or_refused_by_name() -> None:
-    known = set(ResponsesRequest.model_fields) | set(TOLERATED) | UNSUPPORTED
-    assert set(OUTSIDE) <= known
-
-
-@pytest.mark.parametrize(
-    ("extra", "param", "code"),
-    [
-        ({"stream": True}, "stream", "unsupported_parameter"),
-        ({"store": False}, "store", "unsupported_parameter"),
-        ({"temperature": 0.2}, "temperature", "unsupported_parameter"),
-        ({"reasoning": {"effort": "high"}}, "reasoning", "unsupported_parameter"),
-        ({"text": {"format": {"type": "json_object"}}}, "text", "unsupported_parameter"),
-        ({"conversation": "conv_1"}, "conversation", "unsupported_parameter"),
-        ({"extra_body": {"foo": 1}}, "foo", "unknown_parameter"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type", "unsupported_value"),
-        ({"tools": [{"type": "function"}]}, "tools[0].name", "invalid_request"),
-        ({"tool_choice": "maybe"}, "tool_choice", "invalid_request"),
-        ({"max_output_tokens": 0}, "max_output_tokens", "invalid_request"),
-        ({"metadata": {"k": "v" * 513}}, "metadata.k", "invalid_request"),
-        ({"input": ""}, "input", "invalid_request"),
-        ({"input": []}, "input", "invalid_request"),
-        ({"input": [{"role": "king", "content": "x"}]}, "input[0].role", "invalid_request"),
-        (
-            {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
-            "input[0].content[0].type",
-            "unsupported_value",
-        ),
-        ({"input": [{"type": "reasoning", "id": "x", "summary": []}]}, "input[0].type", "unsupported_value"),
-        ({"instructions": "i" * (INSTRUCTIONS_BYTES + 1)}, "instructions", "invalid_request"),
-        ({"tools": [TOOL] * (TOOLS + 1)}, "tools", "invalid_request"),
-        ({"tools": [TOOL | {"description": "d" * 33_000}]}, "tools", "invalid_request"),
-        ({"input": "x" * 262_145}, "message", "string_above_max_length"),
-        ({"extra_body": {"agent": "nobody"}}, "agent", "unknown_agent"),
-    ],
-)
-def test_what_is_not_done_is_400_by_name(client: openai.OpenAI, extra: dict[str, Any], param: str, code: str) -> None:
-    with pytest.raises(openai.BadRequestError) as refused:
-        client.responses.create(**({"model": "sim-small", "input": "x", "background": True} | extra))
-    assert (refused.value.param, refused.value.code) == (param, code)
 
 
 def test_parameters_that_change_nothing_are_taken(client: openai.OpenAI) -> None:

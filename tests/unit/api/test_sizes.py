@@ -47,28 +47,30 @@ def pairs(count: int, key: int = 8, value: int = 1) -> dict[str, str]:
         ({"user_id": "u" * (schemas.USER_ID_CHARACTERS + 1)}, False),
     ],
 )
-def test_a_field_at_its_limit_fits_and_one_over_does_not(api: Api, body: dict[str, Any], fits: bool) -> None:
-    answer = api.submit("load", **body)
+def test_a_field_at_its_limit_fits_and_one_over_does_not(steady: Api, body: dict[str, Any], fits: bool) -> None:
+    answer = steady.submit("load", **body)
     assert answer.status_code == (202 if fits else 413 if "message" in body else 422), answer.text[:300]
     if not fits:
         assert answer.json()["error"]["param"].split(".")[0] == next(iter(body))
 
 
-def test_a_tier_may_allow_less(api: Api) -> None:
-    assert api.submit("free", message="a" * 32_768).status_code == 202
-    refused = api.submit("free", message="a" * 32_769)
+def test_a_tier_may_allow_less(steady: Api) -> None:
+    assert steady.submit("free", message="a" * 32_768).status_code == 202
+    refused = steady.submit("free", message="a" * 32_769)
     assert (refused.status_code, refused.json()["error"]["code"]) == (413, "message_too_large")
 
 
-def test_an_escaped_message_of_the_full_size_fits_into_the_body_limit(api: Api) -> None:
+def test_an_escaped_message_of_the_full_size_fits_into_the_body_limit(steady: Api) -> None:
     body = b'{"message": "' + b"\\u0001" * schemas.MESSAGE_BYTES + b'"}'
-    answer = api.client.post("/agent", content=body, headers=api.head("load") | {"Content-Type": "application/json"})
+    answer = steady.client.post(
+        "/agent", content=body, headers=steady.head("load") | {"Content-Type": "application/json"}
+    )
     assert answer.status_code == 202
 
 
 @pytest.mark.parametrize(("length", "fits"), [(0, False), (1, True), (255, True), (256, False)])
-def test_an_idempotency_key_has_1_to_255_characters(api: Api, length: int, fits: bool) -> None:
-    answer = api.submit("load", headers={"Idempotency-Key": "k" * length})
+def test_an_idempotency_key_has_1_to_255_characters(steady: Api, length: int, fits: bool) -> None:
+    answer = steady.submit("load", headers={"Idempotency-Key": "k" * length})
     assert answer.status_code == (202 if fits else 422)
     if not fits:
         assert answer.json()["error"]["param"] == "Idempotency-Key"

@@ -9,6 +9,7 @@ import pytest
 
 from functions.api.body import MAX_BODY_BYTES, MAX_DEPTH
 from tests.unit.api.conftest import Api
+from tests.unit.api.test_submit import messages
 
 JSON = {"Content-Type": "application/json"}
 
@@ -24,24 +25,61 @@ def error_of(answer: Any, status: int) -> dict[str, Any]:
     return dict(body["error"])
 
 
-def post(api: Api, body: bytes, kind: str | None = "application/json", **headers: str) -> Any:
+def post(steady: Api, body: bytes, kind: str | None = "application/json", **headers: str) -> Any:
     more = {} if kind is None else {"Content-Type": kind}
-    return api.client.post("/agent", content=body, headers=api.head() | more | headers)
+    return steady.client.post("/agent", content=body, headers=steady.head() | more | headers)
+
+
+@pytest.mark.parametrize(
+    ("who", "body", "status", "code", "param"),
+    [
+        ("free", {"agent": "tools"}, 403, "agent_not_allowed", "agent"),
+        ("free", {"model": "gpt-4"}, 403, "model_not_allowed", "model"),
+        ("demo", {"agent": "nobody"}, 422, "unknown_agent", "agent"),
+        ("demo", {"agent": "../x"}, 422, "invalid_request", "agent"),
+        ("demo", {"message": ""}, 422, "invalid_request", "message"),
+        ("demo", {"message": 5}, 422, "invalid_request", "message"),
+        ("demo", {"message": None}, 422, "invalid_request", "message"),
+        ("demo", {"session_id": "a#b"}, 422, "invalid_request", "session_id"),
+        ("demo", {"session_id": "a\n"}, 422, "invalid_request", "session_id"),
+        ("demo", {"max_output_tokens": True}, 422, "invalid_request", "max_output_tokens"),
+        ("demo", {"max_output_tokens": "5"}, 422, "invalid_request", "max_output_tokens"),
+        ("demo", {"timeout_s": -1}, 422, "invalid_request", "timeout_s"),
+        ("demo", {"max_cost_usd": 0}, 422, "invalid_request", "max_cost_usd"),
+        ("demo", {"priority": "urgent"}, 422, "invalid_request", "priority"),
+        ("demo", {"webhook_url": "http://example.com"}, 422, "invalid_request", "webhook_url"),
+        ("demo", {"webhook_url": "https://127.0.0.1/"}, 422, "invalid_request", "webhook_url"),
+        ("demo", {"webhook_url": "https://[::ffff:10.0.0.1]/"}, 422, "invalid_request", "webhook_url"),
+        ("demo", {"webhook_url": "https://a:b@example.com/"}, 422, "invalid_request", "webhook_url"),
+        ("demo", {"webhook_url": "https://[/"}, 422, "invalid_request", "webhook_url"),
+        ("demo", {"max_cost_us": 1}, 422, "invalid_request", "max_cost_us"),
+        ("demo", {"metadata": {"a": 1}}, 422, "invalid_request", "metadata.a"),
+    ],
+)
+def test_refused_input_is_named_and_costs_nothing(
+    steady: Api, who: str, body: dict[str, Any], status: int, code: str, param: str
+) -> None:
+    answer = steady.submit(who, **body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (status, code, param)
+    assert set(error) == {"code", "message", "param", "type"}
+    assert steady.get("/limits", who).json()["limits"]["requests"]["used"] == 0
+    assert messages(steady.lanes["normal"]) == []
 
 
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer ", "Basic abc", "Bearer sk-wrong", "Bearer " + "k" * 6000]
 )
 @pytest.mark.parametrize("path", ["/agent", "/result/task_1", "/limits", "/stats", "/sessions/s"])
-def test_without_a_known_key_it_is_401(api: Api, path: str, header: str | None) -> None:
+def test_without_a_known_key_it_is_401(steady: Api, path: str, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
-    answer = api.client.get(path, headers=headers)
+    answer = steady.client.get(path, headers=headers)
     assert error_of(answer, 401)["code"] in ("missing_api_key", "invalid_api_key")
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_the_key_is_asked_for_before_the_body_is_looked_at(api: Api) -> None:
-    error_of(api.client.post("/agent", content=b"{", headers=JSON), 401)
+def test_the_key_is_asked_for_before_the_body_is_looked_at(steady: Api) -> None:
+    error_of(steady.client.post("/agent", content=b"{", headers=JSON), 401)
 
 
 @pytest.mark.parametrize(
@@ -73,29 +111,29 @@ def test_the_key_is_asked_for_before_the_body_is_looked_at(api: Api) -> None:
         (b"x" * 1000, "invalid_json"),
     ],
 )
-def test_a_broken_body_is_422(api: Api, body: bytes, code: str) -> None:
-    assert error_of(post(api, body), 422)["code"] == code
+def test_a_broken_body_is_422(steady: Api, body: bytes, code: str) -> None:
+    assert error_of(post(steady, body), 422)["code"] == code
 
 
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json"]
 )
-def test_another_content_type_is_422(api: Api, kind: str) -> None:
-    assert error_of(post(api, b'{"message": "a"}', kind), 422)["code"] == "unsupported_content_type"
+def test_another_content_type_is_422(steady: Api, kind: str) -> None:
+    assert error_of(post(steady, b'{"message": "a"}', kind), 422)["code"] == "unsupported_content_type"
 
 
 @pytest.mark.parametrize(
     "kind", [None, "application/json", "application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.x+json"]
 )
-def test_json_under_its_names_is_taken(api: Api, kind: str | None) -> None:
-    assert post(api, '{"message": "é🙂"}'.encode(), kind).status_code == 202
+def test_json_under_its_names_is_taken(steady: Api, kind: str | None) -> None:
+    assert post(steady, '{"message": "é🙂"}'.encode(), kind).status_code == 202
 
 
-def test_a_body_over_the_limit_is_413_whether_or_not_it_says_so(api: Api) -> None:
+def test_a_body_over_the_limit_is_413_whether_or_not_it_says_so(steady: Api) -> None:
     body = b'{"message": "' + b"a" * MAX_BODY_BYTES + b'"}'
-    assert error_of(post(api, body), 413)["code"] == "too_large"
+    assert error_of(post(steady, body), 413)["code"] == "too_large"
     chunks = (body[i : i + 65_536] for i in range(0, len(body), 65_536))
-    streamed = api.client.post("/agent", content=chunks, headers=api.head() | JSON)
+    streamed = steady.client.post("/agent", content=chunks, headers=steady.head() | JSON)
     assert error_of(streamed, 413)["code"] == "too_large"
 
 
@@ -110,74 +148,74 @@ def test_a_body_over_the_limit_is_413_whether_or_not_it_says_so(api: Api) -> Non
         "/agent?user_id=a%2Fb",
     ],
 )  # fmt: skip
-def test_wrong_parameters_are_422_and_named(api: Api, path: str) -> None:
-    assert error_of(api.get(path), 422)["param"]
+def test_wrong_parameters_are_422_and_named(steady: Api, path: str) -> None:
+    assert error_of(steady.get(path), 422)["param"]
 
 
 @pytest.mark.parametrize(
     "task_id", ["task_0", "x", "a" * 65, "a" * 5000, "%00", "%F0%9F%99%82", "a%23b", "TASK%23", "..", "a%0Ab"]
 )
 @pytest.mark.parametrize("tail", ["", "/events"])
-def test_an_unknown_task_is_404(api: Api, task_id: str, tail: str) -> None:
-    error_of(api.get(f"/result/{task_id}{tail}"), 404)
+def test_an_unknown_task_is_404(steady: Api, task_id: str, tail: str) -> None:
+    error_of(steady.get(f"/result/{task_id}{tail}"), 404)
     if not tail:
-        error_of(api.post(f"/agent/{task_id}/cancel"), 404)
+        error_of(steady.post(f"/agent/{task_id}/cancel"), 404)
 
 
 @pytest.mark.parametrize(
     "path", ["/nowhere", "/agent/", "/result", "/result/", "/v9/x", "/%00", "//agent", "/agent/x/y", "/docs/../app.py"]
 )
-def test_an_unknown_path_is_404(api: Api, path: str) -> None:
-    assert error_of(api.get(path), 404)["code"] == "not_found"
+def test_an_unknown_path_is_404(steady: Api, path: str) -> None:
+    assert error_of(steady.get(path), 404)["code"] == "not_found"
 
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [("PUT", "/agent", "GET, HEAD, OPTIONS, POST"), ("POST", "/health", "GET, HEAD, OPTIONS")],
 )
-def test_another_method_is_405_and_says_which_there_are(api: Api, method: str, path: str, allowed: str) -> None:
-    answer = api.client.request(method, path, headers=api.head())
+def test_another_method_is_405_and_says_which_there_are(steady: Api, method: str, path: str, allowed: str) -> None:
+    answer = steady.client.request(method, path, headers=steady.head())
     assert error_of(answer, 405)["code"] == "method_not_allowed"
     assert answer.headers["allow"] == allowed
 
 
-def test_head_and_options_are_answered(api: Api) -> None:
-    head = api.client.head("/health")
+def test_head_and_options_are_answered(steady: Api) -> None:
+    head = steady.client.head("/health")
     assert (head.status_code, head.content) == (200, b"")
-    options = api.client.options("/agent")
+    options = steady.client.options("/agent")
     assert (options.status_code, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
 
 
-def test_pages_of_any_origin_may_call_without_credentials(api: Api) -> None:
+def test_pages_of_any_origin_may_call_without_credentials(steady: Api) -> None:
     asked = {
         "Origin": "https://app.example",
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization",
     }
-    preflight = api.client.options("/agent", headers=asked)
+    preflight = steady.client.options("/agent", headers=asked)
     assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, "*")
     assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
-    answer = api.client.get("/limits", headers={"Origin": "https://app.example"})
+    answer = steady.client.get("/limits", headers={"Origin": "https://app.example"})
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in answer.headers
     assert "RateLimit" in answer.headers["access-control-expose-headers"]
 
 
-def test_a_defect_is_answered_in_the_same_shape(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_is_answered_in_the_same_shape(steady: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     from shared.tasks import store
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("secret detail")
 
     monkeypatch.setattr(store, "list_tasks", broken)
-    error = error_of(api.get("/agent"), 500)
+    error = error_of(steady.get("/agent"), 500)
     assert error["code"] == "internal_error"
     assert "secret detail" not in json.dumps(error)
 
 
-def test_errors_never_show_the_key_or_the_message(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
-    api.submit(message="very private words", session_id="#")
-    post(api, b'{"message": "very private words", "metadata": 5}')
+def test_errors_never_show_the_key_or_the_message(steady: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    steady.submit(message="very private words", session_id="#")
+    post(steady, b'{"message": "very private words", "metadata": 5}')
     written = "".join(capsys.readouterr())
     assert "very private" not in written
-    assert api.keys["demo"] not in written
+    assert steady.keys["demo"] not in written
