@@ -1,14 +1,8 @@
-"""The event loop. Events are kept in a heap; arrivals come sorted and are merged in.
-
-A run is cut into slices: from being taken out of a queue to its end, its next delay or the function's timeout.
-Without provider limits a slice's end is known at its start, so a run costs one event; with them every model call is
-an event, because calls of all environments compete for the budget in the order of time.
-"""
+"""The event loop: admission, lanes and the scaler. Events wait in a heap; arrivals come sorted and are merged in."""
 
 from __future__ import annotations
 
 import heapq
-import random
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -16,14 +10,16 @@ from benchmarks.capacity_model.budget import Upstream
 from benchmarks.capacity_model.controllers import Fixed, Sluice
 from benchmarks.capacity_model.lane import Batch, Lane
 from benchmarks.capacity_model.result import Minute, Result
+from benchmarks.capacity_model.runs import Runs
 
 if TYPE_CHECKING:
     from benchmarks.capacity_model.controllers import Choice, Controller
     from benchmarks.capacity_model.scenario import Scenario
     from benchmarks.capacity_model.workload import Load
 
-END, POLL, DUE, CALL, ANSWER, TICK, RAMP = range(7)
-DONE, RETRY, CONTINUE, DEFER = range(4)
+POLL, TICK, RAMP = range(3)
+FROM_RUNS = 3
+"""Kinds of events from here on are the runs' own."""
 
 
 class Engine:
@@ -39,14 +35,9 @@ class Engine:
         self.result.lanes = self.lanes
         self.lane_of = [self.lanes[tier.lane] for tier in scenario.tiers]
         self.cap_of = [tier.running for tier in scenario.tiers]
-        self.random = random.Random(scenario.seed)
-        self.next_call = list(load.first_call[:-1])
-        self.attempts: dict[int, int] = {}
         self.slots: dict[int, int] = {}
         self.parking: dict[int, deque[int]] = {}
         self.parked = 0
-        self.batch_of: dict[int, Batch] = {}
-        self.slice_from: dict[int, float] = {}
         tokens = scenario.shape.prompt_tokens + scenario.shape.output_tokens
         self.upstream = Upstream(scenario.provider, tokens)
         self.heap: list[tuple[float, int, int, int, object]] = []
@@ -54,8 +45,10 @@ class Engine:
         self.controller = controller or (Sluice(scenario.config) if scenario.platform.scaler else Fixed())
         self.noted = -1.0
         self.open = 0
+        self.runs = Runs(self, first_kind=FROM_RUNS)
 
     def push(self, at: float, kind: int, run: int = 0, what: object = None) -> None:
+        """Put an event into the heap."""
         self.order += 1
         heapq.heappush(self.heap, (at, self.order, kind, run, what))
 
@@ -64,7 +57,7 @@ class Engine:
         heap, arrive, pop = self.heap, self.load.arrive, heapq.heappop
         index, count = 0, len(arrive)
         self.push(self.controller.tick_s, TICK)
-        handlers = (self.on_end, self.on_poll, self.on_due, self.on_call, self.on_answer, self.on_tick, self.on_ramp)
+        handlers = (self.on_poll, self.on_tick, self.on_ramp, *self.runs.handlers())
         now = 0.0
         while index < count or self.open:
             if index < count and (not heap or arrive[index] <= heap[0][0]):
@@ -80,6 +73,7 @@ class Engine:
     # -- admission and parking ------------------------------------------------------------
 
     def on_arrival(self, now: float, run: int) -> None:
+        """Admit a run: queue it, or park it while its user is at the cap."""
         self.open += 1
         tier, user = self.load.tier[run], self.load.user[run]
         cap = self.cap_of[tier]
@@ -94,6 +88,7 @@ class Engine:
         self.send(now, run)
 
     def settle(self, now: float, run: int) -> None:
+        """End a run; its slot goes to the user's next parked run."""
         self.open -= 1
         self.result.ended[run] = now
         user = self.load.user[run]
@@ -113,11 +108,13 @@ class Engine:
     # -- queues and environments ----------------------------------------------------------
 
     def send(self, now: float, run: int) -> None:
+        """Put a message into the lane."""
         lane = self.lane_of[self.load.tier[run]]
         lane.queue.append(run)
         self.wake(now, lane)
 
     def wake(self, now: float, lane: Lane) -> None:
+        """Hand over waiting messages soon, if an environment is allowed."""
         lane.note(now)
         if not lane.polling and lane.queue:
             lane.polling = True
@@ -134,14 +131,12 @@ class Engine:
             lane.polling = True
 
     def on_ramp(self, now: float, _: int, lane: Lane) -> None:
+        """Look again after the pollers have grown."""
         lane.polling = False
         self.wake(now, lane)
 
-    def on_due(self, now: float, run: int, _: object) -> None:
-        self.lane_of[self.load.tier[run]].delayed -= 1
-        self.send(now, run)
-
     def on_poll(self, now: float, _: int, lane: Lane) -> None:
+        """Hand batches over while environments are allowed."""
         lane.polling = False
         queue, size = lane.queue, lane.platform.batch
         while queue and lane.active < lane.allowed(now):
@@ -151,115 +146,15 @@ class Engine:
             lane.running += len(runs)
             lane.peak_running = max(lane.peak_running, lane.running)
             for run in runs:
-                self.start(starts, run, batch)
+                self.runs.start(starts, run, batch)
         self.result.peak_active = max(self.result.peak_active, sum(one.active for one in self.lanes.values()))
         self.result.peak_running = max(self.result.peak_running, sum(one.running for one in self.lanes.values()))
         self.wake(now, lane)
 
-    # -- a run's slices -------------------------------------------------------------------
-
-    def start(self, at: float, run: int, batch: Batch) -> None:
-        self.result.slices += 1
-        if self.result.started[run] is None:
-            self.result.started[run] = at
-        self.batch_of[run] = batch
-        self.slice_from[run] = at
-        if self.upstream.limited:
-            self.push(at, CALL, run)
-        else:
-            self.foresee(at, run)
-
-    def foresee(self, at: float, run: int) -> None:
-        """Find where a slice ends that nothing outside can change."""
-        shape, seconds = self.scenario.shape, self.load.call_s
-        call, last = self.next_call[run], self.load.first_call[run + 1]
-        until, moment, fails, draw = at + self.scenario.platform.slice_s, at, shape.call_fails, self.random.random
-        outcome = DONE
-        while call < last:
-            if moment + seconds[call] > until:
-                outcome = CONTINUE
-                break
-            moment += seconds[call]
-            self.result.calls += 1
-            if fails and draw() < fails:
-                outcome = RETRY
-                break
-            call += 1
-            self.attempts.pop(run, None)
-        self.next_call[run] = call
-        self.push(moment + (shape.overhead_s if outcome == DONE else 0.0), END, run, (outcome, 0.0))
-
-    def on_call(self, now: float, run: int, place: object) -> None:
-        """Make a run's next call, or wait for a place in the budget, or defer."""
-        call = self.next_call[run]
-        seconds = self.load.call_s[call]
-        if now + seconds - self.slice_from[run] > self.scenario.platform.slice_s:
-            self.push(now, END, run, (CONTINUE, 0.0))
-            return
-        if place is None:
-            taken, wait = self.upstream.ask(now)
-            if not taken:
-                self.push(now, END, run, (DEFER, wait + self.random.uniform(0, 3)))
-                return
-            if wait > 0:
-                self.push(now + wait, CALL, run, True)
-                return
-        self.result.calls += 1
-        retry_after = self.upstream.call(now)
-        if retry_after:
-            self.result.throttled += 1
-            self.push(now, END, run, (DEFER, retry_after + self.random.uniform(0, 3)))
-        else:
-            self.push(now + seconds, ANSWER, run)
-
-    def on_answer(self, now: float, run: int, _: object) -> None:
-        if self.random.random() < self.scenario.shape.call_fails:
-            self.push(now, END, run, (RETRY, 0.0))
-            return
-        self.attempts.pop(run, None)
-        self.next_call[run] += 1
-        if self.next_call[run] < self.load.first_call[run + 1]:
-            self.push(now, CALL, run)
-        else:
-            self.push(now + self.scenario.shape.overhead_s, END, run, (DONE, 0.0))
-
-    def on_end(self, now: float, run: int, what: tuple[int, float]) -> None:
-        outcome, delay = what
-        lane = self.lane_of[self.load.tier[run]]
-        lane.running -= 1
-        self.result.beats += int((now - self.slice_from.pop(run)) // 20)
-        if outcome == DONE:
-            self.settle(now, run)
-        elif outcome == RETRY:
-            attempt = self.attempts.get(run, 0)
-            if attempt >= self.scenario.retries:
-                self.result.failed += 1
-                self.settle(now, run)
-            else:
-                self.attempts[run] = attempt + 1
-                self.result.retried += 1
-                self.again(now, run, self.scenario.retry_base_s * 2**attempt * self.random.uniform(0.5, 1))
-        elif outcome == DEFER:
-            self.result.deferred += 1
-            self.again(now, run, delay)
-        else:
-            self.result.continued += 1
-            self.again(now, run, 0.0)
-        batch = self.batch_of.pop(run)
-        batch.left -= 1
-        if batch.left == 0:
-            lane.release(batch, now)
-            self.wake(now, lane)
-
-    def again(self, now: float, run: int, delay: float) -> None:
-        """Queue a run anew, SQS's ``DelaySeconds`` being whole seconds."""
-        lane = self.lane_of[self.load.tier[run]]
-        lane.delayed += 1
-        self.push(now + int(delay + 0.999), DUE, run)
-
     # -- the scaler -----------------------------------------------------------------------
 
     def on_tick(self, now: float, _: int, what: object) -> None:
+        """Let the controller move the limits."""
         choice = self.controller.decide(now, self.lanes, self.upstream.last_minute(now))
         for name, limit in choice.limits.items():
             self.lanes[name].limit = limit
@@ -271,6 +166,7 @@ class Engine:
         self.push(now + self.controller.tick_s, TICK)
 
     def note_minute(self, now: float, choice: Choice) -> None:
+        """Keep what a tick saw and set."""
         lanes = self.lanes.items()
         self.result.minutes.append(
             Minute(

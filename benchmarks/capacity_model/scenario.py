@@ -59,6 +59,9 @@ class Platform:
     """How long Lambda keeps an idle environment (not documented; 5 to 15 minutes are reported)."""
     slice_s: float = 897.0
     """A run that lasts longer goes on in another invocation: the function's timeout less the worker's margin."""
+    neighbour_s: float = 0.0
+    """What every other run of a batch adds to a run's time: 0 on AWS, where model calls are waited for; measured on a
+    laptop, where all functions and the emulator share a few cores."""
     memory_gb: float = 1.0
     scaler: bool = True
     """False: the lanes keep their first limits."""

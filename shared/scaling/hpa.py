@@ -90,7 +90,7 @@ def wanted(metric: Metric, current: int, tolerance: float) -> int | None:
     """
     if metric.total is None:
         return None
-    if current > 0 and abs(1.0 - metric.total / (metric.target * current)) <= tolerance + _EPSILON:
+    if current > 0 and abs(1.0 - metric.total / (metric.target * current)) <= tolerance:
         return current
     return math.ceil(metric.total / metric.target - _EPSILON)
 
