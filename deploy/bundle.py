@@ -81,8 +81,8 @@ def _install(requirements: Path, folder: Path, platform: str) -> None:
     work = folder.with_suffix(f".{os.getpid()}.tmp")
     uv = os.environ.get("UV", "uv")
     subprocess.run(
-        [uv, "pip", "install", "--quiet", "--target", str(work), "--python-platform", platform, "--python-version", RUNTIME,
-         "--only-binary", ":all:", "--require-hashes", "--no-deps", "-r", str(requirements)],
+        [uv, "pip", "install", "--quiet", "--target", str(work), "--python-platform", platform,
+         "--python-version", RUNTIME, "--only-binary", ":all:", "--require-hashes", "--no-deps", "-r", str(requirements)],
         check=True,
     )  # fmt: skip
     _trim(work)

@@ -1,4 +1,4 @@
-"""Puts the built template into an account through a CloudFormation change set: a local AWS or, with credentials, a real one.
+"""Puts the built template into an account, local or real, through a CloudFormation change set.
 
 ``python -m deploy.stack --stack sluice Name=value …`` after `sam build`; ``AWS_ENDPOINT_URL`` chooses the account.
 (`sam deploy` does the same; this one names the failing resource and uploads a bundle only when it changed.)
@@ -118,7 +118,9 @@ def package(template: dict[str, Any], bucket: str) -> None:
             s3.upload_file(str(target), bucket, key)
         properties["CodeUri"] = {"Bucket": bucket, "Key": key}
 
-    functions = [name for name, resource in template["Resources"].items() if resource["Type"] == "AWS::Serverless::Function"]
+    functions = [
+        name for name, resource in template["Resources"].items() if resource["Type"] == "AWS::Serverless::Function"
+    ]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(upload, functions))
 
@@ -212,7 +214,9 @@ def main() -> int:
     asked = parser.parse_args()
     try:
         parameters = dict(pair.split("=", 1) for pair in asked.parameters)
-        for name, value in deploy(asked.stack, read_template(BUILT / "template.yaml"), parameters, bucket=asked.bucket).items():
+        for name, value in deploy(
+            asked.stack, read_template(BUILT / "template.yaml"), parameters, bucket=asked.bucket
+        ).items():
             print(f"{name}: {value}")
     except DeployError as error:
         print(error, file=sys.stderr)

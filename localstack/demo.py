@@ -1,4 +1,4 @@
-"""`make demo`: five agent requests of two users over HTTP, followed to their results, with a webhook checked on arrival.
+"""`make demo`: five agent requests of two users over HTTP, followed to their results; one webhook is verified.
 
 ``QUOTA=3`` gives the two users fresh keys with that quota, so that the requests above it are seen to be refused.
 """
@@ -66,14 +66,18 @@ class Demo:
 
     def run(self, ask: Ask) -> None:
         """See one request through."""
-        bar = self.progress.add_task(f"[cyan]{ask.user:>5}[/] {ask.agent:<5} {escape(ask.message[:38])}", total=100, state="")
+        bar = self.progress.add_task(
+            f"[cyan]{ask.user:>5}[/] {ask.agent:<5} {escape(ask.message[:38])}", total=100, state=""
+        )
         headers = {"Authorization": f"Bearer {self.keys[ask.user]}"}
         body = {"message": ask.message, "agent": ask.agent, "session_id": "demo", "webhook_url": self.receiver.url}
         answer = self.client.post("/agent", json=body, headers=headers)
         if answer.status_code != 202:
             wait = answer.headers.get("Retry-After", "-")
             error = answer.json()["error"]
-            self.progress.update(bar, completed=100, state=f"[red]{answer.status_code} {error['code']}, retry in {wait} s")
+            self.progress.update(
+                bar, completed=100, state=f"[red]{answer.status_code} {error['code']}, retry in {wait} s"
+            )
             with self._lock:
                 self.refusals.append((ask, f"{answer.status_code} {error['code']}: {error['message']}", wait))
             return
@@ -89,7 +93,9 @@ class Demo:
         seen = 0
         give_up = time.monotonic() + FOLLOW_SECONDS
         while time.monotonic() < give_up:
-            page = self.client.get(f"/result/{task_id}/events", params={"after": seen, "wait": 10}, headers=headers).json()
+            page = self.client.get(
+                f"/result/{task_id}/events", params={"after": seen, "wait": 10}, headers=headers
+            ).json()
             for event in page["events"]:
                 seen = event["seq"]
                 done = STAGES.get(event["type"], 50)
@@ -150,7 +156,13 @@ def main() -> int:
         keys = fresh_keys(int(quota))
     else:
         keys = outputs["api_keys"]
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[state]}"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[state]}"),
+    )
     with Receiver() as receiver, Progress(*columns, console=console) as progress, ThreadPoolExecutor(len(ASKS)) as pool:
         demo = Demo(outputs, keys, progress, receiver)
         first = [pool.submit(demo.run, ask) for ask in ASKS[:-1]]

@@ -70,7 +70,9 @@ def build() -> None:
         raise LocalError(f"sam build failed:\n{done.stdout}{done.stderr}")
 
 
-def deploy(state: Path, endpoint: str, parameters: dict[str, str], *, force: bool = False) -> tuple[dict[str, str], bool]:
+def deploy(
+    state: Path, endpoint: str, parameters: dict[str, str], *, force: bool = False
+) -> tuple[dict[str, str], bool]:
     """Build and deploy if sources or parameters changed; returns the stack's outputs and whether anything was done.
 
     Raises:
@@ -118,7 +120,9 @@ def template_defaults() -> dict[str, Any]:
     return {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
 
 
-def all_parameters(state: Path, *, endpoint: str, redis_url: str, llm_url: str, extra: dict[str, str]) -> dict[str, str]:
+def all_parameters(
+    state: Path, *, endpoint: str, redis_url: str, llm_url: str, extra: dict[str, str]
+) -> dict[str, str]:
     """Return the parameters of a local deployment; ``extra`` wins."""
     return {
         **LOCAL_DEFAULTS,

@@ -42,7 +42,8 @@ def run(asked: argparse.Namespace) -> None:
         else:
             for info in keys.list_keys():
                 state = "revoked" if info.revoked else info.tier
-                print(f"{info.key_prefix}…  {info.user:<16} {state:<10} {info.created}  {info.name}  {json.dumps(info.limits)}")
+                overrides = json.dumps(info.limits)
+                print(f"{info.key_prefix}…  {info.user:<16} {state:<10} {info.created}  {info.name}  {overrides}")
     except SluiceError as error:
         hint = f" (tiers: {', '.join(tiers.names())})" if error.param == "tier" else ""
         raise LocalError(error.message + hint) from error

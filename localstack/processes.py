@@ -84,7 +84,12 @@ class Processes:
         self._logs.mkdir(parents=True, exist_ok=True)
         with self.log(part.name).open("ab") as log:
             process = subprocess.Popen(
-                list(part.command), env=part.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                list(part.command),
+                env=part.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self._children[part.name] = process
         note = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
@@ -95,7 +100,9 @@ class Processes:
                 raise LocalError(f"{part.name} ended with code {process.returncode}\n{self.tail(part.name)}")
             if time.monotonic() > give_up:
                 self.stop([part.name])
-                raise LocalError(f"{part.name} did not answer within {part.start_seconds:.0f} s\n{self.tail(part.name)}")
+                raise LocalError(
+                    f"{part.name} did not answer within {part.start_seconds:.0f} s\n{self.tail(part.name)}"
+                )
             time.sleep(0.05)
         return True
 

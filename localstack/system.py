@@ -29,7 +29,19 @@ def _valkey(state: Path) -> Part:
     port = REDIS_PORT.number
     data = state / "valkey"
     data.mkdir(parents=True, exist_ok=True)
-    command = [str(binary), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data), "--save", "", "--appendonly", "no"]
+    command = [
+        str(binary),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        str(data),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
     return Part("valkey", command, minimal_environment(), REDIS_PORT, lambda: _pings(port))
 
 
@@ -70,7 +82,9 @@ def _aws(state: Path) -> Part:
     )
     python = ROOT / ".tools/localaws/bin/python"
     command = [str(python), "-m", "ministack"]
-    return Part("aws", command, environment, AWS_PORT, lambda: answers(f"http://127.0.0.1:{port}/_ministack/health"), 40)
+    return Part(
+        "aws", command, environment, AWS_PORT, lambda: answers(f"http://127.0.0.1:{port}/_ministack/health"), 40
+    )
 
 
 def _llm() -> Part:
@@ -102,7 +116,9 @@ class System:
         self.state.mkdir(parents=True, exist_ok=True)
         external_aws = os.environ.get("SLUICE_AWS_ENDPOINT_URL", "").rstrip("/")
         redis_url = os.environ.get("REDIS_URL") or f"redis://127.0.0.1:{REDIS_PORT.number}/0"
-        real_model = os.environ.get("OPENAI_BASE_URL") or ("https://api.openai.com/v1" if os.environ.get("OPENAI_API_KEY") else "")
+        real_model = os.environ.get("OPENAI_BASE_URL") or (
+            "https://api.openai.com/v1" if os.environ.get("OPENAI_API_KEY") else ""
+        )
         llm_url = real_model.rstrip("/") or f"http://127.0.0.1:{LLM_PORT.number}/v1"
         endpoint = external_aws or f"http://127.0.0.1:{AWS_PORT.number}"
         parts = [] if os.environ.get("REDIS_URL") else [_valkey(self.state)]

@@ -19,7 +19,9 @@ POOL_PROFILES: dict[str, tuple[int, int]] = {"low": (20, 5), "medium": (100, 20)
 """Connection pool profiles: (most connections, connections kept alive)."""
 
 
-def _f(default: Any, doc: str, *, low: float | None = None, high: float | None = None, one_of: tuple[str, ...] = ()) -> Any:
+def _f(
+    default: Any, doc: str, *, low: float | None = None, high: float | None = None, one_of: tuple[str, ...] = ()
+) -> Any:
     return field(default=default, metadata={"doc": doc, "low": low, "high": high, "one_of": one_of})
 
 
@@ -134,7 +136,9 @@ def read(environ: Mapping[str, str]) -> Settings:
             raise SettingError(f"{item.name.upper()} is not set", param=item.name)
         low, high, one_of = item.metadata["low"], item.metadata["high"], item.metadata["one_of"]
         if one_of and value not in one_of:
-            raise SettingError(f"{item.name.upper()} must be one of {', '.join(one_of)}, not {value!r}", param=item.name)
+            raise SettingError(
+                f"{item.name.upper()} must be one of {', '.join(one_of)}, not {value!r}", param=item.name
+            )
         # written so that NaN fails too
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             raise SettingError(f"{item.name.upper()} must be within {low} and {high}, not {value}", param=item.name)

@@ -140,5 +140,3 @@ def _push_rest(task_id: str, connection: str, seq: int) -> None:
         push_events(task_id, connection, events.read(task_id, seq).events)
     except (Gone, Unreachable) as error:
         _log.info("a watcher missed the end", extra={"task_id": task_id, "why": type(error).__name__})
-
-

@@ -74,7 +74,9 @@ class Stack:
 
     def events(self, task_id: str, user: str = "load", after: int = 0) -> list[dict[str, Any]]:
         """Return a task's events."""
-        events: list[dict[str, Any]] = self.client(user).get(f"/result/{task_id}/events", params={"after": after}).json()["events"]
+        events: list[dict[str, Any]] = (
+            self.client(user).get(f"/result/{task_id}/events", params={"after": after}).json()["events"]
+        )
         return events
 
     def calls(self, key: str) -> dict[str, int]:

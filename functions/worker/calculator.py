@@ -1,4 +1,4 @@
-"""Arithmetic from text, safely: a walk over the syntax tree of a bounded expression. Nothing is ever evaluated as code."""
+"""Arithmetic from text, safely: a walk over the syntax tree of a bounded expression. Nothing is evaluated as code."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def _value(node: ast.expr) -> Number:
 
 
 def _power(base: Number, exponent: Number) -> Number:
-    if isinstance(base, int) and isinstance(exponent, int):
-        if exponent > 0 and base.bit_length() * exponent > MAX_BITS:
-            raise CalculatorError("the result is too large")
+    whole = isinstance(base, int) and isinstance(exponent, int)
+    if whole and exponent > 0 and int(base).bit_length() * exponent > MAX_BITS:
+        raise CalculatorError("the result is too large")
     result = base**exponent
     if isinstance(result, complex):
         raise CalculatorError("the result is not a real number")

@@ -41,7 +41,7 @@ RESULT_EVENT_CHARACTERS = 2_000
 
 
 class Remembered(dict[str, Any]):
-    """A message out of the session's memory. It is no part of a step's fingerprint: a session may be deleted meanwhile."""
+    """A message out of the session's memory: no part of a step's fingerprint, as a session may be deleted meanwhile."""
 
 
 class Context:
@@ -141,9 +141,16 @@ class Context:
         async def work(nth: int) -> tuple[Any, list[Event], Usage | None, str | None]:
             call_id = f"{name}-{nth}.{self._task.lease_no}"
             self.check_time(call.timeout_s)
-            reply, usage = await model_step.perform(call, call_id, self._task, self._log, self._environment, self.deadline)
+            reply, usage = await model_step.perform(
+                call, call_id, self._task, self._log, self._environment, self.deadline
+            )
             data = {"call": call_id, "model": reply.model, "tokens": usage.tokens}
-            return model_step.pack(reply, call_id), [Event("step", now(), {"step": name, "n": nth, **data})], usage, reply.model
+            return (
+                model_step.pack(reply, call_id),
+                [Event("step", now(), {"step": name, "n": nth, **data})],
+                usage,
+                reply.model,
+            )
 
         asked = [message for message in messages if not isinstance(message, Remembered)]
         value = await self.recorded_step(
@@ -151,17 +158,23 @@ class Context:
         )
         return model_step.unpack(value)
 
-    async def emit(self, type: str, data: dict[str, Any]) -> None:  # noqa: A002 - the field's term
+    async def emit(self, type: str, data: dict[str, Any]) -> None:
         """Tell watchers something; it is stored within a second."""
         self._log.add(type, data)
 
     async def history(self, limit: int = 20) -> list[dict[str, Any]]:
-        """Return the session's settled turns as chat messages, oldest first: at most ``limit`` turns, settled before this run started."""
+        """Return the session's last ``limit`` turns as chat messages, oldest first.
+
+        Only turns count that were settled before this run started.
+        """
         started = self._task.started_at or self._task.run_started
         turns = await persist(sessions.read, self.user, self.session_id, limit=limit, before=started)
         messages: list[dict[str, Any]] = []
         for turn in turns:
-            messages += [Remembered(role="user", content=turn.user), Remembered(role="assistant", content=turn.assistant)]
+            messages += [
+                Remembered(role="user", content=turn.user),
+                Remembered(role="assistant", content=turn.assistant),
+            ]
         return messages
 
     def asked(self) -> list[dict[str, Any]]:

@@ -85,7 +85,9 @@ class Heart:
         kept = [beat for beat, ok in zip(beats, self._pool.map(self._extend, beats), strict=True) if ok]
         self._hide(kept)
         try:
-            self._gate.renew([(beat.user, beat.task_id) for beat in kept], settings().lease_seconds + SLOT_GRACE_SECONDS)
+            self._gate.renew(
+                [(beat.user, beat.task_id) for beat in kept], settings().lease_seconds + SLOT_GRACE_SECONDS
+            )
         except (RedisError, DependencyDown) as error:
             _log.warning("slots not renewed", extra={"error": str(error)})
 

@@ -115,9 +115,7 @@ async def _await_provider(model: str, tokens: int, environment: Environment) -> 
             raise
 
 
-async def _reserved(
-    task: Task, tokens: int, micro_usd: int, environment: Environment
-) -> AbstractContextManager[None]:
+async def _reserved(task: Task, tokens: int, micro_usd: int, environment: Environment) -> AbstractContextManager[None]:
     """Reserve a call's worst case on top of what the run used and has under way.
 
     Raises:

@@ -66,7 +66,8 @@ class Publisher:
         failures = 0
         while True:
             async with self._news:
-                await self._news.wait_for(lambda: self._last > told or self._closed)
+                while self._last <= told and not self._closed:
+                    await self._news.wait()
             if self._last <= told:
                 return
             try:

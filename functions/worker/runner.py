@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from functions.worker import agents, outcomes
 from functions.worker.context import Context
@@ -215,7 +215,11 @@ class _Run:
     async def requeue(self, how: Requeue) -> None:
         events = self.log.take()
         if how.attempt is not None:
-            events.append(Event("retry", now(), {"attempt": how.attempt, "delay_s": round(how.delay_s, 1), "error": how.last_error}))
+            events.append(
+                Event(
+                    "retry", now(), {"attempt": how.attempt, "delay_s": round(how.delay_s, 1), "error": how.last_error}
+                )
+            )
         elif how.deferral or how.park:
             events.append(Event("deferred", now(), {"reason": how.reason, "delay_s": round(how.delay_s, 1)}))
         sent = await persist(leases.requeue, self.task, how, events)

@@ -23,5 +23,3 @@ class Continue(Signal):
 
 class ReplayMismatch(Exception):
     """The run does not repeat what it recorded: its code or its input changed shape."""
-
-

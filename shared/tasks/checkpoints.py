@@ -60,7 +60,9 @@ def load(task_id: str) -> dict[tuple[str, int], Step]:
     return steps
 
 
-def record(task: Task, step: Step, log: Sequence[events.Event], *, use: Usage | None = None, model_used: str | None = None) -> None:
+def record(
+    task: Task, step: Step, log: Sequence[events.Event], *, use: Usage | None = None, model_used: str | None = None
+) -> None:
     """Record a finished step with its events and cost, all or nothing, and note in ``task`` what the row now says.
 
     Raises:
@@ -89,13 +91,20 @@ def record(task: Task, step: Step, log: Sequence[events.Event], *, use: Usage | 
         ops.append(op)
     if use:
         sets |= {"reserved_tokens": task.reserved_tokens, "reserved_micro_usd": task.reserved_micro_usd}
-        adds = {"input_tokens": use.input_tokens, "output_tokens": use.output_tokens, "micro_usd": use.micro_usd, "calls": 1}
+        adds = {
+            "input_tokens": use.input_tokens,
+            "output_tokens": use.output_tokens,
+            "micro_usd": use.micro_usd,
+            "calls": 1,
+        }
     if model_used:
         sets["model_used"] = model_used
     if task.started_at is None:
         sets["started_at"] = task.run_started or at
     condition, values = held(task)
-    row = table.update_op(row_key(task.task_id), sets=sets, adds=adds, removes=("last_error",), condition=condition, values=values)
+    row = table.update_op(
+        row_key(task.task_id), sets=sets, adds=adds, removes=("last_error",), condition=condition, values=values
+    )
     fenced_write([row, *ops])
     task.attempt, task.last_seq, task.last_error = 0, last, None
     task.started_at = task.started_at or sets.get("started_at")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EVENT_BYTES = 96 * 1024
-"""Largest JSON of one event's data; longer strings in it are cut. Keeps an event inside a WebSocket message (128 KB)."""
+"""Largest JSON of one event's data; longer strings in it are cut. It must fit a WebSocket message (128 KB)."""
 
 TERMINAL_EVENTS = frozenset({"complete", "failed", "cancelled"})
 
@@ -118,7 +118,9 @@ def read(task_id: str, after: int) -> Page:
         if item["sk"]["S"] == "TASK":
             task = read_task(item)
         else:
-            stored += [Event(seq=e["seq"], type=e["type"], at=e["at"], data=e["data"]) for e in json.loads(blobs.unpack(item))]
+            stored += [
+                Event(seq=e["seq"], type=e["type"], at=e["at"], data=e["data"]) for e in json.loads(blobs.unpack(item))
+            ]
     if task is None:
         raise NotFound("no such task")
     first = Event("queued", task.created, {"lane": task.lane}, seq=1)

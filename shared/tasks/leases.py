@@ -104,9 +104,7 @@ def _judge(task: Task, gen: int, at: float) -> Refused | None:
     return Refused(Refusal.EARLY, max(task.next_try_at - at, EARLY_SECONDS))
 
 
-def _take(
-    task_id: str, at: float, gen: int, *, condition: str, values: dict[str, Any], adds: dict[str, int]
-) -> Task:
+def _take(task_id: str, at: float, gen: int, *, condition: str, values: dict[str, Any], adds: dict[str, int]) -> Task:
     until = at + settings().lease_seconds
     op = table.update_op(
         row_key(task_id),
@@ -233,5 +231,3 @@ def fenced_write(ops: list[dict[str, Any]]) -> None:
             table.transact(ops)
     except table.ConditionFailed as refusal:
         raise LeaseLost("the lease is gone") from refusal
-
-

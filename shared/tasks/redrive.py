@@ -44,7 +44,9 @@ def redrive(*, limit: int = 1000) -> Iterator[tuple[str, str]]:
             running_cap=old.running_cap,
         )
         ops = [
-            table.put_op(items.task_row(new, due_at=at + store.UNSENT_GRACE_SECONDS), condition="attribute_not_exists(pk)"),
+            table.put_op(
+                items.task_row(new, due_at=at + store.UNSENT_GRACE_SECONDS), condition="attribute_not_exists(pk)"
+            ),
             {"Update": _leave_list(old.task_id, new.task_id)},
         ]
         if old.message is None:
@@ -62,7 +64,11 @@ def redrive(*, limit: int = 1000) -> Iterator[tuple[str, str]]:
 
 def _leave_list(old_id: str, new_id: str) -> dict[str, object]:
     op = table.update_op(
-        row_key(old_id), sets={"redriven_as": new_id}, removes=("due", "due_at"), condition="#due = :dead", values={"dead": DEAD}
+        row_key(old_id),
+        sets={"redriven_as": new_id},
+        removes=("due", "due_at"),
+        condition="#due = :dead",
+        values={"dead": DEAD},
     )
     update: dict[str, object] = op["Update"]
     return update

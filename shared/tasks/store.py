@@ -10,7 +10,6 @@ from typing import Any
 
 from shared.clock import iso, now
 from shared.errors import BudgetExhausted, IdempotencyMismatch, NotFound, SluiceError
-from shared.settings import settings
 from shared.tasks import blobs, events, items, spend, table
 from shared.tasks.items import Attributes, attribute, plain, read_task, row_key
 from shared.tasks.model import Status, Task, dumps
@@ -43,7 +42,9 @@ class Precharge:
     micro_usd_per_day: int
 
 
-def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, precharge: Precharge | None = None) -> Task:
+def submit(
+    task: Task, message: str, *, idempotency: Idempotency | None = None, precharge: Precharge | None = None
+) -> Task:
     """Write an accepted task down, all of it or nothing.
 
     Returns the task, or the earlier one that the same ``Idempotency-Key`` made.
@@ -97,7 +98,12 @@ def _idempotency_key(user: str, key: str) -> Attributes:
 
 def _idempotency_op(task: Task, idempotency: Idempotency, at: float) -> dict[str, Any]:
     item = _idempotency_key(task.user, idempotency.key) | items.item(
-        {"task_id": task.task_id, "body": idempotency.body, "until": at + IDEMPOTENCY_SECONDS, "ttl": int(at) + IDEMPOTENCY_SECONDS}
+        {
+            "task_id": task.task_id,
+            "body": idempotency.body,
+            "until": at + IDEMPOTENCY_SECONDS,
+            "ttl": int(at) + IDEMPOTENCY_SECONDS,
+        }
     )
     op = table.put_op(item, condition="attribute_not_exists(pk) OR #until < :now")
     op["Put"] |= {"ExpressionAttributeNames": {"#until": "until"}, "ExpressionAttributeValues": {":now": attribute(at)}}
@@ -163,11 +169,25 @@ def blob_op(task_id: str, name: str, text: str, *, expires: float) -> dict[str, 
     return table.put_op(item | blobs.pack(text, f"tasks/{task_id}/{name}"))
 
 
-SUMMARY = ("task_id", "status", "agent", "model", "lane", "session_id", "created", "started_at", "ended_at", "next_try_at", "reason")
+SUMMARY = (
+    "task_id",
+    "status",
+    "agent",
+    "model",
+    "lane",
+    "session_id",
+    "created",
+    "started_at",
+    "ended_at",
+    "next_try_at",
+    "reason",
+)
 """What the ``by_user`` index holds of a task."""
 
 
-def list_tasks(user: str, *, limit: int, cursor: str | None = None, status: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
+def list_tasks(
+    user: str, *, limit: int, cursor: str | None = None, status: str | None = None
+) -> tuple[list[dict[str, Any]], str | None]:
     """Return a user's tasks, newest first, with a cursor for the next page (None at the end).
 
     Raises:
@@ -300,8 +320,6 @@ def public(task: Task) -> dict[str, Any]:
     return shown
 
 
-
-
 def unsent_or_overdue(shard: str, *, before: float, limit: int) -> list[str]:
     """Return ids of live tasks whose ``due_at`` has passed, most overdue first."""
     page = table.query_page(
@@ -311,5 +329,3 @@ def unsent_or_overdue(shard: str, *, before: float, limit: int) -> list[str]:
         Limit=limit,
     )
     return [plain(item["pk"]).removeprefix("TASK#") for item in page["Items"]]
-
-

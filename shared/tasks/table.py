@@ -84,7 +84,7 @@ def update_op(
     condition: str | None = None,
     values: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Make the Update of a transaction. Attribute names may be reserved words; ``condition`` writes them as ``#name``."""
+    """Make the Update of a transaction; ``condition`` writes attribute names, which may be reserved, as ``#name``."""
     names: set[str] = set(removes)
     numbers: dict[str, Any] = {}
     parts: list[str] = []
@@ -163,7 +163,11 @@ def _sort_out(error: Exception) -> None:
         if code == "TransactionCanceledException":
             reasons: list[Any] = dict(error.response).get("CancellationReasons", [])  # type: ignore[assignment]
             codes = {str(reason.get("Code", "None")) for reason in reasons}
-            failed = {n: reason.get("Item") for n, reason in enumerate(reasons) if reason.get("Code") == "ConditionalCheckFailed"}
+            failed = {
+                n: reason.get("Item")
+                for n, reason in enumerate(reasons)
+                if reason.get("Code") == "ConditionalCheckFailed"
+            }
             if failed:
                 raise ConditionFailed(failed) from error
             if "TransactionConflict" in codes:

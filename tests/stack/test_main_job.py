@@ -14,7 +14,12 @@ def test_a_run_completes(stack: Stack) -> None:
     assert len(found["result"]["response"].split()) == 4
     assert found["result"]["session_id"] == "default"
     assert found["usage"]["total_tokens"] == found["result"]["tokens"] > 0
-    assert [e["type"] for e in stack.events(task_id) if e["type"] != "token"] == ["queued", "started", "step", "complete"]
+    assert [e["type"] for e in stack.events(task_id) if e["type"] != "token"] == [
+        "queued",
+        "started",
+        "step",
+        "complete",
+    ]
 
 
 @pytest.mark.parametrize("fault", ["429", "500"])
@@ -33,7 +38,11 @@ def test_a_permanent_fault_fails(stack: Stack) -> None:
 
 def test_two_hundred_at_once_complete_once_each(stack: Stack) -> None:
     with ThreadPoolExecutor(8) as pool:
-        ids = list(pool.map(lambda n: stack.submit(f"[[sim key=bulk-{n} latency=0.3 words=2]] hi", session_id=f"s{n}"), range(200)))
+        ids = list(
+            pool.map(
+                lambda n: stack.submit(f"[[sim key=bulk-{n} latency=0.3 words=2]] hi", session_id=f"s{n}"), range(200)
+            )
+        )
         found = list(pool.map(lambda task_id: stack.result(task_id, seconds=100), ids))
     assert [one["status"] for one in found] == ["complete"] * 200
     by_key = stack.sim.get("/stats", params={"prefix": "bulk-"}).json()["by_key"]

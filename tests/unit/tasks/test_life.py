@@ -16,7 +16,8 @@ pytestmark = pytest.mark.usefixtures("fake_aws")
 def new_task(task_id: str = "t1", **changes: object) -> Task:
     at = time.time()
     values: dict[str, object] = {
-        "task_id": task_id, "user": "ann", "lane": "normal", "agent": "chat", "model": "m", "created": at, "day": day(at)
+        "task_id": task_id, "user": "ann", "lane": "normal", "agent": "chat", "model": "m", "created": at,
+        "day": day(at),
     }  # fmt: skip
     return Task(**(values | changes))  # type: ignore[arg-type]
 
@@ -77,11 +78,16 @@ def test_lapsed_lease_is_taken_over_and_the_late_worker_is_fenced(monkeypatch: p
 def test_recorded_step_resets_attempt_adds_cost_and_moves_the_log() -> None:
     store.submit(new_task(), "hello")
     task = claimed()
-    leases.requeue(task, leases.Requeue(delay_s=0, reason="retry", attempt=1, last_error={"code": "e"}), [events.Event("retry", 5.0)])
+    leases.requeue(
+        task,
+        leases.Requeue(delay_s=0, reason="retry", attempt=1, last_error={"code": "e"}),
+        [events.Event("retry", 5.0)],
+    )
     task = claimed(gen=1)
     assert (task.attempt, task.last_error, task.last_seq) == (1, {"code": "e"}, 2)
     checkpoints.record(
-        task, checkpoints.Step("model", 1, "f", {"text": "x" * 500_000}), [events.Event("step", 6.0), events.Event("token", 6.0)],
+        task, checkpoints.Step("model", 1, "f", {"text": "x" * 500_000}),
+        [events.Event("step", 6.0), events.Event("token", 6.0)],
         use=Usage(10, 5, 42), model_used="m2",
     )  # fmt: skip
     row = store.get("t1")

@@ -5,14 +5,23 @@ and the clock. The real functions write to a real table (moto's).
 """
 
 import time
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, settings as hypothesis_settings
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, precondition, rule, run_state_machine_as_test
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from shared import clock
 from shared.errors import LeaseLost
@@ -43,7 +52,9 @@ class Life(RuleBasedStateMachine):
         self.ended: list[Status] = []
         self.claims = 0
         self.lease_until = 0.0
-        task = Task(task_id=self.task_id, user=self.user, lane="normal", agent="chat", model="m", created=self.at, day=DAY)
+        task = Task(
+            task_id=self.task_id, user=self.user, lane="normal", agent="chat", model="m", created=self.at, day=DAY
+        )
         store.submit(task, "hello")
         self.sent(0)
 
@@ -116,7 +127,9 @@ class Life(RuleBasedStateMachine):
     def give_back(self, task: Task, delay: float, fails: bool) -> None:
         allowed = self.current(task)
         before = self.row()
-        how = leases.Requeue(delay_s=delay, reason="r", attempt=before.attempt + 1 if fails else None, deferral=not fails)
+        how = leases.Requeue(
+            delay_s=delay, reason="r", attempt=before.attempt + 1 if fails else None, deferral=not fails
+        )
         try:
             sent = leases.requeue(task, how, [Event("retry", self.at)])
         except LeaseLost:
@@ -132,7 +145,11 @@ class Life(RuleBasedStateMachine):
     @rule(task=consumes(held), good=st.booleans())
     def end(self, task: Task, good: bool) -> None:
         allowed = self.current(task)
-        outcome = settle.Outcome(status=Status.COMPLETE, response="r") if good else settle.Outcome(status=Status.FAILED, error={"code": "x"})
+        outcome = (
+            settle.Outcome(status=Status.COMPLETE, response="r")
+            if good
+            else settle.Outcome(status=Status.FAILED, error={"code": "x"})
+        )
         try:
             settle.settle(task, outcome, message="hello")
         except LeaseLost:
@@ -174,16 +191,17 @@ class Life(RuleBasedStateMachine):
         assert spend.load(self.user, DAY) == ((row.usage.tokens, row.micro_usd) if self.ended else (0, 0))
         # Its log has no gap and one end.
         assert [event.seq for event in page.events] == list(range(1, row.last_seq + 1))
-        assert [e.type for e in page.events if e.type in events.TERMINAL_EVENTS] == [str(status) for status in self.ended]
+        assert [e.type for e in page.events if e.type in events.TERMINAL_EVENTS] == [
+            str(status) for status in self.ended
+        ]
         # While it lives the sweeper knows it, whatever became of its messages.
         shard = due_shard(self.task_id)
         assert (self.task_id in store.unsent_or_overdue(shard, before=self.at + 1e7, limit=1000)) == (not self.ended)
 
 
 @pytest.fixture
-def world(fake_aws: dict[str, str]) -> Iterator[None]:
-    assert fake_aws
-    yield
+def world(fake_aws: dict[str, str]) -> dict[str, str]:
+    return fake_aws
 
 
 @pytest.mark.usefixtures("world")

@@ -11,7 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from functions.worker import clients, environment as environment_module
+from functions.worker import clients
+from functions.worker import environment as environment_module
 from functions.worker.batch import run_batch
 from functions.worker.environment import environment
 from shared import aws
@@ -36,8 +37,9 @@ class World:
         self.submitted += 1
         at = time.time()
         values: dict[str, Any] = {
-            "task_id": f"task_{at:.6f}_{self.submitted}", "user": "ann", "lane": "normal", "agent": "chat", "tier": "load",
-            "model": "gpt-4o-mini", "created": at, "day": day(at), "reserved_tokens": 10_000, "reserved_micro_usd": 10_000,
+            "task_id": f"task_{at:.6f}_{self.submitted}", "user": "ann", "lane": "normal", "agent": "chat",
+            "tier": "load", "model": "gpt-4o-mini", "created": at, "day": day(at),
+            "reserved_tokens": 10_000, "reserved_micro_usd": 10_000,
         }  # fmt: skip
         task = store.submit(Task(**(values | changes)), message)
         if not task.parked:
@@ -46,7 +48,9 @@ class World:
 
     def receive(self, lane: str = "normal", *, size: int = 10) -> list[dict[str, Any]]:
         """Take messages off a lane, as Lambda's poller does."""
-        got: Any = aws.sqs().receive_message(QueueUrl=self.queues[lane], MaxNumberOfMessages=size, VisibilityTimeout=900)
+        got: Any = aws.sqs().receive_message(
+            QueueUrl=self.queues[lane], MaxNumberOfMessages=size, VisibilityTimeout=900
+        )
         return [
             {
                 "messageId": message["MessageId"],

@@ -36,7 +36,7 @@ def test_a_chat_run_completes_with_usage_events_turn_and_spending(world: World) 
 
 
 def test_a_session_remembers_settled_turns(world: World) -> None:
-    world.submit("[[sim say=\"first answer\"]] first question")
+    world.submit('[[sim say="first answer"]] first question')
     world.work()
     task = world.submit("[[sim recall]] second question")
     world.work()
@@ -91,8 +91,8 @@ def test_retries_end(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [("400", "invalid_request"), ("403", "provider_forbidden"), ("404", "model_not_found"), ("filter", "content_filter"),
-     ("quota", "provider_insufficient_quota"), ("401", "provider_unauthorized")],
+    [("400", "invalid_request"), ("403", "provider_forbidden"), ("404", "model_not_found"),
+     ("filter", "content_filter"), ("quota", "provider_insufficient_quota"), ("401", "provider_unauthorized")],
 )  # fmt: skip
 def test_a_permanent_failure_is_not_retried(world: World, fault: str, code: str) -> None:
     task = world.submit(f"[[sim key=p fail={fault}]] hello")
@@ -106,7 +106,7 @@ def test_a_permanent_failure_is_not_retried(world: World, fault: str, code: str)
 
 def test_a_taken_over_run_repeats_no_finished_step(world: World) -> None:
     """The first worker 'dies' after two model calls; the second goes on from there."""
-    task = world.submit('[[sim key=c tools=calculator,current_time]] go', agent="tools")
+    task = world.submit("[[sim key=c tools=calculator,current_time]] go", agent="tools")
     records = world.receive()
     dead = leases.claim(task.task_id, 0)
     assert isinstance(dead, Task)
