@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from localstack.receiver import Receiver
+from localstack.receiver import Receiver, key_id
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -163,7 +163,17 @@ def main() -> int:
         TimeElapsedColumn(),
         TextColumn("{task.fields[state]}"),
     )
-    with Receiver() as receiver, Progress(*columns, console=console) as progress, ThreadPoolExecutor(len(ASKS)) as pool:
+    os.environ["WEBHOOK_SECRET"] = (state / "webhook-secret").read_text()
+    from shared import webhooks
+    from shared.settings import settings
+
+    settings.cache_clear()
+    secrets = [webhooks.secret_for(key_id(key)) for key in keys.values()]
+    with (
+        Receiver(secrets) as receiver,
+        Progress(*columns, console=console) as progress,
+        ThreadPoolExecutor(len(ASKS)) as pool,
+    ):
         demo = Demo(outputs, keys, progress, receiver)
         first = [pool.submit(demo.run, ask) for ask in ASKS[:-1]]
         for future in first:
@@ -172,7 +182,8 @@ def main() -> int:
         delivered = receiver.wait_for(1, timeout_s=10) if demo.results else []
     show(demo)
     for delivery in delivered[:1]:
-        console.print(f"webhook {delivery.id} arrived with a [green]valid signature[/]: {delivery.type}")
+        verdict = "[green]a valid signature[/]" if delivery.valid else "[red]a wrong signature[/]"
+        console.print(f"webhook {delivery.id} arrived with {verdict}: {delivery.type}")
     complete = sum(result["status"] == "complete" for _, _, result in demo.results)
     console.print(f"[bold]{complete} complete, {len(demo.refusals)} refused, {len(demo.results) - complete} otherwise")
     return 0 if complete + len(demo.refusals) == len(ASKS) and (quota or not demo.refusals) else 1

@@ -75,6 +75,7 @@ class Settings:
     openai_api_key: str = _f("", "Model provider's key.")
     model_timeout_seconds: float = _f(60, "Longest model call, s.", low=0.5, high=870)
     pool_profile: str = _f("medium", "Connection pool of the worker.", one_of=tuple(POOL_PROFILES))
+    webhook_secret: str = _f("", "Secret that webhook signatures are derived from; empty: none are sent.")
     allow_private_addresses: bool = _f(False, "Let webhooks and page fetches reach private addresses (tests only).")
 
     min_replicas: int = _f(2, "Least worker environments.", low=1)

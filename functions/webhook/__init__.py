@@ -1,0 +1,1 @@
+"""Delivers webhooks: signed, retried for a day, never to a private address."""
