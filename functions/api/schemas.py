@@ -330,6 +330,14 @@ class SessionDeleted(BaseModel):
     deleted_turns: int
 
 
+class Ticket(BaseModel):
+    """A ticket for one WebSocket connection."""
+
+    ticket: str
+    url: Annotated[str, Field(description="Connect to it with `?ticket=`.")]
+    expires_in_s: int
+
+
 class LimitRow(BaseModel):
     """One limit; ``limit`` and ``left`` are null where there is none, others when not known right now."""
 

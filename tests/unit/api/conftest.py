@@ -18,7 +18,6 @@ from shared import aws, valkey
 from shared.limits import keys
 from shared.settings import settings
 from tests.unit.tables import TABLE, make_lanes, make_table
-from tests.unit.valkey_fixture import valkey_url  # noqa: F401 - a fixture
 
 
 @dataclass
@@ -116,14 +115,14 @@ def running(redis_url: str) -> Iterator[Api]:
 
 
 @pytest.fixture
-def api(valkey_url: str) -> Iterator[Api]:  # noqa: F811
+def api(valkey_url: str) -> Iterator[Api]:
     """Yield an API of the test's own."""
     with running(valkey_url) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def steady(valkey_url: str) -> Iterator[Api]:  # noqa: F811
+def steady(valkey_url: str) -> Iterator[Api]:
     """Yield an API that a module's tests share; such a module uses no other."""
     with running(valkey_url) as made:
         yield made

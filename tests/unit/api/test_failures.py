@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from shared import aws, valkey
+from shared.errors import DependencyDown
 from shared.settings import settings
 from shared.tasks import store
 from tests.unit.api.conftest import Api, forget_everything
@@ -65,7 +66,7 @@ def test_a_lost_answer_of_a_write_that_happened_is_no_refusal(api: Api, monkeypa
 
     def lossy(*args: Any, **kwargs: Any) -> Any:
         written(*args, **kwargs)
-        raise store.table.DependencyDown("dynamodb")
+        raise DependencyDown("dynamodb")
 
     monkeypatch.setattr(store, "submit", lossy)
     answer = api.submit()

@@ -153,8 +153,8 @@ def test_a_long_poll_ends_before_the_function_does(steady: Api, monkeypatch: pyt
     from functions.api import waiting
 
     slept: list[float] = []
-    monkeypatch.setattr(waiting.time, "sleep", slept.append)
-    monkeypatch.setattr(waiting.time, "monotonic", lambda: sum(slept))
+    monkeypatch.setattr("functions.api.waiting.time.sleep", slept.append)
+    monkeypatch.setattr("functions.api.waiting.time.monotonic", lambda: sum(slept))
     task_id = call(event("POST", "/agent", '{"message": "hi"}', headers=steady.head()))["json"]["task_id"]
     answer = call(event("GET", f"/result/{task_id}", headers=steady.head(), query="wait=25"), Context(left_ms=6_500))
     assert answer["json"]["status"] == "queued"

@@ -22,7 +22,7 @@ from shared.tasks.model import Status
 from tests.unit.api.conftest import Api
 from tests.unit.api.test_results import claim, complete
 
-TOOL = {
+TOOL: Any = {
     "type": "function",
     "name": "lookup",
     "description": "Look a word up.",
@@ -125,19 +125,21 @@ def test_a_failed_run_is_a_failed_response(client: openai.OpenAI) -> None:
 
 
 def test_what_reaches_the_worker(client: openai.OpenAI) -> None:
+    choice: Any = {"type": "function", "name": "lookup"}
+    items: list[Any] = [
+        {"role": "developer", "content": "be brief"},
+        {"role": "user", "content": [{"type": "input_text", "text": "one"}, {"type": "input_text", "text": "two"}]},
+        {"type": "function_call", "call_id": "c1", "name": "lookup", "arguments": '{"word": "a"}'},
+        {"type": "function_call", "call_id": "c2", "name": "lookup", "arguments": '{"word": "b"}'},
+        {"type": "function_call_output", "call_id": "c1", "output": "first"},
+        {"type": "function_call_output", "call_id": "c2", "output": "second"},
+    ]
     made = client.responses.create(
         model="sim-small",
-        input=[
-            {"role": "developer", "content": "be brief"},
-            {"role": "user", "content": [{"type": "input_text", "text": "one"}, {"type": "input_text", "text": "two"}]},
-            {"type": "function_call", "call_id": "c1", "name": "lookup", "arguments": '{"word": "a"}'},
-            {"type": "function_call", "call_id": "c2", "name": "lookup", "arguments": '{"word": "b"}'},
-            {"type": "function_call_output", "call_id": "c1", "output": "first"},
-            {"type": "function_call_output", "call_id": "c2", "output": "second"},
-        ],
+        input=items,
         instructions="You look words up.",
-        tools=[TOOL],  # type: ignore[list-item]
-        tool_choice={"type": "function", "name": "lookup"},
+        tools=[TOOL],
+        tool_choice=choice,
         max_output_tokens=50,
         background=True,
     )
@@ -168,7 +170,7 @@ def test_what_reaches_the_worker(client: openai.OpenAI) -> None:
 
 
 def test_a_tool_call_of_the_model_is_an_output_item(client: openai.OpenAI) -> None:
-    made = client.responses.create(model="sim-small", input="hi", tools=[TOOL], background=True)  # type: ignore[list-item]
+    made = client.responses.create(model="sim-small", input="hi", tools=[TOOL], background=True)
     data = {"tool_calls": [{"id": "c9", "name": "lookup", "arguments": "{}"}]}
     settle.settle(claim(task_of(made)), settle.Outcome(status=Status.COMPLETE, response="", data=data))
     (item,) = client.responses.retrieve(made.id).output

@@ -49,7 +49,8 @@ def test_every_parameter_of_the_sdk_is_done_tolerated_or_refused_by_name() -> No
     ],
 )
 def test_what_is_not_done_is_400_by_name(steady: Api, extra: dict[str, Any], param: str, code: str) -> None:
-    answer = steady.post("/v1/responses", **({"model": "sim-small", "input": "x", "background": True} | extra))
+    body: dict[str, Any] = {"model": "sim-small", "input": "x", "background": True} | extra
+    answer = steady.post("/v1/responses", **body)
     error = answer.json()["error"]
     assert (answer.status_code, error["param"], error["code"]) == (400, param, code)
     assert {"message", "type", "param", "code"} == set(error)

@@ -78,8 +78,8 @@ def test_a_long_poll_gives_up_after_its_time_and_sleeps_longer_each_time(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(waiting.time, "sleep", slept.append)
-    monkeypatch.setattr(waiting.time, "monotonic", lambda: sum(slept))
+    monkeypatch.setattr("functions.api.waiting.time.sleep", slept.append)
+    monkeypatch.setattr("functions.api.waiting.time.monotonic", lambda: sum(slept))
     task_id = api.submit().json()["task_id"]
     assert api.get(f"/result/{task_id}", wait=25).json()["status"] == "queued"
     assert sum(slept) == pytest.approx(25)
