@@ -119,16 +119,18 @@ def fresh_keys(quota: int) -> dict[str, str]:
 def show(demo: Demo) -> None:
     """Print what came of it."""
     table = Table(title="results", show_lines=True)
-    for name in ("user", "agent", "status", "response", "model", "tokens", "USD", "s"):
-        table.add_column(name)
+    for name in ("user", "agent", "status"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("response", ratio=1)
+    for name in ("tokens", "USD", "s"):
+        table.add_column(name, no_wrap=True, justify="right")
     for ask, _, result in demo.results:
         usage = result.get("usage", {})
         text = result["result"]["response"] if result["status"] == "complete" else json.dumps(result.get("error"))
-        took = _seconds(result)
+        cost, took = f"{usage.get('cost_usd', 0):.6f}", f"{_seconds(result):.1f}"
         table.add_row(
-            ask.user, ask.agent, result["status"], escape(text[:160]), result["model"],
-            str(usage.get("total_tokens", 0)), f"{usage.get('cost_usd', 0):.6f}", f"{took:.1f}",
-        )  # fmt: skip
+            ask.user, ask.agent, result["status"], escape(text[:160]), str(usage.get("total_tokens", 0)), cost, took
+        )
     console.print(table)
     for ask, why, wait in demo.refusals:
         console.print(f"[red]refused[/] {ask.user}: {escape(why)} [bold](Retry-After: {wait} s)[/]")
