@@ -14,11 +14,12 @@ from shared.clock import now
 from shared.retry import ModelError, retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from functions.worker.types import ModelReply
 
 ERROR_BODY_BYTES = 64 * 1024
+DRAIN_SECONDS = 1.0
 
 
 class _Stale(Exception):
@@ -74,9 +75,11 @@ async def _once(body: dict[str, Any], model: str, on_delta: Callable[[str], None
         completions = clients.model().chat.completions
         async with completions.with_streaming_response.create(**body) as response:
             started = True
-            async for line in response.iter_lines():
+            lines = response.iter_lines()
+            async for line in lines:
                 assembler.line(line)
                 if assembler.done:
+                    await _drain(lines)
                     break
         return assembler.reply(len(json.dumps(body["messages"])))
     except openai.APIStatusError as error:
@@ -85,6 +88,16 @@ async def _once(body: dict[str, Any], model: str, on_delta: Callable[[str], None
         raise _broken(error.__cause__ or error, started=started) from error
     except httpx2.HTTPError as error:  # while the stream was read
         raise _broken(error, started=started) from error
+
+
+async def _drain(lines: AsyncIterator[str]) -> None:
+    """Read to the end of the answer: a connection that is left in the middle cannot be used again."""
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in lines:
+                pass
+    except TimeoutError:
+        return  # the reply is whole; only the connection is given up
 
 
 async def _refused(error: Any) -> ModelError:

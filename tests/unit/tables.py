@@ -31,4 +31,6 @@ def make_table() -> None:
 def make_lanes() -> dict[str, str]:
     """Create the lanes' queues; returns their URLs by lane."""
     client: Any = boto3.client("sqs")
-    return {lane: client.create_queue(QueueName=f"sluice-{lane}")["QueueUrl"] for lane in ("high", "normal", "quarantine")}
+    return {
+        lane: client.create_queue(QueueName=f"sluice-{lane}")["QueueUrl"] for lane in ("high", "normal", "quarantine")
+    }

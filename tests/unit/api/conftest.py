@@ -103,6 +103,7 @@ def running(redis_url: str) -> Iterator[Api]:
         make_table()
         lanes = make_lanes()
         boto3.client("s3").create_bucket(Bucket="sluice-blobs")
+        patch.setenv("QUEUE_URL_WEBHOOK", boto3.client("sqs").create_queue(QueueName="sluice-webhook")["QueueUrl"])
         for lane, url in lanes.items():
             patch.setenv(f"QUEUE_URL_{lane.upper()}", url)
         forget_everything()

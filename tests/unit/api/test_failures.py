@@ -165,3 +165,10 @@ def test_a_submit_costs_one_redis_and_two_aws_round_trips(api: Api, monkeypatch:
     assert len(calls) == 2
     scripts = {name: row["calls"] for name, row in after.items() if "eval" in name}
     assert sum(scripts.values()) - sum(row["calls"] for name, row in sent.items() if "eval" in name) == 1
+
+
+def test_a_webhook_that_nobody_would_send_is_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUEUE_URL_WEBHOOK", "")
+    settings.cache_clear()
+    refused = api.submit(webhook_url="https://example.com/hook")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "webhooks_off")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from shared import tickets
+from shared.settings import settings
 from tests.unit.api.conftest import Api
 
 
@@ -65,3 +67,15 @@ def test_refusals_reach_the_stats(api: Api) -> None:
         pass
     minutes = api.get("/stats", "operator").json()["refusals"]
     assert sum(minute["refused"].get("requests", 0) for minute in minutes) == 1
+
+
+def test_a_stream_ticket_is_the_callers_and_used_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert api.post("/stream-ticket").status_code == 503  # this deployment has no WebSocket API
+    monkeypatch.setenv("WS_URL", "wss://live.example")
+    settings.cache_clear()
+    shown = api.post("/stream-ticket").json()
+    assert (shown["url"], shown["expires_in_s"]) == ("wss://live.example", 60)
+    assert tickets.redeem(shown["ticket"]) == "demo"
+    assert tickets.redeem(shown["ticket"]) is None
+    ann = api.client.post("/stream-ticket?user_id=ann", headers=api.head("service")).json()
+    assert tickets.redeem(ann["ticket"]) == "service/ann"

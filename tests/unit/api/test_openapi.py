@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from functions.api.app import app
 from functions.api.described import describe
+from shared.settings import settings as app_settings
 from tests.unit.api.conftest import Api
 
 
@@ -30,6 +33,18 @@ def test_every_operation_is_described_whole() -> None:
 BEYOND_SCHEMA = [negative_data_rejection, positive_data_acceptance]
 """Checks that ask more of a schema than it can say: unknown query parameters are not regarded, and what a cursor, an
 address or a message of so many bytes is, no schema tells."""
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hold answers for a moment only; have everything that a deployment has."""
+    monkeypatch.setenv("RESULT_MAX_WAIT", "0.02")
+    monkeypatch.setenv("WS_URL", "wss://live.example")
+    app_settings.cache_clear()
+    yield
+    app_settings.cache_clear()
+
+
 schema = schemathesis.openapi.from_asgi("/openapi.json", app)
 
 

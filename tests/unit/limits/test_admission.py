@@ -171,6 +171,17 @@ def test_reserve_raises_until_the_ceiling_and_settle_gives_back(any_valkey: Any)
     assert names.user_keys("ada").entries not in dump(any_valkey)
 
 
+def test_nothing_reserved_is_given_back_too(any_valkey: Any) -> None:
+    g = gate(any_valkey)
+    of = limits(tokens_per_day=10, micro_usd_per_day=10)
+    assert g.admit(ask("1", of, tokens=0, micro_usd=0)).admitted
+    g.settle("ada", "1", DAY, 4, 0)
+    assert g.admit(ask("2", of, tokens=0, micro_usd=0)).admitted
+    g.undo(ask("2", of))
+    spend = any_valkey.hgetall(names.spend_key("ada", DAY))
+    assert {name: spend[name] for name in ("tu", "tr", "mu", "mr")} == {"tu": "4", "tr": "0", "mu": "0", "mr": "0"}
+
+
 def test_reserve_needs_no_trip_without_ceilings(any_valkey: Any) -> None:
     assert gate(any_valkey).reserve("ada", "1", DAY, 10**9, 10**9, limits())
     assert dump(any_valkey) == {}
