@@ -2,7 +2,7 @@
 -- Doubles hold both exactly (below 2^53), but Lua 5.1 prints only 14 digits, hence int().
 
 local function int(n)
-  return string.format('%.0f', n)
+  return string.format('%.0f', n + 0) -- a negated 0 would print as -0, which is no integer to the server
 end
 
 -- The server's clock, unless a test gives the time.
