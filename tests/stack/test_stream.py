@@ -1,0 +1,153 @@
+"""Watching live over the WebSocket: in order, without gap or repeat, whatever is killed."""
+
+import json
+import os
+import signal
+import time
+from typing import Any
+
+import psutil
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from tests.stack_fixture import ENDED, Stack
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+
+def ticket(stack: Stack, user: str = "load") -> dict[str, Any]:
+    answer = stack.client(user).post("/stream-ticket")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def watch(stack: Stack, user: str = "load") -> ClientConnection:
+    found = ticket(stack, user)
+    return connect(f"{stack.outputs['ws_url']}?ticket={found['ticket']}", open_timeout=20, close_timeout=1)
+
+
+def subscribe(socket: ClientConnection, task_id: str, after: int = 0) -> None:
+    socket.send(json.dumps({"action": "subscribe", "task_id": task_id, "after": after}))
+
+
+def follow(socket: ClientConnection, *, until: int | None = None, seconds: float = 40) -> list[dict[str, Any]]:
+    """Read events until the task's end, or until so many came."""
+    events: list[dict[str, Any]] = []
+    give_up = time.monotonic() + seconds
+    while until is None or len(events) < until:
+        event = json.loads(socket.recv(timeout=max(0.1, give_up - time.monotonic())))
+        assert event.get("type") != "error", event
+        events.append(event)
+        if event["type"] in ENDED:
+            break
+    return events
+
+
+def text_of(events: list[dict[str, Any]]) -> str:
+    """Put together the text of the last call that stands."""
+    void = {call for event in events for call in event["data"].get("void", [])}
+    tokens = [event["data"] for event in events if event["type"] == "token" and event["data"]["call"] not in void]
+    last = tokens[-1]["call"]
+    return "".join(token["text"] for token in tokens if token["call"] == last)
+
+
+def test_a_run_is_told_live_and_in_order(stack: Stack) -> None:
+    task_id = stack.submit("[[sim latency=2 words=20]] hello")
+    with watch(stack) as socket:
+        subscribe(socket, task_id)
+        events = follow(socket)
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert [e["type"] for e in events if e["type"] != "token"] == ["queued", "started", "step", "complete"]
+    assert sum(event["type"] == "token" for event in events) > 1
+    assert text_of(events) == stack.result(task_id)["result"]["response"]
+
+
+def test_an_ended_run_is_replayed_from_where_the_watcher_was(stack: Stack) -> None:
+    task_id = stack.submit("[[sim words=3]] hello")
+    stack.result(task_id)
+    everything = stack.events(task_id)
+    with watch(stack) as socket:
+        subscribe(socket, task_id, after=2)
+        assert [event["seq"] for event in follow(socket)] == [event["seq"] for event in everything[2:]]
+
+
+def test_twenty_broken_connections_lose_and_repeat_nothing(stack: Stack) -> None:
+    task_id = stack.submit("[[sim latency=7 words=200]] hello")
+    events: list[dict[str, Any]] = []
+    for n in range(20):
+        with watch(stack) as socket:
+            subscribe(socket, task_id, after=events[-1]["seq"] if events else 0)
+            if n < 19:
+                events += follow(socket, until=1)
+            else:
+                events += follow(socket)
+        if events[-1]["type"] in ENDED:
+            break
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert text_of(events) == stack.result(task_id)["result"]["response"]
+
+
+def test_a_ticket_opens_one_connection(stack: Stack) -> None:
+    found = ticket(stack)
+    url = f"{stack.outputs['ws_url']}?ticket={found['ticket']}"
+    with connect(url, open_timeout=20):
+        pass
+    for bad in (url, stack.outputs["ws_url"], f"{stack.outputs['ws_url']}?ticket=nonsense"):
+        with pytest.raises((InvalidStatus, ConnectionClosed, OSError)), connect(bad, open_timeout=20) as socket:
+            socket.recv(timeout=5)
+
+
+def test_what_is_not_theirs_or_not_understood_is_an_error(stack: Stack) -> None:
+    task_id = stack.submit("[[sim words=1]] hello")
+    with watch(stack, "demo") as socket:
+        for message, code in (
+            ({"action": "subscribe", "task_id": task_id, "after": 0}, "not_found"),
+            ({"action": "subscribe", "task_id": "none"}, "not_found"),
+            ({"action": "subscribe"}, "invalid_message"),
+            ({"action": "subscribe", "task_id": task_id, "after": -1}, "invalid_message"),
+            ({"action": "dance"}, "invalid_message"),
+        ):
+            socket.send(json.dumps(message))
+            answer = json.loads(socket.recv(timeout=20))
+            assert (answer["type"], answer["error"]["code"]) == ("error", code)
+        socket.send("{not json")
+        assert json.loads(socket.recv(timeout=20))["error"]["code"] == "invalid_message"
+        socket.send(json.dumps({"action": "ping"}))
+        assert json.loads(socket.recv(timeout=20)) == {"type": "pong"}
+
+
+def workers(stack: Stack) -> list[psutil.Process]:
+    """Return the worker environments of the tests' local AWS."""
+    port = stack.outputs["aws_endpoint_url"].rsplit(":", 1)[1]
+    found = []
+    for process in psutil.process_iter():
+        try:
+            command = " ".join(process.cmdline())
+            if "WorkerFunction" in command and process.environ().get("GATEWAY_PORT") == port:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_killed_worker_leaves_no_gap_and_what_stands_is_the_response(stack: Stack) -> None:
+    task_id = stack.submit("[[sim key=killed-stream nonce latency=4 words=40]] hello")
+    with watch(stack) as socket:
+        subscribe(socket, task_id)
+        events: list[dict[str, Any]] = []
+        while sum(event["type"] == "token" for event in events) < 2:
+            events += follow(socket, until=1)
+        for process in workers(stack):
+            os.kill(process.pid, signal.SIGKILL)
+        events += follow(socket, seconds=40)
+    kept = {event["seq"]: event for event in events}  # a push under way at the kill may come again
+    assert sorted(kept) == list(range(1, max(kept) + 1))
+    ordered = [kept[seq] for seq in sorted(kept)]
+    (resumed,) = [event for event in ordered if event["type"] == "resumed"]
+    assert len(resumed["data"]["void"]) == 1
+    found = stack.result(task_id)
+    assert found["status"] == "complete"
+    assert text_of(ordered) == found["result"]["response"]
+    assert [event["seq"] for event in stack.events(task_id)] == sorted(kept)
