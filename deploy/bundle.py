@@ -80,11 +80,9 @@ def _install(requirements: Path, folder: Path, platform: str) -> None:
             shutil.rmtree(old)
     work = folder.with_suffix(f".{os.getpid()}.tmp")
     uv = os.environ.get("UV", "uv")
-    subprocess.run(
-        [uv, "pip", "install", "--quiet", "--target", str(work), "--python-platform", platform,
-         "--python-version", RUNTIME, "--only-binary", ":all:", "--require-hashes", "--no-deps", "-r", str(requirements)],
-        check=True,
-    )  # fmt: skip
+    target = ["--target", str(work), "--python-platform", platform, "--python-version", RUNTIME]
+    pinned = ["--only-binary", ":all:", "--require-hashes", "--no-deps", "-r", str(requirements)]
+    subprocess.run([uv, "pip", "install", "--quiet", *target, *pinned], check=True)
     _trim(work)
     _compile(work)
     work.rename(folder)

@@ -12,7 +12,8 @@ import httpx2
 from shared import webhooks
 from shared.clock import iso, now
 from shared.errors import NotFound, SluiceError
-from shared.netguard import Forbidden, GuardedTransport, was_forbidden
+from shared.guarded_http import GuardedTransport, was_forbidden
+from shared.netguard import Forbidden
 from shared.tasks import events, items, settle, store, table
 from shared.tasks.model import Task, dumps
 

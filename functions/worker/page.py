@@ -8,7 +8,8 @@ from urllib.parse import urljoin
 
 import httpx2
 
-from shared.netguard import AsyncGuardedTransport, Forbidden, check_url, was_forbidden
+from shared.guarded_http import AsyncGuardedTransport, was_forbidden
+from shared.netguard import Forbidden, check_url
 
 PAGE_BYTES = 1_000_000
 """Most bytes of a page that are read; the rest is left."""

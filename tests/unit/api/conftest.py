@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.client import BaseClient
 from moto import mock_aws
 from starlette.testclient import TestClient
 
@@ -84,6 +86,17 @@ def make_keys() -> dict[str, str]:
     return made
 
 
+def one_at_a_time(patch: pytest.MonkeyPatch) -> None:
+    """Let one AWS call in at a time: moto rolls a failed transaction back by restoring all tables as they were."""
+    lock, call = threading.Lock(), BaseClient._make_api_call
+
+    def locked(client: BaseClient, operation: str, arguments: dict[str, Any]) -> Any:
+        with lock:
+            return call(client, operation, arguments)
+
+    patch.setattr(BaseClient, "_make_api_call", locked)
+
+
 @contextmanager
 def running(redis_url: str) -> Iterator[Api]:
     """Run the API on fresh parts; ingress is unlimited, so that a test meets only the limit it is about."""
@@ -100,6 +113,7 @@ def running(redis_url: str) -> Iterator[Api]:
         }.items():
             patch.setenv(name, value)
         patch.delenv("AWS_ENDPOINT_URL", raising=False)
+        one_at_a_time(patch)
         make_table()
         lanes = make_lanes()
         boto3.client("s3").create_bucket(Bucket="sluice-blobs")

@@ -153,7 +153,7 @@ def test_wrong_parameters_are_422_and_named(steady: Api, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "task_id", ["task_0", "x", "a" * 65, "a" * 5000, "%00", "%F0%9F%99%82", "a%23b", "TASK%23", "..", "a%0Ab"]
+    "task_id", ["task_0", "x", "a" * 65, "a" * 5000, "%00", "%F0%9F%99%82", "a%23b", "TASK%23", "a%0Ab"]
 )
 @pytest.mark.parametrize("tail", ["", "/events"])
 def test_an_unknown_task_is_404(steady: Api, task_id: str, tail: str) -> None:
@@ -163,7 +163,7 @@ def test_an_unknown_task_is_404(steady: Api, task_id: str, tail: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/nowhere", "/agent/", "/result", "/result/", "/v9/x", "/%00", "//agent", "/agent/x/y", "/docs/../app.py"]
+    "path", ["/nowhere", "/agent/", "/result", "/result/", "/v9/x", "/%00", "/agent/x/y", "/docs/../app.py"]
 )
 def test_an_unknown_path_is_404(steady: Api, path: str) -> None:
     assert error_of(steady.get(path), 404)["code"] == "not_found"

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import netguard
-from shared.netguard import Forbidden, GuardedTransport, check_url, is_public
+from shared.guarded_http import GuardedTransport, was_forbidden
+from shared.netguard import Forbidden, check_url, is_public
 from shared.settings import settings
 
 
@@ -91,7 +92,7 @@ def test_a_name_that_resolves_to_a_private_address_is_not_connected_to(
     monkeypatch.setattr(netguard, "resolve", lambda _host, _port: ["127.0.0.1"])
     with httpx2.Client(transport=GuardedTransport()) as client, pytest.raises(httpx2.ConnectError) as caught:
         client.get(f"http://looks-public.example:{private_server.port}/")
-    assert netguard.was_forbidden(caught.value)
+    assert was_forbidden(caught.value)
     assert private_server.hits == 0
 
 

@@ -151,7 +151,7 @@ def test_a_redirect_into_the_private_network_is_refused(site: str, monkeypatch: 
     from shared import netguard
 
     port = site.rsplit(":", 1)[1]
-    monkeypatch.setattr(netguard, "_allowed", lambda address: address == "127.0.0.1" and False)
+    monkeypatch.setattr(netguard, "allowed", lambda address: address == "127.0.0.1" and False)
     with pytest.raises(PageError):
         read(f"http://public.example:{port}/redirect0")
 

@@ -1,0 +1,95 @@
+"""Lanes through the deployed system: priority, cancellation, dead letters, pausing, lost messages."""
+
+import json
+import time
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.stack_fixture import Stack
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+
+@pytest.fixture
+def at_stack(stack: Stack) -> Stack:
+    stack.use()
+    return stack
+
+
+def test_a_full_normal_lane_does_not_delay_the_high_one(stack: Stack) -> None:
+    flood = [stack.submit("[[sim latency=6 words=1]] wait", session_id=f"f{n}") for n in range(90)]
+    began = time.monotonic()
+    found = stack.result(stack.submit("[[sim words=1]] quick", "vip"), "vip")
+    took = time.monotonic() - began
+    assert found["status"] == "complete"
+    assert found["lane"] == "high"
+    waiting = sum(stack.client().get(f"/result/{task_id}").json()["status"] == "queued" for task_id in flood)
+    assert waiting > 0, f"the flood was over before the quick run, which took {took:.1f} s"
+    for task_id in flood:
+        stack.client().post(f"/agent/{task_id}/cancel")
+
+
+def test_a_running_task_is_cancelled_and_its_model_call_ends(stack: Stack) -> None:
+    task_id = stack.submit("[[sim key=lane-cancel latency=30 words=9]] wait")
+    while stack.calls("lane-cancel")["started"] == 0:
+        time.sleep(0.1)
+    assert stack.client().post(f"/agent/{task_id}/cancel").status_code == 202
+    assert stack.result(task_id, seconds=15)["status"] == "cancelled"
+    assert stack.client().post(f"/agent/{task_id}/cancel").json()["status"] == "cancelled"
+    counts: dict[str, Any] = stack.calls("lane-cancel")
+    assert (counts["started"], counts["completed"]) == (1, 0)
+
+
+def test_a_dead_letter_fails_its_task_and_is_redriven_as_a_new_one(at_stack: Stack) -> None:
+    from shared.tasks import redrive
+
+    lambda_client: Any = boto3.client("lambda")
+    sqs: Any = boto3.client("sqs")
+    mapping = at_stack.outputs["mappings"]["high"]
+    lambda_client.update_event_source_mapping(UUID=mapping, Enabled=False)
+    try:
+        task_id = at_stack.submit("[[sim words=2]] hello", "vip")
+        body = json.dumps({"v": 1, "task_id": task_id, "gen": 0})
+        sqs.send_message(QueueUrl=at_stack.outputs["queues"]["high_dlq"], MessageBody=body)
+        found = at_stack.result(task_id, "vip")
+    finally:
+        lambda_client.update_event_source_mapping(UUID=mapping, Enabled=True)
+    assert found["status"] == "failed"
+    assert found["error"]["code"] == "dead_letter"
+    new_ids = dict(redrive.redrive())
+    assert at_stack.result(new_ids[task_id], "vip")["status"] == "complete"
+    assert at_stack.result(task_id, "vip")["status"] == "failed"
+    assert task_id not in dict(redrive.redrive())
+
+
+def test_a_paused_lane_loses_nothing(at_stack: Stack) -> None:
+    lambda_client: Any = boto3.client("lambda")
+    mapping = at_stack.outputs["mappings"]["high"]
+    lambda_client.update_event_source_mapping(UUID=mapping, Enabled=False)
+    ids = [at_stack.submit("[[sim words=1]] hello", "vip", session_id=f"p{n}") for n in range(5)]
+    time.sleep(2)
+    assert {at_stack.client("vip").get(f"/result/{task_id}").json()["status"] for task_id in ids} == {"queued"}
+    lambda_client.update_event_source_mapping(UUID=mapping, Enabled=True)
+    assert {at_stack.result(task_id, "vip")["status"] for task_id in ids} == {"complete"}
+
+
+def test_the_sweeper_sends_what_lost_its_message(at_stack: Stack) -> None:
+    from shared.tasks import table
+    from shared.tasks.items import row_key
+
+    lambda_client: Any = boto3.client("lambda")
+    sqs: Any = boto3.client("sqs")
+    mapping = at_stack.outputs["mappings"]["high"]
+    lambda_client.update_event_source_mapping(UUID=mapping, Enabled=False)
+    try:
+        task_id = at_stack.submit("[[sim words=1]] hello", "vip")
+        sqs.purge_queue(QueueUrl=at_stack.outputs["queues"]["high"])
+        # An older task, so that the sweeper does not think its message is still under way.
+        old = {"created": "2026-01-01T00:00:00.000Z"}
+        table.update(table.update_op(row_key(task_id), sets=old, condition="attribute_exists(pk)"))
+    finally:
+        lambda_client.update_event_source_mapping(UUID=mapping, Enabled=True)
+    lambda_client.invoke(FunctionName=at_stack.outputs["functions"]["sweeper"])
+    assert at_stack.result(task_id, "vip")["status"] == "complete"

@@ -1,0 +1,89 @@
+"""The unmodified `openai` package against the deployed system."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from tests.stack_fixture import Stack
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{stack.api_url}/v1", api_key=stack.keys["load"], max_retries=0) as made:
+        yield made
+
+
+def test_create_in_the_background_and_retrieve_until_completed(client: openai.OpenAI) -> None:
+    response = client.responses.create(model="gpt-4o-mini", input="[[sim words=4]] hello", background=True)
+    assert response.status == "queued"
+    give_up = time.monotonic() + 30
+    while response.status in ("queued", "in_progress") and time.monotonic() < give_up:
+        time.sleep(0.2)
+        response = client.responses.retrieve(response.id)
+    assert response.status == "completed"
+    assert len(response.output_text.split()) == 4
+    assert response.usage is not None
+    assert response.usage.output_tokens == 4
+
+
+def test_create_waits_and_remembers(client: openai.OpenAI) -> None:
+    first = client.responses.create(model="gpt-4o-mini", input="[[sim words=2]] my name is Ann")
+    assert first.status == "completed"
+    second = client.responses.create(
+        model="gpt-4o-mini", input="[[sim recall]] who am I?", previous_response_id=first.id
+    )
+    assert "my name is Ann" in second.output_text
+
+
+def test_cancel(client: openai.OpenAI) -> None:
+    response = client.responses.create(model="gpt-4o-mini", input="[[sim latency=30]] hello", background=True)
+    cancelled = client.responses.cancel(response.id)
+    give_up = time.monotonic() + 30
+    while cancelled.status != "cancelled" and time.monotonic() < give_up:
+        time.sleep(0.2)
+        cancelled = client.responses.retrieve(response.id)
+    assert cancelled.status == "cancelled"
+
+
+def test_errors_are_the_clients_own_classes(client: openai.OpenAI, stack: Stack) -> None:
+    base_url = f"{stack.api_url}/v1"
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve("resp_none")
+    with pytest.raises(openai.BadRequestError) as bad:
+        client.responses.create(model="gpt-4o-mini", input="x", stream=True)
+    assert bad.value.param == "stream"
+    with (
+        openai.OpenAI(base_url=base_url, api_key="sk-wrong", max_retries=0) as other,
+        pytest.raises(openai.AuthenticationError),
+    ):
+        other.responses.create(model="gpt-4o-mini", input="x")
+    limited = stack.new_key(f"limited-{time.time()}", requests=1)
+    with openai.OpenAI(base_url=base_url, api_key=limited, max_retries=0) as third:
+        third.responses.create(model="gpt-4o-mini", input="x", background=True)
+        with pytest.raises(openai.RateLimitError) as refused:
+            third.responses.create(model="gpt-4o-mini", input="x", background=True)
+    assert int(refused.value.response.headers["retry-after"]) > 0
+    spent = stack.new_key(f"spent-{time.time()}", tokens_per_day=1)
+    with (
+        openai.OpenAI(base_url=base_url, api_key=spent, max_retries=2) as fourth,
+        pytest.raises(openai.RateLimitError) as broke,
+    ):
+        fourth.responses.create(model="gpt-4o-mini", input="x", background=True)
+    assert broke.value.code == "insufficient_quota"
+    assert broke.value.response.headers["x-should-retry"] == "false"
+
+
+def test_the_asynchronous_client(stack: Stack) -> None:
+    async def main() -> str:
+        async with openai.AsyncOpenAI(base_url=f"{stack.api_url}/v1", api_key=stack.keys["load"]) as client:
+            response = await client.responses.create(model="gpt-4o-mini", input="[[sim words=3]] hello")
+            models = [model.id async for model in client.models.list()]
+            assert models
+            return response.output_text
+
+    assert len(asyncio.run(main()).split()) == 3

@@ -1,0 +1,64 @@
+"""Each function's bundle holds what the function imports, and not what it does not."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy import bundle
+from deploy.stack import read_template
+from localstack.environ import bundle_platform
+
+TEMPLATE = read_template(bundle.ROOT / "template.yaml")
+FORBIDDEN = {
+    "ApiFunction": ("openai", "httpx2", "aiohttp", "functions/worker"),
+    "WorkerFunction": ("fastapi", "mangum", "aiohttp", "functions/api"),
+    "SweeperFunction": ("openai", "fastapi", "httpx2", "pydantic"),
+}
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("BUNDLE_PLATFORM", bundle_platform())
+    private = bundle.ROOT / ".tools/uv/bin/uv"
+    patch.setenv("UV", os.environ.get("UV") or (str(private) if private.exists() else "uv"))
+    made = {}
+    for name in bundle.FUNCTIONS:
+        made[name] = tmp_path_factory.mktemp(name)
+        bundle.main(name, made[name])
+    patch.undo()
+    return made
+
+
+def test_every_function_of_the_template_has_a_bundle() -> None:
+    functions = {n for n, resource in TEMPLATE["Resources"].items() if resource["Type"] == "AWS::Serverless::Function"}
+    assert functions == set(bundle.FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", list(bundle.FUNCTIONS))
+def test_the_handler_imports_from_its_bundle_alone(name: str, bundles: dict[str, Path]) -> None:
+    module, _, function = TEMPLATE["Resources"][name]["Properties"]["Handler"].rpartition(".")
+    code = (
+        f"import sys; sys.path.insert(0, {str(bundles[name])!r}); import {module} as m; assert callable(m.{function})"
+    )
+    environment = {"PATH": os.environ["PATH"], "AWS_DEFAULT_REGION": "us-east-1"}
+    # -I and -S: neither the project nor this environment's packages can help out.
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, env=environment)
+
+
+@pytest.mark.parametrize("name", list(FORBIDDEN))
+def test_a_bundle_holds_nothing_foreign(name: str, bundles: dict[str, Path]) -> None:
+    assert [entry for entry in FORBIDDEN[name] if (bundles[name] / entry).exists()] == []
+
+
+def test_agents_import_from_the_workers_bundle_alone(bundles: dict[str, Path]) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(bundles['WorkerFunction'])!r})\n"
+        "from functions.worker import agents, clients\n"
+        "[agents.load(name) for name in agents.names()]\n"
+        "import openai"
+    )
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, env={"PATH": os.environ["PATH"]})
