@@ -32,13 +32,14 @@ def test_a_full_normal_lane_does_not_delay_the_high_one(stack: Stack) -> None:
 
 
 def test_a_running_task_is_cancelled_and_its_model_call_ends(stack: Stack) -> None:
-    task_id = stack.submit("[[sim key=lane-cancel latency=30 words=9]] wait")
-    while stack.calls("lane-cancel")["started"] == 0:
+    key = f"lane-cancel-{time.time()}"
+    task_id = stack.submit(f"[[sim key={key} latency=30 words=9]] wait")
+    while stack.calls(key)["started"] == 0:
         time.sleep(0.1)
     assert stack.client().post(f"/agent/{task_id}/cancel").status_code == 202
     assert stack.result(task_id, seconds=15)["status"] == "cancelled"
     assert stack.client().post(f"/agent/{task_id}/cancel").json()["status"] == "cancelled"
-    counts: dict[str, Any] = stack.calls("lane-cancel")
+    counts: dict[str, Any] = stack.calls(key)
     assert (counts["started"], counts["completed"]) == (1, 0)
 
 
