@@ -65,6 +65,8 @@ async def handle(delivery: Delivery, environment: Environment, deadline: float) 
         if isinstance(claimed, leases.Refused):
             return await _decline(delivery, claimed)
         claimed.run_started = now()
+        if claimed.taken_from:
+            _log.warning("taken over", extra={"from": claimed.taken_from, "crashes": claimed.crashes})
         try:
             return await _Run(claimed, delivery, environment, deadline).go()
         except LeaseLost:

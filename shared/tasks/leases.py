@@ -22,7 +22,7 @@ from shared.tasks.model import Status, Task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OWNER = f"{os.environ.get('AWS_LAMBDA_FUNCTION_NAME', 'local')}/{uuid.uuid4().hex[:12]}"
+OWNER = f"{os.environ.get('AWS_LAMBDA_FUNCTION_NAME', 'local')}/{os.getpid()}-{uuid.uuid4().hex[:12]}"
 """Names this environment in rows and logs; no rule rests on it."""
 EARLY_SECONDS = 2.0
 """A message may come this much before ``next_try_at`` (clocks and SQS's whole seconds) and still be taken."""
@@ -77,7 +77,7 @@ def claim(task_id: str, gen: int) -> Task | Refused:
         return verdict
     task = read_task(row)
     try:
-        return _take(
+        taken = _take(
             task_id,
             at,
             max(gen, task.gen),
@@ -87,6 +87,8 @@ def claim(task_id: str, gen: int) -> Task | Refused:
         )
     except table.ConditionFailed:
         return Refused(Refusal.LEASED, settings().lease_seconds)  # its owner woke up, or another took it
+    taken.taken_from = task.lease_owner
+    return taken
 
 
 def _judge(task: Task, gen: int, at: float) -> Refused | None:

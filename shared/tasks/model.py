@@ -111,6 +111,8 @@ class Task:
     trace: str | None = None
     run_started: float | None = None
     """When this worker took it; kept in the worker only."""
+    taken_from: str | None = None
+    """The worker that it was taken over from, when that one's lease had lapsed; kept in the worker only."""
 
     @property
     def usage(self) -> Usage:
@@ -124,7 +126,7 @@ class Task:
 
 
 JSON_FIELDS = frozenset({"params", "last_error", "result", "error"})
-FIELDS = {item.name for item in fields(Task)} - {"run_started"}
+FIELDS = {item.name for item in fields(Task)} - {"run_started", "taken_from"}
 
 
 def dumps(value: Any) -> str:

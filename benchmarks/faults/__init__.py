@@ -1,0 +1,1 @@
+"""What the fault campaign inflicts, and how it is judged."""
