@@ -56,7 +56,7 @@ class Verdict:
         }
 
 
-def verify(ids: list[str], live: set[str], sim: httpx2.Client, prefix: str, inflictor: Inflictor, log: Path) -> Verdict:
+def verify(ids: list[str], live: set[str], sim: httpx2.Client, prefix: str, inflictor: Inflictor) -> Verdict:
     """Look at every task and every model call."""
     verdict = Verdict(lost=sorted(live))
     steps_at: dict[str, dict[int, float]] = {}
