@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -156,6 +157,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     free_ports(os.environ)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory(prefix="sluice-chaos-") as folder:
         os.environ["SLUICE_STATE"] = folder
