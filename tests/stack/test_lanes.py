@@ -9,8 +9,6 @@ import pytest
 
 from tests.stack_fixture import Stack
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 
 @pytest.fixture
 def at_stack(stack: Stack) -> Stack:

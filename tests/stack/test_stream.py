@@ -13,8 +13,6 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.stack_fixture import ENDED, Stack
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 
 def ticket(stack: Stack, user: str = "load") -> dict[str, Any]:
     answer = stack.client(user).post("/stream-ticket")
