@@ -21,7 +21,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from localstack.receiver import Receiver, key_id
+from localstack.environ import use
+from localstack.receiver import Receiver
+from shared import webhooks
+from shared.limits.keys import create_key, key_id
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -107,8 +110,6 @@ class Demo:
 
 def fresh_keys(quota: int) -> dict[str, str]:
     """Create keys whose users may ask ``quota`` times an hour."""
-    from shared.limits.keys import create_key
-
     stamp = int(time.time())
     return {
         user: create_key(f"{user}-{stamp}", "standard", "make demo", limits={"requests": quota, "window_s": 3600})
@@ -151,13 +152,8 @@ def main() -> int:
         return 1
     outputs = json.loads((state / "outputs.json").read_text())
     quota = os.environ.get("QUOTA")
-    if quota:
-        from localstack.environ import use
-
-        use(outputs)
-        keys = fresh_keys(int(quota))
-    else:
-        keys = outputs["api_keys"]
+    use(outputs)
+    keys = fresh_keys(int(quota)) if quota else outputs["api_keys"]
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -165,11 +161,6 @@ def main() -> int:
         TimeElapsedColumn(),
         TextColumn("{task.fields[state]}"),
     )
-    os.environ["WEBHOOK_SECRET"] = (state / "webhook-secret").read_text()
-    from shared import webhooks
-    from shared.settings import settings
-
-    settings.cache_clear()
     secrets = [webhooks.secret_for(key_id(key)) for key in keys.values()]
     with (
         Receiver(secrets) as receiver,

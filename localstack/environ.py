@@ -76,6 +76,7 @@ def use(found: dict[str, Any]) -> None:
     for lane in ("high", "normal", "quarantine", "webhook"):
         os.environ[f"QUEUE_URL_{lane.upper()}"] = found["queues"][lane]
     os.environ["WS_ENDPOINT_URL"] = found["ws_endpoint_url"]
+    os.environ["WEBHOOK_SECRET"] = (Path(found["state_dir"]) / "webhook-secret").read_text()
     from shared.settings import settings
 
     settings.cache_clear()

@@ -6,6 +6,7 @@ import argparse
 import json
 
 from localstack.environ import LocalError
+from shared import webhooks
 from shared.errors import SluiceError
 from shared.limits import keys, tiers
 
@@ -35,7 +36,8 @@ def run(asked: argparse.Namespace) -> None:
                 limits = json.loads(asked.limits)
             except ValueError as error:
                 raise LocalError(f"--limits is not JSON: {error}") from error
-            print(keys.create_key(asked.user, asked.tier, asked.name, limits=limits))
+            key = keys.create_key(asked.user, asked.tier, asked.name, limits=limits)
+            print(f"{key}\nwebhook secret: {webhooks.secret_for(keys.key_id(key))}")
         elif asked.action == "revoke":
             info = keys.revoke(asked.key)
             print(f"revoked {info.key_prefix}… of {info.user}; it stops working within {keys.CACHE_S:.0f} s")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import time
@@ -24,11 +23,6 @@ class Delivery:
     type: str
     body: dict[str, Any]
     valid: bool
-
-
-def key_id(key: str) -> str:
-    """Return the id of an API key, which its webhook secret is derived from."""
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
 class Receiver:

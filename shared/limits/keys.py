@@ -188,6 +188,11 @@ def _named(which: str) -> KeyInfo:
     return named[0]
 
 
+def key_id(key: str) -> str:
+    """Return a key's id: it names the key in rows and logs without revealing it."""
+    return _digest(key)[:16]
+
+
 def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
