@@ -47,12 +47,9 @@ def no_valkey(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def with_valkey(
-    monkeypatch: pytest.MonkeyPatch, valkey_client: Any, valkey_url: str
-) -> Iterator[Callable[[], None]]:
-    """Use the session's server; the value drops the connection, as a new environment would."""
-    monkeypatch.setenv("REDIS_URL", valkey_url.replace("valkey://", "redis://"))
-    settings.cache_clear()
+def with_valkey(redis_settings: str) -> Iterator[Callable[[], None]]:
+    """Use an empty server; the value drops the connection, as a new environment would."""
+    assert redis_settings
     valkey.reset()
     yield valkey.reset
     valkey.client().close()

@@ -54,9 +54,7 @@ def test_without_valkey_it_remembers_by_itself(stack: Stack, no_valkey: None) ->
     assert [stack.tick(minute)["targets"]["high"] for minute in range(3)] == [2, 6, 6]
 
 
-def test_a_state_that_valkey_lost_is_replaced_by_its_own(
-    stack: Stack, with_valkey: Callable[[], None]
-) -> None:
+def test_a_state_that_valkey_lost_is_replaced_by_its_own(stack: Stack, with_valkey: Callable[[], None]) -> None:
     stack.fill("high", 30)
     stack.tick(0)
     valkey.client().delete(state.KEY)
@@ -75,9 +73,7 @@ def test_an_event_without_a_time_counts_now(stack: Stack, no_valkey: None) -> No
 
 
 def test_a_limit_set_by_somebody_else_is_where_it_starts(stack: Stack, no_valkey: None) -> None:
-    stack.functions.update_event_source_mapping(
-        UUID=stack.uuids["normal"], ScalingConfig={"MaximumConcurrency": 900}
-    )
+    stack.functions.update_event_source_mapping(UUID=stack.uuids["normal"], ScalingConfig={"MaximumConcurrency": 900})
     stack.tick(0)
     assert stack.limits()["normal"] == 16
 
@@ -95,9 +91,7 @@ def test_throttling_by_the_provider_lowers_the_limits(stack: Stack, with_valkey:
     assert sum(stack.limits().values()) <= 10
 
 
-def test_an_open_breaker_holds_the_default_models_lanes(
-    stack: Stack, with_valkey: Callable[[], None]
-) -> None:
+def test_an_open_breaker_holds_the_default_models_lanes(stack: Stack, with_valkey: Callable[[], None]) -> None:
     stack.fill("normal", 90)
     breaker = Breaker()
     odd = breaker.before_call(breaker_name("", "odd-model"))
@@ -138,21 +132,15 @@ def test_shrinking_comes_first_and_its_failure_stops_growth(
         raise ClientError({"Error": {"Code": "ResourceInUseException"}}, "UpdateEventSourceMapping")
 
     stack.fill("high", 90)
-    stack.functions.update_event_source_mapping(
-        UUID=stack.uuids["normal"], ScalingConfig={"MaximumConcurrency": 900}
-    )
+    stack.functions.update_event_source_mapping(UUID=stack.uuids["normal"], ScalingConfig={"MaximumConcurrency": 900})
     stack.tick(0)
-    stack.functions.update_event_source_mapping(
-        UUID=stack.uuids["normal"], ScalingConfig={"MaximumConcurrency": 900}
-    )
+    stack.functions.update_event_source_mapping(UUID=stack.uuids["normal"], ScalingConfig={"MaximumConcurrency": 900})
     monkeypatch.setattr(aws.lambda_client(), "update_event_source_mapping", refusing)
     assert stack.tick(1)["failed"] == ["normal", "high"]
     assert order == [stack.uuids["normal"]]
 
 
-def test_without_mappings_it_only_watches(
-    stack: Stack, no_valkey: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_mappings_it_only_watches(stack: Stack, no_valkey: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from shared.settings import settings
 
     monkeypatch.setenv("ESM_UUID_HIGH", "")
