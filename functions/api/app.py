@@ -19,11 +19,23 @@ from starlette.middleware.cors import CORSMiddleware
 from functions.api import answers, options
 from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
-from functions.api.routes import agent, docs, health, limits, me, openai, result, sessions, stats, stream_ticket
+from functions.api.routes import (
+    agent,
+    dashboard,
+    docs,
+    health,
+    limits,
+    me,
+    openai,
+    result,
+    sessions,
+    stats,
+    stream_ticket,
+)
 from functions.api.version import VERSION
 from shared.errors import SluiceError
 
-ROUTERS = (agent, result, stream_ticket, sessions, limits, stats, me, openai, health, docs)
+ROUTERS = (dashboard, agent, result, stream_ticket, sessions, limits, stats, me, openai, health, docs)
 SHOWN_HEADERS = (
     "Location",
     "Retry-After",

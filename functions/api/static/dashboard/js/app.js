@@ -1,0 +1,100 @@
+// Starts the page: who is signed in, which view is shown.
+
+import { call, sentence } from "./api.js";
+import { el } from "./dom.js";
+import { showHealth } from "./health.js";
+import { runsView } from "./runs-view.js";
+import { getKey, signedOut, whenSignedOut } from "./session.js";
+import { showSignIn } from "./sign-in.js";
+import { close as closeSocket } from "./socket.js";
+import { bindTheme } from "./theme.js";
+
+const main = document.getElementById("main");
+const tabs = document.getElementById("tabs");
+const who = document.getElementById("who");
+const signOut = document.getElementById("sign-out");
+const TASK = /^#\/runs\/([A-Za-z0-9_-]{1,64})$/;
+
+let me = null;
+let view = null; // { name, controls, stop }
+
+const isOperator = () => me.operator ?? me.tier === "operator";
+
+function route({ focus = true } = {}) {
+  if (!me) return;
+  const id = TASK.exec(location.hash)?.[1] ?? null;
+  const name = location.hash === "#/system" && isOperator() ? "system" : "runs";
+  if (view?.name !== name) enter(name);
+  for (const tab of tabs.children) {
+    if (tab.dataset.view === name) tab.setAttribute("aria-current", "page");
+    else tab.removeAttribute("aria-current");
+  }
+  document.title = name === "system" ? "System, Sluice" : id ? "Run, Sluice" : "Runs, Sluice";
+  if (name === "runs") view.controls.show(id, { focus });
+}
+
+function enter(name) {
+  view?.stop.abort();
+  const stop = new AbortController();
+  view = { name, stop, controls: null };
+  if (name === "runs") view.controls = runsView(main, me, stop.signal);
+  else showSystem(stop.signal);
+}
+
+// Only operators ever load the charts.
+async function showSystem(signal) {
+  main.replaceChildren(el("p", { class: "empty" }, "Loading charts"));
+  const { systemView } = await import("./system/view.js");
+  if (!signal.aborted) systemView(main, signal);
+}
+
+function start(found) {
+  me = found;
+  who.textContent = me.user;
+  const tab = (name, text) => el("a", { href: `#/${name}`, data: { view: name } }, text);
+  tabs.replaceChildren(tab("runs", "Runs"), ...(isOperator() ? [tab("system", "System")] : []));
+  tabs.hidden = !isOperator(); // with one view there is nothing to choose
+  who.hidden = signOut.hidden = false;
+  route({ focus: false });
+}
+
+function signInAgain(why) {
+  view?.stop.abort();
+  view = me = null;
+  closeSocket();
+  tabs.hidden = who.hidden = signOut.hidden = true;
+  document.title = "Sluice";
+  showSignIn(main, why, start);
+}
+
+async function boot() {
+  if (!getKey()) {
+    showSignIn(main, "", start);
+    return;
+  }
+  try {
+    start(await call("limits"));
+  } catch (error) {
+    if (!getKey()) return; // refused: the form is shown already
+    main.replaceChildren(
+      el(
+        "div",
+        { class: "panel sign-in" },
+        el("p", { class: "problem", role: "alert" }, sentence(error)),
+        el("button", { type: "button", class: "primary", on: { click: boot } }, "Try again"),
+      ),
+    );
+    signOut.hidden = false;
+  }
+}
+
+bindTheme(document.getElementById("theme"));
+showHealth(document.getElementById("health"));
+whenSignedOut(signInAgain);
+signOut.addEventListener("click", () => signedOut());
+addEventListener("hashchange", () => route());
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address's hash names the view
+  main.focus();
+});
+boot();

@@ -1,0 +1,130 @@
+// Follows a run's numbered events to its end: over the WebSocket, and by long polls for as long as that is away.
+// Whatever way an event comes, it is handed on once, in order, after the last one that was seen.
+
+import * as api from "./api.js";
+import { subscribe, unsubscribe } from "./socket.js";
+
+const ENDS = new Set(["complete", "failed", "cancelled"]);
+const WAIT_S = 20;
+const QUIET_MS = 8000; // after so long without news the log itself is asked
+const FIRST_POLL_MS = 5000; // how long to poll before the socket is tried again; doubles
+const LONGEST_POLL_MS = 60_000;
+const PAUSE_MS = 2000;
+
+// `onEvents(events)`, `onMode("live" | "polling" | "offline" | "ended")`, `onGone()` when there is no such run.
+export function follow(taskId, { onEvents, onMode, onGone, signal }) {
+  return new Follower(taskId, { onEvents, onMode, onGone }, signal).run();
+}
+
+class Follower {
+  constructor(taskId, on, signal) {
+    Object.assign(this, { taskId, on, signal, last: 0, ended: false });
+  }
+
+  get done() {
+    return this.ended || this.signal.aborted;
+  }
+
+  async run() {
+    await this.attempt(() => this.read(0));
+    for (let polls = FIRST_POLL_MS; !this.done; polls = Math.min(polls * 2, LONGEST_POLL_MS)) {
+      const before = Date.now();
+      await this.live().catch(() => {});
+      if (Date.now() - before > LONGEST_POLL_MS) polls = FIRST_POLL_MS; // it had worked well
+      await this.poll(Date.now() + polls);
+    }
+    if (this.ended && !this.signal.aborted) this.on.onMode("ended");
+  }
+
+  // Takes what follows on what was seen; false when something between is missing.
+  take(events) {
+    const fresh = [];
+    for (const event of events) {
+      if (event.seq <= this.last) continue;
+      if (event.seq !== this.last + 1) break;
+      this.last = event.seq;
+      fresh.push(event);
+      if (ENDS.has(event.type)) this.ended = true;
+    }
+    if (fresh.length && !this.signal.aborted) this.on.onEvents(fresh);
+    return !events.length || events.at(-1).seq <= this.last;
+  }
+
+  async read(wait) {
+    const page = await api.events(this.taskId, this.last, wait, this.signal);
+    this.take(page.events);
+    if (ENDS.has(page.status) && this.last >= page.last_seq) this.ended = true;
+    return page.events.length;
+  }
+
+  // Runs a call to the API; tells who watches when it fails, and pauses.
+  async attempt(work) {
+    try {
+      await work();
+    } catch (error) {
+      if (this.done) return;
+      if (error.status === 401 || error.status === 404) {
+        this.ended = true;
+        this.on.onGone(error);
+        return;
+      }
+      this.on.onMode("offline");
+      await new Promise((done) => setTimeout(done, PAUSE_MS));
+    }
+  }
+
+  async poll(until) {
+    while (!this.done && Date.now() < until) {
+      await this.attempt(async () => {
+        this.on.onMode("polling");
+        await this.read(Math.min(WAIT_S, Math.max(1, Math.round((until - Date.now()) / 1000))));
+      });
+    }
+  }
+
+  // Resolves when the run ended or nobody watches any more, rejects when the connection does not come or is lost.
+  async live() {
+    let heard = Date.now();
+    let filling = false;
+    let finish;
+    const over = new Promise((done, failed) => (finish = { done, failed }));
+    over.catch(() => {});
+    const fill = async () => {
+      if (filling || this.done) return 0;
+      filling = true;
+      try {
+        return await this.read(0);
+      } catch {
+        finish.failed(new Error("the log cannot be read"));
+        return 0;
+      } finally {
+        filling = false;
+        if (this.done) finish.done();
+      }
+    };
+    const handlers = {
+      onEvent: (event) => {
+        heard = Date.now();
+        if (!this.take([event])) fill();
+        if (this.done) finish.done();
+      },
+      onLost: () => finish.failed(new Error("the live connection was lost")),
+    };
+    await subscribe(this.taskId, this.last, handlers);
+    if (this.signal.aborted) finish.done();
+    else this.on.onMode("live");
+    const quiet = setInterval(async () => {
+      if (Date.now() - heard < QUIET_MS) return;
+      heard = Date.now();
+      // News that the socket did not bring: the worker gave this watcher up, or was replaced. Subscribe afresh.
+      if ((await fill()) && !this.done) subscribe(this.taskId, this.last, handlers).catch(finish.failed);
+    }, 1000);
+    this.signal.addEventListener("abort", finish.done, { once: true });
+    try {
+      await over;
+    } finally {
+      clearInterval(quiet);
+      unsubscribe(this.taskId);
+    }
+  }
+}

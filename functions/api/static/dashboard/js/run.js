@@ -1,0 +1,137 @@
+// One run: its message, its tokens as they arrive, what happened, what it cost.
+
+import * as api from "./api.js";
+import { noteCost } from "./costs.js";
+import { announce, el, setText, whileVisible } from "./dom.js";
+import { facts } from "./facts.js";
+import { follow } from "./follow.js";
+import { duration, number } from "./format.js";
+import { LIVE, badge, setBadge } from "./parts.js";
+import { keepMessage, messageOf } from "./session.js";
+import { timeline } from "./timeline.js";
+import { Transcript } from "./transcript.js";
+
+const QUEUED_MS = 3000;
+const RUNNING_MS = 10_000;
+const MODES = { live: "Live", polling: "Polling", offline: "Reconnecting", ended: "" };
+
+export function runView(id, { signal, onEnded }) {
+  const transcript = new Transcript();
+  const events = timeline();
+  const about = facts(id);
+  const status = badge("queued");
+  const mode = el("span", { class: "mode", id: "mode" });
+  const heading = el("h1", { tabIndex: -1, id: "run-title" }, "Run");
+  const message = el("p", { class: "message", id: "run-message", hidden: true });
+  const output = el("div", { class: "output", id: "output", tabIndex: 0, role: "region", "aria-label": "Answer" });
+  const hint = el("p", { class: "hint", id: "hint" });
+  const problem = el("p", { class: "problem", role: "alert" });
+  const button = el("button", { type: "button", class: "danger", hidden: true, on: { click: stop } }, "Cancel run");
+  const text = document.createTextNode("");
+  output.append(text);
+  const node = el(
+    "section",
+    { class: "panel wide run", "aria-labelledby": "run-title" },
+    el("a", { class: "back", href: "#/runs" }, "All runs"),
+    el("div", { class: "panel-head" }, heading, status, mode, button),
+    message,
+    problem,
+    el(
+      "div",
+      { class: "run-grid" },
+      el("div", { class: "run-main" }, hint, output),
+      el("div", { class: "run-side" }, about.node, el("h2", {}, "Events"), events.node),
+    ),
+  );
+  let stopping = false;
+  let drawing = 0;
+
+  async function look() {
+    const found = await api.task(id, { signal }).catch(() => null);
+    if (!found) return;
+    noteCost(found);
+    about.show(found);
+    stopping ||= Boolean(found.cancel_requested);
+    setText(hint, hintOf(found));
+    if (found.status === "complete" && messageOf(id) === null) await recall(found);
+    schedule();
+  }
+
+  // A message submitted elsewhere is known from the session's memory once the run is complete.
+  async function recall({ session_id: session }) {
+    const found = await api.call(`sessions/${encodeURIComponent(session)}`, { signal }).catch(() => null);
+    const turn = found?.turns.find((one) => one.task_id === id);
+    if (turn) keepMessage(id, turn.user);
+  }
+
+  function schedule() {
+    drawing ||= requestAnimationFrame(draw);
+  }
+
+  function draw() {
+    drawing = 0;
+    const live = LIVE.has(transcript.status);
+    const atEnd = output.scrollHeight - output.scrollTop - output.clientHeight < 24;
+    const wanted = transcript.text;
+    if (wanted.startsWith(text.data)) text.appendData(wanted.slice(text.data.length));
+    else text.data = wanted;
+    if (live && atEnd) output.scrollTop = output.scrollHeight;
+    output.dataset.state = wanted ? (live ? "live" : "done") : "empty";
+    output.setAttribute("aria-busy", String(live));
+    setBadge(status, live && stopping ? "cancelling" : transcript.status);
+    button.hidden = !live;
+    button.disabled = stopping;
+    if (!live) hint.hidden = true;
+    if (transcript.error) setText(problem, `${transcript.error.code}: ${transcript.error.message ?? ""}`);
+    const said = messageOf(id);
+    message.hidden = said === null;
+    setText(message, said ?? "");
+    events.show(transcript.lines);
+  }
+
+  async function stop() {
+    stopping = true;
+    schedule();
+    try {
+      await api.cancel(id);
+    } catch (error) {
+      stopping = false;
+      setText(problem, api.sentence(error));
+    }
+    schedule();
+  }
+
+  const refresh = whileVisible(look, () => (transcript.status === "queued" ? QUEUED_MS : RUNNING_MS), signal);
+
+  follow(id, {
+    signal,
+    onEvents(batch) {
+      const before = transcript.status;
+      for (const event of batch) transcript.add(event);
+      schedule();
+      if (transcript.status === before) return;
+      announce(`Run ${transcript.status === "processing" ? "started" : transcript.status}`);
+      refresh();
+      if (!LIVE.has(transcript.status)) onEnded();
+    },
+    onMode(now) {
+      mode.dataset.mode = now;
+      setText(mode, MODES[now]);
+    },
+    onGone(error) {
+      setText(problem, error.status === 404 ? "There is no such run." : api.sentence(error));
+      status.hidden = true;
+    },
+  });
+  schedule();
+  return { node, heading };
+}
+
+function hintOf({ status, queue, next_try_at: next, reason }) {
+  if (status !== "queued") return "";
+  if (reason === "running_cap") return "Waits until another of your runs ends.";
+  if (next && new Date(next) > Date.now()) return `Tried again in ${duration((new Date(next) - Date.now()) / 1000)}.`;
+  if (!queue) return "";
+  const ahead = queue.ahead ? `About ${number(queue.ahead)} ahead` : "Next in its lane";
+  return queue.starts_in_s ? `${ahead}, starts in about ${duration(queue.starts_in_s)}.` : `${ahead}.`;
+}

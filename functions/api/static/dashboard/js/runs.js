@@ -1,0 +1,184 @@
+// The list of the caller's runs, newest first.
+
+import { call, cancel, sentence } from "./api.js";
+import { costOf, lookUp } from "./costs.js";
+import { announce, el, setText, whileVisible } from "./dom.js";
+import { DASH, ago, atDate, capital, duration, money, seconds, words } from "./format.js";
+import { LIVE, badge, setBadge } from "./parts.js";
+import { messageOf } from "./session.js";
+
+const BUSY_MS = 3000;
+const IDLE_MS = 12_000;
+const PAGE = 20;
+const COLUMNS = ["Status", "Run", "Submitted", "Waited", "Ran", "Cost", ""];
+
+export function runsList(signal) {
+  const rows = new Map(); // task id -> row
+  const stopping = new Set();
+  let older = null; // cursor of the next page
+  let anyLive = false;
+  const body = el("tbody");
+  const empty = el("p", { class: "empty", hidden: true }, "No runs yet. Write a message and press Run.");
+  const problem = el("p", { class: "problem", role: "alert" });
+  const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: showOlder } }, "Show older");
+  const filter = el(
+    "select",
+    { id: "filter", on: { change: restart } },
+    el("option", { value: "" }, "All"),
+    ...["queued", "processing", "complete", "failed", "cancelled"].map((name) =>
+      el("option", { value: name }, name === "processing" ? "Running" : capital(name)),
+    ),
+  );
+  const table = el(
+    "table",
+    { class: "runs", hidden: true, "aria-labelledby": "runs-title" },
+    el("thead", {}, el("tr", {}, ...COLUMNS.map((name) => el("th", { scope: "col" }, name || el("span", { class: "sr" }, "Action"))))),
+    body,
+  );
+  const node = el(
+    "section",
+    { class: "panel wide" },
+    el(
+      "div",
+      { class: "panel-head" },
+      el("h1", { id: "runs-title", tabIndex: -1 }, "Runs"),
+      el("div", { class: "filter" }, el("label", { for: "filter" }, "Status"), filter),
+    ),
+    problem,
+    empty,
+    table,
+    more,
+  );
+
+  const address = (cursor) => {
+    const asked = new URLSearchParams({ limit: PAGE });
+    if (filter.value) asked.set("status", filter.value);
+    if (cursor) asked.set("cursor", cursor);
+    return `agent?${asked}`;
+  };
+
+  const refresh = whileVisible(
+    async () => {
+      try {
+        const page = await call(address(), { signal });
+        setText(problem, "");
+        if (rows.size && !page.tasks.some((task) => rows.has(task.task_id))) clear(); // more came than fit a page
+        if (rows.size <= PAGE) older = page.next_cursor;
+        show(page.tasks, true);
+      } catch (error) {
+        if (!signal.aborted) setText(problem, sentence(error));
+      }
+    },
+    () => (anyLive ? BUSY_MS : IDLE_MS),
+    signal,
+  );
+
+  function clear() {
+    rows.clear();
+    body.replaceChildren();
+  }
+
+  function restart() {
+    clear();
+    refresh();
+  }
+
+  async function showOlder() {
+    more.disabled = true;
+    try {
+      const page = await call(address(older), { signal });
+      older = page.next_cursor;
+      show(page.tasks, false);
+    } catch (error) {
+      setText(problem, sentence(error));
+    } finally {
+      more.disabled = false;
+    }
+  }
+
+  function show(tasks, first) {
+    let before = first ? body.firstChild : null;
+    for (const task of tasks) {
+      let row = rows.get(task.task_id);
+      if (!row) {
+        row = makeRow(task.task_id, stop);
+        rows.set(task.task_id, row);
+        body.insertBefore(row.node, before);
+      } else if (row.node === before) before = before.nextSibling;
+      row.show(task, stopping.has(task.task_id));
+    }
+    anyLive = tasks.some(({ status }) => LIVE.has(status));
+    table.hidden = rows.size === 0;
+    empty.hidden = rows.size > 0;
+    setText(empty, filter.value ? "No runs of this status." : "No runs yet. Write a message and press Run.");
+    more.hidden = !older;
+    const ended = [...rows.values()].filter((row) => !LIVE.has(row.task.status));
+    lookUp(ended.map((row) => row.task.task_id), (id) => rows.get(id)?.showCost(), signal);
+  }
+
+  async function stop(id) {
+    stopping.add(id);
+    rows.get(id)?.show(rows.get(id).task, true);
+    try {
+      const { status } = await cancel(id);
+      announce(status === "cancelled" ? "Run cancelled" : "Run is being stopped");
+    } catch (error) {
+      stopping.delete(id);
+      setText(problem, sentence(error));
+    }
+    refresh();
+  }
+
+  return { node, refresh };
+}
+
+function makeRow(id, stop) {
+  const status = badge("queued");
+  const link = el("a", { href: `#/runs/${id}`, class: "run-link" });
+  const about = el("span", { class: "run-about" });
+  const submitted = el("time");
+  const cells = Object.fromEntries(["waited", "ran", "cost"].map((name) => [name, el("span")]));
+  const button = el("button", { type: "button", class: "quiet", on: { click: () => stop(id) } }, "Cancel");
+  const cell = (name, ...children) => el("td", { class: `c-${name.toLowerCase()}`, data: { name } }, ...children);
+  const node = el(
+    "tr",
+    { data: { task: id } },
+    cell("Status", status),
+    cell("Run", link, about),
+    cell("Submitted", submitted),
+    cell("Waited", cells.waited),
+    cell("Ran", cells.ran),
+    cell("Cost", cells.cost),
+    cell("Action", button),
+  );
+  const row = {
+    node,
+    task: null,
+    show(task, stopping) {
+      row.task = task;
+      const live = LIVE.has(task.status);
+      setBadge(status, live && stopping ? "cancelling" : task.status);
+      const message = messageOf(id)?.trim().split("\n", 1)[0];
+      const title = message || id;
+      setText(link, title);
+      link.classList.toggle("code", !message);
+      const why = task.status === "queued" && task.reason ? `, ${words(task.reason)}` : "";
+      setText(about, `${task.agent}, ${task.model}, session ${task.session_id}${why}`);
+      setText(submitted, ago(task.created_at));
+      submitted.dateTime = task.created_at;
+      submitted.title = atDate(task.created_at);
+      const now = new Date().toISOString();
+      const began = task.started_at ?? (live ? now : null);
+      setText(cells.waited, began ? duration(seconds(task.created_at, began)) : DASH);
+      setText(cells.ran, task.started_at ? duration(seconds(task.started_at, task.ended_at ?? now)) : DASH);
+      button.hidden = !live;
+      button.disabled = stopping;
+      button.setAttribute("aria-label", `Cancel ${title.slice(0, 60)}`);
+      row.showCost();
+    },
+    showCost() {
+      setText(cells.cost, money(costOf(id)));
+    },
+  };
+  return row;
+}

@@ -1,0 +1,50 @@
+// What this tab remembers: the key, the last form, the messages that were submitted. Gone when the tab is closed.
+
+const KEY = "sluice.key";
+const FORM = "sluice.form";
+const MESSAGES = "sluice.messages";
+const MESSAGES_KEPT = 50;
+const MESSAGE_CHARACTERS = 2000;
+
+let onSignedOut = () => {};
+
+export const getKey = () => sessionStorage.getItem(KEY);
+export const setKey = (key) => sessionStorage.setItem(KEY, key);
+
+export function whenSignedOut(listener) {
+  onSignedOut = listener;
+}
+
+export function signedOut(why = "") {
+  for (const name of Object.keys(sessionStorage)) {
+    if (name.startsWith("sluice.")) sessionStorage.removeItem(name);
+  }
+  onSignedOut(why);
+}
+
+export function load(name, otherwise) {
+  try {
+    return JSON.parse(sessionStorage.getItem(name)) ?? otherwise;
+  } catch {
+    return otherwise;
+  }
+}
+
+export function save(name, value) {
+  try {
+    sessionStorage.setItem(name, JSON.stringify(value));
+  } catch {
+    // Full: what is kept here is a convenience only.
+  }
+}
+
+export const lastForm = () => load(FORM, {});
+export const keepForm = (form) => save(FORM, form);
+
+export function keepMessage(id, message) {
+  const kept = load(MESSAGES, []).filter(([known]) => known !== id);
+  kept.unshift([id, message.slice(0, MESSAGE_CHARACTERS)]);
+  save(MESSAGES, kept.slice(0, MESSAGES_KEPT));
+}
+
+export const messageOf = (id) => load(MESSAGES, []).find(([known]) => known === id)?.[1] ?? null;

@@ -1,0 +1,49 @@
+// What was seen of the system lately: the API tells the present only, so this tab keeps its own quarter of an hour.
+
+import { load, save } from "../session.js";
+
+const KEY = "sluice.history";
+const KEEP_S = 15 * 60;
+const GAP_S = 7; // polls come every 2 s; a longer silence is drawn as a gap
+
+const LANES = ["high", "normal", "quarantine"];
+const COLUMNS = [
+  "at",
+  ...LANES.flatMap((lane) => [`backlog.${lane}`, `wait.${lane}`, `replicas.${lane}`]),
+  "running",
+  "capacity",
+];
+
+let rows = load(KEY, []);
+
+// Adds one answer of /stats; returns its row.
+export function add(stats) {
+  const at = new Date(stats.at) / 1000;
+  const last = rows.at(-1)?.[0];
+  if (last !== undefined && at <= last) return;
+  if (last !== undefined && at - last > GAP_S) rows.push([last + 1, ...COLUMNS.slice(1).map(() => null)]);
+  const row = values(stats);
+  rows.push(COLUMNS.map((name) => (name === "at" ? at : (row[name] ?? null))));
+  rows = rows.filter(([when]) => when > at - KEEP_S);
+}
+
+export const keep = () => save(KEY, rows);
+
+export const column = (name) => {
+  const n = COLUMNS.indexOf(name);
+  return rows.map((row) => row[n]);
+};
+
+function values({ lanes, replicas, runs_per_environment: runs }) {
+  const found = {};
+  let running = null;
+  let target = null;
+  for (const [lane, one] of Object.entries(lanes)) {
+    found[`backlog.${lane}`] = one.visible === null ? null : one.visible + (one.delayed ?? 0);
+    found[`wait.${lane}`] = one.recent_wait_s;
+    found[`replicas.${lane}`] = one.target_replicas;
+    if (one.in_flight !== null) running = (running ?? 0) + one.in_flight;
+    if (one.target_replicas !== null) target = (target ?? 0) + one.target_replicas;
+  }
+  return { ...found, running, capacity: (target ?? replicas.min) * runs };
+}

@@ -1,0 +1,55 @@
+// The operator's view: how the whole system is, every two seconds while it can be seen.
+
+import { call, sentence } from "../api.js";
+import { el, setText, whileVisible } from "../dom.js";
+import { atClock } from "../format.js";
+import { charts } from "./charts.js";
+import { add, keep } from "./history.js";
+import { states } from "./states.js";
+import { tiles } from "./tiles.js";
+
+const EVERY_MS = 2000;
+
+const styles = new URL("../../vendor/uplot/uPlot.min.css", import.meta.url);
+document.head.append(el("link", { rel: "stylesheet", href: styles.href }));
+
+export function systemView(main, signal) {
+  const figures = tiles();
+  const made = charts();
+  const below = states();
+  const when = el("span", { class: "help", id: "as-of" });
+  const problem = el("p", { class: "problem", role: "alert" });
+  main.replaceChildren(
+    el(
+      "div",
+      { class: "system-view" },
+      el("div", { class: "panel-head" }, el("h1", { tabIndex: -1 }, "System"), when),
+      problem,
+      figures.node,
+      el("div", { class: "charts" }, ...made.map((one) => one.node)),
+      below.node,
+    ),
+  );
+  whileVisible(
+    async () => {
+      try {
+        const stats = await call("stats", { signal });
+        add(stats);
+        figures.show(stats);
+        below.show(stats);
+        for (const one of made) one.draw(stats);
+        setText(when, `As of ${atClock(stats.at)}`);
+        setText(problem, "");
+      } catch (error) {
+        if (!signal.aborted) setText(problem, sentence(error));
+      }
+    },
+    EVERY_MS,
+    signal,
+  );
+  addEventListener("pagehide", keep, { signal });
+  signal.addEventListener("abort", () => {
+    keep();
+    for (const one of made) one.destroy();
+  });
+}

@@ -1,0 +1,135 @@
+"""A real headless Chromium in front of the deployed dashboard; every test also fails on an error in its console."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.stack_fixture import Stack
+
+ARTIFACTS = Path(__file__).resolve().parents[2] / ".artifacts" / "dashboard"
+"""Where screenshots are kept; git ignores it."""
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 20_000
+
+
+def chromium() -> str:
+    """Return the browser's path (``SLUICE_BROWSER`` or the system's); skips, or fails where one is required."""
+    found = os.environ.get("SLUICE_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        why = "no Chromium: install it (`apt-get install chromium`) or name it with SLUICE_BROWSER"
+        if os.environ.get("SLUICE_REQUIRE_BROWSER") == "1":
+            pytest.fail(why)
+        pytest.skip(why)
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = chromium()
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as tool:
+        started = tool.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+class Dashboard:
+    """A page with the dashboard, and what a reader does with it."""
+
+    def __init__(self, context: BrowserContext, stack: Stack, name: str) -> None:
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(PATIENCE_MS)
+        self.stack = stack
+        self.name = name
+        self.problems: list[str] = []
+        self.expected: re.Pattern[str] | None = None
+        """What the console may say in this test."""
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("dialog", self._dialog)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not (self.expected and self.expected.search(message.text)):
+            self.problems.append(message.text)
+
+    def _dialog(self, dialog: object) -> None:
+        self.problems.append("a dialog was opened")
+        dialog.dismiss()  # type: ignore[attr-defined]
+
+    def open(self, user: str | None = None) -> Page:
+        """Load the page; signs in as a seeded user, or with a key's own text."""
+        self.page.goto(f"{self.stack.api_url}/")
+        if user is not None:
+            self.page.get_by_label("API key").fill(self.stack.keys.get(user, user))
+            self.page.get_by_role("button", name="Sign in").click()
+            expect(self.page.get_by_role("button", name="Sign out")).to_be_visible()
+        return self.page
+
+    def submit(self, message: str) -> str:
+        """Submit with the form; returns the task's id once its run is shown."""
+        self.page.get_by_label("Message").fill(message)
+        self.page.get_by_role("button", name="Run", exact=True).click()
+        return self.task_id()
+
+    def task_id(self) -> str:
+        """Return the id of the run that is shown, once there is one."""
+        self.page.wait_for_url(re.compile(r"#/runs/task_"))
+        return self.page.url.rpartition("/")[2]
+
+    def status(self, text: str) -> None:
+        """Wait until the run that is shown has a status."""
+        expect(self.page.locator(".run .badge")).to_have_text(text)
+
+    def output(self) -> str:
+        """Return the answer as far as it is there."""
+        return self.page.locator("#output").text_content() or ""
+
+    def wait_for_output(self, characters: int) -> str:
+        """Wait until so much of the answer is there, and return it."""
+        self.page.wait_for_function("n => document.querySelector('#output')?.textContent.length >= n", arg=characters)
+        return self.output()
+
+    def picture(self, what: str, *, whole: bool = False) -> None:
+        """Keep a screenshot."""
+        ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=ARTIFACTS / f"{self.name}-{what}.png", full_page=whole)
+
+
+@pytest.fixture
+def dashboards(browser: Browser, stack: Stack, request: pytest.FixtureRequest) -> Iterator[Callable[..., Dashboard]]:
+    """Make dashboards, each with a browser profile of its own; at the end their consoles must be clean."""
+    made: list[Dashboard] = []
+    name = request.node.name.removeprefix("test_")
+
+    def make(**options: object) -> Dashboard:
+        settings = {"viewport": {"width": 1440, "height": 900}, "color_scheme": "light"} | options
+        context = browser.new_context(**settings)  # type: ignore[arg-type]
+        made.append(Dashboard(context, stack, name))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.page.context.close()
+    assert [problem for one in made for problem in one.problems] == []
+
+
+@pytest.fixture
+def dashboard(dashboards: Callable[..., Dashboard]) -> Dashboard:
+    """A dashboard on a desktop."""
+    return dashboards()

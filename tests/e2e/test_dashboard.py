@@ -1,0 +1,247 @@
+"""The dashboard in a real browser against the deployed system: what its reader does, from key to answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Page, WebSocketRoute, expect
+
+from tests.e2e.conftest import Dashboard
+from tests.stack_fixture import Stack
+
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "is_mobile": True,
+    "has_touch": True,
+    "color_scheme": "dark",
+}
+
+
+def test_submit_and_watch_to_the_end(dashboard: Dashboard, stack: Stack) -> None:
+    key = stack.new_key("browser", "vip")
+    page = dashboard.open(key)
+    page.get_by_label("Priority").select_option("high")
+    page.get_by_label("Session").fill("browser")
+    task_id = dashboard.submit("[[sim latency=2 words=60]] Tell me about locks on canals.")
+    expect(page.locator("#mode")).to_have_text("Live")
+    early = dashboard.wait_for_output(20)
+    dashboard.picture("running")
+    dashboard.status("Complete")
+    found = stack.result(task_id, key)
+    final = found["result"]["response"]
+    assert early in final
+    assert len(early) < len(final)
+    expect(page.locator("#output")).to_have_text(final)
+    assert (found["lane"], found["result"]["session_id"]) == ("high", "browser")
+    for title in ("Queued", "Started", "Reply streamed", "Step recorded", "Complete"):
+        expect(page.locator(".line-title", has_text=title)).to_have_count(1)
+    cost = f"${found['usage']['cost_usd']:.6f}"
+    expect(page.locator(".facts")).to_contain_text(cost)
+    expect(page.locator("#limits")).to_contain_text("599 left of 600")
+    dashboard.picture("complete")
+    page.get_by_role("link", name="All runs").click()
+    row = page.locator(f"tr[data-task={task_id}]")
+    expect(row).to_contain_text("Tell me about locks on canals.")
+    expect(row).to_contain_text(cost)
+    dashboard.picture("list")
+
+
+def test_cancel_a_run_and_one_in_the_list(dashboard: Dashboard, stack: Stack) -> None:
+    key = stack.new_key("browser-cancel")
+    page = dashboard.open(key)
+    first = dashboard.submit("[[sim latency=7 words=200]] Go on and on.")
+    dashboard.wait_for_output(10)
+    page.get_by_role("button", name="Cancel run").click()
+    dashboard.status("Cancelled")
+    expect(page.get_by_role("button", name="Cancel run")).to_be_hidden()
+    assert stack.result(first, key)["status"] == "cancelled"
+    page.get_by_role("link", name="All runs").click()
+    page.get_by_label("Message").fill("[[sim latency=7 words=200]] And on.")
+    page.get_by_role("button", name="Run", exact=True).click()
+    second = dashboard.task_id()
+    page.get_by_role("link", name="All runs").click()
+    row = page.locator(f"tr[data-task={second}]")
+    row.get_by_role("button", name="Cancel").click()
+    expect(row).to_contain_text("Cancelled")
+    expect(page.locator(f"tr[data-task={first}]")).to_contain_text("Cancelled")
+
+
+def test_reload_in_the_middle(dashboard: Dashboard, stack: Stack) -> None:
+    page = dashboard.open("load")
+    task_id = dashboard.submit("[[sim latency=4 words=80]] Tell me about rivers.")
+    before = dashboard.wait_for_output(40)
+    page.reload()
+    after = dashboard.wait_for_output(len(before))
+    assert after.startswith(before)
+    expect(page.locator("#run-message")).to_contain_text("Tell me about rivers.")
+    dashboard.status("Complete")
+    expect(page.locator("#output")).to_have_text(stack.result(task_id)["result"]["response"])
+
+
+def test_without_a_websocket_it_polls(dashboard: Dashboard, stack: Stack) -> None:
+    dashboard.page.route_web_socket(re.compile("/live"), lambda socket: socket.close())
+    page = dashboard.open("load")
+    task_id = dashboard.submit("[[sim latency=2 words=40]] Tell me about seas.")
+    expect(page.locator("#mode")).to_have_text("Polling")
+    dashboard.wait_for_output(10)
+    dashboard.status("Complete")
+    expect(page.locator("#output")).to_have_text(stack.result(task_id)["result"]["response"])
+
+
+def test_a_lost_websocket_costs_no_token(dashboard: Dashboard, stack: Stack) -> None:
+    """The connection dies after a few messages; what follows comes otherwise, nothing twice."""
+
+    def fragile(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        passed = 0
+
+        def pass_on(message: str | bytes) -> None:
+            nonlocal passed
+            passed += 1
+            if passed > 4:
+                socket.close()
+            else:
+                socket.send(message)
+
+        server.on_message(pass_on)
+
+    dashboard.page.route_web_socket(re.compile("/live"), fragile)
+    page = dashboard.open("load")
+    task_id = dashboard.submit("[[sim latency=3 words=90]] Tell me about lakes.")
+    expect(page.locator("#mode")).to_have_text("Polling")
+    dashboard.status("Complete")
+    expect(page.locator("#output")).to_have_text(stack.result(task_id)["result"]["response"])
+    numbers = [event["seq"] for event in stack.events(task_id)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_an_interrupted_reply_is_discarded(dashboard: Dashboard, stack: Stack) -> None:
+    """The provider breaks off in the middle; the second reply differs, and it alone stands."""
+    page = dashboard.open("load")
+    task_id = dashboard.submit("[[sim key=browser-void fail=drop times=1 nonce latency=1 words=30]] Tell me a story.")
+    dashboard.status("Complete")
+    expect(page.locator("#output")).to_have_text(stack.result(task_id)["result"]["response"])
+    expect(page.locator(".line-title", has_text="To be tried again")).to_have_count(1)
+    expect(page.locator(".timeline")).to_contain_text("interrupted and discarded")
+
+
+def test_wrong_key(dashboard: Dashboard) -> None:
+    dashboard.expected = re.compile("401")  # Chromium itself notes every answer of that kind
+    page = dashboard.open()
+    page.get_by_label("API key").fill("sk-not-a-key")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_have_text("This key is not known.")
+    expect(page.get_by_label("API key")).to_be_focused()
+    assert page.evaluate("sessionStorage.getItem('sluice.key')") is None
+    dashboard.picture("refused")
+
+
+def test_signing_out_forgets(dashboard: Dashboard) -> None:
+    page = dashboard.open("vip")
+    assert page.evaluate("sessionStorage.getItem('sluice.key')")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("API key")).to_be_visible()
+    assert page.evaluate("Object.keys(sessionStorage).length + Object.keys(localStorage).length") == 0
+    page.reload()
+    expect(page.get_by_label("API key")).to_be_visible()
+
+
+def test_a_message_is_text_never_markup(dashboard: Dashboard) -> None:
+    attack = "<img src=x onerror=alert(1)><script>alert(2)</script><b id=bold>&amp;</b>"
+    page = dashboard.open("load")
+    task_id = dashboard.submit(f"[[sim echo words=2]]{attack}")
+    dashboard.status("Complete")
+    expect(page.locator("#output")).to_have_text(attack)
+    expect(page.locator("#run-message")).to_contain_text(attack)
+    dashboard.picture("run")
+    page.get_by_role("link", name="All runs").click()
+    expect(page.locator(f"tr[data-task={task_id}] a")).to_contain_text(attack)
+    assert page.locator("main img, main script, #bold").count() == 0
+
+
+def test_keyboard_alone(dashboard: Dashboard) -> None:
+    page = dashboard.open()
+    expect(page.get_by_label("API key")).to_be_focused()
+    page.keyboard.type(dashboard.stack.keys["load"])
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    tab_to(page, "#message")
+    page.keyboard.type("[[sim latency=1 words=10]] Hello.")
+    tab_to(page, "#agent")
+    tab_to(page, "button.primary")
+    page.keyboard.press("Enter")
+    dashboard.status("Complete")
+    expect(page.get_by_role("heading", name="Run", exact=True)).to_be_focused()
+    tab_to(page, "#message")
+    page.keyboard.type("[[sim words=3]] Again.")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#run-message")).to_contain_text("Again.")
+    dashboard.status("Complete")
+    tab_to(page, ".back")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Runs")).to_be_focused()
+
+
+def tab_to(page: Page, selector: str) -> None:
+    """Press Tab until an element has the focus; it comes round once."""
+    for _ in range(40):
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{selector} cannot be reached with Tab")
+
+
+def test_on_a_phone_nothing_scrolls_sideways(dashboards: Callable[..., Dashboard]) -> None:
+    phone = dashboards(**PHONE)
+    page = phone.open("operator")
+
+    def fits(what: str) -> None:
+        phone.picture(what, whole=True)
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["viewport"]["width"]
+
+    phone.submit(f"[[sim echo words=2]]{'w' * 300} and more")
+    phone.status("Complete")
+    fits("run")
+    page.get_by_role("link", name="All runs").click()
+    expect(page.locator(".runs tbody tr").first).to_be_visible()
+    fits("list")
+    page.get_by_role("link", name="System").click()
+    expect(page.locator(".chart canvas")).to_have_count(6)
+    fits("system")
+
+
+def test_operators_see_the_system(dashboards: Callable[..., Dashboard], stack: Stack) -> None:
+    for n in range(30):
+        stack.submit("[[sim latency=4 words=4]] work", session_id=f"op-{n}")
+    wide: dict[str, Any] = {"viewport": {"width": 1920, "height": 1080}}
+    for scheme in ("light", "dark"):
+        shown = dashboards(color_scheme=scheme, **wide)
+        page = shown.open("operator")
+        page.get_by_role("link", name="System").click()
+        expect(page.locator(".chart canvas")).to_have_count(6)
+        expect(page.locator("[data-tile=running] dd").first).to_have_text(re.compile(r"^[1-9]"))
+        expect(page.locator(".states").nth(1)).to_contain_text("DynamoDB")
+        shown.picture(scheme, whole=True)
+
+
+def test_others_do_not(dashboard: Dashboard) -> None:
+    page = dashboard.open("demo")
+    page.goto(f"{page.url.partition('#')[0]}#/system")
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    expect(page.get_by_role("link", name="System")).to_have_count(0)
+
+
+def test_colours_can_be_chosen_and_last(dashboard: Dashboard) -> None:
+    page = dashboard.open()
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(background)
+    toggle = page.get_by_role("button", name="Colours")
+    toggle.click()
+    assert page.evaluate(background) == light
+    toggle.click()
+    dark = page.evaluate(background)
+    assert dark != light
+    page.reload()
+    assert page.evaluate(background) == dark
