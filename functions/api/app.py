@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from functools import cache
 from typing import Any
 
@@ -21,7 +22,6 @@ from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
 from functions.api.routes import (
     agent,
-    dashboard,
     docs,
     health,
     limits,
@@ -32,10 +32,12 @@ from functions.api.routes import (
     stats,
     stream_ticket,
 )
+from functions.api.submit import gate
 from functions.api.version import VERSION
+from shared import aws
 from shared.errors import SluiceError
 
-ROUTERS = (dashboard, agent, result, stream_ticket, sessions, limits, stats, me, openai, health, docs)
+ROUTERS = (agent, result, stream_ticket, sessions, limits, stats, me, openai, health, docs)
 SHOWN_HEADERS = (
     "Location",
     "Retry-After",
@@ -82,6 +84,11 @@ def make_app() -> FastAPI:
 
 
 app = make_app()
+if os.environ.get("AWS_LAMBDA_FUNCTION_NAME"):
+    # Every request needs these, and while a function is set up it has a whole processor whatever its memory.
+    aws.dynamodb()
+    aws.sqs()
+    gate()
 
 
 @cache

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from shared.settings import settings
+from shared.netguard import URL_CHARACTERS as WEBHOOK_CHARACTERS
+from shared.netguard import Forbidden
+from shared.webhooks import check_target
 
 MESSAGE_BYTES = 256 * 1024
 """Largest message, in bytes of UTF-8 (a tier may allow less)."""
@@ -19,7 +19,6 @@ NAME_CHARACTERS = 128
 METADATA_PAIRS = 16
 METADATA_KEY_CHARACTERS = 64
 METADATA_VALUE_CHARACTERS = 512
-WEBHOOK_CHARACTERS = 2048
 MAX_OUTPUT_TOKENS = 128_000
 """Most output tokens that a request may allow each model call."""
 DEFAULT_OUTPUT_TOKENS = 1024
@@ -109,24 +108,12 @@ def checked_webhook_url(url: str) -> str:
     Raises:
         ValueError: says what is wrong with it.
     """
-    local = settings().allow_private_addresses
+    if not url.isascii():
+        raise ValueError("an international name must be given in its ASCII form")
     try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError("must be an address") from error
-    if not url.isascii() or not url.isprintable() or " " in url or not host:
-        raise ValueError("must be an absolute address")
-    if parts.scheme != "https" and not (local and parts.scheme == "http"):
-        raise ValueError("must start with https://")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must hold no user name or password")
-    try:
-        private = not ip_address(host).is_global
-    except ValueError:
-        private = host == "localhost" or host.endswith((".localhost", ".internal", ".local"))
-    if private and not local:
-        raise ValueError("must not be a private address")
+        check_target(url)
+    except Forbidden as error:
+        raise ValueError(error.message) from error
     return url
 
 

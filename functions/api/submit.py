@@ -156,6 +156,8 @@ def _allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:
             "agent",
             code="unknown_agent",
         )
+    if wanted.params.get("webhook_url") and not (settings().queue_url_webhook and settings().webhook_secret):
+        raise invalid("this deployment sends no webhooks", "webhook_url", code="webhooks_off")
     most = min(MESSAGE_BYTES, limits.message_bytes or MESSAGE_BYTES)
     if len(wanted.message.encode()) > most:
         raise Problem(413, "message_too_large", f"the message is over the limit of {most} bytes", "message")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -111,7 +112,10 @@ def test_a_quota_is_exact_and_says_when_to_come_back(stack: Stack) -> None:
 def test_a_repeat_is_one_run(stack: Stack) -> None:
     headers = {"Idempotency-Key": f"stack-repeat-{RUN}"}
     body = {"message": f"[[sim key=api-repeat-{RUN} words=2]] hi"}
-    ids = {stack.client().post("/agent", json=body, headers=headers).json()["task_id"] for _ in range(3)}
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: stack.client().post("/agent", json=body, headers=headers), range(16)))
+    assert {answer.status_code for answer in answers} == {202}
+    ids = {answer.json()["task_id"] for answer in answers}
     assert len(ids) == 1
     stack.result(ids.pop())
     assert stack.calls(f"api-repeat-{RUN}")["started"] == 1

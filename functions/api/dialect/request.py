@@ -12,7 +12,6 @@ from functions.api.schemas import (
     MAX_COST_USD,
     MAX_OUTPUT_TOKENS,
     MAX_TIMEOUT_SECONDS,
-    WEBHOOK_CHARACTERS,
     AgentName,
     Metadata,
     ModelName,
@@ -20,6 +19,7 @@ from functions.api.schemas import (
     SessionId,
     checked_webhook_url,
 )
+from shared.netguard import URL_CHARACTERS as WEBHOOK_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -110,6 +110,7 @@ def running(redis_url: str) -> Iterator[Api]:
             "STAGE": "local",
             "REDIS_URL": redis_url,
             "INGRESS_RATE": "0",
+            "WEBHOOK_SECRET": "of the tests",
         }.items():
             patch.setenv(name, value)
         patch.delenv("AWS_ENDPOINT_URL", raising=False)
