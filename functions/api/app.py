@@ -22,6 +22,7 @@ from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
 from functions.api.routes import (
     agent,
+    dashboard,
     docs,
     health,
     limits,
@@ -37,7 +38,7 @@ from functions.api.version import VERSION
 from shared import aws
 from shared.errors import SluiceError
 
-ROUTERS = (agent, result, stream_ticket, sessions, limits, stats, me, openai, health, docs)
+ROUTERS = (dashboard, agent, result, stream_ticket, sessions, limits, stats, me, openai, health, docs)
 SHOWN_HEADERS = (
     "Location",
     "Retry-After",
