@@ -20,6 +20,7 @@ from shared import metrics
 from shared.clock import now
 from shared.errors import DependencyDown, LeaseLost, SluiceError
 from shared.logs import fields, get_logger
+from shared.retry import ModelError
 from shared.settings import settings
 from shared.tasks import checkpoints, lanes, leases, settle, store
 from shared.tasks.events import Event
@@ -182,7 +183,7 @@ class _Run:
             if isinstance(error, LeaseLost):
                 raise error
             if not isinstance(error, Continue):
-                if not isinstance(error, Signal | SluiceError):
+                if not isinstance(error, Signal | SluiceError | ModelError):
                     _log.warning("run failed", exc_info=error)
                 return outcomes.after_error(self.task, error)
         if self.stopped == "lost":
