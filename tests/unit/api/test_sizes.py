@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from functions.api import schemas
+from shared.netguard import URL_CHARACTERS
 from tests.unit.api.conftest import Api
 
 
@@ -41,8 +42,8 @@ def pairs(count: int, key: int = 8, value: int = 1) -> dict[str, str]:
         ({"max_cost_usd": schemas.MAX_COST_USD + 0.01}, False),
         ({"model": "m" * schemas.NAME_CHARACTERS}, True),
         ({"model": "m" * (schemas.NAME_CHARACTERS + 1)}, False),
-        ({"webhook_url": "https://example.com/".ljust(schemas.WEBHOOK_CHARACTERS, "x")}, True),
-        ({"webhook_url": "https://example.com/".ljust(schemas.WEBHOOK_CHARACTERS + 1, "x")}, False),
+        ({"webhook_url": "https://example.com/".ljust(URL_CHARACTERS, "x")}, True),
+        ({"webhook_url": "https://example.com/".ljust(URL_CHARACTERS + 1, "x")}, False),
         ({"user_id": "u" * schemas.USER_ID_CHARACTERS}, True),
         ({"user_id": "u" * (schemas.USER_ID_CHARACTERS + 1)}, False),
     ],
