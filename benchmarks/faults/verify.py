@@ -79,7 +79,11 @@ def verify(ids: list[str], live: set[str], sim: httpx2.Client, prefix: str, infl
         ):
             verdict.repeated.append(f"{task_id}: {task.calls} calls charged")
         _check_tools(verdict, task_id, page.events)
-        resumed_at[task_id] = [event.at for event in page.events if event.type == "resumed"]
+        resumed_at[task_id] = [
+            event.at
+            for event in page.events
+            if event.type == "resumed" or event.data.get("reason") == "quarantine"  # taken over, to run alone later
+        ]
         steps_at[f"{prefix}-{n}"] = {
             int(event.data["n"]): event.at
             for event in page.events
@@ -133,7 +137,7 @@ def _check_calls(verdict: Verdict, sim: httpx2.Client, steps_at: dict[str, dict[
 
 
 def _measure_recovery(verdict: Verdict, inflictor: Inflictor, resumed_at: dict[str, list[float]]) -> None:
-    """From a worker's death to the first event of the worker that took its run over.
+    """From a worker's death to the first event of the worker that took its run over (or sent it into quarantine).
 
     Left out are takeovers while the whole system was paused or Valkey was being restarted.
     """

@@ -223,7 +223,7 @@ class _Run:
                     "retry", now(), {"attempt": how.attempt, "delay_s": round(how.delay_s, 1), "error": how.last_error}
                 )
             )
-        elif how.deferral or how.park:
+        elif how.deferral or how.park or how.lane:
             events.append(Event("deferred", now(), {"reason": how.reason, "delay_s": round(how.delay_s, 1)}))
         sent = await persist(leases.requeue, self.task, how, events)
         self.task.last_seq += len(events)

@@ -1,6 +1,7 @@
-"""Puts a streamed chat completion together from its server-sent events.
+"""Puts a streamed chat completion together from the bytes of its server-sent events.
 
-Plain dictionaries instead of the client's models: a run reads a hundred chunks and needs four fields of each.
+Plain dictionaries instead of the client's models: a run reads a hundred chunks and needs four fields of each. Lines
+end at a line feed only: readers of text lines also split at U+2028 and U+0085, which JSON may hold as they are.
 """
 
 from __future__ import annotations
@@ -16,81 +17,150 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 REPLY_CHARACTERS = 4_000_000
-"""Longest reply taken; far above any model's output limit."""
+"""Longest reply taken, text and tool arguments together; far above any model's output limit."""
+LINE_BYTES = 4_000_000
+"""Longest line of the stream."""
+MAX_TOOL_CALLS = 128
+"""Tool calls of one reply; OpenAI lets a request define as many tools."""
+MAX_TOKENS = 100_000_000
+"""A provider that reports more tokens than this for one call is not believed."""
 
 
 class Assembler:
     """Collects the chunks of one reply."""
 
-    def __init__(self, model: str, on_delta: Callable[[str], None]) -> None:
-        """Start empty; ``on_delta`` is told each piece of text."""
+    def __init__(self, model: str, on_delta: Callable[[str], None], prompt_bytes: Callable[[], int]) -> None:
+        """Start empty.
+
+        ``on_delta`` is told each piece of text; ``prompt_bytes`` is asked only if the provider reports no usage.
+        """
         self._model = model
         self._on_delta = on_delta
+        self._prompt_bytes = prompt_bytes
+        self._rest = b""
         self._text: list[str] = []
         self._size = 0
         self._tools: dict[int, list[str]] = {}
-        self._usage: dict[str, Any] | None = None
+        self._usage: Any = None
         self._finish: str | None = None
         self.done = False
+        """The stream said that it is complete."""
 
-    def line(self, line: str) -> None:
-        """Take one line of the event stream.
+    @property
+    def finished(self) -> bool:
+        """Whether the model has ended its reply, though the stream may not have."""
+        return self._finish is not None
+
+    def feed(self, data: bytes) -> None:
+        """Take some bytes of the event stream.
 
         Raises:
-            ModelError: it is no chunk, or the provider reports an error in the middle.
+            ModelError: they are no chunks, too many, or the provider reports an error in the middle.
         """
-        if not line.startswith("data:"):
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._line(line)
+        if len(self._rest) > LINE_BYTES:
+            raise ModelError("the provider sent an endless line", status=200)
+
+    def _line(self, line: bytes) -> None:
+        if self.done or not line.startswith(b"data:"):
             return
         data = line[5:].strip()
-        if data == "[DONE]":
+        if data == b"[DONE]":
             self.done = True
             return
         try:
             chunk = json.loads(data)
-            if "error" in chunk:
-                error = chunk["error"] or {}
-                raise ModelError(str(error.get("message", "error in the stream")), status=200, code=error.get("code"))
+            if error := chunk.get("error"):
+                raise _reported(error)
             self._take(chunk)
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ModelError(f"the provider sent a malformed chunk: {type(error).__name__}", status=200) from error
 
     def _take(self, chunk: dict[str, Any]) -> None:
-        self._model = chunk.get("model") or self._model
+        if model := chunk.get("model"):
+            self._model = str(model)
         self._usage = chunk.get("usage") or self._usage
         for choice in chunk["choices"]:
-            self._finish = choice.get("finish_reason") or self._finish
-            delta = choice.get("delta") or {}
-            text = delta.get("content")
+            if finish := choice.get("finish_reason"):
+                self._finish = str(finish)
+            delta = choice.get("delta")
+            if not delta:
+                continue
+            # A model that refuses says why in a field of its own; to the user it is the answer.
+            text = delta.get("content") or delta.get("refusal")
             if text:
-                self._size += len(text)
-                if self._size > REPLY_CHARACTERS:
-                    raise ModelError("the reply is too long", status=400, code="reply_too_long")
+                text = _encodable(text)
+                self._grow(len(text))
                 self._text.append(text)
                 self._on_delta(text)
             for call in delta.get("tool_calls") or ():
-                parts = self._tools.setdefault(call["index"], ["", "", ""])
-                function = call.get("function") or {}
-                parts[0] += call.get("id") or ""
-                parts[1] += function.get("name") or ""
-                parts[2] += function.get("arguments") or ""
+                self._take_call(call)
 
-    def reply(self, prompt_bytes: int) -> ModelReply:
+    def _take_call(self, call: dict[str, Any]) -> None:
+        index = call.get("index")
+        if index is None:  # some providers number nothing and send each call whole
+            index = len(self._tools)
+        parts = self._tools.setdefault(index, ["", "", ""])
+        if len(self._tools) > MAX_TOOL_CALLS:
+            raise ModelError("the reply calls too many tools", status=200, code="reply_too_long")
+        function = call.get("function") or {}
+        for n, piece in enumerate((call.get("id"), function.get("name"), function.get("arguments"))):
+            if piece:
+                self._grow(len(piece))
+                parts[n] += piece
+
+    def _grow(self, characters: int) -> None:
+        self._size += characters
+        if self._size > REPLY_CHARACTERS:
+            raise ModelError("the reply is too long", status=200, code="reply_too_long")
+
+    def reply(self) -> ModelReply:
         """Return the whole reply.
 
         Raises:
             ModelError: the stream ended early, or a content filter ended it.
         """
+        if self._rest:  # the last line may lack its end
+            self._line(self._rest)
+            self._rest = b""
         if self._finish is None:
             raise ModelError("the reply was cut off", status=200, code="truncated_reply")
         if self._finish == "content_filter":
             raise ModelError("the provider's content filter ended the reply", status=200, code="content_filter")
         text = "".join(self._text)
-        calls = [ToolCall(*parts) for _, parts in sorted(self._tools.items())]
-        return ModelReply(text, calls, self._used(prompt_bytes, text, calls), self._model, self._finish)
+        calls = [ToolCall(*map(_encodable, parts)) for _, parts in sorted(self._tools.items())]
+        usage = _reported_usage(self._usage)
+        estimated = usage is None
+        if usage is None:  # charged by size, about four bytes a token
+            written = len(text.encode()) + sum(len(call.name) + len(call.arguments.encode()) for call in calls)
+            usage = Usage(-(-self._prompt_bytes() // 4), -(-written // 4))
+        return ModelReply(text, calls, usage, self._model, self._finish, estimated)
 
-    def _used(self, prompt_bytes: int, text: str, calls: list[ToolCall]) -> Usage:
-        if self._usage is not None:
-            return Usage(int(self._usage["prompt_tokens"]), int(self._usage["completion_tokens"]))
-        # A provider that reports no usage is charged by size, about four bytes a token.
-        written = len(text.encode()) + sum(len(call.arguments) for call in calls)
-        return Usage(-(-prompt_bytes // 4), -(-written // 4))
+
+def _reported(error: Any) -> ModelError:
+    """Make an error event an error; some providers send only a text, or a number as the code."""
+    if not isinstance(error, dict):
+        return ModelError(str(error), status=200)
+    code = error.get("code") or error.get("type")
+    return ModelError(
+        str(error.get("message") or "the provider reported an error in the stream"),
+        status=200,
+        code=str(code) if code else None,
+    )
+
+
+def _reported_usage(usage: Any) -> Usage | None:
+    """Read the provider's token counts; None when they cannot be believed."""
+    if not isinstance(usage, dict):
+        return None
+    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    if not all(type(count) is int and 0 <= count <= MAX_TOKENS for count in counts):
+        return None
+    return Usage(*counts)
+
+
+def _encodable(text: str) -> str:
+    """Replace lone surrogates, which JSON escapes can make and nothing can store."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -32,6 +32,8 @@ class ModelReply(NamedTuple):
     usage: Usage
     model: str
     finish_reason: str
+    estimated: bool = False
+    """The provider reported no use of tokens that can be believed; ``usage`` goes by size."""
 
 
 class Agent(Protocol):
