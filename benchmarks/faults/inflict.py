@@ -7,154 +7,172 @@ import json
 import os
 import signal
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import boto3
-import httpx2
 import psutil
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.tasks.items import DUE_SHARDS
+from benchmarks.faults.watch import Watch, running
+from shared import aws
+from shared.errors import SluiceError
+from shared.tasks import store
 
 if TYPE_CHECKING:
     import random
     import threading
+    from collections.abc import Callable
+
+    import httpx2
 
     from localstack.system import System
+    from shared.tasks.model import Task
 
 KILL_EVERY_SECONDS = 3.0
-DUPLICATES_PER_SECOND = 4
+DUPLICATES_AT_ONCE = 5
+WARM_UP_SECONDS = 10.0
+VALKEY_AWAY_SECONDS = 2.0
 OUTAGE_SECONDS = 20.0
 PAUSE_SECONDS = 10.0
-WARM_UP_SECONDS = 15.0
-RESTART_AT, OUTAGE_AT, PAUSE_AT = 40.0, 80.0, 130.0
+VALKEY_AT, OUTAGE_AT, PAUSE_AT = 30.0, 70.0, 120.0
 """When the one-time faults come, s after the warm-up."""
+
+
+def worker_processes(system: System) -> dict[int, psutil.Process]:
+    """Return the worker environments of a system's local AWS by pid: its children that run the worker's bundle."""
+    parent = system.processes.running("aws")
+    found = {}
+    for child in parent.children() if parent else []:
+        with contextlib.suppress(psutil.Error):
+            if "WorkerFunction" in " ".join(child.cmdline()):
+                found[child.pid] = child
+    return found
+
+
+def pid_of(task: Task) -> int:
+    """Return the process that holds a task, as its row names it: ``function/pid-nonce``; 0 when there is none."""
+    owner = (task.lease_owner or "").rpartition("/")[2].partition("-")[0]
+    return int(owner) if owner.isdigit() else 0
+
+
+def holders(table: str, lease_seconds: float) -> dict[int, list[Task]]:
+    """Return the runs under way by the process that holds them."""
+    held: defaultdict[int, list[Task]] = defaultdict(list)
+    for task in running(table, lease_seconds):
+        held[pid_of(task)].append(task)
+    return held
 
 
 @dataclass
 class Inflictor:
-    """Breaks things on a schedule until told to stop."""
+    """Breaks things on a schedule until told to stop. ``submitted`` grows meanwhile."""
 
     system: System
     outputs: dict[str, Any]
     sim: httpx2.Client
     chance: random.Random
     kills_wanted: int
+    lease_seconds: float
     submitted: list[str]
-    kills: list[tuple[int, float]] = field(default_factory=list)
-    victims: list[tuple[str, float]] = field(default_factory=list)
-    """Tasks whose worker was killed, and when."""
+    kills: int = 0
+    killed_idle: int = 0
     duplicates: int = 0
-    events: list[tuple[str, float]] = field(default_factory=list)
-    expected: tuple[str, int] = ("", 0)
+    events: list[tuple[str, float, float]] = field(default_factory=list)
+    """One-time faults: what, from when, until when."""
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.outputs["table"])
 
     def counts(self) -> dict[str, Any]:
         """Return what was inflicted."""
-        done = [name for name, _ in self.events]
-        return {"kills": len(self.kills), "duplicated_messages": self.duplicates, "events": done, "fault_rate": 0.2}
+        return {
+            "kills": self.kills,
+            "kills_of_idle_or_starting_environments": self.killed_idle,
+            "runs_hit_by_kills": len(self.watch.victims),
+            "duplicated_messages": self.duplicates,
+            "events": [name for name, _, _ in self.events],
+        }
 
     def run(self, done: threading.Event) -> None:
         """Inflict until `done`; the first kill waits until workers are warm."""
-        began = time.monotonic() + WARM_UP_SECONDS
-        once = [(RESTART_AT, self._restart_valkey), (OUTAGE_AT, self._outage), (PAUSE_AT, self._pause)]
-        next_kill = began
+        self.watch.start()
+        began = next_kill = time.monotonic() + WARM_UP_SECONDS
+        once: list[tuple[float, Callable[[], None]]] = [
+            (VALKEY_AT, self._lose_valkey), (OUTAGE_AT, self._outage), (PAUSE_AT, self._pause),
+        ]  # fmt: skip
         while not done.wait(0.5):
             at = time.monotonic()
-            if at >= next_kill and len(self.kills) < self.kills_wanted:
-                self._kill_one()
+            if at >= next_kill and self.kills < self.kills_wanted:
+                with contextlib.suppress(psutil.Error, BotoCoreError, ClientError):
+                    self._kill()
                 next_kill = at + KILL_EVERY_SECONDS * self.chance.uniform(0.6, 1.4)
             if self.chance.random() < 0.5:
-                self._duplicate()
+                with contextlib.suppress(SluiceError, BotoCoreError, ClientError):
+                    self._duplicate()
             if once and at >= began + once[0][0]:
                 once.pop(0)[1]()
+        self.watch.stop()
 
-    def worker_processes(self) -> list[psutil.Process]:
-        """Return the worker environments of the campaign's local AWS."""
-        parent = self.system.processes.running("aws")
-        if parent is None:
-            return []
-        found = []
-        for child in parent.children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                if "WorkerFunction" in " ".join(child.cmdline()):
-                    found.append(child)
-        return found
-
-    def _kill_one(self) -> None:
-        processes = self.worker_processes()
-        if not processes:
+    def _kill(self) -> None:
+        """Kill an environment that holds runs; one in ten times any, also one that is idle or just starting."""
+        processes = worker_processes(self.system)
+        held = holders(self.outputs["table"], self.lease_seconds)
+        busy = sorted(pid for pid in held if pid in processes)
+        anyone = self.chance.random() < 0.1
+        choice = sorted(processes) if anyone else busy
+        if not choice:
             return
-        victim = self.chance.choice(processes)
-        with contextlib.suppress(psutil.Error, OSError, BotoCoreError, ClientError):
-            running = self._running_in(victim.pid)
-            os.kill(victim.pid, signal.SIGKILL)
-            self.kills.append((victim.pid, time.time()))
-            self.victims += [(task_id, time.time()) for task_id in running]
-
-    def _running_in(self, pid: int) -> list[str]:
-        """Return the tasks that an environment holds right now, by the owner in their rows."""
-        table: Any = boto3.client("dynamodb")
-        keys = []
-        for shard in range(DUE_SHARDS):
-            page = table.query(
-                TableName=self.outputs["table"],
-                IndexName="due",
-                KeyConditionExpression="due = :shard AND due_at <= :soon",
-                ExpressionAttributeValues={":shard": {"S": str(shard)}, ":soon": {"N": str(time.time() + 45)}},
-                ScanIndexForward=False,  # those with a running lease come last
-                Limit=100,
-            )
-            keys += [{"pk": item["pk"], "sk": item["sk"]} for item in page["Items"]]
-        found = []
-        for start in range(0, len(keys), 100):
-            asked = {self.outputs["table"]: {"Keys": keys[start : start + 100]}}
-            for row in table.batch_get_item(RequestItems=asked)["Responses"][self.outputs["table"]]:
-                owner = row.get("lease_owner", {}).get("S", "")
-                if f"/{pid}-" in owner and row["status"]["S"] == "processing":
-                    found.append(row["task_id"]["S"])
-        return found
+        pid = self.chance.choice(choice)
+        os.kill(pid, signal.SIGKILL)
+        at = time.time()
+        self.kills += 1
+        self.killed_idle += pid not in held
+        self.watch.add(held.get(pid, []), at)
 
     def _duplicate(self) -> None:
-        """Deliver tasks again, at any generation, whatever has become of them."""
-        from shared.errors import SluiceError
-        from shared.tasks import store
+        """Deliver tasks once more, at their generation or an older one, whatever has become of them."""
+        pool = self.submitted
+        for task_id in self.chance.sample(
+            pool[-100:] + pool[: len(pool) // 4], min(DUPLICATES_AT_ONCE, len(pool) // 4)
+        ):
+            task = store.get(task_id)
+            gen = max(0, task.gen - self.chance.choice((0, 0, 1)))
+            body = json.dumps({"v": 1, "task_id": task_id, "gen": gen})
+            aws.sqs().send_message(QueueUrl=self.outputs["queues"][task.lane], MessageBody=body)
+            self.duplicates += 1
 
-        sqs: Any = boto3.client("sqs")
-        for task_id in self.chance.sample(self.submitted, min(DUPLICATES_PER_SECOND, len(self.submitted))):
-            try:
-                gen = max(0, store.get(task_id).gen - self.chance.choice((0, 0, 1)))
-                body = json.dumps({"v": 1, "task_id": task_id, "gen": gen})
-                sqs.send_message(QueueUrl=self.outputs["queues"]["normal"], MessageBody=body)
-                self.duplicates += 1
-            except (SluiceError, BotoCoreError, ClientError):
-                return  # it is being paused
-
-    def _restart_valkey(self) -> None:
-        """Kill Valkey and start an empty one: all its counters are lost."""
+    def _lose_valkey(self) -> None:
+        """Kill Valkey and start an empty one: every counter, slot and breaker is lost."""
         from localstack.system import _valkey
 
-        part = _valkey(self.system.state)
+        at = time.time()
+        process = self.system.processes.running("valkey")
+        if process:
+            process.kill()
         self.system.processes.stop(["valkey"])
-        self.events.append(("valkey lost", time.time()))
-        time.sleep(2)
-        self.system.processes.start(part)
+        time.sleep(VALKEY_AWAY_SECONDS)
+        self.system.processes.start(_valkey(self.system.state))
+        self.events.append(("Valkey killed and started empty", at, time.time()))
 
     def _outage(self) -> None:
-        self.sim.post("/config", json={"outage": OUTAGE_SECONDS})
-        self.events.append((f"provider outage {OUTAGE_SECONDS:.0f} s", time.time()))
+        at = time.time()
+        self.sim.post("/config", json={"outage": OUTAGE_SECONDS}).raise_for_status()
+        self.events.append((f"provider down for {OUTAGE_SECONDS:.0f} s", at, at + OUTAGE_SECONDS))
 
     def _pause(self) -> None:
         """Stop every process of the local AWS for a while, as a stalled host would."""
         parent = self.system.processes.running("aws")
         if parent is None:
             return
-        group = [parent, *parent.children(recursive=True)]
-        for process in group:
+        at = time.time()
+        stopped: list[psutil.Process] = []
+        for process in [parent, *parent.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):
                 process.suspend()
-        self.events.append((f"everything paused {PAUSE_SECONDS:.0f} s", time.time()))
+                stopped.append(process)
         time.sleep(PAUSE_SECONDS)
-        for process in group:
+        for process in reversed(stopped):
             with contextlib.suppress(psutil.Error):
                 process.resume()
+        self.events.append((f"everything stopped for {PAUSE_SECONDS:.0f} s", at, time.time()))
