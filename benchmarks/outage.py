@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +19,7 @@ from typing import Any
 
 import httpx2
 
-from benchmarks.chaos import free_ports
+from benchmarks.faults.own import own_system
 
 GIVE_UP_SECONDS = 900
 MOST_EXTRA = 0.05
@@ -76,20 +73,8 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=120)
     asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    free_ports(os.environ)  # type: ignore[arg-type]
-    with tempfile.TemporaryDirectory(prefix="sluice-outage-") as folder:
-        os.environ["SLUICE_STATE"] = folder
-        from localstack.environ import use
-        from localstack.system import System
-
-        system = System(Path(folder))
-        try:
-            outputs = system.up({})
-            use(outputs)
-            result = measure(outputs, asked.tasks, asked.seconds)
-        finally:
-            system.down()
+    with own_system({}) as (_, outputs):
+        result = measure(outputs, asked.tasks, asked.seconds)
     print(json.dumps(result, indent=2))
     (Path(__file__).parent / "results" / "outage.json").write_text(json.dumps(result, indent=2) + "\n")
     good = (

@@ -1,4 +1,4 @@
-"""Judges a campaign from what is stored: rows, event logs, the simulator's call log, the workers' logs."""
+"""Judges a campaign from what is stored and what the provider saw: rows, event logs, checkpoints, the call log."""
 
 from __future__ import annotations
 
@@ -10,139 +10,164 @@ from shared.tasks import checkpoints, events
 from shared.tasks.model import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import httpx2
 
-    from benchmarks.faults.inflict import Inflictor
+    from benchmarks.faults.watch import Victim
     from shared.tasks.events import Event
+    from shared.tasks.model import Task
+
+EXAMPLES = 5
 
 
 @dataclass
 class Verdict:
-    """What a campaign came to."""
+    """What a campaign came to; lists hold what went wrong, for a person to look at."""
 
     statuses: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
     ended_twice: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
-    errors: Counter[str] = field(default_factory=Counter)
-    calls: int = 0
+    totals: Counter[str] = field(default_factory=Counter)
+    model_calls: int = 0
     calls_completed: int = 0
-    in_flight_repeats: int = 0
-    takeovers: int = 0
-    continuations: int = 0
-    deferrals: int = 0
-    recoveries: list[float] = field(default_factory=list)
+    calls_repeated_in_flight: int = 0
+
+    @property
+    def broken(self) -> bool:
+        """Whether a promise was broken."""
+        return bool(self.lost or self.ended_twice or self.gaps or self.repeated)
 
     def figures(self) -> dict[str, Any]:
         """Return it for people."""
-        recovered = sorted(self.recoveries)
         return {
             "ended": dict(self.statuses),
             "errors": dict(self.errors),
             "lost": len(self.lost),
             "ended_twice": len(self.ended_twice),
-            "sequence_gaps": len(self.gaps),
+            "gaps_in_seq": len(self.gaps),
             "completed_steps_repeated": len(self.repeated),
-            "examples": (self.lost + self.ended_twice + self.gaps + self.repeated)[:5],
-            "model_calls": self.calls,
+            "examples": (self.lost + self.ended_twice + self.gaps + self.repeated)[:EXAMPLES],
+            "takeovers": self.totals["crashes"],
+            "deferrals": self.totals["deferrals"],
+            "in_quarantine": self.totals["quarantine"],
+            "model_calls": self.model_calls,
             "model_calls_completed": self.calls_completed,
-            "calls_in_flight_at_a_kill_made_again": self.in_flight_repeats,
-            "takeovers": self.takeovers,
-            "deferrals": self.deferrals,
-            "recoveries_measured": len(recovered),
-            "recovery_median_s": round(recovered[len(recovered) // 2], 1) if recovered else None,
-            "worst_recovery_s": round(recovered[-1], 1) if recovered else None,
+            "model_calls_completed_but_in_flight_at_a_crash": self.calls_repeated_in_flight,
         }
 
 
-def verify(ids: list[str], live: set[str], sim: httpx2.Client, prefix: str, inflictor: Inflictor) -> Verdict:
-    """Look at every task and every model call."""
-    verdict = Verdict(lost=sorted(live))
-    steps_at: dict[str, dict[int, float]] = {}
-    resumed_at: dict[str, list[float]] = {}
-    for n, task_id in enumerate(ids):
+def verify(ids: dict[str, str], sim: httpx2.Client) -> Verdict:
+    """Look at every task and every model call; ``ids`` maps the simulator's keys to tasks."""
+    verdict = Verdict()
+    recorded: dict[str, dict[int, float]] = {}
+    for key, task_id in ids.items():
         page = events.read(task_id, 0)
-        task = page.task
-        verdict.statuses[str(task.status)] += 1
-        verdict.takeovers += task.crashes
-        verdict.deferrals += task.deferrals
-        if task.error:
-            verdict.errors[str(task.error.get("code"))] += 1
-        ends = [event for event in page.events if event.type in events.TERMINAL_EVENTS]
-        if len(ends) != 1 or ends[0].type != task.status or ends[0] is not page.events[-1]:
-            verdict.ended_twice.append(task_id)
-        if [event.seq for event in page.events] != list(range(1, task.last_seq + 1)):
-            verdict.gaps.append(task_id)
-        if task.status is Status.COMPLETE and task.calls != sum(
-            1 for name, _ in checkpoints.load(task_id) if name == "model"
-        ):
-            verdict.repeated.append(f"{task_id}: {task.calls} calls charged")
-        _check_tools(verdict, task_id, page.events)
-        resumed_at[task_id] = [
-            event.at
-            for event in page.events
-            if event.type == "resumed" or event.data.get("reason") == "quarantine"  # taken over, to run alone later
-        ]
-        steps_at[f"{prefix}-{n}"] = {
+        _check_end(verdict, page.task, page.events)
+        steps = checkpoints.load(task_id)
+        _check_steps(verdict, page.task, page.events, set(steps))
+        recorded[key] = {
             int(event.data["n"]): event.at
             for event in page.events
             if event.type == "step" and event.data.get("step") == "model"
         }
-    _check_calls(verdict, sim, steps_at)
-    _measure_recovery(verdict, inflictor, resumed_at)
+    _check_calls(verdict, _calls(sim, recorded), recorded)
     return verdict
 
 
-def _check_tools(verdict: Verdict, task_id: str, log: list[Event]) -> None:
-    """A step is recorded once, and what is recorded is not called again."""
-    recorded: set[tuple[Any, Any]] = set()
+def _check_end(verdict: Verdict, task: Task, log: list[Event]) -> None:
+    verdict.statuses[str(task.status)] += 1
+    verdict.totals["crashes"] += task.crashes
+    verdict.totals["deferrals"] += task.deferrals
+    verdict.totals["quarantine"] += task.lane == "quarantine"
+    if task.error:
+        verdict.errors[str(task.error.get("code"))] += 1
+    if not task.status.terminal:
+        verdict.lost.append(task.task_id)
+        return
+    ends = [event for event in log if event.type in events.TERMINAL_EVENTS]
+    if len(ends) != 1 or ends[0].type != task.status or ends[0] is not log[-1]:
+        verdict.ended_twice.append(f"{task.task_id}: {[event.type for event in ends]}")
+    if [event.seq for event in log] != list(range(1, task.last_seq + 1)):
+        verdict.gaps.append(f"{task.task_id}: {len(log)} of {task.last_seq}")
+
+
+def _check_steps(verdict: Verdict, task: Task, log: list[Event], steps: set[tuple[str, int]]) -> None:
+    """A step is recorded once, charged once, and its tool is not called again afterwards."""
+    if task.status is Status.COMPLETE and task.calls != sum(name == "model" for name, _ in steps):
+        verdict.repeated.append(f"{task.task_id}: {task.calls} calls charged")
+    done: set[tuple[Any, Any]] = set()
     for event in log:
         if event.type == "step":
-            key = (event.data.get("step"), event.data.get("n"))
-            if key in recorded:
-                verdict.repeated.append(f"{task_id}: {key} recorded twice")
-            recorded.add(key)
-        elif event.type == "tool_call" and (event.data.get("tool"), event.data.get("n")) in recorded:
-            verdict.repeated.append(f"{task_id}: {event.data.get('tool')} called again")
+            step = (event.data.get("step"), event.data.get("n"))
+            if step in done:
+                verdict.repeated.append(f"{task.task_id}: {step} recorded twice")
+            done.add(step)
+        elif event.type == "tool_call" and (event.data.get("tool"), event.data.get("n")) in done:
+            verdict.repeated.append(f"{task.task_id}: {event.data.get('tool')} called again")
+    if done != steps:
+        verdict.repeated.append(f"{task.task_id}: steps told {sorted(done)}, recorded {sorted(steps)}")
 
 
-def _check_calls(verdict: Verdict, sim: httpx2.Client, steps_at: dict[str, dict[int, float]]) -> None:
-    """A completed model call may be made again only if it had not been recorded: it was in flight at a kill."""
+def _calls(sim: httpx2.Client, keys: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+    wanted = set(keys)
     by_key: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     after = 0
     while True:
-        page = sim.get("/calls", params={"after": after, "limit": 20_000}).json()
-        if not page["calls"]:
-            break
+        page = sim.get("/calls", params={"after": after, "limit": 10_000}).json()
         for call in page["calls"]:
-            if call["key"] in steps_at:
+            if call["key"] in wanted:
                 by_key[call["key"]].append(call)
+        if not page["calls"]:
+            return by_key
         after = page["calls"][-1]["n"]
+
+
+def _check_calls(
+    verdict: Verdict, by_key: dict[str, list[dict[str, Any]]], recorded: dict[str, dict[int, float]]
+) -> None:
+    """No call may start once its reply is recorded.
+
+    The event of a step is timed before it is stored, and it is stored only while its worker holds the lease. So a call
+    that started after that time is a repetition, and an earlier second one was in flight when its worker died.
+    """
     for key, calls in by_key.items():
-        verdict.calls += len(calls)
-        order: dict[str, int] = {}
+        verdict.model_calls += len(calls)
+        order: dict[str, int] = {}  # the n-th conversation of a run is that of its n-th model step
+        completed: set[str] = set()
         for call in calls:
-            order.setdefault(call["request"], len(order) + 1)
-        finished: dict[str, float] = {}
-        for call in calls:
-            recorded_at = steps_at[key].get(order[call["request"]])
-            if recorded_at is not None and call["started"] > recorded_at + 0.5:
-                verdict.repeated.append(f"{key}: model call {order[call['request']]} made after it was recorded")
-            elif call["completed"] and call["request"] in finished:
-                verdict.in_flight_repeats += 1
+            nth = order.setdefault(call["request"], len(order) + 1)
+            at = recorded[key].get(nth)
+            if at is not None and call["started"] > at:
+                verdict.repeated.append(f"{key}: model call {nth} made after its reply was recorded")
             if call["completed"]:
                 verdict.calls_completed += 1
-                finished[call["request"]] = call["started"]
+                verdict.calls_repeated_in_flight += call["request"] in completed
+                completed.add(call["request"])
 
 
-def _measure_recovery(verdict: Verdict, inflictor: Inflictor, resumed_at: dict[str, list[float]]) -> None:
-    """From a worker's death to the first event of the worker that took its run over (or sent it into quarantine).
+def recovery(victims: list[Victim], events: list[tuple[str, float, float]], bound_s: float) -> dict[str, Any]:
+    """Say how soon the runs of killed workers were taken over.
 
-    Left out are takeovers while the whole system was paused or Valkey was being restarted.
+    Left out are those that met a pause of the whole system, in which nothing can be taken over.
     """
-    disturbed = [(at - 20, at + 20) for name, at in inflictor.events if "paused" in name or "lost" in name]
-    for task_id, killed_at in inflictor.victims:
-        later = [at for at in resumed_at.get(task_id, []) if at > killed_at]
-        if later and not any(begin <= killed_at <= end for begin, end in disturbed):
-            verdict.recoveries.append(later[0] - killed_at)
+    pauses = [(began, ended) for name, began, ended in events if "stopped" in name]
+
+    def paused(victim: Victim) -> bool:
+        return any(began - bound_s < victim.killed_at < ended for began, ended in pauses)
+
+    counted = [victim for victim in victims if not paused(victim)]
+    took = sorted(victim.took for victim in counted if victim.took is not None)
+    return {
+        "recoveries_measured": len(took),
+        "recoveries_while_paused_left_out": len(victims) - len(counted),
+        "never_taken_over": sum(victim.took is None for victim in victims),
+        "recovery_median_s": round(took[len(took) // 2], 1) if took else None,
+        "recovery_p95_s": round(took[int(len(took) * 0.95)], 1) if took else None,
+        "worst_recovery_s": round(took[-1], 1) if took else None,
+        "worst_recovery_bound_s": bound_s,
+        "recoveries_over_bound": sum(one > bound_s for one in took),
+    }
