@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.utils import get_openapi
 
-from functions.api.schemas import ErrorBody, OpenAIErrorBody
+from functions.api.shapes import ErrorBody, OpenAIErrorBody
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -44,6 +44,12 @@ class Refusals:
             self._flushed = time.monotonic()
         self._flush()
 
+    def forget(self) -> None:
+        """Drop what was counted and not yet written (between tests)."""
+        with self._lock:
+            self._waiting.clear()
+            self._flushed = 0.0
+
     def _flush(self) -> None:
         """Write down what was counted; kept for the next time when Valkey is away."""
         with self._lock:

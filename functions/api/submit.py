@@ -6,7 +6,6 @@ it then. What could not be written is taken back, quota included.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass, field
 from functools import cache
@@ -67,25 +66,6 @@ class Receipt:
 def gate() -> Gate:
     """Return the limits of this environment."""
     return Gate(spend.load)
-
-
-def idempotency_of(key: str | None, body: Any, *, place: str) -> store.Idempotency | None:
-    """Digest an ``Idempotency-Key`` and the body that it came with; ``place`` keeps two kinds of request apart."""
-    if key is None:
-        return None
-    return store.Idempotency(_digest(key), _digest(f"{place}\n{_canonical(body)}"))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _canonical(body: Any) -> str:
-    if isinstance(body, dict):
-        return "{" + ",".join(f"{dumps(name)}:{_canonical(body[name])}" for name in sorted(body)) + "}"
-    if isinstance(body, list):
-        return "[" + ",".join(_canonical(item) for item in body) + "]"
-    return dumps(body)
 
 
 def submit(

@@ -12,15 +12,10 @@ from functions.api import cancel, views
 from functions.api.body import parse, raw_body
 from functions.api.described import errors, json_body
 from functions.api.identity import AUTHENTICATED, AnyCaller, Subject, own_task
-from functions.api.schemas import (
-    IDEMPOTENCY_KEY_CHARACTERS,
-    PAGE_TASKS,
-    Accepted,
-    AgentRequest,
-    StatusName,
-    TaskList,
-)
-from functions.api.submit import Submission, idempotency_of, submit
+from functions.api.repeats import idempotency_of
+from functions.api.schemas import IDEMPOTENCY_KEY_CHARACTERS, PAGE_TASKS, AgentRequest, StatusName
+from functions.api.shapes import Accepted, TaskList
+from functions.api.submit import Submission, submit
 from shared.tasks import store
 
 router = APIRouter(tags=["tasks"], dependencies=AUTHENTICATED)

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from functions.api import probes
-from functions.api.schemas import Health
+from functions.api.shapes import Health
 from functions.api.version import VERSION
 
 router = APIRouter(tags=["operation"])

@@ -7,7 +7,8 @@ from starlette.responses import JSONResponse
 
 from functions.api.described import errors
 from functions.api.identity import AUTHENTICATED, Subject
-from functions.api.schemas import MESSAGE_BYTES, LimitsView
+from functions.api.schemas import MESSAGE_BYTES
+from functions.api.shapes import LimitsView
 from functions.api.submit import gate
 
 router = APIRouter(tags=["limits"], dependencies=AUTHENTICATED)

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 from functions.api.described import errors
 from functions.api.erase import LONGEST_S, erase
 from functions.api.identity import AUTHENTICATED, Subject
-from functions.api.schemas import Erased
+from functions.api.shapes import Erased
 from functions.api.waiting import MARGIN_S
 
 router = APIRouter(prefix="/me", tags=["data"], dependencies=AUTHENTICATED)

@@ -17,9 +17,11 @@ from functions.api.dialect.request import TOOLS_BYTES, ResponsesRequest, message
 from functions.api.dialect.response import response_of, task_id_of
 from functions.api.errors import Problem, invalid
 from functions.api.identity import AUTHENTICATED, AnyCaller, Caller, own_task
+from functions.api.repeats import idempotency_of
 from functions.api.routes.agent import IdempotencyKey
-from functions.api.schemas import MAX_WAIT_SECONDS, ModelList, ModelView, ResponseView, UserId
-from functions.api.submit import Submission, idempotency_of, submit
+from functions.api.schemas import MAX_WAIT_SECONDS, UserId
+from functions.api.shapes import ModelList, ModelView, ResponseView
+from functions.api.submit import Submission, submit
 from functions.api.waiting import hold
 from shared.errors import NotFound
 from shared.limits import prices

@@ -11,7 +11,8 @@ from starlette.responses import JSONResponse
 from functions.api import views
 from functions.api.described import errors
 from functions.api.identity import AUTHENTICATED, AnyCaller, own_task, well_formed
-from functions.api.schemas import MAX_SEQ, MAX_WAIT_SECONDS, EventPage, TaskView
+from functions.api.schemas import MAX_SEQ, MAX_WAIT_SECONDS
+from functions.api.shapes import EventPage, TaskView
 from functions.api.waiting import hold
 from shared.errors import NotFound
 from shared.tasks import events

@@ -9,7 +9,8 @@ from starlette.responses import JSONResponse
 
 from functions.api.described import errors
 from functions.api.identity import AUTHENTICATED, Subject
-from functions.api.schemas import SESSION_CHARACTERS, SessionDeleted, SessionView
+from functions.api.schemas import SESSION_CHARACTERS
+from functions.api.shapes import SessionDeleted, SessionView
 from shared.tasks import sessions
 
 router = APIRouter(prefix="/sessions", tags=["sessions"], dependencies=AUTHENTICATED)

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 from functions.api import stats
 from functions.api.described import errors
 from functions.api.identity import AUTHENTICATED, Operator
-from functions.api.schemas import Stats
+from functions.api.shapes import Stats
 
 router = APIRouter(tags=["operation"], dependencies=AUTHENTICATED)
 

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 from functions.api.described import errors
 from functions.api.errors import unavailable
 from functions.api.identity import AUTHENTICATED, Subject
-from functions.api.schemas import Ticket
+from functions.api.shapes import Ticket
 from shared import tickets
 from shared.settings import settings
 

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 from functions.api import options, probes, queue_hint, stats, submit
 from functions.api.app import app
+from functions.api.refusals import refusals
 from shared import aws, valkey
 from shared.limits import keys
 from shared.settings import settings
@@ -65,6 +66,7 @@ def forget_everything() -> None:
     probes.dependencies.forget()
     queue_hint.forget()
     stats.snapshot.forget()
+    refusals.forget()
 
 
 def make_keys() -> dict[str, str]:

@@ -1,0 +1,28 @@
+"""What makes two submits the same: the client's key, and what it asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from shared.tasks import store
+from shared.tasks.model import dumps
+
+
+def idempotency_of(key: str | None, body: Any, *, place: str) -> store.Idempotency | None:
+    """Digest an ``Idempotency-Key`` and the body that it came with; ``place`` keeps two kinds of request apart."""
+    if key is None:
+        return None
+    return store.Idempotency(_digest(key), _digest(f"{place}\n{_canonical(body)}"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(body: Any) -> str:
+    if isinstance(body, dict):
+        return "{" + ",".join(f"{dumps(name)}:{_canonical(body[name])}" for name in sorted(body)) + "}"
+    if isinstance(body, list):
+        return "[" + ",".join(_canonical(item) for item in body) + "]"
+    return dumps(body)

@@ -1,0 +1,292 @@
+"""What answers hold: the API's description is made from here, and tests hold answers against it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from functions.api.schemas import StatusName
+
+
+class ErrorInfo(BaseModel):
+    """What went wrong."""
+
+    code: Annotated[str, Field(description="Stable word for programs.")]
+    message: Annotated[str, Field(description="Sentence for people.")]
+    type: Annotated[str, Field(description="Kind of error, by status.")]
+    param: Annotated[str | None, Field(description="The input to blame.")] = None
+    limit: Annotated[str | None, Field(description="The limit that refused.")] = None
+
+
+class ErrorBody(BaseModel):
+    """Body of every answer other than success."""
+
+    error: ErrorInfo
+
+
+class OpenAIErrorInfo(BaseModel):
+    """What went wrong, in OpenAI's words."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+    limit: Annotated[str | None, Field(description="The limit that refused.")] = None
+
+
+class OpenAIErrorBody(BaseModel):
+    """Body of every answer of the OpenAI dialect other than success."""
+
+    error: OpenAIErrorInfo
+
+
+class ResponseView(BaseModel):
+    """OpenAI's response object."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    completed_at: int | None
+    status: Literal["queued", "in_progress", "completed", "failed", "cancelled"]
+    background: bool
+    error: dict[str, Any] | None
+    incomplete_details: dict[str, Any] | None
+    instructions: str | None
+    max_output_tokens: int | None
+    metadata: dict[str, str]
+    model: str
+    output: list[dict[str, Any]]
+    parallel_tool_calls: bool
+    previous_response_id: str | None
+    service_tier: str
+    store: bool
+    temperature: float
+    text: dict[str, Any]
+    tool_choice: str | dict[str, Any]
+    tools: list[dict[str, Any]]
+    top_p: float
+    truncation: str
+    usage: dict[str, Any] | None
+
+
+class ModelView(BaseModel):
+    """A model that may be asked for."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelList(BaseModel):
+    """Models that may be asked for."""
+
+    object: Literal["list"]
+    data: list[ModelView]
+
+
+class Accepted(BaseModel):
+    """A task was taken on."""
+
+    task_id: str
+    status: StatusName
+
+
+class Usage(BaseModel):
+    """What a run used."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    cost_usd: float
+    model_calls: int
+
+
+class Result(BaseModel):
+    """What a complete task answered."""
+
+    response: str
+    tokens: int
+    session_id: str
+    data: dict[str, Any] | None = None
+
+
+class QueueHint(BaseModel):
+    """Roughly where a queued task stands."""
+
+    ahead: Annotated[int, Field(description="About how many tasks its lane holds besides it.")]
+    starts_in_s: Annotated[
+        float | None,
+        Field(description="About how many seconds until it starts, by what others waited lately."),
+    ] = None
+
+
+class TaskView(BaseModel):
+    """A task as its owner sees it."""
+
+    task_id: str
+    status: StatusName
+    agent: str
+    model: str
+    lane: str
+    session_id: str
+    created_at: str
+    attempts: int
+    started_at: str | None = None
+    ended_at: str | None = None
+    next_try_at: Annotated[str | None, Field(description="When a waiting or deferred task is tried again.")] = None
+    reason: Annotated[str | None, Field(description="Why it waits.")] = None
+    metadata: dict[str, str] | None = None
+    cancel_requested: bool | None = None
+    last_error: dict[str, Any] | None = None
+    queue: QueueHint | None = None
+    result: Result | None = None
+    usage: Usage | None = None
+    error: Annotated[dict[str, Any] | None, Field(description="Why it failed.")] = None
+
+
+class TaskSummary(BaseModel):
+    """A task in a list."""
+
+    task_id: str
+    status: StatusName
+    agent: str
+    model: str
+    lane: str
+    session_id: str
+    created_at: str
+    started_at: str | None = None
+    ended_at: str | None = None
+    next_try_at: str | None = None
+    reason: str | None = None
+
+
+class TaskList(BaseModel):
+    """A page of tasks, newest first."""
+
+    tasks: list[TaskSummary]
+    next_cursor: Annotated[str | None, Field(description="Give it as ``cursor`` for the next page; null at the end.")]
+
+
+class EventView(BaseModel):
+    """Something that happened in a run."""
+
+    seq: int
+    type: str
+    at: str
+    data: dict[str, Any]
+
+
+class EventPage(BaseModel):
+    """Events after a number."""
+
+    events: list[EventView]
+    last_seq: int
+    status: StatusName
+
+
+class TurnView(BaseModel):
+    """One exchange of a conversation."""
+
+    task_id: str
+    at: str
+    user: str
+    assistant: str
+
+
+class SessionView(BaseModel):
+    """A conversation's memory, oldest turn first."""
+
+    session_id: str
+    turns: list[TurnView]
+
+
+class SessionDeleted(BaseModel):
+    """A conversation was forgotten."""
+
+    session_id: str
+    deleted_turns: int
+
+
+class Ticket(BaseModel):
+    """A ticket for one WebSocket connection."""
+
+    ticket: str
+    url: Annotated[str, Field(description="Connect to it with `?ticket=`.")]
+    expires_in_s: int
+
+
+class LimitRow(BaseModel):
+    """One limit; ``limit`` and ``left`` are null where there is none, others when not known right now."""
+
+    limit: float | None
+    used: float | None
+    left: float | None
+    reset_s: float | None
+    reserved: float | None = None
+    window_s: float | None = None
+
+
+class LimitsView(BaseModel):
+    """A caller's limits."""
+
+    user: str
+    tier: str
+    lanes: list[str]
+    agents: list[str]
+    models: list[str]
+    message_bytes: int
+    limits: dict[str, LimitRow]
+
+
+class Erased(BaseModel):
+    """What was erased; repeat the call while ``more`` is true."""
+
+    tasks: int
+    sessions: int
+    items: int
+    cancelled: int
+    more: bool
+
+
+class Dependency(BaseModel):
+    """One dependency."""
+
+    status: Literal["ok", "down", "none"]
+    latency_ms: float | None = None
+
+
+class Health(BaseModel):
+    """Whether the API can serve."""
+
+    status: Literal["ok", "degraded", "down"]
+    version: str
+    dependencies: dict[str, Dependency]
+    breakers: dict[str, Any]
+
+
+class LaneStats(BaseModel):
+    """One lane; null where it cannot be read."""
+
+    visible: int | None
+    in_flight: int | None
+    delayed: int | None
+    target_replicas: int | None
+    recent_wait_s: float | None
+
+
+class Stats(BaseModel):
+    """The system's state; a part that cannot be read is null."""
+
+    at: str
+    lanes: dict[str, LaneStats]
+    open_tasks: int | None
+    scaler: dict[str, Any] | None
+    replicas: dict[str, int]
+    runs_per_environment: int
+    breakers: dict[str, Any]
+    provider: dict[str, Any]
+    refusals: list[dict[str, Any]] | None
+    spend: dict[str, Any] | None
+    dependencies: dict[str, Dependency]
