@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ PHONE: dict[str, Any] = {
 
 
 def test_submit_and_watch_to_the_end(dashboard: Dashboard, stack: Stack) -> None:
-    key = stack.new_key("browser", "vip")
+    key = stack.new_key(f"browser-{secrets.token_hex(4)}", "vip")
     page = dashboard.open(key)
     page.get_by_label("Priority").select_option("high")
     page.get_by_label("Session").fill("browser")
@@ -120,7 +121,8 @@ def test_a_lost_websocket_costs_no_token(dashboard: Dashboard, stack: Stack) -> 
 def test_an_interrupted_reply_is_discarded(dashboard: Dashboard, stack: Stack) -> None:
     """The provider breaks off in the middle; the second reply differs, and it alone stands."""
     page = dashboard.open("load")
-    task_id = dashboard.submit("[[sim key=browser-void fail=drop times=1 nonce latency=1 words=30]] Tell me a story.")
+    key = f"void-{secrets.token_hex(4)}"
+    task_id = dashboard.submit(f"[[sim key={key} fail=drop times=1 nonce latency=1 words=30]] Tell me a story.")
     dashboard.status("Complete")
     expect(page.locator("#output")).to_have_text(stack.result(task_id)["result"]["response"])
     expect(page.locator(".line-title", has_text="To be tried again")).to_have_count(1)
@@ -213,31 +215,32 @@ def test_on_a_phone_nothing_scrolls_sideways(dashboards: Callable[..., Dashboard
 
 
 def test_operators_see_the_system(dashboards: Callable[..., Dashboard], stack: Stack) -> None:
-    for n in range(30):
-        stack.submit("[[sim latency=4 words=4]] work", session_id=f"op-{n}")
-    wide: dict[str, Any] = {"viewport": {"width": 1920, "height": 1080}}
-    for scheme in ("light", "dark"):
-        shown = dashboards(color_scheme=scheme, **wide)
-        page = shown.open("operator")
-        page.get_by_role("link", name="System").click()
-        expect(page.locator(".chart canvas")).to_have_count(6)
-        expect(page.locator("[data-tile=running] dd").first).to_have_text(re.compile(r"^[1-9]"))
-        expect(page.locator(".states").nth(1)).to_contain_text("DynamoDB")
-        shown.picture(scheme, whole=True)
+    shown = dashboards(viewport={"width": 1920, "height": 1080})
+    page = shown.open("operator")
+    page.get_by_role("link", name="System").click()
+    expect(page.locator(".chart canvas")).to_have_count(6)
+    for n in range(12):
+        stack.submit("[[sim latency=5 words=4]] work", session_id=f"op-{n}")
+    expect(page.locator("[data-tile=running] dd").first).to_have_text(re.compile(r"^[1-9]"))
+    expect(page.locator(".states").nth(1)).to_contain_text("DynamoDB")
+    shown.picture("light", whole=True)
+    page.emulate_media(color_scheme="dark")
+    shown.picture("dark", whole=True)
 
 
 def test_others_do_not(dashboard: Dashboard) -> None:
     page = dashboard.open("demo")
-    page.goto(f"{page.url.partition('#')[0]}#/system")
+    page.evaluate("location.hash = '#/system'")
     expect(page.get_by_role("heading", name="Runs")).to_be_visible()
     expect(page.get_by_role("link", name="System")).to_have_count(0)
 
 
 def test_colours_can_be_chosen_and_last(dashboard: Dashboard) -> None:
     page = dashboard.open()
+    toggle = page.get_by_role("button", name="Colours")
+    expect(toggle).to_be_visible()
     background = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(background)
-    toggle = page.get_by_role("button", name="Colours")
     toggle.click()
     assert page.evaluate(background) == light
     toggle.click()

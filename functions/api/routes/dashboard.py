@@ -30,6 +30,8 @@ KINDS = {
     "": "text/plain",
 }
 """What may be served, by the name's ending; licences have none."""
+STYLES = ("theme", "page", "parts", "forms", "limits", "list", "run", "system")
+"""Style sheets in the order of their precedence; they are served as one, ``all.css``, to spare requests."""
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -61,6 +63,12 @@ def policy() -> str:
     )
 
 
+@cache
+def styles() -> str:
+    """Return all style sheets as one."""
+    return "\n".join((STATIC / "css" / f"{name}.css").read_text() for name in STYLES)
+
+
 @router.get("/")
 def get_dashboard(request: Request) -> HTMLResponse:
     """Show the dashboard. Its addresses are relative; a prefix that is known helps where the slash is missing."""
@@ -76,8 +84,10 @@ def get_dashboard(request: Request) -> HTMLResponse:
 @router.get("/dashboard/{asked}/{name:path}")
 def get_dashboard_file(asked: str, name: str) -> Response:
     """Serve a file of the page; one asked for under another version (amid a deployment) is not kept."""
+    headers = {"Cache-Control": FOR_EVER if asked == version() else "no-store"}
+    if name == "all.css":
+        return Response(styles(), media_type="text/css", headers=headers)
     path = files().get(name)
     if path is None:
         raise NotFound("no such path")
-    kept = FOR_EVER if asked == version() else "no-store"
-    return FileResponse(path, media_type=KINDS[path.suffix], headers={"Cache-Control": kept})
+    return FileResponse(path, media_type=KINDS[path.suffix], headers=headers)

@@ -3,6 +3,7 @@
 import { call, sentence } from "./api.js";
 import { el } from "./dom.js";
 import { showHealth } from "./health.js";
+import { inTurn } from "./in-turn.js";
 import { runsView } from "./runs-view.js";
 import { getKey, signedOut, whenSignedOut } from "./session.js";
 import { showSignIn } from "./sign-in.js";
@@ -13,6 +14,7 @@ const main = document.getElementById("main");
 const tabs = document.getElementById("tabs");
 const who = document.getElementById("who");
 const signOut = document.getElementById("sign-out");
+const CHARTS = ["history", "../../vendor/uplot/uPlot.esm", "chart", "charts", "tiles", "states", "view"];
 const TASK = /^#\/runs\/([A-Za-z0-9_-]{1,64})$/;
 
 let me = null;
@@ -44,7 +46,7 @@ function enter(name) {
 // Only operators ever load the charts.
 async function showSystem(signal) {
   main.replaceChildren(el("p", { class: "empty" }, "Loading charts"));
-  const { systemView } = await import("./system/view.js");
+  const { systemView } = await inTurn(CHARTS.map((name) => `system/${name}`));
   if (!signal.aborted) systemView(main, signal);
 }
 

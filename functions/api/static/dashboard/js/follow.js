@@ -6,8 +6,9 @@ import { subscribe, unsubscribe } from "./socket.js";
 
 const ENDS = new Set(["complete", "failed", "cancelled"]);
 const WAIT_S = 20;
+const CONNECTING_WAIT_S = 2;
 const QUIET_MS = 8000; // after so long without news the log itself is asked
-const FIRST_POLL_MS = 5000; // how long to poll before the socket is tried again; doubles
+const FIRST_POLL_MS = 5000; // how long to poll before a lost socket is tried again; doubles
 const LONGEST_POLL_MS = 60_000;
 const PAUSE_MS = 2000;
 
@@ -18,7 +19,7 @@ export function follow(taskId, { onEvents, onMode, onGone, signal }) {
 
 class Follower {
   constructor(taskId, on, signal) {
-    Object.assign(this, { taskId, on, signal, last: 0, ended: false });
+    Object.assign(this, { taskId, on, signal, last: 0, ended: false, linked: false, finish: null });
   }
 
   get done() {
@@ -29,9 +30,18 @@ class Follower {
     await this.attempt(() => this.read(0));
     for (let polls = FIRST_POLL_MS; !this.done; polls = Math.min(polls * 2, LONGEST_POLL_MS)) {
       const before = Date.now();
-      await this.live().catch(() => {});
+      let over = false;
+      const live = this.live()
+        .catch(() => {})
+        .finally(() => {
+          over = true;
+          this.linked = false;
+        });
+      await this.poll(() => !over && !this.linked, () => CONNECTING_WAIT_S);
+      if (!this.done) await live;
       if (Date.now() - before > LONGEST_POLL_MS) polls = FIRST_POLL_MS; // it had worked well
-      await this.poll(Date.now() + polls);
+      const until = Date.now() + polls;
+      await this.poll(() => Date.now() < until, () => Math.min(WAIT_S, Math.max(1, (until - Date.now()) / 1000)));
     }
     if (this.ended && !this.signal.aborted) this.on.onMode("ended");
   }
@@ -47,6 +57,7 @@ class Follower {
       if (ENDS.has(event.type)) this.ended = true;
     }
     if (fresh.length && !this.signal.aborted) this.on.onEvents(fresh);
+    if (this.ended) this.finish?.done();
     return !events.length || events.at(-1).seq <= this.last;
   }
 
@@ -73,11 +84,11 @@ class Follower {
     }
   }
 
-  async poll(until) {
-    while (!this.done && Date.now() < until) {
+  async poll(goesOn, wait) {
+    while (!this.done && goesOn()) {
       await this.attempt(async () => {
-        this.on.onMode("polling");
-        await this.read(Math.min(WAIT_S, Math.max(1, Math.round((until - Date.now()) / 1000))));
+        await this.read(wait());
+        if (!this.done && !this.linked) this.on.onMode("polling");
       });
     }
   }
@@ -89,6 +100,7 @@ class Follower {
     let finish;
     const over = new Promise((done, failed) => (finish = { done, failed }));
     over.catch(() => {});
+    this.finish = finish;
     const fill = async () => {
       if (filling || this.done) return 0;
       filling = true;
@@ -99,20 +111,21 @@ class Follower {
         return 0;
       } finally {
         filling = false;
-        if (this.done) finish.done();
       }
     };
     const handlers = {
       onEvent: (event) => {
         heard = Date.now();
         if (!this.take([event])) fill();
-        if (this.done) finish.done();
       },
       onLost: () => finish.failed(new Error("the live connection was lost")),
     };
     await subscribe(this.taskId, this.last, handlers);
-    if (this.signal.aborted) finish.done();
-    else this.on.onMode("live");
+    if (this.done) finish.done();
+    else {
+      this.linked = true;
+      this.on.onMode("live");
+    }
     const quiet = setInterval(async () => {
       if (Date.now() - heard < QUIET_MS) return;
       heard = Date.now();

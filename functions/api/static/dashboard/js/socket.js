@@ -2,7 +2,6 @@
 
 import { call } from "./api.js";
 
-const OPEN_MS = 5000;
 const PING_MS = 4 * 60_000; // API Gateway closes a connection that is idle for ten minutes
 
 const subscribers = new Map(); // task id -> { onEvent, onLost }
@@ -39,18 +38,8 @@ async function connect() {
   const { ticket, url } = await call("stream-ticket", { method: "POST" });
   const socket = new WebSocket(`${url}?ticket=${encodeURIComponent(ticket)}`);
   await new Promise((done, failed) => {
-    const late = setTimeout(() => {
-      socket.close();
-      failed(new Error("the live connection took too long"));
-    }, OPEN_MS);
-    socket.onopen = () => {
-      clearTimeout(late);
-      done();
-    };
-    socket.onclose = () => {
-      clearTimeout(late);
-      failed(new Error("the live connection was refused"));
-    };
+    socket.onopen = done;
+    socket.onclose = () => failed(new Error("the live connection was refused"));
   });
   const ping = setInterval(() => send(socket, { action: "ping" }), PING_MS);
   socket.onmessage = ({ data }) => receive(data);

@@ -34,6 +34,7 @@ export function bindTheme(button) {
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
   show();
+  button.hidden = false;
 }
 
 const probe = document.createElement("span");

@@ -4,7 +4,7 @@ import { load, save } from "../session.js";
 
 const KEY = "sluice.history";
 const KEEP_S = 15 * 60;
-const GAP_S = 7; // polls come every 2 s; a longer silence is drawn as a gap
+const GAP_S = 15; // polls come every 2 s; a longer silence is drawn as a gap
 
 const LANES = ["high", "normal", "quarantine"];
 const COLUMNS = [
