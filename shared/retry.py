@@ -50,6 +50,8 @@ class Failure:
 # Codes by which providers say that a 4xx will not pass by waiting.
 _SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _FILTERED = frozenset({"content_filter", "content_policy_violation"})
+_TOO_LONG = frozenset({"reply_too_long"})
+"""Asking again costs as much and ends the same."""
 _TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
 
 _CODES = {
@@ -69,13 +71,16 @@ def classify(error: ModelError) -> Failure:
     """Say whether a failed call may be tried again and what it says about the provider.
 
     Transient: 408, 409, 425, 429, 5xx, timeouts, broken connections, malformed or cut-off replies.
-    Permanent: every other 4xx, spent credit (a 429 with ``insufficient_quota``), a content filter.
+    Permanent: every other 4xx, spent credit (402, or a 429 with ``insufficient_quota``), a content filter, an endless
+    reply.
     """
     code, status = error.code, error.status
-    if code in _SPENT:
+    if code in _SPENT or status == 402:
         return _failure(error, "permanent", "provider_insufficient_quota", opens=True)
     if code in _FILTERED:
         return _failure(error, "permanent", "content_filter")
+    if code in _TOO_LONG:
+        return _failure(error, "permanent", str(code))
     if error.own_fault:
         return _failure(error, "transient", "pool_timeout")
     if status is None:
@@ -103,7 +108,7 @@ def backoff(attempt: int, base_s: float, retry_after_s: float | None, random: Ca
     a little on top so that its callers do not all come back at once.
     """
     if retry_after_s is not None:
-        return min(retry_after_s, MAX_RETRY_AFTER_SECONDS) * (1 + 0.1 * random())
+        return min(retry_after_s * (1 + 0.1 * random()), MAX_RETRY_AFTER_SECONDS)
     top = min(base_s * 2.0 ** (attempt - 1), MAX_BACKOFF_SECONDS)
     return top / 2 + top / 2 * random()
 

@@ -14,6 +14,9 @@ EXPRESSION_CHARACTERS = 500
 MAX_BITS = 4096
 """Largest integer, in bits: keeps powers and factorials quick."""
 
+MAX_DIGITS = 300
+"""Digits that ``round`` takes, to either side; an integer rounded to -10**9 digits would compute for minutes."""
+
 Number = int | float
 
 
@@ -29,8 +32,16 @@ _OPERATORS: dict[type, Callable[[Any, Any], Number]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
+
+
+def _round(value: Number, digits: Number = 0) -> Number:
+    if not isinstance(digits, int) or abs(digits) > MAX_DIGITS:
+        raise CalculatorError(f"round takes a whole number of digits, at most {MAX_DIGITS}")
+    return round(value, digits) if digits else round(value)
+
+
 _FUNCTIONS: dict[str, Callable[..., Number]] = {
-    "abs": abs, "round": round, "min": min, "max": max, "sqrt": math.sqrt, "exp": math.exp, "log": math.log,
+    "abs": abs, "round": _round, "min": min, "max": max, "sqrt": math.sqrt, "exp": math.exp, "log": math.log,
     "log10": math.log10, "log2": math.log2, "sin": math.sin, "cos": math.cos, "tan": math.tan, "floor": math.floor,
     "ceil": math.ceil,
 }  # fmt: skip

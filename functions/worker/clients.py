@@ -8,17 +8,20 @@ call is repeated once (see `model_client`).
 from __future__ import annotations
 
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
 
 import httpx2
 
+from functions.worker import attempt
 from functions.worker.page import pages_client
 from shared.settings import settings
 
 if TYPE_CHECKING:
     import openai
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 10.0
+"""Long enough for a whole pool that connects at once on a fraction of a processor."""
 POOL_WAIT_SECONDS = 30.0
 """Longest wait for a free connection; running out of them is no failure of the provider."""
 KEEPALIVE_SECONDS = 55.0
@@ -32,6 +35,8 @@ def http() -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
         limits=httpx2.Limits(max_connections=most, max_keepalive_connections=kept, keepalive_expiry=KEEPALIVE_SECONDS),
         timeout=httpx2.Timeout(settings().model_timeout_seconds, connect=CONNECT_SECONDS, pool=POOL_WAIT_SECONDS),
+        event_hooks={"request": [attempt.follow]},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a provider's cookies serve nothing here
     )
 
 

@@ -100,7 +100,7 @@ class Assembler:
 
     def _take_call(self, call: dict[str, Any]) -> None:
         index = call.get("index")
-        if index is None:  # some providers number nothing and send each call whole
+        if not isinstance(index, int):  # some providers number nothing and send each call whole
             index = len(self._tools)
         parts = self._tools.setdefault(index, ["", "", ""])
         if len(self._tools) > MAX_TOOL_CALLS:
@@ -155,10 +155,12 @@ def _reported_usage(usage: Any) -> Usage | None:
     """Read the provider's token counts; None when they cannot be believed."""
     if not isinstance(usage, dict):
         return None
-    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
-    if not all(type(count) is int and 0 <= count <= MAX_TOKENS for count in counts):
-        return None
-    return Usage(*counts)
+    read, written = usage.get("prompt_tokens", -1), usage.get("completion_tokens", -1)
+    return Usage(read, written) if _believable(read) and _believable(written) else None
+
+
+def _believable(count: Any) -> bool:
+    return type(count) is int and 0 <= count <= MAX_TOKENS
 
 
 def _encodable(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.worker.toolbox import TOOLS, ToolError
 from functions.worker.types import AgentResult
+from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
     from functions.worker.context import Context
@@ -49,6 +50,7 @@ async def _call(ctx: Context, call: ToolCall, place: str) -> Any:
         return {"error": f"there is no tool {call.name!r}; there are {', '.join(TOOLS)}"}
     try:
         arguments = json.loads(call.arguments or "{}")
+        dumps(arguments).encode()  # NaN, infinity and half characters pass the reader, but cannot be recorded
     except (ValueError, RecursionError):
         return {"error": "the arguments are not JSON"}
     if not isinstance(arguments, dict):
