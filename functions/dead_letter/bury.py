@@ -37,6 +37,9 @@ def bury(record: dict[str, Any]) -> str:
         task = store.get(message.task_id)
     except NotFound:
         return "no such task"
+    if task.status.terminal and (task.error or {}).get("code") == "dead_letter":
+        aftermath.finished(_gate(), task)  # the burial may have died half-way; all of it may be done again
+        return "buried before"
     if task.status.terminal or message.gen < task.gen or task.parked:
         return "not needed"
     if task.status is Status.PROCESSING and task.lease_until > now():

@@ -10,7 +10,7 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from shared import metrics
+from shared import metrics, watchers
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, LeaseLost, NotFound
 from shared.limits.admission import Gate
@@ -77,7 +77,10 @@ def _empty_lanes() -> set[str]:
 def _look_after(task: Task, empty: set[str]) -> str:
     at = now()
     if task.status.terminal:
-        return "ended"
+        if at < (task.ended_at or 0) + settle.WEBHOOK_GRACE_SECONDS:
+            return "ended"
+        aftermath.announce(task)  # who ended it died before it could
+        return "announced"
     if task.status is Status.PROCESSING:
         if task.lease_until + 1 > at:
             return "running"
@@ -148,6 +151,7 @@ def _free_counters(stop_at: float) -> int:
                 freed += 1
                 continue
             if task.status.terminal:
+                watchers.finish(task_id)
                 _gate().settle(user, task_id, day, task.usage.tokens, task.micro_usd)
                 freed += 1
     except (RedisError, DependencyDown) as error:

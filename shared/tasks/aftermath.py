@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shared import watchers, webhooks
 from shared.errors import Contended, DependencyDown, NotFound
 from shared.logs import get_logger
-from shared.tasks import lanes, store
+from shared.tasks import lanes, settle, store
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -26,18 +26,30 @@ _log = get_logger("aftermath")
 
 
 def finished(gate: Gate, task: Task) -> None:
-    """See to what follows a task that just ended."""
+    """See to what follows a task that just ended.
+
+    Whoever calls this may die half-way. The webhook is durable (`settle.WEBHOOK_GRACE_SECONDS`), counters are found
+    open by the sweeper, and so are watchers, by the counters that are settled last.
+    """
+    announce(task)
+    watchers.finish(task.task_id)
     try:
         others_wait = gate.settle(task.user, task.task_id, task.day, task.usage.tokens, task.micro_usd)
         if others_wait:
             unpark_next(gate, task.user, task.running_cap)
     except (RedisError, DependencyDown, Contended) as error:
         _log.warning("counters not settled", extra={"task_id": task.task_id, "error": str(error)})
+
+
+def announce(task: Task) -> None:
+    """Enqueue an ended task's webhook, if it asked for one; a second time does no harm, as the id is the same."""
+    if not settle.wants_webhook(task):
+        return
     try:
         webhooks.enqueue(task)
-    except DependencyDown as error:
+        settle.webhook_enqueued(task)
+    except (DependencyDown, Contended) as error:
         _log.error("webhook not enqueued", extra={"task_id": task.task_id, "error": error.message})
-    watchers.finish(task.task_id)
 
 
 def unpark_next(gate: Gate, user: str, running_cap: int) -> int:

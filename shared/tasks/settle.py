@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from shared.clock import now
 from shared.errors import NotFound
+from shared.settings import settings
 from shared.tasks import events, sessions, spend, store, table
-from shared.tasks.items import row_key
+from shared.tasks.items import due_shard, row_key
 from shared.tasks.leases import fenced_write, held
 from shared.tasks.model import Status, Task, dumps
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 RESPONSE_INLINE_BYTES = 32 * 1024
 """A response up to this size stays in the row; nothing writes the row again."""
 LIVE = ("due", "due_at", "lease_until", "lease_owner", "parked", "next_try_at", "reason", "sweeps")
-"""Attributes that only a live task has."""
+"""Attributes that only a live task has; one whose webhook is still to be sent stays due."""
+WEBHOOK_GRACE_SECONDS = 30.0
+"""How long after a task's end the sweeper leaves its webhook to who ended it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,8 @@ def _end(
     sets["last_seq"] = last
     if dead_letter(outcome):
         sets["due"], sets["due_at"] = DEAD, at
+    elif wants_webhook(task):  # in the transaction: whoever ends a task may die before it enqueued the webhook
+        sets["due"], sets["due_at"] = due_shard(task.task_id), at + WEBHOOK_GRACE_SECONDS
     removes = tuple(name for name in LIVE if name not in sets)
     row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, condition=condition, values=values)
     fenced_write([row, event, *ops, *spend.add_ops(task, task.usage, expires=expires)])
@@ -101,6 +106,29 @@ DEAD = "DEAD"
 def dead_letter(outcome: Outcome) -> bool:
     """Whether an outcome is that of a dead letter."""
     return outcome.error is not None and outcome.error.get("code") == "dead_letter"
+
+
+def wants_webhook(task: Task) -> bool:
+    """Whether somebody is to be told of the task's end, and the deployment can."""
+    return bool(task.params.get("webhook_url") and settings().queue_url_webhook)
+
+
+def webhook_enqueued(task: Task) -> None:
+    """Note that an ended task's webhook is on its way: nobody needs to look after the task any more.
+
+    Raises:
+        Contended, DependencyDown: the sweeper will enqueue it once more, under the same id.
+    """
+    op = table.update_op(
+        row_key(task.task_id),
+        removes=("due", "due_at"),
+        condition="#due = :shard AND #status = :status",
+        values={"shard": due_shard(task.task_id), "status": str(task.status)},
+    )
+    try:
+        table.update(op)
+    except table.ConditionFailed:
+        return  # a dead letter, which stays listed for `make redrive`, or noted already
 
 
 def _result(task: Task, outcome: Outcome, response: str) -> dict[str, Any]:

@@ -1,0 +1,105 @@
+"""Whoever ends a task may die before it told anybody: the sweeper does it then."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+from functions.dead_letter.bury import bury
+from functions.sweeper import sweep as sweep_module
+from functions.sweeper.sweep import sweep
+from shared import aws, webhooks
+from shared.clock import day
+from shared.limits.admission import Gate
+from shared.settings import settings
+from shared.tasks import aftermath, leases, settle, spend, store
+from shared.tasks.model import Status, Task
+
+
+@pytest.fixture
+def hooks(fake_aws: dict[str, str], redis_settings: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    assert fake_aws
+    assert redis_settings
+    url = boto3.client("sqs").create_queue(QueueName="sluice-webhook")["QueueUrl"]
+    monkeypatch.setenv("QUEUE_URL_WEBHOOK", url)
+    settings.cache_clear()
+    yield url
+    settings.cache_clear()
+
+
+def ended(outcome: settle.Outcome, **params: Any) -> Task:
+    at = time.time()
+    task = Task(
+        task_id=f"t{at}", user="ann", lane="normal", agent="chat", model="m", created=at, day=day(at), params=params
+    )
+    store.submit(task, "hello")
+    held = leases.claim(task.task_id, 0)
+    assert isinstance(held, Task)
+    settle.settle(held, outcome, message="hello")
+    return held
+
+
+DONE = settle.Outcome(status=Status.COMPLETE, response="done")
+
+
+def waiting(url: str) -> int:
+    got: Any = aws.sqs().get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+    return int(got["Attributes"]["ApproximateNumberOfMessages"])
+
+
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(sweep_module, "now", lambda: time.time() + seconds)
+
+
+def due(task: Task) -> bool:
+    return any(task.task_id in store.unsent_or_overdue(str(n), before=time.time() + 1e6, limit=10) for n in range(4))
+
+
+def test_a_webhook_whose_worker_died_is_sent_by_the_sweeper_once(hooks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = ended(DONE, webhook_url="https://example.com/hook")
+    assert sweep(time.time() + 60).get("announced") is None  # its worker may just be about to
+    assert waiting(hooks) == 0
+    later(monkeypatch, settle.WEBHOOK_GRACE_SECONDS + 1)
+    assert sweep(time.time() + 120)["announced"] == 1
+    assert waiting(hooks) == 1
+    assert not due(task)
+    assert sweep(time.time() + 120).get("announced") is None
+
+
+def test_what_was_told_is_not_due(hooks: str) -> None:
+    task = ended(DONE, webhook_url="https://example.com/hook")
+    aftermath.finished(Gate(load_spend=spend.load), task)
+    assert waiting(hooks) == 1
+    assert not due(task)
+    assert not due(ended(DONE))  # nobody asked to be told
+
+
+def test_a_webhook_that_sqs_refused_is_sent_later(hooks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = ended(DONE, webhook_url="https://example.com/hook")
+    with monkeypatch.context() as patch:
+        patch.setenv("QUEUE_URL_WEBHOOK", hooks + "-gone")
+        settings.cache_clear()
+        aftermath.finished(Gate(load_spend=spend.load), task)
+    settings.cache_clear()
+    assert due(task)
+    later(monkeypatch, settle.WEBHOOK_GRACE_SECONDS + 1)
+    sweep(time.time() + 120)
+    assert waiting(hooks) == 1
+
+
+def test_a_burial_that_died_half_way_is_finished_when_its_message_comes_back(hooks: str) -> None:
+    at = time.time()
+    task = Task(
+        task_id="dead", user="ann", lane="normal", agent="chat", model="m", created=at, day=day(at),
+        params={"webhook_url": "https://example.com/hook"},
+    )  # fmt: skip
+    store.submit(task, "hello")
+    error = {"code": "dead_letter", "message": "received too often"}
+    settle.end_unheld(store.get("dead"), settle.Outcome(status=Status.FAILED, error=error))
+    record = {"messageId": "m", "body": '{"v":1,"task_id":"dead","gen":0}'}
+    assert bury(record) == "buried before"
+    assert waiting(hooks) == 1
+    assert store.unsent_or_overdue(settle.DEAD, before=time.time() + 1, limit=1) == ["dead"]  # still listed
+    assert webhooks.message_id(store.get("dead")) == "msg_dead_failed"
