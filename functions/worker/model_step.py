@@ -84,6 +84,9 @@ async def perform(
         verdict = retry.classify(error)
         metrics.count("ModelErrors", code=verdict.code, model=model)
         await asyncio.to_thread(environment.note_failure, permit, model, tokens, verdict)
+        if permit.probe and verdict.kind == "transient" and verdict.counts_for_breaker:
+            # The outage goes on. Whoever happens to probe it must not use up its attempts in doing so.
+            raise _deferral(settings().breaker_open_seconds, "breaker_open") from error
         raise
     finally:
         if not reported:  # cancelled, or refused before the provider was asked
@@ -100,13 +103,17 @@ async def _find_model(call: Call, task: Task, environment: Environment) -> tuple
         if permit.allowed:
             return permit, model
         soonest = min(soonest, permit.retry_after_s)
-    raise Defer(soonest + random.uniform(0, DEFER_JITTER_SECONDS), "breaker_open")  # noqa: S311 - jitter
+    raise _deferral(soonest, "breaker_open")
+
+
+def _deferral(delay_s: float, reason: str) -> Defer:
+    return Defer(delay_s + random.uniform(0, DEFER_JITTER_SECONDS), reason)  # noqa: S311 - jitter
 
 
 async def _await_provider(model: str, tokens: int, environment: Environment) -> None:
     grant = await asyncio.to_thread(environment.budget.acquire, model, tokens)
     if not grant.taken:
-        raise Defer(grant.wait_s + random.uniform(0, DEFER_JITTER_SECONDS), "provider_budget")  # noqa: S311 - jitter
+        raise _deferral(grant.wait_s, "provider_budget")
     if grant.wait_s > 0:
         try:
             await asyncio.sleep(grant.wait_s)
