@@ -77,6 +77,7 @@ class Inflictor:
     submitted: list[str]
     kills: int = 0
     killed_idle: int = 0
+    warm: set[int] = field(default_factory=set)
     duplicates: int = 0
     events: list[tuple[str, float, float]] = field(default_factory=list)
     """One-time faults: what, from when, until when."""
@@ -88,7 +89,7 @@ class Inflictor:
         """Return what was inflicted."""
         return {
             "kills": self.kills,
-            "kills_of_idle_or_starting_environments": self.killed_idle,
+            "kills_of_idle_environments": self.killed_idle,
             "runs_hit_by_kills": len(self.watch.victims),
             "duplicated_messages": self.duplicates,
             "events": [name for name, _, _ in self.events],
@@ -115,12 +116,16 @@ class Inflictor:
         self.watch.stop()
 
     def _kill(self) -> None:
-        """Kill an environment that holds runs; one in ten times any, also one that is idle or just starting."""
+        """Kill an environment that holds runs; one in ten times any that ever held one, also when it is idle.
+
+        Those that are just starting are spared: when one of them dies, MiniStack ends all of its function's
+        environments, and what they had unpacked, which no real fault does.
+        """
         processes = worker_processes(self.system)
         held = holders(self.outputs["table"], self.lease_seconds)
-        busy = sorted(pid for pid in held if pid in processes)
-        anyone = self.chance.random() < 0.1
-        choice = sorted(processes) if anyone else busy
+        self.warm = (self.warm | held.keys()) & processes.keys()
+        busy = self.warm & held.keys()
+        choice = sorted(self.warm if self.chance.random() < 0.1 else busy)
         if not choice:
             return
         pid = self.chance.choice(choice)
