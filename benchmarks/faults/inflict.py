@@ -149,7 +149,7 @@ class Inflictor:
 
     def _lose_valkey(self) -> None:
         """Kill Valkey and start an empty one: every counter, slot and breaker is lost."""
-        from localstack.system import _valkey
+        from localstack import parts
 
         at = time.time()
         process = self.system.processes.running("valkey")
@@ -157,7 +157,7 @@ class Inflictor:
             process.kill()
         self.system.processes.stop(["valkey"])
         time.sleep(VALKEY_AWAY_SECONDS)
-        self.system.processes.start(_valkey(self.system.state))
+        self.system.processes.start(parts.valkey(self.system.state))
         self.events.append(("Valkey killed and started empty", at, time.time()))
 
     def _outage(self) -> None:

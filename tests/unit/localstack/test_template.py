@@ -1,0 +1,154 @@
+"""What the template promises: settings and parameters agree, the sums hold, and rights stay narrow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from deploy.stack import DeployError, check_parameters, read_template
+from localstack import deployment
+from localstack.environ import ROOT
+from shared.settings import Settings
+
+TEMPLATE = read_template(ROOT / "template.yaml")
+PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
+RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
+FUNCTIONS = {name: r for name, r in RESOURCES.items() if r["Type"] == "AWS::Serverless::Function"}
+LANES = ("High", "Normal", "Quarantine")
+SHARED_ENVIRONMENT: dict[str, Any] = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+ENVIRONMENTS = {
+    name: SHARED_ENVIRONMENT | r["Properties"].get("Environment", {}).get("Variables", {})
+    for name, r in FUNCTIONS.items()
+}
+WIRING = {"stage", "table_name", "blob_bucket", "ws_url", "ws_endpoint_url", "esm_uuid_high", "esm_uuid_normal"}
+WIRING |= {f"queue_url_{lane}" for lane in ("high", "normal", "quarantine", "webhook")}
+TUNABLES = [item for item in fields(Settings) if item.name not in WIRING]
+
+
+def parameter_of(setting: str) -> dict[str, Any]:
+    return PARAMETERS["".join(word.capitalize() for word in setting.split("_"))]
+
+
+def as_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@pytest.mark.parametrize("item", TUNABLES, ids=lambda item: item.name)
+def test_every_tunable_is_a_parameter_with_the_same_default_within_its_range(item: Any) -> None:
+    parameter = parameter_of(item.name)
+    assert as_text(parameter["Default"]) == as_text(item.default)
+    low, high, one_of = item.metadata["low"], item.metadata["high"], item.metadata["one_of"]
+    if one_of:
+        assert parameter["AllowedValues"] == list(one_of)
+    if low is not None:
+        assert parameter["MinValue"] >= low
+    if high is not None:
+        assert parameter["MaxValue"] <= high
+
+
+@pytest.mark.parametrize("item", TUNABLES, ids=lambda item: item.name)
+def test_every_tunable_reaches_a_function(item: Any) -> None:
+    name = "".join(word.capitalize() for word in item.name.split("_"))
+    given = [environment.get(item.name.upper()) for environment in ENVIRONMENTS.values()]
+    assert {"Ref": name} in given
+
+
+def test_functions_are_given_only_variables_that_they_read() -> None:
+    known = {item.name.upper() for item in fields(Settings)}
+    assert {name for environment in ENVIRONMENTS.values() for name in environment} <= known
+
+
+def test_every_parameter_is_described() -> None:
+    assert [name for name, parameter in PARAMETERS.items() if not parameter.get("Description")] == []
+
+
+def test_secrets_are_not_echoed_and_reach_only_who_needs_them() -> None:
+    assert all(PARAMETERS[name]["NoEcho"] for name in ("RedisUrl", "OpenaiApiKey", "WebhookSecret"))
+    holders = {name for name, environment in ENVIRONMENTS.items() if "OPENAI_API_KEY" in environment}
+    assert holders == {"WorkerFunction"}
+    holders = {name for name, environment in ENVIRONMENTS.items() if "WEBHOOK_SECRET" in environment}
+    assert holders == {"ApiFunction", "WebhookFunction"}
+
+
+@pytest.mark.parametrize("given", [{}, deployment.LOCAL_DEFAULTS], ids=["aws", "local"])
+def test_the_lanes_concurrency_adds_up_and_leaves_headroom(given: dict[str, str]) -> None:
+    def value(name: str) -> int:
+        return int(given.get(name, PARAMETERS[name]["Default"]))
+
+    lanes = [value(f"{lane}Concurrency") for lane in LANES]
+    assert min(lanes) >= 2
+    assert sum(lanes) == value("MaxReplicas")
+    assert value("ReservedConcurrency") == math.ceil(sum(lanes) / 0.8)
+    check_parameters(TEMPLATE, given)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"HighConcurrency": "7"}, "MaxReplicas is 20 but"),
+        ({"ReservedConcurrency": "24"}, "at least 25"),
+        ({"HeartbeatSeconds": "31"}, "half of LeaseSeconds"),
+        ({"LeaseSecond": "6"}, "no such parameter: LeaseSecond"),
+    ],
+)
+def test_parameters_that_cannot_work_are_refused(given: dict[str, str], told: str) -> None:
+    with pytest.raises(DeployError, match=told):
+        check_parameters(TEMPLATE, given)
+
+
+def test_small_accounts_need_no_reservation() -> None:
+    check_parameters(TEMPLATE, {"ReserveConcurrency": "false", "ReservedConcurrency": "1"})
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_a_lane(lane: str) -> None:
+    queue = RESOURCES[f"{lane}Queue"]["Properties"]
+    mapping = RESOURCES[f"{lane}Mapping"]["Properties"]
+    # Lambda refuses a mapping whose queue hides messages for less than the function's timeout.
+    assert queue["VisibilityTimeout"] == {"Ref": "WorkerTimeoutSeconds"}
+    assert FUNCTIONS["WorkerFunction"]["Properties"]["Timeout"] == {"Ref": "WorkerTimeoutSeconds"}
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 10
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": [f"{lane}Dlq", "Arn"]}
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": {"Ref": f"{lane}Concurrency"}}
+
+
+def test_the_quarantine_lane_runs_tasks_alone() -> None:
+    assert RESOURCES["QuarantineMapping"]["Properties"]["BatchSize"] == 1
+
+
+def test_the_http_api_stands_before_every_function() -> None:
+    """`sam local start-api` finds raw routes only then."""
+    names = list(RESOURCES)
+    first_function = min(names.index(name) for name in FUNCTIONS)
+    http = [name for name, r in RESOURCES.items() if name.startswith("Http")]
+    assert all(names.index(name) < first_function for name in http)
+
+
+def statements(function: str) -> list[dict[str, Any]]:
+    return [s for policy in FUNCTIONS[function]["Properties"]["Policies"] for s in policy["Statement"]]
+
+
+def actions(function: str) -> set[str]:
+    asked = [s["Action"] for s in statements(function)]
+    return {action for each in asked for action in ([each] if isinstance(each, str) else each)}
+
+
+@pytest.mark.parametrize("function", list(FUNCTIONS))
+def test_rights_name_actions_and_resources(function: str) -> None:
+    assert all("*" not in action for action in actions(function))
+    for statement in statements(function):
+        resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        assert "*" not in resources
+
+
+def test_rights_are_those_of_the_job() -> None:
+    assert {a for a in actions("ScalerFunction") if not a.startswith("lambda:")} == {"sqs:GetQueueAttributes"}
+    assert [name for name in FUNCTIONS if "lambda:UpdateEventSourceMapping" in actions(name)] == ["ScalerFunction"]
+    pollers = {name for name in FUNCTIONS if "sqs:ReceiveMessage" in actions(name)}
+    assert pollers == {"WorkerFunction", "DeadLetterFunction", "WebhookFunction"}
+    erasers = {name for name in FUNCTIONS if {"s3:DeleteObject", "dynamodb:BatchWriteItem"} & actions(name)}
+    assert erasers == {"ApiFunction"}
