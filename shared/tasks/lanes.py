@@ -7,6 +7,7 @@ transaction, so a message may be lost (the sweeper sends another) or doubled (th
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ def send(lane: str, task_id: str, gen: int, *, user: str, delay_s: float = 0, tr
         aws.sqs().send_message(
             QueueUrl=settings().queue_urls[lane],
             MessageBody=dumps({"v": VERSION, "task_id": task_id, "gen": gen}),
-            DelaySeconds=int(min(max(delay_s, 0), MAX_DELAY_SECONDS)),
+            DelaySeconds=math.ceil(min(max(delay_s, 0), MAX_DELAY_SECONDS)),  # whole seconds, never too early
             MessageGroupId=group(user),
             **extra,
         )
