@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from dataclasses import replace
+from typing import Any
 
 from benchmarks.capacity_model import drawing, summary
 from benchmarks.capacity_model.engine import Engine
@@ -30,6 +31,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--users", type=int, help="how many users there are")
     parser.add_argument("--peak", type=float, help="runs submitted per minute at the peak")
     parser.add_argument("--minutes", type=int, help="how long load arrives")
+    parser.add_argument("--run-s", type=float, help="mean seconds of a run's model calls")
     parser.add_argument("--most", type=int, help="MAX_REPLICAS")
     parser.add_argument("--batch", type=int, help="runs per environment")
     parser.add_argument("--seed", type=int)
@@ -42,10 +44,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def adjusted(scenario: Scenario, options: argparse.Namespace) -> Scenario:
     """Apply the options that change a scenario; a changed one gets a name of its own."""
-    changes = {name: getattr(options, name) for name in ("users", "peak", "minutes", "seed")}
+    changes: dict[str, Any] = {name: getattr(options, name) for name in ("users", "peak", "minutes", "seed")}
     changes = {name: value for name, value in changes.items() if value is not None}
     parts = [f"{name}{value:g}" for name, value in changes.items()]
     config, platform = scenario.config, scenario.platform
+    if options.run_s:
+        changes["shape"] = replace(scenario.shape, calls=max(1.0, options.run_s / scenario.shape.call_s))
+        parts.append(f"run_s{options.run_s:g}")
     if options.most:
         config = replace(config, most=options.most)
         parts.append(f"most{options.most}")

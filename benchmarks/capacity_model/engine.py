@@ -141,7 +141,7 @@ class Engine:
         queue, size = lane.queue, lane.platform.batch
         while queue and lane.active < lane.allowed(now):
             runs = [queue.popleft() for _ in range(min(size, len(queue)))]
-            starts = now + lane.environment(now)
+            starts = now + lane.environment(now) + lane.platform.claim_s
             batch = Batch(now, len(runs), len(runs))
             lane.running += len(runs)
             lane.peak_running = max(lane.peak_running, lane.running)

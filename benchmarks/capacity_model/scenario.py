@@ -53,6 +53,8 @@ class Platform:
     batch: int = 10
     gather_s: float = 0.05
     """From a message being visible to its batch being handed over; what arrives meanwhile goes along."""
+    claim_s: float = 0.1
+    """From a batch being handed over to its runs being claimed, which is when they count as started."""
     cold_s: float = 2.5
     """Start of a new environment: imports of the worker's bundle."""
     keep_warm_s: float = 420.0
@@ -167,6 +169,7 @@ SCENARIOS = _named(
             10_000,
             60,
             "step",
+            shape=RunShape(calls=2.5),
             config=_at_scale(1600, 200),
             platform=Platform(first_limits=(20, 60)),
         ),

@@ -22,6 +22,9 @@ from benchmarks.capacity_model.workload import Load
 
 RESULTS = Path(__file__).parent.parent / "results"
 LIMIT = 2
+DISTURBED_S = 20.0
+GATHER_S = 0.02
+"""The emulator is woken by a message and polls at once."""
 ALLOWED = 0.15
 """How far the model may be off."""
 
@@ -38,7 +41,7 @@ class Case:
 CASES = (
     Case("even: 40 runs of 5 s at once", (5.0,) * 40),
     Case("mixed: 40 runs of 1 to 8 s at once", (1.0, 2.0, 3.0, 4.0, 8.0) * 8),
-    Case("trickle: 30 runs of 4 s, one every 0.6 s", (4.0,) * 30, every_s=0.6),
+    Case("trickle: 60 runs of 3 s, one every 0.5 s", (3.0,) * 60, every_s=0.5),
 )
 
 
@@ -53,14 +56,19 @@ class Speed:
 
 def calibrate(stack: Stack) -> Speed:
     """Measure single runs in an empty system and a burst of full batches."""
-    alone = [stack.measure([1.0])[0] for _ in range(5)]
-    start = statistics.median(run.started - run.submitted for run in alone)
-    own = statistics.median(run.ended - run.started - 1.0 for run in alone)
+    start, own = alone(stack)
     stack.pause()
     burst = sorted(stack.measure([3.0] * 40), key=lambda run: run.started)
     # Those taken out of a full queue came in batches of ten; the first ones were taken as they arrived.
     full = statistics.median(run.ended - run.started - 3.0 for run in burst[-20:])
     return Speed(start, own, max(0.0, full - own) / 9)
+
+
+def alone(stack: Stack) -> tuple[float, float]:
+    """Measure what an empty system needs to start a run, and a run besides its call."""
+    runs = [stack.measure([1.0])[0] for _ in range(5)]
+    start = statistics.median(run.started - run.submitted for run in runs)
+    return start, statistics.median(run.ended - run.started - 1.0 for run in runs)
 
 
 def model(calls: list[float], submitted: list[float], speed: Speed) -> list[Run]:
@@ -74,7 +82,8 @@ def model(calls: list[float], submitted: list[float], speed: Speed) -> list[Run]
         platform=Platform(
             scaler=False,
             first_limits=(LIMIT, LIMIT),
-            gather_s=speed.start_s,
+            gather_s=GATHER_S,
+            claim_s=max(0.0, speed.start_s - GATHER_S),
             cold_s=0.0,
             neighbour_s=speed.neighbour_s,
         ),
@@ -110,6 +119,18 @@ def compare(case: Case, real: list[Run], speed: Speed) -> dict[str, Any]:
     return row
 
 
+def undisturbed(stack: Stack, case: Case) -> list[Run]:
+    """Measure a case; again if a worker died meanwhile (a deploy), which a run outlives by one lease."""
+    for _ in range(3):
+        stack.pause()
+        runs = stack.measure(list(case.calls), every_s=case.every_s)
+        longest = max(run.ended - run.started - call for run, call in zip(runs, case.calls, strict=True))
+        if longest < DISTURBED_S:
+            return runs
+        print(f"  {case.name}: a run took {longest:.0f} s more than its call; measured again")
+    return runs
+
+
 def validate(state: Path = Path(".local")) -> int:
     """Measure, simulate, print and store; 0 if every ratio is within 15 %, 1 if not, 2 without a stack."""
     if not (state / "outputs.json").exists():
@@ -126,8 +147,10 @@ def validate(state: Path = Path(".local")) -> int:
         )
         rows = []
         for case in CASES:
-            stack.pause()
-            rows.append(compare(case, stack.measure(list(case.calls), every_s=case.every_s), speed))
+            runs = undisturbed(stack, case)
+            # Others may use the machine: what a start costs is measured again beside every case.
+            start, own = alone(stack)
+            rows.append(compare(case, runs, replace(speed, start_s=start, run_s=own)))
             print(text(rows[-1]), flush=True)
     ratios = [value for row in rows for name, value in row.items() if name.endswith("_ratio")]
     within = all(abs(ratio - 1) <= ALLOWED for ratio in ratios)
