@@ -11,20 +11,14 @@ from localstack.llm.state import State
 
 def main() -> None:
     """Reads the command line and serves until stopped."""
-    parser = argparse.ArgumentParser(
-        prog="python -m localstack.llm", description="OpenAI-compatible model simulator"
-    )
+    parser = argparse.ArgumentParser(prog="python -m localstack.llm", description="OpenAI-compatible model simulator")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument(
-        "--port", type=int, default=0, help="port to listen on (default: a free one, printed)"
-    )
+    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one, printed)")
     parser.add_argument("--latency", help="seconds a reply takes, or LO-HI (default: 0.2)")
     parser.add_argument("--ttft", help="seconds to the first token (default: a quarter of the latency)")
     parser.add_argument("--words", help="words of a reply (default: 24)")
     parser.add_argument("--seed", help="seed of random faults and latencies (default: 0)")
-    parser.add_argument(
-        "--log-size", type=int, default=200_000, help="calls kept in the log (default: 200000)"
-    )
+    parser.add_argument("--log-size", type=int, default=200_000, help="calls kept in the log (default: 200000)")
     given = vars(parser.parse_args())
     settings: dict[str, Any] = {
         name: given[name] for name in ("latency", "ttft", "words", "seed") if given[name] is not None

@@ -80,9 +80,7 @@ async def serve(state: State, scope: Scope, body: bytes, send: Send) -> None:
     await http.send_json(send, 200, _answer(state, path, method, query, body))
 
 
-def _answer(
-    state: State, path: str, method: str, query: Mapping[str, list[str]], body: bytes
-) -> Mapping[str, object]:
+def _answer(state: State, path: str, method: str, query: Mapping[str, list[str]], body: bytes) -> Mapping[str, object]:
     if path == "/_sim/health":
         return {
             "status": "ok",

@@ -63,9 +63,7 @@ class _Exchange:
         call = self.call
         count = self.state.key_count(call.key)
         fault = plan.choose_fault(self.state, self.plan, call.model, count)
-        reply = replies.make(
-            self.asked, self.plan.wish, self.plan.words, f"{call.key}/{self.plan.fingerprint}", call.n
-        )
+        reply = replies.make(self.asked, self.plan.wish, self.plan.words, f"{call.key}/{self.plan.fingerprint}", call.n)
         call.prompt_tokens = reply.prompt_tokens
         headers, over = self._rate_limit(reply)
         if fault is None and over is not None:
@@ -203,11 +201,7 @@ class _Exchange:
                 return True
             merge = min(max(_MERGE, _MERGE_PER_CALL * self.state.in_flight), _MERGE_MOST)
             elapsed = loop.time() - self.began + merge
-            due = (
-                len(events)
-                if step <= 0
-                else min(len(events), max(sent + 1, 2 + int((elapsed - ttft) / step)))
-            )
+            due = len(events) if step <= 0 else min(len(events), max(sent + 1, 2 + int((elapsed - ttft) / step)))
             await http.write(self.send, b"".join(events[sent:due]), more=True)
             sent = due
         return False

@@ -96,6 +96,4 @@ class _Watched(asyncio.Protocol):
 
 def protocol_class(counts: Connections) -> type[asyncio.Protocol]:
     """Uvicorn's HTTP protocol (httptools where installed, else h11), its connections counted and watched."""
-    return cast(
-        type[asyncio.Protocol], type("WatchedProtocol", (_Watched, AutoHTTPProtocol), {"counts": counts})
-    )
+    return cast(type[asyncio.Protocol], type("WatchedProtocol", (_Watched, AutoHTTPProtocol), {"counts": counts}))

@@ -24,9 +24,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-BREAKAGES = frozenset(
-    {"garbage", "mojibake", "truncate", "drop", "reset", "hang", "stall", "error_event", "filtered"}
-)
+BREAKAGES = frozenset({"garbage", "mojibake", "truncate", "drop", "reset", "hang", "stall", "error_event", "filtered"})
 
 
 class Refusal(NamedTuple):
@@ -60,9 +58,7 @@ def wrong_type(name: str, expected: str) -> ApiError:
 
 
 _REFUSALS: Mapping[str, Refusal] = {
-    "400": Refusal(
-        400, "The request was refused by the simulator.", "invalid_request_error", "invalid_value"
-    ),
+    "400": Refusal(400, "The request was refused by the simulator.", "invalid_request_error", "invalid_value"),
     "401": Refusal(401, "Incorrect API key provided.", "invalid_request_error", "invalid_api_key"),
     "403": Refusal(
         403,
@@ -77,13 +73,9 @@ _REFUSALS: Mapping[str, Refusal] = {
         "model_not_found",
         "model",
     ),
-    "429": Refusal(
-        429, "Rate limit reached for requests. Please try again later.", "requests", "rate_limit_exceeded"
-    ),
+    "429": Refusal(429, "Rate limit reached for requests. Please try again later.", "requests", "rate_limit_exceeded"),
     "500": Refusal(500, "The server had an error while processing your request.", "server_error"),
-    "503": Refusal(
-        503, "The engine is currently overloaded, please try again later.", "server_error", "overloaded"
-    ),
+    "503": Refusal(503, "The engine is currently overloaded, please try again later.", "server_error", "overloaded"),
     "quota": Refusal(
         429,
         "You exceeded your current quota, please check your plan and billing details.",
@@ -102,11 +94,7 @@ _REFUSALS: Mapping[str, Refusal] = {
 
 def is_known(name: str) -> bool:
     """Whether a name is that of a fault."""
-    return (
-        name in BREAKAGES
-        or name in _REFUSALS
-        or (name.isascii() and name.isdigit() and 400 <= int(name) <= 599)
-    )
+    return name in BREAKAGES or name in _REFUSALS or (name.isascii() and name.isdigit() and 400 <= int(name) <= 599)
 
 
 def refusal(name: str) -> Refusal | None:

@@ -44,9 +44,7 @@ def check_messages(messages: object) -> list[Message]:
             _all_answered(waiting)
         calls = _tool_calls(message, where)
         if calls and role != "assistant":
-            raise invalid(
-                "Only an assistant message may have tool calls.", f"{where}.tool_calls", "invalid_value"
-            )
+            raise invalid("Only an assistant message may have tool calls.", f"{where}.tool_calls", "invalid_value")
         waiting.update(calls)
         _content(message, where, may_be_empty=bool(calls))
     _all_answered(waiting)
@@ -86,11 +84,7 @@ def _content(message: Message, where: str, *, may_be_empty: bool) -> None:
         return
     if isinstance(content, str):
         return
-    if (
-        isinstance(content, list)
-        and content
-        and all(isinstance(part, dict) and "type" in part for part in content)
-    ):
+    if isinstance(content, list) and content and all(isinstance(part, dict) and "type" in part for part in content):
         texts = [part for part in content if part["type"] == "text"]
         if len(texts) == len([part for part in texts if isinstance(part.get("text"), str)]):
             return

@@ -102,9 +102,7 @@ def read(body: bytes) -> ChatRequest:
         raise invalid("The body of the request must be a JSON object.")
     unknown = sorted(data.keys() - _PARAMETERS)
     if unknown:
-        raise invalid(
-            f"Unrecognized request argument supplied: {unknown[0]}", unknown[0], "unknown_parameter"
-        )
+        raise invalid(f"Unrecognized request argument supplied: {unknown[0]}", unknown[0], "unknown_parameter")
     stream = _boolean(data, "stream", default=False)
     tools = tuple(_tool(tool, index) for index, tool in enumerate(_list(data, "tools")))
     if _integer(data, "n", 1, 128) not in (None, 1):
@@ -170,9 +168,7 @@ def _include_usage(data: Mapping[str, Any], stream: bool) -> bool:
     if not isinstance(options, dict):
         raise wrong_type("stream_options", "an object")
     if not stream:
-        raise invalid(
-            "The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options"
-        )
+        raise invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
     return _boolean(options, "include_usage", default=False)
 
 
@@ -202,11 +198,7 @@ def _stop(data: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _tool(tool: object, index: int) -> Tool:
     where = f"tools[{index}]"
-    if (
-        not isinstance(tool, dict)
-        or tool.get("type") != "function"
-        or not isinstance(tool.get("function"), dict)
-    ):
+    if not isinstance(tool, dict) or tool.get("type") != "function" or not isinstance(tool.get("function"), dict):
         raise wrong_type(where, "an object of type 'function' with a 'function'")
     function = tool["function"]
     name = function.get("name")

@@ -40,9 +40,7 @@ class Simulator:
             await http.send_error(send, error)
         except Exception:
             _LOG.exception("a call failed by a defect of the simulator")
-            await http.send_error(
-                send, ApiError(Refusal(500, "The simulator has a defect.", "simulator_defect"))
-            )
+            await http.send_error(send, ApiError(Refusal(500, "The simulator has a defect.", "simulator_defect")))
 
     async def _route(self, scope: Scope, body: bytes, send: Send) -> None:
         path, method = scope["path"], scope["method"]

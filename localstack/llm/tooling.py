@@ -113,8 +113,7 @@ def choose(request: ChatRequest, wish: Directives, salt: str) -> list[ToolCall]:
     else:
         wanted = _by_message(request, wish.text)
     return [
-        ToolCall(_call_id(f"{salt}/{done}/{index}"), name, arguments)
-        for index, (name, arguments) in enumerate(wanted)
+        ToolCall(_call_id(f"{salt}/{done}/{index}"), name, arguments) for index, (name, arguments) in enumerate(wanted)
     ]
 
 

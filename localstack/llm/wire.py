@@ -63,9 +63,7 @@ def completion(reply: Reply, answer_id: str, created: int, model: str) -> bytes:
             "object": "chat.completion",
             "created": created,
             "model": model,
-            "choices": [
-                {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish_reason}
-            ],
+            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish_reason}],
             "usage": usage(reply),
             "service_tier": _SERVICE_TIER,
             "system_fingerprint": _FINGERPRINT,
@@ -115,7 +113,5 @@ def _tool_deltas(calls: Sequence[ToolCall]) -> list[dict[str, object]]:
     for index, call in enumerate(calls):
         function = {"name": call.name, "arguments": ""}
         deltas.append({"index": index, "id": call.id, "type": "function", "function": function})
-        deltas += [
-            {"index": index, "function": {"arguments": piece}} for piece in tokens.split(call.arguments)
-        ]
+        deltas += [{"index": index, "function": {"arguments": piece}} for piece in tokens.split(call.arguments)]
     return deltas

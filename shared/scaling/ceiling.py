@@ -50,9 +50,7 @@ class Provider:
         return self.throttled / self.calls if self.calls > 0 else 0.0
 
 
-def move(
-    rule: Rule, ceiling: Ceiling, provider: Provider, *, busy: int, least: int, most: int, now: float
-) -> Ceiling:
+def move(rule: Rule, ceiling: Ceiling, provider: Provider, *, busy: int, least: int, most: int, now: float) -> Ceiling:
     """Return the next tick's ceiling, within ``least`` and ``most``.
 
     The decrease starts from what is busy, not from an allowance nobody uses: halving 20 allowed environments

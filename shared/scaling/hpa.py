@@ -107,9 +107,7 @@ def recommend(metrics: Sequence[Metric], current: int, tolerance: float) -> int 
     return max(sizes)
 
 
-def stabilize(
-    spec: Spec, past: Iterable[Recommendation], recommendation: int, current: int, now: float
-) -> int:
+def stabilize(spec: Spec, past: Iterable[Recommendation], recommendation: int, current: int, now: float) -> int:
     """Keep the size while recent recommendations disagree with changing it.
 
     Growing takes the smallest recommendation of its window, shrinking the largest of its own. An earlier

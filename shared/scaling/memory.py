@@ -24,9 +24,7 @@ def dump(state: State) -> str:
         for name, lane in state.lanes.items()
     }
     ceiling = {"most": state.ceiling.most, "cut_at": state.ceiling.cut_at}
-    return json.dumps(
-        {"v": VERSION, "tick": state.tick, "lanes": lanes, "ceiling": ceiling}, separators=(",", ":")
-    )
+    return json.dumps({"v": VERSION, "tick": state.tick, "lanes": lanes, "ceiling": ceiling}, separators=(",", ":"))
 
 
 def load(text: str | None) -> State | None:
@@ -38,17 +36,13 @@ def load(text: str | None) -> State | None:
         if value["v"] != VERSION:
             return None
         ceiling = Ceiling(int(value["ceiling"]["most"]), _number(value["ceiling"]["cut_at"]))
-        return State(
-            int(value["tick"]), {str(name): _lane(lane) for name, lane in value["lanes"].items()}, ceiling
-        )
+        return State(int(value["tick"]), {str(name): _lane(lane) for name, lane in value["lanes"].items()}, ceiling)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
 def _lane(value: dict[str, Any]) -> LaneState:
-    recommendations = tuple(
-        Recommendation(float(at), int(replicas)) for at, replicas in value["recommendations"]
-    )
+    recommendations = tuple(Recommendation(float(at), int(replicas)) for at, replicas in value["recommendations"])
     changes = tuple(Change(float(at), int(delta)) for at, delta in value["changes"])
     return LaneState(int(value["target"]), History(recommendations, changes), _number(value["waiting_since"]))
 

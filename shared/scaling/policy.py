@@ -119,17 +119,13 @@ def decide(config: Config, state: State | None, signals: Signals, now: float) ->
         most=config.most,
         now=at,
     )
-    lanes = {
-        lane: (state.lanes.get(lane) if state else None) or LaneState(current[lane]) for lane in config.lanes
-    }
+    lanes = {lane: (state.lanes.get(lane) if state else None) or LaneState(current[lane]) for lane in config.lanes}
     asked: dict[str, _Asked] = {}
     for lane in config.lanes:
         spec = _spec(config, floor, lane)
         asked[lane] = _ask(spec, config, lanes[lane], signals, lane, current[lane], at)
     given = shares.divide({lane: ask.size for lane, ask in asked.items()}, floor, allowed.most)
-    busy = {
-        lane: _may_hold(config, signals.lanes.get(lane), lanes[lane], current[lane], at) for lane in lanes
-    }
+    busy = {lane: _may_hold(config, signals.lanes.get(lane), lanes[lane], current[lane], at) for lane in lanes}
     given = shares.await_drain(given, current, busy, floor, allowed.most)
     decisions = {}
     after = {}
@@ -141,9 +137,7 @@ def decide(config: Config, state: State | None, signals: Signals, now: float) ->
         history = hpa.remember(spec, ask.history, ask.desired, size - current[lane], at)
         after[lane] = replace(lanes[lane], target=size, history=history, waiting_since=since)
         reason = (
-            ask.reason
-            if size == ask.size
-            else ("provider_ceiling" if allowed.most < config.most else "lane_share")
+            ask.reason if size == ask.size else ("provider_ceiling" if allowed.most < config.most else "lane_share")
         )
         decisions[lane] = LaneDecision(
             current[lane], ask.desired, size, reason, at - since if since is not None else 0.0
@@ -173,9 +167,7 @@ def _ask(
         history = replace(history, recommendations=(hpa.Recommendation(at - config.tick_s, current),))
     desired = hpa.recommend(metrics, current, spec.tolerance)
     if desired is None:
-        return _Asked(
-            None, hpa.limit(spec, history.changes, current, current, at), "metrics_missing", history
-        )
+        return _Asked(None, hpa.limit(spec, history.changes, current, current, at), "metrics_missing", history)
     stable = hpa.stabilize(spec, history.recommendations, desired, current, at)
     size = hpa.limit(spec, history.changes, stable, current, at)
     if signals.provider.breaker_open and size > max(current, spec.least):

@@ -30,10 +30,7 @@ def floors(lanes: tuple[str, ...], least: int) -> dict[str, int]:
 def reserves(floor: Mapping[str, int], total: int) -> dict[str, int]:
     """Return each lane's own environments out of ``total``, which must cover the floors."""
     spare = total - sum(floor.values())
-    return {
-        lane: max(least, min(math.floor(total * RESERVED_SHARE), spare + least))
-        for lane, least in floor.items()
-    }
+    return {lane: max(least, min(math.floor(total * RESERVED_SHARE), spare + least)) for lane, least in floor.items()}
 
 
 def divide(wants: Mapping[str, int], floor: Mapping[str, int], total: int) -> dict[str, int]:

@@ -196,9 +196,7 @@ def test_a_cancelled_call_counts_as_aborted(sim: Simulator) -> None:
 
     asyncio.run(run())
     assert sim.stats()["aborted"] == 2
-    assert [(call["aborted"], call["status"], call["completed"]) for call in sim.calls()] == [
-        (True, 0, False)
-    ] * 2
+    assert [(call["aborted"], call["status"], call["completed"]) for call in sim.calls()] == [(True, 0, False)] * 2
 
 
 def test_connections_show_whether_a_client_pools(sim: Simulator) -> None:

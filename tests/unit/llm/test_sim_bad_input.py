@@ -100,18 +100,14 @@ def test_wrong_addresses(raw: httpx2.Client, method: str, path: str, status: int
     assert "error" in answer.json()
 
 
-@pytest.mark.parametrize(
-    "header", [{}, {"authorization": "Basic abc"}, {"authorization": "Bearer sk-invalid"}]
-)
+@pytest.mark.parametrize("header", [{}, {"authorization": "Basic abc"}, {"authorization": "Bearer sk-invalid"}])
 def test_a_key_is_needed(sim: Simulator, header: dict[str, str]) -> None:
     answer = httpx2.post(f"{sim.url}/v1/chat/completions", headers=header, json={})
     assert answer.status_code == 401
 
 
 def test_lone_surrogates_are_text_like_any_other(raw: httpx2.Client) -> None:
-    body = (
-        '{"model": "\\ud800", "messages": [{"role": "user", "content": "\\udc00 [[sim echo key=\\udfff]]"}]}'
-    )
+    body = '{"model": "\\ud800", "messages": [{"role": "user", "content": "\\udc00 [[sim echo key=\\udfff]]"}]}'
     answer = raw.post("/v1/chat/completions", content=body.encode())
     assert answer.status_code == 200
     assert answer.json()["choices"][0]["message"]["content"] == "\udc00"

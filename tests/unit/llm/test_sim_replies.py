@@ -41,9 +41,7 @@ def test_arithmetic_is_found(message: str, expression: str) -> None:
     assert tooling._find_arithmetic(message) == expression
 
 
-@pytest.mark.parametrize(
-    "message", ["on 2024-01-02", "Python 3.13", "call 555-1234", "a/b tests", "nothing", "1/2"]
-)
+@pytest.mark.parametrize("message", ["on 2024-01-02", "Python 3.13", "call 555-1234", "a/b tests", "nothing", "1/2"])
 def test_other_digits_are_no_arithmetic(message: str) -> None:
     assert tooling._find_arithmetic(message) is None
 

@@ -119,9 +119,7 @@ def test_streamed_tool_calls_equal_whole_ones(client: openai.OpenAI) -> None:
     ask: Any = client.chat.completions.create
     whole = ask(model="m", messages=messages, tools=TOOLS)
     streaming: Any = client.chat.completions.stream
-    with streaming(
-        model="m", messages=messages, tools=TOOLS, stream_options={"include_usage": True}
-    ) as stream:
+    with streaming(model="m", messages=messages, tools=TOOLS, stream_options={"include_usage": True}) as stream:
         streamed = stream.get_final_completion()
 
     def shape(answer: Any) -> list[tuple[str, str, str]]:

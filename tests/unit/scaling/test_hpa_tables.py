@@ -55,9 +55,7 @@ def case(name: str, *values: object) -> object:
         case("ctrl: ZeroMinReplicasDesiredZero", 3, 0, 900, 0.1, 0),
     ],
 )
-def test_size_one_metric_asks_for(
-    current: int, total: float, target: float, tolerance: float, expected: int
-) -> None:
+def test_size_one_metric_asks_for(current: int, total: float, target: float, tolerance: float, expected: int) -> None:
     assert wanted(Metric("m", total, target), current, tolerance) == expected
 
 
@@ -80,9 +78,7 @@ def test_from_zero_the_ratio_is_taken_as_it_is() -> None:
         case("ctrl: NoScaleDownOneMetricEmpty, 100..500 of 50 %", 5, [(1400, 500), (None, 1000)], None),
     ],
 )
-def test_several_metrics(
-    current: int, metrics: list[tuple[float | None, float]], expected: int | None
-) -> None:
+def test_several_metrics(current: int, metrics: list[tuple[float | None, float]], expected: int | None) -> None:
     measured = [Metric(str(n), total, target) for n, (total, target) in enumerate(metrics)]
     assert recommend(measured, current, 0.1) == expected
 
@@ -109,12 +105,8 @@ def spec(
         case("ctrl: no scale up stabilization", [(2, 4), (1, 5)], 1, 3, (0, 300), 3),
         case("ctrl: no scale down, old recommendations", [(10, 10), (9, 9)], 100, 3, (0, 0), 3),
         case("ctrl: no scale up, old recommendations", [(10, 10), (9, 9)], 1, 100, (0, 0), 100),
-        case(
-            "ctrl: scale down, one of four obsolete", [(10, 10), (1, 4), (2, 5), (9, 9)], 100, 3, (0, 180), 5
-        ),
-        case(
-            "ctrl: scale up, one of four obsolete", [(100, 10), (1, 6), (2, 5), (3, 9)], 1, 100, (300, 0), 5
-        ),
+        case("ctrl: scale down, one of four obsolete", [(10, 10), (1, 4), (2, 5), (9, 9)], 100, 3, (0, 180), 5),
+        case("ctrl: scale up, one of four obsolete", [(100, 10), (1, 6), (2, 5), (3, 9)], 1, 100, (300, 0), 5),
         case("ctrl: both, no up when it goes down", [(100, 2), (3, 3)], 2, 1, (300, 300), 2),
         case("ctrl: both, no down when it goes up", [(100, 2), (3, 1)], 2, 3, (300, 300), 2),
     ],

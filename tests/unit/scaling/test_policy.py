@@ -114,9 +114,7 @@ def test_a_repeated_tick_changes_nothing() -> None:
     state, once = decide(CONFIG, state, seen, START + 60)
     again, twice = decide(CONFIG, state, signals(normal=(0, 0)), START + 95)
     assert again is state
-    assert {n: lane.target for n, lane in twice.lanes.items()} == {
-        n: lane.target for n, lane in once.lanes.items()
-    }
+    assert {n: lane.target for n, lane in twice.lanes.items()} == {n: lane.target for n, lane in once.lanes.items()}
     assert twice.lanes["normal"].reason == "repeated_tick"
 
 

@@ -22,9 +22,7 @@ providers = st.builds(
     st.none() | st.booleans(),
 )
 ticks = st.builds(
-    lambda high, normal, provider: Signals(
-        {"high": LaneSignals(*high), "normal": LaneSignals(*normal)}, provider
-    ),
+    lambda high, normal, provider: Signals({"high": LaneSignals(*high), "normal": LaneSignals(*normal)}, provider),
     st.tuples(counts, counts),
     st.tuples(counts, counts),
     providers,
@@ -40,9 +38,7 @@ policies = st.lists(
     min_size=1,
     max_size=3,
 ).map(tuple)
-rules = st.builds(
-    hpa.Rules, st.sampled_from([0, 30, 60, 300]), policies, st.sampled_from(["Max", "Min", "Disabled"])
-)
+rules = st.builds(hpa.Rules, st.sampled_from([0, 30, 60, 300]), policies, st.sampled_from(["Max", "Min", "Disabled"]))
 configs = st.builds(
     lambda least, more, up, down, backlog, share: Config(
         least=least,
@@ -138,17 +134,13 @@ def test_no_flapping_within_the_tolerance(size: int, noise: list[float]) -> None
     state: State | None = None
     for n, part in enumerate(noise):
         load = int(size * 1000 * (1 + part))
-        seen = Signals(
-            {"high": LaneSignals(0, 0), "normal": LaneSignals(load, 0, current=size)}, Provider(0, 0, False)
-        )
+        seen = Signals({"high": LaneSignals(0, 0), "normal": LaneSignals(load, 0, current=size)}, Provider(0, 0, False))
         state, decision = decide(config, state, seen, START + 60 * n)
         assert decision.lanes["normal"].target == size
 
 
 @given(st.tuples(st.integers(2, 300), st.integers(2, 300)), st.integers(1, 60), st.integers(0, 300))
-def test_a_lane_gets_its_reserve_whatever_the_other_wants(
-    wants: tuple[int, int], least: int, more: int
-) -> None:
+def test_a_lane_gets_its_reserve_whatever_the_other_wants(wants: tuple[int, int], least: int, more: int) -> None:
     floor = floors(LANES, least)
     total = sum(floor.values()) + more
     given_now = divide(dict(zip(LANES, wants, strict=True)), floor, total)
