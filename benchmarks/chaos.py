@@ -115,7 +115,9 @@ def campaign(system: System, outputs: dict[str, Any], runs: int, kills: int, see
     sim.post("/config", json=FAULTS | {"seed": seed}).raise_for_status()
     with Receiver() as receiver:
         client = Client(outputs, f"chaos{seed}", receiver.url)
-        inflictor = Inflictor(system, outputs, sim, random.Random(seed), kills, LEASE_SECONDS, client.in_order)
+        inflictor = Inflictor(
+            system, outputs, sim, random.Random(seed), kills, runs * CALLS_NEEDED, LEASE_SECONDS, client.in_order
+        )
         done = threading.Event()
         inflicting = threading.Thread(target=inflictor.run, args=(done,))
         began = time.monotonic()

@@ -1,4 +1,7 @@
-"""What goes wrong during a campaign: killed workers, doubled messages, a lost Valkey, an outage, a pause."""
+"""What goes wrong during a campaign: killed workers, doubled messages, a lost Valkey, an outage, a pause.
+
+Faults come by progress, not by the clock, so that a campaign on a slow machine meets the same ones at the same places.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +32,14 @@ if TYPE_CHECKING:
     from localstack.system import System
     from shared.tasks.model import Task
 
-KILL_EVERY_SECONDS = 3.0
-DUPLICATES_AT_ONCE = 5
-WARM_UP_SECONDS = 10.0
+DUPLICATES = 1_500
+DUPLICATES_AT_ONCE = 10
 VALKEY_AWAY_SECONDS = 2.0
 OUTAGE_SECONDS = 20.0
 PAUSE_SECONDS = 10.0
-VALKEY_AT, OUTAGE_AT, PAUSE_AT = 30.0, 70.0, 120.0
-"""When the one-time faults come, s after the warm-up."""
+VALKEY_AT, OUTAGE_AT, PAUSE_AT = 0.2, 0.4, 0.6
+"""When the one-time faults come, by the share of the model calls that are done."""
+FIRST_KILL_AT, LAST_KILL_AT = 0.02, 0.95
 
 
 def worker_processes(system: System) -> dict[int, psutil.Process]:
@@ -73,6 +76,7 @@ class Inflictor:
     sim: httpx2.Client
     chance: random.Random
     kills_wanted: int
+    calls_needed: int
     lease_seconds: float
     submitted: list[str]
     kills: int = 0
@@ -96,24 +100,31 @@ class Inflictor:
         }
 
     def run(self, done: threading.Event) -> None:
-        """Inflict until `done`; the first kill waits until workers are warm."""
+        """Inflict until `done`."""
         self.watch.start()
-        began = next_kill = time.monotonic() + WARM_UP_SECONDS
+        places = [
+            FIRST_KILL_AT + (LAST_KILL_AT - FIRST_KILL_AT) * (n + self.chance.random()) / self.kills_wanted
+            for n in range(self.kills_wanted)
+        ]
         once: list[tuple[float, Callable[[], None]]] = [
             (VALKEY_AT, self._lose_valkey), (OUTAGE_AT, self._outage), (PAUSE_AT, self._pause),
         ]  # fmt: skip
         while not done.wait(0.5):
-            at = time.monotonic()
-            if at >= next_kill and self.kills < self.kills_wanted:
+            place = self.progress()
+            if self.kills < self.kills_wanted and place >= places[self.kills]:
                 with contextlib.suppress(psutil.Error, BotoCoreError, ClientError):
                     self._kill()
-                next_kill = at + KILL_EVERY_SECONDS * self.chance.uniform(0.6, 1.4)
-            if self.chance.random() < 0.5:
+            if self.duplicates < DUPLICATES * place:
                 with contextlib.suppress(SluiceError, BotoCoreError, ClientError):
                     self._duplicate()
-            if once and at >= began + once[0][0]:
+            if once and place >= once[0][0]:
                 once.pop(0)[1]()
         self.watch.stop()
+
+    def progress(self) -> float:
+        """Return the share of the model calls needed that are done."""
+        found = self.sim.get("/stats", params={"prefix": "none"}).json()
+        return float(found["completed"] / self.calls_needed)
 
     def _kill(self) -> None:
         """Kill an environment that holds runs; one in ten times any that ever held one, also when it is idle.
