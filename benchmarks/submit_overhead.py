@@ -24,7 +24,7 @@ from deploy.stack import BUILT
 from localstack.environ import outputs, use
 
 NAME = "sluice-bench-bare"
-HANDLER = '''
+HANDLER = """
 import logging, sys
 from fastapi import FastAPI
 from mangum import Mangum
@@ -35,7 +35,7 @@ def submit(body: dict) -> dict:
     logging.getLogger("bare").info("request")
     return {"task_id": "task_0", "status": "queued"}
 handler = Mangum(app, lifespan="off")
-'''
+"""
 
 
 def deploy_bare(role: str) -> str:
