@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, Self
 from shared import webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+BODY_BYTES = 4_194_304
+"""A longer delivery is answered 413."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +29,34 @@ class Delivery:
 
 
 class Receiver:
-    """Collects deliveries, as a context manager. ``secrets`` are those that a valid signature may be made with."""
+    """Collects deliveries, as a context manager.
 
-    def __init__(self, secrets: Iterable[str] = (), *, answer: int = 204) -> None:
-        """Answer every delivery with the given status."""
-        self.secrets = list(secrets)
+    ``secrets`` are those that a valid signature may be made with, or a function that looks them up for each delivery.
+    ``answer`` is the status of every answer; it and ``headers`` may be changed at any time.
+    """
+
+    def __init__(self, secrets: Iterable[str] | Callable[[], Iterable[str]] = (), *, answer: int = 204) -> None:
+        """Take a free port on loopback."""
+        fixed = None if callable(secrets) else list(secrets)
+        self.secrets: Callable[[], Iterable[str]] = secrets if callable(secrets) else lambda: fixed or ()
         self.answer = answer
+        self.headers: dict[str, str] = {}
         self.deliveries: list[Delivery] = []
         self._arrived = threading.Condition()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
+            timeout = 30
+
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                receiver.take({name.lower(): value for name, value in self.headers.items()}, body)
-                self.send_response(receiver.answer)
+                length = int(self.headers.get("content-length", 0))
+                if length <= BODY_BYTES:
+                    receiver.take(
+                        {name.lower(): value for name, value in self.headers.items()}, self.rfile.read(length)
+                    )
+                self.send_response(receiver.answer if length <= BODY_BYTES else 413)
+                for name, value in receiver.headers.items():
+                    self.send_header(name, value)
                 self.send_header("content-length", "0")
                 self.end_headers()
 
@@ -57,10 +73,14 @@ class Receiver:
 
     def take(self, headers: dict[str, str], body: bytes) -> None:
         """Note a delivery."""
-        found = json.loads(body)
-        valid = any(webhooks.verify(secret, headers, body) for secret in self.secrets)
+        try:
+            found = json.loads(body)
+        except ValueError:
+            found = None
+        found = found if isinstance(found, dict) else {}
+        valid = any(webhooks.verify(secret, headers, body) for secret in self.secrets())
         with self._arrived:
-            self.deliveries.append(Delivery(headers.get("webhook-id", ""), found.get("type", ""), found, valid))
+            self.deliveries.append(Delivery(headers.get("webhook-id", ""), str(found.get("type", "")), found, valid))
             self._arrived.notify_all()
 
     def wait_for(self, n: int, *, timeout_s: float) -> list[Delivery]:

@@ -7,8 +7,10 @@ the deployment's secret rotates them all. An id names a task's end: every delive
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import hmac
+import math
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,6 +20,7 @@ from shared.clock import now
 from shared.errors import DependencyDown
 from shared.netguard import check_url
 from shared.settings import settings
+from shared.tasks.lanes import MAX_DELAY_SECONDS, group
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
@@ -53,23 +56,41 @@ def message_id(task: Task) -> str:
 
 
 def sign(secret: str, message: str, timestamp: int, body: bytes) -> str:
-    """Return the ``webhook-signature`` of a delivery."""
-    key = base64.b64decode(secret.removeprefix("whsec_"))
+    """Return the ``webhook-signature`` of a delivery.
+
+    Raises:
+        ValueError: the secret is not of the form ``whsec_<base64>``.
+    """
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except binascii.Error as error:
+        raise ValueError("a webhook secret is whsec_ and base64") from error
     digest = hmac.new(key, f"{message}.{timestamp}.".encode() + body, hashlib.sha256).digest()
     return "v1," + base64.b64encode(digest).decode()
 
 
-def verify(secret: str, headers: Mapping[str, str], body: bytes, *, at: float | None = None) -> bool:
-    """Check a delivery as its receiver should: signature and age."""
+def verify(
+    secret: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    tolerance: float = TOLERANCE_SECONDS,
+    *,
+    at: float | None = None,
+) -> bool:
+    """Check a delivery as its receiver should: signature and age (``tolerance`` and ``at`` in seconds).
+
+    Several signatures, separated by spaces, may be given while a secret is being changed; one that fits is enough.
+    """
+    given = {name.lower(): value for name, value in headers.items()}
     try:
-        message, timestamp = headers["webhook-id"], int(headers["webhook-timestamp"])
-        given = headers["webhook-signature"].split()
+        message, timestamp = given["webhook-id"], int(given["webhook-timestamp"])
+        signatures = given["webhook-signature"].split()
     except (KeyError, ValueError):
         return False
-    if abs((now() if at is None else at) - timestamp) > TOLERANCE_SECONDS:
+    if abs((now() if at is None else at) - timestamp) > tolerance:
         return False
-    expected = sign(secret, message, timestamp, body)
-    return any(hmac.compare_digest(expected, one) for one in given)
+    expected = sign(secret, message, timestamp, body).encode()
+    return any(hmac.compare_digest(expected, one.encode()) for one in signatures)
 
 
 def enqueue(task: Task) -> None:
@@ -80,19 +101,26 @@ def enqueue(task: Task) -> None:
     """
     url = task.params.get("webhook_url")
     if url and settings().queue_url_webhook:
-        send(task.task_id, str(url), attempt=1, first=now(), delay_s=0)
+        at = now()
+        send({"task_id": task.task_id, "type": f"task.{task.status}", "url": str(url)}, attempt=1, first=at, due=at)
 
 
-def send(task_id: str, url: str, *, attempt: int, first: float, delay_s: float) -> None:
-    """Put one delivery into the queue; ``first`` is when the first one was due.
+def send(what: Mapping[str, str], *, attempt: int, first: float, due: float) -> None:
+    """Put try number ``attempt`` into the queue, for ``due``; ``first`` is when the first one was due (epoch s).
+
+    ``what`` holds ``task_id``, ``type`` and ``url``. SQS hides a message for 900 s at most, so one that is due later
+    comes early and is sent on. The message group is the receiver: a slow one delays its own deliveries.
 
     Raises:
         DependencyDown: SQS is away.
     """
-    body = dumps({"v": VERSION, "task_id": task_id, "url": url, "attempt": attempt, "first": first})
+    wait = min(max(due - now(), 0), MAX_DELAY_SECONDS)
     try:
         aws.sqs().send_message(
-            QueueUrl=settings().queue_url_webhook, MessageBody=body, DelaySeconds=int(min(max(delay_s, 0), 900))
+            QueueUrl=settings().queue_url_webhook,
+            MessageBody=dumps({"v": VERSION, **what, "attempt": attempt, "first": first, "due": due}),
+            DelaySeconds=math.ceil(wait),
+            MessageGroupId=group(what["url"].partition("?")[0]),
         )
     except (ClientError, BotoCoreError) as error:
         raise DependencyDown("sqs") from error

@@ -1,30 +1,30 @@
-"""One delivery: build, sign, send, record, and try again later if need be."""
+"""One delivery: read what is due, post it, see to the next try, record what came of it."""
 
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx2
-
+from functions.webhook import record
+from functions.webhook.post import post
+from functions.webhook.schedule import GIVE_UP_SECONDS, next_try
 from shared import webhooks
-from shared.clock import iso, now
-from shared.errors import NotFound, SluiceError
-from shared.guarded_http import GuardedTransport, was_forbidden
-from shared.netguard import Forbidden
-from shared.tasks import events, items, settle, store, table
-from shared.tasks.model import Task, dumps
+from shared.clock import now
+from shared.errors import Contended, DependencyDown, NotFound, SluiceError
+from shared.logs import get_logger
+from shared.tasks import store
 
-TIMEOUT_SECONDS = 10.0
-GIVE_UP_SECONDS = 86_400.0
-"""How long after the first delivery another is still tried."""
-FIRST_DELAY_SECONDS = 5.0
-MAX_DELAY_SECONDS = 900.0
-"""SQS delays a message no longer."""
-GONE = 410
-"""A receiver that answers so wants no more."""
+if TYPE_CHECKING:
+    from functions.webhook.post import Answer
+
+EARLY_SECONDS = 1.0
+"""SQS counts whole seconds: what comes this little too soon is not sent on."""
+STORAGE_RETRY_SECONDS = 60.0
+"""When a delivery whose task cannot be read is taken up again; that is no try."""
+
+_log = get_logger("webhook")
 
 
 class BadDelivery(SluiceError):
@@ -35,17 +35,23 @@ class BadDelivery(SluiceError):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What the queue carries."""
+    """What the queue carries. Times are epoch seconds."""
 
     task_id: str
+    type: str
     url: str
     attempt: int
     first: float
+    due: float
 
+    def again(self, *, attempt: int, due: float) -> None:
+        """Put another try into the queue.
 
-@cache
-def _client() -> httpx2.Client:
-    return httpx2.Client(transport=GuardedTransport(), timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False)
+        Raises:
+            DependencyDown: SQS is away.
+        """
+        what = {"task_id": self.task_id, "type": self.type, "url": self.url}
+        webhooks.send(what, attempt=attempt, first=self.first, due=due)
 
 
 def parse(body: str) -> Delivery:
@@ -55,80 +61,65 @@ def parse(body: str) -> Delivery:
         BadDelivery: it is none.
     """
     try:
-        value = json.loads(body)
-        return Delivery(str(value["task_id"]), str(value["url"]), int(value["attempt"]), float(value["first"]))
+        value: dict[str, Any] = json.loads(body)
+        if value["v"] != webhooks.VERSION:
+            raise BadDelivery("not a delivery of this version")
+        return Delivery(
+            task_id=str(value["task_id"]),
+            type=str(value["type"]),
+            url=str(value["url"]),
+            attempt=int(value["attempt"]),
+            first=float(value["first"]),
+            due=float(value["due"]),
+        )
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadDelivery(f"not a delivery: {type(error).__name__}") from error
 
 
 def see_to(body: str) -> str:
-    """Deliver once; on failure send the next try before this one is acknowledged. Returns what came of it.
+    """Make the try that a message asks for, and return what came of it.
+
+    The message of the next try is sent before this one is acknowledged, and an outcome once recorded is not repeated,
+    so a crash at any point repeats a try at most: at least once, always with the same id.
 
     Raises:
         BadDelivery: unreadable.
-        DependencyDown: DynamoDB or SQS is away; the message comes back.
+        DependencyDown: SQS is away; the message comes back.
     """
     delivery = parse(body)
-    try:
-        task = store.get(delivery.task_id)
-    except NotFound:
-        return "the task is gone"
-    status, error = _post(task, delivery.url)
-    delivered = status is not None and 200 <= status < 300
-    final = delivered or status == GONE or error == "forbidden_address"
-    again = not final and now() - delivery.first < GIVE_UP_SECONDS
-    outcome = "delivered" if delivered else "waiting" if again else "given_up"
-    if again:
-        delay = min(FIRST_DELAY_SECONDS * 2.0 ** (delivery.attempt - 1), MAX_DELAY_SECONDS)
-        webhooks.send(delivery.task_id, delivery.url, attempt=delivery.attempt + 1, first=delivery.first, delay_s=delay)
-    _record(delivery, outcome, status, error)
-    return outcome
-
-
-def _post(task: Task, url: str) -> tuple[int | None, str | None]:
-    """Send the webhook; returns the status answered, or what went wrong."""
-    secret = webhooks.secret_for(task.key_id)
-    if not secret:
-        return None, "no WEBHOOK_SECRET is set"
-    body = dumps(payload(task)).encode()
-    message, at = webhooks.message_id(task), int(now())
-    headers = {
-        "content-type": "application/json",
-        "user-agent": "Sluice",
-        "webhook-id": message,
-        "webhook-timestamp": str(at),
-        "webhook-signature": webhooks.sign(secret, message, at, body),
-    }
-    try:
-        webhooks.check_target(url)
-        with _client().stream("POST", url, content=body, headers=headers) as answer:
-            return answer.status_code, None  # the body says nothing that is needed
-    except Forbidden as error:
-        return None, error.code
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        return None, "forbidden_address" if was_forbidden(error) else type(error).__name__
-
-
-def payload(task: Task) -> dict[str, Any]:
-    """Return what a webhook says: the task as `GET /result` shows it."""
-    data = store.public(task)
-    if (result := settle.result_of(task)) is not None:
-        data["result"] = result
-    return {"type": f"task.{task.status}", "timestamp": iso(task.ended_at or now()), "data": data}
-
-
-def _record(delivery: Delivery, outcome: str, status: int | None, error: str | None) -> None:
     at = now()
-    item = items.item(
-        {
-            "pk": f"TASK#{delivery.task_id}",
-            "sk": "WEBHOOK",
-            "outcome": outcome,
-            "attempts": delivery.attempt,
-            "last_status": status,
-            "last_error": error,
-            "at": at,
-            "ttl": int(events.expires(at)),
-        }
-    )
-    table.put(table.put_op(item))
+    if delivery.due > at + EARLY_SECONDS:
+        delivery.again(attempt=delivery.attempt, due=delivery.due)
+        return "early"
+    try:
+        if record.is_done(delivery.task_id, delivery.attempt):
+            return "repeat"
+        task = store.get(delivery.task_id)
+        answer = post(task, delivery.url)
+    except NotFound:
+        return "erased"
+    except DependencyDown:
+        # Not left to the queue, which would give up after a few receives.
+        if at >= delivery.first + GIVE_UP_SECONDS:
+            raise
+        delivery.again(attempt=delivery.attempt, due=at + STORAGE_RETRY_SECONDS)
+        return "postponed"
+    status = _settle(delivery, answer)
+    try:
+        record.write(delivery.task_id, record.Outcome(status, delivery.attempt, answer.status, answer.error))
+    except (DependencyDown, Contended) as error:
+        # The try is over whether that is known or not; making it again would be worse.
+        _log.error("webhook outcome not recorded", extra={"task_id": delivery.task_id, "error": error.message})
+    return status
+
+
+def _settle(delivery: Delivery, answer: Answer) -> str:
+    if answer.delivered:
+        return "delivered"
+    if answer.final:
+        return "given_up" if answer.status else "refused"
+    due = next_try(delivery.attempt, delivery.first, now(), answer.retry_after_s, random.random)
+    if due is None:
+        return "given_up"
+    delivery.again(attempt=delivery.attempt + 1, due=due)
+    return "waiting"

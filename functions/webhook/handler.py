@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from functions.webhook.deliver import BadDelivery, see_to
+from shared import metrics
 from shared.errors import SluiceError
 from shared.logs import fields, get_logger
 
@@ -19,13 +20,21 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
 
 
 def _one(record: dict[str, Any]) -> str | None:
-    with fields(message_id=record["messageId"]):
+    """See to one message; returns its id if it must come back."""
+    message_id = str(record["messageId"])
+    with fields(message_id=message_id):
         try:
-            _log.info("webhook", extra={"outcome": see_to(record["body"])})
+            outcome = see_to(record["body"])
         except BadDelivery as error:
             _log.error("unreadable webhook message", extra={"error": error.message})
-            return str(record["messageId"])
+            return message_id
         except SluiceError as error:
             _log.error("webhook not seen to", extra={"code": error.code, "error": error.message})
-            return str(record["messageId"])
+            return message_id
+        except Exception:
+            # A defect met by one message must not send the rest of the batch out again.
+            _log.exception("webhook not seen to")
+            return message_id
+        _log.info("webhook", extra={"outcome": outcome})
+        metrics.count("Webhooks", outcome=outcome)
     return None

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from html.parser import HTMLParser
-from urllib.parse import urljoin
+import re
 
 import httpx2
 
-from shared.guarded_http import AsyncGuardedTransport, was_forbidden
+from functions.worker.htmltext import readable
+from shared.guarded_http import AsyncGuardedTransport, no_cookies, was_forbidden
 from shared.netguard import Forbidden, check_url
 
 PAGE_BYTES = 1_000_000
-"""Most bytes of a page that are read; the rest is left."""
+"""Most bytes of a page that are read, after decompression; the rest is left."""
 PAGE_CHARACTERS = 50_000
 """Most characters of its text that are kept."""
 PAGE_SECONDS = 15.0
+"""Longest time for a page with its redirects, s."""
 MAX_REDIRECTS = 3
 CONNECTIONS = 50
+_TEXT = frozenset({"application/json", "application/ld+json", "application/xhtml+xml", "application/xml"})
+_META_CHARSET = re.compile(rb"<meta[^>]{1,200}charset=[\"']?([\w-]{1,40})", re.IGNORECASE)
 
 
 class PageError(Exception):
@@ -25,12 +28,13 @@ class PageError(Exception):
 
 
 def pages_client() -> httpx2.AsyncClient:
-    """Make the pooled client for pages; it connects to public addresses only."""
+    """Make the pooled client for pages; it connects to public addresses only and keeps no cookies."""
     limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=10, keepalive_expiry=30)
     return httpx2.AsyncClient(
         transport=AsyncGuardedTransport(limits),
         timeout=httpx2.Timeout(PAGE_SECONDS, connect=5),
         headers={"User-Agent": "Sluice", "Accept": "text/html, text/*;q=0.9, application/json;q=0.8"},
+        cookies=no_cookies(),
         follow_redirects=False,
         trust_env=False,
     )
@@ -44,84 +48,50 @@ async def fetch_page(client: httpx2.AsyncClient, url: str) -> str:
     """
     try:
         async with asyncio.timeout(PAGE_SECONDS):
+            target = httpx2.URL(url.strip())  # writes an international name in its ASCII form
             for _ in range(MAX_REDIRECTS + 1):
-                check_url(url, https_only=False)
-                found = await _get(client, url)
+                check_url(str(target), https_only=False)
+                found = await _get(client, target)
                 if isinstance(found, str):
                     return found
-                url = urljoin(url, found.location)
+                target = target.join(found)
     except Forbidden as error:
         raise PageError(error.message) from error
     except TimeoutError as error:
         raise PageError(f"the page took longer than {PAGE_SECONDS:g} s") from error
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+    except httpx2.InvalidURL as error:
+        raise PageError("this is no URL") from error
+    except httpx2.HTTPError as error:
         if was_forbidden(error):
             raise PageError("this address cannot be reached from here") from error
         raise PageError(f"the page cannot be reached: {type(error).__name__}") from error
     raise PageError(f"the page redirects more than {MAX_REDIRECTS} times")
 
 
-class _Redirect:
-    def __init__(self, location: str) -> None:
-        self.location = location
-
-
-async def _get(client: httpx2.AsyncClient, url: str) -> str | _Redirect:
+async def _get(client: httpx2.AsyncClient, url: httpx2.URL) -> str | httpx2.URL:
     async with client.stream("GET", url) as answer:
-        if answer.is_redirect:
-            return _Redirect(answer.headers.get("location", ""))
-        if answer.status_code >= 400:
+        if answer.has_redirect_location:
+            return httpx2.URL(answer.headers["location"])
+        if answer.status_code != 200:
             raise PageError(f"the page answers {answer.status_code}")
         kind = answer.headers.get("content-type", "text/plain").partition(";")[0].strip().lower()
-        if not (kind.startswith("text/") or kind in ("application/json", "application/xhtml+xml", "application/xml")):
-            raise PageError(f"the page is {kind}, not text")
+        if not kind.startswith("text/") and kind not in _TEXT:
+            raise PageError(f"the page is {kind[:80]}, not text")
         data = bytearray()
-        async for chunk in answer.aiter_bytes(65_536):
+        async for chunk in answer.aiter_bytes():
             data += chunk
             if len(data) >= PAGE_BYTES:
                 break
-        text = bytes(data[:PAGE_BYTES]).decode(_charset(answer), errors="replace")
-    return (readable(text) if "html" in kind else text)[:PAGE_CHARACTERS]
+        charset = answer.charset_encoding
+    # Off the event loop: a megabyte of HTML takes a while, and other runs share the loop.
+    return await asyncio.to_thread(_text, bytes(data[:PAGE_BYTES]), charset, html="html" in kind)
 
 
-def _charset(answer: httpx2.Response) -> str:
+def _text(data: bytes, charset: str | None, *, html: bool) -> str:
+    if charset is None and html and (found := _META_CHARSET.search(data[:2048])):
+        charset = found[1].decode()
     try:
-        "".encode(answer.charset_encoding or "utf-8")
-    except LookupError:
-        return "utf-8"
-    return answer.charset_encoding or "utf-8"
-
-
-def readable(html: str) -> str:
-    """Reduce HTML to the text that a reader sees, a block a line."""
-    reader = _Reader()
-    reader.feed(html)
-    reader.close()
-    lines = (" ".join(line.split()) for line in "".join(reader.parts).splitlines())
-    return "\n".join(line for line in lines if line)
-
-
-class _Reader(HTMLParser):
-    HIDDEN = frozenset({"script", "style", "noscript", "template", "svg", "head"})
-    INLINE = frozenset({"a", "b", "i", "em", "strong", "span", "code", "small", "sup", "sub", "u", "mark", "abbr"})
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._hidden = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in self.HIDDEN:
-            self._hidden += 1
-        elif tag not in self.INLINE:
-            self.parts.append("\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self.HIDDEN:
-            self._hidden = max(0, self._hidden - 1)
-        elif tag not in self.INLINE:
-            self.parts.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.parts.append(data)
+        text = data.decode(charset or "utf-8", errors="replace")
+    except (LookupError, UnicodeError):  # an unknown charset, or a codec that is none of text
+        text = data.decode(errors="replace")
+    return (readable(text) if html else text)[:PAGE_CHARACTERS]

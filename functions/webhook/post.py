@@ -1,0 +1,125 @@
+"""One signed POST to a receiver, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from shared import webhooks
+from shared.clock import iso, now
+from shared.errors import NotFound
+from shared.guarded_http import GuardedTransport, no_cookies, was_forbidden
+from shared.netguard import Forbidden
+from shared.retry import retry_after
+from shared.tasks import settle, store
+from shared.tasks.model import dumps
+
+if TYPE_CHECKING:
+    from shared.tasks.model import Task
+
+TIMEOUT_SECONDS = 10.0
+"""For the whole exchange, from resolving the name to the last byte read."""
+ANSWER_BYTES = 16_384
+"""How much of an answer's body is taken off the receiver's hands; nothing in it is used."""
+RESPONSE_BYTES = 262_144
+"""A longer response is left out of the webhook; ``GET /result`` has it."""
+GONE = 410
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a try. ``status`` is None when no answer came; ``final`` means that trying again is pointless."""
+
+    status: int | None = None
+    error: str | None = None
+    final: bool = False
+    retry_after_s: float | None = None
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver took it."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+@cache
+def _client() -> httpx2.Client:
+    return httpx2.Client(
+        transport=GuardedTransport(TIMEOUT_SECONDS),
+        timeout=TIMEOUT_SECONDS,
+        headers={"user-agent": "Sluice-Webhooks", "accept-encoding": "identity", "connection": "close"},
+        cookies=no_cookies(),
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+def post(task: Task, url: str) -> Answer:
+    """Send a task's webhook once. No answer is an answer, too: nothing is raised for what the receiver does.
+
+    Raises:
+        DependencyDown: a large response cannot be read right now.
+    """
+    secret = webhooks.secret_for(task.key_id)
+    if not secret:
+        return Answer(error="not signed: this deployment has no WEBHOOK_SECRET", final=True)
+    body = dumps(payload(task)).encode()
+    message, at = webhooks.message_id(task), int(now())
+    headers = {
+        "content-type": "application/json",
+        "webhook-id": message,
+        "webhook-timestamp": str(at),
+        "webhook-signature": webhooks.sign(secret, message, at, body),
+    }
+    try:
+        webhooks.check_target(url)
+        with _client().stream("POST", url, content=body, headers=headers) as answer:
+            _drain(answer)
+            return _judge(answer)
+    except Forbidden as error:
+        return Answer(error=f"refused: {error.message}", final=True)
+    except httpx2.InvalidURL:
+        return Answer(error="refused: this is no URL", final=True)
+    except httpx2.HTTPError as error:
+        if was_forbidden(error):
+            return Answer(error="refused: its address cannot be reached from here", final=True)
+        return Answer(error=f"{type(error).__name__}: {error}"[:200])
+
+
+def _drain(answer: httpx2.Response) -> None:
+    """Read a little, so that a receiver can finish its answer; the status has come, so failing here means nothing."""
+    read = 0
+    try:
+        for chunk in answer.iter_raw():
+            read += len(chunk)
+            if read >= ANSWER_BYTES:
+                return
+    except httpx2.HTTPError:
+        return
+
+
+def _judge(answer: httpx2.Response) -> Answer:
+    status = answer.status_code
+    if 200 <= status < 300:
+        return Answer(status)
+    if status == GONE:
+        return Answer(status, "the receiver wants no more", final=True)
+    if 300 <= status < 400:
+        return Answer(status, "redirects are not followed")
+    return Answer(status, f"the receiver answered {status}", retry_after_s=retry_after(answer.headers, now()))
+
+
+def payload(task: Task) -> dict[str, Any]:
+    """Return what a webhook says: the task as ``GET /result`` shows it, the same on every try."""
+    data: dict[str, Any] = {"metadata": {}, **store.public(task)}
+    try:
+        result = settle.result_of(task)
+    except NotFound:  # erased meanwhile
+        result = {**(task.result or {}), "response": None}
+    if result is not None:
+        if len((result["response"] or "").encode()) > RESPONSE_BYTES:
+            result = {**result, "response": None, "truncated": True}
+        data["result"] = result
+    return {"type": f"task.{task.status}", "timestamp": iso(task.ended_at or task.created), "data": data}

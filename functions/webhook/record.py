@@ -1,0 +1,58 @@
+"""What came of a task's webhook, beside the task: item ``TASK#<id>`` / ``WEBHOOK``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.clock import now
+from shared.tasks import events, table
+from shared.tasks.items import Attributes, plain
+
+FINAL = frozenset({"delivered", "given_up", "refused"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The newest try: ``waiting`` for the next, ``delivered``, ``given_up`` after a day or a 410, or ``refused``."""
+
+    status: str
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+
+
+def _key(task_id: str) -> Attributes:
+    return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": "WEBHOOK"}}
+
+
+def is_done(task_id: str, attempt: int) -> bool:
+    """Tell whether this try has been recorded, or none is wanted any more: its message is a repeat.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    row = table.get(_key(task_id))
+    return row is not None and (plain(row["attempts"]) >= attempt or plain(row["status"]) in FINAL)
+
+
+def write(task_id: str, outcome: Outcome) -> None:
+    """Record a try. A delivery is always recorded; a failure does not hide a delivery or a later try.
+
+    Raises:
+        Contended, DependencyDown: it could not be written.
+    """
+    at = now()
+    known = {"last_status": outcome.last_status, "last_error": outcome.last_error}
+    sets = {"status": outcome.status, "attempts": outcome.attempts, "at": at, "ttl": int(events.expires(at))}
+    later = "attribute_not_exists(#attempts) OR (#attempts < :attempts AND NOT #status = :delivered)"
+    op = table.update_op(
+        _key(task_id),
+        sets=sets | {name: value for name, value in known.items() if value is not None},
+        removes=tuple(name for name, value in known.items() if value is None),
+        condition=None if outcome.status == "delivered" else later,
+        values=None if outcome.status == "delivered" else {"attempts": outcome.attempts, "delivered": "delivered"},
+    )
+    try:
+        table.update(op)
+    except table.ConditionFailed:
+        return
