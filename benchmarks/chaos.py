@@ -1,7 +1,7 @@
 """The fault campaign: thousands of runs while everything that can fail does. `make chaos`, about five minutes.
 
 It starts a system of its own, with times shortened by deploy parameters so that a campaign fits into minutes: lease 6 s
-(60 by default), heartbeat 2 s (20), retry base 1 s (30), breaker open 3 s (30), model call 6 s at most (60). Retries
+(60 by default), heartbeat 2 s (20), retry base 1 s (30), breaker open 3 s (30), model call 3 s at most (60). Retries
 (12 instead of 3) and crashes (20 instead of 5) are generous: with a fifth of all calls failing, one step in 625 fails
 four times in a row by chance alone, and would rightly end its run as failed. The question here is another: whether a
 run is lost, ends twice, or does again what it had finished. The exit code says so. Chances are drawn from ``--seed``.
@@ -40,7 +40,7 @@ PARAMETERS = {
     "HeartbeatSeconds": "2",
     "RetryBaseSeconds": "1",
     "BreakerOpenSeconds": "3",
-    "ModelTimeoutSeconds": "6",
+    "ModelTimeoutSeconds": "3",
     "WorkerTimeoutSeconds": "60",
     "MaxRetries": "12",
     "MaxCrashes": "20",
@@ -51,11 +51,12 @@ PARAMETERS = {
     "ReservedConcurrency": "10",
     "IngressRate": "0",
 }
-FAULTS = {"fault_rate": 0.2, "faults": ["429", "500", "garbage", "hang"], "hang": 3, "retry_after": 1}
+FAULTS = {"fault_rate": 0.2, "faults": ["429", "500", "garbage", "hang"], "hang": 10, "retry_after": 1}
 STEPS = 'tools=calculator,current_time args=[{"expression":"6*7"},{}]'
 """What a run does: three model calls and two tools, five recorded steps."""
 CALLS_NEEDED = 3
 WEBHOOK_EVERY = 20
+HIGH_EVERY = 3
 RECOVERY_BOUND_SECONDS = LEASE_SECONDS + 10
 GIVE_UP_SECONDS = 1200
 SUBMITTERS = 4
@@ -82,6 +83,8 @@ class Client:
             "agent": "tools",
             "session_id": key,
         }
+        if n % HIGH_EVERY == 0:
+            body["priority"] = "high"
         if n % WEBHOOK_EVERY == 0:
             body["webhook_url"] = self.webhook_url
         while True:

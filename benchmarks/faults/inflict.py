@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from localstack.system import System
     from shared.tasks.model import Task
 
-DUPLICATES = 1_500
+DUPLICATES = 1_000
 DUPLICATES_AT_ONCE = 10
 VALKEY_AWAY_SECONDS = 2.0
 OUTAGE_SECONDS = 20.0
