@@ -11,7 +11,7 @@ GIVE_UP_SECONDS = 86_400.0
 """How long after the first try the last one is made."""
 FIRST_DELAY_SECONDS = 5.0
 MAX_DELAY_SECONDS = 14_400.0
-"""The delays double up to this: 5 s, 10 s … 2.8 h, then every 4 h. That is 17 tries in a day or so."""
+"""The delays double up to this: 5 s, 10 s … 2.8 h, then every 4 h. About 18 tries in all."""
 JITTER = 0.2
 """Share of a delay that is added at random, so that what failed together does not come back together."""
 

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import hmac
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,6 +41,21 @@ def test_a_delivery_is_signed_as_the_standard_says(hooks: Hooks) -> None:
     assert headers["webhook-id"] == f"msg_{task.task_id}_complete"
     assert headers["content-type"] == "application/json"
     assert abs(time.time() - int(headers["webhook-timestamp"])) < 60
+
+
+def test_the_code_of_the_documentation_verifies_a_delivery(hooks: Hooks) -> None:
+    page = (Path(__file__).parents[3] / "docs/webhooks.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/webhooks.md", "exec"), names)
+    with _Spy() as receiver:
+        hooks.ended(receiver.url)
+        hooks.run()
+    headers, body = receiver.raw[0]
+    assert names["verified"](webhooks.secret_for("k1"), headers, body)
+    assert not names["verified"](webhooks.secret_for("k2"), headers, body)
+    assert not names["verified"](webhooks.secret_for("k1"), headers, body + b" ")
+    assert not names["verified"](webhooks.secret_for("k1"), headers | {"webhook-timestamp": "1"}, body)
 
 
 def test_the_example_of_the_standard() -> None:
