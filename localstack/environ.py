@@ -49,6 +49,8 @@ class Port:
 AWS_PORT = Port("AWS_PORT", 4566)
 REDIS_PORT = Port("REDIS_PORT", 6399)
 LLM_PORT = Port("LLM_PORT", 8399)
+PORTS = {"aws": AWS_PORT, "valkey": REDIS_PORT, "llm": LLM_PORT}
+"""Each part's port."""
 
 
 def state_dir() -> Path:
@@ -78,7 +80,7 @@ def write_private(path: Path, text: str) -> None:
 
 def only_local_aws(environment: MutableMapping[str, str]) -> None:
     """Take the developer's own AWS settings (profile, endpoints, sign-on, files) out of an environment."""
-    for name in [name for name in environment if name.startswith("AWS_")]:
+    for name in [name for name in environment if name.startswith("AWS_") and name != AWS_PORT.variable]:
         del environment[name]
     nothing = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     environment.update(CREDENTIALS | nothing, AWS_EC2_METADATA_DISABLED="true")

@@ -78,6 +78,10 @@ class Processes:
         except (psutil.Error, ValueError):
             return None
 
+    def port(self, name: str) -> int | None:
+        """Return the port that a running part was started on."""
+        return self._note(name).get("port") if self.running(name) else None
+
     def start(self, part: Part) -> bool:
         """Start a part and wait until it answers; False when it ran already.
 
@@ -108,7 +112,8 @@ class Processes:
             )
         self._children[part.name] = process
         started = psutil.Process(process.pid).create_time()
-        note.write_text(json.dumps({"mark": mark, "pid": process.pid, "started": started}))
+        port = part.port.number if part.port else None
+        note.write_text(json.dumps({"mark": mark, "pid": process.pid, "started": started, "port": port}))
         give_up = time.monotonic() + part.start_seconds
         while not part.ready():
             if process.poll() is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localstack import deployment, parts
-from localstack.environ import AWS_PORT, LLM_PORT, REDIS_PORT, LocalError, state_dir, use, write_private
+from localstack.environ import AWS_PORT, LLM_PORT, PORTS, REDIS_PORT, LocalError, state_dir, use, write_private
 from localstack.processes import Processes
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class System:
 
     def _up(self, extra: dict[str, str] | None, say: Any) -> dict[str, Any]:
         began = time.monotonic()
+        self._keep_ports()
         external_aws = os.environ.get("SLUICE_AWS_ENDPOINT_URL", "").rstrip("/")
         redis_url = os.environ.get("REDIS_URL") or f"redis://127.0.0.1:{REDIS_PORT.number}/0"
         real_model = os.environ.get("OPENAI_BASE_URL") or (
@@ -85,6 +86,22 @@ class System:
         self._await_api(found)
         say(f"ready after {time.monotonic() - began:.1f} s")
         return found
+
+    def _keep_ports(self) -> None:
+        """Go on with the ports of what runs already: at another port may be somebody else's system.
+
+        Raises:
+            LocalError: another port is asked for.
+        """
+        for name, port in PORTS.items():
+            used = self.processes.port(name)
+            if used is None:
+                continue
+            if os.environ.get(port.variable) and port.number != used:
+                raise LocalError(
+                    f"{port.variable} is {port.number} but {name} of {self.state} runs on port {used}: `make down` first"
+                )
+            os.environ[port.variable] = str(used)
 
     def _extra(self, extra: dict[str, str] | None) -> dict[str, str]:
         """Return the deploy parameters asked for, now or by an earlier `up` (which `deploy` keeps)."""

@@ -41,10 +41,12 @@ def test_the_developers_aws_settings_stay_out(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("AWS_PROFILE", "work")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "real")
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_PORT", "4999")  # ours
     environ.use_aws("http://127.0.0.1:4566")
     client = boto3.session.Session().client("sqs")
     assert client.meta.endpoint_url == "http://127.0.0.1:4566"
     assert client.meta.region_name == environ.REGION
+    assert os.environ["AWS_PORT"] == "4999"
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_SQS"} & set(os.environ)
 
 
