@@ -76,6 +76,8 @@ def check_parameters(template: dict[str, Any], parameters: dict[str, str]) -> No
             f"ReservedConcurrency must be at least {needed} (MaxReplicas / 0.8): with less, pollers push messages that "
             "find no environment towards the dead-letter queue"
         )
+    if float(value("ModelTimeoutSeconds")) + 5 > float(value("WorkerTimeoutSeconds")):
+        raise DeployError("WorkerTimeoutSeconds must exceed ModelTimeoutSeconds by 5")
     if float(value("HeartbeatSeconds")) * 2 > float(value("LeaseSeconds")):
         raise DeployError("HeartbeatSeconds must be at most half of LeaseSeconds")
 

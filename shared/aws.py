@@ -42,6 +42,7 @@ THROTTLED = frozenset(
         "InternalServerError",
         "InternalFailure",
         "ServiceUnavailable",
+        "SlowDown",
         "TransactionInProgressException",
     }
 )

@@ -1,6 +1,6 @@
 """Errors that cross module borders, each with a stable code that reaches clients and logs."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class SluiceError(Exception):
@@ -55,6 +55,11 @@ class LeaseLost(SluiceError):
     """Another worker, a sweep or a cancellation took the task: nothing more may be written for it."""
 
     code = "lease_lost"
+
+    def __init__(self, message: str, *, row: Any = None) -> None:
+        """Keep the task as its row says, where that was read."""
+        super().__init__(message)
+        self.row = row
 
 
 class TooLarge(SluiceError):

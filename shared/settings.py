@@ -19,6 +19,10 @@ POOL_PROFILES: dict[str, tuple[int, int]] = {"low": (20, 5), "medium": (100, 20)
 """Connection pool profiles: (most connections, connections kept alive)."""
 
 
+CALL_MARGIN_SECONDS = 5
+"""What an invocation needs besides its longest model call, s."""
+
+
 def _f(
     default: Any, doc: str, *, low: float | None = None, high: float | None = None, one_of: tuple[str, ...] = ()
 ) -> Any:
@@ -95,6 +99,11 @@ class Settings:
         """
         if self.heartbeat_seconds * 2 > self.lease_seconds:
             raise SettingError("HEARTBEAT_SECONDS must be at most half of LEASE_SECONDS")
+        if self.model_timeout_seconds + CALL_MARGIN_SECONDS > self.worker_timeout_seconds:
+            raise SettingError(
+                f"WORKER_TIMEOUT_SECONDS must exceed MODEL_TIMEOUT_SECONDS by {CALL_MARGIN_SECONDS}, "
+                "or no model call could ever be started"
+            )
         if self.min_replicas > self.max_replicas:
             raise SettingError("MIN_REPLICAS must not exceed MAX_REPLICAS")
 

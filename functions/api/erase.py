@@ -65,6 +65,9 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
                 done.more = True
                 return done
         if cursor is None:
+            # Again: a run that ended meanwhile has put another turn.
+            for session in known:
+                done.items += _delete_partition(f"SESSION#{user}#{session}")
             return done
 
 

@@ -142,7 +142,7 @@ class Context:
             call_id = f"{name}-{nth}.{self._task.lease_no}"
             self.check_time(call.timeout_s)
             reply, usage = await model_step.perform(
-                call, call_id, self._task, self._log, self._environment, self.deadline
+                call, call_id, self._task, self._log, self._environment, self.check_time
             )
             data = {"call": call_id, "model": reply.model, "tokens": usage.tokens}
             return (

@@ -95,10 +95,13 @@ class EventLog:
     async def _flush_soon(self) -> None:
         while self._pending or self._tokens:
             await asyncio.sleep(FIRST_FLUSH_SECONDS if self._batches < QUICK_BATCHES else SLOW_FLUSH_SECONDS)
-            async with self.lock:
-                # Shielded: a batch is written whole and noted, or the numbers would be lost.
-                await asyncio.shield(self._flush())
+            # Shielded with its lock: a batch is written whole and noted, and whoever comes next waits for it.
+            await asyncio.shield(self._locked_flush())
             self._batches += 1
+
+    async def _locked_flush(self) -> None:
+        async with self.lock:
+            await self._flush()
 
     async def _flush(self) -> None:
         batch = self.take()

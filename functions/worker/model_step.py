@@ -21,7 +21,7 @@ from shared.settings import settings
 from shared.tasks.model import Usage, dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from functions.worker.environment import Environment, Ledger
@@ -51,7 +51,7 @@ class Call:
 
 
 async def perform(
-    call: Call, call_id: str, task: Task, log: EventLog, environment: Environment, deadline: float
+    call: Call, call_id: str, task: Task, log: EventLog, environment: Environment, check_time: Callable[[float], None]
 ) -> tuple[ModelReply, Usage]:
     """Make the call on the first model whose breaker lets it through; returns the reply and what it cost.
 
@@ -63,11 +63,20 @@ async def perform(
     permit, model = await _find_model(call, task, environment)
     tokens, micro_usd = prices.worst_case(model, call.payload_bytes, call.max_output_tokens)
     taken = 0
+    written: int | None = None  # bytes of the reply, once the provider was asked
     reported = False
+
+    def on_delta(text: str) -> None:
+        nonlocal written
+        written = (written or 0) + len(text.encode())
+        log.token(call_id, text)
+
     try:
         await _await_provider(model, tokens, environment)
         taken = tokens
         with await _reserved(task, tokens, micro_usd, environment):
+            check_time(call.timeout_s)  # again: finding a place may have taken a while
+            written = 0
             reply = await model_client.call(
                 model,
                 call.messages,
@@ -75,12 +84,14 @@ async def perform(
                 tool_choice=call.tool_choice,
                 max_output_tokens=call.max_output_tokens,
                 timeout_s=call.timeout_s,
-                on_delta=lambda text: log.token(call_id, text),
+                on_delta=on_delta,
             )
         reported = True
         await asyncio.to_thread(environment.note_success, permit, model, tokens, reply.usage.tokens)
     except retry.ModelError as error:
         reported = True
+        if written:
+            _charge_aborted(task, model, call.payload_bytes, written)
         verdict = retry.classify(error)
         metrics.count("ModelErrors", code=verdict.code, model=model)
         await asyncio.to_thread(environment.note_failure, permit, model, tokens, verdict)
@@ -88,11 +99,26 @@ async def perform(
             # The outage goes on. Whoever happens to probe it must not use up its attempts in doing so.
             raise _deferral(settings().breaker_open_seconds, "breaker_open") from error
         raise
+    except asyncio.CancelledError:
+        if written is not None and not reported:
+            _charge_aborted(task, model, call.payload_bytes, written)
+        raise
     finally:
         if not reported:  # cancelled, or refused before the provider was asked
             await asyncio.to_thread(environment.note_nothing, permit, model, taken)
     cost = prices.cost_micro_usd(model, reply.usage.input_tokens, reply.usage.output_tokens)
     return reply, replace(reply.usage, micro_usd=cost)
+
+
+def _charge_aborted(task: Task, model: str, payload_bytes: int, written: int) -> None:
+    """Charge a call that was cut off by its size, about four bytes a token: the provider bills what it wrote.
+
+    Kept in the task until the run settles or is given back.
+    """
+    use = Usage(-(-payload_bytes // 4), -(-written // 4))
+    task.input_tokens += use.input_tokens
+    task.output_tokens += use.output_tokens
+    task.micro_usd += prices.cost_micro_usd(model, use.input_tokens, use.output_tokens)
 
 
 async def _find_model(call: Call, task: Task, environment: Environment) -> tuple[Permit, str]:

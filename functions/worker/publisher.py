@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from shared import watchers
+from shared.errors import SluiceError
 from shared.logs import get_logger
 from shared.tasks import events as event_log
 from shared.valkey import RedisError
@@ -27,6 +29,8 @@ LAST_PUSH_SECONDS = 3.0
 TRIES = 3
 
 _log = get_logger("publisher")
+_pushers = ThreadPoolExecutor(8, thread_name_prefix="push")
+"""Threads of their own: a slow watcher must not take one from those that record runs."""
 
 
 class Publisher:
@@ -57,7 +61,8 @@ class Publisher:
             _log.warning("watchers unknown", extra={"task_id": self._task_id, "error": str(error)})
             return
         for connection, told in found.items():
-            if connection not in self._followers:
+            follower = self._followers.get(connection)
+            if follower is None or follower.done():
                 self._followers[connection] = asyncio.create_task(self._follow(connection, told))
         async with self._news:
             self._news.notify_all()
@@ -73,13 +78,14 @@ class Publisher:
             try:
                 batch = await self._after(told)
                 for event in batch:
-                    await asyncio.to_thread(watchers.push, connection, watchers.message(self._task_id, event))
+                    data = watchers.message(self._task_id, event)
+                    await asyncio.get_running_loop().run_in_executor(_pushers, watchers.push, connection, data)
                     told = event.seq
                 await asyncio.to_thread(watchers.told, self._task_id, connection, told)
                 failures = 0
             except watchers.Gone:
                 return
-            except (watchers.Unreachable, RedisError) as error:
+            except (watchers.Unreachable, RedisError, SluiceError) as error:
                 failures += 1
                 if failures >= TRIES:
                     _log.info("watcher given up", extra={"task_id": self._task_id, "why": type(error).__name__})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 STOP_MARGIN_SECONDS = 3.0
 """Time kept at the end of an invocation for giving runs back."""
 DEFAULT_TIMEOUT_SECONDS = 86_400
-"""How long a run may take that sets no ``timeout_s``, counted from its start, waits included."""
+"""How long a run may take, from its start, that sets no ``timeout_s`` (which counts from its submission)."""
+
+TIMED_OUT = Failure("timeout", "the run took longer than its timeout_s", "timeout")
 
 _log = get_logger("runner")
 
@@ -123,6 +125,8 @@ class _Run:
         task = self.task
         if self.stopped == "cancel":
             return Outcome(status=Status.CANCELLED)
+        if now() >= self.ends_at():
+            return failed(TIMED_OUT)
         if task.crashes > settings().max_crashes:
             return failed(Failure("crashed", f"its worker died {task.crashes} times while running it", "server_error"))
         if task.crashes >= settings().quarantine_after and self.delivery.lane != "quarantine":
@@ -136,8 +140,7 @@ class _Run:
         self.agent = asyncio.ensure_future(self.call_agent())
         if self.stopped:  # a heartbeat was quicker
             self.agent.cancel()
-        timeout = self.task.params.get("timeout_s") or DEFAULT_TIMEOUT_SECONDS
-        ends = (self.task.started_at or now()) + timeout
+        ends = self.ends_at()
         stop_at = min(self.stop_at, ends)
         await asyncio.wait([self.agent], timeout=max(0.0, stop_at - now()))
         if not self.agent.done():
@@ -145,6 +148,13 @@ class _Run:
             self.agent.cancel()
             await asyncio.wait([self.agent], timeout=STOP_MARGIN_SECONDS)
         return self.judge()
+
+    def ends_at(self) -> float:
+        """When the run must have ended: so long after its submission as it asked for, or a day after its start."""
+        asked = self.task.params.get("timeout_s")
+        if asked:
+            return self.task.created + float(asked)
+        return (self.task.started_at or now()) + DEFAULT_TIMEOUT_SECONDS
 
     async def call_agent(self) -> Outcome:
         task = self.task
@@ -182,6 +192,8 @@ class _Run:
                 return self.agent.result()
             if isinstance(error, LeaseLost):
                 raise error
+            if self.stopped == "cancel":
+                return Outcome(status=Status.CANCELLED)
             if not isinstance(error, Continue):
                 if not isinstance(error, Signal | SluiceError | ModelError):
                     _log.warning("run failed", exc_info=error)
@@ -191,7 +203,7 @@ class _Run:
         if self.stopped == "cancel":
             return Outcome(status=Status.CANCELLED)
         if self.stopped == "timeout":
-            return failed(Failure("timeout", "the run took longer than its timeout_s", "timeout"))
+            return failed(TIMED_OUT)
         if not self.progressed and now() - (self.task.run_started or 0) > settings().worker_timeout_seconds / 2:
             return outcomes.no_progress(self.task)
         return Requeue(delay_s=0, reason="continuation", continuation=True)
@@ -225,7 +237,13 @@ class _Run:
             )
         elif how.deferral or how.park or how.lane:
             events.append(Event("deferred", now(), {"reason": how.reason, "delay_s": round(how.delay_s, 1)}))
-        sent = await persist(leases.requeue, self.task, how, events)
+        how = replace(how, delay_s=min(how.delay_s, max(0.0, self.ends_at() - now())))
+        try:
+            sent = await persist(leases.requeue, self.task, how, events)
+        except leases.CancelRequested:
+            self.log.give_back(events)
+            await self.settle(Outcome(status=Status.CANCELLED))
+            return
         self.task.last_seq += len(events)
         await self.log.stored(events)
         metrics.count("Retries" if how.attempt is not None else "Deferred", reason=how.reason)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from shared import aws
-from shared.errors import TooLarge
+from shared.errors import DependencyDown, TooLarge
 from shared.settings import settings
 
 INLINE_BYTES = 1024
@@ -40,7 +42,10 @@ def pack(text: str, s3_key: str) -> dict[str, Any]:
     bucket = settings().blob_bucket
     if not bucket:
         raise TooLarge(f"a value of {len(data)} bytes needs BLOB_BUCKET, which is not set")
-    aws.s3().put_object(Bucket=bucket, Key=s3_key, Body=packed)
+    try:
+        aws.s3().put_object(Bucket=bucket, Key=s3_key, Body=packed)
+    except (ClientError, BotoCoreError) as error:
+        raise _sorted_out(error) from error
     return {"s3": {"S": s3_key}}
 
 
@@ -50,5 +55,12 @@ def unpack(attributes: dict[str, Any]) -> str:
         return str(attributes["text"]["S"])
     if "z" in attributes:
         return zlib.decompress(attributes["z"]["B"]).decode()
-    body = aws.s3().get_object(Bucket=settings().blob_bucket, Key=attributes["s3"]["S"])["Body"]
-    return zlib.decompress(body.read()).decode()
+    try:
+        body = aws.s3().get_object(Bucket=settings().blob_bucket, Key=attributes["s3"]["S"])["Body"]
+        return zlib.decompress(body.read()).decode()
+    except (ClientError, BotoCoreError) as error:
+        raise _sorted_out(error) from error
+
+
+def _sorted_out(error: Exception) -> Exception:
+    return DependencyDown("s3") if aws.is_outage(error) else error

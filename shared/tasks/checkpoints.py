@@ -105,7 +105,7 @@ def record(
     row = table.update_op(
         row_key(task.task_id), sets=sets, adds=adds, removes=("last_error",), condition=condition, values=values
     )
-    fenced_write([row, *ops])
+    fenced_write([row, *ops], written=lambda old: _is_ours(old, task, last))
     task.attempt, task.last_seq, task.last_error = 0, last, None
     task.started_at = task.started_at or sets.get("started_at")
     if use:
@@ -115,6 +115,10 @@ def record(
         task.calls += 1
     if model_used:
         task.model_used = model_used
+
+
+def _is_ours(row: Task, task: Task, last_seq: int) -> bool:
+    return row.lease_no == task.lease_no and row.last_seq == last_seq > task.last_seq
 
 
 def append_events(task: Task, log: Sequence[events.Event]) -> None:
@@ -130,6 +134,7 @@ def append_events(task: Task, log: Sequence[events.Event]) -> None:
     extra: dict[str, Any] = {"last_seq": last}
     if task.started_at is None:
         extra["started_at"] = task.run_started or now()
-    fenced_write([table.update_op(row_key(task.task_id), sets=extra, condition=condition, values=values), op])
+    row = table.update_op(row_key(task.task_id), sets=extra, condition=condition, values=values)
+    fenced_write([row, op], written=lambda old: _is_ours(old, task, last))
     task.last_seq = last
     task.started_at = task.started_at or extra.get("started_at")

@@ -20,7 +20,7 @@ from shared.tasks.items import read_task, row_key
 from shared.tasks.model import Status, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 OWNER = f"{os.environ.get('AWS_LAMBDA_FUNCTION_NAME', 'local')}/{os.getpid()}-{uuid.uuid4().hex[:12]}"
 """Names this environment in rows and logs; no rule rests on it."""
@@ -30,6 +30,10 @@ RESEND_AFTER_SECONDS = 900.0
 """A queued task's message counts as lost after this; doubles with every sweep. 15 minutes is SQS's longest delay."""
 OVERDUE_LEASE_SECONDS = 30.0
 """How long after a lapsed lease the sweeper waits for the queue to bring the message back by itself."""
+
+
+class CancelRequested(Exception):
+    """The task's owner wants it cancelled: it is not to wait for another try."""
 
 
 class Refusal(StrEnum):
@@ -125,8 +129,9 @@ def _take(task_id: str, at: float, gen: int, *, condition: str, values: dict[str
 
 
 def held(task: Task) -> tuple[str, dict[str, Any]]:
-    """Return the condition (and its values) that this worker still holds the task's lease."""
-    return "#status = :processing AND #lease_no = :lease_no", {"processing": "processing", "lease_no": task.lease_no}
+    """Return the condition (and its values) that this worker still holds the lease and knows the end of the log."""
+    condition = "#status = :processing AND #lease_no = :lease_no AND #last_seq = :last_seq"
+    return condition, {"processing": "processing", "lease_no": task.lease_no, "last_seq": task.last_seq}
 
 
 def heartbeat(task_id: str, lease_no: int) -> tuple[float, bool]:
@@ -194,6 +199,7 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
         "next_try_at": next_try_at,
         "due_at": next_try_at + RESEND_AFTER_SECONDS if sent else next_try_at,
     }
+    sets |= carried(task)
     if how.attempt is not None:
         sets["attempt"] = how.attempt
     if how.last_error is not None:
@@ -212,18 +218,37 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
         sets=sets,
         adds=adds,
         removes=("lease_until", "lease_owner", "sweeps"),
-        condition=condition,
+        condition=f"{condition} AND attribute_not_exists(#cancel_requested)",
         values=values,
     )
-    fenced_write([row, *ops])
+    try:
+        fenced_write([row, *ops], written=lambda old: old.gen == gen and old.lease_no == task.lease_no)
+    except LeaseLost as lost:
+        if lost.row is not None and lost.row.cancel_requested and lost.row.lease_no == task.lease_no:
+            raise CancelRequested from lost
+        raise
     return sent
 
 
-def fenced_write(ops: list[dict[str, Any]]) -> None:
+def carried(task: Task) -> dict[str, Any]:
+    """Return what a worker knows better than the row: reservations, calls that were aborted but cost, the start."""
+    return {
+        "reserved_tokens": task.reserved_tokens,
+        "reserved_micro_usd": task.reserved_micro_usd,
+        "input_tokens": task.input_tokens,
+        "output_tokens": task.output_tokens,
+        "micro_usd": task.micro_usd,
+        "started_at": task.started_at or task.run_started or now(),
+    }
+
+
+def fenced_write(ops: list[dict[str, Any]], *, written: Callable[[Task], bool]) -> None:
     """Write a transaction whose first operation carries the lease condition.
 
+    ``written`` tells from the row whether this very write had been done: its answer may have been lost.
+
     Raises:
-        LeaseLost: the condition did not hold.
+        LeaseLost: the condition did not hold; carries the row.
         Contended, DependencyDown: nothing was written.
     """
     try:
@@ -232,4 +257,8 @@ def fenced_write(ops: list[dict[str, Any]]) -> None:
         else:
             table.transact(ops)
     except table.ConditionFailed as refusal:
-        raise LeaseLost("the lease is gone") from refusal
+        item = refusal.items.get(0)
+        row = read_task(item) if item else None
+        if row is not None and written(row):
+            return
+        raise LeaseLost("the lease is gone", row=row) from refusal

@@ -42,6 +42,8 @@ def redrive(*, limit: int = 1000) -> Iterator[tuple[str, str]]:
             message=old.message,
             params=old.params | {"redriven_from": old.task_id},
             running_cap=old.running_cap,
+            cap_tokens=old.cap_tokens,
+            cap_micro_usd=old.cap_micro_usd,
         )
         ops = [
             table.put_op(

@@ -52,8 +52,13 @@ def end_unheld(task: Task, outcome: Outcome) -> None:
         LeaseLost: it changed since it was read: read again.
         Contended, DependencyDown: nothing was written; try again.
     """
-    condition = "#status = :status AND #lease_no = :lease_no AND #gen = :gen"
-    values: dict[str, Any] = {"status": str(task.status), "lease_no": task.lease_no, "gen": task.gen}
+    condition = "#status = :status AND #gen = :gen AND #last_seq = :last_seq AND #lease_no = :lease_no"
+    values: dict[str, Any] = {
+        "status": str(task.status),
+        "lease_no": task.lease_no,
+        "gen": task.gen,
+        "last_seq": task.last_seq,
+    }
     if task.status is Status.PROCESSING:
         condition += " AND #lease_until <= :now"
         values["now"] = now()
@@ -72,6 +77,7 @@ def _end(
     at = now()
     expires = events.expires(at)
     sets: dict[str, Any] = {"status": str(outcome.status), "ended_at": at, "ttl": int(expires)}
+    sets |= {"input_tokens": task.input_tokens, "output_tokens": task.output_tokens, "micro_usd": task.micro_usd}
     ops: list[dict[str, Any]] = []
     data: dict[str, Any] = {}
     if outcome.status is Status.COMPLETE:
@@ -94,7 +100,10 @@ def _end(
         sets["due"], sets["due_at"] = due_shard(task.task_id), at + WEBHOOK_GRACE_SECONDS
     removes = tuple(name for name in LIVE if name not in sets)
     row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, condition=condition, values=values)
-    fenced_write([row, event, *ops, *spend.add_ops(task, task.usage, expires=expires)])
+    fenced_write(
+        [row, event, *ops, *spend.add_ops(task, task.usage, expires=expires)],
+        written=lambda old: (old.lease_no, old.status, old.last_seq) == (task.lease_no, outcome.status, last),
+    )
     task.status, task.ended_at, task.last_seq = outcome.status, at, last
     task.result, task.error = sets.get("result"), outcome.error
 

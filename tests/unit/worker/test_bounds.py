@@ -45,8 +45,10 @@ def test_a_call_that_max_cost_does_not_cover_is_not_made(world: World) -> None:
     assert world.calls("cost")["started"] == 0
 
 
-def test_the_daily_ceiling_holds_before_each_call(world: World) -> None:
+def test_the_daily_ceiling_holds_before_each_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second model call of the run does not fit what the day has left."""
+    monkeypatch.setenv("LEASE_SECONDS", "60")
+    settings.cache_clear()
     asked = {"agent": "tools", "reserved_tokens": 0, "reserved_micro_usd": 0}
     free = world.submit("[[sim key=day tool=current_time]] now", cap_tokens=10**9, **asked)
     world.work()

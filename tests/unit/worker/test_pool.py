@@ -14,7 +14,7 @@ def test_a_thousand_calls_open_no_more_connections_than_the_profile_allows(
     world: World, profile: str, most: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POOL_PROFILE", profile)
-    monkeypatch.setenv("MODEL_TIMEOUT_SECONDS", "60")
+    monkeypatch.setenv("MODEL_TIMEOUT_SECONDS", "50")
     settings.cache_clear()
 
     async def invocation(runs: int) -> None:
