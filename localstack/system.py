@@ -98,9 +98,7 @@ class System:
             if used is None:
                 continue
             if os.environ.get(port.variable) and port.number != used:
-                raise LocalError(
-                    f"{port.variable} is {port.number} but {name} of {self.state} runs on port {used}: `make down` first"
-                )
+                raise LocalError(f"{port.variable} is {port.number}, but {name} runs on port {used}: `make down` first")
             os.environ[port.variable] = str(used)
 
     def _extra(self, extra: dict[str, str] | None) -> dict[str, str]:
