@@ -1,8 +1,8 @@
 """One call of the language model over the pooled `openai` client. It knows nothing of breakers, budgets or steps.
 
 What makes a call cheap, in processor time: the body goes in ``extra_body``, since the client walks through typed
-parameters one by one, and the answer is read as bytes, since it would make models of every chunk, 60 to 80 % of the
-whole call.
+parameters one by one, and the answer is read as bytes, since it would make models of every chunk. Measured with 21
+messages and 3 tools, a call takes 37 % of what the client's own streaming takes at 24 chunks, 16 % at 100.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import re
 
 import httpx2
@@ -20,6 +21,12 @@ PAGE_SECONDS = 15.0
 MAX_REDIRECTS = 3
 CONNECTIONS = 50
 _TEXT = frozenset({"application/json", "application/ld+json", "application/xhtml+xml", "application/xml"})
+_CODECS = re.compile(
+    r"ascii|utf-8(-sig)?|utf-16(-[bl]e)?|iso8859-\d+|cp(125\d|866|874|932|949)|koi8-[rut]|mac-(roman|cyrillic)"
+    r"|gbk|gb2312|gb18030|big5(hkscs)?|euc_(jp|kr)|shift_jis|iso2022_jp"
+)
+"""Python's names of the web's encodings (https://encoding.spec.whatwg.org). It knows others, and one of them, punycode,
+takes hours over a megabyte."""
 _META_CHARSET = re.compile(rb"<meta[^>]{1,200}charset=[\"']?([\w-]{1,40})", re.IGNORECASE)
 
 
@@ -87,11 +94,17 @@ async def _get(client: httpx2.AsyncClient, url: httpx2.URL) -> str | httpx2.URL:
     return await asyncio.to_thread(_text, bytes(data[:PAGE_BYTES]), charset, html="html" in kind)
 
 
+def _codec(charset: str | None) -> str:
+    try:
+        name = codecs.lookup(charset or "utf-8").name
+    except (LookupError, ValueError):
+        return "utf-8"
+    return name if _CODECS.fullmatch(name) else "utf-8"
+
+
 def _text(data: bytes, charset: str | None, *, html: bool) -> str:
     if charset is None and html and (found := _META_CHARSET.search(data[:2048])):
         charset = found[1].decode()
-    try:
-        text = data.decode(charset or "utf-8", errors="replace")
-    except (LookupError, UnicodeError):  # an unknown charset, or a codec that is none of text
-        text = data.decode(errors="replace")
+    # Replaced twice: some decoders make half characters, which nothing can store.
+    text = data.decode(_codec(charset), errors="replace").encode("utf-8", "replace").decode()
     return (readable(text) if html else text)[:PAGE_CHARACTERS]

@@ -19,6 +19,8 @@ from shared.retry import ModelError, backoff, classify, retry_after
         (408, None, False, "transient", "provider_timeout", False, False),
         (409, None, False, "transient", "provider_conflict", False, False),
         (400, None, False, "permanent", "invalid_request", False, False),
+        (402, None, False, "permanent", "provider_insufficient_quota", True, True),
+        (200, "reply_too_long", False, "permanent", "reply_too_long", False, False),
         (400, "content_filter", False, "permanent", "content_filter", False, False),
         (401, None, False, "permanent", "provider_unauthorized", True, True),
         (403, None, False, "permanent", "provider_forbidden", False, False),

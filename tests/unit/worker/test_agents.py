@@ -1,0 +1,208 @@
+"""The agents in a real worker, with a provider that says exactly what a test wants a model to say."""
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from functions.worker import agents, clients
+from functions.worker.agents.tools import MAX_ROUNDS, RESULT_CHARACTERS
+from functions.worker.toolbox import TOOLS
+from shared.errors import NotFound
+from shared.settings import settings
+from shared.tasks import checkpoints, events, settle, store
+from shared.tasks.model import Status, Task
+from tests.unit.worker.conftest import World
+
+Call = tuple[str, str]
+
+
+class Provider:
+    """Answers each request with the next of its replies, the last one for ever: a text, or tool calls."""
+
+    def __init__(self) -> None:
+        self.replies: list[str | list[Call]] = []
+        self.asked: list[dict[str, Any]] = []
+        provider = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                reply = provider.replies[min(len(provider.asked), len(provider.replies) - 1)]
+                provider.asked.append(body)
+                data = provider.stream(reply)
+                self.send_response(200)
+                self.send_header("content-type", "text/event-stream")
+                self.send_header("content-length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.thread = Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def stream(self, reply: str | list[Call]) -> bytes:
+        delta: dict[str, Any] = {"content": reply}
+        if not isinstance(reply, str):
+            delta = {
+                "tool_calls": [
+                    {"index": n, "id": f"call_{n}", "function": {"name": name, "arguments": arguments}}
+                    for n, (name, arguments) in enumerate(reply)
+                ]
+            }
+        finish = "stop" if isinstance(reply, str) else "tool_calls"
+        usage = {"prompt_tokens": 5, "completion_tokens": 3}
+        chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": usage}
+        return f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()
+
+    def results(self, request: int) -> list[Any]:
+        """What the model was told of its tool calls in a request."""
+        return [json.loads(one["content"]) for one in self.asked[request]["messages"] if one["role"] == "tool"]
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def provider(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    made = Provider()
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{made.server.server_address[1]}/v1")
+    settings.cache_clear()
+    clients.model.cache_clear()
+    yield made
+    made.close()
+
+
+def finish(world: World, message: str, *, agent: str = "tools", **changes: Any) -> tuple[Task, str]:
+    """Submit, work, and return the ended task with its response."""
+    task = world.submit(message, agent=agent, **changes)
+    world.work_until_quiet()
+    row = store.get(task.task_id)
+    assert row.status is Status.COMPLETE, (row.status, row.error)
+    result = settle.result_of(row)
+    assert result is not None
+    return row, str(result["response"])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("calculator", "{not json", "not JSON"),
+        ("calculator", '{"expression": NaN}', "not JSON"),
+        ("calculator", '{"expression": 1e999}', "not JSON"),
+        ("calculator", '{"expression": "\\ud83d"}', "not JSON"),
+        ("calculator", "[" * 100_000, "not JSON"),
+        ("calculator", "[1]", "must be a JSON object"),
+        ("calculator", "", "expression must be a text"),
+        ("calculator", '{"expression": 3}', "expression must be a text"),
+        ("calculator", '{"expression": "9**9**9"}', "too large"),
+        ("calculator", '{"expression": "round(5, -1000000000)"}', "digits"),
+        ("current_time", '{"timezone": "Mars/Olympus"}', "no time zone"),
+        ("current_time", '{"timezone": "../../etc/passwd"}', "no time zone"),
+        ("fetch_page", '{"url": "http://169.254.169.254/latest/meta-data/"}', "cannot be reached"),
+        ("fetch_page", '{"url": "file:///etc/passwd"}', "only http and https"),
+        ("delete_everything", "{}", "there is no tool"),
+    ],
+)
+def test_what_a_model_gets_wrong_is_told_to_it_and_the_run_goes_on(
+    world: World, provider: Provider, name: str, arguments: str, told: str
+) -> None:
+    provider.replies = [[(name, arguments)], "never mind"]
+    row, response = finish(world, "do it")
+    assert response == "never mind"
+    (result,) = provider.results(1)
+    assert told in result["error"]
+    assert (row.attempt, len(provider.asked)) == (0, 2)
+
+
+def test_parallel_calls_are_steps_of_their_own_and_keep_their_order(world: World, provider: Provider) -> None:
+    sums = [("calculator", json.dumps({"expression": f"{n}*10"})) for n in range(1, 6)]
+    provider.replies = [[*sums, ("current_time", "{}")], "done"]
+    row, _ = finish(world, "many at once")
+    told = provider.results(1)
+    assert [one["value"] for one in told[:5]] == [10, 20, 30, 40, 50]
+    assert told[5]["timezone"] == "UTC"
+    names = [name for name, _ in checkpoints.load(row.task_id)]
+    assert sorted(name for name in names if name != "model") == [
+        *(f"calculator.1.{n}" for n in range(1, 6)),
+        "current_time.1.6",
+    ]
+    called = [event for event in events.read(row.task_id, after=0).events if event.type == "tool_call"]
+    assert len(called) == 6
+
+
+def test_a_model_that_never_stops_calling_is_stopped(world: World, provider: Provider) -> None:
+    provider.replies = [[("calculator", '{"expression": "1+1"}')]]
+    _, response = finish(world, "for ever")
+    assert "limit" in response
+    assert len(provider.asked) == MAX_ROUNDS
+    assert ["tools" in asked for asked in provider.asked] == [True] * (MAX_ROUNDS - 1) + [False]
+
+
+def test_a_model_is_shown_so_much_of_a_result(world: World, provider: Provider) -> None:
+    digits = "9" * 400
+    provider.replies = [[("calculator", json.dumps({"expression": digits}))], "ok"]
+    finish(world, "a long number")
+    shown = [one["content"] for one in provider.asked[1]["messages"] if one["role"] == "tool"]
+    assert shown == [f'{{"value": {digits}}}']
+    assert len(shown[0]) <= RESULT_CHARACTERS
+
+
+def test_chat_remembers_its_session_and_takes_instructions(world: World, provider: Provider) -> None:
+    provider.replies = ["first answer", "second answer"]
+    finish(world, "first question", agent="chat", session_id="s")
+    finish(world, "second question", agent="chat", session_id="s", params={"instructions": "Be brief."})
+    assert provider.asked[1]["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "first question"},
+        {"role": "assistant", "content": "first answer"},
+        {"role": "user", "content": "second question"},
+    ]
+
+
+def test_a_message_list_is_used_as_it_is_after_the_history(world: World, provider: Provider) -> None:
+    provider.replies = ["first answer", "second answer"]
+    finish(world, "first question", agent="chat", session_id="s")
+    given = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    finish(world, json.dumps(given), agent="chat", session_id="s", params={"input_json": True})
+    messages = provider.asked[1]["messages"]
+    assert messages[0]["role"] == "system"
+    assert [one["content"] for one in messages[1:3]] == ["first question", "first answer"]
+    assert messages[3:] == given
+
+
+def test_chat_hands_on_tools_that_came_with_the_request(world: World, provider: Provider) -> None:
+    provider.replies = [[("weather", '{"city": "Oslo"}')]]
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    row, response = finish(world, "weather?", agent="chat", params={"tools": [tool], "tool_choice": "required"})
+    assert (provider.asked[0]["tools"], provider.asked[0]["tool_choice"]) == ([tool], "required")
+    assert response == ""
+    result = settle.result_of(row)
+    assert result is not None
+    assert result["data"]["tool_calls"] == [{"id": "call_0", "name": "weather", "arguments": '{"city": "Oslo"}'}]
+
+
+def test_agents_are_found_by_their_files() -> None:
+    assert set(agents.names()) >= {"chat", "tools"}
+    assert callable(agents.load("chat").run)
+    for name in ("none", "__init__", "../handler", "chat.py", ""):
+        with pytest.raises(NotFound):
+            agents.load(name)
+
+
+def test_every_tool_is_described_as_the_provider_wants_it() -> None:
+    for name, tool in TOOLS.items():
+        assert tool.description["function"]["name"] == name
+        parameters = tool.description["function"]["parameters"]
+        assert set(parameters["required"]) <= set(parameters["properties"])
