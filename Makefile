@@ -11,7 +11,7 @@ export SLUICE_STATE := $(STATE)
 export BUNDLE_PLATFORM ?= aarch64-manylinux2014
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup up down demo test lint logs deploy key pause resume redrive status pins clean
+.PHONY: help setup environments up down demo test lint logs deploy key pause resume redrive status chaos fairness pins clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -20,7 +20,9 @@ help: ## This list
 
 $(CURDIR)/.tools/uv/bin/uv:
 	@echo "setting up: uv"
-	@python3 -m venv .tools/uv && .tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@python3 -m venv .tools/uv || { rm -rf .tools/uv; \
+	  echo "error: this python3 cannot make environments: install its venv module (python3-venv on Debian), or uv"; exit 1; } >&2
+	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 define environment
 	@echo "setting up: $(1)"
@@ -36,7 +38,10 @@ $(LOCAL_AWS)/.ready: requirements/localaws.txt | $(UV)
 $(SAM)/.ready: requirements/sam.txt | $(UV)
 	$(call environment,$(SAM),$<)
 
-setup: .venv/.ready $(LOCAL_AWS)/.ready $(SAM)/.ready
+setup: | $(UV)
+	@$(MAKE) --no-print-directory -j3 environments
+environments: .venv/.ready $(LOCAL_AWS)/.ready $(SAM)/.ready
+	@:
 
 # ---- the main job
 

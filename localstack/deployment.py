@@ -98,7 +98,9 @@ def deploy(
     use_aws(endpoint)
     note = state / "deployed.json"
     # a digest: parameters hold secrets
-    wanted = hashlib.sha256(json.dumps([endpoint, digest_of_sources(), parameters]).encode()).hexdigest()
+    wanted = hashlib.sha256(
+        json.dumps([endpoint, digest_of_sources(), parameters], sort_keys=True).encode()
+    ).hexdigest()
     if not force and note.exists():
         last: dict[str, Any] = json.loads(note.read_text())
         if last.get("wanted") == wanted and stack.exists(STACK):
