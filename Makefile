@@ -69,7 +69,8 @@ redrive: .venv/.ready ## Run dead-lettered tasks again
 # ---- quality
 
 test: setup lint ## Every test, from a fresh clone
-	@$(PYTHON) -m pytest $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest tests/unit -n 3 $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest tests/stack tests/e2e $(PYTEST_ARGS)
 lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy functions shared
