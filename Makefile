@@ -10,6 +10,8 @@ SAM := .tools/sam
 export SLUICE_STATE := $(STATE)
 export BUNDLE_PLATFORM ?= aarch64-manylinux2014
 export SAM_CLI_TELEMETRY := 0
+# Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup environments up down demo test lint logs deploy key pause resume redrive status chaos fairness pins clean
 

@@ -116,7 +116,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield made
         made.close()
         return
-    from localstack.system import System
+    from localstack.guard import guarded
 
     state = tmp_path_factory.mktemp("system")
     names = ("AWS_PORT", "REDIS_PORT", "LLM_PORT")
@@ -128,17 +128,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     patch.setenv("SLUICE_STATE", str(state))
     # `up` points this process at the system; what it sets is taken back with the patch.
     before = dict(os.environ)
-    system = System(state)
-    try:
+    with guarded(state) as system:
         made = Stack(system.up(PARAMETERS, say=lambda _: None))
         for name in set(os.environ) - set(before):
             del os.environ[name]
         os.environ.update(before)
         yield made
         made.close()
-    finally:
-        system.down()
-        patch.undo()
+    patch.undo()
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,43 @@
+"""Ends a local system when the process that wanted it is gone, however that ended: tests and benchmarks use it.
+
+``python -m localstack.guard STATE`` waits for the end of its standard input, whose other end the caller holds: the
+kernel closes that, even after a SIGKILL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localstack.environ import ROOT
+from localstack.system import System
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def guarded(state: Path) -> Iterator[System]:
+    """Yield a system that is ended afterwards, or when this process dies."""
+    command = [sys.executable, "-m", "localstack.guard", str(state)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True):
+        system = System(state)
+        try:
+            yield system
+        finally:
+            system.down()
+
+
+def main() -> None:
+    """Wait, then end what runs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.stdin.read()
+    System(Path(sys.argv[1])).down()
+
+
+if __name__ == "__main__":
+    main()
