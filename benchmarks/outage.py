@@ -33,6 +33,7 @@ def measure(outputs: dict[str, Any], tasks: int, seconds: float) -> dict[str, An
     headers = {"Authorization": f"Bearer {outputs['api_keys']['load']}"}
     client = httpx2.Client(base_url=outputs["api_url"], headers=headers, timeout=60)
     sim.post("/config", json={"outage": True}).raise_for_status()
+    down_at = time.time()
     began = time.monotonic()
 
     def submit(n: int) -> str:
@@ -51,7 +52,8 @@ def measure(outputs: dict[str, Any], tasks: int, seconds: float) -> dict[str, An
         live = {task_id for task_id in live if not store.get(task_id).status.terminal}
         time.sleep(1)
     rows = [store.get(task_id) for task_id in ids]
-    calls = sum(counts["started"] for counts in sim.get("/stats").json()["by_key"].values())
+    calls = sim.get("/calls").json()["calls"]
+    failed = [round(call["started"] - down_at, 1) for call in calls if not call["completed"]]
     dead = {lane: lanes.backlog(outputs["queues"][f"{lane}_dlq"]) for lane in ("high", "normal", "quarantine")}
     return {
         "tasks": tasks,
@@ -62,8 +64,9 @@ def measure(outputs: dict[str, Any], tasks: int, seconds: float) -> dict[str, An
         "in_dead_letter_queues": sum(sum(counts.values()) for counts in dead.values()),
         "deferrals": sum(row.deferrals for row in rows),
         "recovered_within_s": round(time.monotonic() - back, 1),
-        "model_calls": calls,
-        "model_calls_ratio": round(calls / tasks, 4),
+        "model_calls": len(calls),
+        "model_calls_ratio": round(len(calls) / tasks, 4),
+        "failed_calls_after_s": failed,
     }
 
 

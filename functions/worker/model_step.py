@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from functions.worker import model_client
+from functions.worker import clients, model_client
 from functions.worker.signals import Defer
 from functions.worker.types import ModelReply, ToolCall
 from shared import metrics, retry
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 DEFER_JITTER_SECONDS = 3.0
 """Deferred tasks come back spread over this long, so that they do not all meet a provider that just recovered."""
+HESITATION_SECONDS = 0.5
+"""After failures in a row calls spread out over so long for each of them, and ask again: the breaker then learns of an
+outage from a few calls and not from all that were about to be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ async def perform(
         BudgetExhausted: a ceiling does not cover the worst case.
         ModelError: the provider refused or failed.
     """
+    clients.model()  # its first import takes seconds, in which a permit would grow old
     permit, model = await _find_model(call, task, environment)
     tokens, micro_usd = prices.worst_case(model, call.payload_bytes, call.max_output_tokens)
     taken = 0
@@ -126,6 +130,9 @@ async def _find_model(call: Call, task: Task, environment: Environment) -> tuple
     soonest = float("inf")
     for model in dict.fromkeys([call.model, *(name.strip() for name in fallbacks)]):
         permit = await asyncio.to_thread(environment.before_call, model)
+        if permit.failures:
+            await asyncio.sleep(_jitter(HESITATION_SECONDS * permit.failures))
+            permit = await asyncio.to_thread(environment.before_call, model)
         if permit.allowed:
             return permit, model
         soonest = min(soonest, permit.retry_after_s)
@@ -133,7 +140,11 @@ async def _find_model(call: Call, task: Task, environment: Environment) -> tuple
 
 
 def _deferral(delay_s: float, reason: str) -> Defer:
-    return Defer(delay_s + random.uniform(0, DEFER_JITTER_SECONDS), reason)  # noqa: S311 - jitter
+    return Defer(delay_s + _jitter(DEFER_JITTER_SECONDS), reason)
+
+
+def _jitter(most_s: float) -> float:
+    return random.uniform(0, most_s)  # noqa: S311 - no secret
 
 
 async def _await_provider(model: str, tokens: int, environment: Environment) -> None:

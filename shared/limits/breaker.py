@@ -58,10 +58,12 @@ class Breaker:
         permit_id = uuid.uuid4().hex
         args = [self._now(), permit_id, self._lease_us, self._open_us]
         try:
-            allowed, wait_us, probe, started = script("breaker_before")([names.breaker_key(name)], args, on=self._on)
+            answer = script("breaker_before")([names.breaker_key(name)], args, on=self._on)
         except RedisError:
             return self._local.before_call(name, self._local_now(), permit_id)
-        return Permit(bool(allowed), wait_us / 1e6, bool(probe), name, int(started), permit_id if probe else "")
+        allowed, wait_us, probe, started, failures = answer
+        permit_id = permit_id if probe else ""
+        return Permit(bool(allowed), wait_us / 1e6, bool(probe), name, int(started), permit_id, failures=int(failures))
 
     def record(self, permit: Permit, outcome: Outcome) -> None:
         """Tell how the call ended. Never raises: a lost report costs a probe lease at most."""

@@ -37,7 +37,7 @@ class LocalBreaker:
         with self._lock:
             b = self._breakers.get(name)
             if b is None or b.until is None:
-                return Permit(True, 0.0, False, name, now, local=True)
+                return Permit(True, 0.0, False, name, now, local=True, failures=b.failures if b else 0)
             if b.until > now:
                 return Permit(False, (b.until - now) / 1e6, False, name, local=True)
             if b.probe is not None and b.lease > now:

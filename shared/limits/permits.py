@@ -30,6 +30,8 @@ class Permit:
     id: str = ""
     local: bool = False
     """Given by this environment's own breaker, Valkey being away."""
+    failures: int = 0
+    """Calls that failed in a row until now; the breaker is still closed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,19 @@ def test_calls_started_before_the_opening_say_nothing(on: Any, outcome: Outcome)
     assert breaker.before_call(NAME).allowed
 
 
+def test_a_permit_tells_of_the_failures_before_it(on: Any) -> None:
+    breaker, clock = make(on)
+    assert breaker.before_call(NAME).failures == 0
+    fail(breaker, 3)
+    assert breaker.before_call(NAME).failures == 3
+    breaker.record(breaker.before_call(NAME), Outcome.SUCCESS)
+    assert breaker.before_call(NAME).failures == 0
+    fail(breaker, 5)
+    clock.forward(30)
+    probe = breaker.before_call(NAME)
+    assert (probe.probe, probe.failures) == (True, 0)
+
+
 def test_a_refused_key_or_an_empty_account_opens_at_once(on: Any) -> None:
     breaker, _ = make(on)
     fail(breaker, 1, Outcome.FATAL)
