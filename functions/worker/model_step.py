@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
 
 DEFER_JITTER_SECONDS = 3.0
 """Deferred tasks come back spread over this long, so that they do not all meet a provider that just recovered."""
-HESITATION_SECONDS = 0.5
-"""After failures in a row calls spread out over so long for each of them, and ask again: the breaker then learns of an
-outage from a few calls and not from all that were about to be made."""
+HESITATION_SECONDS = 3.0
+"""While the newest call has failed the next ones spread out over so long and then ask again: the breaker learns of an
+outage from a few calls, not from all that were about to be made."""
+PERMIT_SECONDS = 0.05
+"""How long a breaker's leave is relied on; a new environment on a busy machine may take much longer to its call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ async def perform(
     """
     clients.model()  # its first import takes seconds, in which a permit would grow old
     permit, model = await _find_model(call, task, environment)
+    asked_at = time.monotonic()
     tokens, micro_usd = prices.worst_case(model, call.payload_bytes, call.max_output_tokens)
     taken = 0
     written: int | None = None  # bytes of the reply, once the provider was asked
@@ -80,6 +84,7 @@ async def perform(
         taken = tokens
         with await _reserved(task, tokens, micro_usd, environment):
             check_time(call.timeout_s)  # again: finding a place may have taken a while
+            permit = await _renewed(permit, asked_at, model, environment)
             written = 0
             reply = await model_client.call(
                 model,
@@ -131,12 +136,26 @@ async def _find_model(call: Call, task: Task, environment: Environment) -> tuple
     for model in dict.fromkeys([call.model, *(name.strip() for name in fallbacks)]):
         permit = await asyncio.to_thread(environment.before_call, model)
         if permit.failures:
-            await asyncio.sleep(_jitter(HESITATION_SECONDS * permit.failures))
+            await asyncio.sleep(_jitter(HESITATION_SECONDS))
             permit = await asyncio.to_thread(environment.before_call, model)
         if permit.allowed:
             return permit, model
         soonest = min(soonest, permit.retry_after_s)
     raise _deferral(soonest, "breaker_open")
+
+
+async def _renewed(permit: Permit, asked_at: float, model: str, environment: Environment) -> Permit:
+    """Ask again for a permit that grew old while the call waited for its place: the breaker may have opened.
+
+    Raises:
+        Defer: it has.
+    """
+    if permit.probe or time.monotonic() - asked_at < PERMIT_SECONDS:
+        return permit
+    renewed = await asyncio.to_thread(environment.before_call, model)
+    if not renewed.allowed:
+        raise _deferral(renewed.retry_after_s, "breaker_open")
+    return renewed
 
 
 def _deferral(delay_s: float, reason: str) -> Defer:

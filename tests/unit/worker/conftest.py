@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from functions.worker import clients
+from functions.worker import clients, model_step
 from functions.worker import environment as environment_module
 from functions.worker.batch import run_batch
 from functions.worker.environment import environment
@@ -129,6 +129,7 @@ def world(
     for cached in (clients.http, clients.model, clients.pages):
         cached.cache_clear()
     monkeypatch.setattr(environment_module, "_environment", None)
+    monkeypatch.setattr(model_step, "HESITATION_SECONDS", 0.1)
     made = World(simulator, fake_aws)
     made.sim.post("/reset")
     yield made
