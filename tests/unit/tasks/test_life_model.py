@@ -10,7 +10,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, Phase
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import (
     Bundle,
@@ -134,8 +134,15 @@ class Life(RuleBasedStateMachine):
             sent = leases.requeue(task, how, [Event("retry", self.at)])
         except LeaseLost:
             assert not allowed
+        except leases.CancelRequested:
+            # Its owner wants it cancelled: it must not wait for another try, and this worker ends it.
+            assert allowed
+            assert before.cancel_requested
+            settle.settle(task, settle.Outcome(status=Status.CANCELLED))
+            self.ended.append(Status.CANCELLED)
         else:
             assert allowed
+            assert not before.cancel_requested
             row = self.row()
             assert (row.status, row.gen) == (Status.QUEUED, before.gen + 1)
             assert row.attempt == before.attempt + fails
@@ -209,6 +216,11 @@ def test_any_interleaving_keeps_the_invariants() -> None:
     run_state_machine_as_test(
         Life,
         settings=hypothesis_settings(
-            max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            # Without shrinking, which here takes minutes: what fails is printed as it was found.
+            phases=[Phase.explicit, Phase.generate],
+            max_examples=25,
+            stateful_step_count=20,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )

@@ -180,12 +180,18 @@ def test_changed_code_fails_clearly_instead_of_replaying_wrongly(world: World, m
     assert row.error["code"] == "replay_mismatch"
 
 
-def test_an_open_breaker_defers_without_an_attempt(world: World) -> None:
+def test_an_open_breaker_defers_without_an_attempt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BREAKER_OPEN_SECONDS", "5")  # longer than the retries take to come back
+    settings.cache_clear()
     world.sim.post("/config", json={"outage": True})
     tasks = [world.submit(f"[[sim key=o words=2]] {n}") for n in range(8)]
-    for _ in range(6):
+    give_up = time.monotonic() + 30
+    while not any(store.get(task.task_id).deferrals for task in tasks) and time.monotonic() < give_up:
         world.work()
         time.sleep(0.1)
+    deferred = [row for row in (store.get(task.task_id) for task in tasks) if row.deferrals]
+    assert deferred
+    assert all(row.attempt <= 1 and row.reason == "breaker_open" for row in deferred)
     world.sim.post("/config", json={"outage": False})
     world.work_until_quiet(seconds=40)
     rows = [store.get(task.task_id) for task in tasks]
