@@ -34,6 +34,7 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
     await _hide_for_one_lease([d for d in deliveries.values() if d is not None])
     kept = await asyncio.gather(*(_one(mid, d, environment, deadline, deleter) for mid, d in deliveries.items()))
     await deleter.close()
+    await environment.reported()
     failures = [message_id for message_id in kept if message_id is not None]
     _log.info("batch done", extra={"records": len(records), "kept": len(failures)})
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}

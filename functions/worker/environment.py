@@ -15,16 +15,21 @@ from shared.limits import tiers
 from shared.limits.admission import Gate
 from shared.limits.breaker import Breaker, Outcome, Permit, breaker_name
 from shared.limits.provider import ProviderBudget
+from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import aftermath, spend
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import httpx2
 
     from shared.limits.tiers import Limits
     from shared.retry import Failure
     from shared.tasks.model import Task
+
+_log = get_logger("environment")
 
 
 @dataclass(slots=True)
@@ -46,6 +51,7 @@ class Environment:
     def __init__(self) -> None:
         """Start with nothing open."""
         self._ledgers: dict[str, Ledger] = {}
+        self._reports: set[asyncio.Future[None]] = set()
 
     @cached_property
     def gate(self) -> Gate:
@@ -93,6 +99,24 @@ class Environment:
     def before_call(self, model: str) -> Permit:
         """Ask the model's breaker."""
         return self.breaker.before_call(breaker_name(settings().openai_base_url, model))
+
+    def report[**P](self, note: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Run one of the ``note_…`` methods in a thread, without waiting for it; see ``reported``."""
+
+        async def noting() -> None:
+            try:
+                await asyncio.to_thread(note, *args, **kwargs)
+            except Exception:  # the run that it speaks of must not fail for it
+                _log.exception("report failed")
+
+        under_way = asyncio.ensure_future(noting())
+        self._reports.add(under_way)
+        under_way.add_done_callback(self._reports.discard)
+
+    async def reported(self) -> None:
+        """Wait for the reports under way: a frozen environment would keep them back."""
+        if self._reports:
+            await asyncio.wait(self._reports)
 
     def note_success(self, permit: Permit, model: str, reserved: int, actual: int) -> None:
         """Report a call that succeeded."""

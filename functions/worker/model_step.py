@@ -96,7 +96,8 @@ async def perform(
                 on_delta=on_delta,
             )
         reported = True
-        await asyncio.to_thread(environment.note_success, permit, model, tokens, reply.usage.tokens)
+        # Told beside what follows: nothing may come between a reply that was paid for and its recording.
+        environment.report(environment.note_success, permit, model, tokens, reply.usage.tokens)
     except retry.ModelError as error:
         reported = True
         if written:

@@ -16,7 +16,7 @@ from shared.clock import now
 from shared.tasks import blobs, events, table
 from shared.tasks.items import attribute, plain, row_key
 from shared.tasks.leases import fenced_write, held
-from shared.tasks.model import Task, Usage, dumps
+from shared.tasks.model import Status, Task, Usage, dumps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,6 +118,9 @@ def record(
 
 
 def _is_ours(row: Task, task: Task, last_seq: int) -> bool:
+    # Only the holder writes to a processing task; a cancellation after the lease lapsed ends it, with as many events.
+    if row.status is not Status.PROCESSING:
+        return False
     return row.lease_no == task.lease_no and row.last_seq == last_seq > task.last_seq
 
 

@@ -88,6 +88,8 @@ class Task:
     parked: bool = False
     started_at: float | None = None
     ended_at: float | None = None
+    ended_by: str | None = None
+    """Who wrote the end: tells a writer whose answer was lost whether the end in the row is its own."""
     last_seq: int = 1
     """Number of the newest event; event 1 (``queued``) is the row itself."""
 

@@ -10,7 +10,7 @@ from shared.errors import NotFound
 from shared.settings import settings
 from shared.tasks import events, sessions, spend, store, table
 from shared.tasks.items import due_shard, row_key
-from shared.tasks.leases import fenced_write, held
+from shared.tasks.leases import OWNER, fenced_write, held
 from shared.tasks.model import Status, Task, dumps
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def settle(task: Task, outcome: Outcome, *, message: str = "", log: Sequence[eve
         Contended, DependencyDown: nothing was written; try again.
     """
     condition, values = held(task)
-    _end(task, outcome, condition, values, message=message, log=log)
+    _end(task, outcome, condition, values, by=f"{OWNER}#{task.lease_no}", message=message, log=log)
 
 
 def end_unheld(task: Task, outcome: Outcome) -> None:
@@ -62,7 +62,7 @@ def end_unheld(task: Task, outcome: Outcome) -> None:
     if task.status is Status.PROCESSING:
         condition += " AND #lease_until <= :now"
         values["now"] = now()
-    _end(task, outcome, condition, values)
+    _end(task, outcome, condition, values, by=f"{OWNER}#unheld")
 
 
 def _end(
@@ -71,12 +71,13 @@ def _end(
     condition: str,
     values: dict[str, Any],
     *,
+    by: str,
     message: str = "",
     log: Sequence[events.Event] = (),
 ) -> None:
     at = now()
     expires = events.expires(at)
-    sets: dict[str, Any] = {"status": str(outcome.status), "ended_at": at, "ttl": int(expires)}
+    sets: dict[str, Any] = {"status": str(outcome.status), "ended_at": at, "ended_by": by, "ttl": int(expires)}
     sets |= {"input_tokens": task.input_tokens, "output_tokens": task.output_tokens, "micro_usd": task.micro_usd}
     ops: list[dict[str, Any]] = []
     data: dict[str, Any] = {}
@@ -102,7 +103,7 @@ def _end(
     row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, condition=condition, values=values)
     fenced_write(
         [row, event, *ops, *spend.add_ops(task, task.usage, expires=expires)],
-        written=lambda old: (old.lease_no, old.status, old.last_seq) == (task.lease_no, outcome.status, last),
+        written=lambda old: (old.ended_by, old.status, old.last_seq) == (by, outcome.status, last),
     )
     task.status, task.ended_at, task.last_seq = outcome.status, at, last
     task.result, task.error = sets.get("result"), outcome.error

@@ -187,3 +187,34 @@ def test_list_pages_through_a_users_tasks_newest_first() -> None:
         store.list_tasks("bob", limit=2, cursor=cursor)
     with pytest.raises(store.BadCursor):
         store.list_tasks("bob", limit=2, cursor="%%%")
+
+
+def test_a_late_worker_does_not_take_a_cancellation_for_its_own_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both write one event after the same one, under the same lease number."""
+    store.submit(new_task(), "hello")
+    late = claimed()
+    monkeypatch.setattr(settle, "now", lambda: time.time() + settings().lease_seconds + 1)
+    assert settle.cancel("t1", "ann").status is Status.CANCELLED
+    step = checkpoints.Step("model", 1, "f", {"x": 1})
+    for write in (
+        lambda: checkpoints.record(late, step, [events.Event("step", 1.0)], use=Usage(1, 1, 1)),
+        lambda: checkpoints.append_events(late, [events.Event("token", 1.0)]),
+        lambda: settle.settle(late, settle.Outcome(status=Status.CANCELLED)),
+    ):
+        with pytest.raises(LeaseLost):
+            write()
+    assert checkpoints.load("t1") == {}
+    assert store.get("t1").calls == 0
+
+
+def test_a_lost_answer_of_an_end_is_recognised() -> None:
+    import copy
+
+    store.submit(new_task(), "hello")
+    task = claimed()
+    outcome = settle.Outcome(status=Status.COMPLETE, response="r")
+    settle.settle(copy.copy(task), outcome, message="hello")
+    settle.settle(task, outcome, message="hello")
+    assert task.status is Status.COMPLETE
+    assert [e.type for e in events.read("t1", 0).events] == ["queued", "complete"]
+    assert len(sessions.read("ann", "default", limit=5)) == 1
