@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test lint logs deploy key pause resume redrive status chaos fairness pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit lint logs deploy key pause resume redrive status chaos fairness pins clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -70,9 +70,13 @@ redrive: .venv/.ready ## Run dead-lettered tasks again
 
 # ---- quality
 
-test: setup lint ## Every test, from a fresh clone
-	@$(PYTHON) -m pytest tests/unit -n 3 $(PYTEST_ARGS)
+test: setup ## Every test, from a fresh clone
+	@$(MAKE) --no-print-directory -j3 --output-sync=target test-stack test-unit lint
+# The deployed system mostly waits: its tests run beside the others, in one process of their own.
+test-stack: setup
 	@$(PYTHON) -m pytest tests/stack tests/e2e $(PYTEST_ARGS)
+test-unit: setup
+	@$(PYTHON) -m pytest tests/unit -n 2 $(PYTEST_ARGS)
 lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy functions shared

@@ -4,14 +4,13 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 
 from shared import aws
 from shared.settings import settings
-from tests.unit.tables import TABLE, make_lanes, make_table
+from tests.unit.tables import TABLE, client, make_lanes, make_table
 
 
 def _one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,6 +22,15 @@ def _one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
             return answer(self, *args, **kwargs)
 
     monkeypatch.setattr(BotocoreStubber, "__call__", locked)
+
+
+_kept: dict[str, Any] = {}
+"""Clients of earlier tests: they know nothing of an account, and making them takes longer than most tests."""
+
+
+def _of_moto(made: Any) -> bool:
+    """Whether a client has the address of AWS itself; some tests turn theirs to a port where nobody answers."""
+    return bool(made.meta.endpoint_url.endswith(".amazonaws.com"))
 
 
 @pytest.fixture
@@ -42,11 +50,13 @@ def fake_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     with mock_aws():
         make_table()
         lanes = make_lanes()
-        boto3.client("s3").create_bucket(Bucket="sluice-blobs")
+        client("s3").create_bucket(Bucket="sluice-blobs")
         for lane, url in lanes.items():
             monkeypatch.setenv(f"QUEUE_URL_{lane.upper()}", url)
         settings.cache_clear()
         aws.reset()
+        aws._clients.update(_kept)
         yield lanes
+        _kept.update({name: made for name, made in aws._clients.items() if _of_moto(made)})
     settings.cache_clear()
     aws.reset()

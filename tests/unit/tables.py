@@ -1,5 +1,6 @@
 """The table and lanes that unit tests run against, in moto: the same keys and indexes as template.yaml."""
 
+from functools import cache
 from typing import Any
 
 import boto3
@@ -7,12 +8,17 @@ import boto3
 TABLE = "sluice-test"
 
 
+@cache
+def client(service: str) -> Any:
+    """Return a client for arranging things, made once: making one takes longer than most tests."""
+    return boto3.client(service)  # type: ignore[call-overload]
+
+
 def make_table() -> None:
     """Create the table with its three indexes."""
-    client: Any = boto3.client("dynamodb")
     attributes = {"pk": "S", "sk": "S", "by_user": "S", "created": "S", "due": "S", "due_at": "N", "parked": "S"}
     indexes = {"by_user": ("by_user", "created"), "due": ("due", "due_at"), "parked": ("parked", "created")}
-    client.create_table(
+    client("dynamodb").create_table(
         TableName=TABLE,
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[{"AttributeName": n, "AttributeType": t} for n, t in attributes.items()],
@@ -30,7 +36,7 @@ def make_table() -> None:
 
 def make_lanes() -> dict[str, str]:
     """Create the lanes' queues; returns their URLs by lane."""
-    client: Any = boto3.client("sqs")
     return {
-        lane: client.create_queue(QueueName=f"sluice-{lane}")["QueueUrl"] for lane in ("high", "normal", "quarantine")
+        lane: client("sqs").create_queue(QueueName=f"sluice-{lane}")["QueueUrl"]
+        for lane in ("high", "normal", "quarantine")
     }

@@ -49,6 +49,6 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
 @schema.parametrize()
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_answer_is_undescribed(case: Any, steady: Api) -> None:
     case.call_and_validate(headers=steady.head("load"), excluded_checks=BEYOND_SCHEMA)

@@ -47,7 +47,7 @@ class Provider:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.thread = Thread(target=self.server.serve_forever)
+        self.thread = Thread(target=self.server.serve_forever, args=(0.05,))
         self.thread.start()
 
     def stream(self, reply: str | list[Call]) -> bytes:
