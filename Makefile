@@ -72,11 +72,12 @@ redrive: .venv/.ready ## Run dead-lettered tasks again
 
 test: setup ## Every test, from a fresh clone
 	@$(MAKE) --no-print-directory -j3 --output-sync=target test-stack test-unit lint
-# The deployed system mostly waits: its tests run beside the others, in one process of their own.
+# The deployed system mostly waits: its tests run beside the others, in one process of their own,
+# and first: they take longest.
 test-stack: setup
 	@$(PYTHON) -m pytest tests/stack tests/e2e $(PYTEST_ARGS)
 test-unit: setup
-	@$(PYTHON) -m pytest tests/unit -n 2 $(PYTEST_ARGS)
+	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 2 $(PYTEST_ARGS)
 lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy functions shared
