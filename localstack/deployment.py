@@ -134,7 +134,7 @@ def _number_mappings(parameters: dict[str, str], outputs: dict[str, str]) -> Non
     client: Any = boto3.client("lambda")
     for lane in ("High", "Normal", "Quarantine"):
         concurrency = int(parameters.get(f"{lane}Concurrency", template[f"{lane}Concurrency"]))
-        batch = 1 if lane == "Quarantine" else int(parameters.get("RunsPerEnvironment", template["RunsPerEnvironment"]))
+        batch = 1 if lane == "Quarantine" else int(parameters.get("BatchSize", template["BatchSize"]))
         client.update_event_source_mapping(
             UUID=outputs[f"{lane}MappingId"], BatchSize=batch, ScalingConfig={"MaximumConcurrency": concurrency}
         )

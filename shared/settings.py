@@ -55,6 +55,8 @@ class Settings:
     max_crashes: int = _f(5, "Crashes after which a task fails.", low=1, high=20)
     quarantine_after: int = _f(2, "Crashes after which a task runs alone.", low=1, high=20)
     runs_per_environment: int = _f(10, "Runs at once in one environment.", low=1, high=500)
+    batch_size: int = _f(10, "Messages of one worker invocation's event.", low=1, high=10)
+    refill_seconds: float = _f(60, "How long an invocation fills slots that come free, s; 0: never.", low=0, high=900)
     worker_timeout_seconds: int = _f(900, "The worker function's timeout, s.", low=5, high=900)
     task_ttl_days: float = _f(7, "Days that a task and its events are kept.", low=0.01, high=3650)
     result_max_wait: float = _f(25, "Longest `wait` of a long poll, s.", low=0, high=25)
@@ -99,6 +101,8 @@ class Settings:
         """
         if self.heartbeat_seconds * 2 > self.lease_seconds:
             raise SettingError("HEARTBEAT_SECONDS must be at most half of LEASE_SECONDS")
+        if self.batch_size > self.runs_per_environment:
+            raise SettingError("BATCH_SIZE must be at most RUNS_PER_ENVIRONMENT")
         if self.model_timeout_seconds + CALL_MARGIN_SECONDS > self.worker_timeout_seconds:
             raise SettingError(
                 f"WORKER_TIMEOUT_SECONDS must exceed MODEL_TIMEOUT_SECONDS by {CALL_MARGIN_SECONDS}, "

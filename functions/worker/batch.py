@@ -1,4 +1,4 @@
-"""One invocation: all records of the batch at once, each message deleted as its run ends.
+"""One invocation: all records of the batch at once, more as slots come free, each message deleted as its run ends.
 
 A batch lasts as long as its slowest run, and the poller deletes only afterwards. A message whose run ended long before
 would come back and be declined; it is deleted here instead. What ends together with the batch is left to the poller.
@@ -11,6 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.persist import persist
+from functions.worker.refill import Refill
 from functions.worker.runner import Delivery, Disposition, handle
 from shared.errors import DependencyDown
 from shared.logs import get_logger
@@ -29,32 +30,47 @@ _log = get_logger("batch")
 async def run_batch(event: dict[str, Any], deadline: float, environment: Environment) -> dict[str, Any]:
     """Run every record of an SQS event; returns the partial batch response."""
     records: list[dict[str, Any]] = event.get("Records", [])
-    deleter = Deleter()
     deliveries = {record["messageId"]: _read(record) for record in records}
-    await _hide_for_one_lease([d for d in deliveries.values() if d is not None])
-    kept = await asyncio.gather(*(_one(mid, d, environment, deadline, deleter) for mid, d in deliveries.items()))
+    good = {message_id: delivery for message_id, delivery in deliveries.items() if delivery is not None}
+    await _hide_for_one_lease(list(good.values()))
+    deleter = Deleter()
+    kept = [message_id for message_id, delivery in deliveries.items() if delivery is None]
+    refilled = 0
+
+    async def run(delivery: Delivery, message_id: str | None = None) -> None:
+        if await _done(delivery, environment, deadline):
+            deleter.add(delivery, polled=message_id is not None)
+        elif message_id is not None:
+            kept.append(message_id)
+
+    running = {asyncio.create_task(run(delivery, message_id)) for message_id, delivery in good.items()}
+    refill = Refill(good.values(), deadline)
+    while True:
+        wait_s = refill.wait_s()
+        slots = settings().runs_per_environment - len(running)
+        if wait_s == 0 and slots > 0:
+            more = await refill.take(slots)
+            refilled += len(more)
+            running |= {asyncio.create_task(run(delivery)) for delivery in more}
+        elif running:
+            timeout = wait_s if slots > 0 else None
+            _, running = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            break
     await deleter.close()
     await environment.reported()
-    failures = [message_id for message_id in kept if message_id is not None]
-    _log.info("batch done", extra={"records": len(records), "kept": len(failures)})
-    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
+    _log.info("batch done", extra={"records": len(records), "refilled": refilled, "kept": len(kept)})
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in kept]}
 
 
-async def _one(
-    message_id: str, delivery: Delivery | None, environment: Environment, deadline: float, deleter: Deleter
-) -> str | None:
-    if delivery is None:
-        return message_id
+async def _done(delivery: Delivery, environment: Environment, deadline: float) -> bool:
+    """Run one task; whether its message is done with."""
     try:
-        disposition = await handle(delivery, environment, deadline)
+        return await handle(delivery, environment, deadline) is Disposition.DONE
     except Exception:
         # One run's surprise must not touch its neighbours. Its message comes back after the lease.
         _log.exception("run given up", extra={"task_id": delivery.message.task_id})
-        return message_id
-    if disposition is Disposition.KEEP:
-        return message_id
-    deleter.add(delivery)
-    return None
+        return False
 
 
 def _read(record: dict[str, Any]) -> Delivery | None:
@@ -93,26 +109,33 @@ class Deleter:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._ended: list[Delivery] = []
+        self._ended: list[tuple[Delivery, bool]] = []
         self._timer: asyncio.Task[None] | None = None
+        self._deleting = asyncio.Lock()
 
-    def add(self, delivery: Delivery) -> None:
-        """Delete this message soon, unless the batch ends first."""
-        self._ended.append(delivery)
+    def add(self, delivery: Delivery, *, polled: bool) -> None:
+        """Delete this message soon; if the poller brought it, unless the batch ends first."""
+        self._ended.append((delivery, polled))
         if self._timer is None or self._timer.done():
             self._timer = asyncio.create_task(self._later())
 
     async def close(self) -> None:
-        """Leave what has not been deleted yet to the poller."""
-        if self._timer is not None:
-            self._timer.cancel()
-            await asyncio.gather(self._timer, return_exceptions=True)
+        """Delete what is left, but for what the poller deletes."""
+        async with self._deleting:  # what is being deleted now is not cut off
+            if self._timer is not None:
+                self._timer.cancel()
+        self._ended = [(delivery, polled) for delivery, polled in self._ended if not polled]
+        await self._delete()
 
     async def _later(self) -> None:
         await asyncio.sleep(DELETE_LINGER_SECONDS)
+        async with self._deleting:
+            await self._delete()
+
+    async def _delete(self) -> None:
         ended, self._ended = self._ended, []
         by_queue: defaultdict[str, list[str]] = defaultdict(list)
-        for delivery in ended:
+        for delivery, _ in ended:
             by_queue[delivery.queue_url].append(delivery.receipt)
         for url, receipts in by_queue.items():
             try:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_DELAY_SECONDS = 900
 """SQS's longest DelaySeconds; a longer wait is sent on again when the message comes early."""
 MAX_VISIBILITY_SECONDS = 43_200
+RECEIVE_AT_ONCE = 10
+"""Most messages that SQS hands out in one call."""
 VERSION = 1
 
 
@@ -85,6 +87,29 @@ def group(user: str) -> str:
     import hashlib
 
     return hashlib.sha256(user.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as a queue handed it out."""
+
+    body: str
+    receipt: str
+
+
+def receive(queue_url: str, most: int, *, hidden_s: float) -> list[Received]:
+    """Take at most ``most`` (1 to 10) messages that are there now, hidden for ``hidden_s`` whole seconds.
+
+    Raises:
+        DependencyDown: SQS is away.
+    """
+    try:
+        answer = aws.sqs().receive_message(
+            QueueUrl=queue_url, MaxNumberOfMessages=most, VisibilityTimeout=math.ceil(hidden_s), WaitTimeSeconds=0
+        )
+    except (ClientError, BotoCoreError) as error:
+        raise DependencyDown("sqs") from error
+    return [Received(message["Body"], message["ReceiptHandle"]) for message in answer.get("Messages", [])]
 
 
 def hide(queue_url: str, receipts: Sequence[tuple[str, float]]) -> list[int]:

@@ -123,6 +123,7 @@ def world(
         "MODEL_TIMEOUT_SECONDS": "5",
         "BREAKER_OPEN_SECONDS": "1",
         "WORKER_TIMEOUT_SECONDS": "60",
+        "REFILL_SECONDS": "0",  # an invocation runs what it is given; test_refill.py has the rest
     }.items():
         monkeypatch.setenv(name, value)
     settings.cache_clear()

@@ -1,0 +1,88 @@
+"""Slots that come free take more work from the lane their batch came from.
+
+A plain batch lasts as long as its slowest run, and is billed for it: with runs of 1 to 10 s nearly half of its slots
+stand idle, and ten messages, the most that one event brings, do not fill an environment that mostly waits. So an
+invocation receives further messages by itself while it has free slots, for ``RefillSeconds`` at most: then it only
+finishes what it has, and the pollers, whose number the scaler sets, decide again. It never lasts longer for being able
+to refill than the runs it holds, and takes nothing from another lane.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from functions.worker.runner import Delivery
+from shared.clock import now
+from shared.errors import DependencyDown
+from shared.logs import get_logger
+from shared.settings import settings
+from shared.tasks import lanes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ALONE = "quarantine"
+"""Lane whose runs share an environment with nobody."""
+FIRST_PAUSE_SECONDS = 1.0
+"""How long an empty lane is left alone before it is asked again; doubles while it stays empty."""
+LONGEST_PAUSE_SECONDS = 8.0
+DEADLINE_MARGIN_SECONDS = 10.0
+"""Time beside one whole model call that a run must find before the function ends, else it would only be given back."""
+
+_log = get_logger("refill")
+
+
+class Refill:
+    """Where an invocation gets more work from, and until when."""
+
+    def __init__(self, deliveries: Iterable[Delivery], deadline: float) -> None:
+        """Look at the lane that the first messages came from; ``deadline`` is when the function ends, epoch seconds."""
+        first = next(iter(deliveries), None)
+        self._lane = first.lane if first else ""
+        self._url = first.queue_url if first else ""
+        needed = max(settings().worker_timeout_seconds / 2, settings().model_timeout_seconds + DEADLINE_MARGIN_SECONDS)
+        self._until = min(now() + settings().refill_seconds, deadline - needed)
+        if first is None or self._lane == ALONE:
+            self._until = 0.0
+        self._pause = FIRST_PAUSE_SECONDS
+        self._next = 0.0
+
+    def wait_s(self) -> float | None:
+        """Return how long to wait until the lane may be asked, 0 for now; None when it may not any more."""
+        at = now()
+        due = max(at, self._next)
+        return due - at if due < self._until else None
+
+    async def take(self, slots: int) -> list[Delivery]:
+        """Receive messages for at most so many slots, hidden for one lease; empty when there are none or SQS is away.
+
+        Receives without waiting: a long poll could outlast the runs here, and would be billed.
+        """
+        found: list[Delivery] = []
+        try:
+            while len(found) < slots:
+                most = min(slots - len(found), lanes.RECEIVE_AT_ONCE)
+                received = await asyncio.to_thread(lanes.receive, self._url, most, hidden_s=settings().lease_seconds)
+                found += self._read(received)
+                if len(received) < most:
+                    break
+        except DependencyDown as error:
+            _log.warning("lane not asked", extra={"error": error.message, "lane": self._lane})
+        if found:
+            self._pause, self._next = FIRST_PAUSE_SECONDS, 0.0
+        else:
+            self._next = now() + self._pause
+            self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+        return found
+
+    def _read(self, received: list[lanes.Received]) -> list[Delivery]:
+        deliveries: list[Delivery] = []
+        for one in received:
+            try:
+                message = lanes.parse(one.body)
+            except lanes.BadMessage as error:  # it comes back until it is a dead letter
+                _log.error("bad message", extra={"error": error.message, "lane": self._lane})
+                continue
+            deliveries.append(Delivery(message, self._lane, self._url, one.receipt))
+        return deliveries

@@ -1,0 +1,120 @@
+"""Slots that come free take more of their own lane: bounded in number and time, losing nothing."""
+
+import pytest
+
+from shared import aws
+from shared.settings import settings
+from shared.tasks import lanes, store
+from shared.tasks.model import Status
+
+from .conftest import World
+
+SLOW, QUICK = "[[sim latency=1.2 words=1]] slow", "[[sim key=q latency=0.05 words=1]] quick"
+
+
+@pytest.fixture
+def refilling(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setenv("REFILL_SECONDS", "20")
+    settings.cache_clear()
+    return world
+
+
+def statuses(ids: list[str]) -> set[Status]:
+    return {store.get(task_id).status for task_id in ids}
+
+
+def left(world: World, lane: str = "normal") -> int:
+    counts = lanes.backlog(world.queues[lane])
+    return counts["visible"] + counts["in_flight"]
+
+
+def test_free_slots_take_more_while_a_run_lasts(refilling: World) -> None:
+    slow = refilling.submit(SLOW)
+    first = refilling.receive()
+    quick = [refilling.submit(QUICK).task_id for _ in range(25)]
+    assert refilling.invoke(first) == []
+    assert store.get(slow.task_id).status is Status.COMPLETE
+    assert statuses(quick) == {Status.COMPLETE}
+    assert refilling.calls("q")["started"] == 25
+    assert left(refilling) == 0, "what was taken by itself is deleted by itself"
+
+
+def test_no_more_run_at_once_than_there_are_slots(refilling: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "3")
+    monkeypatch.setenv("BATCH_SIZE", "2")
+    settings.cache_clear()
+    ids = [refilling.submit("[[sim latency=0.3 words=1]] x").task_id for _ in range(9)]
+    refilling.invoke(refilling.receive(size=2))
+    assert statuses(ids) == {Status.COMPLETE}
+    spans = [(row.started_at, row.ended_at) for row in map(store.get, ids)]
+    most = max(sum(1 for a, b in spans if a and b and a <= at < b) for at, _ in spans if at)
+    assert most == 3  # not one more, and each was used
+
+
+def test_switched_off_it_runs_its_batch_only(world: World) -> None:
+    world.submit(SLOW)
+    first = world.receive()
+    waiting = world.submit(QUICK)
+    world.invoke(first)
+    assert store.get(waiting.task_id).status is Status.QUEUED
+
+
+def test_it_ends_with_its_runs_and_after_its_time(refilling: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REFILL_SECONDS", "0.4")
+    settings.cache_clear()
+    first = refilling.submit("[[sim latency=0.7 words=1]] x")
+    ids = [refilling.submit("[[sim latency=0.3 words=1]] x").task_id for _ in range(40)]
+    assert first
+    refilling.invoke(refilling.receive())
+    done = [task_id for task_id in ids if store.get(task_id).status is Status.COMPLETE]
+    assert 0 < len(done) < 40
+    refilling.work_until_quiet()
+    assert statuses(ids) == {Status.COMPLETE}
+
+
+def test_too_near_its_end_it_takes_nothing(refilling: World) -> None:
+    """A run that it took could only be given back."""
+    refilling.submit(SLOW)
+    first = refilling.receive()
+    waiting = refilling.submit(QUICK)
+    refilling.invoke(first, seconds=settings().worker_timeout_seconds / 2)
+    assert store.get(waiting.task_id).status is Status.QUEUED
+
+
+def test_other_lanes_are_left_alone(refilling: World) -> None:
+    refilling.submit(SLOW)
+    first = refilling.receive()
+    other = refilling.submit(QUICK, lane="high")
+    alone = [refilling.submit(QUICK, lane="quarantine") for _ in range(2)]
+    refilling.invoke(first)
+    assert store.get(other.task_id).status is Status.QUEUED
+    refilling.invoke(refilling.receive("quarantine", size=1))
+    assert sorted(store.get(task.task_id).status for task in alone) == [Status.COMPLETE, Status.QUEUED]
+
+
+def test_what_is_no_message_and_what_was_done_already_harm_nothing(refilling: World) -> None:
+    done = refilling.submit(QUICK)
+    refilling.work()
+    slow = refilling.submit(SLOW)
+    first = refilling.receive()
+    aws.sqs().send_message(QueueUrl=refilling.queues["normal"], MessageBody="?", MessageGroupId="g")
+    lanes.send("normal", done.task_id, 0, user="ann")
+    lanes.send("normal", slow.task_id, 0, user="ann")
+    after = refilling.submit(QUICK)
+    assert refilling.invoke(first) == []
+    assert statuses([slow.task_id, after.task_id]) == {Status.COMPLETE}
+    assert refilling.calls("q")["started"] == 2
+
+
+def test_an_absent_queue_fails_no_run(refilling: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from shared.errors import DependencyDown
+
+    task = refilling.submit(SLOW)
+    first = refilling.receive()
+
+    def away(*_: object, **__: object) -> list[lanes.Received]:
+        raise DependencyDown("sqs")
+
+    monkeypatch.setattr(lanes, "receive", away)
+    assert refilling.invoke(first) == []
+    assert store.get(task.task_id).status is Status.COMPLETE
