@@ -81,6 +81,16 @@ class Stack:
             tasks = list(pool.map(submit, range(len(calls))))
         return [self._times(task) for task in tasks]
 
+    def submit_all(self, calls: list[float]) -> list[str]:
+        """Submit runs whose one model call takes so many seconds, at once; returns their tasks."""
+        tag = f"{time.time_ns():x}"
+        with ThreadPoolExecutor(SUBMITTERS) as pool:
+            return list(pool.map(lambda n: self._submit(f"{tag}-{n}", calls[n]), range(len(calls))))
+
+    def wait_for(self, tasks: list[str]) -> list[Run]:
+        """Wait until tasks are complete; returns when they ran."""
+        return [self._times(task) for task in tasks]
+
     def _submit(self, key: str, seconds: float) -> str:
         body = {
             "message": f"[[sim key=validate-{key} latency={seconds} words=5]] capacity validation",

@@ -7,6 +7,8 @@ would come back and be declined; it is deleted here instead. What ends together 
 from __future__ import annotations
 
 import asyncio
+import resource
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ _log = get_logger("batch")
 
 async def run_batch(event: dict[str, Any], deadline: float, environment: Environment) -> dict[str, Any]:
     """Run every record of an SQS event; returns the partial batch response."""
+    began = time.monotonic()
     records: list[dict[str, Any]] = event.get("Records", [])
     deliveries = {record["messageId"]: _read(record) for record in records}
     good = {message_id: delivery for message_id, delivery in deliveries.items() if delivery is not None}
@@ -59,7 +62,9 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
             break
     await deleter.close()
     await environment.reported()
-    _log.info("batch done", extra={"records": len(records), "refilled": refilled, "kept": len(kept)})
+    counts = {"records": len(records), "refilled": refilled, "kept": len(kept)}
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    _log.info("batch done", extra=counts | {"seconds": round(time.monotonic() - began, 3), "peak_mb": peak_mb})
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in kept]}
 
 

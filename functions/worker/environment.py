@@ -140,7 +140,7 @@ class Environment:
             self.budget.give_back(model, reserved)
 
     def reserve(self, task: Task, tokens: int, micro_usd: int) -> None:
-        """Raise the task's reservation within its user's day and everyone's.
+        """Raise the task's reservation to these amounts within its user's day and everyone's.
 
         Raises:
             BudgetExhausted: a ceiling would be passed.

@@ -198,7 +198,7 @@ async def _reserved(task: Task, tokens: int, micro_usd: int, environment: Enviro
     task.reserved_micro_usd += more_money
     if more_tokens or more_money:
         try:
-            await asyncio.to_thread(environment.reserve, task, more_tokens, more_money)
+            await asyncio.to_thread(environment.reserve, task, task.reserved_tokens, task.reserved_micro_usd)
         except BaseException:
             ledger.tokens -= tokens
             ledger.micro_usd -= micro_usd

@@ -132,7 +132,9 @@ class Gate:
         self._quietly("release_slot", [names.user_keys(user).slots], [task_id])
 
     def reserve(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, limits: Limits) -> bool:
-        """Raise the task's reservation; False when a daily ceiling would be passed or the task has ended.
+        """Raise the task's reservation to these amounts; False when a daily ceiling would be passed or it has ended.
+
+        A repeat changes nothing.
 
         Raises:
             DependencyDown: Valkey is away: the caller reserves durably (see `Verdict.precharge`) or tries

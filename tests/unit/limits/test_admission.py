@@ -151,10 +151,14 @@ def test_reserve_raises_until_the_ceiling_and_settle_gives_back(any_valkey: Any)
     g = gate(any_valkey, clock, ledger=ledger)
     of = limits(tokens_per_day=1000, micro_usd_per_day=1000)
     assert g.admit(ask("1", of, tokens=500, micro_usd=10)).admitted
-    assert g.reserve("ada", "1", DAY, 500, 10, of)
-    assert not g.reserve("ada", "1", DAY, 1, 0, of)
+    assert g.reserve("ada", "1", DAY, 1000, 20, of)
+    raised = dump(any_valkey)
+    assert g.reserve("ada", "1", DAY, 1000, 20, of)  # a worker that took over from one which died just then
+    assert g.reserve("ada", "1", DAY, 700, 0, of)
+    assert dump(any_valkey) == raised
+    assert not g.reserve("ada", "1", DAY, 1001, 0, of)
     with pytest.raises(BudgetExhausted) as refused:
-        g.must_reserve("ada", "1", DAY, 0, 981, of)
+        g.must_reserve("ada", "1", DAY, 0, 1001, of)
     assert refused.value.limit == "usd_per_day"
     g.settle("ada", "1", DAY, 300, 5)
     before = dump(any_valkey)
@@ -191,7 +195,8 @@ def test_a_ceiling_that_comes_later_counts_what_runs_hold(any_valkey: Any) -> No
     g = gate(any_valkey)
     assert g.admit(ask("1", limits(), tokens=400)).admitted
     of = limits(tokens_per_day=1000)
-    assert g.reserve("ada", "1", DAY, 100, 0, of)
+    assert not g.reserve("ada", "1", DAY, 1001, 0, of)
+    assert g.reserve("ada", "1", DAY, 500, 0, of)
     assert g.admit(ask("2", of, tokens=501)).limit == "tokens_per_day"
     g.settle("ada", "1", DAY, 7, 0)
     assert any_valkey.hget(names.spend_key("ada", DAY), "tr") == "0"
@@ -208,8 +213,8 @@ def test_after_lost_data_runs_are_adopted_and_spending_is_loaded_again(any_valke
     g.adopt("ada", "1", DAY, 600, 50, of)
     g.adopt("ada", "1", DAY, 600, 50, of)
     assert g.admit(ask("2", of, tokens=1)).limit == "queued"
-    assert not g.reserve("ada", "1", DAY, 301, 0, of)
-    assert g.reserve("ada", "1", DAY, 300, 0, of)
+    assert not g.reserve("ada", "1", DAY, 901, 0, of)
+    assert g.reserve("ada", "1", DAY, 900, 0, of)
     g.settle("ada", "1", DAY, 50, 0)
     assert any_valkey.hget(names.spend_key("ada", DAY), "tu") == "150"
 

@@ -149,8 +149,9 @@ def test_refusals_touch_nothing_and_ceilings_hold(
             else:
                 assert dump(any_valkey) == before
         elif step == "reserve" and task in held:
-            if g.reserve(user, task, DAY, amount, 1, of):
-                held[task] = [held[task][0] + amount, held[task][1] + 1]
+            more = [held[task][0] + amount, held[task][1] + 1]
+            if g.reserve(user, task, DAY, *more, of):
+                held[task] = more
             else:
                 assert dump(any_valkey) == before
         elif step == "settle" and task in held:
