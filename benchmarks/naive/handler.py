@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import time
 from typing import Any
 
@@ -21,5 +20,4 @@ def handler(event: dict[str, Any], _context: Any) -> None:
         )
         answer = {"id": {"S": body["id"]}, "response": {"S": reply.choices[0].message.content or ""}}
         boto3.client("dynamodb").put_item(TableName=os.environ["TABLE"], Item=answer)
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(json.dumps({"message": "done", "seconds": round(time.monotonic() - began, 3), "peak_mb": peak_mb}))
+    print(json.dumps({"message": "done", "seconds": round(time.monotonic() - began, 3)}))

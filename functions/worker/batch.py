@@ -7,7 +7,6 @@ would come back and be declined; it is deleted here instead. What ends together 
 from __future__ import annotations
 
 import asyncio
-import resource
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
@@ -63,8 +62,7 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
     await deleter.close()
     await environment.reported()
     counts = {"records": len(records), "refilled": refilled, "kept": len(kept)}
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    _log.info("batch done", extra=counts | {"seconds": round(time.monotonic() - began, 3), "peak_mb": peak_mb})
+    _log.info("batch done", extra=counts | {"seconds": round(time.monotonic() - began, 3)})
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in kept]}
 
 
