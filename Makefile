@@ -77,7 +77,7 @@ test: setup ## Every test, from a fresh clone
 test-stack: setup
 	@$(PYTHON) -m pytest tests/stack tests/e2e $(PYTEST_ARGS)
 test-unit: setup
-	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 2 $(PYTEST_ARGS)
+	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 3 $(PYTEST_ARGS)
 lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy functions shared

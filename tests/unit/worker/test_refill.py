@@ -15,6 +15,7 @@ SLOW, QUICK = "[[sim latency=1.2 words=1]] slow", "[[sim key=q latency=0.05 word
 @pytest.fixture
 def refilling(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("REFILL_SECONDS", "20")
+    monkeypatch.setenv("LEASE_SECONDS", "20")  # a busy machine must not look like a dead worker
     settings.cache_clear()
     return world
 
@@ -31,11 +32,11 @@ def left(world: World, lane: str = "normal") -> int:
 def test_free_slots_take_more_while_a_run_lasts(refilling: World) -> None:
     slow = refilling.submit(SLOW)
     first = refilling.receive()
-    quick = [refilling.submit(QUICK).task_id for _ in range(25)]
+    quick = [refilling.submit(QUICK).task_id for _ in range(14)]
     assert refilling.invoke(first) == []
     assert store.get(slow.task_id).status is Status.COMPLETE
     assert statuses(quick) == {Status.COMPLETE}
-    assert refilling.calls("q")["started"] == 25
+    assert refilling.calls("q")["started"] == 14
     assert left(refilling) == 0, "what was taken by itself is deleted by itself"
 
 
@@ -63,12 +64,12 @@ def test_it_ends_with_its_runs_and_after_its_time(refilling: World, monkeypatch:
     monkeypatch.setenv("REFILL_SECONDS", "0.4")
     settings.cache_clear()
     first = refilling.submit("[[sim latency=0.7 words=1]] x")
-    ids = [refilling.submit("[[sim latency=0.3 words=1]] x").task_id for _ in range(40)]
+    ids = [refilling.submit("[[sim latency=0.3 words=1]] x").task_id for _ in range(24)]
     assert first
     refilling.invoke(refilling.receive())
     done = [task_id for task_id in ids if store.get(task_id).status is Status.COMPLETE]
-    assert 0 < len(done) < 40
-    refilling.work_until_quiet()
+    assert 0 < len(done) < 24
+    refilling.work_until_quiet(seconds=60)
     assert statuses(ids) == {Status.COMPLETE}
 
 
