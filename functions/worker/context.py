@@ -242,6 +242,8 @@ class Context:
             batch = [*self._log.take(), *events]
             await persist(checkpoints.record, self._task, step, batch, use=usage, model_used=model_used)
             self.progressed = True
+            if isinstance(step.value, dict) and "call" in step.value:
+                self._log.stands(step.value["call"])
         await self._log.stored(batch)
 
     async def drain(self, until: float) -> None:

@@ -42,6 +42,7 @@ class EventLog:
         self._publish = publish
         self._pending: list[Event] = []
         self._tokens: dict[str, list[str]] = {}
+        self._unsettled: dict[str, None] = {}
         self._flusher: asyncio.Task[None] | None = None
         self._batches = 0
         self.lock = asyncio.Lock()
@@ -55,7 +56,16 @@ class EventLog:
     def token(self, call: str, text: str) -> None:
         """Note a piece of a model's reply; pieces of one call are joined until the next batch."""
         self._tokens.setdefault(call, []).append(text)
+        self._unsettled[call] = None
         self._wake()
+
+    def stands(self, call: str) -> None:
+        """Note that a call's reply is recorded: its text is never void."""
+        self._unsettled.pop(call, None)
+
+    def void(self) -> list[str]:
+        """Return the calls of this run that watchers see text of and whose reply is not recorded."""
+        return list(self._unsettled)
 
     def take(self) -> list[Event]:
         """Hand over what is pending; whoever takes it writes it, under ``lock``."""

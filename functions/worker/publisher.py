@@ -41,10 +41,13 @@ class Publisher:
         self._task_id = task_id
         self._recent: deque[Event] = deque(maxlen=RECENT_EVENTS)
         self._followers: dict[str, asyncio.Task[None]] = {}
+        self._told: dict[str, int] = {}
+        self._listed: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
         self._news = asyncio.Condition()
         self._last = 0
         self._closed = False
+        self._stopped = False
 
     async def publish(self, batch: Sequence[Event]) -> None:
         """Offer events that were just stored; returns at once."""
@@ -60,37 +63,53 @@ class Publisher:
         except RedisError as error:
             _log.warning("watchers unknown", extra={"task_id": self._task_id, "error": str(error)})
             return
+        self._listed = set(found)
         for connection, told in found.items():
             follower = self._followers.get(connection)
             if follower is None or follower.done():
-                self._followers[connection] = asyncio.create_task(self._follow(connection, told))
+                self._told[connection] = max(told, self._told.get(connection, 0))
+                self._followers[connection] = asyncio.create_task(self._follow(connection))
         async with self._news:
             self._news.notify_all()
 
-    async def _follow(self, connection: str, told: int) -> None:
+    async def _follow(self, connection: str) -> None:
         failures = 0
         while True:
             async with self._news:
-                while self._last <= told and not self._closed:
+                while self._last <= self._told[connection] and not self._closed:
                     await self._news.wait()
-            if self._last <= told:
+            if self._last <= self._told[connection] or self._over(connection):
                 return
             try:
-                batch = await self._after(told)
-                for event in batch:
-                    data = watchers.message(self._task_id, event)
-                    await asyncio.get_running_loop().run_in_executor(_pushers, watchers.push, connection, data)
-                    told = event.seq
-                await asyncio.to_thread(watchers.told, self._task_id, connection, told)
+                await self._push(connection)
                 failures = 0
             except watchers.Gone:
                 return
             except (watchers.Unreachable, RedisError, SluiceError) as error:
                 failures += 1
-                if failures >= TRIES:
+                if failures >= TRIES or self._stopped:
                     _log.info("watcher given up", extra={"task_id": self._task_id, "why": type(error).__name__})
                     return
                 await asyncio.sleep(0.2 * failures)
+
+    async def _push(self, connection: str) -> None:
+        """Push what a watcher lacks, as far as there is time, and note how far it was told."""
+        before, loop = self._told[connection], asyncio.get_running_loop()
+        try:
+            for event in await self._after(before):
+                if self._over(connection):
+                    break
+                data = watchers.message(self._task_id, event)
+                await loop.run_in_executor(_pushers, watchers.push, connection, data)
+                self._told[connection] = event.seq
+        finally:
+            # Also when a later push failed: whoever goes on from the note must not repeat these.
+            told = self._told[connection]
+            if told > before and connection in self._listed:
+                await asyncio.to_thread(watchers.told, self._task_id, connection, told)
+
+    def _over(self, connection: str) -> bool:
+        return self._stopped or connection not in self._listed
 
     async def _after(self, told: int) -> list[Event]:
         recent = [event for event in self._recent if event.seq > told]
@@ -109,7 +128,8 @@ class Publisher:
         async with self._news:
             self._news.notify_all()
         _, late = await asyncio.wait(self._followers.values(), timeout=LAST_PUSH_SECONDS)
-        for follower in late:
-            follower.cancel()
+        # Not cancelled: a push under way goes on in its thread, and whoever pushes the rest (`watchers.finish`) would
+        # overtake and repeat it. They stop after the push that they are in, which has a time limit of its own.
+        self._stopped = True
         if late:
             await asyncio.wait(late)

@@ -229,14 +229,12 @@ class _Run:
 
     async def requeue(self, how: Requeue) -> None:
         events = self.log.take()
+        # Said at once: whoever shows the text need not wait for `resumed`, which may be minutes away.
+        facts = {"delay_s": round(how.delay_s, 1), "void": self.log.void()}
         if how.attempt is not None:
-            events.append(
-                Event(
-                    "retry", now(), {"attempt": how.attempt, "delay_s": round(how.delay_s, 1), "error": how.last_error}
-                )
-            )
+            events.append(Event("retry", now(), {"attempt": how.attempt, "error": how.last_error, **facts}))
         elif how.deferral or how.park or how.lane:
-            events.append(Event("deferred", now(), {"reason": how.reason, "delay_s": round(how.delay_s, 1)}))
+            events.append(Event("deferred", now(), {"reason": how.reason, **facts}))
         how = replace(how, delay_s=min(how.delay_s, max(0.0, self.ends_at() - now())))
         try:
             sent = await persist(leases.requeue, self.task, how, events)
