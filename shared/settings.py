@@ -6,6 +6,7 @@ A field's variable is its name in capitals. An empty variable counts as unset. `
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ POOL_PROFILES: dict[str, tuple[int, int]] = {"low": (20, 5), "medium": (100, 20)
 
 CALL_MARGIN_SECONDS = 5
 """What an invocation needs besides its longest model call, s."""
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
+"""Browsers send origins in lower case and without a path; anything else would silently match none."""
 
 
 def _f(
@@ -60,6 +64,7 @@ class Settings:
     worker_timeout_seconds: int = _f(900, "The worker function's timeout, s.", low=5, high=900)
     task_ttl_days: float = _f(7, "Days that a task and its events are kept.", low=0.01, high=3650)
     result_max_wait: float = _f(25, "Longest `wait` of a long poll, s.", low=0, high=25)
+    cors_origins: str = _f("", "Origins whose pages may call the API, comma-separated; `*`: any; empty: its own only.")
     session_turns: int = _f(50, "Turns of a session that a run may see.", low=0, high=500)
 
     quota_requests: int = _f(60, "Requests per window of the standard tier; 0: no limit.", low=0)
@@ -108,6 +113,9 @@ class Settings:
                 f"WORKER_TIMEOUT_SECONDS must exceed MODEL_TIMEOUT_SECONDS by {CALL_MARGIN_SECONDS}, "
                 "or no model call could ever be started"
             )
+        for origin in self.allowed_origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise SettingError(f"CORS_ORIGINS holds {origin!r}, which is no origin like https://app.example.com")
         if self.min_replicas > self.max_replicas:
             raise SettingError("MIN_REPLICAS must not exceed MAX_REPLICAS")
 
@@ -115,6 +123,11 @@ class Settings:
     def queue_urls(self) -> dict[str, str]:
         """The lanes' queues by lane name."""
         return {"high": self.queue_url_high, "normal": self.queue_url_normal, "quarantine": self.queue_url_quarantine}
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The origins of ``cors_origins``."""
+        return tuple(part.strip() for part in self.cors_origins.split(",") if part.strip())
 
     @property
     def pool_limits(self) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from functions.api import answers, options
+from functions.api import answers
 from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
 from functions.api.routes import (
@@ -35,7 +35,7 @@ from functions.api.routes import (
 )
 from functions.api.submit import gate
 from functions.api.version import VERSION
-from shared import aws
+from shared import aws, settings
 from shared.errors import SluiceError
 
 ROUTERS = (dashboard, agent, result, stream_ticket, sessions, limits, stats, me, openai, health, docs)
@@ -55,9 +55,10 @@ SHOWN_HEADERS = (
 
 def make_app() -> FastAPI:
     """Build the application."""
+    origins = settings.read(os.environ).allowed_origins  # not the cached ones: this runs on import
     cors = Middleware(
         CORSMiddleware,
-        allow_origins=options.cors_origins(),
+        allow_origins=origins,
         allow_methods=("GET", "POST", "DELETE"),
         allow_headers=("*",),
         expose_headers=SHOWN_HEADERS,
@@ -72,7 +73,7 @@ def make_app() -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        middleware=[Middleware(Envelope), cors, Middleware(CatchErrors)],
+        middleware=[Middleware(Envelope), *([cors] if origins else []), Middleware(CatchErrors)],
     )
     app.add_exception_handler(HTTPException, answers.of_framework)
     app.add_exception_handler(RequestValidationError, answers.of_validation)

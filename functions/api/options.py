@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 
@@ -13,12 +12,6 @@ _AGENTS = Path(__file__).parent.parent / "worker" / "agents"
 
 
 @cache
-def cors_origins() -> tuple[str, ...]:
-    """Origins whose pages may call the API (``CORS_ORIGINS``, comma-separated; ``*``, the default, is any)."""
-    return _names("CORS_ORIGINS") or ("*",)
-
-
-@cache
 def agents() -> frozenset[str] | None:
     """Return the agents that workers have, or None when that is not known."""
     if _LISTED.is_file():
@@ -26,7 +19,3 @@ def agents() -> frozenset[str] | None:
     if _AGENTS.is_dir():
         return frozenset(path.stem for path in _AGENTS.glob("*.py") if not path.stem.startswith("_"))
     return None
-
-
-def _names(variable: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in os.environ.get(variable, "").split(",") if part.strip())

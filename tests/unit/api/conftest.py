@@ -59,7 +59,6 @@ def forget_everything() -> None:
     valkey.reset()
     submit.gate.cache_clear()
     options.agents.cache_clear()
-    options.cors_origins.cache_clear()
     probes._breaker.cache_clear()
     stats._provider.cache_clear()
     keys.forget()

@@ -186,21 +186,6 @@ def test_head_and_options_are_answered(steady: Api) -> None:
     assert (options.status_code, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
 
 
-def test_pages_of_any_origin_may_call_without_credentials(steady: Api) -> None:
-    asked = {
-        "Origin": "https://app.example",
-        "Access-Control-Request-Method": "POST",
-        "Access-Control-Request-Headers": "authorization",
-    }
-    preflight = steady.client.options("/agent", headers=asked)
-    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, "*")
-    assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
-    answer = steady.client.get("/limits", headers={"Origin": "https://app.example"})
-    assert answer.headers["access-control-allow-origin"] == "*"
-    assert "access-control-allow-credentials" not in answer.headers
-    assert "RateLimit" in answer.headers["access-control-expose-headers"]
-
-
 def test_a_defect_is_answered_in_the_same_shape(steady: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     from shared.tasks import store
 

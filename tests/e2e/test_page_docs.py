@@ -1,0 +1,58 @@
+"""The page of docs/api.md, as it stands there, in a real browser and from an origin that is not the API's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.stack_fixture import PARAMETERS, Stack
+
+DOCS = Path(__file__).parents[2] / "docs" / "api.md"
+(EXAMPLE,) = re.findall(r"^```html\n(.*?)^```$", DOCS.read_text(), re.DOTALL | re.MULTILINE)
+ALLOWED = PARAMETERS["CorsOrigins"]
+REFUSED = "http://localhost:3001"
+
+
+def opened(browser: Browser, origin: str, stack: Stack) -> Page:
+    """Open the example on an origin and submit its form."""
+    page = browser.new_page()
+
+    def serve(route: Route) -> None:
+        route.fulfill(body=EXAMPLE, content_type="text/html; charset=utf-8")
+
+    page.route(f"{origin}/", serve)
+    page.goto(f"{origin}/")
+    page.locator("[name=url]").fill(stack.api_url)
+    page.locator("[name=key]").fill(stack.keys["load"])
+    page.locator("[name=message]").fill('[[sim say="<b>one</b> two three" latency=2]] hello')
+    page.get_by_role("button", name="Run").click()
+    return page
+
+
+def test_the_example_watches_a_run(browser: Browser, stack: Stack) -> None:
+    page = opened(browser, ALLOWED, stack)
+    expect(page.locator("#status")).to_have_text("complete")
+    expect(page.locator("#answer")).to_have_text("<b>one</b> two three")
+    page.close()
+
+
+def test_the_browser_keeps_other_origins_out(browser: Browser, stack: Stack) -> None:
+    before = stack.client().get("/agent", params={"limit": 1}).json()
+    page = opened(browser, REFUSED, stack)
+    expect(page.locator("#status")).to_have_text(re.compile("Failed to fetch"))
+    assert stack.client().get("/agent", params={"limit": 1}).json() == before
+    page.close()
+
+
+@pytest.mark.parametrize(("origin", "allowed"), [(ALLOWED, True), (REFUSED, False)])
+def test_the_deployed_api_names_only_the_origins_that_are_set(stack: Stack, origin: str, allowed: bool) -> None:
+    asked = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    answer = stack.client().options("/agent", headers=asked)
+    assert (answer.headers.get("access-control-allow-origin") == origin) is allowed
