@@ -90,7 +90,20 @@ def deploy(stack: str, template: dict[str, Any], parameters: dict[str, str], *, 
     """
     check_parameters(template, parameters)
     package(template, bucket)
+    name_versions(template, parameters)
     return apply(stack, template, parameters, bucket=bucket)
+
+
+def name_versions(template: dict[str, Any], parameters: dict[str, str]) -> None:
+    """Let changed parameters publish a version, as changed code does.
+
+    SAM names a version by its code and its template alone; an alias would go on with the environment of before.
+    """
+    for resource in template["Resources"].values():
+        properties = resource.get("Properties", {})
+        if "AutoPublishAlias" in properties:
+            made_from = json.dumps([properties, template["Globals"], sorted(parameters.items())], sort_keys=True)
+            properties["AutoPublishCodeSha256"] = hashlib.sha256(made_from.encode()).hexdigest()
 
 
 def apply(stack: str, template: dict[str, Any], parameters: dict[str, str], *, bucket: str) -> dict[str, str]:

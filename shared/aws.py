@@ -91,6 +91,11 @@ def lambda_client() -> LambdaClient:
     return _client("lambda")  # type: ignore[no-any-return]
 
 
+def secrets_manager() -> Any:
+    """Return the Secrets Manager client of this environment."""
+    return _client("secretsmanager", config=_config(read_timeout_s=3, attempts=2))
+
+
 def connections() -> Any:
     """Return the WebSocket management client; its endpoint is the stage's own (``WS_ENDPOINT_URL``)."""
     # A watcher that cannot be reached at once is not waited for.

@@ -9,12 +9,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from shared.clock import now
+from shared.settings import settings
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-NAMESPACE = "Sluice"
 
 
 def emit(values: Mapping[str, tuple[float, str]], /, **dimensions: Any) -> None:
@@ -24,7 +23,7 @@ def emit(values: Mapping[str, tuple[float, str]], /, **dimensions: Any) -> None:
             "Timestamp": int(now() * 1000),
             "CloudWatchMetrics": [
                 {
-                    "Namespace": NAMESPACE,
+                    "Namespace": settings().metrics_namespace,
                     "Dimensions": [list(dimensions)],
                     "Metrics": [{"Name": name, "Unit": unit} for name, (_, unit) in values.items()],
                 }

@@ -38,10 +38,12 @@ class Settings:
     """Every tunable of a function, with the template's defaults."""
 
     stage: str = _f("aws", "Where it runs.", one_of=("aws", "local"))
+    metrics_namespace: str = _f("Sluice", "CloudWatch namespace of the metrics.")
     log_level: str = _f("INFO", "Least level logged.", one_of=("DEBUG", "INFO", "WARNING", "ERROR"))
     table_name: str = _f("", "DynamoDB table.")
     blob_bucket: str = _f("", "S3 bucket of large values; empty: they are refused.")
     redis_url: str = _f("", "Valkey or Redis address; `?cluster=true` for a cluster; empty: none.")
+    redis_secret_arn: str = _f("", "Secret with the password for it, in Secrets Manager; empty: none.")
     redis_down: str = _f("degrade", "What a submit does without Redis.", one_of=("degrade", "refuse"))
     queue_url_high: str = _f("", "Queue of the high lane.")
     queue_url_normal: str = _f("", "Queue of the normal lane.")
@@ -84,9 +86,11 @@ class Settings:
     fallback_models: str = _f("", "Models tried, in order, when the first is down; comma-separated.")
     openai_base_url: str = _f("", "Model provider's address; empty: OpenAI's.")
     openai_api_key: str = _f("", "Model provider's key.")
+    openai_secret_arn: str = _f("", "Secret with that key, in Secrets Manager; wins over the plain one.")
     model_timeout_seconds: float = _f(60, "Longest model call, s.", low=0.5, high=870)
     pool_profile: str = _f("medium", "Connection pool of the worker.", one_of=tuple(POOL_PROFILES))
     webhook_secret: str = _f("", "Secret that webhook signatures are derived from; empty: none are sent.")
+    webhook_secret_arn: str = _f("", "That secret in Secrets Manager; wins over the plain one.")
     allow_private_addresses: bool = _f(False, "Let webhooks and page fetches reach private addresses (tests only).")
 
     min_replicas: int = _f(2, "Least worker environments.", low=1)
@@ -128,6 +132,11 @@ class Settings:
     def allowed_origins(self) -> tuple[str, ...]:
         """The origins of ``cors_origins``."""
         return tuple(part.strip() for part in self.cors_origins.split(",") if part.strip())
+
+    @property
+    def sends_webhooks(self) -> bool:
+        """Whether there is a queue for webhooks and a secret to sign them with."""
+        return bool(self.queue_url_webhook and (self.webhook_secret or self.webhook_secret_arn))
 
     @property
     def pool_limits(self) -> tuple[int, int]:

@@ -33,6 +33,8 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from shared import secrets
+from shared.errors import SluiceError
 from shared.settings import settings
 
 if TYPE_CHECKING:
@@ -64,7 +66,14 @@ class Away(RedisConnectionError):
     """The server failed a moment ago and is not asked again yet, or there is none."""
 
 
-def connect(url: str) -> Any:
+def _password() -> str:
+    try:
+        return secrets.redis_password()
+    except SluiceError as error:  # callers know how to do without Valkey
+        raise Away(f"its password could not be read: {error.message}") from error
+
+
+def connect(url: str, *, password: str = "") -> Any:
     """Make a client; the scheme may be redis, rediss or unix, and ``?cluster=true`` asks for a cluster.
 
     One immediate retry covers a pooled socket that died meanwhile. redis-py itself would retry ten times with
@@ -81,6 +90,8 @@ def connect(url: str) -> Any:
     base, _, query = url.partition("?")
     asked = [part for part in query.split("&") if part]
     rest = [part for part in asked if part.lower() != "cluster=true"]
+    if password:
+        options["password"] = password
     url = base + ("?" + "&".join(rest) if rest else "")
     if len(rest) < len(asked):
         # asking only the given endpoint for the topology keeps the bound on a silent cluster of any size
@@ -103,7 +114,7 @@ def client() -> Any:
             if _client is None:
                 if not settings().redis_url:
                     raise Away("no REDIS_URL is set")
-                _client = connect(settings().redis_url)
+                _client = connect(settings().redis_url, password=_password())
     now = time.time()  # wall clock: it goes on while the environment is frozen
     if now - _last_use > IDLE_S and _last_use:
         _drop_idle(_client)

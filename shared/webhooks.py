@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared import aws
+from shared import aws, secrets
 from shared.clock import now
 from shared.errors import DependencyDown
 from shared.netguard import check_url
@@ -44,9 +44,10 @@ def check_target(url: str) -> None:
 
 def secret_for(key_id: str) -> str:
     """Return the signing secret of an API key, ``whsec_…``; empty when the deployment has none."""
-    if not settings().webhook_secret:
+    secret = secrets.webhook_secret()
+    if not secret:
         return ""
-    digest = hmac.new(settings().webhook_secret.encode(), key_id.encode(), hashlib.sha256).digest()
+    digest = hmac.new(secret.encode(), key_id.encode(), hashlib.sha256).digest()
     return "whsec_" + base64.b64encode(digest).decode()
 
 

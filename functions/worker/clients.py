@@ -7,6 +7,7 @@ call is repeated once (see `model_client`).
 
 from __future__ import annotations
 
+import asyncio
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import httpx2
 
 from functions.worker import attempt
 from functions.worker.page import pages_client
+from shared import secrets
 from shared.settings import settings
 
 if TYPE_CHECKING:
@@ -40,13 +42,19 @@ def http() -> httpx2.AsyncClient:
     )
 
 
+async def ready() -> None:
+    """Prepare for the model client what would block the loop: its key may have to be fetched first."""
+    if settings().openai_secret_arn and not model.cache_info().currsize:
+        await asyncio.to_thread(secrets.openai_api_key)
+
+
 @cache
 def model() -> openai.AsyncOpenAI:
     """Return the model client. Retrying is Sluice's business, so it does not."""
     import openai
 
     return openai.AsyncOpenAI(
-        api_key=settings().openai_api_key or "none",
+        api_key=secrets.openai_api_key() or "none",
         base_url=settings().openai_base_url or None,
         http_client=http(),
         max_retries=0,

@@ -17,10 +17,9 @@ import httpx2
 from functions.worker import clients
 from functions.worker.attempt import Attempt, current
 from functions.worker.sse import Assembler
-from shared import metrics
+from shared import metrics, secrets
 from shared.clock import now
 from shared.retry import ModelError, retry_after
-from shared.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -150,7 +149,7 @@ def _refused(response: httpx2.Response) -> ModelError:
 
 def _without_key(text: str) -> str:
     """Take our key out of a provider's message, which a task's owner will see."""
-    key = settings().openai_api_key
+    key = secrets.openai_api_key()
     return text.replace(key, "[key]") if key else text
 
 

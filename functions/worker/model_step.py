@@ -66,6 +66,7 @@ async def perform(
         BudgetExhausted: a ceiling does not cover the worst case.
         ModelError: the provider refused or failed.
     """
+    await clients.ready()
     clients.model()  # its first import takes seconds, in which a permit would grow old
     permit, model = await _find_model(call, task, environment)
     asked_at = time.monotonic()
