@@ -15,6 +15,7 @@ from functions.api import options
 from functions.api.errors import Problem, invalid, retry_after
 from functions.api.refusals import refusals
 from functions.api.schemas import DEFAULT_OUTPUT_TOKENS, MESSAGE_BYTES
+from shared import metrics
 from shared.clock import day, now
 from shared.errors import BudgetExhausted, Contended, DependencyDown, NotFound
 from shared.limits import prices
@@ -115,6 +116,7 @@ def submit(
         headers["Sluice-Degraded"] = "redis"
     if not verdict.admitted:
         refusals.count(verdict.limit or "")
+        metrics.count("Refused", limit=verdict.limit or "unknown")
         raise _refusal(verdict, headers)
     task.parked = not verdict.slot
     written = _write(task, wanted.message, ask, verdict, idempotency)
@@ -123,6 +125,7 @@ def submit(
         return Receipt(written, True, {"Idempotent-Replayed": "true"})
     if not task.parked:
         _send(task)
+    metrics.count("Submitted", lane=task.lane)
     return Receipt(task, False, headers)
 
 
@@ -136,7 +139,7 @@ def _allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:
             "agent",
             code="unknown_agent",
         )
-    if wanted.params.get("webhook_url") and not (settings().queue_url_webhook and settings().webhook_secret):
+    if wanted.params.get("webhook_url") and not settings().sends_webhooks:
         raise invalid("this deployment sends no webhooks", "webhook_url", code="webhooks_off")
     most = min(MESSAGE_BYTES, limits.message_bytes or MESSAGE_BYTES)
     if len(wanted.message.encode()) > most:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from functions.dead_letter.bury import bury
+from shared import metrics
 from shared.errors import SluiceError
 from shared.logs import fields, get_logger
 
@@ -16,6 +17,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
         with fields(message_id=record["messageId"]):
             try:
                 outcome = bury(record)
+                metrics.count("DeadLetters", outcome=outcome)
                 _log.info("dead letter", extra={"outcome": outcome})
             except SluiceError as error:
                 _log.error("dead letter not seen to", extra={"code": error.code, "error": error.message})

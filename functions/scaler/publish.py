@@ -9,7 +9,14 @@ from shared.logs import get_logger
 
 if TYPE_CHECKING:
     from shared.scaling.policy import Decision
-    from shared.scaling.signals import Signals
+    from shared.scaling.signals import LaneSignals, Signals
+
+
+def _per_replica(measured: LaneSignals) -> float | None:
+    """Messages that wait per environment that may work; the scaler aims at ``TARGET_BACKLOG``."""
+    if measured.visible is None or not measured.current:
+        return None
+    return round(measured.visible / measured.current, 2)
 
 
 def tick(decision: Decision, seen: Signals, failed: list[str]) -> None:
@@ -25,10 +32,11 @@ def tick(decision: Decision, seen: Signals, failed: list[str]) -> None:
             "DesiredReplicas": (lane.desired, "Count"),
             "TargetReplicas": (lane.target, "Count"),
             "ActualReplicas": (measured.current, "Count"),
+            "BacklogPerReplica": (_per_replica(measured), "Count"),
         }
         metrics.emit(
             {key: (float(value), unit) for key, (value, unit) in values.items() if value is not None},
-            Lane=name,
+            lane=name,
         )
         explained[name] = {
             "visible": measured.visible,
@@ -38,6 +46,8 @@ def tick(decision: Decision, seen: Signals, failed: list[str]) -> None:
             "to": lane.target,
             "reason": lane.reason,
         }
+    if seen.provider.breaker_open is not None:
+        metrics.count("BreakerOpen", int(seen.provider.breaker_open))
     metrics.emit({"ReplicaCeiling": (float(decision.ceiling), "Count")})
     share = seen.provider.share
     if share is not None:

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from shared import metrics, watchers
-from shared.clock import now
+from shared.clock import day, now
 from shared.errors import Contended, DependencyDown, LeaseLost, NotFound
 from shared.limits.admission import Gate
 from shared.logs import get_logger
@@ -59,7 +59,21 @@ def sweep(stop_at: float) -> dict[str, int]:
                 done["changed meanwhile"] += 1
     done["counters freed"] = _free_counters(stop_at)
     metrics.emit({"Resent": (done["sent"], "Count"), "Unparked": (done["unparked"], "Count")})
+    _publish_spending()
     return dict(done)
+
+
+def _publish_spending() -> None:
+    """Publish how much of the day's ceilings is spent: of the tokens' or the money's, whichever is nearer its end."""
+    if not spend.has_global_ceiling():
+        return
+    try:
+        tokens, micro_usd = spend.load(spend.EVERYONE, day(now()))
+    except DependencyDown:
+        return
+    ceilings = ((tokens, settings().global_tokens_per_day), (micro_usd / 1_000_000, settings().global_usd_per_day))
+    share = max(spent / ceiling for spent, ceiling in ceilings if ceiling)
+    metrics.emit({"SpendShare": (round(share * 100, 2), "Percent")})
 
 
 def _empty_lanes() -> set[str]:

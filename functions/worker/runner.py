@@ -68,6 +68,8 @@ async def handle(delivery: Delivery, environment: Environment, deadline: float) 
         if isinstance(claimed, leases.Refused):
             return await _decline(delivery, claimed)
         claimed.run_started = now()
+        if claimed.lease_no == 1:
+            metrics.emit({"QueueWait": (claimed.run_started - claimed.created, "Seconds")}, lane=delivery.lane)
         if claimed.taken_from:
             _log.warning("taken over", extra={"from": claimed.taken_from, "crashes": claimed.crashes})
         try:
@@ -267,6 +269,7 @@ class _Run:
             lane=self.delivery.lane,
             status=str(outcome.status),
         )
+        metrics.count("Runs", status=str(outcome.status))
         code = outcome.error.get("code") if outcome.error else None
         _log.info("settled", extra={"status": str(outcome.status), "code": code, "run_s": round(run_s, 3)})
 

@@ -158,7 +158,7 @@ def test_publishes_backlog_age_desired_and_actual(
     capsys.readouterr()
     stack.tick(1)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
-    normal = next(line for line in lines if line.get("Lane") == "normal")
+    normal = next(line for line in lines if line.get("lane") == "normal")
     assert {name: normal[name] for name in ("Backlog", "BacklogAge", "DesiredReplicas")} == {
         "Backlog": 12.0,
         "BacklogAge": 60.0,
