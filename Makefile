@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit lint logs deploy key pause resume redrive status chaos fairness pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit lint logs deploy key pause resume redrive status chaos fairness peers bench-reference pins clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,11 @@ $(LOCAL_AWS)/.ready: requirements/localaws.txt | $(UV)
 	$(call environment,$(LOCAL_AWS),$<)
 $(SAM)/.ready: requirements/sam.txt | $(UV)
 	$(call environment,$(SAM),$<)
+
+.tools/peers/.ready: requirements/peers.txt | $(UV)
+	$(call environment,.tools/peers,$<)
+.tools/peers-arq/.ready: requirements/peers-arq.txt | $(UV)
+	$(call environment,.tools/peers-arq,$<)
 
 setup: | $(UV)
 	@$(MAKE) --no-print-directory -j3 environments
@@ -88,10 +93,15 @@ chaos: setup ## Fault campaign, about five minutes
 fairness: setup ## How long a flooding user delays the others
 	@$(PYTHON) -m benchmarks.fairness
 
+peers: .venv/.ready .tools/peers/.ready .tools/peers-arq/.ready
+	@:
+bench-reference: setup peers ## Sluice beside Celery, arq, taskiq and dramatiq on the same work
+	@$(PYTHON) -m benchmarks.reference_work
+
 pins: $(UV) ## Pin the newest versions
-	@for name in dev api worker base webhook localaws sam; do \
+	@for name in dev api worker base webhook localaws sam peers peers-arq; do \
 	  $(UV) pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
-	    $$([ $$name = dev ] || [ $$name = localaws ] || [ $$name = sam ] || echo --constraint requirements/dev.txt) \
+	    $$(case $$name in dev|localaws|sam|peers*) ;; *) echo --constraint requirements/dev.txt;; esac) \
 	    requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: down ## Remove everything that was built or set up
