@@ -1,0 +1,82 @@
+"""Sluice's side of the reference work: submit through its API, release the lane, and read what became of the tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+import httpx2
+import psutil
+
+
+class Sluice:
+    """A system that is up, used by one user of the ``load`` tier."""
+
+    def __init__(self, outputs: dict[str, Any]) -> None:
+        """Talk to it."""
+        import boto3
+
+        self._outputs = outputs
+        self._lambda: Any = boto3.client("lambda")
+
+    def _enable(self, enabled: bool) -> None:
+        self._lambda.update_event_source_mapping(UUID=self._outputs["mappings"]["normal"], Enabled=enabled)
+
+    def pause(self) -> None:
+        """Stop the normal lane's poller: what is submitted waits."""
+        self._enable(False)
+        time.sleep(1.5)  # the poll under way ends
+
+    def resume(self) -> None:
+        """Let the poller go on."""
+        self._enable(True)
+
+    def submit(self, number: int, key: str) -> str:
+        """Submit runs as a user of their own; returns the user."""
+        from shared.limits.keys import create_key
+
+        user = f"bench-{key}-{time.time_ns()}"
+        headers = {"Authorization": f"Bearer {create_key(user, 'load', 'benchmark')}"}
+        with (
+            httpx2.Client(base_url=self._outputs["api_url"], headers=headers, timeout=60) as client,
+            ThreadPoolExecutor(6) as pool,
+        ):
+
+            def one(n: int) -> None:
+                body = {"message": f"[[sim key={key}]] {n}", "session_id": f"{key}-{n}"}
+                client.post("/agent", json=body).raise_for_status()
+
+            list(pool.map(one, range(number)))
+        return user
+
+    def ended(self, user: str, seconds: float = 60) -> list[float]:
+        """Wait until all of a user's tasks are complete; returns when each ended, epoch seconds.
+
+        Raises:
+            TimeoutError: some are not.
+        """
+        from shared.tasks import store
+
+        give_up = time.monotonic() + seconds
+        while True:
+            rows, cursor = store.list_tasks(user, limit=1000)
+            while cursor:
+                more, cursor = store.list_tasks(user, limit=1000, cursor=cursor)
+                rows += more
+            if all(row["status"] == "complete" for row in rows):
+                return [datetime.fromisoformat(row["ended_at"]).timestamp() for row in rows]
+            if time.monotonic() > give_up:
+                raise TimeoutError(f"not complete: {[row for row in rows if row['status'] != 'complete'][:3]}")
+            time.sleep(1)
+
+    def environments(self, emulator: psutil.Process) -> list[psutil.Process]:
+        """Return the processes of the worker function's environments."""
+        name, found = self._outputs["functions"]["worker"], []
+        for process in emulator.children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("AWS_LAMBDA_FUNCTION_NAME") == name:
+                    found.append(process)
+        return found
