@@ -18,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import psutil
 
 if TYPE_CHECKING:
@@ -53,12 +54,13 @@ class Meter:
 def metered() -> Meter:
     """Put meters on everything that goes out."""
     import redis
-    from botocore.client import BaseClient
 
     from functions.worker.sse import Assembler
+    from shared import aws
 
     meter = Meter()
-    meter.wrap(BaseClient, "_make_api_call", lambda _client, operation, _arguments: f"AWS {operation}")
+    for client in (aws.dynamodb(), aws.sqs()):
+        meter.wrap(client, "_make_api_call", lambda operation, _arguments: f"AWS {operation}")
     meter.wrap(redis.Redis, "execute_command", lambda _client, *words, **_: f"Redis {words[0]}")
     meter.wrap(Assembler, "feed", lambda *_: "model: reading the stream")
     return meter
@@ -86,6 +88,13 @@ def records(queue: str, wanted: int) -> list[dict[str, Any]]:
     return found
 
 
+def delete(queue: str, done: list[dict[str, Any]]) -> None:
+    """Delete what the handler is done with, as the poller does."""
+    from shared.tasks import lanes
+
+    lanes.delete(queue, [record["receiptHandle"] for record in done])
+
+
 def work(runs: int, at_once: int) -> dict[str, Any]:
     """Run batches of ``at_once``, the first of one run; returns what they used."""
     from functions.worker.handler import handler
@@ -94,29 +103,28 @@ def work(runs: int, at_once: int) -> dict[str, Any]:
     queue = settings().queue_urls["normal"]
     context = SimpleNamespace(get_remaining_time_in_millis=lambda: 600_000)
     process = psutil.Process()
-    handler({"Records": records(queue, 1)}, context)
-    idle_mb = process.memory_full_info().uss / 1e6
-    handler({"Records": records(queue, at_once)}, context)  # every thread and connection there is
-    meter = metered()
+    idle_mb = 0.0
+    for number in (1, at_once):  # the second: every thread and connection there is
+        batch = records(queue, number)
+        handler({"Records": batch}, context)
+        idle_mb = idle_mb or process.memory_full_info().uss / 1e6
+        delete(queue, batch)
+    meter, spent = metered(), Meter()
     left, used, walls, peak_mb = runs, 0.0, [], 0.0
     while left:
         batch = records(queue, min(at_once, left))
         left -= len(batch)
-        meter_taken = Counter(meter.seconds), Counter(meter.calls)
-        if left == runs - len(batch):
-            meter.seconds.clear()
-            meter.calls.clear()
-        else:
-            _forget_receiving(meter, *meter_taken)
+        known = Counter(meter.seconds), Counter(meter.calls)
         before, began = sum(process.cpu_times()[:2]), time.monotonic()
         handler({"Records": batch}, context)
         used += sum(process.cpu_times()[:2]) - before
+        _add(spent, meter, known)
         walls.append(time.monotonic() - began)
         peak_mb = max(peak_mb, process.memory_full_info().uss / 1e6)
+        delete(queue, batch)
     parts = {
-        name: {"per_run": round(meter.calls[name] / runs, 3), "cpu_ms_per_run": round(seconds / runs * 1000, 3)}
-        for name, seconds in meter.seconds.most_common()
-        if name != "AWS ReceiveMessage"
+        name: {"per_run": round(spent.calls[name] / runs, 3), "cpu_ms_per_run": round(seconds / runs * 1000, 3)}
+        for name, seconds in spent.seconds.most_common()
     }
     known = sum(part["cpu_ms_per_run"] for part in parts.values())
     cpu_ms = used / runs * 1000
@@ -136,10 +144,12 @@ def work(runs: int, at_once: int) -> dict[str, Any]:
     }
 
 
-def _forget_receiving(meter: Meter, seconds: Counter[str], calls: Counter[str]) -> None:
-    for counted, total in ((meter.seconds, seconds), (meter.calls, calls)):
-        counted.clear()
-        counted.update({name: value for name, value in total.items() if name != "AWS ReceiveMessage"})
+def _add(spent: Meter, meter: Meter, known: tuple[Counter[str], Counter[str]]) -> None:
+    """Add what was metered since ``known``: only the handler counts, not the taking and deleting of messages."""
+    for total, now, before in ((spent.seconds, meter.seconds, known[0]), (spent.calls, meter.calls, known[1])):
+        for name in now:
+            if now[name] > before[name]:
+                total[name] += now[name] - before[name]
 
 
 def measure(outputs: dict[str, Any], runs: int, at_once: int) -> dict[str, Any]:
@@ -175,6 +185,8 @@ def main() -> None:
 
     runs, at_once = int(sys.argv[1]), int(sys.argv[2])
     with own_system({}) as (_, outputs):
+        sim = httpx2.Client(base_url=outputs["llm_url"].removesuffix("/v1") + "/_sim")
+        sim.post("/config", json={"latency": 1}).raise_for_status()
         sluice = Sluice(outputs)
         sluice.pause()
         sluice.submit(runs + at_once + 1, "environment")

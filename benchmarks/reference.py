@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import Any
 
 import httpx2
@@ -67,7 +66,7 @@ class Sluice:
                 more, cursor = store.list_tasks(user, limit=1000, cursor=cursor)
                 rows += more
             if all(row["status"] == "complete" for row in rows):
-                return [datetime.fromisoformat(row["ended_at"]).timestamp() for row in rows]
+                return [float(row["ended_at"]) for row in rows]
             if time.monotonic() > give_up:
                 raise TimeoutError(f"not complete: {[row for row in rows if row['status'] != 'complete'][:3]}")
             time.sleep(1)

@@ -139,6 +139,10 @@ class Environment:
         if reserved:
             self.budget.give_back(model, reserved)
 
+    def bounded(self, task: Task) -> bool:
+        """Tell whether a day's ceiling holds for the task; otherwise reserving needs no round trip."""
+        return self.gate.bounded(limits_of(task))
+
     def reserve(self, task: Task, tokens: int, micro_usd: int) -> None:
         """Raise the task's reservation to these amounts within its user's day and everyone's.
 

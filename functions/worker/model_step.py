@@ -169,6 +169,8 @@ def _jitter(most_s: float) -> float:
 
 
 async def _await_provider(model: str, tokens: int, environment: Environment) -> None:
+    if not environment.budget.limited:
+        return  # changing threads costs more than the answer
     grant = await asyncio.to_thread(environment.budget.acquire, model, tokens)
     if not grant.taken:
         raise _deferral(grant.wait_s, "provider_budget")
@@ -197,7 +199,7 @@ async def _reserved(task: Task, tokens: int, micro_usd: int, environment: Enviro
     ledger.micro_usd += micro_usd
     task.reserved_tokens += more_tokens
     task.reserved_micro_usd += more_money
-    if more_tokens or more_money:
+    if (more_tokens or more_money) and environment.bounded(task):
         try:
             await asyncio.to_thread(environment.reserve, task, task.reserved_tokens, task.reserved_micro_usd)
         except BaseException:

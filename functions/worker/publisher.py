@@ -49,6 +49,11 @@ class Publisher:
         self._closed = False
         self._stopped = False
 
+    @property
+    def followed(self) -> bool:
+        """Whether somebody was watching when last looked."""
+        return any(not follower.done() for follower in self._followers.values())
+
     async def publish(self, batch: Sequence[Event]) -> None:
         """Offer events that were just stored; returns at once."""
         self._recent.extend(batch)

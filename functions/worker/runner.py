@@ -96,7 +96,7 @@ class _Run:
         self.stop_at = deadline - STOP_MARGIN_SECONDS
         self.loop = asyncio.get_running_loop()
         self.publisher = Publisher(task.task_id)
-        self.log = EventLog(task, self.publisher.publish)
+        self.log = EventLog(task, self.publisher.publish, lambda: self.publisher.followed)
         self.stopped: str | None = "cancel" if task.cancel_requested else None
         self.agent: asyncio.Task[Outcome] | None = None
         self.message = ""
@@ -134,7 +134,7 @@ class _Run:
         if task.crashes >= settings().quarantine_after and self.delivery.lane != "quarantine":
             return Requeue(delay_s=0, reason="quarantine", lane="quarantine")
         ttl = settings().lease_seconds + SLOT_GRACE_SECONDS
-        if not await asyncio.to_thread(self.environment.take_slot, task, ttl):
+        if task.running_cap and not await asyncio.to_thread(self.environment.take_slot, task, ttl):
             return Requeue(delay_s=0, reason="running_cap", park=True)
         return None
 
@@ -224,7 +224,8 @@ class _Run:
         pending = self.log.take()
         await persist(settle.settle, self.task, outcome, message=self.message, log=pending)
         data = {"response": outcome.response} if outcome.response is not None else {"error": outcome.error}
-        await self.log.stored([*pending, Event(str(outcome.status), now(), data)])
+        if self.publisher.followed:  # who began to watch since is seen to by what follows the end
+            await self.log.stored([*pending, Event(str(outcome.status), now(), data)])
         self.report(outcome)
         await self.publisher.close()
         await asyncio.to_thread(self.environment.finished, self.task)

@@ -142,6 +142,10 @@ class Gate:
         """
         return self._reserve(user, task_id, day, tokens, micro_usd, limits) is None
 
+    def bounded(self, limits: Limits) -> bool:
+        """Tell whether any ceiling of the day holds, so that there is something to reserve."""
+        return any(self._caps(limits))
+
     def must_reserve(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, limits: Limits) -> None:
         """Do the same, naming the ceiling that refuses.
 

@@ -101,7 +101,7 @@ class ProviderBudget:
         ``tokens`` are those of the prompt and the longest output. ``max_wait_s`` defaults to
         ``PROVIDER_MAX_WAIT_SECONDS``. All models share the budget; ``model`` is for the log.
         """
-        if not self._limited:
+        if not self.limited:
             return Grant(True, 0.0)
         longest = self._config.provider_max_wait_seconds if max_wait_s is None else max_wait_s
         args = [
@@ -122,7 +122,7 @@ class ProviderBudget:
 
     def give_back(self, model: str, tokens: int) -> None:
         """Return a place whose call was not made."""
-        if self._limited:
+        if self.limited:
             self._correct(model, self._calls.cost(1), self._tokens.cost(tokens), 0, 0)
 
     def adjust(self, model: str, reserved: int, actual: int, *, throttled: bool = False) -> None:
@@ -144,7 +144,8 @@ class ProviderBudget:
         return [Minute(m, calls, throttled) for m, (calls, throttled) in zip(wanted, rows, strict=True)]
 
     @property
-    def _limited(self) -> bool:
+    def limited(self) -> bool:
+        """Whether there is any budget to keep to."""
         return self._calls.room_us > 0 or self._tokens.room_us > 0
 
     def _correct(self, model: str, call_us: int, tokens_us: int, calls: int, throttled: int) -> None:
