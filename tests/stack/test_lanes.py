@@ -9,7 +9,6 @@ import pytest
 
 from tests.stack_fixture import Stack
 
-
 FLOOD = 200
 """Runs, more than all slots of the normal lane hold at once."""
 

@@ -209,9 +209,7 @@ def test_bad_and_unknown_messages_touch_nothing_else(world: World) -> None:
     assert world.invoke([unknown]) == []
 
 
-def test_duplicates_of_finished_and_running_tasks_change_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_duplicates_of_finished_and_running_tasks_change_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two hundred here; the fault campaign sends a thousand through a deployed system."""
     monkeypatch.setenv("LEASE_SECONDS", "600")  # the running one's worker stays alive throughout
     settings.cache_clear()
