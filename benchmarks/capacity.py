@@ -56,7 +56,7 @@ def adjusted(scenario: Scenario, options: argparse.Namespace) -> Scenario:
         parts.append(f"most{options.most}")
     if options.batch:
         config = replace(config, runs_per_environment=options.batch)
-        platform = replace(platform, batch=options.batch)
+        platform = replace(platform, batch=min(10, options.batch), slots=options.batch)
         parts.append(f"batch{options.batch}")
     if not parts:
         return scenario

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from benchmarks.capacity_model.scenario import Scenario
     from benchmarks.capacity_model.workload import Load
 
-POLL, TICK, RAMP = range(3)
-FROM_RUNS = 3
+POLL, TICK, RAMP, REFILL = range(4)
+FROM_RUNS = 4
 """Kinds of events from here on are the runs' own."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 8.0
+"""How long an invocation leaves an empty lane alone, doubling (``functions/worker/refill.py``)."""
 
 
 class Engine:
@@ -57,7 +59,7 @@ class Engine:
         heap, arrive, pop = self.heap, self.load.arrive, heapq.heappop
         index, count = 0, len(arrive)
         self.push(self.controller.tick_s, TICK)
-        handlers = (self.on_poll, self.on_tick, self.on_ramp, *self.runs.handlers())
+        handlers = (self.on_poll, self.on_tick, self.on_ramp, self.on_refill, *self.runs.handlers())
         now = 0.0
         while index < count or self.open:
             if index < count and (not heap or arrive[index] <= heap[0][0]):
@@ -138,18 +140,49 @@ class Engine:
     def on_poll(self, now: float, _: int, lane: Lane) -> None:
         """Hand batches over while environments are allowed."""
         lane.polling = False
-        queue, size = lane.queue, lane.platform.batch
+        queue, platform = lane.queue, lane.platform
         while queue and lane.active < lane.allowed(now):
-            runs = [queue.popleft() for _ in range(min(size, len(queue)))]
-            starts = now + lane.environment(now) + lane.platform.claim_s
-            batch = Batch(now, len(runs), len(runs))
-            lane.running += len(runs)
-            lane.peak_running = max(lane.peak_running, lane.running)
-            for run in runs:
-                self.runs.start(starts, run, batch)
+            runs = [queue.popleft() for _ in range(min(platform.batch, len(queue)))]
+            starts = now + lane.environment(now) + platform.claim_s
+            batch = Batch(now, starts, len(runs), len(runs))
+            self.begin(starts, lane, batch, runs)
+            if platform.refill_s and len(runs) < platform.slots:
+                self.push(starts, REFILL, 0, (lane, batch))
         self.result.peak_active = max(self.result.peak_active, sum(one.active for one in self.lanes.values()))
-        self.result.peak_running = max(self.result.peak_running, sum(one.running for one in self.lanes.values()))
         self.wake(now, lane)
+
+    def begin(self, at: float, lane: Lane, batch: Batch, runs: list[int]) -> None:
+        """Let a batch's runs begin."""
+        lane.running += len(runs)
+        lane.peak_running = max(lane.peak_running, lane.running)
+        self.result.peak_running = max(self.result.peak_running, sum(one.running for one in self.lanes.values()))
+        for run in runs:
+            self.runs.start(at, run, batch)
+
+    def refill(self, now: float, lane: Lane, batch: Batch) -> bool:
+        """Let an invocation take waiting runs into its free slots; whether there were any."""
+        queue, platform = lane.queue, lane.platform
+        if now >= batch.began + min(platform.refill_s, platform.slice_s / 2):
+            return False
+        runs = [queue.popleft() for _ in range(min(platform.slots - batch.left, len(queue)))]
+        batch.left += len(runs)
+        batch.size += len(runs)
+        lane.refilled += len(runs)
+        self.begin(now + platform.claim_s, lane, batch, runs)
+        return bool(runs)
+
+    def on_refill(self, now: float, _: int, what: tuple[Lane, Batch]) -> None:
+        """Ask the lane for more; when it is empty, again after a pause."""
+        lane, batch = what
+        waited, batch.pause = batch.pause, 0.0
+        if batch.left == 0 or now >= batch.began + lane.platform.refill_s:
+            return
+        if self.refill(now, lane, batch):
+            waited = 0.0
+            lane.note(now)
+        if batch.left < lane.platform.slots:  # a full one asks when a run ends
+            batch.pause = min(2 * waited, LONGEST_PAUSE_S) or FIRST_PAUSE_S
+            self.push(now + batch.pause, REFILL, 0, what)
 
     # -- the scaler -----------------------------------------------------------------------
 

@@ -12,11 +12,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Batch:
-    """An invocation under way: it lasts until its slowest run ends."""
+    """An invocation under way: it lasts until its slowest run ends, and takes more runs for ``refill_s``."""
 
     started: float
+    began: float
+    """When its first runs were claimed."""
     size: int
     left: int
+    pause: float = 0.0
+    """How long an empty lane is left alone; 0: it may be asked now."""
 
 
 @dataclass(slots=True)
@@ -42,6 +46,7 @@ class Lane:
     peak_active: int = 0
     peak_running: int = 0
     filled: int = 0
+    refilled: int = 0
 
     def allowed(self, now: float) -> int:
         """Return how many batches may run: the limit, or what the pollers have grown to.

@@ -56,11 +56,11 @@ class Runs:
 
     def foresee(self, at: float, run: int) -> None:
         """Find where a slice ends that nothing outside can change."""
-        shape, seconds = self.shape, self.load.call_s
+        shape, seconds, batch = self.shape, self.load.call_s, self.batch_of[run]
         call, last = self.next_call[run], self.load.first_call[run + 1]
         until, moment, fails, draw = (
-            at + self.slice_s,
-            at + self.neighbour_s * (self.batch_of[run].size - 1),
+            batch.began + self.slice_s,
+            at + self.neighbour_s * (batch.left - 1),
             shape.call_fails,
             self.random.random,
         )
@@ -83,7 +83,7 @@ class Runs:
         """Make a run's next call, or wait for a place in the budget, or defer."""
         call = self.next_call[run]
         seconds = self.load.call_s[call]
-        if now + seconds - self.slice_from[run] > self.slice_s:
+        if now + seconds - self.batch_of[run].began > self.slice_s:
             self.engine.push(now, self.end, run, (CONTINUE, 0.0))
             return
         if place is None:
@@ -139,9 +139,11 @@ class Runs:
             self.again(now, run, 0.0)
         batch = self.batch_of.pop(run)
         batch.left -= 1
-        if batch.left == 0:
+        if batch.left == 0 and (batch.pause or not self.engine.refill(now, lane, batch)):
             lane.release(batch, now)
             self.engine.wake(now, lane)
+        elif not batch.pause:
+            self.engine.on_refill(now, 0, (lane, batch))
 
     def again(self, now: float, run: int, delay: float) -> None:
         """Queue a run anew, SQS's ``DelaySeconds`` being whole seconds."""

@@ -51,6 +51,10 @@ class Platform:
     pollers_per_minute: float = 300.0
     most_pollers: int = 1250
     batch: int = 10
+    slots: int = 10
+    """``RunsPerEnvironment``."""
+    refill_s: float = 60.0
+    """``RefillSeconds``: for so long an invocation takes more into slots that come free; 0: never."""
     gather_s: float = 0.05
     """From a message being visible to its batch being handed over; what arrives meanwhile goes along."""
     claim_s: float = 0.1

@@ -20,6 +20,30 @@ def test_a_batch_holds_its_environment_until_its_slowest_run_ends() -> None:
     assert result.lanes["normal"].invocations == 2
 
 
+def test_slots_that_come_free_take_more_for_so_long() -> None:
+    world = scenario(platform=platform(first_limits=(1, 1), refill_s=20.0))
+    result = simulate(world, load([0.0] * 13, [[1.0]] * 9 + [[30.0]] + [[25.0]] + [[1.0]] * 2))
+    assert result.started[10:] == [1.0, 1.0, 1.0], "as soon as slots are free"
+    assert result.lanes["normal"].invocations == 1
+    late = simulate(world, load([0.0] * 10 + [25.0], [[1.0]] * 9 + [[30.0]] + [[1.0]]))
+    assert late.started[10] == 30.0, "after its time it takes nothing more"
+
+
+def test_an_environment_that_took_more_lets_no_more_run_than_it_has_slots() -> None:
+    world = scenario(platform=platform(first_limits=(1, 1), refill_s=600.0, slots=15))
+    result = simulate(world, load([0.0] * 40, [[10.0]] * 40))
+    assert result.peak_running == 15
+    assert result.lanes["normal"].invocations == 1
+    assert max(at for at in result.ended if at) == 30.0
+
+
+def test_an_empty_lane_is_asked_again_after_a_growing_pause() -> None:
+    world = scenario(platform=platform(first_limits=(1, 1), refill_s=600.0))
+    result = simulate(world, load([0.0, 2.5, 20.0], [[100.0]] * 3))
+    # Asked at 0, 1, 3 (finds the second), 3, 4, 6, 10, 18, 26.
+    assert result.started == [0.0, 3.0, 26.0]
+
+
 def test_pollers_start_with_five_and_grow_by_five_a_second() -> None:
     world = scenario(platform=platform(first_pollers=5, batch=1))
     result = simulate(world, load([0.0] * 400, [[600.0]] * 400))

@@ -14,7 +14,9 @@ PLAIN = RunShape(overhead_s=0.0, call_fails=0.0, call_spread=0.0)
 
 def platform(**changes: Any) -> Platform:
     """Nothing costs time, no scaler, no ramp."""
-    bare = Platform(gather_s=0.0, claim_s=0.0, cold_s=0.0, scaler=False, first_limits=(1000, 1000), first_pollers=1250)
+    bare = Platform(
+        refill_s=0.0, gather_s=0.0, claim_s=0.0, cold_s=0.0, scaler=False, first_limits=(1000, 1000), first_pollers=1250
+    )
     return replace(bare, **changes)
 
 
