@@ -168,7 +168,7 @@ class Engine:
         batch.left += len(runs)
         batch.size += len(runs)
         lane.refilled += len(runs)
-        self.begin(now + platform.claim_s, lane, batch, runs)
+        self.begin(now + platform.receive_s + platform.claim_s, lane, batch, runs)
         return bool(runs)
 
     def on_refill(self, now: float, _: int, what: tuple[Lane, Batch]) -> None:
@@ -182,7 +182,7 @@ class Engine:
             lane.note(now)
         if batch.left < lane.platform.slots:  # a full one asks when a run ends
             batch.pause = min(2 * waited, LONGEST_PAUSE_S) or FIRST_PAUSE_S
-            self.push(now + batch.pause, REFILL, 0, what)
+            self.push(now + lane.platform.receive_s + batch.pause, REFILL, 0, what)
 
     # -- the scaler -----------------------------------------------------------------------
 

@@ -59,6 +59,8 @@ class Platform:
     """From a message being visible to its batch being handed over; what arrives meanwhile goes along."""
     claim_s: float = 0.1
     """From a batch being handed over to its runs being claimed, which is when they count as started."""
+    receive_s: float = 0.02
+    """What an invocation's own receive takes when it asks for more."""
     cold_s: float = 2.5
     """Start of a new environment: imports of the worker's bundle."""
     keep_warm_s: float = 420.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -38,13 +39,10 @@ class Stack:
             timeout=60,
         )
         self.mappings: dict[str, str] = outputs["mappings"]
-        self.functions: Any = boto3.client(
-            "lambda",
-            endpoint_url=outputs["aws_endpoint_url"],
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        session = boto3.Session("test", "test", region_name="us-east-1")
+        self.functions: Any = session.client("lambda", endpoint_url=outputs["aws_endpoint_url"])
+        self.sqs: Any = session.client("sqs", endpoint_url=outputs["aws_endpoint_url"])
+        self.empty_queue: str = outputs["queues"]["quarantine"]
 
     @contextmanager
     def limited(self, lane: str, environments: int) -> Iterator[None]:
@@ -80,6 +78,15 @@ class Stack:
         with ThreadPoolExecutor(SUBMITTERS) as pool:
             tasks = list(pool.map(submit, range(len(calls))))
         return [self._times(task) for task in tasks]
+
+    def receive_s(self) -> float:
+        """Measure what asking an empty queue takes, s."""
+        took = []
+        for _ in range(20):
+            began = time.monotonic()
+            self.sqs.receive_message(QueueUrl=self.empty_queue, WaitTimeSeconds=0)
+            took.append(time.monotonic() - began)
+        return statistics.median(took)
 
     def submit_all(self, calls: list[float]) -> list[str]:
         """Submit runs whose one model call takes so many seconds, at once; returns their tasks."""

@@ -1,5 +1,6 @@
 """Each function's bundle holds what the function imports, and not what it does not."""
 
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,10 @@ FORBIDDEN = {
     "WorkerFunction": ("fastapi", "mangum", "aiohttp", "functions/api"),
     "SweeperFunction": ("openai", "fastapi", "httpx2", "pydantic"),
 }
+BUDGET = Path(__file__).parent / "import_budget.json"
+"""What importing each handler may load: an environment pays for it at every cold start. A new name is a decision."""
+OURS = {"functions", "shared"}
+HEAVY = {"asyncio", "concurrent", "ctypes", "email", "multiprocessing", "sqlite3", "ssl", "unittest", "xml"}
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +47,21 @@ def test_every_function_of_the_template_has_a_bundle() -> None:
 def test_the_handler_imports_from_its_bundle_alone(name: str, bundles: dict[str, Path]) -> None:
     module, _, function = TEMPLATE["Resources"][name]["Properties"]["Handler"].rpartition(".")
     code = (
-        f"import sys; sys.path.insert(0, {str(bundles[name])!r}); import {module} as m; assert callable(m.{function})"
+        f"import sys; sys.path.insert(0, {str(bundles[name])!r}); import {module} as m; assert callable(m.{function})\n"
+        "print(*sys.modules)"
     )
     environment = {"PATH": os.environ["PATH"], "AWS_DEFAULT_REGION": "us-east-1"}
     # -I and -S: neither the project nor this environment's packages can help out.
-    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, env=environment)
+    command = [sys.executable, "-I", "-S", "-c", code]
+    done = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+    assert imported(done.stdout.split()) == json.loads(BUDGET.read_text())[name]
+
+
+def imported(modules: list[str]) -> list[str]:
+    """Reduce what is in memory to what a cold start pays for: foreign packages, and heavy parts of Python's own."""
+    tops = {name.partition(".")[0] for name in modules}
+    foreign = {top for top in tops if top not in sys.stdlib_module_names and not top.startswith("_")}
+    return sorted((foreign - OURS) | (tops & HEAVY))
 
 
 @pytest.mark.parametrize("name", list(FORBIDDEN))

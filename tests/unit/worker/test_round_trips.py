@@ -1,0 +1,72 @@
+"""What a run asks of AWS and Valkey: each round trip is latency and money for every run there is."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from redis.connection import AbstractConnection
+
+from shared import aws
+from shared.tasks import store
+from shared.tasks.model import Status
+
+from .conftest import World
+
+ASIDE = {"ChangeMessageVisibilityBatch", "DeleteMessageBatch", "DeleteMessage", "ReceiveMessage"}
+"""Of a whole batch (ten runs share one), or the poller's own."""
+
+
+@pytest.fixture
+def calls(world: World) -> Counter[str]:
+    """Count the AWS calls of a warm environment."""
+    for _ in range(2):
+        world.submit("[[sim words=1]] hello")
+        world.work()
+    counted: Counter[str] = Counter()
+
+    def count(model: Any, **_: Any) -> None:
+        counted[model.name] += 1
+
+    for client in (aws.dynamodb(), aws.sqs()):
+        client.meta.events.register("before-call", count)
+    return counted
+
+
+@pytest.fixture
+def redis_round_trips(calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Count what is sent to Valkey: a command, a script or a whole pipeline."""
+    sent: list[None] = []
+    send = AbstractConnection.send_packed_command
+
+    def counted(self: AbstractConnection, *args: Any, **kwargs: Any) -> Any:
+        sent.append(None)
+        return send(self, *args, **kwargs)
+
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", counted)
+    return sent
+
+
+def test_a_run_of_one_step_costs_five_aws_calls(
+    world: World, calls: Counter[str], redis_round_trips: list[None]
+) -> None:
+    task = world.submit("[[sim words=1 latency=0]] hello")
+    records = world.receive()
+    calls.clear()
+    redis_round_trips.clear()
+    world.invoke(records)
+    assert store.get(task.task_id).status is Status.COMPLETE
+    run = Counter({name: times for name, times in calls.items() if name not in ASIDE})
+    assert run["TransactWriteItems"] <= 3, run  # `started`, the step, the end
+    assert run.total() - run["GetItem"] <= 5, run  # the last one is this test's own
+    assert len(redis_round_trips) <= 8
+
+
+def test_ten_runs_of_a_batch_share_what_is_the_batchs(world: World, calls: Counter[str]) -> None:
+    for _ in range(10):
+        world.submit("[[sim words=1 latency=0]] hello")
+    records = world.receive()
+    calls.clear()
+    world.invoke(records)
+    aside = {name: times for name, times in calls.items() if name in ASIDE}
+    assert aside.get("ChangeMessageVisibilityBatch", 0) <= 2
+    assert sum(calls.values()) - sum(aside.values()) <= 50, calls
