@@ -48,7 +48,7 @@ CASES = (
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What this machine adds: to a start, to a run alone, to a run per neighbour in its batch; and what a receive takes."""
+    """What this machine adds: to a start, a run alone, a run per neighbour in its batch; and what a receive takes."""
 
     start_s: float
     run_s: float

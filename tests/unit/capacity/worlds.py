@@ -15,7 +15,14 @@ PLAIN = RunShape(overhead_s=0.0, call_fails=0.0, call_spread=0.0)
 def platform(**changes: Any) -> Platform:
     """Nothing costs time, no scaler, no ramp, no refilling."""
     bare = Platform(
-        refill_s=0.0, gather_s=0.0, claim_s=0.0, cold_s=0.0, scaler=False, first_limits=(1000, 1000), first_pollers=1250
+        receive_s=0.0,
+        refill_s=0.0,
+        gather_s=0.0,
+        claim_s=0.0,
+        cold_s=0.0,
+        scaler=False,
+        first_limits=(1000, 1000),
+        first_pollers=1250,
     )
     return replace(bare, **changes)
 
