@@ -117,7 +117,8 @@ class Scenario:
     seed: int = 1
 
 
-def _at_scale(most: int, per_minute: int) -> Config:
+def at_scale(most: int, per_minute: int) -> Config:
+    """Raise the owner's limits to `most` environments, growing by so many a minute."""
     base = Config()
     up = replace(base.up, policies=(base.up.policies[0]._replace(value=per_minute),))
     down = replace(base.down, policies=(base.down.policies[0]._replace(value=max(1, most // 20)),))
@@ -176,7 +177,7 @@ SCENARIOS = _named(
             60,
             "step",
             shape=RunShape(calls=2.5),
-            config=_at_scale(1600, 200),
+            config=at_scale(1600, 200),
             platform=Platform(first_limits=(20, 60)),
         ),
         Scenario(
