@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import aws, valkey
+from shared.errors import SluiceError
 from shared.logs import get_logger
 from shared.tasks import events
 from shared.tasks.model import dumps
@@ -28,7 +29,17 @@ KEEP_SECONDS = 3 * 3600
 """How long a registration lasts; API Gateway closes a connection after two hours
 (https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html)."""
 
+WATCHERS_PER_TASK = 500
+"""Each costs the run's worker a push per event."""
+TASKS_PER_CONNECTION = 100
+
 _log = get_logger("watchers")
+
+
+class TooMany(SluiceError):
+    """A bound on watching was reached."""
+
+    code = "too_many_watchers"
 
 
 class Gone(Exception):
@@ -52,12 +63,20 @@ def add(task_id: str, connection: str, told: int) -> None:
 
     Raises:
         RedisError: Valkey is away; nothing was registered.
+        TooMany: the connection follows too many tasks, or the task has too many watchers.
     """
     server = valkey.client()
     server.sadd(_connection_key(connection), task_id)
     server.expire(_connection_key(connection), KEEP_SECONDS)
     server.hset(_task_key(task_id), connection, told)
     server.expire(_task_key(task_id), KEEP_SECONDS)
+    # Looked at afterwards, so that of many at once none slips in unseen.
+    if server.scard(_connection_key(connection)) > TASKS_PER_CONNECTION:
+        remove(task_id, connection)
+        raise TooMany(f"a connection follows at most {TASKS_PER_CONNECTION} tasks: unsubscribe, or open another")
+    if server.hlen(_task_key(task_id)) > WATCHERS_PER_TASK:
+        remove(task_id, connection)
+        raise TooMany(f"a task has at most {WATCHERS_PER_TASK} watchers")
 
 
 def of(task_id: str) -> dict[str, int]:
@@ -77,7 +96,9 @@ def told(task_id: str, connection: str, seq: int) -> None:
 
 def remove(task_id: str, connection: str) -> bool:
     """Take a connection off a task; True for the one caller that did it."""
-    return bool(valkey.client().hdel(_task_key(task_id), connection))
+    server = valkey.client()
+    server.srem(_connection_key(connection), task_id)
+    return bool(server.hdel(_task_key(task_id), connection))
 
 
 def remove_connection(connection: str) -> None:

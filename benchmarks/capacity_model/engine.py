@@ -174,15 +174,15 @@ class Engine:
     def on_refill(self, now: float, _: int, what: tuple[Lane, Batch]) -> None:
         """Ask the lane for more; when it is empty, again after a pause."""
         lane, batch = what
-        waited, batch.pause = batch.pause, 0.0
+        waited, batch.pause, asked = batch.pause, 0.0, 1
         if batch.left == 0 or now >= batch.began + lane.platform.refill_s:
             return
         if self.refill(now, lane, batch):
-            waited = 0.0
+            waited, asked = 0.0, 2  # at once again, in vain
             lane.note(now)
         if batch.left < lane.platform.slots:  # a full one asks when a run ends
             batch.pause = min(2 * waited, LONGEST_PAUSE_S) or FIRST_PAUSE_S
-            self.push(now + lane.platform.receive_s + batch.pause, REFILL, 0, what)
+            self.push(now + asked * lane.platform.receive_s + batch.pause, REFILL, 0, what)
 
     # -- the scaler -----------------------------------------------------------------------
 

@@ -41,8 +41,8 @@ class Case:
 CASES = (
     Case("even: 40 runs of 5 s at once", (5.0,) * 40),
     Case("mixed: 40 runs of 1 to 8 s at once", (1.0, 2.0, 3.0, 4.0, 8.0) * 8),
-    # No whole fraction of the second after which an environment asks again: waits are spread, not all alike.
-    Case("trickle: 80 runs of 3 s, one every 0.37 s", (3.0,) * 80, every_s=0.37),
+    # A little more than twenty slots can serve, so that the waits are the queue's and not the emulator's.
+    Case("trickle: 90 runs of 4 s, one every 0.17 s", (4.0,) * 90, every_s=0.17),
 )
 
 

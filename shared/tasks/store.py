@@ -42,6 +42,12 @@ class Precharge:
     micro_usd_per_day: int
 
 
+LIST_PAGE = 100
+"""Tasks read at a time when a list is filtered."""
+LOOKED_AT_ONCE = 1_000
+"""Tasks that one filtered page looks at: a user with a million must not hold the API for as long as that takes."""
+
+
 def submit(
     task: Task, message: str, *, idempotency: Idempotency | None = None, precharge: Precharge | None = None
 ) -> Task:
@@ -190,23 +196,28 @@ def list_tasks(
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Return a user's tasks, newest first, with a cursor for the next page (None at the end).
 
+    With a ``status`` at most ``LOOKED_AT_ONCE`` tasks are looked at: a page may then be short, or empty, and still have
+    a cursor.
+
     Raises:
         BadCursor: the cursor is not one of this user's.
         DependencyDown: DynamoDB is away.
     """
     found: list[dict[str, Any]] = []
     start = _read_cursor(user, cursor) if cursor else None
-    while len(found) < limit:
+    looked_at = 0
+    while len(found) < limit and looked_at < LOOKED_AT_ONCE:
         asked: dict[str, Any] = {
             "IndexName": "by_user",
             "KeyConditionExpression": "by_user = :user",
             "ExpressionAttributeValues": {":user": {"S": user}},
             "ScanIndexForward": False,
-            "Limit": limit - len(found) if status is None else min(100, limit * 4),
+            "Limit": limit - len(found) if status is None else LIST_PAGE,
         }
         if start:
             asked["ExclusiveStartKey"] = start
         page = table.query_page(**asked)
+        looked_at += len(page["Items"])
         for item in page["Items"]:
             summary = {name: plain(item[name]) for name in SUMMARY if name in item}
             if status is None or summary.get("status") == status:

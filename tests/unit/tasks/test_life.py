@@ -189,6 +189,23 @@ def test_list_pages_through_a_users_tasks_newest_first() -> None:
         store.list_tasks("bob", limit=2, cursor="%%%")
 
 
+def test_a_filtered_list_looks_at_so_many_tasks_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = time.time()
+    for n in range(9):
+        store.submit(new_task(f"t{n}", created=at + n), "hi")
+    settle.cancel("t0", "ann")
+    monkeypatch.setattr(store, "LIST_PAGE", 2)
+    monkeypatch.setattr(store, "LOOKED_AT_ONCE", 4)
+    pages, found, cursor = 0, [], None
+    while pages == 0 or cursor:
+        page, cursor = store.list_tasks("ann", limit=5, status="cancelled", cursor=cursor)
+        pages, found = pages + 1, [*found, *page]
+    assert [task["task_id"] for task in found] == ["t0"]
+    assert pages == 3  # of four, four and one
+    monkeypatch.setattr(store, "LOOKED_AT_ONCE", 100)
+    assert len(store.list_tasks("ann", limit=5, status="cancelled")[0]) == 1
+
+
 def test_a_late_worker_does_not_take_a_cancellation_for_its_own_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both write one event after the same one, under the same lease number."""
     store.submit(new_task(), "hello")

@@ -1,0 +1,168 @@
+"""What grows with the backlog, with the users and with the stored tasks: ratios of the largest to the smallest.
+
+    python -m benchmarks.growth [--most-backlog 100000] [--most-users 100000] [--most-tasks 100000]
+
+A system of its own, its normal lane paused. Backlog: messages wait in the normal lane (of tasks that do not exist:
+only their number matters), while submits, looks at a queued task and runs in the high lane are timed. Users: Valkey's
+own account of an admission. Tasks: one user's list, first page and a page far down; DynamoDB's part is an emulator
+here, so what counts is what the query asks for (`tests/unit/tasks/test_no_scans.py`), and time only within reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx2
+
+from benchmarks import admission
+from benchmarks.faults.own import own_system
+from shared.clock import day, iso
+
+TIMES = 40
+ALLOWED = 3.0
+"""Nothing may take more than so many times as long at the most as at the least, which are 1,000 times apart."""
+
+
+def steps(most: int) -> list[int]:
+    """Return 100, 1,000 and so on up to the most."""
+    found = [100]
+    while found[-1] * 10 <= most:
+        found.append(found[-1] * 10)
+    return found
+
+
+def p50_ms(act: Any, times: int = TIMES) -> float:
+    """Return the median time of an action, ms."""
+    took = []
+    for n in range(times):
+        began = time.perf_counter()
+        act(n)
+        took.append((time.perf_counter() - began) * 1000)
+    return round(statistics.median(took), 2)
+
+
+def backlog(outputs: dict[str, Any], most: int) -> list[dict[str, float]]:
+    """Time what users do while more and more messages wait."""
+    url, sqs = outputs["queues"]["normal"], boto3.client("sqs")
+    mapping: Any = boto3.client("lambda")
+    mapping.update_event_source_mapping(UUID=outputs["mappings"]["normal"], Enabled=False)
+    normal = client(outputs, "load")
+    high = client(outputs, "vip")
+    queued, rows, sent = submit(normal, "a queued one"), [], 0
+    for number in steps(most):
+        while sent < number:
+            entries: Any = [
+                {"Id": str(n), "MessageBody": json.dumps({"v": 1, "task_id": f"none-{sent + n}", "gen": 0})}
+                for n in range(10)
+            ]
+            sqs.send_message_batch(QueueUrl=url, Entries=entries)
+            sent += 10
+        row: dict[str, float] = {"backlog": number}
+        row["submit_p50_ms"] = p50_ms(lambda n: submit(normal, f"{n}"))
+        row["look_p50_ms"] = p50_ms(lambda _: normal.get(f"/result/{queued}").raise_for_status())
+        row["high_lane_run_p50_ms"] = p50_ms(lambda n: finished(high, submit(high, f"{n}")), 10)
+        rows.append(row)
+        print(f"  {row}", flush=True)
+    return rows
+
+
+def client(outputs: dict[str, Any], user: str) -> httpx2.Client:
+    """Return a client of a user of the tier `load` in the wanted lane."""
+    from shared.limits.keys import create_key
+
+    key = create_key(f"growth-{user}", user, "benchmark", limits={"requests": 0, "queued": 0, "running": 0})
+    return httpx2.Client(base_url=outputs["api_url"], headers={"Authorization": f"Bearer {key}"}, timeout=60)
+
+
+def submit(http: httpx2.Client, message: str) -> str:
+    """Submit a short run; returns its task."""
+    body = {"message": f"[[sim latency=0.1 words=1]] {message}", "session_id": f"growth-{time.time_ns()}"}
+    return str(http.post("/agent", json=body).raise_for_status().json()["task_id"])
+
+
+def finished(http: httpx2.Client, task_id: str) -> None:
+    """Wait until a task has ended."""
+    while http.get(f"/result/{task_id}", params={"wait": 20}).raise_for_status().json()["status"] != "complete":
+        time.sleep(0.1)
+
+
+def users(url: str, most: int) -> list[dict[str, float]]:
+    """Let Valkey account for an admission among more and more users."""
+    from shared import valkey
+
+    server, rows, today = valkey.connect(url), [], day(time.time())
+    for number in steps(most):
+        server.flushdb()
+        admission.fill(server, number, today)
+        found = admission.latency(server, number, 5000, today)
+        rows.append({"users": number, "admission_server_us": round(found["admission_server_us"], 1)})
+        print(f"  {rows[-1]}", flush=True)
+    return rows
+
+
+def tasks(outputs: dict[str, Any], most: int) -> list[dict[str, float]]:
+    """Time the first page of one user's list and one in the middle, as their tasks grow in number."""
+    from shared.tasks import store
+    from shared.tasks.items import row_key, task_row
+    from shared.tasks.model import Task
+
+    dynamodb: Any = boto3.client("dynamodb")
+    user, rows, written = f"lists-{time.time_ns()}", [], 0
+    began = time.time() - most
+    for number in steps(most):
+        while written < number:
+            puts = []
+            for n in range(written, min(written + 25, number)):
+                task = Task(
+                    task_id=f"task_growth_{n:08d}", user=user, lane="normal", agent="chat", tier="load",
+                    model="gpt-4o-mini", created=began + n, day=day(began + n),
+                )  # fmt: skip
+                puts.append({"PutRequest": {"Item": task_row(task, due_at=2**40)}})
+            dynamodb.batch_write_item(RequestItems={outputs["table"]: puts})
+            written += len(puts)
+        middle = {"by_user": {"S": user}, "created": {"S": iso(began + number // 2)}}
+        cursor = store._cursor(row_key(f"task_growth_{number // 2:08d}") | middle)
+        rows.append(
+            {
+                "tasks": number,
+                "first_page_p50_ms": p50_ms(lambda _: store.list_tasks(user, limit=20)),
+                "middle_page_p50_ms": p50_ms(lambda _, at=cursor: store.list_tasks(user, limit=20, cursor=at)),
+            }
+        )
+        print(f"  {rows[-1]}", flush=True)
+    return rows
+
+
+def ratios(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Return each figure at the most over the same at the least."""
+    first, last = rows[0], rows[-1]
+    size = next(iter(first))
+    return {f"{name}_{size}_ratio": round(last[name] / first[name], 2) for name in first if name != size}
+
+
+def main() -> None:
+    """Measure, print, write and judge."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    for name in ("backlog", "users", "tasks"):
+        parser.add_argument(f"--most-{name}", type=int, default=100_000)
+    asked = parser.parse_args()
+    with own_system({"IngressRate": "0"}) as (_, outputs):
+        found: dict[str, Any] = {"backlog": backlog(outputs, asked.most_backlog)}
+        found["tasks"] = tasks(outputs, asked.most_tasks)
+        found["users"] = users(outputs["redis_url"].rsplit("/", 1)[0] + "/1", asked.most_users)
+    found["ratios"] = {name: value for rows in list(found.values()) for name, value in ratios(rows).items()}
+    print(json.dumps(found["ratios"], indent=2))
+    (Path(__file__).parent / "results" / "growth.json").write_text(json.dumps(found, indent=2) + "\n")
+    worst = max(value for name, value in found["ratios"].items() if not name.endswith("_tasks_ratio"))
+    if worst > ALLOWED:
+        raise SystemExit(f"something grows: {worst} times")
+
+
+if __name__ == "__main__":
+    main()
