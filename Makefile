@@ -64,7 +64,7 @@ status: .venv/.ready ## Say what runs
 	@$(PYTHON) -m localstack status
 logs: .venv/.ready ## Follow the logs (FUNCTION=worker …)
 	@$(PYTHON) -m localstack logs $(FUNCTION)
-key: .venv/.ready ## Keys: ARGS="create USER --tier vip" | "list" | "revoke PREFIX"
+key: .venv/.ready ## Keys: ARGS="create USER --tier vip" | "list" | "rotate PREFIX" | "revoke PREFIX"
 	@$(PYTHON) -m localstack key $(ARGS)
 pause: .venv/.ready ## Stop a lane (LANE=normal); its tasks wait
 	@$(PYTHON) -m localstack pause $(LANE)
