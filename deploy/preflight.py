@@ -55,7 +55,8 @@ def _concurrency(found: Findings, values: dict[str, str], stack: str) -> None:
     limit = boto3.client("lambda").get_account_settings()["AccountLimit"]
     quota = limit["ConcurrentExecutions"]
     free = limit["UnreservedConcurrentExecutions"] + _reserved_by(stack)
-    most = int(values["MaxReplicas"])
+    # The scaler divides MaxReplicas between the high and the normal lane; quarantine's come on top.
+    most = int(values["MaxReplicas"]) + int(values["QuarantineConcurrency"])
     if values["ReserveConcurrency"] == "true":
         wanted = int(values["ReservedConcurrency"])
         if free - wanted < KEPT_FREE:
@@ -67,8 +68,8 @@ def _concurrency(found: Findings, values: dict[str, str], stack: str) -> None:
             )
     elif most + OTHERS > free:
         text = (
-            f"MaxReplicas is {most} and nothing is reserved, but the account has {free} unreserved executions for the "
-            f"workers and all other functions"
+            f"up to {most} workers run at once (MaxReplicas, QuarantineConcurrency) and nothing is reserved, but the "
+            f"account has {free} unreserved executions for them and all other functions"
         )
         if most >= free:
             found.errors.append(f"{text}: busy workers would leave none for the API. Lower MaxReplicas and the lanes")
