@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tomllib
@@ -110,9 +111,9 @@ def commands() -> list[tuple[str, str]]:
     found = []
     for block in SHELL:
         text = block.code.replace("\\\n", " ")
-        found += [(block.page, match) for match in re.findall(r"\baws (?!::)([a-z0-9]+ [a-z0-9-]+[^\n]*)", text)]
+        found += [(block.page, match) for match in re.findall(r"\baws (?!::)([a-z0-9-]+ [a-z0-9-]+[^\n]*)", text)]
     for page, text in PAGES.items():
-        found += [(page, match) for match in re.findall(r"`aws ([a-z0-9]+ [a-z0-9-]+[^`]*)`", text)]
+        found += [(page, match) for match in re.findall(r"`aws ([a-z0-9-]+ [a-z0-9-]+[^`]*)`", text)]
     return found
 
 
@@ -184,3 +185,56 @@ def test_parameters_that_are_set_exist(page: str) -> None:
         "Type",
     }
     assert {name for name in parameters_in(text) if not name.isupper()} - other <= set(TEMPLATE["Parameters"])
+
+
+# ---- costs
+
+
+def test_the_standing_costs_follow_from_the_price_list() -> None:
+    read = json.loads((ROOT / "benchmarks/capacity_data/prices.json").read_text())
+    standing = {name: one.get("usd", one.get("gb")) for name, one in read["standing"].items()}
+    hours = 730
+    valkey = read["per_unit"]["valkey_gb_hour"]["usd"] * standing["valkey_least_gb"] * hours
+    endpoint = standing["endpoint_zone_hour"] * 2 * hours
+    nat = (standing["nat_gateway_hour"] + standing["public_ipv4_hour"]) * hours
+    managed = {
+        "none": valkey + standing["secret_month"] + 3 * endpoint,
+        "one": valkey + standing["secret_month"] + endpoint + nat,
+        "per-zone": valkey + standing["secret_month"] + endpoint + 2 * nat,
+    }
+    alarms = [r["Properties"] for r in TEMPLATE["Resources"].values() if r["Type"] == "AWS::CloudWatch::Alarm"]
+    watched = sum(sum("MetricStat" in m for m in alarm["Metrics"]) if "Metrics" in alarm else 1 for alarm in alarms)
+    sources = sum(r["Type"] == "AWS::Lambda::EventSourceMapping" for r in TEMPLATE["Resources"].values())
+    idle = json.loads((ROOT / "benchmarks/capacity_data/operations.json").read_text())["empty_receives_per_second"]
+    receives = idle * sources * hours * 3600 * read["per_unit"]["sqs_request"]["usd"]
+    for line in (
+        f"| managed Valkey: 100 MB, the least that is metered | {valkey:.2f} |",
+        f"(`NatGateways` `one` or `per-zone`) | {endpoint:.2f} |",
+        f"in two zones (`none`) | {3 * endpoint:.2f} |",
+        f"| a NAT gateway with its address | {nat:.2f} |",
+        *(f"| **ManagedRedis, `{choice}`** | **{usd:.2f}** |" for choice, usd in managed.items()),
+        f"| alarms: {len(alarms)} on {watched} metrics | {watched * standing['alarm_metric_month']:.2f} |",
+        f"21, published every minute | {21 * standing['custom_metric_month']:.2f} |",
+        f"| dashboard | {standing['dashboard_month']:.2f} |",
+        f"| empty receives of seven event sources | {receives:.2f} |",
+        f"| `ManagedRedis=true NatGateways=none` | USD {managed['none']:.0f} |",
+        f"| `ManagedRedis=true` | USD {managed['one']:.0f} |",
+        f"| `ManagedRedis=true NatGateways=per-zone` | USD {managed['per-zone']:.0f} |",
+    ):
+        assert line in OPERATIONS
+    assert sources == 7
+
+
+def test_the_costs_of_runs_are_those_of_the_simulations() -> None:
+    names = ("default", "day", "million")
+    found = [json.loads((ROOT / f"benchmarks/results/capacity_{name}.json").read_text()) for name in names]
+
+    def row(label: str, figures: list[float], mark: str = "") -> str:
+        return f"| {mark}{label}{mark} | " + " | ".join(f"{mark}{usd:.4f}{mark}" for usd in figures) + " |"
+
+    for label in found[0]["usd_per_1000_runs"]:
+        assert row(label, [one["usd_per_1000_runs"][label] for one in found]) in OPERATIONS
+    assert row("AWS together", [one["usd_per_1000_runs_aws"] for one in found], "**") in OPERATIONS
+    for way, label in (("webhook", "are called back by webhooks"), ("long-poll", "hold long polls")):
+        figures = [one["watching_alternatives_usd"][way] for one in found]
+        assert row(f"together, if clients {label}", figures) in OPERATIONS
