@@ -20,6 +20,8 @@ def lambdas_log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
     root.addHandler(handler)
     root.setLevel(request.param)
     levels = {name: logging.getLogger(name).level for name in LIBRARIES}
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(logging.NOTSET)
     yield found
     root.removeHandler(handler)
     root.setLevel(before)
