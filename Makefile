@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit lint logs deploy key pause resume redrive status chaos fairness peers bench-reference pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit lint logs deploy key pause resume redrive status chaos fairness peers bench-reference settings-page pins clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,7 +64,7 @@ status: .venv/.ready ## Say what runs
 	@$(PYTHON) -m localstack status
 logs: .venv/.ready ## Follow the logs (FUNCTION=worker …)
 	@$(PYTHON) -m localstack logs $(FUNCTION)
-key: .venv/.ready ## Keys: ARGS="create USER --tier vip" | "list" | "revoke PREFIX"
+key: .venv/.ready ## Keys: ARGS="create USER --tier vip" | "list" | "rotate PREFIX" | "revoke PREFIX"
 	@$(PYTHON) -m localstack key $(ARGS)
 pause: .venv/.ready ## Stop a lane (LANE=normal); its tasks wait
 	@$(PYTHON) -m localstack pause $(LANE)
@@ -97,6 +97,9 @@ peers: .venv/.ready .tools/peers/.ready .tools/peers-arq/.ready
 	@:
 bench-reference: setup peers ## Sluice beside Celery, arq, taskiq and dramatiq on the same work
 	@$(PYTHON) -m benchmarks.reference_work
+
+settings-page: .venv/.ready ## Write docs/settings.md anew
+	@$(PYTHON) -m deploy.settings_page
 
 pins: $(UV) ## Pin the newest versions
 	@for name in dev api worker base webhook localaws sam peers peers-arq; do \

@@ -1,4 +1,4 @@
-"""`make key`: create, list and revoke API keys. A key is shown once."""
+"""`make key`: create, list, rotate and revoke API keys. A key is shown once."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     create.add_argument("--name", default="")
     create.add_argument("--limits", default="{}", help='overrides as JSON: {"requests": 5}')
     actions.add_parser("list")
+    actions.add_parser("rotate", help="make another key of the same user, tier and limits").add_argument(
+        "key", help="the key, its shown prefix or its id"
+    )
     actions.add_parser("revoke").add_argument("key", help="the key, its shown prefix or its id")
     return parser
 
@@ -37,7 +40,11 @@ def run(asked: argparse.Namespace) -> None:
             except ValueError as error:
                 raise LocalError(f"--limits is not JSON: {error}") from error
             key = keys.create_key(asked.user, asked.tier, asked.name, limits=limits)
-            print(f"{key}\nwebhook secret: {webhooks.secret_for(keys.key_id(key))}")
+            _show(key)
+        elif asked.action == "rotate":
+            key = keys.rotate(asked.key)
+            _show(key)
+            print("the old key works until it is revoked; webhooks of its tasks keep its secret")
         elif asked.action == "revoke":
             info = keys.revoke(asked.key)
             print(f"revoked {info.key_prefix}… of {info.user}; it stops working within {keys.CACHE_S:.0f} s")
@@ -49,3 +56,7 @@ def run(asked: argparse.Namespace) -> None:
     except SluiceError as error:
         hint = f" (tiers: {', '.join(tiers.names())})" if error.param == "tier" else ""
         raise LocalError(error.message + hint) from error
+
+
+def _show(key: str) -> None:
+    print(f"{key}\nwebhook secret: {webhooks.secret_for(keys.key_id(key)) or 'none, WEBHOOK_SECRET is not known here'}")

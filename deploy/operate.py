@@ -1,0 +1,97 @@
+"""The operator's commands against a deployed stack, on AWS or local: keys, lanes, dead letters.
+
+``python -m deploy.operate --stack sluice key create ada --tier vip``. Addresses come from the stack's outputs, rights
+from the caller's own AWS credentials. None of these commands needs Redis.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from localstack import keys
+from localstack.environ import LocalError
+from shared import aws
+from shared.errors import SluiceError
+from shared.settings import settings
+from shared.tasks import redrive
+
+LANES = ("high", "normal", "quarantine")
+
+
+def outputs_of(stack: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return a stack's outputs and its parameters (secret ones are asterisks).
+
+    Raises:
+        LocalError: there is no such stack, or the caller may not see it.
+    """
+    try:
+        found: dict[str, Any] = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]  # type: ignore[assignment]
+    except (ClientError, BotoCoreError) as error:
+        raise LocalError(f"stack {stack}: {error}") from error
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])}
+    parameters = {each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", [])}
+    return outputs, parameters
+
+
+def use(outputs: dict[str, str], parameters: dict[str, str]) -> None:
+    """Make Sluice's settings in this process those of the stack."""
+    os.environ["TABLE_NAME"] = outputs["TableName"]
+    os.environ["BLOB_BUCKET"] = outputs["BlobBucket"]
+    os.environ["REDIS_URL"] = ""
+    for lane in (*LANES, "webhook"):
+        os.environ[f"QUEUE_URL_{lane.upper()}"] = outputs[f"{lane.capitalize()}QueueUrl"]
+    if parameters.get("WebhookSecretArn"):
+        os.environ["WEBHOOK_SECRET_ARN"] = parameters["WebhookSecretArn"]
+    settings.cache_clear()
+    aws.reset()
+
+
+def _switch(outputs: dict[str, str], lane: str, *, enabled: bool) -> None:
+    client: Any = boto3.client("lambda")
+    client.update_event_source_mapping(UUID=outputs[f"{lane.capitalize()}MappingId"], Enabled=enabled)
+    print(f"{lane} is {'running' if enabled else 'paused: its tasks wait, runs under way end'}")
+
+
+def _redrive() -> None:
+    done = 0
+    for old, new in redrive.redrive():
+        print(f"{old} runs again as {new}")
+        done += 1
+    print(f"{done} tasks redriven")
+    for message in redrive.unreadable():
+        print(f"unreadable message {message['sk']} from {message['queue']}: {message['body'][:80]!r}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; what the caller can mend is told in one line."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.operate", description=__doc__)
+    parser.add_argument("--stack", default="sluice")
+    commands = parser.add_subparsers(dest="command", required=True)
+    keys.add_arguments(commands.add_parser("key", help="make, list, rotate and revoke API keys"))
+    for name in ("pause", "resume"):
+        commands.add_parser(name, help="stop or start a lane").add_argument("lane", choices=LANES)
+    commands.add_parser("redrive", help="run dead-lettered tasks again")
+    asked = parser.parse_args(arguments)
+    try:
+        outputs, parameters = outputs_of(asked.stack)
+        use(outputs, parameters)
+        if asked.command == "key":
+            keys.run(asked)
+        elif asked.command == "redrive":
+            _redrive()
+        else:
+            _switch(outputs, asked.lane, enabled=asked.command == "resume")
+    except (LocalError, SluiceError, ClientError, BotoCoreError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

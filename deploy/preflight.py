@@ -1,0 +1,149 @@
+"""Says before a deployment what would make it fail, or fail later under load: sums, the account's concurrency, secrets.
+
+``python -m deploy.preflight --stack sluice Name=value …`` takes the parameters that the deployment will get. An error
+ends it with status 1; a warning does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from deploy.bundle import ROOT
+from deploy.stack import DeployError, check_parameters, read_template
+
+KEPT_FREE = 100
+"""Lambda lets an account reserve all but this many concurrent executions."""
+OTHERS = 20
+"""Executions that the other functions (API, WebSocket, sweeper …) should find free: 10 requests a second take fewer."""
+SECRETS = ("OpenaiSecretArn", "WebhookSecretArn", "RedisSecretArn")
+
+
+class Findings:
+    """What was found: errors and warnings, in order."""
+
+    def __init__(self) -> None:
+        """Start with nothing found."""
+        self.errors: list[str] = []
+        self.warnings: list[str] = []
+
+
+def check(template: dict[str, Any], parameters: dict[str, str], stack: str) -> Findings:
+    """Hold a deployment's parameters against themselves and against the account.
+
+    Raises:
+        ClientError, BotoCoreError: the account cannot be asked.
+    """
+    found = Findings()
+    try:
+        check_parameters(template, parameters)
+    except DeployError as error:
+        found.errors.append(str(error))
+        return found
+    values = {name: str(one["Default"]) for name, one in template["Parameters"].items()} | parameters
+    _concurrency(found, values, stack)
+    _secrets(found, values)
+    _what_is_missing(found, values)
+    return found
+
+
+def _concurrency(found: Findings, values: dict[str, str], stack: str) -> None:
+    limit = boto3.client("lambda").get_account_settings()["AccountLimit"]
+    quota = limit["ConcurrentExecutions"]
+    free = limit["UnreservedConcurrentExecutions"] + _reserved_by(stack)
+    # The scaler divides MaxReplicas between the high and the normal lane; quarantine's come on top.
+    most = int(values["MaxReplicas"]) + int(values["QuarantineConcurrency"])
+    if values["ReserveConcurrency"] == "true":
+        wanted = int(values["ReservedConcurrency"])
+        if free - wanted < KEPT_FREE:
+            found.errors.append(
+                f"ReservedConcurrency is {wanted}, but {max(0, free - KEPT_FREE)} can be reserved: the account's quota "
+                f"of concurrent executions is {quota}, {quota - free} are reserved by other functions, and Lambda "
+                f"keeps {KEPT_FREE} unreserved. Ask for a higher quota (Service Quotas, Lambda, L-B99A9384), or deploy "
+                "with ReserveConcurrency=false and a MaxReplicas that fits"
+            )
+    elif most + OTHERS > free:
+        text = (
+            f"up to {most} workers run at once (MaxReplicas, QuarantineConcurrency) and nothing is reserved, but the "
+            f"account has {free} unreserved executions for them and all other functions"
+        )
+        if most >= free:
+            found.errors.append(f"{text}: busy workers would leave none for the API. Lower MaxReplicas and the lanes")
+        else:
+            found.warnings.append(f"{text}: under full load the API may be throttled")
+
+
+def _reserved_by(stack: str) -> int:
+    """Return what the stack's worker holds already: an update gives it back first."""
+    try:
+        found = boto3.client("cloudformation").describe_stack_resource(
+            StackName=stack, LogicalResourceId="WorkerFunction"
+        )
+        name = str(found["StackResourceDetail"]["PhysicalResourceId"])
+        kept = boto3.client("lambda").get_function_concurrency(FunctionName=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("ValidationError", "ResourceNotFoundException"):
+            return 0  # the first deployment
+        raise
+    return int(kept.get("ReservedConcurrentExecutions", 0))
+
+
+def _secrets(found: Findings, values: dict[str, str]) -> None:
+    for name in SECRETS:
+        if not values[name]:
+            continue
+        client: Any = boto3.client("secretsmanager")
+        try:
+            client.describe_secret(SecretId=values[name])
+        except ClientError as error:
+            found.errors.append(f"{name}: Secrets Manager says {error.response['Error']['Code']}")
+
+
+def _what_is_missing(found: Findings, values: dict[str, str]) -> None:
+    if not (values["OpenaiApiKey"] or values["OpenaiSecretArn"]):
+        found.warnings.append("neither OpenaiSecretArn nor OpenaiApiKey is set: a provider that wants a key refuses")
+    if values["OpenaiApiKey"] and values["Stage"] == "aws":
+        found.warnings.append("OpenaiApiKey stands in the worker's environment in clear: rather use OpenaiSecretArn")
+    if not values["RedisUrl"] and values["ManagedRedis"] == "false":
+        if float(values["GlobalTokensPerDay"]) or float(values["GlobalUsdPerDay"]) or values["RedisDown"] == "refuse":
+            found.errors.append(
+                "without Redis (RedisUrl, ManagedRedis) every submit gets 503, "
+                "since RedisDown=refuse or a global ceiling is set"
+            )
+        else:
+            found.warnings.append(
+                "there is no Redis (RedisUrl, ManagedRedis): limits are kept per environment, at a tenth"
+            )
+    if values["Stage"] == "aws" and values["AllowPrivateAddresses"] == "true":
+        found.errors.append("AllowPrivateAddresses=true lets users' URLs reach the account's own network")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.preflight", description=__doc__)
+    parser.add_argument("--stack", default="sluice")
+    parser.add_argument("parameters", nargs="*", metavar="Name=value")
+    asked = parser.parse_args(arguments)
+    pairs = [pair.partition("=") for pair in asked.parameters]
+    if any(not equals for _, equals, _ in pairs):
+        parser.error("parameters look like Name=value")
+    try:
+        found = check(read_template(ROOT / "template.yaml"), {name: value for name, _, value in pairs}, asked.stack)
+    except (ClientError, BotoCoreError) as error:
+        print(f"error: the account cannot be asked: {error}", file=sys.stderr)
+        return 1
+    for text in found.warnings:
+        print(f"warning: {text}")
+    for text in found.errors:
+        print(f"error: {text}", file=sys.stderr)
+    if not found.errors:
+        print("preflight: nothing stands in the way")
+    return 1 if found.errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

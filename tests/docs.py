@@ -1,0 +1,53 @@
+"""The code blocks of README.md and docs/, and who runs them.
+
+- `docs/api.md`: every `sh`, `python` and `html` block is run, see tests/stack/test_api_docs.py and
+  tests/e2e/test_page_docs.py. The Python block of `docs/webhooks.md` is run by tests/unit/webhook/test_signature.py.
+- Elsewhere a block with the info string `bash runnable` is run by tests/stack/test_docs.py, at the root of the
+  repository and against the deployed system. Every other shell block is listed in tests/docs_not_run.toml.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+}
+_FENCE = re.compile(r"^```([\w-]*)(?: ([^\n]*))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_OF_THE_API = {"sh": "tests/stack/test_api_docs.py", "python": "tests/stack/test_api_docs.py"}
+_OF_THE_API |= {"html": "tests/e2e/test_page_docs.py"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page."""
+
+    page: str
+    line: int
+    language: str
+    info: str
+    code: str
+
+    @property
+    def first_line(self) -> str:
+        return self.code.partition("\n")[0]
+
+    @property
+    def run_by(self) -> str | None:
+        """Which test module runs it, if any."""
+        if self.page == "docs/api.md":
+            return _OF_THE_API.get(self.language)
+        if self.page == "docs/webhooks.md" and self.language == "python":
+            return "tests/unit/webhook/test_signature.py"
+        return "tests/stack/test_docs.py" if (self.language, self.info) == ("bash", "runnable") else None
+
+
+BLOCKS = [
+    Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2] or "", found[3])
+    for page, text in PAGES.items()
+    for found in _FENCE.finditer(text)
+]

@@ -1,0 +1,38 @@
+"""Blocks marked `bash runnable` in README.md and docs/ are run as they stand there, at the root of the repository."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from localstack.environ import CREDENTIALS
+from tests.docs import BLOCKS, ROOT, Block
+from tests.stack_fixture import Stack
+
+RUNNABLE = [block for block in BLOCKS if block.run_by == "tests/stack/test_docs.py"]
+
+
+@pytest.mark.parametrize("block", RUNNABLE, ids=lambda block: f"{block.page}:{block.line}")
+def test_an_example_works(stack: Stack, block: Block) -> None:
+    keep = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "OPENAI_", "REDIS_"))}
+    environment = keep | CREDENTIALS | {
+        "AWS_ENDPOINT_URL": stack.outputs["aws_endpoint_url"],
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "SLUICE_URL": stack.api_url,
+        "SLUICE_KEY": stack.keys["load"],
+        "OPERATOR_KEY": stack.keys["operator"],
+    }  # fmt: skip
+    ended = subprocess.run(
+        ["bash", "-euc", block.code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr

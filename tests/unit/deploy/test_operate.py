@@ -1,0 +1,87 @@
+"""The operator's commands find their way by the stack's outputs alone."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from deploy import operate
+from shared.limits import keys
+from tests.unit.tables import TABLE
+
+
+class Stack:
+    """CloudFormation and Lambda of an account with one stack."""
+
+    def __init__(self, lanes: dict[str, str]) -> None:
+        names = {f"{lane.capitalize()}QueueUrl": url for lane, url in lanes.items()}
+        names |= {f"{lane.capitalize()}MappingId": f"id-of-{lane}" for lane in lanes}
+        names |= {"TableName": TABLE, "BlobBucket": "sluice-blobs", "WebhookQueueUrl": "https://sqs/webhook"}
+        self.outputs = [{"OutputKey": name, "OutputValue": value} for name, value in names.items()]
+        self.switched: list[dict[str, Any]] = []
+
+    def describe_stacks(self, StackName: str) -> dict[str, Any]:
+        if StackName != "sluice":
+            raise ClientError({"Error": {"Code": "ValidationError", "Message": "does not exist"}}, "DescribeStacks")
+        parameters = [{"ParameterKey": "WebhookSecretArn", "ParameterValue": "arn:of:the-secret"}]
+        return {"Stacks": [{"Outputs": self.outputs, "Parameters": parameters}]}
+
+    def update_event_source_mapping(self, **asked: Any) -> None:
+        self.switched.append(asked)
+
+
+@pytest.fixture
+def stack(fake_aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Stack:
+    made, real = Stack(fake_aws), boto3.client
+
+    def client(name: str, **kwargs: Any) -> Any:
+        return made if name in ("cloudformation", "lambda") else real(name, **kwargs)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(boto3, "client", client)
+    for name in ("TABLE_NAME", "BLOB_BUCKET"):
+        monkeypatch.delenv(name)
+    return made
+
+
+def test_a_key_is_made_rotated_and_revoked(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shared.secrets.webhook_secret", lambda: "stored")
+    assert operate.main(["key", "create", "ada", "--tier", "vip"]) == 0
+    key, secret = capsys.readouterr().out.splitlines()
+    assert secret.startswith("webhook secret: whsec_")
+    assert os.environ["WEBHOOK_SECRET_ARN"] == "arn:of:the-secret"
+    assert operate.main(["key", "rotate", key]) == 0
+    other = capsys.readouterr().out.split()[0]
+    assert operate.main(["key", "revoke", key]) == 0
+    keys.forget()
+    assert keys.lookup(key) is None
+    found = keys.lookup(other)
+    assert found
+    assert (found.user, found.tier) == ("ada", "vip")
+
+
+def test_a_lane_is_paused_and_resumed(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    assert operate.main(["pause", "normal"]) == 0
+    assert operate.main(["resume", "normal"]) == 0
+    assert stack.switched == [
+        {"UUID": "id-of-normal", "Enabled": False},
+        {"UUID": "id-of-normal", "Enabled": True},
+    ]
+    assert "normal is paused" in capsys.readouterr().out
+
+
+def test_nothing_to_redrive(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    assert operate.main(["redrive"]) == 0
+    assert capsys.readouterr().out == "0 tasks redriven\n"
+
+
+def test_mistakes_are_told_in_one_line(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    assert operate.main(["--stack", "other", "redrive"]) == 1
+    assert capsys.readouterr().err.startswith("error: stack other: ")
+    assert operate.main(["key", "create", "ada", "--tier", "gold"]) == 1
+    assert "tiers: " in capsys.readouterr().err

@@ -1,0 +1,126 @@
+"""What would make a deployment fail is said before it: sums, the account's quota, secrets that are not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from deploy import preflight
+from deploy.stack import read_template
+from localstack.environ import ROOT
+
+TEMPLATE = read_template(ROOT / "template.yaml")
+FINE = {"OpenaiSecretArn": "", "OpenaiApiKey": "sk-test", "RedisUrl": "rediss://cache", "Stage": "local"}
+
+
+class Account:
+    """Lambda and CloudFormation of an account with a quota, of which others reserved some and the stack some."""
+
+    def __init__(self, quota: int, *, others: int = 0, own: int | None = None) -> None:
+        self.quota, self.others, self.own = quota, others, own
+
+    def get_account_settings(self) -> dict[str, Any]:
+        free = self.quota - self.others - (self.own or 0)
+        return {"AccountLimit": {"ConcurrentExecutions": self.quota, "UnreservedConcurrentExecutions": free}}
+
+    def describe_stack_resource(self, **_: str) -> dict[str, Any]:
+        if self.own is None:
+            raise ClientError({"Error": {"Code": "ValidationError"}}, "DescribeStackResource")
+        return {"StackResourceDetail": {"PhysicalResourceId": "worker"}}
+
+    def get_function_concurrency(self, **_: str) -> dict[str, Any]:
+        return {"ReservedConcurrentExecutions": self.own} if self.own else {}
+
+
+def findings(monkeypatch: pytest.MonkeyPatch, account: Account, **parameters: str) -> preflight.Findings:
+    real = boto3.client
+
+    def client(name: str) -> Any:
+        return account if name in ("lambda", "cloudformation") else real(name)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(boto3, "client", client)
+    return preflight.check(TEMPLATE, FINE | parameters, "sluice")
+
+
+@pytest.mark.parametrize(
+    ("account", "wrong"),
+    [
+        (Account(1000), False),
+        (Account(125), False),  # 25 and the 100 that Lambda keeps
+        (Account(124), True),
+        (Account(10), True),
+        (Account(1000, others=875), False),
+        (Account(1000, others=876), True),
+        (Account(1000, others=875, own=25), False),  # an update gives back what the stack holds
+        (Account(1000, others=876, own=25), True),
+    ],
+)
+def test_the_reservation_must_leave_a_hundred(monkeypatch: pytest.MonkeyPatch, account: Account, wrong: bool) -> None:
+    errors = findings(monkeypatch, account).errors
+    assert bool(errors) is wrong
+    if wrong:
+        assert "ReservedConcurrency is 25" in errors[0]
+        assert "ReserveConcurrency=false" in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("quota", "lanes", "errors", "warnings"),
+    [(1000, (6, 12), 0, 0), (42, (6, 12), 0, 0), (41, (6, 12), 0, 1), (22, (6, 12), 1, 0), (10, (2, 2), 0, 1)],
+)
+def test_without_a_reservation_the_workers_must_leave_room(
+    monkeypatch: pytest.MonkeyPatch, quota: int, lanes: tuple[int, int], errors: int, warnings: int
+) -> None:
+    found = findings(
+        monkeypatch,
+        Account(quota),
+        ReserveConcurrency="false",
+        HighConcurrency=str(lanes[0]),
+        NormalConcurrency=str(lanes[1]),
+        MaxReplicas=str(sum(lanes) + 2),
+    )
+    assert (len(found.errors), len(found.warnings)) == (errors, warnings)
+
+
+def test_sums_are_checked_before_the_account_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = Account(1000)
+    monkeypatch.setattr(account, "get_account_settings", lambda: pytest.fail("asked"))
+    assert "adds up to 20" in findings(monkeypatch, account, MaxReplicas="30").errors[0]
+
+
+def test_a_secret_that_is_not_there_is_named(fake_aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = boto3.client("secretsmanager").create_secret(Name="key", SecretString="sk-stored")["ARN"]
+    assert findings(monkeypatch, Account(1000), OpenaiSecretArn=made).errors == []
+    found = findings(monkeypatch, Account(1000), OpenaiSecretArn=made, WebhookSecretArn="nobody")
+    assert found.errors == ["WebhookSecretArn: Secrets Manager says ResourceNotFoundException"]
+
+
+@pytest.mark.parametrize(
+    ("given", "errors", "warnings"),
+    [
+        ({"OpenaiApiKey": ""}, 0, 1),
+        ({"Stage": "aws"}, 0, 1),
+        ({"RedisUrl": ""}, 0, 1),
+        ({"RedisUrl": "", "RedisDown": "refuse"}, 1, 0),
+        ({"RedisUrl": "", "GlobalUsdPerDay": "50"}, 1, 0),
+        ({"RedisUrl": "", "ManagedRedis": "true"}, 0, 0),
+        ({"Stage": "aws", "OpenaiApiKey": "", "AllowPrivateAddresses": "true"}, 1, 1),
+    ],
+)
+def test_what_is_missing_or_unsafe(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], errors: int, warnings: int
+) -> None:
+    found = findings(monkeypatch, Account(1000), **given)
+    assert (len(found.errors), len(found.warnings)) == (errors, warnings)
+
+
+def test_the_command_ends_with_status_1_and_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(boto3, "client", lambda _: Account(10))
+    assert preflight.main(["OpenaiApiKey=sk-test", "RedisUrl=rediss://cache"]) == 1
+    assert capsys.readouterr().err.startswith("error: ReservedConcurrency is 25, but 0 can be reserved")
+    monkeypatch.setattr(boto3, "client", lambda _: Account(1000))
+    assert preflight.main([]) == 0
