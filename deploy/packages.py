@@ -41,13 +41,18 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+def _where(region: str) -> dict[str, Any]:
+    """Return what S3 demands everywhere but in its first region."""
+    return {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+
+
 def package(template: dict[str, Any], bucket: str) -> None:
     """Upload every bundle that the bucket does not hold and point the template at it."""
     s3: Any = boto3.client("s3")
     try:
         s3.head_bucket(Bucket=bucket)
     except ClientError:
-        s3.create_bucket(Bucket=bucket)
+        s3.create_bucket(Bucket=bucket, **_where(s3.meta.region_name))
     zips = ROOT / ".build" / "zips"
     zips.mkdir(parents=True, exist_ok=True)
     known: dict[tuple[int, int], bytes] = {}

@@ -55,8 +55,7 @@ def _concurrency(found: Findings, values: dict[str, str], stack: str) -> None:
     limit = boto3.client("lambda").get_account_settings()["AccountLimit"]
     quota = limit["ConcurrentExecutions"]
     free = limit["UnreservedConcurrentExecutions"] + _reserved_by(stack)
-    # The scaler divides MaxReplicas between the high and the normal lane; quarantine's come on top.
-    most = int(values["MaxReplicas"]) + int(values["QuarantineConcurrency"])
+    most = int(values["MaxReplicas"])
     if values["ReserveConcurrency"] == "true":
         wanted = int(values["ReservedConcurrency"])
         if free - wanted < KEPT_FREE:
@@ -68,7 +67,7 @@ def _concurrency(found: Findings, values: dict[str, str], stack: str) -> None:
             )
     elif most + OTHERS > free:
         text = (
-            f"up to {most} workers run at once (MaxReplicas, QuarantineConcurrency) and nothing is reserved, but the "
+            f"up to {most} workers run at once (MaxReplicas) and nothing is reserved, but the "
             f"account has {free} unreserved executions for them and all other functions"
         )
         if most >= free:

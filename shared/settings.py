@@ -65,6 +65,7 @@ class Settings:
     refill_seconds: float = _f(60, "How long an invocation fills slots that come free, s; 0: never.", low=0, high=900)
     worker_timeout_seconds: int = _f(900, "The worker function's timeout, s.", low=5, high=900)
     task_ttl_days: float = _f(7, "Days that a task and its events are kept.", low=0.01, high=3650)
+    blob_days: float = _f(30, "Days that large values are kept in S3.", low=1, high=3650)
     result_max_wait: float = _f(25, "Longest `wait` of a long poll, s.", low=0, high=25)
     cors_origins: str = _f("", "Origins whose pages may call the API, comma-separated; `*`: any; empty: its own only.")
     session_turns: int = _f(50, "Turns of a session that a run may see.", low=0, high=500)
@@ -95,6 +96,7 @@ class Settings:
 
     min_replicas: int = _f(2, "Least worker environments.", low=1)
     max_replicas: int = _f(20, "Most worker environments.", low=4)
+    quarantine_concurrency: int = _f(2, "Those of them that are the quarantine lane's; the scaler leaves it.", low=2)
     target_backlog: float = _f(5, "Queued tasks per replica that the scaler aims at.", low=0.1)
     target_utilization: float = _f(60, "Busy share of replicas' run slots it aims at, %.", low=1, high=100)
     scale_up_per_minute: int = _f(4, "Replicas added per minute at most.", low=1)
@@ -122,6 +124,8 @@ class Settings:
                 raise SettingError(f"CORS_ORIGINS holds {origin!r}, which is no origin like https://app.example.com")
         if self.min_replicas > self.max_replicas:
             raise SettingError("MIN_REPLICAS must not exceed MAX_REPLICAS")
+        if self.task_ttl_days > self.blob_days:
+            raise SettingError("TASK_TTL_DAYS must not exceed BLOB_DAYS, or large values would go before their tasks")
 
     @property
     def queue_urls(self) -> dict[str, str]:

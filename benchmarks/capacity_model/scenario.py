@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from shared.scaling.policy import Config
+from shared.settings import read
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Scenario:
     shape: RunShape = field(default_factory=RunShape)
     platform: Platform = field(default_factory=Platform)
     provider: Provider = field(default_factory=Provider)
-    config: Config = field(default_factory=Config)
+    config: Config = field(default_factory=lambda: Config.of(read({})))
     retries: int = 3
     retry_base_s: float = 30.0
     seed: int = 1
@@ -119,7 +120,7 @@ class Scenario:
 
 def at_scale(most: int, per_minute: int) -> Config:
     """Raise the owner's limits to `most` environments, growing by so many a minute."""
-    base = Config()
+    base = Config.of(read({}))
     up = replace(base.up, policies=(base.up.policies[0]._replace(value=per_minute),))
     down = replace(base.down, policies=(base.down.policies[0]._replace(value=max(1, most // 20)),))
     return replace(base, most=most, up=up, down=down)

@@ -1,3 +1,3 @@
 """The API's version, as its description and ``/health`` say it."""
 
-VERSION = "1.0.0"
+VERSION = "0.1.0"

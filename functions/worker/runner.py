@@ -129,7 +129,7 @@ class _Run:
             return Outcome(status=Status.CANCELLED)
         if now() >= self.ends_at():
             return failed(TIMED_OUT)
-        if task.crashes > settings().max_crashes:
+        if task.crashes >= settings().max_crashes:
             return failed(Failure("crashed", f"its worker died {task.crashes} times while running it", "server_error"))
         if task.crashes >= settings().quarantine_after and self.delivery.lane != "quarantine":
             return Requeue(delay_s=0, reason="quarantine", lane="quarantine")

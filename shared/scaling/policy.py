@@ -34,6 +34,7 @@ class Config:
     lanes: tuple[str, ...] = ("high", "normal")
     least: int = 2
     most: int = 20
+    """Of all these lanes together: ``MAX_REPLICAS`` less what the quarantine lane has."""
     target_backlog: float = 5.0
     target_utilization: float = 0.6
     runs_per_environment: int = 10
@@ -50,7 +51,7 @@ class Config:
         down = hpa.Policy("Pods", settings.scale_down_per_2min, 120.0)
         return cls(
             least=settings.min_replicas,
-            most=settings.max_replicas,
+            most=settings.max_replicas - settings.quarantine_concurrency,
             target_backlog=settings.target_backlog,
             target_utilization=settings.target_utilization / 100,
             runs_per_environment=settings.runs_per_environment,

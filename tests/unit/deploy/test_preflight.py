@@ -68,7 +68,7 @@ def test_the_reservation_must_leave_a_hundred(monkeypatch: pytest.MonkeyPatch, a
 
 @pytest.mark.parametrize(
     ("quota", "lanes", "errors", "warnings"),
-    [(1000, (6, 12), 0, 0), (42, (6, 12), 0, 0), (41, (6, 12), 0, 1), (22, (6, 12), 1, 0), (10, (2, 2), 0, 1)],
+    [(1000, (6, 12), 0, 0), (40, (6, 12), 0, 0), (39, (6, 12), 0, 1), (20, (6, 12), 1, 0), (10, (2, 2), 0, 1)],
 )
 def test_without_a_reservation_the_workers_must_leave_room(
     monkeypatch: pytest.MonkeyPatch, quota: int, lanes: tuple[int, int], errors: int, warnings: int

@@ -75,7 +75,7 @@ def test_an_event_without_a_time_counts_now(stack: Stack, no_valkey: None) -> No
 def test_a_limit_set_by_somebody_else_is_where_it_starts(stack: Stack, no_valkey: None) -> None:
     stack.functions.update_event_source_mapping(UUID=stack.uuids["normal"], ScalingConfig={"MaximumConcurrency": 900})
     stack.tick(0)
-    assert stack.limits()["normal"] == 16
+    assert stack.limits()["normal"] == 15
 
 
 def test_throttling_by_the_provider_lowers_the_limits(stack: Stack, with_valkey: Callable[[], None]) -> None:
@@ -83,12 +83,12 @@ def test_throttling_by_the_provider_lowers_the_limits(stack: Stack, with_valkey:
         stack.fill(lane, 100)
         stack.functions.update_event_source_mapping(UUID=uuid, ScalingConfig={"MaximumConcurrency": 10})
     stack.tick(0)
-    assert sum(stack.limits().values()) == 20
+    assert sum(stack.limits().values()) == 18
     budget = ProviderBudget()
     for n in range(40):
         budget.adjust("gpt-4o-mini", 0, 0, throttled=n % 2 == 0)
     stack.tick(1)
-    assert sum(stack.limits().values()) <= 10
+    assert sum(stack.limits().values()) <= 9
 
 
 def test_an_open_breaker_holds_the_default_models_lanes(stack: Stack, with_valkey: Callable[[], None]) -> None:

@@ -232,8 +232,8 @@ def test_the_backlogs_age_counts_from_the_first_tick_that_saw_it() -> None:
 
 def test_settings_become_a_configuration() -> None:
     config = Config.of(read({"MAX_REPLICAS": "40", "TARGET_UTILIZATION": "70", "SCALE_UP_PER_MINUTE": "6"}))
-    assert (config.most, config.target_utilization, config.up.policies[0].value) == (40, 0.7, 6)
-    assert Config.of(read({})) == Config()
+    assert (config.most, config.target_utilization, config.up.policies[0].value) == (38, 0.7, 6)
+    assert Config.of(read({})) == replace(Config(), most=18)  # two are the quarantine lane's
 
 
 def test_state_survives_as_json() -> None:

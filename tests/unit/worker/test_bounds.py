@@ -128,14 +128,18 @@ def test_a_task_that_crashed_twice_goes_to_quarantine_and_ends_after_too_many(wo
 
 
 def test_too_many_crashes_end_a_task(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MAX_CRASHES", "1")
+    monkeypatch.setenv("MAX_CRASHES", "2")
+    monkeypatch.setenv("QUARANTINE_AFTER", "9")
     settings.cache_clear()
-    task = world.submit("[[sim key=crash words=1]] hello")
+    once, task = (world.submit(f"[[sim key={key} words=1]] hello") for key in ("once", "crash"))
     records = world.receive()
-    for _ in range(2):
+    for crash in range(2):
         assert isinstance(leases.claim(task.task_id, 0), Task)
+        if crash:
+            assert isinstance(leases.claim(once.task_id, 0), Task)
         time.sleep(2.1)
     world.invoke(records)
+    assert store.get(once.task_id).status is Status.COMPLETE, "one crash fewer is borne"
     row = store.get(task.task_id)
     assert row.status is Status.FAILED
     assert row.error is not None
