@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.persist import persist
@@ -34,7 +35,9 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
     records: list[dict[str, Any]] = event.get("Records", [])
     deliveries = {record["messageId"]: _read(record) for record in records}
     good = {message_id: delivery for message_id, delivery in deliveries.items() if delivery is not None}
-    await _hide_for_one_lease(list(good.values()))
+    # Beside the claims, which need not wait for it.
+    hidden = asyncio.create_task(_hide_for_one_lease(list(good.values())))
+    good = {message_id: replace(delivery, hidden=hidden) for message_id, delivery in good.items()}
     deleter = Deleter()
     kept = [message_id for message_id, delivery in deliveries.items() if delivery is None]
     refilled = 0
@@ -59,6 +62,7 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
             _, running = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         else:
             break
+    await hidden
     await deleter.close()
     await environment.reported()
     counts = {"records": len(records), "refilled": refilled, "kept": len(kept)}

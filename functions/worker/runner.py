@@ -58,6 +58,8 @@ class Delivery:
     lane: str
     queue_url: str
     receipt: str
+    hidden: asyncio.Task[None] | None = None
+    """Hides it for one lease, beside the run; whoever hides it for another time waits for that."""
 
 
 async def handle(delivery: Delivery, environment: Environment, deadline: float) -> Disposition:
@@ -83,6 +85,8 @@ async def _decline(delivery: Delivery, refused: leases.Refused) -> Disposition:
     _log.info("message declined", extra={"why": str(refused.why)})
     if refused.hide_s <= 0:
         return Disposition.DONE
+    if delivery.hidden is not None:
+        await delivery.hidden
     await persist(lanes.hide, delivery.queue_url, [(delivery.receipt, refused.hide_s + 0.999)])
     return Disposition.KEEP
 
