@@ -162,7 +162,7 @@ class Engine:
     def refill(self, now: float, lane: Lane, batch: Batch) -> bool:
         """Let an invocation take waiting runs into its free slots; whether there were any."""
         queue, platform = lane.queue, lane.platform
-        if now >= batch.began + min(platform.refill_s, platform.slice_s / 2):
+        if now < batch.held_until or now >= batch.began + min(platform.refill_s, platform.slice_s / 2):
             return False
         runs = [queue.popleft() for _ in range(min(platform.slots - batch.left, len(queue)))]
         batch.left += len(runs)
@@ -180,7 +180,10 @@ class Engine:
         if self.refill(now, lane, batch):
             waited, asked = 0.0, 2  # at once again, in vain
             lane.note(now)
-        if batch.left < lane.platform.slots:  # a full one asks when a run ends
+        if now < batch.held_until:
+            batch.pause = batch.held_until - now
+            self.push(batch.held_until, REFILL, 0, what)
+        elif batch.left < lane.platform.slots:  # a full one asks when a run ends
             batch.pause = min(2 * waited, LONGEST_PAUSE_S) or FIRST_PAUSE_S
             self.push(now + asked * lane.platform.receive_s + batch.pause, REFILL, 0, what)
 

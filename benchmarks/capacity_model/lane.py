@@ -21,6 +21,8 @@ class Batch:
     left: int
     pause: float = 0.0
     """How long an empty lane is left alone; 0: it may be asked now."""
+    held_until: float = 0.0
+    """Until when it takes nothing, its runs having been deferred."""
 
 
 @dataclass(slots=True)

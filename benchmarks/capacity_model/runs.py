@@ -133,6 +133,7 @@ class Runs:
                 self.again(now, run, self.engine.scenario.retry_base_s * 2**attempt * self.random.uniform(0.5, 1))
         elif outcome == DEFER:
             self.result.deferred += 1
+            self.batch_of[run].held_until = max(self.batch_of[run].held_until, now + delay)
             self.again(now, run, delay)
         else:
             self.result.continued += 1

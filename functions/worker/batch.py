@@ -49,7 +49,7 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
             kept.append(message_id)
 
     running = {asyncio.create_task(run(delivery, message_id)) for message_id, delivery in good.items()}
-    refill = Refill(good.values(), deadline)
+    refill = Refill(good.values(), deadline, environment)
     while True:
         wait_s = refill.wait_s()
         slots = settings().runs_per_environment - len(running)

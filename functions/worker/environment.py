@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from functions.worker import clients
 from functions.worker.heartbeat import Heart
+from shared.clock import now
 from shared.errors import DependencyDown
 from shared.limits import tiers
 from shared.limits.admission import Gate
@@ -52,6 +53,13 @@ class Environment:
         """Start with nothing open."""
         self._ledgers: dict[str, Ledger] = {}
         self._reports: set[asyncio.Future[None]] = set()
+
+    held_until = 0.0
+    """Until when the provider has no room, as far as runs here met it, epoch seconds: till then no more work is taken."""
+
+    def hold(self, seconds: float) -> None:
+        """Note that the provider has no room for so long."""
+        self.held_until = max(self.held_until, now() + seconds)
 
     @cached_property
     def gate(self) -> Gate:

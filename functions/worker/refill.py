@@ -4,7 +4,8 @@ A plain batch lasts as long as its slowest run, and is billed for it: with runs 
 stand idle, and ten messages, the most that one event brings, do not fill an environment that mostly waits. So an
 invocation receives further messages by itself while it has free slots, for ``RefillSeconds`` at most: then it only
 finishes what it has, and the pollers, whose number the scaler sets, decide again. It never lasts longer for being able
-to refill than the runs it holds, and takes nothing from another lane.
+to refill than the runs it holds, and takes nothing from another lane. While the provider has no room, as deferred runs
+show, it takes nothing: whatever it took would only be deferred as well, over and over.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from shared.tasks import lanes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from functions.worker.environment import Environment
+
 ALONE = "quarantine"
 """Lane whose runs share an environment with nobody."""
 FIRST_PAUSE_SECONDS = 1.0
@@ -36,8 +39,9 @@ _log = get_logger("refill")
 class Refill:
     """Where an invocation gets more work from, and until when."""
 
-    def __init__(self, deliveries: Iterable[Delivery], deadline: float) -> None:
+    def __init__(self, deliveries: Iterable[Delivery], deadline: float, environment: Environment) -> None:
         """Look at the lane that the first messages came from; ``deadline`` is when the function ends, epoch seconds."""
+        self._environment = environment
         first = next(iter(deliveries), None)
         self._lane = first.lane if first else ""
         self._url = first.queue_url if first else ""
@@ -51,7 +55,7 @@ class Refill:
     def wait_s(self) -> float | None:
         """Return how long to wait until the lane may be asked, 0 for now; None when it may not any more."""
         at = now()
-        due = max(at, self._next)
+        due = max(at, self._next, self._environment.held_until)
         return due - at if due < self._until else None
 
     async def take(self, slots: int) -> list[Delivery]:

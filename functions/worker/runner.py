@@ -242,6 +242,8 @@ class _Run:
             events.append(Event("retry", now(), {"attempt": how.attempt, "error": how.last_error, **facts}))
         elif how.deferral or how.park or how.lane:
             events.append(Event("deferred", now(), {"reason": how.reason, **facts}))
+        if how.deferral:
+            self.environment.hold(how.delay_s)
         how = replace(how, delay_s=min(how.delay_s, max(0.0, self.ends_at() - now())))
         try:
             sent = await persist(leases.requeue, self.task, how, events)

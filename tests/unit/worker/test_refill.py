@@ -119,3 +119,22 @@ def test_an_absent_queue_fails_no_run(refilling: World, monkeypatch: pytest.Monk
     monkeypatch.setattr(lanes, "receive", away)
     assert refilling.invoke(first) == []
     assert store.get(task.task_id).status is Status.COMPLETE
+
+
+def test_while_the_provider_has_no_room_nothing_is_taken(refilling: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it took would be deferred, too, and cost its writes each time."""
+    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "4")
+    monkeypatch.setenv("BATCH_SIZE", "4")
+    monkeypatch.setenv("PROVIDER_RPM", "2")
+    monkeypatch.setenv("MAX_REPLICAS", "6")
+    monkeypatch.setenv("PROVIDER_MAX_WAIT_SECONDS", "0")
+    settings.cache_clear()
+    first = [refilling.submit("[[sim latency=2 words=1]] x") for _ in range(4)]
+    records = refilling.receive()
+    waiting = [refilling.submit(QUICK).task_id for _ in range(6)]
+    refilling.invoke(records)
+    rows = [store.get(task.task_id) for task in first]
+    assert Status.COMPLETE in {row.status for row in rows}
+    assert {row.reason for row in rows if row.status is Status.QUEUED} == {"provider_budget"}
+    assert statuses(waiting) == {Status.QUEUED}
+    assert {store.get(task_id).lease_no for task_id in waiting} == {0}
