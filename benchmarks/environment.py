@@ -71,7 +71,10 @@ def records(queue: str, wanted: int) -> list[dict[str, Any]]:
     from shared import aws
 
     found: list[dict[str, Any]] = []
+    give_up = time.monotonic() + 30
     while len(found) < wanted:
+        if time.monotonic() > give_up:
+            raise SystemExit(f"the lane has {len(found)} of {wanted} messages")
         answer: Any = aws.sqs().receive_message(
             QueueUrl=queue, MaxNumberOfMessages=min(10, wanted - len(found)), VisibilityTimeout=900
         )
@@ -159,6 +162,7 @@ def measure(outputs: dict[str, Any], runs: int, at_once: int) -> dict[str, Any]:
         "OPENAI_BASE_URL": outputs["llm_url"],
         "OPENAI_API_KEY": "sk-local",
         "RUNS_PER_ENVIRONMENT": str(at_once),
+        "REFILL_SECONDS": "0",  # it gets batches of the size that is measured
         "STAGE": "local",
         "PYTHONPATH": str(ROOT),
     }
