@@ -127,6 +127,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     for name in ("REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "AWS_ENDPOINT_URL", "SLUICE_AWS_ENDPOINT_URL"):
         patch.delenv(name, raising=False)
     patch.setenv("SLUICE_STATE", str(state))
+    patch.setenv("AUTH", "true")  # so every test of the system is one of the functions' rights, too
     # `up` points this process at the system; what it sets is taken back with the patch.
     before = dict(os.environ)
     with guarded(state) as system:
