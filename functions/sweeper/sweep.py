@@ -59,6 +59,9 @@ def sweep(stop_at: float) -> dict[str, int]:
                 done["of a newer version"] += 1
             except (LeaseLost, Contended, table.ConditionFailed):
                 done["changed meanwhile"] += 1
+            except (KeyError, ValueError, TypeError):  # a damaged row must not keep the others from being looked after
+                _log.exception("row not understood", extra={"task_id": task_id})
+                done["unreadable"] += 1
     done["counters freed"] = _free_counters(stop_at)
     metrics.emit({"Resent": (done["sent"], "Count"), "Unparked": (done["unparked"], "Count")})
     _publish_spending()

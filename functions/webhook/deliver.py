@@ -72,7 +72,7 @@ def parse(body: str) -> Delivery:
             first=float(value["first"]),
             due=float(value["due"]),
         )
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise BadDelivery(f"not a delivery: {type(error).__name__}") from error
 
 

@@ -28,6 +28,9 @@ MAX_VISIBILITY_SECONDS = 43_200
 RECEIVE_AT_ONCE = 10
 """Most messages that SQS hands out in one call."""
 VERSION = 1
+TASK_ID_BYTES = 256
+"""Longest id taken from a message; ours have 37 characters, a redriven task's some more. A key holds 2048 bytes."""
+MAX_GENERATION = 2**53
 
 _log = get_logger("lanes")
 
@@ -59,6 +62,11 @@ def parse(body: str) -> Message:
         raise BadMessage(f"not a task message: {error.__class__.__name__}") from error
     if version != VERSION or not isinstance(task_id, str) or not task_id or type(gen) is not int:
         raise BadMessage(f"not a task message of version {VERSION}")
+    if (
+        not (task_id.isascii() and task_id.isprintable() and len(task_id) <= TASK_ID_BYTES)
+        or not 0 <= gen < MAX_GENERATION
+    ):
+        raise BadMessage("no task has such an id or generation")
     return Message(task_id, gen)
 
 
