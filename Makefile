@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit lint logs deploy key pause resume redrive status policy audit chaos fairness deploy-midway peers bench-reference pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit lint logs deploy key pause resume redrive status policy audit chaos fairness deploy-midway soak peers bench-reference pins clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -100,6 +100,8 @@ chaos: setup ## Fault campaign, about five minutes
 	@$(PYTHON) -m benchmarks.chaos
 deploy-midway: setup ## Deploy a change in the middle of 100 runs
 	@$(PYTHON) -m benchmarks.deploy_midway
+soak: setup ## Half an hour of steady load: memory, waits, losses (MINUTES=30)
+	@$(PYTHON) -m benchmarks.soak --minutes $(or $(MINUTES),30)
 fairness: setup ## How long a flooding user delays the others
 	@$(PYTHON) -m benchmarks.fairness
 
