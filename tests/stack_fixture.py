@@ -1,7 +1,7 @@
 """Fixture: a whole system of the tests' own, deployed through CloudFormation, on free ports, ended with the session.
 
 ``SLUICE_TEST_STATE`` names the state folder of a running system to use instead (quicker while writing tests); it must
-have been deployed with ``PARAMETERS``.
+have been started with ``AUTH=true`` and deployed with ``PARAMETERS``.
 """
 
 from __future__ import annotations
