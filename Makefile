@@ -13,10 +13,10 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit lint logs deploy key pause resume redrive status chaos fairness peers bench-reference settings-page pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit lint logs deploy key pause resume redrive status policy audit settings-page chaos fairness capacity gb-seconds bench deploy-midway soak peers bench-reference pins clean
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 # ---- set-up: each environment is made again when its pins change
 
@@ -40,6 +40,10 @@ $(LOCAL_AWS)/.ready: requirements/localaws.txt | $(UV)
 $(SAM)/.ready: requirements/sam.txt | $(UV)
 	$(call environment,$(SAM),$<)
 
+.tools/checkov/.ready: requirements/policy.txt | $(UV)
+	$(call environment,.tools/checkov,$<)
+.tools/audit/.ready: requirements/audit.txt | $(UV)
+	$(call environment,.tools/audit,$<)
 .tools/peers/.ready: requirements/peers.txt | $(UV)
 	$(call environment,.tools/peers,$<)
 .tools/peers-arq/.ready: requirements/peers-arq.txt | $(UV)
@@ -88,8 +92,16 @@ lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m mypy functions shared
 	@$(SAM)/bin/cfn-lint template.yaml
 	@AWS_DEFAULT_REGION=us-east-1 $(SAM)/bin/sam validate --lint --template template.yaml >/dev/null
+policy: .tools/checkov/.ready ## Hold the template against checkov's rules, offline
+	@.tools/checkov/bin/checkov --config-file .checkov.yaml && echo "policy: nothing to complain about"
+audit: .venv/.ready .tools/audit/.ready ## Known vulnerabilities of the pinned packages (asks PyPI's advisory service)
+	@$(PYTHON) -m deploy.audit .tools/audit/bin/pip-audit
 chaos: setup ## Fault campaign, about five minutes
 	@$(PYTHON) -m benchmarks.chaos
+deploy-midway: setup ## Deploy a change in the middle of 100 runs
+	@$(PYTHON) -m benchmarks.deploy_midway
+soak: setup ## Half an hour of steady load: memory, waits, losses (MINUTES=30)
+	@$(PYTHON) -m benchmarks.soak --minutes $(or $(MINUTES),30)
 fairness: setup ## How long a flooding user delays the others
 	@$(PYTHON) -m benchmarks.fairness
 
@@ -102,9 +114,9 @@ settings-page: .venv/.ready ## Write docs/settings.md anew
 	@$(PYTHON) -m deploy.settings_page
 
 pins: $(UV) ## Pin the newest versions
-	@for name in dev api worker base webhook localaws sam peers peers-arq; do \
+	@for name in dev api worker base webhook localaws sam audit policy peers peers-arq; do \
 	  $(UV) pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
-	    $$(case $$name in dev|localaws|sam|peers*) ;; *) echo --constraint requirements/dev.txt;; esac) \
+	    $$(case $$name in dev|localaws|sam|audit|policy|peers*) ;; *) echo --constraint requirements/dev.txt;; esac) \
 	    requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: down ## Remove everything that was built or set up

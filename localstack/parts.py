@@ -9,6 +9,7 @@ import socket
 import sys
 from pathlib import Path
 
+from localstack import rights
 from localstack.environ import AWS_PORT, LLM_PORT, REDIS_PORT, ROOT
 from localstack.processes import Part, answers, minimal_environment
 
@@ -80,7 +81,7 @@ def aws(state: Path) -> Part:
         STATE_DIR=str(scratch / "state"),
         S3_DATA_DIR=str(scratch / "s3"),
         TMPDIR=str(scratch),
-        AUTH=os.environ.get("AUTH", "false"),
+        AUTH="true" if rights.enforced() else "false",
         # Functions must not find the developer's profiles, and nothing here needs Docker or a listener of its own.
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,

@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from localstack import deployment, parts
+from localstack import deployment, parts, rights
 from localstack.environ import AWS_PORT, LLM_PORT, PORTS, REDIS_PORT, LocalError, state_dir, use, write_private
 from localstack.processes import Processes
 
@@ -81,6 +81,8 @@ class System:
         say(f"template: {'built and deployed' if done else 'unchanged'}")
         found = self._outputs(endpoint, redis_url, llm_url, stack_outputs)
         use(found)
+        if rights.enforced():
+            rights.grant_local_names(found)
         self._seed(found)
         self._write(found)
         self._await_api(found)

@@ -62,6 +62,20 @@ class LeaseLost(SluiceError):
         self.row = row
 
 
+class NewerVersion(SluiceError):
+    """An item was written by a newer version of Sluice than this code: it is left as it is for that version.
+
+    Functions of two versions run side by side while a deployment replaces one by the other, and after a roll-back.
+    """
+
+    code = "newer_version"
+
+    def __init__(self, version: int, known: int) -> None:
+        """Name the item's version and the newest that this code knows."""
+        super().__init__(f"the item has version {version}, and this code reads up to version {known}")
+        self.version = version
+
+
 class TooLarge(SluiceError):
     """A value is over a named limit."""
 

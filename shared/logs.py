@@ -41,7 +41,8 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        # In ASCII: some readers of lines also split at U+0085 and U+2028, and half a surrogate pair cannot be written.
+        return json.dumps(line, default=str)
 
 
 @contextmanager

@@ -5,12 +5,12 @@ Format: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatc
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from shared.clock import now
 from shared.settings import settings
-from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ def emit(values: Mapping[str, tuple[float, str]], /, **dimensions: Any) -> None:
     }
     record |= {name: str(value) for name, value in dimensions.items()}
     record |= {name: value for name, (value, _) in values.items()}
-    sys.stdout.write(dumps(record) + "\n")
+    sys.stdout.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")  # ASCII, as in shared.logs
 
 
 def count(name: str, value: float = 1, /, **dimensions: Any) -> None:

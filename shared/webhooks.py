@@ -17,10 +17,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import aws, secrets
 from shared.clock import now
-from shared.errors import DependencyDown
 from shared.netguard import check_url
 from shared.settings import settings
-from shared.tasks.lanes import MAX_DELAY_SECONDS, group
+from shared.tasks.lanes import MAX_DELAY_SECONDS, down, group
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
@@ -124,4 +123,4 @@ def send(what: Mapping[str, str], *, attempt: int, first: float, due: float) -> 
             MessageGroupId=group(what["url"].partition("?")[0]),
         )
     except (ClientError, BotoCoreError) as error:
-        raise DependencyDown("sqs") from error
+        raise down(error) from error

@@ -1,7 +1,7 @@
 """Fixture: a whole system of the tests' own, deployed through CloudFormation, on free ports, ended with the session.
 
 ``SLUICE_TEST_STATE`` names the state folder of a running system to use instead (quicker while writing tests); it must
-have been deployed with ``PARAMETERS``.
+have been started with ``AUTH=true`` and deployed with ``PARAMETERS``.
 """
 
 from __future__ import annotations
@@ -127,6 +127,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     for name in ("REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "AWS_ENDPOINT_URL", "SLUICE_AWS_ENDPOINT_URL"):
         patch.delenv(name, raising=False)
     patch.setenv("SLUICE_STATE", str(state))
+    patch.setenv("AUTH", "true")  # so every test of the system is one of the functions' rights, too
     # `up` points this process at the system; what it sets is taken back with the patch.
     before = dict(os.environ)
     with guarded(state) as system:

@@ -96,6 +96,8 @@ def problem_of(error: Exception) -> Problem:
         return error
     if isinstance(error, shared_errors.DependencyDown):
         return unavailable(error.message, error.retry_after_s)
+    if isinstance(error, shared_errors.NewerVersion):
+        return Problem(503, error.code, "a deployment is under way; try again", headers=retry_after(10))
     if isinstance(error, shared_errors.Contended):
         return Problem(409, error.code, error.message, headers=retry_after(1))
     if isinstance(error, SluiceError):

@@ -73,7 +73,8 @@ def _keep(record: dict[str, Any]) -> None:
         {
             "pk": "UNREADABLE",
             "sk": str(record["messageId"]),
-            "body": str(record.get("body", ""))[:BODY_CHARACTERS],
+            # half a surrogate pair cannot be stored
+            "body": str(record.get("body", ""))[:BODY_CHARACTERS].encode("utf-8", "replace").decode(),
             "queue": str(record.get("eventSourceARN", "")),
             "at": at,
             "ttl": int(events.expires(at)),

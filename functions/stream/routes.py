@@ -71,7 +71,7 @@ def _connect(connection: str, event: dict[str, Any]) -> int:
 
 def _read(event: dict[str, Any]) -> dict[str, Any]:
     body = event.get("body") or ""
-    if len(body.encode()) > MESSAGE_BYTES:
+    if len(body.encode("utf-8", "replace")) > MESSAGE_BYTES:
         raise BadMessage(f"a message has at most {MESSAGE_BYTES} bytes")
     try:
         asked = json.loads(body)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared import metrics, watchers
 from shared.clock import day, now
-from shared.errors import Contended, DependencyDown, LeaseLost, NotFound
+from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, NotFound
 from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.settings import settings
@@ -55,8 +55,13 @@ def sweep(stop_at: float) -> dict[str, int]:
                 done[_look_after(store.get(task_id), empty)] += 1
             except NotFound:
                 done["gone"] += 1
+            except NewerVersion:
+                done["of a newer version"] += 1
             except (LeaseLost, Contended, table.ConditionFailed):
                 done["changed meanwhile"] += 1
+            except (KeyError, ValueError, TypeError):  # a damaged row must not keep the others from being looked after
+                _log.exception("row not understood", extra={"task_id": task_id})
+                done["unreadable"] += 1
     done["counters freed"] = _free_counters(stop_at)
     metrics.emit({"Resent": (done["sent"], "Count"), "Unparked": (done["unparked"], "Count")})
     _publish_spending()
@@ -163,6 +168,8 @@ def _free_counters(stop_at: float) -> int:
             except NotFound:
                 _gate().settle(user, task_id, day, 0, 0)
                 freed += 1
+                continue
+            except NewerVersion:
                 continue
             if task.status.terminal:
                 watchers.finish(task_id)

@@ -12,7 +12,7 @@ from functions.webhook.post import post
 from functions.webhook.schedule import GIVE_UP_SECONDS, next_try
 from shared import webhooks
 from shared.clock import now
-from shared.errors import Contended, DependencyDown, NotFound, SluiceError
+from shared.errors import Contended, DependencyDown, NewerVersion, NotFound, SluiceError
 from shared.logs import get_logger
 from shared.tasks import store
 
@@ -72,7 +72,7 @@ def parse(body: str) -> Delivery:
             first=float(value["first"]),
             due=float(value["due"]),
         )
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise BadDelivery(f"not a delivery: {type(error).__name__}") from error
 
 
@@ -98,7 +98,7 @@ def see_to(body: str) -> str:
         answer = post(task, delivery.url)
     except NotFound:
         return "erased"
-    except DependencyDown:
+    except (DependencyDown, NewerVersion):
         # Not left to the queue, which would give up after a few receives.
         if at >= delivery.first + GIVE_UP_SECONDS:
             raise

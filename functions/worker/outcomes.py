@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.worker.signals import Defer, ReplayMismatch
 from shared import retry
-from shared.errors import BudgetExhausted, DependencyDown, SluiceError
+from shared.errors import BudgetExhausted, DependencyDown, NewerVersion, SluiceError
 from shared.settings import settings
 from shared.tasks.leases import Requeue
 from shared.tasks.model import Status
@@ -17,6 +17,8 @@ from shared.tasks.settle import Outcome
 if TYPE_CHECKING:
     from shared.tasks.model import Task
 
+NEWER_DELAY_SECONDS = 30.0
+"""How long a run waits whose items a newer version wrote; meanwhile a deployment replaces the old workers."""
 ERROR_CHARACTERS = 500
 """Longest error text kept; providers echo whole requests."""
 
@@ -49,6 +51,8 @@ def after_error(task: Task, error: BaseException) -> Outcome | Requeue:
         return Requeue(delay_s=error.delay_s, reason=error.reason, deferral=True)
     if isinstance(error, DependencyDown):
         return Requeue(delay_s=max(error.retry_after_s, 5.0), reason=f"{error.dependency}_down", deferral=True)
+    if isinstance(error, NewerVersion):  # a step or a turn that a worker of a newer version recorded: let one go on
+        return Requeue(delay_s=NEWER_DELAY_SECONDS, reason=error.code, deferral=True)
     if isinstance(error, BudgetExhausted):
         return failed(Failure(error.code, error.message, "insufficient_quota"))
     if isinstance(error, ReplayMismatch):

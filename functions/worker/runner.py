@@ -11,7 +11,7 @@ from functions.worker import agents, outcomes
 from functions.worker.context import Context
 from functions.worker.eventlog import EventLog
 from functions.worker.heartbeat import SLOT_GRACE_SECONDS, Beat
-from functions.worker.outcomes import Failure, failed
+from functions.worker.outcomes import NEWER_DELAY_SECONDS, Failure, failed
 from functions.worker.persist import persist
 from functions.worker.publisher import Publisher
 from functions.worker.signals import Continue, Signal
@@ -83,6 +83,12 @@ async def handle(delivery: Delivery, environment: Environment, deadline: float) 
 
 async def _decline(delivery: Delivery, refused: leases.Refused) -> Disposition:
     _log.info("message declined", extra={"why": str(refused.why)})
+    if refused.why is leases.Refusal.NEWER:
+        # A message of its own instead of hiding this one, whose receives are counted. Whose task it is cannot be read.
+        message = delivery.message
+        delay_s = NEWER_DELAY_SECONDS
+        await persist(lanes.send, delivery.lane, message.task_id, message.gen, user=message.task_id, delay_s=delay_s)
+        return Disposition.DONE
     if refused.hide_s <= 0:
         return Disposition.DONE
     if delivery.hidden is not None:

@@ -34,7 +34,7 @@ _SPOKEN = (
     (" divided by ", " / "),
 )
 _NUMBER = r"\(*-?\d+(?:\.\d+)?\)*"
-_OPERATOR = r"(?:\s*(?:\*\*|[+*\u00d7\u00f7^%])\s*|\s+[-/]\s+)"
+_OPERATOR = r"\s*+(?:(?:\*\*|[+*\u00d7\u00f7^%])\s*+|(?<=\s)[-/]\s++)"
 _ARITHMETIC = re.compile(rf"{_NUMBER}(?:{_OPERATOR}{_NUMBER})+")
 _TIME = re.compile(
     r"\bwhat(?:'s|\s+is)?\s+(?:the\s+)?(?:current\s+)?(?:time|date|day)\b|\bcurrent\s+(?:time|date)\b", re.I

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared import watchers, webhooks
-from shared.errors import Contended, DependencyDown, NotFound
+from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
 from shared.logs import get_logger
 from shared.tasks import lanes, settle, store
 from shared.valkey import RedisError
@@ -64,7 +64,7 @@ def unpark_next(gate: Gate, user: str, running_cap: int) -> int:
             break
         try:
             task = store.get(task_id)
-        except NotFound:
+        except (NotFound, NewerVersion):
             continue
         if store.unpark(task):
             lanes.send(task.lane, task_id, task.gen, user=user, trace=task.trace)

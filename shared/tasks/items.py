@@ -9,7 +9,8 @@ import json
 from typing import Any
 
 from shared.clock import epoch, iso
-from shared.tasks.model import FIELDS, JSON_FIELDS, Status, Task, dumps
+from shared.errors import NewerVersion
+from shared.tasks.model import FIELDS, ITEM_VERSION, JSON_FIELDS, Status, Task, dumps
 
 Attributes = dict[str, Any]
 """An item as the low-level client takes it: ``{"name": {"S": "…"}}``."""
@@ -43,6 +44,18 @@ def plain(value: Attributes) -> Any:
     return content
 
 
+def known(item: Attributes) -> Attributes:
+    """Return an item if this code can read it.
+
+    Raises:
+        NewerVersion: a newer version of Sluice wrote it.
+    """
+    version = int(item["v"]["N"]) if "v" in item else 1
+    if version > ITEM_VERSION:
+        raise NewerVersion(version, ITEM_VERSION)
+    return item
+
+
 def row_key(task_id: str) -> Attributes:
     """Return the key of a task's row."""
     return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": "TASK"}}
@@ -66,9 +79,13 @@ def task_row(task: Task, *, due_at: float) -> Attributes:
 
 
 def read_task(row: Attributes) -> Task:
-    """Decode a row. Unknown attributes are left aside, missing ones take their defaults."""
+    """Decode a row. Unknown attributes are left aside, missing ones take their defaults.
+
+    Raises:
+        NewerVersion: a newer version of Sluice wrote it.
+    """
     values: dict[str, Any] = {}
-    for name, value in row.items():
+    for name, value in known(row).items():
         if name in FIELDS:
             content = plain(value)
             values[name] = json.loads(content) if name in JSON_FIELDS else content

@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import aws
 from shared.errors import DependencyDown, SluiceError
+from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks.model import dumps
 
@@ -27,6 +28,11 @@ MAX_VISIBILITY_SECONDS = 43_200
 RECEIVE_AT_ONCE = 10
 """Most messages that SQS hands out in one call."""
 VERSION = 1
+TASK_ID_BYTES = 256
+"""Longest id taken from a message; ours have 37 characters, a redriven task's some more. A key holds 2048 bytes."""
+MAX_GENERATION = 2**53
+
+_log = get_logger("lanes")
 
 
 class BadMessage(SluiceError):
@@ -56,6 +62,11 @@ def parse(body: str) -> Message:
         raise BadMessage(f"not a task message: {error.__class__.__name__}") from error
     if version != VERSION or not isinstance(task_id, str) or not task_id or type(gen) is not int:
         raise BadMessage(f"not a task message of version {VERSION}")
+    if (
+        not (task_id.isascii() and task_id.isprintable() and len(task_id) <= TASK_ID_BYTES)
+        or not 0 <= gen < MAX_GENERATION
+    ):
+        raise BadMessage("no task has such an id or generation")
     return Message(task_id, gen)
 
 
@@ -79,7 +90,14 @@ def send(lane: str, task_id: str, gen: int, *, user: str, delay_s: float = 0, tr
             **extra,
         )
     except (ClientError, BotoCoreError) as error:
-        raise DependencyDown("sqs") from error
+        raise down(error) from error
+
+
+def down(error: Exception) -> DependencyDown:
+    """Turn a failed call of SQS into what callers handle; a refused one is logged, as waiting does not mend it."""
+    if not aws.is_outage(error):
+        _log.error("SQS refused a call", extra={"code": aws.error_code(error), "cause": str(error)})
+    return DependencyDown("sqs")
 
 
 def group(user: str) -> str:
@@ -108,7 +126,7 @@ def receive(queue_url: str, most: int, *, hidden_s: float) -> list[Received]:
             QueueUrl=queue_url, MaxNumberOfMessages=most, VisibilityTimeout=math.ceil(hidden_s), WaitTimeSeconds=0
         )
     except (ClientError, BotoCoreError) as error:
-        raise DependencyDown("sqs") from error
+        raise down(error) from error
     return [Received(message["Body"], message["ReceiptHandle"]) for message in answer.get("Messages", [])]
 
 
@@ -131,7 +149,7 @@ def hide(queue_url: str, receipts: Sequence[tuple[str, float]]) -> list[int]:
         try:
             answer = aws.sqs().change_message_visibility_batch(QueueUrl=queue_url, Entries=entries)
         except (ClientError, BotoCoreError) as error:
-            raise DependencyDown("sqs") from error
+            raise down(error) from error
         refused += [int(entry["Id"]) for entry in answer.get("Failed", [])]
     return refused
 
@@ -147,7 +165,7 @@ def delete(queue_url: str, receipts: Sequence[str]) -> None:
         try:
             aws.sqs().delete_message_batch(QueueUrl=queue_url, Entries=entries)
         except (ClientError, BotoCoreError) as error:
-            raise DependencyDown("sqs") from error
+            raise down(error) from error
 
 
 def backlog(queue_url: str) -> dict[str, int]:
@@ -164,5 +182,5 @@ def backlog(queue_url: str) -> dict[str, int]:
     try:
         answer = aws.sqs().get_queue_attributes(QueueUrl=queue_url, AttributeNames=list(names.values()))  # type: ignore[arg-type]
     except (ClientError, BotoCoreError) as error:
-        raise DependencyDown("sqs") from error
+        raise down(error) from error
     return {short: int(answer["Attributes"].get(full, 0)) for short, full in names.items()}  # type: ignore[call-overload]

@@ -13,11 +13,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from shared.clock import now
-from shared.errors import DependencyDown, LeaseLost
+from shared.errors import DependencyDown, LeaseLost, NewerVersion
 from shared.settings import settings
 from shared.tasks import events, lanes, table
 from shared.tasks.items import read_task, row_key
-from shared.tasks.model import Status, Task
+from shared.tasks.model import ITEM_VERSION, Status, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,6 +45,8 @@ class Refusal(StrEnum):
     PARKED = "parked"
     LEASED = "leased"
     EARLY = "early"
+    NEWER = "newer_version"
+    """A newer version of Sluice wrote the row: a worker of that version is to have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +78,13 @@ def claim(task_id: str, gen: int) -> Task | Refused:
         row = refusal.items[0]
     if row is None:
         return Refused(Refusal.GONE)
-    verdict = _judge(read_task(row), gen, at)
+    try:
+        task = read_task(row)
+    except NewerVersion:
+        return Refused(Refusal.NEWER)
+    verdict = _judge(task, gen, at)
     if verdict is not None:
         return verdict
-    task = read_task(row)
     try:
         taken = _take(
             task_id,
@@ -112,6 +117,9 @@ def _judge(task: Task, gen: int, at: float) -> Refused | None:
 
 def _take(task_id: str, at: float, gen: int, *, condition: str, values: dict[str, Any], adds: dict[str, int]) -> Task:
     until = at + settings().lease_seconds
+    # The claim is the first look at a row: it must not change one that this code cannot read.
+    condition += " AND (attribute_not_exists(#v) OR #v <= :known)"
+    values = values | {"known": ITEM_VERSION}
     op = table.update_op(
         row_key(task_id),
         sets={

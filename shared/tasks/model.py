@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 ITEM_VERSION = 1
-"""Shape of a task row. A worker reads this version and older ones."""
+"""Shape of the items, in their attribute ``v``. This code reads this version and older ones; an item without one has
+version 1. See docs/upgrades.md."""
 
 
 class Status(StrEnum):

@@ -9,7 +9,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared import aws
 from shared.errors import Contended, DependencyDown
 from shared.settings import settings
-from shared.tasks.items import Attributes, attribute
+from shared.tasks.items import Attributes, attribute, known
+from shared.tasks.model import ITEM_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,13 +36,15 @@ def get(key: Attributes, *, consistent: bool = True) -> Attributes | None:
 
     Raises:
         DependencyDown: DynamoDB is away or throttling.
+        NewerVersion: a newer version of Sluice wrote it.
     """
     try:
         answer = aws.dynamodb().get_item(TableName=settings().table_name, Key=key, ConsistentRead=consistent)
     except (ClientError, BotoCoreError) as error:
         _raise(error)
         raise
-    return answer.get("Item")
+    item = answer.get("Item")
+    return None if item is None else known(item)
 
 
 def query(**kwargs: Any) -> Iterator[Attributes]:
@@ -49,6 +52,7 @@ def query(**kwargs: Any) -> Iterator[Attributes]:
 
     Raises:
         DependencyDown: DynamoDB is away or throttling.
+        NewerVersion: a newer version of Sluice wrote one of the items.
     """
     while True:
         page = query_page(**kwargs)
@@ -61,15 +65,20 @@ def query(**kwargs: Any) -> Iterator[Attributes]:
 def query_page(**kwargs: Any) -> Any:
     """Run one page of a query; see ``query``."""
     try:
-        return aws.dynamodb().query(TableName=settings().table_name, **kwargs)
+        page = aws.dynamodb().query(TableName=settings().table_name, **kwargs)
     except (ClientError, BotoCoreError) as error:
         _raise(error)
         raise
+    if "IndexName" not in kwargs:  # an index holds keys and what lists show, which every version reads
+        for item in page["Items"]:
+            known(item)
+    return page
 
 
 def put_op(item: Attributes, *, condition: str | None = None) -> dict[str, Any]:
-    """Make the Put of a transaction."""
-    op: dict[str, Any] = {"TableName": settings().table_name, "Item": item}
+    """Make the Put of a transaction; every item says in which version it was written."""
+    versioned = {"v": attribute(ITEM_VERSION)} | item
+    op: dict[str, Any] = {"TableName": settings().table_name, "Item": versioned}
     if condition:
         op |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     return {"Put": op}

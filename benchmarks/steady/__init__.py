@@ -1,0 +1,1 @@
+"""Parts of the soak: memory by part, and steady load."""
