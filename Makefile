@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit lint logs deploy key pause resume redrive status chaos fairness peers bench-reference pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks lint logs deploy key pause resume redrive status chaos fairness peers bench-reference pins clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,6 +40,8 @@ $(LOCAL_AWS)/.ready: requirements/localaws.txt | $(UV)
 $(SAM)/.ready: requirements/sam.txt | $(UV)
 	$(call environment,$(SAM),$<)
 
+.tools/frameworks/.ready: requirements/frameworks.txt | $(UV)
+	$(call environment,.tools/frameworks,$<)
 .tools/peers/.ready: requirements/peers.txt | $(UV)
 	$(call environment,.tools/peers,$<)
 .tools/peers-arq/.ready: requirements/peers-arq.txt | $(UV)
@@ -76,13 +78,17 @@ redrive: .venv/.ready ## Run dead-lettered tasks again
 # ---- quality
 
 test: setup ## Every test, from a fresh clone
-	@$(MAKE) --no-print-directory -j3 --output-sync=target test-stack test-unit lint
+	@$(MAKE) --no-print-directory -j3 --output-sync=target test-stack test-unit test-frameworks lint
 # The deployed system mostly waits: its tests run beside the others, in one process of their own,
 # and first: they take longest.
 test-stack: setup
 	@$(PYTHON) -m pytest tests/stack tests/e2e $(PYTEST_ARGS)
 test-unit: setup
-	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 3 $(PYTEST_ARGS)
+	@nice -n 5 $(PYTHON) -m pytest tests/unit --ignore $(WITH_FRAMEWORKS) -n 3 $(PYTEST_ARGS)
+# Examples on other people's frameworks, in an environment that has them.
+WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py
+test-frameworks: .tools/frameworks/.ready ## Tests of the examples with Pydantic AI and the Agents SDK
+	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
 lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy functions shared
@@ -98,10 +104,11 @@ peers: .venv/.ready .tools/peers/.ready .tools/peers-arq/.ready
 bench-reference: setup peers ## Sluice beside Celery, arq, taskiq and dramatiq on the same work
 	@$(PYTHON) -m benchmarks.reference_work
 
-pins: $(UV) ## Pin the newest versions
-	@for name in dev api worker base webhook localaws sam peers peers-arq; do \
-	  $(UV) pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
-	    $$(case $$name in dev|localaws|sam|peers*) ;; *) echo --constraint requirements/dev.txt;; esac) \
+UPGRADE := --upgrade
+pins: $(UV) ## Pin the newest versions (UPGRADE= keeps what is pinned and adds what is new)
+	@for name in dev api worker base webhook localaws sam peers peers-arq frameworks; do \
+	  $(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
+	    $$(case $$name in dev|localaws|sam|peers*|frameworks) ;; *) echo --constraint requirements/dev.txt;; esac) \
 	    requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: down ## Remove everything that was built or set up
