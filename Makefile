@@ -40,6 +40,8 @@ $(LOCAL_AWS)/.ready: requirements/localaws.txt | $(UV)
 $(SAM)/.ready: requirements/sam.txt | $(UV)
 	$(call environment,$(SAM),$<)
 
+.tools/runtime/.ready: requirements/runtime.txt | $(UV)
+	$(call environment,.tools/runtime,$<)
 .tools/frameworks/.ready: requirements/frameworks.txt | $(UV)
 	$(call environment,.tools/frameworks,$<)
 .tools/peers/.ready: requirements/peers.txt | $(UV)
@@ -48,8 +50,8 @@ $(SAM)/.ready: requirements/sam.txt | $(UV)
 	$(call environment,.tools/peers-arq,$<)
 
 setup: | $(UV)
-	@$(MAKE) --no-print-directory -j3 environments
-environments: .venv/.ready $(LOCAL_AWS)/.ready $(SAM)/.ready
+	@$(MAKE) --no-print-directory -j4 environments
+environments: .venv/.ready $(LOCAL_AWS)/.ready $(SAM)/.ready .tools/runtime/.ready
 	@:
 
 # ---- the main job
@@ -106,9 +108,9 @@ bench-reference: setup peers ## Sluice beside Celery, arq, taskiq and dramatiq o
 
 UPGRADE := --upgrade
 pins: $(UV) ## Pin the newest versions (UPGRADE= keeps what is pinned and adds what is new)
-	@for name in dev api worker base webhook localaws sam peers peers-arq frameworks; do \
+	@for name in dev api worker base webhook localaws sam peers peers-arq frameworks runtime; do \
 	  $(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
-	    $$(case $$name in dev|localaws|sam|peers*|frameworks) ;; *) echo --constraint requirements/dev.txt;; esac) \
+	    $$(case $$name in dev|localaws|sam|peers*|frameworks|runtime) ;; *) echo --constraint requirements/dev.txt;; esac) \
 	    requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: down ## Remove everything that was built or set up
