@@ -101,6 +101,7 @@ def emulated(
         AWS_LAMBDA_FUNCTION_NAME=handler.split(".")[1],
         AWS_LAMBDA_FUNCTION_TIMEOUT=str(timeout_s),
         AWS_LAMBDA_LOG_FORMAT="JSON",
+        AWS_LAMBDA_LOG_LEVEL="INFO",
         **variables,
     )
     with log.open("wb") as output:

@@ -23,6 +23,10 @@ _context: ContextVar[dict[str, Any]] = ContextVar("log_context", default={})  # 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
+_CHATTY = ("botocore", "httpx2", "mangum", "openai")
+"""Libraries that tell of each call: the Lambda runtime's own JSON logging lets their INFO through, at its price."""
+
+
 class JsonFormatter(logging.Formatter):
     """Formats a record as JSON; ``extra`` becomes fields, line breaks cannot forge a line."""
 
@@ -60,4 +64,6 @@ def get_logger(name: str) -> logging.Logger:
         root.addHandler(handler)
         root.setLevel(settings().log_level)
         root.propagate = False
+        for name_of_library in _CHATTY:
+            logging.getLogger(name_of_library).setLevel(max(logging.WARNING, root.level))
     return root.getChild(name)

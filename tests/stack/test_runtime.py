@@ -44,7 +44,8 @@ def start(stack: Stack, tmp_path: Path) -> Iterator[Start]:
         everything = deployed["Environment"]["Variables"] | CREDENTIALS | variables
         everything["AWS_ENDPOINT_URL"] = stack.outputs["aws_endpoint_url"]
         handler = RESOURCES[logical]["Properties"]["Handler"]
-        return started.enter_context(emulated(handler, BUILT / logical, everything, tmp_path / f"{logical}.log"))
+        log = tmp_path / f"{logical}.log"
+        return started.enter_context(emulated(handler, BUILT / logical, everything, log, timeout_s=deployed["Timeout"]))
 
     yield make
     started.close()
@@ -89,6 +90,12 @@ def record(body: str, url: str, receipt: str = "none") -> dict[str, Any]:
     }
 
 
+def loggers(function: Emulated) -> set[str]:
+    """Who wrote to the log: each line of a library's would be paid for."""
+    lines = [json.loads(line) for line in function.printed().splitlines() if line.startswith("{")]
+    return {line["logger"] for line in lines if "logger" in line}
+
+
 def test_every_function_is_started_by_a_test_here() -> None:
     here = Path(__file__).read_text()
     assert [name for name in FUNCTIONS if f'start("{name}"' not in here] == []
@@ -105,9 +112,10 @@ def test_api(stack: Stack, start: Start) -> None:
         json.loads(api.invoke(request("GET", f"/result/{task_id}", stack.keys["load"]))["body"])["status"] == "complete"
     )
     assert api.invoke(request("GET", f"/result/{task_id}", "nobody"))["statusCode"] == 401
+    assert loggers(api) == {"sluice.api"}
 
 
-def test_worker(stack: Stack, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker(stack: Stack, start: Start) -> None:
     sqs: Any = boto3.client("sqs")
     # A queue that no poller of the stack looks at: this function is the only worker there.
     url = sqs.create_queue(QueueName=f"runtime-{uuid.uuid4().hex[:8]}")["QueueUrl"]
@@ -120,6 +128,7 @@ def test_worker(stack: Stack, start: Start, monkeypatch: pytest.MonkeyPatch) -> 
         assert worker.invoke(event) == {"batchItemFailures": []}, worker.printed()
         assert "42" in stack.result(task.task_id)["result"]["response"]
     sqs.delete_queue(QueueUrl=url)
+    assert loggers(worker) == {"sluice.runner", "sluice.batch"}
 
 
 def test_dead_letter(stack: Stack, start: Start) -> None:
