@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks lint logs deploy key pause resume redrive status chaos fairness peers bench-reference pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks lint logs deploy key pause resume redrive status sam-local sam-invoke chaos fairness peers bench-reference pins clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -76,6 +76,11 @@ resume: .venv/.ready ## Start a lane again (LANE=normal)
 	@$(PYTHON) -m localstack resume $(LANE)
 redrive: .venv/.ready ## Run dead-lettered tasks again
 	@$(PYTHON) -m localstack redrive
+
+sam-local: setup ## Serve the API in Lambda's base image, beside what `make up` started (PORT=3000; needs Docker)
+	@$(PYTHON) -m localstack.sam_local api --port $(or $(PORT),3000)
+sam-invoke: setup ## Call a function in that image with an event (EVENT=events/worker.json)
+	@$(PYTHON) -m localstack.sam_local invoke $(or $(EVENT),events/worker.json)
 
 # ---- quality
 
