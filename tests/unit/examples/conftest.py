@@ -1,7 +1,8 @@
 """The worker's test world, and a worker that dies or moves on at a chosen step."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +27,15 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], None]:
         monkeypatch.setattr(agents, "load", lambda name: {"example": module}[name])
 
     return use
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let workers find the examples as if their files had been copied to the agents'."""
+    monkeypatch.setattr(agents, "__path__", [*agents.__path__, str(Path(__file__).parents[3] / "examples/agents")])
+    agents.names.cache_clear()
+    yield
+    agents.names.cache_clear()
 
 
 def result_of(task: Task) -> dict[str, Any]:
@@ -71,13 +81,3 @@ def crash_and_take_over(world: World) -> None:
     assert world.invoke(records) == [record["messageId"] for record in records]
     time.sleep(2.1)
     assert world.invoke(records) == []
-
-
-def counting(fn: Callable[..., Awaitable[Any]], calls: list[Any]) -> Callable[..., Awaitable[Any]]:
-    """Wrap an async function so that its calls are noted."""
-
-    async def counted(*args: Any, **kwargs: Any) -> Any:
-        calls.append(args)
-        return await fn(*args, **kwargs)
-
-    return counted

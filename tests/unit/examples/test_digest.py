@@ -61,3 +61,10 @@ def test_a_message_without_a_page_costs_nothing(world: World, read: list[str]) -
     world.work()
     assert "https://" in result_of(task)["response"]
     assert read == []
+
+
+@pytest.mark.usefixtures("copied")
+def test_it_runs_from_a_copy_among_the_agents(world: World) -> None:
+    task = world.submit("hello", agent="digest")
+    world.work()
+    assert "https://" in result_of(task)["response"]

@@ -54,6 +54,15 @@ def shop(
     return made
 
 
+@pytest.mark.usefixtures("copied")
+@pytest.mark.parametrize("name", PACKAGES)
+def test_it_runs_from_a_copy_among_the_agents(world: World, name: str) -> None:
+    pytest.importorskip(PACKAGES[name], reason=f"{PACKAGES[name]} is not installed (it is optional)")
+    task = world.submit(MESSAGE, agent=name)
+    world.work()
+    assert "39" in result_of(task)["response"]
+
+
 def finished_once(world: World, task: Task, shop: Shop) -> None:
     assert "39" in result_of(task)["response"]
     assert world.calls("f")["started"] == world.calls("f")["completed"] == 2
