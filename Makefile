@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit lint logs deploy key pause resume redrive status policy audit settings-page chaos fairness capacity gb-seconds bench deploy-midway soak peers bench-reference pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page chaos fairness capacity gb-seconds bench deploy-midway soak peers bench-reference pins clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -44,14 +44,18 @@ $(SAM)/.ready: requirements/sam.txt | $(UV)
 	$(call environment,.tools/checkov,$<)
 .tools/audit/.ready: requirements/audit.txt | $(UV)
 	$(call environment,.tools/audit,$<)
+.tools/runtime/.ready: requirements/runtime.txt | $(UV)
+	$(call environment,.tools/runtime,$<)
+.tools/frameworks/.ready: requirements/frameworks.txt | $(UV)
+	$(call environment,.tools/frameworks,$<)
 .tools/peers/.ready: requirements/peers.txt | $(UV)
 	$(call environment,.tools/peers,$<)
 .tools/peers-arq/.ready: requirements/peers-arq.txt | $(UV)
 	$(call environment,.tools/peers-arq,$<)
 
 setup: | $(UV)
-	@$(MAKE) --no-print-directory -j3 environments
-environments: .venv/.ready $(LOCAL_AWS)/.ready $(SAM)/.ready
+	@$(MAKE) --no-print-directory -j4 environments
+environments: .venv/.ready $(LOCAL_AWS)/.ready $(SAM)/.ready .tools/runtime/.ready
 	@:
 
 # ---- the main job
@@ -77,16 +81,25 @@ resume: .venv/.ready ## Start a lane again (LANE=normal)
 redrive: .venv/.ready ## Run dead-lettered tasks again
 	@$(PYTHON) -m localstack redrive
 
+sam-local: setup ## Serve the API in Lambda's base image, beside what `make up` started (PORT=3000; needs Docker)
+	@$(PYTHON) -m localstack.sam_local api --port $(or $(PORT),3000)
+sam-invoke: setup ## Call a function in that image with an event (EVENT=events/worker.json)
+	@$(PYTHON) -m localstack.sam_local invoke $(or $(EVENT),events/worker.json)
+
 # ---- quality
 
 test: setup ## Every test, from a fresh clone
-	@$(MAKE) --no-print-directory -j3 --output-sync=target test-stack test-unit lint
+	@$(MAKE) --no-print-directory -j4 --output-sync=target test-stack test-unit test-frameworks lint
 # The deployed system mostly waits: its tests run beside the others, in one process of their own,
 # and first: they take longest.
 test-stack: setup
 	@$(PYTHON) -m pytest tests/stack tests/e2e $(PYTEST_ARGS)
 test-unit: setup
-	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 3 $(PYTEST_ARGS)
+	@nice -n 5 $(PYTHON) -m pytest tests/unit --ignore $(WITH_FRAMEWORKS) -n 3 $(PYTEST_ARGS)
+# Examples on other people's frameworks, in an environment that has them.
+WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py
+test-frameworks: .tools/frameworks/.ready ## Tests of the examples with Pydantic AI and the Agents SDK
+	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
 lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy functions shared
@@ -113,10 +126,11 @@ bench-reference: setup peers ## Sluice beside Celery, arq, taskiq and dramatiq o
 settings-page: .venv/.ready ## Write docs/settings.md anew
 	@$(PYTHON) -m deploy.settings_page
 
-pins: $(UV) ## Pin the newest versions
-	@for name in dev api worker base webhook localaws sam audit policy peers peers-arq; do \
-	  $(UV) pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
-	    $$(case $$name in dev|localaws|sam|audit|policy|peers*) ;; *) echo --constraint requirements/dev.txt;; esac) \
+UPGRADE := --upgrade
+pins: $(UV) ## Pin the newest versions (UPGRADE= keeps what is pinned and adds what is new)
+	@for name in dev api worker base webhook localaws sam audit policy peers peers-arq frameworks runtime; do \
+	  $(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
+	    $$(case $$name in dev|localaws|sam|audit|policy|peers*|frameworks|runtime) ;; *) echo --constraint requirements/dev.txt;; esac) \
 	    requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: down ## Remove everything that was built or set up

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _context: ContextVar[dict[str, Any]] = ContextVar("log_context", default={})  # noqa: B039 - never mutated
-LIBRARIES = ("httpx2", "httpcore2", "openai", "botocore", "boto3", "urllib3")
+LIBRARIES = ("httpx2", "httpcore2", "openai", "mangum", "botocore", "boto3", "urllib3")
 """Held to warnings whatever the level: Lambda sets the root logger to the function's, and these then log the addresses
 of webhooks and pages at INFO, and whole requests with prompts and items at DEBUG."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
 
 
 class JsonFormatter(logging.Formatter):

@@ -120,11 +120,14 @@ class Context:
         messages: list[dict[str, Any]],
         *,
         tools: list[dict[str, Any]] | None = None,
+        tool_choice: Any = None,
         model: str | None = None,
         max_output_tokens: int | None = None,
         name: str = "model",
     ) -> ModelReply:
         """Call the language model once: streamed to watchers, metered, within every budget; see ``step`` for the rest.
+
+        ``tool_choice`` is the provider's (``"required"`` …); unset, the client's own goes with the client's own tools.
 
         Raises:
             ModelError: the provider refused or failed; the runner decides whether to try again.
@@ -134,7 +137,7 @@ class Context:
             model=model or self.model_name,
             messages=messages,
             tools=tools,
-            tool_choice=self.tool_choice if tools and tools is self.tools else None,
+            tool_choice=self.tool_choice if tool_choice is None and tools and tools is self.tools else tool_choice,
             max_output_tokens=max_output_tokens or self.max_output_tokens,
         )
 
@@ -153,9 +156,10 @@ class Context:
             )
 
         asked = [message for message in messages if not isinstance(message, Remembered)]
-        value = await self.recorded_step(
-            name, work, kind="model", fingerprint={"model": call.model, "messages": asked, "tools": tools}
-        )
+        fingerprint = {"model": call.model, "messages": asked, "tools": tools}
+        if tool_choice is not None:  # no key of its own otherwise: what was recorded before there was one stays valid
+            fingerprint["tool_choice"] = tool_choice
+        value = await self.recorded_step(name, work, kind="model", fingerprint=fingerprint)
         return model_step.unpack(value)
 
     async def emit(self, type: str, data: dict[str, Any]) -> None:

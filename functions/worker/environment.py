@@ -55,7 +55,7 @@ class Environment:
         self._reports: set[asyncio.Future[None]] = set()
 
     held_until = 0.0
-    """Until when the provider has no room, as far as runs here met it, epoch seconds: till then no more work is taken."""
+    """Until when the provider has no room, as far as runs here met it (epoch seconds); no work is taken till then."""
 
     def hold(self, seconds: float) -> None:
         """Note that the provider has no room for so long."""

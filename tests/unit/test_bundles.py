@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import botocore
 import pytest
 
 from deploy import bundle
@@ -77,3 +78,27 @@ def test_agents_import_from_the_workers_bundle_alone(bundles: dict[str, Path]) -
         "import openai"
     )
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, env={"PATH": os.environ["PATH"]})
+
+
+def test_a_trimmed_botocore_knows_every_regions_endpoints(bundles: dict[str, Path]) -> None:
+    code = (
+        "import json, sys, boto3\n"
+        "for region in ('us-east-1', 'eu-central-1', 'cn-north-1', 'us-gov-west-1'):\n"
+        f"    for name in {sorted(bundle.AWS_SERVICES)!r}:\n"
+        "        print(boto3.client(name, region_name=region).meta.endpoint_url)\n"
+    )
+    environment = {"PATH": os.environ["PATH"], "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    told = [
+        subprocess.run(
+            [sys.executable, "-I", *more], check=True, env=environment, capture_output=True, text=True
+        ).stdout
+        for more in (
+            ("-c", code),
+            ("-S", "-c", f"import sys; sys.path.insert(0, {str(bundles['ApiFunction'])!r})\n{code}"),
+        )
+    ]
+    ours = bundles["ApiFunction"] / "botocore/data/endpoints.json"
+    whole = Path(botocore.__file__).parent / "data/endpoints.json"
+    assert ours.stat().st_size < 100_000 < 1_000_000 < whole.stat().st_size  # and not the same file
+    assert told[0] == told[1]
+    assert len(told[0].splitlines()) == 4 * len(bundle.AWS_SERVICES)

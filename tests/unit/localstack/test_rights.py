@@ -23,8 +23,8 @@ RIGHTS = {
     "DeadLetterFunction": SENDS | RECEIVE,
     "SweeperFunction": SENDS,
     "ScalerFunction": {"sqs:GetQueueAttributes", "lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"},
-    "StreamFunction": ROWS | PUSH | {"dynamodb:DeleteItem", "s3:GetObject"},
-    "WebhookFunction": ROWS | BLOBS | RECEIVE | {"sqs:SendMessage"},
+    "StreamFunction": (ROWS - {"dynamodb:UpdateItem"}) | PUSH | {"dynamodb:DeleteItem", "s3:GetObject"},
+    "WebhookFunction": {"dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "sqs:SendMessage"} | RECEIVE,
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from functions.worker import agents, clients
 from functions.worker.agents.tools import MAX_ROUNDS, RESULT_CHARACTERS
 from functions.worker.toolbox import TOOLS
+from functions.worker.types import AgentResult
 from shared.errors import NotFound
 from shared.settings import settings
 from shared.tasks import checkpoints, events, settle, store
@@ -191,6 +192,25 @@ def test_chat_hands_on_tools_that_came_with_the_request(world: World, provider: 
     result = settle.result_of(row)
     assert result is not None
     assert result["data"]["tool_calls"] == [{"id": "call_0", "name": "weather", "arguments": '{"city": "Oslo"}'}]
+
+
+def test_an_agents_own_tool_choice_wins_and_is_part_of_what_was_asked(
+    world: World, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Chooser:
+        async def run(self, ctx: Any) -> AgentResult:
+            reply = await ctx.model(ctx.asked(), tools=ctx.tools, tool_choice="required")
+            return AgentResult(reply.tool_calls[0].name)
+
+    monkeypatch.setattr(agents, "load", lambda _: Chooser())
+    provider.replies = [[("weather", "{}")]]
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    row, response = finish(world, "weather?", params={"tools": [tool], "tool_choice": "auto"})
+    assert (response, provider.asked[0]["tool_choice"]) == ("weather", "required")
+    (step,) = checkpoints.load(row.task_id).values()
+    asked = {"model": "gpt-4o-mini", "messages": provider.asked[0]["messages"], "tools": [tool]}
+    assert step.fingerprint == checkpoints.fingerprint(["model", {**asked, "tool_choice": "required"}])
+    assert step.fingerprint != checkpoints.fingerprint(["model", asked])
 
 
 def test_agents_are_found_by_their_files() -> None:

@@ -7,6 +7,7 @@ import pytest
 from redis.connection import AbstractConnection
 
 from shared import aws
+from shared.settings import settings
 from shared.tasks import store
 from shared.tasks.model import Status
 
@@ -17,8 +18,11 @@ ASIDE = {"ChangeMessageVisibilityBatch", "DeleteMessageBatch", "DeleteMessage", 
 
 
 @pytest.fixture
-def calls(world: World) -> Counter[str]:
-    """Count the AWS calls of a warm environment."""
+def calls(world: World, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count the AWS calls of a warm environment, heartbeats left out."""
+    monkeypatch.setenv("LEASE_SECONDS", "600")
+    monkeypatch.setenv("HEARTBEAT_SECONDS", "300")
+    settings.cache_clear()
     for _ in range(2):
         world.submit("[[sim words=1]] hello")
         world.work()

@@ -1,0 +1,144 @@
+"""OpenAI's Agents SDK on Sluice: its model calls and tool calls become recorded steps of the run.
+
+Every call of the model goes through ``ctx.model``: pooled, metered, within every budget, streamed to watchers, replayed
+after a crash. Every call of a recorded tool goes through ``ctx.tool``. A run needs no more than
+
+    done = await run_on_sluice(ctx, agent)
+
+What ``ctx.model`` has no word for (temperature, output types, hosted tools, streaming into the agent) is refused, not
+dropped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from agents import RunConfig, Runner, UserError
+from agents.items import ModelResponse
+from agents.models.chatcmpl_converter import Converter
+from agents.models.interface import Model, ModelProvider
+from agents.usage import Usage
+from openai import Omit
+from openai.types.chat import ChatCompletionMessage
+
+from shared.errors import SluiceError
+from shared.retry import ModelError
+
+if TYPE_CHECKING:
+    from agents import Agent, AgentOutputSchemaBase, FunctionTool, Handoff, ModelSettings, ModelTracing, RunResult, Tool
+    from agents.tool_context import ToolContext
+
+    from functions.worker.context import Context
+
+UNSUPPORTED = (
+    "temperature", "top_p", "frequency_penalty", "presence_penalty", "top_logprobs", "extra_body",
+    "extra_args", "extra_query", "extra_headers",
+)  # fmt: skip
+"""Settings that change an answer and that ``ctx.model`` cannot hand on. Not ``reasoning`` and ``verbosity``: the SDK
+sets them by itself, for a model that it guesses."""
+
+
+async def run_on_sluice(ctx: Context, agent: Agent[Context], input: str | list[Any] | None = None) -> RunResult:
+    """Run an agent on the task's message, or on another input. The SDK's tracing is off: it sends runs to OpenAI."""
+    config = RunConfig(model_provider=SluiceProvider(ctx), tracing_disabled=True)
+    try:
+        return await Runner.run(agent, ctx.message if input is None else input, context=ctx, run_config=config)
+    except UserError as error:
+        # The SDK wraps what goes wrong about a tool. A lost lease or a spent budget must reach Sluice as what it is.
+        if isinstance(error.__cause__, SluiceError | ModelError):
+            raise error.__cause__ from None
+        raise
+
+
+class SluiceProvider(ModelProvider):
+    """Gives the agents of one run their models."""
+
+    def __init__(self, ctx: Context) -> None:
+        """Bind to a run."""
+        self._ctx = ctx
+
+    def get_model(self, model_name: str | None) -> Model:
+        """Return the named model; the one that the task asked for where an agent names none."""
+        return SluiceModel(self._ctx, model_name or self._ctx.model_name)
+
+
+class SluiceModel(Model):
+    """One model of one run."""
+
+    def __init__(self, ctx: Context, name: str) -> None:
+        """Bind to a run; ``name`` is the provider's."""
+        self._ctx = ctx
+        self._name = name
+
+    async def get_response(
+        self,
+        system_instructions: str | None,
+        input: str | list[Any],
+        model_settings: ModelSettings,
+        tools: list[Tool],
+        output_schema: AgentOutputSchemaBase | None,
+        handoffs: list[Handoff[Any, Any]],
+        tracing: ModelTracing,
+        **_: Any,
+    ) -> ModelResponse:
+        """Make one call, or get the reply that was recorded."""
+        _check(model_settings, output_schema)
+        messages: list[Any] = list(Converter.items_to_messages(input, model=self._name))
+        if system_instructions:
+            messages.insert(0, {"role": "system", "content": system_instructions})
+        offered: list[Any] = [Converter.tool_to_openai(tool) for tool in tools]
+        offered += [Converter.convert_handoff_tool(handoff) for handoff in handoffs]
+        choice = Converter.convert_tool_choice(model_settings.tool_choice)
+        reply = await self._ctx.model(
+            json.loads(json.dumps(messages)),
+            tools=offered or None,
+            tool_choice=None if isinstance(choice, Omit) or not offered else choice,
+            model=self._name,
+            max_output_tokens=model_settings.max_tokens,
+        )
+        calls = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in reply.tool_calls
+        ]
+        message = {"role": "assistant", "content": reply.content or None, "tool_calls": calls or None}
+        used = reply.usage
+        usage = Usage(1, used.input_tokens, output_tokens=used.output_tokens, total_tokens=used.tokens)
+        output = Converter.message_to_output_items(ChatCompletionMessage.model_validate(message))
+        return ModelResponse(output=output, usage=usage, response_id=None)
+
+    def stream_response(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: a recorded reply has no stream. Watchers see the tokens all the same.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("use run_on_sluice: Sluice streams the tokens to whoever watches the run")
+
+
+def _check(settings: ModelSettings, output_schema: AgentOutputSchemaBase | None) -> None:
+    if output_schema is not None and not output_schema.is_plain_text():
+        raise UserError("Sluice's model has no response format: let a tool take the structured answer")
+    given = [name for name in UNSUPPORTED if getattr(settings, name) is not None]
+    if given:
+        raise UserError(f"Sluice's model does not take {', '.join(given)}")
+
+
+def recorded(tool: FunctionTool) -> FunctionTool:
+    """Return a tool whose every call is a step: done once, with events, whatever happens."""
+    inner = tool.on_invoke_tool
+
+    async def invoke(call: ToolContext[Context], arguments: str) -> Any:
+        async def do() -> Any:
+            result = await inner(call, arguments)
+            try:
+                return json.loads(json.dumps(result))
+            except TypeError:
+                return str(result)  # what the model would be shown
+
+        # Calls of one reply run beside each other: the call's id tells them apart, and it is recorded with the reply.
+        step = f"{tool.name[:24]}.{call.tool_call_id[-39:]}"
+        return await call.context.tool(step, do, {"json": arguments})
+
+    return dataclasses.replace(tool, on_invoke_tool=invoke)

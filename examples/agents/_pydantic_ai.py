@@ -1,0 +1,165 @@
+"""Pydantic AI on Sluice: its model calls and tool calls become recorded steps of the run.
+
+Every call of the model goes through ``ctx.model``: pooled, metered, within every budget, streamed to watchers, replayed
+after a crash. Every call of a tool goes through ``ctx.tool``. An agent needs no more than
+
+    agent = Agent(deps_type=Context, toolsets=[Recorded(FunctionToolset([look_up]))])
+    result = await agent.run(ctx.message, deps=ctx, model=SluiceModel(ctx))
+
+What ``ctx.model`` has no word for (temperature, pictures, streaming into the agent) is refused or
+warned of, not dropped.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic_ai.exceptions import ModelRetry, UserError
+from pydantic_ai.messages import (
+    ModelRequest,
+    ModelResponse,
+    SystemPromptPart,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
+from pydantic_ai.models import Model
+from pydantic_ai.profiles import ModelProfile
+from pydantic_ai.toolsets import WrapperToolset
+from pydantic_ai.usage import RequestUsage
+
+if TYPE_CHECKING:
+    from pydantic_ai import RunContext
+    from pydantic_ai.messages import ModelMessage, ModelRequestPart
+    from pydantic_ai.models import ModelRequestParameters
+    from pydantic_ai.settings import ModelSettings
+    from pydantic_ai.toolsets.abstract import ToolsetTool
+
+    from functions.worker.context import Context
+
+PROFILE = ModelProfile(supports_json_schema_output=False, supports_json_object_output=False)
+"""Structured output comes through a tool: ``ctx.model`` has no response format."""
+
+
+class SluiceModel(Model):
+    """The model of one run. Made anew for each: it belongs to the run's context."""
+
+    unsupported_settings: ClassVar[frozenset[Any]] = frozenset(
+        {"temperature", "top_p", "top_k", "seed", "stop_sequences", "timeout", "logit_bias", "extra_body"}
+        | {"presence_penalty", "frequency_penalty", "parallel_tool_calls", "extra_headers"}
+    )
+
+    def __init__(self, ctx: Context, model: str | None = None) -> None:
+        """Bind to a run; ``model`` is the provider's name of it, by default the one that the task asked for."""
+        super().__init__(profile=PROFILE)
+        self._ctx = ctx
+        self._name = model or ctx.model_name
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model as the provider knows it."""
+        return self._name
+
+    @property
+    def system(self) -> str:
+        """Name of the provider."""
+        return "sluice"
+
+    async def request(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        """Make one call, or get the reply that was recorded."""
+        model_settings, parameters = self.prepare_request(model_settings, model_request_parameters)
+        tools = [_tool(one) for one in (*parameters.function_tools, *parameters.output_tools)]
+        asked = [{"role": "system", "content": part.content} for part in parameters.instruction_parts or ()]
+        for message in messages:
+            asked += _request(message) if isinstance(message, ModelRequest) else _response(message)
+        reply = await self._ctx.model(
+            asked,
+            tools=tools or None,
+            tool_choice=None if parameters.allow_text_output or not tools else "required",
+            model=self._name,
+            max_output_tokens=(model_settings or {}).get("max_tokens"),
+        )
+        parts: list[TextPart | ToolCallPart] = [TextPart(reply.content)] if reply.content else []
+        parts += [ToolCallPart(call.name, call.arguments, call.id) for call in reply.tool_calls]
+        usage = RequestUsage(input_tokens=reply.usage.input_tokens, output_tokens=reply.usage.output_tokens)
+        return ModelResponse(parts, usage=usage, model_name=reply.model, provider_name=self.system)
+
+
+def _tool(definition: Any) -> dict[str, Any]:
+    function = {"name": definition.name, "parameters": definition.parameters_json_schema}
+    if definition.description:
+        function["description"] = definition.description
+    return {"type": "function", "function": function}
+
+
+def _request(message: ModelRequest) -> list[dict[str, Any]]:
+    return [_part(part) for part in message.parts]
+
+
+def _part(part: ModelRequestPart) -> dict[str, Any]:
+    match part:
+        case SystemPromptPart():
+            return {"role": "system", "content": part.content}
+        case UserPromptPart():
+            return {"role": "user", "content": _text(part)}
+        case ToolReturnPart():
+            return {"role": "tool", "tool_call_id": part.tool_call_id, "content": part.model_response_str()}
+    raise UserError(f"Sluice's model takes no {type(part).__name__}")
+
+
+def _text(part: UserPromptPart) -> str:
+    if isinstance(part.content, str):
+        return part.content
+    if any(not isinstance(piece, str) for piece in part.content):
+        raise UserError("Sluice's model takes text only")
+    return "\n\n".join(str(piece) for piece in part.content)
+
+
+def _response(message: ModelResponse) -> list[dict[str, Any]]:
+    texts = [part.content for part in message.parts if isinstance(part, TextPart)]
+    calls = [part for part in message.parts if isinstance(part, ToolCallPart)]
+    if any(not isinstance(part, TextPart | ToolCallPart | ThinkingPart) for part in message.parts):
+        raise UserError("Sluice's model takes text and tool calls only")
+    if not texts and not calls:
+        return []
+    turn: dict[str, Any] = {"role": "assistant", "content": "\n\n".join(texts) or None}
+    if calls:
+        turn["tool_calls"] = [
+            {
+                "id": call.tool_call_id,
+                "type": "function",
+                "function": {"name": call.tool_name, "arguments": call.args_as_json_str()},
+            }
+            for call in calls
+        ]
+    return [turn]
+
+
+class Recorded(WrapperToolset["Context"]):
+    """Tools whose every call is a step: done once, with events, whatever happens. Their results must be JSON."""
+
+    async def call_tool(
+        self, name: str, tool_args: dict[str, Any], ctx: RunContext[Context], tool: ToolsetTool[Context]
+    ) -> Any:
+        """Call a tool, or get the result that was recorded; that it wants another try is a result, too."""
+
+        async def do() -> dict[str, Any]:
+            try:
+                return {"result": await self.wrapped.call_tool(name, tool_args, ctx, tool)}
+            except ModelRetry as retry:
+                return {"retry": retry.message}
+
+        # Calls of one reply run beside each other: the call's id tells them apart, and it is recorded with the reply.
+        step = f"{name[:24]}.{(ctx.tool_call_id or '')[-39:]}"
+        told = await ctx.deps.tool(step, do, json.loads(json.dumps(tool_args, default=str)))
+        if "retry" in told:
+            raise ModelRetry(told["retry"])
+        return told["result"]
