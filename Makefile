@@ -115,6 +115,15 @@ deploy-midway: setup ## Deploy a change in the middle of 100 runs
 	@$(PYTHON) -m benchmarks.deploy_midway
 soak: setup ## Half an hour of steady load: memory, waits, losses (MINUTES=30)
 	@$(PYTHON) -m benchmarks.soak --minutes $(or $(MINUTES),30)
+capacity: setup ## Simulate up to a million users; waits, peaks and costs
+	@$(PYTHON) -m benchmarks.capacity
+gb-seconds: setup ## GB-seconds beside a naive Lambda, about fifteen minutes
+	@$(PYTHON) -m benchmarks.gb_seconds
+bench: setup peers ## The questions that a small machine answers within ten minutes
+	@$(PYTHON) -m benchmarks.admission --users 2000 --rounds 5000
+	@$(PYTHON) -m benchmarks.daily_cost
+	@$(PYTHON) -m benchmarks.cold_start
+	@$(PYTHON) -m benchmarks.reference_work
 fairness: setup ## How long a flooding user delays the others
 	@$(PYTHON) -m benchmarks.fairness
 

@@ -26,7 +26,6 @@ of webhooks and pages at INFO, and whole requests with prompts and items at DEBU
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-
 class JsonFormatter(logging.Formatter):
     """Formats a record as JSON; ``extra`` becomes fields, line breaks cannot forge a line."""
 
