@@ -89,13 +89,13 @@ sam-invoke: setup ## Call a function in that image with an event (EVENT=events/w
 # ---- quality
 
 test: setup ## Every test, from a fresh clone
-	@$(MAKE) --no-print-directory -j4 --output-sync=target test-stack test-unit test-frameworks lint
+	@$(MAKE) --no-print-directory -j3 --output-sync=target test-stack test-unit lint
 # The deployed system mostly waits: its tests run beside the others, in one process of their own,
 # and first: they take longest.
 test-stack: setup
 	@$(PYTHON) -m pytest tests/stack tests/e2e $(PYTEST_ARGS)
 test-unit: setup
-	@nice -n 5 $(PYTHON) -m pytest tests/unit --ignore $(WITH_FRAMEWORKS) -n 3 $(PYTEST_ARGS)
+	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 3 $(PYTEST_ARGS)
 # Examples on other people's frameworks, in an environment that has them.
 WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py
 test-frameworks: .tools/frameworks/.ready ## Tests of the examples with Pydantic AI and the Agents SDK

@@ -112,6 +112,7 @@ def deploy(
         except stack.DeployError as error:
             raise LocalError(str(error)) from error
     _number_mappings(parameters, outputs)
+    _name_cors(parameters, outputs)
     write_private(note, json.dumps({"wanted": wanted, "outputs": outputs}))
     return outputs, True
 
@@ -124,6 +125,20 @@ def _alone_at_building() -> Iterator[None]:
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _name_cors(parameters: dict[str, str], outputs: dict[str, str]) -> None:
+    """Set the API's CORS again: MiniStack keeps CloudFormation's capitals, which its gateway does not read."""
+    import boto3
+
+    from deploy import stack
+
+    origins = parameters.get("CorsOrigins", "")
+    if origins:
+        api = stack.read_template(ROOT / "template.yaml")["Resources"]["HttpApi"]["Properties"]
+        _, wanted, _ = api["CorsConfiguration"]["Fn::If"]
+        gateway: Any = boto3.client("apigatewayv2")
+        gateway.update_api(ApiId=outputs["ApiId"], CorsConfiguration=wanted | {"AllowOrigins": origins.split(",")})
 
 
 def _number_mappings(parameters: dict[str, str], outputs: dict[str, str]) -> None:

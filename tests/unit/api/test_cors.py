@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from starlette.testclient import TestClient
 
-from functions.api.app import make_app
+from deploy.bundle import ROOT
+from deploy.stack import read_template
+from functions.api.app import SHOWN_HEADERS, make_app
 from shared import settings
 from shared.errors import SettingError
 from tests.unit.api.conftest import Api
@@ -63,3 +65,13 @@ def test_by_default_only_its_own_pages(steady: Api) -> None:
 def test_what_no_browser_sends_as_an_origin_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match="CORS_ORIGINS"):
         settings.read({"CORS_ORIGINS": f"https://good.example,{text}"})
+
+
+def test_the_gateway_shows_pages_what_the_function_would() -> None:
+    """It answers for the function where origins are set."""
+    _, wanted, _ = read_template(ROOT / "template.yaml")["Resources"]["HttpApi"]["Properties"]["CorsConfiguration"][
+        "Fn::If"
+    ]
+    assert set(wanted["ExposeHeaders"]) == {name.lower() for name in SHOWN_HEADERS}
+    assert set(wanted["AllowMethods"]) == {"GET", "POST", "DELETE"}
+    assert {"authorization", "content-type", "idempotency-key"} <= set(wanted["AllowHeaders"])

@@ -26,6 +26,7 @@ ENVIRONMENTS = {
 }
 WIRING = {"stage", "table_name", "blob_bucket", "ws_url", "ws_endpoint_url", "esm_uuid_high", "esm_uuid_normal"}
 WIRING |= {"metrics_namespace"}
+WIRING |= {"cors_origins"}  # its parameter sets up the gateway
 WIRING |= {f"queue_url_{lane}" for lane in ("high", "normal", "quarantine", "webhook")}
 TUNABLES = [item for item in fields(Settings) if item.name not in WIRING]
 

@@ -102,7 +102,8 @@ def test_what_is_no_message_and_what_was_done_already_harm_nothing(refilling: Wo
     lanes.send("normal", done.task_id, 0, user="ann")
     lanes.send("normal", slow.task_id, 0, user="ann")
     after = refilling.submit(QUICK)
-    assert refilling.invoke(first) == []
+    # Whichever of the two messages of the slow one is claimed first: the other may be left to come back.
+    assert set(refilling.invoke(first)) <= {first[0]["messageId"]}
     assert statuses([slow.task_id, after.task_id]) == {Status.COMPLETE}
     assert refilling.calls("q")["started"] == 2
 
