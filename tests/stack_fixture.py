@@ -24,7 +24,7 @@ PARAMETERS = {
     "WorkerTimeoutSeconds": "30",
     "ModelTimeoutSeconds": "8",
     "BreakerOpenSeconds": "2",
-    "CorsOrigins": "http://localhost:3000",
+    "CorsOrigins": "http://localhost:38123",
 }
 """Deploy parameters of the tests' system: shorter times, so that waiting for them is short."""
 

@@ -21,7 +21,6 @@ ARGUMENTS = [
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
-    "--disable-features=LocalNetworkAccessChecks",  # pages of other origins here are not served by a loopback address
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",

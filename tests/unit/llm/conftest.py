@@ -65,7 +65,7 @@ def running() -> Iterator[Simulator]:
     simulator = Simulator(url)
     yield simulator
     simulator.admin.close()
-    process.terminate()
+    process.kill()  # it would wait for calls that hang on purpose
     process.wait()
     assert process.stdout is not None
     process.stdout.close()

@@ -103,7 +103,7 @@ class World:
 def simulator() -> Iterator[str]:
     process, url = launch("--latency", "0")
     yield url
-    process.terminate()
+    process.kill()  # it would wait for calls that hang on purpose
     process.wait()
     assert process.stdout is not None
     process.stdout.close()
