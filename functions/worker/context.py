@@ -11,6 +11,7 @@ import asyncio
 import json
 import time
 from collections import Counter
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from functions.worker import model_step
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 STEP_NAME_CHARACTERS = 64
 DEFAULT_OUTPUT_TOKENS = 1024
 """Output tokens of a model call that sets no limit; it bounds what the call can cost."""
+_inside: ContextVar[str | None] = ContextVar("inside_step", default=None)
+"""The step whose function runs, in this asyncio task and those that it starts."""
 RESULT_EVENT_CHARACTERS = 2_000
 """How much of a tool's result its event shows; the run sees all of it."""
 
@@ -93,7 +96,7 @@ class Context:
         ``fingerprint`` is any JSON that the result depends on.
 
         Raises:
-            ReplayMismatch: the recorded step of that name had another fingerprint.
+            ReplayMismatch: the recorded step of that name had another fingerprint, or this one is inside another step.
             LeaseLost: another worker has the task now.
             TooLarge: the result fits nowhere.
         """
@@ -216,12 +219,19 @@ class Context:
             if recorded.fingerprint != mark:
                 raise ReplayMismatch(f"step {name} #{nth} was recorded with another input")
             return recorded.value
+        outer = _inside.get()
+        if outer is not None:
+            raise ReplayMismatch(f"step {name} is inside step {outer}, whose replay would not ask for it")
         self.check_time(0)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._open.add(done)
         try:
             began = time.monotonic()
-            value, events, usage, model_used = await work(nth)
+            inside = _inside.set(name)
+            try:
+                value, events, usage, model_used = await work(nth)
+            finally:
+                _inside.reset(inside)
             if kind != "model":
                 data = {"step": name, "n": nth, "ms": round((time.monotonic() - began) * 1000)}
                 events = [*events, Event("step", now(), data)]

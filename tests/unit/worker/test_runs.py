@@ -1,5 +1,6 @@
 """One run from message to outcome, under retries, crashes, cancellations and continuations."""
 
+import asyncio
 import threading
 import time
 
@@ -152,6 +153,28 @@ def test_a_run_longer_than_the_function_continues(world: World, monkeypatch: pyt
     assert (row.status, row.attempt, row.crashes) == (Status.COMPLETE, 0, 0)
     assert row.continuations >= 2
     assert world.calls("long") == {"started": 9, "completed": 9, "failed": 0, "aborted": 0}
+
+
+def test_a_step_inside_a_step_fails_before_anything_is_paid(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replayed, the outer one would not ask for it."""
+
+    class Nested:
+        async def run(self, ctx: object) -> AgentResult:
+            async def outer() -> str:
+                reply = await asyncio.gather(ctx.model([{"role": "user", "content": "[[sim key=nest words=1]] x"}]))  # type: ignore[attr-defined]
+                return str(reply)
+
+            return AgentResult(await ctx.step("outer", outer))  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(agents, "load", lambda _: Nested())
+    task = world.submit("x")
+    world.work()
+    row = store.get(task.task_id)
+    assert row.status is Status.FAILED
+    assert row.error is not None
+    assert row.error["code"] == "replay_mismatch"
+    assert "inside step outer" in row.error["message"]
+    assert world.calls("nest")["started"] == 0
 
 
 def test_changed_code_fails_clearly_instead_of_replaying_wrongly(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
