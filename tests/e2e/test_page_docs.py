@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,9 @@ REFUSED = "http://localhost:38124"
 class Example(BaseHTTPRequestHandler):
     """Serves the page: from a server, since a browser whose requests are intercepted asks no preflights."""
 
+    timeout = 5
+    """Browsers open connections ahead, and send nothing on some."""
+
     def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -34,8 +37,11 @@ class Example(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module", autouse=True)
 def _servers() -> Iterator[None]:
-    servers = [HTTPServer(("localhost", int(origin.rsplit(":", 1)[1])), Example) for origin in (ALLOWED, REFUSED)]
+    servers = [
+        ThreadingHTTPServer(("localhost", int(origin.rsplit(":", 1)[1])), Example) for origin in (ALLOWED, REFUSED)
+    ]
     for server in servers:
+        server.block_on_close = False
         threading.Thread(target=server.serve_forever, daemon=True).start()
     yield
     for server in servers:
