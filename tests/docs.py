@@ -2,8 +2,9 @@
 
 - `docs/api.md`: every `sh`, `python` and `html` block is run, see tests/stack/test_api_docs.py and
   tests/e2e/test_page_docs.py. The Python block of `docs/webhooks.md` is run by tests/unit/webhook/test_signature.py.
-- Elsewhere a block with the info string `bash runnable` is run by tests/stack/test_docs.py, at the root of the
-  repository and against the deployed system. Every other shell block is listed in tests/docs_not_run.toml.
+- Elsewhere a block with the info string `bash runnable` or `python runnable` is run by tests/stack/test_docs.py, at the
+  root of the repository and against the deployed system. Every other shell block is listed in tests/docs_not_run.toml;
+  of every other Python block tests/unit/test_docs_python.py checks that it compiles and calls what there is.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Block:
             return _OF_THE_API.get(self.language)
         if self.page == "docs/webhooks.md" and self.language == "python":
             return "tests/unit/webhook/test_signature.py"
-        return "tests/stack/test_docs.py" if (self.language, self.info) == ("bash", "runnable") else None
+        return "tests/stack/test_docs.py" if self.language in ("bash", "python") and self.info == "runnable" else None
 
 
 BLOCKS = [

@@ -1,4 +1,4 @@
-"""Blocks marked `bash runnable` in README.md and docs/ are run as they stand there, at the root of the repository."""
+"""Blocks marked `runnable` in README.md and docs/ are run as they stand there, at the root of the repository."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import openai
 import pytest
 
 from localstack.environ import CREDENTIALS
@@ -14,9 +15,10 @@ from tests.docs import BLOCKS, ROOT, Block
 from tests.stack_fixture import Stack
 
 RUNNABLE = [block for block in BLOCKS if block.run_by == "tests/stack/test_docs.py"]
+SHELL, PYTHON = ([block for block in RUNNABLE if block.language == language] for language in ("bash", "python"))
 
 
-@pytest.mark.parametrize("block", RUNNABLE, ids=lambda block: f"{block.page}:{block.line}")
+@pytest.mark.parametrize("block", SHELL, ids=lambda block: f"{block.page}:{block.line}")
 def test_an_example_works(stack: Stack, block: Block) -> None:
     keep = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "OPENAI_", "REDIS_"))}
     environment = keep | CREDENTIALS | {
@@ -36,3 +38,12 @@ def test_an_example_works(stack: Stack, block: Block) -> None:
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=lambda block: f"{block.page}:{block.line}")
+def test_an_example_in_python_works(stack: Stack, block: Block) -> None:
+    names = {"openai": openai, "API": stack.api_url, "KEY": stack.keys["load"]}
+    exec(compile(block.code, block.page, "exec"), names)
+    names["client"].close()
+    assert names["response"].status == "queued"
+    assert stack.result(names["response"].id.removeprefix("resp_"))["status"] == "complete"
