@@ -28,6 +28,16 @@ _kept: dict[str, Any] = {}
 """Clients of earlier tests: they know nothing of an account, and making them takes longer than most tests."""
 
 
+def lend_clients() -> None:
+    """Give ``shared.aws`` the clients of earlier tests."""
+    aws._clients.update(_kept)
+
+
+def keep_clients() -> None:
+    """Take its clients back, for later tests."""
+    _kept.update({name: made for name, made in aws._clients.items() if _of_moto(made)})
+
+
 def _of_moto(made: Any) -> bool:
     """Whether a client has the address of AWS itself; some tests turn theirs to a port where nobody answers."""
     return bool(made.meta.endpoint_url.endswith(".amazonaws.com"))
@@ -55,8 +65,8 @@ def fake_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
             monkeypatch.setenv(f"QUEUE_URL_{lane.upper()}", url)
         settings.cache_clear()
         aws.reset()
-        aws._clients.update(_kept)
+        lend_clients()
         yield lanes
-        _kept.update({name: made for name, made in aws._clients.items() if _of_moto(made)})
+        keep_clients()
     settings.cache_clear()
     aws.reset()

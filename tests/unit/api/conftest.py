@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 import pytest
 from botocore.client import BaseClient
 from moto import mock_aws
@@ -20,7 +19,8 @@ from functions.api.refusals import refusals
 from shared import aws, valkey
 from shared.limits import keys
 from shared.settings import settings
-from tests.unit.tables import TABLE, make_lanes, make_table
+from tests.unit.aws_fixture import keep_clients, lend_clients
+from tests.unit.tables import TABLE, client, make_lanes, make_table
 
 
 @dataclass
@@ -118,16 +118,18 @@ def running(redis_url: str) -> Iterator[Api]:
         one_at_a_time(patch)
         make_table()
         lanes = make_lanes()
-        boto3.client("s3").create_bucket(Bucket="sluice-blobs")
-        patch.setenv("QUEUE_URL_WEBHOOK", boto3.client("sqs").create_queue(QueueName="sluice-webhook")["QueueUrl"])
+        client("s3").create_bucket(Bucket="sluice-blobs")
+        patch.setenv("QUEUE_URL_WEBHOOK", client("sqs").create_queue(QueueName="sluice-webhook")["QueueUrl"])
         for lane, url in lanes.items():
             patch.setenv(f"QUEUE_URL_{lane.upper()}", url)
         forget_everything()
+        lend_clients()
         valkey.client().flushall()
         try:
-            with TestClient(app) as client:
-                yield Api(client, make_keys(), lanes)
+            with TestClient(app) as caller:
+                yield Api(caller, make_keys(), lanes)
         finally:
+            keep_clients()
             forget_everything()
 
 

@@ -6,12 +6,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
 import pytest
 
 from functions.scaler import handler, state
 from shared import aws, valkey
 from shared.settings import settings
+from tests.unit.aws_fixture import lend_clients
+from tests.unit.tables import client
 
 TIME = "2026-03-01T12:{:02d}:00Z"
 
@@ -21,8 +22,8 @@ class Stack:
 
     def __init__(self, queues: dict[str, str], uuids: dict[str, str]) -> None:
         self.queues, self.uuids = queues, uuids
-        self.sqs: Any = boto3.client("sqs")
-        self.functions: Any = boto3.client("lambda")
+        self.sqs: Any = client("sqs")
+        self.functions: Any = client("lambda")
 
     def tick(self, minute: int) -> dict[str, Any]:
         return handler.handler({"time": TIME.format(minute)}, None)
@@ -58,11 +59,11 @@ def with_valkey(redis_settings: str) -> Iterator[Callable[[], None]]:
 
 @pytest.fixture
 def stack(fake_aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Stack:
-    role = boto3.client("iam").create_role(RoleName="worker", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    role = client("iam").create_role(RoleName="worker", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as bundle:
         bundle.writestr("worker.py", "def handler(event, context): return {}")
-    functions: Any = boto3.client("lambda")
+    functions: Any = client("lambda")
     functions.create_function(
         FunctionName="worker",
         Runtime="python3.13",
@@ -70,7 +71,7 @@ def stack(fake_aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Stack:
         Handler="worker.handler",
         Code={"ZipFile": code.getvalue()},
     )
-    sqs: Any = boto3.client("sqs")
+    sqs: Any = client("sqs")
     uuids = {}
     for lane in ("high", "normal"):
         answer = sqs.get_queue_attributes(QueueUrl=fake_aws[lane], AttributeNames=["QueueArn"])
@@ -84,5 +85,6 @@ def stack(fake_aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Stack:
         monkeypatch.setenv(f"ESM_UUID_{lane.upper()}", mapping["UUID"])
     settings.cache_clear()
     aws.reset()
+    lend_clients()
     monkeypatch.setattr(handler, "_memory", state.Memory())
     return Stack(fake_aws, uuids)

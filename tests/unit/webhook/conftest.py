@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 import pytest
 
 from functions.webhook import post
@@ -16,6 +15,7 @@ from shared.settings import settings
 from shared.tasks import leases, settle, store, table
 from shared.tasks.items import plain
 from shared.tasks.model import Status, Task
+from tests.unit.tables import client
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Hooks:
 def hooks(fake_aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
     """Yield a system whose settings let it reach this machine."""
     assert fake_aws
-    queue = boto3.client("sqs").create_queue(QueueName="sluice-webhook")["QueueUrl"]
+    queue = client("sqs").create_queue(QueueName="sluice-webhook")["QueueUrl"]
     for name, value in {
         "QUEUE_URL_WEBHOOK": queue,
         "WEBHOOK_SECRET": "deployment secret",
