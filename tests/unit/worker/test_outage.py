@@ -37,6 +37,7 @@ def test_probing_a_long_outage_uses_up_no_attempts(world: World, monkeypatch: py
     give_up = time.monotonic() + 20
     while world.calls("probe")["started"] < 5 and time.monotonic() < give_up:
         world.work()
+        time.sleep(0.1)
     row = store.get(task.task_id)
     assert (row.status, row.attempt, row.reason) == (Status.QUEUED, 1, "breaker_open")
     assert row.deferrals >= 3
