@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.serialize import BaseJSONSerializer
 
 from shared import aws
 from shared.settings import settings
@@ -23,6 +24,26 @@ def _one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(BotocoreStubber, "__call__", locked)
 
+
+_whole_structure = BaseJSONSerializer._serialize_type_structure
+
+
+def _structure(self: BaseJSONSerializer, serialized: Any, value: Any, shape: Any, key: str) -> None:
+    """Write a structure; of an attribute's value only the member that it has.
+
+    Moto looks for each of the ten under six names: three quarters of its time, and much of the unit tests'.
+    """
+    if shape.name != "AttributeValue" or type(value) is not dict or not key:
+        _whole_structure(self, serialized, value, shape, key)
+        return
+    wrapper: Any = self.MAP_TYPE()
+    for name in value.keys() & shape.members.keys():
+        if value[name] is not None:
+            self._serialize(wrapper, value[name], shape.members[name], name)
+    self._default_serialize(serialized, wrapper, shape, key)
+
+
+BaseJSONSerializer._serialize_type_structure = _structure  # type: ignore[method-assign]
 
 _kept: dict[str, Any] = {}
 """Clients of earlier tests: they know nothing of an account, and making them takes longer than most tests."""

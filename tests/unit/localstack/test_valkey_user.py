@@ -28,6 +28,7 @@ def sluice() -> Iterator[Any]:
     admin.execute_command("ACL", "SETUSER", "sluice", ">a password", *RIGHTS.split())
     client = valkey.connect(f"redis://sluice@{server.host}:{server.port}?cluster=true", password="a password")
     yield client
+    client.disconnect_connection_pools()
     client.close()
     admin.close()
     stop_server(server)
