@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ PARAMETERS = {
     "ModelTimeoutSeconds": "8",
     "BreakerOpenSeconds": "2",
     "CorsOrigins": "http://localhost:38123",
+    "NormalConcurrency": "3",
+    "MaxReplicas": "7",
 }
-"""Deploy parameters of the tests' system: shorter times, so that waiting for them is short."""
+"""Deploy parameters of the tests' system: shorter times, so that waiting for them is short, and few environments."""
 
 ENDED = ("complete", "failed", "cancelled")
 
@@ -94,6 +97,14 @@ class Stack:
         aws.reset()
         valkey.reset()
 
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Do so for a while."""
+        before = dict(os.environ)
+        self.use()
+        yield
+        forget_settings(before)
+
     def close(self) -> None:
         for client in (self.sim, *self._clients.values()):
             client.close()
@@ -146,11 +157,16 @@ def _settings_as_found() -> Iterator[None]:
     before = dict(os.environ)
     yield
     if dict(os.environ) != before:
-        from shared import aws, valkey
-        from shared.settings import settings
+        forget_settings(before)
 
-        os.environ.clear()
-        os.environ.update(before)
-        settings.cache_clear()
-        aws.reset()
-        valkey.reset()
+
+def forget_settings(before: dict[str, str]) -> None:
+    """Set the environment as it was, and forget what was made of another."""
+    from shared import aws, valkey
+    from shared.settings import settings
+
+    os.environ.clear()
+    os.environ.update(before)
+    settings.cache_clear()
+    aws.reset()
+    valkey.reset()

@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,22 @@ import pytest
 from benchmarks.faults.inflict import pid_of, worker_processes
 from benchmarks.faults.watch import rows
 from localstack.system import System
-from shared.tasks import events
+from shared import aws
+from shared.tasks import events, table
+from shared.tasks.items import row_key
 from shared.tasks.model import Status, Task
 from tests.stack_fixture import Stack
 
 PATIENCE_SECONDS = 60
 
 
-@pytest.fixture
-def at_stack(stack: Stack) -> Stack:
-    stack.use()
-    return stack
+@pytest.fixture(scope="module")
+def at_stack(stack: Stack) -> Iterator[Stack]:
+    with stack.used():
+        yield stack
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def system(at_stack: Stack) -> System:
     return System(Path(at_stack.outputs["state_dir"]))
 
@@ -96,11 +99,20 @@ def test_doubled_messages_of_finished_and_running_tasks_make_no_call(at_stack: S
         assert len(ends) == 1
 
 
-def test_a_run_that_kills_its_workers_is_set_apart_and_then_given_up(at_stack: Stack, system: System) -> None:
-    from shared.tasks import table
-    from shared.tasks.items import row_key
+@pytest.fixture(scope="module", autouse=True)
+def poisoned(at_stack: Stack, system: System) -> Iterator[Future[None]]:
+    """A run whose workers are killed, while this module's tests begin: it waits for three leases to lapse.
 
-    task_id = at_stack.submit(f"[[sim key=fault-poison-{time.time()} latency=7.5 words=1]] kill")
+    It is in the high lane, alone: the environments that are killed are never those of the other runs.
+    """
+    aws.dynamodb()  # made before there are two threads that make clients
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(poison, at_stack, system)
+
+
+def poison(at_stack: Stack, system: System) -> None:
+    task_id = at_stack.submit(f"[[sim key=fault-poison-{time.time()} latency=7.5 words=1]] kill", "vip")
+    assert row(at_stack, task_id).lane == "high"
     kill_its_worker(at_stack, system, task_id, lease_no=1)
     kill_its_worker(at_stack, system, task_id, lease_no=2)
     # Claimed in its lane, sent to the quarantine, claimed there.
@@ -108,13 +120,18 @@ def test_a_run_that_kills_its_workers_is_set_apart_and_then_given_up(at_stack: S
     assert row(at_stack, task_id).lane == "quarantine"
     # As if it had gone on like that: the claim to come counts the last crash.
     table.update(table.update_op(row_key(task_id), sets={"crashes": 4}, condition="attribute_exists(pk)"))
-    found = at_stack.result(task_id)
+    found = at_stack.result(task_id, "vip")
     assert (found["status"], found["error"]["code"]) == ("failed", "crashed")
     assert "5 times" in found["error"]["message"]
 
 
+def test_a_run_that_kills_its_workers_is_set_apart_and_then_given_up(poisoned: Future[None]) -> None:
+    poisoned.result()
+
+
 @pytest.fixture
-def hung_valkey(system: System) -> Iterator[psutil.Process]:
+def hung_valkey(system: System, poisoned: Future[None]) -> Iterator[psutil.Process]:
+    wait([poisoned])
     process = system.processes.running("valkey")
     assert process is not None
     process.suspend()
