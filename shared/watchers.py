@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import aws, valkey
+from shared.clock import now
 from shared.errors import SluiceError
 from shared.logs import get_logger
 from shared.tasks import events
@@ -32,6 +33,8 @@ KEEP_SECONDS = 3 * 3600
 WATCHERS_PER_TASK = 500
 """Each costs the run's worker a push per event."""
 TASKS_PER_CONNECTION = 100
+_READER = ""
+"""Field of a task's hash (no connection has an empty id) that says until when somebody reads its log by polling."""
 
 _log = get_logger("watchers")
 
@@ -74,7 +77,7 @@ def add(task_id: str, connection: str, told: int) -> None:
     if server.scard(_connection_key(connection)) > TASKS_PER_CONNECTION:
         remove(task_id, connection)
         raise TooMany(f"a connection follows at most {TASKS_PER_CONNECTION} tasks: unsubscribe, or open another")
-    if server.hlen(_task_key(task_id)) > WATCHERS_PER_TASK:
+    if server.hlen(_task_key(task_id)) - server.hexists(_task_key(task_id), _READER) > WATCHERS_PER_TASK:
         remove(task_id, connection)
         raise TooMany(f"a task has at most {WATCHERS_PER_TASK} watchers")
 
@@ -85,8 +88,29 @@ def of(task_id: str) -> dict[str, int]:
     Raises:
         RedisError: Valkey is away.
     """
-    found: dict[str, str] = valkey.client().hgetall(_task_key(task_id))
-    return {connection: int(told) for connection, told in found.items()}
+    return look(task_id)[0]
+
+
+def look(task_id: str) -> tuple[dict[str, int], bool]:
+    """Return a task's watchers as ``of`` does, and whether anybody reads its log by polling.
+
+    Raises:
+        RedisError: Valkey is away.
+    """
+    found = {name: int(value) for name, value in valkey.client().hgetall(_task_key(task_id)).items()}
+    read_until = found.pop(_READER, 0)
+    return found, read_until > now()
+
+
+def reading(task_id: str, seconds: float) -> None:
+    """Note that somebody reads a live task's log by polling: for so long its text is stored as it comes.
+
+    Raises:
+        RedisError: Valkey is away.
+    """
+    server = valkey.client()
+    server.hset(_task_key(task_id), _READER, int(now() + seconds) + 1)
+    server.expire(_task_key(task_id), KEEP_SECONDS)
 
 
 def told(task_id: str, connection: str, seq: int) -> None:

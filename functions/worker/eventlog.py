@@ -17,15 +17,20 @@ from shared.tasks import checkpoints
 from shared.tasks.events import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
+    from functions.worker.publisher import Publisher
     from shared.tasks.model import Task
 
 FIRST_FLUSH_SECONDS = 0.2
 """Shortest time between two batches of a run that is watched: at most five writes a second."""
 SLOW_FLUSH_SECONDS = 1.0
-"""Time between batches of a long stream, and of a run that nobody watches: each costs four write units, and more of the
-worker's processor than anything else does. Whoever begins to watch is found with the next batch."""
+"""Time between batches of a long stream, and between looks for somebody who watches or reads."""
+UNREAD_SECONDS = 10.0
+"""How old text gets that nobody watches or reads before it is stored all the same. Each batch costs four write units or
+more, which stored every second would make most of a run's bill; a look costs nothing of the kind."""
+UNREAD_CHARACTERS = 64_000
+"""How much of it is kept back."""
 QUICK_BATCHES = 25
 """Batches written at the quick pace before it slows down."""
 TOKEN_EVENT_CHARACTERS = 16_000
@@ -37,13 +42,12 @@ _log = get_logger("eventlog")
 class EventLog:
     """Events of one run, in order."""
 
-    def __init__(
-        self, task: Task, publish: Callable[[Sequence[Event]], Awaitable[None]], watched: Callable[[], bool]
-    ) -> None:
-        """Bind to a claimed task; ``publish`` is told of every batch once it is stored."""
+    def __init__(self, task: Task, publisher: Publisher) -> None:
+        """Bind to a claimed task; the publisher is told of every batch once it is stored."""
         self._task = task
-        self._publish = publish
-        self._watched = watched
+        self._publisher = publisher
+        self._waits_since: float | None = None
+        self._kept_back = 0
         self._pending: list[Event] = []
         self._tokens: dict[str, list[str]] = {}
         self._unsettled: dict[str, None] = {}
@@ -51,17 +55,17 @@ class EventLog:
         self._batches = 0
         self.lock = asyncio.Lock()
 
-    def add(self, type_: str, data: dict[str, Any] | None = None) -> None:
-        """Note an event; it is written within a second."""
+    def add(self, type_: str, data: dict[str, Any] | None = None, *, can_wait: bool = False) -> None:
+        """Note an event; it is written within a second, or like text if it ``can_wait``."""
         self._close_tokens()
         self._pending.append(Event(type_, now(), data or {}))
-        self._wake()
+        self._note(0, can_wait=can_wait)
 
     def token(self, call: str, text: str) -> None:
         """Note a piece of a model's reply; pieces of one call are joined until the next batch."""
         self._tokens.setdefault(call, []).append(text)
         self._unsettled[call] = None
-        self._wake()
+        self._note(len(text), can_wait=True)
 
     def stands(self, call: str) -> None:
         """Note that a call's reply is recorded: its text is never void."""
@@ -75,17 +79,19 @@ class EventLog:
         """Hand over what is pending; whoever takes it writes it, under ``lock``."""
         self._close_tokens()
         taken, self._pending = self._pending, []
+        self._waits_since, self._kept_back = None, 0
         return taken
 
     def give_back(self, events: list[Event]) -> None:
         """Put back what could not be written."""
         self._pending[:0] = events
+        self._waits_since = 0.0
 
     async def stored(self, events: Sequence[Event]) -> None:
         """Tell watchers of events that were just stored as the newest ones."""
         if events:
             first = self._task.last_seq - len(events) + 1
-            await self._publish([Event(e.type, e.at, e.data, first + n) for n, e in enumerate(events)])
+            await self._publisher.publish([Event(e.type, e.at, e.data, first + n) for n, e in enumerate(events)])
 
     async def close(self) -> None:
         """Stop the background writer; what is pending stays so."""
@@ -102,17 +108,30 @@ class EventLog:
                 self._pending.append(Event("token", now(), {"call": call, "text": part}))
         self._tokens = {}
 
-    def _wake(self) -> None:
+    def _note(self, characters: int, *, can_wait: bool) -> None:
+        if not can_wait:
+            self._waits_since = 0.0  # long enough
+        elif self._waits_since is None:
+            self._waits_since = now()
+        self._kept_back += characters
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush_soon())
 
     async def _flush_soon(self) -> None:
         while self._pending or self._tokens:
-            quick = self._batches < QUICK_BATCHES and self._watched()
+            quick = self._batches < QUICK_BATCHES and self._publisher.followed
             await asyncio.sleep(FIRST_FLUSH_SECONDS if quick else SLOW_FLUSH_SECONDS)
+            if self._may_wait() and not await self._publisher.awaited():
+                continue
             # Shielded with its lock: a batch is written whole and noted, and whoever comes next waits for it.
             await asyncio.shield(self._locked_flush())
             self._batches += 1
+
+    def _may_wait(self) -> bool:
+        """Whether what is pending is only text that is neither old nor much, and nobody is known to watch."""
+        if self._publisher.followed or self._kept_back > UNREAD_CHARACTERS:
+            return False
+        return self._waits_since is not None and now() - self._waits_since < UNREAD_SECONDS
 
     async def _locked_flush(self) -> None:
         async with self.lock:

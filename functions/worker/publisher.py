@@ -43,7 +43,8 @@ class Publisher:
         self._followers: dict[str, asyncio.Task[None]] = {}
         self._told: dict[str, int] = {}
         self._listed: set[str] = set()
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[bool] | None = None
+        self._read = False
         self._news = asyncio.Condition()
         self._last = 0
         self._closed = False
@@ -54,6 +55,12 @@ class Publisher:
         """Whether somebody was watching when last looked."""
         return any(not follower.done() for follower in self._followers.values())
 
+    async def awaited(self) -> bool:
+        """Look whether anybody follows the run or reads its log; yes if that cannot be known."""
+        if not await self._look():
+            return True
+        return self.followed or self._read
+
     async def publish(self, batch: Sequence[Event]) -> None:
         """Offer events that were just stored; returns at once."""
         self._recent.extend(batch)
@@ -61,13 +68,13 @@ class Publisher:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
 
-    async def _look(self) -> None:
-        """Find new watchers and wake the followers."""
+    async def _look(self) -> bool:
+        """Find new watchers and wake the followers; False without Valkey."""
         try:
-            found = await asyncio.to_thread(watchers.of, self._task_id)
+            found, self._read = await asyncio.to_thread(watchers.look, self._task_id)
         except RedisError as error:
             _log.warning("watchers unknown", extra={"task_id": self._task_id, "error": str(error)})
-            return
+            return False
         self._listed = set(found)
         for connection, told in found.items():
             follower = self._followers.get(connection)
@@ -76,6 +83,7 @@ class Publisher:
                 self._followers[connection] = asyncio.create_task(self._follow(connection))
         async with self._news:
             self._news.notify_all()
+        return True
 
     async def _follow(self, connection: str) -> None:
         failures = 0

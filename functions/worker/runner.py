@@ -106,7 +106,7 @@ class _Run:
         self.stop_at = deadline - STOP_MARGIN_SECONDS
         self.loop = asyncio.get_running_loop()
         self.publisher = Publisher(task.task_id)
-        self.log = EventLog(task, self.publisher.publish, lambda: self.publisher.followed)
+        self.log = EventLog(task, self.publisher)
         self.stopped: str | None = "cancel" if task.cancel_requested else None
         self.agent: asyncio.Task[Outcome] | None = None
         self.message = ""
@@ -190,7 +190,7 @@ class _Run:
 
     async def announce(self, recorded: dict[tuple[str, int], checkpoints.Step]) -> None:
         if self.task.lease_no == 1:
-            self.log.add("started", {"agent": self.task.agent})
+            self.log.add("started", {"agent": self.task.agent}, can_wait=True)  # the row says `processing`
             return
         void = await persist(voided_calls, self.task.task_id, recorded)
         self.log.add("resumed", {"void": void, "steps": len(recorded), "crashes": self.task.crashes})

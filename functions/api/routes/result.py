@@ -14,10 +14,17 @@ from functions.api.identity import AUTHENTICATED, AnyCaller, own_task, well_form
 from functions.api.schemas import MAX_SEQ, MAX_WAIT_SECONDS
 from functions.api.shapes import EventPage, TaskView
 from functions.api.waiting import hold
+from shared import watchers
 from shared.errors import NotFound
+from shared.logs import get_logger
 from shared.tasks import events
 from shared.tasks.events import Page
+from shared.valkey import RedisError
 
+READER_SECONDS = 60.0
+"""Whoever comes back within so long finds a run's text stored as it came; see `watchers.reading`."""
+
+_log = get_logger("result")
 router = APIRouter(prefix="/result", tags=["tasks"], dependencies=AUTHENTICATED)
 
 Wait = Annotated[
@@ -60,10 +67,16 @@ def get_events(
     if not well_formed(task_id):
         raise NotFound("no such task")
 
+    noted = False
+
     def look() -> Page:
+        nonlocal noted
         page = events.read(task_id, after)
         if not caller.owns(page.task.user):
             raise NotFound("no such task")
+        if not noted and not page.task.status.terminal:
+            noted = True
+            _note_reader(task_id, wait)
         return page
 
     page = hold(
@@ -79,3 +92,10 @@ def get_events(
             "status": str(page.task.status),
         }
     )
+
+
+def _note_reader(task_id: str, wait: float) -> None:
+    try:
+        watchers.reading(task_id, wait + READER_SECONDS)
+    except RedisError as error:  # the text comes later, in larger pieces; nothing else is lost
+        _log.warning("reader not noted", extra={"task_id": task_id, "error": str(error)})

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from functions.api import waiting
+from shared import watchers
 from shared.tasks import checkpoints, events, leases, sessions, settle, store
 from shared.tasks.model import Status, Task, Usage
 from tests.unit.api.conftest import Api
@@ -208,3 +209,22 @@ def test_erasure_stops_in_time_and_goes_on_when_asked_again(api: Api) -> None:
         rounds += 1
     assert rounds <= 3
     assert items_of("TASK#") == []
+
+
+def test_who_reads_a_live_tasks_events_is_known_to_its_worker(api: Api) -> None:
+    task_id = api.submit().json()["task_id"]
+    assert watchers.look(task_id) == ({}, False)
+    api.get(f"/result/{task_id}")
+    assert watchers.look(task_id) == ({}, False)
+    api.get(f"/result/{task_id}/events")
+    assert watchers.look(task_id) == ({}, True)
+
+
+def test_events_are_read_without_valkey_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    task_id = api.submit().json()["task_id"]
+
+    def away(_task_id: str, _seconds: float) -> None:
+        raise watchers.RedisError("away")
+
+    monkeypatch.setattr(watchers, "reading", away)
+    assert [event["type"] for event in api.get(f"/result/{task_id}/events").json()["events"]] == ["queued"]
