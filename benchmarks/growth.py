@@ -108,7 +108,7 @@ def users(url: str, most: int) -> list[dict[str, float]]:
 
 def tasks(outputs: dict[str, Any], most: int) -> list[dict[str, float]]:
     """Time the first page of one user's list and one in the middle, as their tasks grow in number."""
-    from shared.tasks import store
+    from shared.tasks import listing
     from shared.tasks.items import row_key, task_row
     from shared.tasks.model import Task
 
@@ -127,12 +127,12 @@ def tasks(outputs: dict[str, Any], most: int) -> list[dict[str, float]]:
             dynamodb.batch_write_item(RequestItems={outputs["table"]: puts})
             written += len(puts)
         middle = {"by_user": {"S": user}, "created": {"S": iso(began + number // 2)}}
-        cursor = store._cursor(row_key(f"task_growth_{number // 2:08d}") | middle)
+        cursor = listing._cursor(row_key(f"task_growth_{number // 2:08d}") | middle)
         rows.append(
             {
                 "tasks": number,
-                "first_page_p50_ms": p50_ms(lambda _: store.list_tasks(user, limit=20)),
-                "middle_page_p50_ms": p50_ms(lambda _, at=cursor: store.list_tasks(user, limit=20, cursor=at)),
+                "first_page_p50_ms": p50_ms(lambda _: listing.list_tasks(user, limit=20)),
+                "middle_page_p50_ms": p50_ms(lambda _, at=cursor: listing.list_tasks(user, limit=20, cursor=at)),
             }
         )
         print(f"  {rows[-1]}", flush=True)

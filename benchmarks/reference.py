@@ -57,13 +57,13 @@ class Sluice:
         Raises:
             TimeoutError: some are not.
         """
-        from shared.tasks import store
+        from shared.tasks import listing
 
         give_up = time.monotonic() + seconds
         while True:
-            rows, cursor = store.list_tasks(user, limit=1000)
+            rows, cursor = listing.list_tasks(user, limit=1000)
             while cursor:
-                more, cursor = store.list_tasks(user, limit=1000, cursor=cursor)
+                more, cursor = listing.list_tasks(user, limit=1000, cursor=cursor)
                 rows += more
             if all(row["status"] == "complete" for row in rows):
                 return [float(row["ended_at"]) for row in rows]

@@ -16,7 +16,7 @@ from functions.api.cancel import cancel
 from shared import aws
 from shared.errors import Contended, DependencyDown, NotFound
 from shared.settings import settings
-from shared.tasks import store, table
+from shared.tasks import listing, store, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +51,7 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
     until = time.monotonic() + longest_s
     done, cursor, known = Erasure(), None, set[str]()
     while True:
-        found, cursor = store.list_tasks(user, limit=PAGE, cursor=cursor)
+        found, cursor = listing.list_tasks(user, limit=PAGE, cursor=cursor)
         for summary in found:
             # The conversation first: it can only be found through its tasks.
             session = str(summary.get("session_id", "default"))

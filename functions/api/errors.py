@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared import errors as shared_errors
 from shared.errors import SluiceError
 from shared.logs import get_logger
-from shared.tasks.store import BadCursor
+from shared.tasks.listing import BadCursor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, No
 from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import aftermath, lanes, settle, spend, store, table
+from shared.tasks import aftermath, lanes, listing, settle, spend, store, table
 from shared.tasks.items import DUE_SHARDS, row_key
 from shared.tasks.leases import RESEND_AFTER_SECONDS
 from shared.tasks.model import LANES, Status
@@ -48,7 +48,7 @@ def sweep(stop_at: float) -> dict[str, int]:
     for shard in range(DUE_SHARDS):
         # When a lane holds no message, every queued task of it has lost its own, however young.
         horizon = now() + (RESEND_AFTER_SECONDS * 2**MAX_DOUBLINGS if empty else 0)
-        for task_id in store.unsent_or_overdue(str(shard), before=horizon, limit=PER_SHARD):
+        for task_id in listing.unsent_or_overdue(str(shard), before=horizon, limit=PER_SHARD):
             if now() > stop_at:
                 break
             try:

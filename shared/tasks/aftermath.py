@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shared import watchers, webhooks
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
 from shared.logs import get_logger
-from shared.tasks import lanes, settle, store
+from shared.tasks import lanes, listing, settle, store
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def unpark_next(gate: Gate, user: str, running_cap: int) -> int:
         RedisError, DependencyDown, Contended: some are still parked; the sweeper sees to them.
     """
     sent = 0
-    for task_id in store.parked_tasks(user, limit=UNPARK_AT_ONCE):
+    for task_id in listing.parked_tasks(user, limit=UNPARK_AT_ONCE):
         if not gate.take_slot(user, task_id, running_cap, PARKED_SLOT_SECONDS):
             break
         try:

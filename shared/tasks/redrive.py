@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from shared.clock import day, now
 from shared.errors import DependencyDown
-from shared.tasks import items, lanes, store, table
+from shared.tasks import items, lanes, listing, store, table
 from shared.tasks.items import attribute, row_key
 from shared.tasks.model import Task
 from shared.tasks.settle import DEAD
@@ -25,7 +25,7 @@ def redrive(*, limit: int = 1000) -> Iterator[tuple[str, str]]:
     Raises:
         DependencyDown: the rest can be redriven later.
     """
-    for task_id in store.unsent_or_overdue(DEAD, before=now(), limit=limit):
+    for task_id in listing.unsent_or_overdue(DEAD, before=now(), limit=limit):
         old = store.get(task_id)
         at = now()
         new = Task(

@@ -1,29 +1,20 @@
-"""The client's side of a task's life: accept, look up, list, cancel before it runs, park and unpark."""
+"""The client's side of a task's life: accept, look up, park and unpark."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from shared.clock import iso, now
-from shared.errors import BudgetExhausted, IdempotencyMismatch, NotFound, SluiceError
+from shared.errors import BudgetExhausted, IdempotencyMismatch, NotFound
 from shared.tasks import blobs, events, items, spend, table
 from shared.tasks.items import Attributes, attribute, plain, read_task, row_key
-from shared.tasks.model import Status, Task, dumps
+from shared.tasks.model import Status, Task
 
 UNSENT_GRACE_SECONDS = 30.0
 """How long the sweeper leaves a queued task whose message may still be under way."""
 IDEMPOTENCY_SECONDS = 86_400
 """How long an ``Idempotency-Key`` is remembered."""
-
-
-class BadCursor(SluiceError):
-    """A list cursor that this caller was not given."""
-
-    code = "invalid_cursor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +31,6 @@ class Precharge:
 
     tokens_per_day: int
     micro_usd_per_day: int
-
-
-LIST_PAGE = 100
-"""Tasks read at a time when a list is filtered."""
-LOOKED_AT_ONCE = 1_000
-"""Tasks that one filtered page looks at: a user with a million must not hold the API for as long as that takes."""
 
 
 def submit(
@@ -175,79 +160,6 @@ def blob_op(task_id: str, name: str, text: str, *, expires: float) -> dict[str, 
     return table.put_op(item | blobs.pack(text, f"tasks/{task_id}/{name}"))
 
 
-SUMMARY = (
-    "task_id",
-    "status",
-    "agent",
-    "model",
-    "lane",
-    "session_id",
-    "created",
-    "started_at",
-    "ended_at",
-    "next_try_at",
-    "reason",
-)
-"""What the ``by_user`` index holds of a task."""
-
-
-def list_tasks(
-    user: str, *, limit: int, cursor: str | None = None, status: str | None = None
-) -> tuple[list[dict[str, Any]], str | None]:
-    """Return a user's tasks, newest first, with a cursor for the next page (None at the end).
-
-    With a ``status`` at most ``LOOKED_AT_ONCE`` tasks are looked at: a page may then be short, or empty, and still have
-    a cursor.
-
-    Raises:
-        BadCursor: the cursor is not one of this user's.
-        DependencyDown: DynamoDB is away.
-    """
-    found: list[dict[str, Any]] = []
-    start = _read_cursor(user, cursor) if cursor else None
-    looked_at = 0
-    while len(found) < limit and looked_at < LOOKED_AT_ONCE:
-        asked: dict[str, Any] = {
-            "IndexName": "by_user",
-            "KeyConditionExpression": "by_user = :user",
-            "ExpressionAttributeValues": {":user": {"S": user}},
-            "ScanIndexForward": False,
-            "Limit": limit - len(found) if status is None else LIST_PAGE,
-        }
-        if start:
-            asked["ExclusiveStartKey"] = start
-        page = table.query_page(**asked)
-        looked_at += len(page["Items"])
-        for item in page["Items"]:
-            summary = {name: plain(item[name]) for name in SUMMARY if name in item}
-            if status is None or summary.get("status") == status:
-                found.append(summary)
-                if len(found) == limit:
-                    last = {name: item[name] for name in ("pk", "sk", "by_user", "created")}
-                    more = item is not page["Items"][-1] or "LastEvaluatedKey" in page
-                    return found, _cursor(last) if more else None
-        start = page.get("LastEvaluatedKey")
-        if start is None:
-            break
-    return found, _cursor(start) if start else None
-
-
-def _cursor(key: Any) -> str:
-    return base64.urlsafe_b64encode(dumps(key).encode()).decode().rstrip("=")
-
-
-def _read_cursor(user: str, cursor: str) -> Any:
-    try:
-        key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        owner, names = key["by_user"]["S"], set(key)
-        texts = all(isinstance(key[name].get(kind), str) for name, kind in (("pk", "S"), ("sk", "S"), ("created", "S")))
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
-        raise BadCursor("not a cursor of this list", param="cursor") from error
-    if owner != user or names != {"pk", "sk", "by_user", "created"} or not texts:
-        raise BadCursor("not a cursor of this list", param="cursor")
-    return key
-
-
 def mark_unsent(task: Task) -> None:
     """Make a task that SQS refused due for the sweeper at once. Safe to lose: it becomes due by itself soon."""
     op = table.update_op(
@@ -276,17 +188,6 @@ def unpark(task: Task) -> bool:
     except table.ConditionFailed:
         return False
     return True
-
-
-def parked_tasks(user: str, *, limit: int) -> list[str]:
-    """Return the ids of a user's parked tasks, oldest first."""
-    page = table.query_page(
-        IndexName="parked",
-        KeyConditionExpression="parked = :user",
-        ExpressionAttributeValues={":user": {"S": user}},
-        Limit=limit,
-    )
-    return [plain(item["pk"]).removeprefix("TASK#") for item in page["Items"]]
 
 
 def public(task: Task) -> dict[str, Any]:
@@ -329,14 +230,3 @@ def public(task: Task) -> dict[str, Any]:
     if task.error:
         shown["error"] = task.error
     return shown
-
-
-def unsent_or_overdue(shard: str, *, before: float, limit: int) -> list[str]:
-    """Return ids of live tasks whose ``due_at`` has passed, most overdue first."""
-    page = table.query_page(
-        IndexName="due",
-        KeyConditionExpression="due = :shard AND due_at <= :before",
-        ExpressionAttributeValues={":shard": {"S": shard}, ":before": attribute(before)},
-        Limit=limit,
-    )
-    return [plain(item["pk"]).removeprefix("TASK#") for item in page["Items"]]

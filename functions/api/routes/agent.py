@@ -16,7 +16,7 @@ from functions.api.repeats import idempotency_of
 from functions.api.schemas import IDEMPOTENCY_KEY_CHARACTERS, PAGE_TASKS, AgentRequest, StatusName
 from functions.api.shapes import Accepted, TaskList
 from functions.api.submit import Submission, submit
-from shared.tasks import store
+from shared.tasks import listing
 
 router = APIRouter(tags=["tasks"], dependencies=AUTHENTICATED)
 
@@ -87,7 +87,7 @@ def list_agent(
     status: Annotated[StatusName | None, Query()] = None,
 ) -> JSONResponse:
     """List the caller's tasks, newest first. The index lags behind by a moment."""
-    found, more = store.list_tasks(caller.user, limit=limit, cursor=cursor, status=status)
+    found, more = listing.list_tasks(caller.user, limit=limit, cursor=cursor, status=status)
     return JSONResponse({"tasks": [views.summary(item) for item in found], "next_cursor": more})
 
 

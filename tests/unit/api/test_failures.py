@@ -12,7 +12,7 @@ import pytest
 from shared import aws, valkey
 from shared.errors import DependencyDown
 from shared.settings import settings
-from shared.tasks import store
+from shared.tasks import listing, store
 from tests.unit.api.conftest import Api, forget_everything
 from tests.unit.api.test_submit import messages
 from tests.unit.tables import TABLE
@@ -82,7 +82,7 @@ def test_sqs_away_is_202_and_due_for_the_sweeper_at_once(api: Api) -> None:
     assert answer.status_code == 202
     task = store.get(answer.json()["task_id"])
     assert task.reason == "unsent"
-    assert any(task.task_id in store.unsent_or_overdue(str(n), before=task.created + 5, limit=9) for n in range(4))
+    assert any(task.task_id in listing.unsent_or_overdue(str(n), before=task.created + 5, limit=9) for n in range(4))
 
 
 def without_redis(monkeypatch: pytest.MonkeyPatch, port: int, mode: str = "degrade") -> None:
@@ -123,7 +123,7 @@ def test_redis_away_keeps_a_budget(api: Api, monkeypatch: pytest.MonkeyPatch, cl
 def test_redis_away_may_be_set_to_refuse(api: Api, monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
     without_redis(monkeypatch, closed_port, "refuse")
     assert api.submit().status_code == 503
-    assert store.list_tasks("demo", limit=10) == ([], None)
+    assert listing.list_tasks("demo", limit=10) == ([], None)
 
 
 def test_reading_needs_neither_redis_nor_sqs(api: Api, monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:

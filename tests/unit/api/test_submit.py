@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from shared.tasks import store
+from shared.tasks import listing, store
 from tests.unit.api.conftest import Api
 
 
@@ -77,7 +77,7 @@ def test_two_hundred_at_once_admit_exactly_the_quota(api: Api) -> None:
         assert answer.headers["x-ratelimit-remaining-requests"] == "0"
     assert admitted[0].headers["ratelimit-policy"].startswith('"requests";q=60')
     assert len(messages(api.lanes["normal"])) == 10  # the running cap; the rest is parked
-    tasks, more = store.list_tasks("demo", limit=100)
+    tasks, more = listing.list_tasks("demo", limit=100)
     assert (len(tasks), more) == (60, None)
 
 

@@ -187,12 +187,12 @@ def test_head_and_options_are_answered(steady: Api) -> None:
 
 
 def test_a_defect_is_answered_in_the_same_shape(steady: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    from shared.tasks import store
+    from shared.tasks import listing
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr(store, "list_tasks", broken)
+    monkeypatch.setattr(listing, "list_tasks", broken)
     error = error_of(steady.get("/agent"), 500)
     assert error["code"] == "internal_error"
     assert "secret detail" not in json.dumps(error)

@@ -14,7 +14,7 @@ from shared import aws, webhooks
 from shared.clock import day
 from shared.limits.admission import Gate
 from shared.settings import settings
-from shared.tasks import aftermath, leases, settle, spend, store
+from shared.tasks import aftermath, leases, listing, settle, spend, store
 from shared.tasks.model import Status, Task
 
 
@@ -54,7 +54,7 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 
 
 def due(task: Task) -> bool:
-    return any(task.task_id in store.unsent_or_overdue(str(n), before=time.time() + 1e6, limit=10) for n in range(4))
+    return any(task.task_id in listing.unsent_or_overdue(str(n), before=time.time() + 1e6, limit=10) for n in range(4))
 
 
 def test_a_webhook_whose_worker_died_is_sent_by_the_sweeper_once(hooks: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,5 +101,5 @@ def test_a_burial_that_died_half_way_is_finished_when_its_message_comes_back(hoo
     record = {"messageId": "m", "body": '{"v":1,"task_id":"dead","gen":0}'}
     assert bury(record) == "buried before"
     assert waiting(hooks) == 1
-    assert store.unsent_or_overdue(settle.DEAD, before=time.time() + 1, limit=1) == ["dead"]  # still listed
+    assert listing.unsent_or_overdue(settle.DEAD, before=time.time() + 1, limit=1) == ["dead"]  # still listed
     assert webhooks.message_id(store.get("dead")) == "msg_dead_failed"

@@ -7,7 +7,7 @@ import pytest
 from shared.clock import day
 from shared.errors import IdempotencyMismatch, LeaseLost, NotFound
 from shared.settings import settings
-from shared.tasks import blobs, checkpoints, events, leases, sessions, settle, spend, store
+from shared.tasks import blobs, checkpoints, events, leases, listing, sessions, settle, spend, store
 from shared.tasks.model import Status, Task, Usage
 
 pytestmark = pytest.mark.usefixtures("fake_aws")
@@ -121,7 +121,7 @@ def test_settle_writes_everything_once() -> None:
     assert spend.load("ann", row.day) == (15, 42)
     assert [turn.assistant for turn in sessions.read("ann", "default", limit=5)] == ["r" * sessions.TURN_CHARACTERS]
     assert [e.type for e in events.read("t1", 0).events] == ["queued", "complete"]
-    assert all(not store.unsent_or_overdue(str(n), before=time.time() + 1e6, limit=10) for n in range(4))
+    assert all(not listing.unsent_or_overdue(str(n), before=time.time() + 1e6, limit=10) for n in range(4))
     refused = leases.claim("t1", 9)
     assert isinstance(refused, leases.Refused)
     assert refused.why is leases.Refusal.TERMINAL
@@ -136,7 +136,7 @@ def test_early_old_and_parked_messages_are_refused() -> None:
     assert 95 < early.hide_s <= 100
     store.submit(new_task("t2", parked=True), "hello")
     assert leases.claim("t2", 0) == leases.Refused(leases.Refusal.PARKED)
-    assert store.parked_tasks("ann", limit=5) == ["t2"]
+    assert listing.parked_tasks("ann", limit=5) == ["t2"]
     assert store.unpark(store.get("t2"))
     assert not store.unpark(store.get("t2"))
     assert isinstance(leases.claim("t2", 0), Task)
@@ -166,44 +166,6 @@ def test_idempotency_key_returns_the_first_task_or_refuses_another_body() -> Non
     assert found is not None
     assert found.task_id == "t1"
     assert store.find_repeat("bob", first) is None
-
-
-def test_list_pages_through_a_users_tasks_newest_first() -> None:
-    at = time.time()
-    for n in range(7):
-        store.submit(new_task(f"t{n}", created=at + n), "hello")
-    store.submit(new_task("other", user="bob"), "hello")
-    settle.cancel("t3", "ann")
-    seen, cursor = store.list_tasks("ann", limit=3)
-    ids = [task["task_id"] for task in seen]
-    while cursor:
-        seen, cursor = store.list_tasks("ann", limit=3, cursor=cursor)
-        ids += [task["task_id"] for task in seen]
-    assert ids == [f"t{n}" for n in reversed(range(7))]
-    assert [task["task_id"] for task in store.list_tasks("ann", limit=5, status="cancelled")[0]] == ["t3"]
-    page, cursor = store.list_tasks("ann", limit=2)
-    assert len(page) == 2
-    with pytest.raises(store.BadCursor):
-        store.list_tasks("bob", limit=2, cursor=cursor)
-    with pytest.raises(store.BadCursor):
-        store.list_tasks("bob", limit=2, cursor="%%%")
-
-
-def test_a_filtered_list_looks_at_so_many_tasks_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    at = time.time()
-    for n in range(9):
-        store.submit(new_task(f"t{n}", created=at + n), "hi")
-    settle.cancel("t0", "ann")
-    monkeypatch.setattr(store, "LIST_PAGE", 2)
-    monkeypatch.setattr(store, "LOOKED_AT_ONCE", 4)
-    pages, found, cursor = 0, [], None
-    while pages == 0 or cursor:
-        page, cursor = store.list_tasks("ann", limit=5, status="cancelled", cursor=cursor)
-        pages, found = pages + 1, [*found, *page]
-    assert [task["task_id"] for task in found] == ["t0"]
-    assert pages == 3  # of four, four and one
-    monkeypatch.setattr(store, "LOOKED_AT_ONCE", 100)
-    assert len(store.list_tasks("ann", limit=5, status="cancelled")[0]) == 1
 
 
 def test_a_late_worker_does_not_take_a_cancellation_for_its_own_write(monkeypatch: pytest.MonkeyPatch) -> None:

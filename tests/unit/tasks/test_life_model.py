@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from shared import clock
 from shared.errors import LeaseLost
-from shared.tasks import checkpoints, events, lanes, leases, settle, spend, store
+from shared.tasks import checkpoints, events, lanes, leases, listing, settle, spend, store
 from shared.tasks.events import Event
 from shared.tasks.items import due_shard
 from shared.tasks.model import Status, Task, Usage
@@ -203,7 +203,7 @@ class Life(RuleBasedStateMachine):
         ]
         # While it lives the sweeper knows it, whatever became of its messages.
         shard = due_shard(self.task_id)
-        assert (self.task_id in store.unsent_or_overdue(shard, before=self.at + 1e7, limit=1000)) == (not self.ended)
+        assert (self.task_id in listing.unsent_or_overdue(shard, before=self.at + 1e7, limit=1000)) == (not self.ended)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from shared import aws, tickets, webhooks
 from shared.errors import NewerVersion
 from shared.limits import keys
 from shared.settings import settings
-from shared.tasks import checkpoints, events, lanes, leases, redrive, sessions, settle, spend, store
+from shared.tasks import checkpoints, events, lanes, leases, listing, redrive, sessions, settle, spend, store
 from shared.tasks.model import ITEM_VERSION, Status, Task
 from tests.recorded import items
 from tests.unit.worker.conftest import World, simulator, world
@@ -83,7 +83,7 @@ def test_ended_tasks_are_shown_with_result_usage_and_whole_log(recorded: Recorde
 
 
 def test_all_tasks_are_listed_and_sessions_spending_keys_and_tickets_read(recorded: Recorded) -> None:
-    listed, _ = store.list_tasks("ann", limit=50)
+    listed, _ = listing.list_tasks("ann", limit=50)
     assert {summary["task_id"] for summary in listed} == set(recorded.ids.values())
     assert [views.summary(summary)["created_at"] for summary in listed]
     assert len(sessions.read("ann", "default", limit=50)) == 3
@@ -192,7 +192,7 @@ def test_everything_put_says_its_version(recorded: Recorded) -> None:
 
 def test_parked_tasks_are_unparked_and_run(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     task_id = recorded.ids["parked"]
-    assert store.parked_tasks("ann", limit=5) == [task_id]
+    assert listing.parked_tasks("ann", limit=5) == [task_id]
     task = store.get(task_id)
     assert sweep_module._look_after(task, set()) == "unparked"
     recorded.world.work()

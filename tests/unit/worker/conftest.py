@@ -18,7 +18,7 @@ from functions.worker.environment import environment
 from shared import aws
 from shared.clock import day
 from shared.settings import settings
-from shared.tasks import lanes, store
+from shared.tasks import lanes, listing, store
 from shared.tasks.model import Task
 from tests.unit.llm.conftest import launch
 
@@ -87,7 +87,7 @@ class World:
             records = self.receive(lane)
             if records:
                 self.invoke(records, seconds=invocation)
-            elif not any(store.unsent_or_overdue(str(n), before=time.time() + 1e6, limit=1) for n in range(4)):
+            elif not any(listing.unsent_or_overdue(str(n), before=time.time() + 1e6, limit=1) for n in range(4)):
                 return
             else:
                 time.sleep(0.2)  # each look costs time of the processor that other tests want
