@@ -1,6 +1,7 @@
 """Which path prefix a request came with, so that ``Location`` and links keep it.
 
-- API Gateway with a named stage (or a custom domain's mapping) passes the prefix inside the path: it is taken off.
+- API Gateway with a named stage passes the stage inside the path: it is taken off. The key of a custom domain's mapping
+  stays in the path, too, but nothing in the event names it: on the ``$default`` stage a mapping must have no key.
 - A local gateway is reached at ``/_aws/execute-api/{apiId}/{stage}/…`` and passes only what follows. It shows by its
   ``domainName``, ``{apiId}.execute-api.…`` outside amazonaws.com, with another ``Host`` than that.
 - A proxy in front may say ``X-Forwarded-Prefix``; it can only change the links in the answer to that same request.
