@@ -37,6 +37,11 @@ CACHED = 20_000
 SHOWN = len(PREFIX) + 8
 """Characters of a key that may be shown, to recognize it by."""
 
+LISTED = "KEYS"
+"""Under which name the index of a user's tasks lists the keys."""
+RESERVED = ("*", LISTED)
+"""Names that no user can have."""
+_NOT_IN_USERS = re.compile(r"[\s/#{}]")
 _FORM = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 
 
@@ -100,13 +105,15 @@ def create_key(
     """Store a new key and return it: the only time that it can be seen. ``key`` brings one of your own.
 
     Raises:
-        SettingError: unknown tier, wrong overrides, no user, or a ``key`` not of this form.
+        SettingError: unknown tier, wrong overrides, no user or one that cannot be, or a ``key`` not of this form.
         Conflict: the key exists already.
         DependencyDown: DynamoDB is away.
     """
     resolve(tier, limits)
-    if not user or user == "*":
-        raise SettingError("a key needs a user, and * is reserved", param="user")
+    if not user or user in RESERVED:
+        raise SettingError(f"a key needs a user, and {' and '.join(RESERVED)} are reserved", param="user")
+    if _NOT_IN_USERS.search(user):
+        raise SettingError("a user has no white space and none of / # { }: they have a meaning in names", param="user")
     key = key or PREFIX + secrets.token_urlsafe(32)
     if not _FORM.fullmatch(key):
         raise SettingError(f"a key is {PREFIX} and 43 URL-safe characters", param="key")
@@ -119,7 +126,7 @@ def create_key(
         "revoked": False,
         "key_prefix": key[:SHOWN],
         "limits": json.dumps(dict(limits or {})),
-        "by_user": "KEYS",
+        "by_user": LISTED,
     }
     try:
         table.put(table.put_op(_key(digest) | item(values), condition="attribute_not_exists(pk)"))
@@ -138,7 +145,7 @@ def list_keys() -> list[KeyInfo]:
     rows = table.query(
         IndexName="by_user",
         KeyConditionExpression="by_user = :keys",
-        ExpressionAttributeValues={":keys": {"S": "KEYS"}},
+        ExpressionAttributeValues={":keys": {"S": LISTED}},
     )
     return [_info(row) for row in rows]
 

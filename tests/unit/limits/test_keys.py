@@ -103,6 +103,21 @@ def test_refused_keys() -> None:
     assert [info.user for info in keys.list_keys()] == ["ada"]
 
 
+@pytest.mark.parametrize("user", ["", "*", "KEYS", "a/b", "a#b", "{a", "a}", "a b", " a", "a\n", "a\u2003b"])
+def test_users_whose_names_mean_something_else_get_no_key(user: str) -> None:
+    with pytest.raises(SettingError, match=r"reserved|white space") as refused:
+        keys.create_key(user, "free")
+    assert refused.value.param == "user"
+    assert keys.list_keys() == []
+
+
+@pytest.mark.parametrize("user", ["keys", "KEYS2", "ann@example.com", "a|b", "a:b", "a-b_c.d+e", "**", "ü", "a" * 200])
+def test_other_users_get_one(user: str) -> None:
+    found = keys.lookup(keys.create_key(user, "free"))
+    assert found is not None
+    assert found.user == user
+
+
 def test_dynamodb_away_known_keys_still_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     known, fresh = keys.create_key("ada", "free"), keys.create_key("bob", "free")
     assert keys.lookup(known) is not None
