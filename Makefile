@@ -90,8 +90,8 @@ sam-invoke: setup ## Call a function in that image with an event (EVENT=events/w
 
 test: setup ## Every test, from a fresh clone
 	@$(MAKE) --no-print-directory -j3 --output-sync=target test-stack test-unit lint
-# The deployed system mostly waits: its tests run beside the others, in one process of their own,
-# and first: they take longest.
+# The deployed system mostly waits: its tests run beside the others, in one process of their own, and before them
+# wherever both want the processor: they take longest.
 test-stack: setup
 	@$(PYTHON) -m pytest tests/stack tests/e2e $(PYTEST_ARGS)
 test-unit: setup
@@ -102,9 +102,9 @@ test-frameworks: .tools/frameworks/.ready ## Tests of the examples with Pydantic
 	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
 lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
-	@$(PYTHON) -m mypy functions shared
-	@$(SAM)/bin/cfn-lint template.yaml
-	@AWS_DEFAULT_REGION=us-east-1 $(SAM)/bin/sam validate --lint --template template.yaml >/dev/null
+	@nice -n 5 $(PYTHON) -m mypy functions shared
+	@nice -n 5 $(SAM)/bin/cfn-lint template.yaml
+	@AWS_DEFAULT_REGION=us-east-1 nice -n 5 $(SAM)/bin/sam validate --lint --template template.yaml >/dev/null
 policy: .tools/checkov/.ready ## Hold the template against checkov's rules, offline
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml && echo "policy: nothing to complain about"
 audit: .venv/.ready .tools/audit/.ready ## Known vulnerabilities of the pinned packages (asks PyPI's advisory service)
