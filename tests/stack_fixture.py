@@ -18,18 +18,34 @@ from typing import Any
 import httpx2
 import pytest
 
-PARAMETERS = {
+RUNNING = os.environ.get("SLUICE_TEST_STATE")
+
+
+def quiet_port(above: int = 20_000 + os.getpid() % 12_000) -> int:
+    """Return a port that is free and stays so: connections get none below 32768, and processes begin elsewhere."""
+    for port in range(above + 1, 32_768):
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
+    raise AssertionError("no port is free")
+
+
+PARAMETERS: dict[str, str] = {
     "LeaseSeconds": "6",
     "HeartbeatSeconds": "2",
     "RetryBaseSeconds": "1",
     "WorkerTimeoutSeconds": "30",
     "ModelTimeoutSeconds": "8",
     "BreakerOpenSeconds": "2",
-    "CorsOrigins": "http://localhost:38123",
+    "CorsOrigins": f"http://localhost:{quiet_port()}",
     "NormalConcurrency": "3",
     "MaxReplicas": "7",
 }
 """Deploy parameters of the tests' system: shorter times, so that waiting for them is short, and few environments."""
+if RUNNING:
+    PARAMETERS = json.loads((Path(RUNNING) / "parameters.json").read_text())
 
 ENDED = ("complete", "failed", "cancelled")
 
@@ -122,9 +138,8 @@ def free_ports(n: int) -> list[int]:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The tests' own system."""
-    running = os.environ.get("SLUICE_TEST_STATE")
-    if running:
-        made = Stack(json.loads((Path(running) / "outputs.json").read_text()))
+    if RUNNING:
+        made = Stack(json.loads((Path(RUNNING) / "outputs.json").read_text()))
         yield made
         made.close()
         return
