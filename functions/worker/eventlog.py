@@ -28,7 +28,7 @@ SLOW_FLUSH_SECONDS = 1.0
 """Time between batches of a long stream, and between looks for somebody who watches or reads."""
 UNREAD_SECONDS = 10.0
 """How old text gets that nobody watches or reads before it is stored all the same. Each batch costs four write units or
-more, which stored every second would make most of a run's bill; a look costs nothing of the kind."""
+more; a look costs one command of Valkey's."""
 UNREAD_CHARACTERS = 64_000
 """How much of it is kept back."""
 QUICK_BATCHES = 25
