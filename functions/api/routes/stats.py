@@ -6,14 +6,14 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from functions.api import stats
-from functions.api.described import errors
+from functions.api.described import described
 from functions.api.identity import AUTHENTICATED, Operator
-from functions.api.shapes import Stats
 
 router = APIRouter(tags=["operation"], dependencies=AUTHENTICATED)
 
 
-@router.get("/stats", response_model=Stats, summary="Read the system's state", responses=errors(401, 403))
+@router.get("/stats", summary="Read the system's state")
+@described("Stats", 401, 403)
 def get_stats(_: Operator) -> JSONResponse:
     """Return backlog, concurrency, refusals, breakers and spending of all users together. Needs an operator's key."""
     return JSONResponse(stats.snapshot())
