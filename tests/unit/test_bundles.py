@@ -21,7 +21,15 @@ FORBIDDEN = {
 }
 BUDGET = Path(__file__).parent / "import_budget.json"
 """What importing each handler may load: an environment pays for it at every cold start. A new name is a decision."""
-SPARED = {"ApiFunction": {"functions.api.openapi", "functions.api.shapes", "functions.api.stats", "shared.scaling"}}
+SPARED = {
+    "ApiFunction": {
+        "functions.api.openapi",
+        "functions.api.shapes",
+        "functions.api.stats",
+        "shared.limits.breaker",
+        "shared.scaling",
+    }
+}
 """Our own modules that wait until a request needs them: all answers' models, the scaler's policy."""
 OURS = {"functions", "shared"}
 HEAVY = {"asyncio", "concurrent", "ctypes", "email", "multiprocessing", "sqlite3", "ssl", "unittest", "xml"}

@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from functions.api import probes
 from functions.api.described import described
 from functions.api.version import VERSION
 
@@ -18,6 +17,8 @@ router = APIRouter(tags=["operation"])
 @described("Health", also={503: {"model": "Health", "description": "DynamoDB is down: nothing can be taken on."}})
 def get_health() -> JSONResponse:
     """Answer 200 while tasks can be taken on (`degraded` when Redis or SQS is down), else 503. Needs no key."""
+    from functions.api import probes  # the breaker's modules with it, which few requests need
+
     found = probes.dependencies()
     down = {name for name, each in found.items() if each["status"] == "down"}
     status = "down" if "dynamodb" in down else "degraded" if down else "ok"
