@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page chaos fairness capacity gb-seconds bench deploy-midway soak peers bench-reference pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page chaos fairness capacity gb-seconds bench deploy-midway soak leaks peers bench-reference pins clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -115,6 +115,8 @@ deploy-midway: setup ## Deploy a change in the middle of 100 runs
 	@$(PYTHON) -m benchmarks.deploy_midway
 soak: setup ## Half an hour of steady load: memory, waits, losses (MINUTES=30)
 	@$(PYTHON) -m benchmarks.soak --minutes $(or $(MINUTES),30)
+leaks: setup ## Memory of the API over 50,000 requests and of a worker over 20,000 runs, about twenty minutes
+	@$(PYTHON) -m benchmarks.leaks
 capacity: setup ## Simulate up to a million users; waits, peaks and costs
 	@$(PYTHON) -m benchmarks.capacity
 gb-seconds: setup ## GB-seconds beside a naive Lambda, about fifteen minutes

@@ -58,10 +58,9 @@ def of_framework(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> list[str]:
     methods = {"OPTIONS"}
-    for router in request.app.state.routers:
-        for route in router.routes:
-            if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-                methods |= route.methods or set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 

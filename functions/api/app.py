@@ -79,9 +79,9 @@ def make_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, answers.of_validation)
     app.add_exception_handler(SluiceError, answers.of_error)
     app.add_exception_handler(Problem, answers.of_error)
-    app.state.routers = [module.router for module in ROUTERS]
-    for router in app.state.routers:
-        app.include_router(router)
+    for module in ROUTERS:
+        # Not `include_router`: it would build every route a second time, for prefixes and defaults that are not given.
+        app.routes.extend(module.router.routes)
     return app
 
 

@@ -35,7 +35,7 @@ RESPONSE_ID_CHARACTERS = 80
 class ResponsesRequest(BaseModel):
     """What this API understands of OpenAI's request, and its own additions (the SDK's ``extra_body``)."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     input: Annotated[
         str | list[dict[str, Any]], Field(description="Text, or a list of messages, function calls and their outputs.")

@@ -10,11 +10,10 @@ from starlette.responses import JSONResponse
 
 from functions.api import cancel, views
 from functions.api.body import parse, raw_body
-from functions.api.described import errors, json_body
+from functions.api.described import described
 from functions.api.identity import AUTHENTICATED, AnyCaller, Subject, own_task
 from functions.api.repeats import idempotency_of
 from functions.api.schemas import IDEMPOTENCY_KEY_CHARACTERS, PAGE_TASKS, AgentRequest, StatusName
-from functions.api.shapes import Accepted, TaskList
 from functions.api.submit import Submission, submit
 from shared.tasks import listing
 
@@ -42,16 +41,19 @@ _PARAMS = ("max_output_tokens", "timeout_s", "max_cost_usd", "metadata", "webhoo
 @router.post(
     "/agent",
     status_code=202,
-    response_model=Accepted,
     summary="Submit a message",
-    responses={
+)
+@described(
+    "Accepted",
+    *(401, 402, 403, 409, 413, 422, 429),
+    also={
         202: {
             "description": "Taken on. A repeat with the same `Idempotency-Key` and body returns the same task.",
             "headers": {"Location": {"description": "Where the result will be.", "schema": {"type": "string"}}},
-        },
-        **errors(401, 402, 403, 409, 413, 422, 429),
+        }
     },
-    openapi_extra=json_body(AgentRequest, _EXAMPLE),
+    takes=AgentRequest,
+    example=_EXAMPLE,
 )
 def post_agent(
     request: Request,
@@ -79,7 +81,8 @@ def post_agent(
     )
 
 
-@router.get("/agent", response_model=TaskList, summary="List tasks", responses=errors(401, 422))
+@router.get("/agent", summary="List tasks")
+@described("TaskList", 401, 422)
 def list_agent(
     caller: Subject,
     limit: Annotated[int, Query(ge=1, le=PAGE_TASKS)] = 20,
@@ -94,12 +97,14 @@ def list_agent(
 @router.post(
     "/agent/{task_id}/cancel",
     status_code=202,
-    response_model=Accepted,
     summary="Cancel a task",
-    responses={
-        200: {"model": Accepted, "description": "It has ended: cancelled, or as it was before."},
+)
+@described(
+    "Accepted",
+    *(401, 404, 409),
+    also={
+        200: {"model": "Accepted", "description": "It has ended: cancelled, or as it was before."},
         202: {"description": "Its worker was asked to stop; it ends within a heartbeat."},
-        **errors(401, 404, 409),
     },
 )
 def cancel_agent(caller: AnyCaller, task_id: str) -> JSONResponse:

@@ -7,21 +7,18 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from functions.api import probes
-from functions.api.shapes import Health
+from functions.api.described import described
 from functions.api.version import VERSION
 
 router = APIRouter(tags=["operation"])
 
 
-@router.get(
-    "/health",
-    response_model=Health,
-    summary="Ask how it is",
-    responses={503: {"model": Health, "description": "DynamoDB is down: nothing can be taken on."}},
-)
+@router.get("/health", summary="Ask how it is")
+@described("Health", also={503: {"model": "Health", "description": "DynamoDB is down: nothing can be taken on."}})
 def get_health() -> JSONResponse:
     """Answer 200 while tasks can be taken on (`degraded` when Redis or SQS is down), else 503. Needs no key."""
+    from functions.api import probes  # the breaker's modules with it, which few requests need
+
     found = probes.dependencies()
     down = {name for name, each in found.items() if each["status"] == "down"}
     status = "down" if "dynamodb" in down else "degraded" if down else "ok"

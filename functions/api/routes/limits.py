@@ -5,16 +5,16 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from functions.api.described import errors
+from functions.api.described import described
 from functions.api.identity import AUTHENTICATED, Subject
 from functions.api.schemas import MESSAGE_BYTES
-from functions.api.shapes import LimitsView
 from functions.api.submit import gate
 
 router = APIRouter(tags=["limits"], dependencies=AUTHENTICATED)
 
 
-@router.get("/limits", response_model=LimitsView, summary="Read your limits", responses=errors(401, 422))
+@router.get("/limits", summary="Read your limits")
+@described("LimitsView", 401, 422)
 def get_limits(caller: Subject) -> JSONResponse:
     """Return every limit of the caller, used and left. Looking costs nothing."""
     limits = caller.limits

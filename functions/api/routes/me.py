@@ -6,16 +6,16 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api.described import errors
+from functions.api.described import described
 from functions.api.erase import LONGEST_S, erase
 from functions.api.identity import AUTHENTICATED, Subject
-from functions.api.shapes import Erased
 from functions.api.waiting import MARGIN_S
 
 router = APIRouter(prefix="/me", tags=["data"], dependencies=AUTHENTICATED)
 
 
-@router.delete("/data", response_model=Erased, summary="Erase your data", responses=errors(401, 422))
+@router.delete("/data", summary="Erase your data")
+@described("Erased", 401, 422)
 def delete_data(request: Request, caller: Subject) -> JSONResponse:
     """Erase the caller's tasks and conversations. Cancels what still runs; repeat while `more` is true."""
     context = request.scope.get("aws.context")

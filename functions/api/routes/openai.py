@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 
 from functions.api import cancel
 from functions.api.body import check, decode, raw_body
-from functions.api.described import json_body, openai_errors
+from functions.api.described import described
 from functions.api.dialect import messages
 from functions.api.dialect.request import TOOLS_BYTES, ResponsesRequest, message_of, without_tolerated
 from functions.api.dialect.response import response_of, task_id_of
@@ -20,7 +20,6 @@ from functions.api.identity import AUTHENTICATED, AnyCaller, Caller, own_task
 from functions.api.repeats import idempotency_of
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.schemas import MAX_WAIT_SECONDS, UserId
-from functions.api.shapes import ModelList, ModelView, ResponseView
 from functions.api.submit import Submission, submit
 from functions.api.waiting import hold
 from shared.errors import NotFound
@@ -38,13 +37,8 @@ _user_id: TypeAdapter[str] = TypeAdapter(UserId)
 ResponseId = Annotated[str, Path(description="`resp_…`")]
 
 
-@router.post(
-    "/responses",
-    response_model=ResponseView,
-    summary="Create a response",
-    responses=openai_errors(400, 401, 403, 409, 429),
-    openapi_extra=json_body(ResponsesRequest, _EXAMPLE),
-)
+@router.post("/responses", summary="Create a response")
+@described("ResponseView", 400, 401, 403, 409, 429, error="OpenAIErrorBody", takes=ResponsesRequest, example=_EXAMPLE)
 def post_responses(
     request: Request,
     caller: AnyCaller,
@@ -64,12 +58,8 @@ def post_responses(
     return JSONResponse(response_of(task, held=held), headers=receipt.headers)
 
 
-@router.get(
-    "/responses/{response_id}",
-    response_model=ResponseView,
-    summary="Retrieve a response",
-    responses=openai_errors(400, 401, 404),
-)
+@router.get("/responses/{response_id}", summary="Retrieve a response")
+@described("ResponseView", 400, 401, 404, error="OpenAIErrorBody")
 def get_response(
     caller: AnyCaller, response_id: ResponseId, stream: Annotated[bool, Query(description="Must be false.")] = False
 ) -> JSONResponse:
@@ -79,12 +69,8 @@ def get_response(
     return JSONResponse(response_of(_own(caller, response_id)))
 
 
-@router.post(
-    "/responses/{response_id}/cancel",
-    response_model=ResponseView,
-    summary="Cancel a response",
-    responses=openai_errors(401, 404, 409),
-)
+@router.post("/responses/{response_id}/cancel", summary="Cancel a response")
+@described("ResponseView", 401, 404, 409, error="OpenAIErrorBody")
 def cancel_response(request: Request, caller: AnyCaller, response_id: ResponseId) -> JSONResponse:
     """Cancel a response; when it is running, wait for its worker to stop (a heartbeat, 25 s at most)."""
     task = cancel.cancel(_own(caller, response_id))
@@ -93,15 +79,15 @@ def cancel_response(request: Request, caller: AnyCaller, response_id: ResponseId
     return JSONResponse(response_of(task))
 
 
-@router.get("/models", response_model=ModelList, summary="List models", responses=openai_errors(401))
+@router.get("/models", summary="List models")
+@described("ModelList", 401, error="OpenAIErrorBody")
 def list_models(caller: AnyCaller) -> JSONResponse:
     """List the models that the caller's tier may use, as far as their prices are known."""
     return JSONResponse({"object": "list", "data": [_model(name) for name in _models(caller)]})
 
 
-@router.get(
-    "/models/{model:path}", response_model=ModelView, summary="Retrieve a model", responses=openai_errors(401, 404)
-)
+@router.get("/models/{model:path}", summary="Retrieve a model")
+@described("ModelView", 401, 404, error="OpenAIErrorBody")
 def get_model(caller: AnyCaller, model: str) -> JSONResponse:
     """Return one of these models."""
     if model not in _models(caller):

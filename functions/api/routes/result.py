@@ -9,10 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions.api import views
-from functions.api.described import errors
+from functions.api.described import described
 from functions.api.identity import AUTHENTICATED, AnyCaller, own_task, well_formed
 from functions.api.schemas import MAX_SEQ, MAX_WAIT_SECONDS
-from functions.api.shapes import EventPage, TaskView
 from functions.api.waiting import hold
 from shared import watchers
 from shared.errors import NotFound
@@ -33,12 +32,8 @@ Wait = Annotated[
 ]
 
 
-@router.get(
-    "/{task_id}",
-    response_model=TaskView,
-    summary="Look a task up",
-    responses=errors(401, 404, 422),
-)
+@router.get("/{task_id}", summary="Look a task up")
+@described("TaskView", 401, 404, 422)
 def get_result(request: Request, caller: AnyCaller, task_id: str, wait: Wait = 0) -> JSONResponse:
     """Return a task's state; with `wait`, once it has ended or the seconds have passed."""
     task = hold(
@@ -50,12 +45,8 @@ def get_result(request: Request, caller: AnyCaller, task_id: str, wait: Wait = 0
     return JSONResponse(views.full(task))
 
 
-@router.get(
-    "/{task_id}/events",
-    response_model=EventPage,
-    summary="Read a task's events",
-    responses=errors(401, 404, 422),
-)
+@router.get("/{task_id}/events", summary="Read a task's events")
+@described("EventPage", 401, 404, 422)
 def get_events(
     request: Request,
     caller: AnyCaller,

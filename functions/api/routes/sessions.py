@@ -7,10 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from starlette.responses import JSONResponse
 
-from functions.api.described import errors
+from functions.api.described import described
 from functions.api.identity import AUTHENTICATED, Subject
 from functions.api.schemas import SESSION_CHARACTERS
-from functions.api.shapes import SessionDeleted, SessionView
 from shared.tasks import sessions
 
 router = APIRouter(prefix="/sessions", tags=["sessions"], dependencies=AUTHENTICATED)
@@ -19,7 +18,8 @@ SessionPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:@~-]+$", max_length=SE
 PAGE_TURNS = 500
 
 
-@router.get("/{session_id}", response_model=SessionView, summary="Read a conversation", responses=errors(401, 422))
+@router.get("/{session_id}", summary="Read a conversation")
+@described("SessionView", 401, 422)
 def get_session(
     caller: Subject, session_id: SessionPath, limit: Annotated[int, Query(ge=1, le=PAGE_TURNS)] = 50
 ) -> JSONResponse:
@@ -29,12 +29,8 @@ def get_session(
     return JSONResponse({"session_id": session_id, "turns": shown})
 
 
-@router.delete(
-    "/{session_id}",
-    response_model=SessionDeleted,
-    summary="Forget a conversation",
-    responses=errors(401, 422),
-)
+@router.delete("/{session_id}", summary="Forget a conversation")
+@described("SessionDeleted", 401, 422)
 def delete_session(caller: Subject, session_id: SessionPath) -> JSONResponse:
     """Forget a conversation's turns; tasks and their results stay."""
     return JSONResponse({"session_id": session_id, "deleted_turns": sessions.delete(caller.user, session_id)})

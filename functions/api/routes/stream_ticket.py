@@ -5,17 +5,17 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from functions.api.described import errors
+from functions.api.described import described
 from functions.api.errors import unavailable
 from functions.api.identity import AUTHENTICATED, Subject
-from functions.api.shapes import Ticket
 from shared import tickets
 from shared.settings import settings
 
 router = APIRouter(tags=["live"], dependencies=AUTHENTICATED)
 
 
-@router.post("/stream-ticket", response_model=Ticket, summary="Get a WebSocket ticket", responses=errors(401, 422))
+@router.post("/stream-ticket", summary="Get a WebSocket ticket")
+@described("Ticket", 401, 422)
 def post_stream_ticket(caller: Subject) -> JSONResponse:
     """Return a ticket for one connection within a minute; connect to `url` with `?ticket=` and subscribe to tasks."""
     if not settings().ws_url:

@@ -13,7 +13,7 @@ from schemathesis.pytest._test_builder import build_operation_test
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from functions.api.app import app
-from functions.api.described import describe
+from functions.api.openapi import describe
 from shared.settings import settings as app_settings
 from tests.unit.api.conftest import Api
 
