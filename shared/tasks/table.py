@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared import aws
 from shared.errors import Contended, DependencyDown
 from shared.settings import settings
+from shared.tasks.group_commit import GroupCommit
 from shared.tasks.items import Attributes, attribute, known
 from shared.tasks.model import ITEM_VERSION
 
@@ -143,18 +144,26 @@ def put(op: dict[str, Any]) -> None:
 
 
 def transact(ops: list[dict[str, Any]]) -> None:
-    """Run all of the operations or none. A lost answer is safe: botocore repeats with the same token.
+    """Run all of the operations or none, perhaps together with other transactions of this environment.
 
     Raises:
         ConditionFailed: by position, what stood in the way.
         Contended: another writer holds one of the items right now.
         DependencyDown: DynamoDB is away or throttling.
     """
+    _group.commit(ops)
+
+
+def _transact(ops: list[dict[str, Any]]) -> None:
+    # A lost answer is safe: botocore repeats with the same token.
     try:
         aws.dynamodb().transact_write_items(TransactItems=ops)  # type: ignore[arg-type]
     except (ClientError, BotoCoreError) as error:
         _sort_out(error)
         raise
+
+
+_group = GroupCommit(_transact)
 
 
 def _old_item(response: Any) -> Attributes | None:

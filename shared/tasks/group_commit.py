@@ -1,0 +1,169 @@
+"""Group commit: transactions that an environment's runs want at the same moment go out as one.
+
+A transaction that finds a free writer is sent at once and alone, so nothing waits for company. While all writers are
+on their way the others collect, and the next writer to come back takes along what fits: a busy environment pays for
+one request where it paid for ten (DeWitt et al., "Implementation Techniques for Main Memory Database Systems", SIGMOD
+1984). Nobody's transaction rests on another's: if a group is refused, each goes by itself and gets its own answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import DependencyDown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Operation = dict[str, Any]
+"""``{"Put": …}`` or ``{"Update": …}``, as the low-level client takes it."""
+
+WRITERS = 4
+"""Requests under way at once before transactions collect: one that hangs does not hold up the environment."""
+GROUP_OPERATIONS = 40
+"""Most operations of a group, about ten runs'. DynamoDB takes 100; what a larger group saves is little."""
+GROUP_BYTES = 1_000_000
+"""Most content of a group, roughly counted. DynamoDB takes 4 MB; a larger transaction goes alone."""
+
+
+@dataclass(slots=True, eq=False)
+class _Transaction:
+    operations: list[Operation]
+    turn: threading.Event = field(default_factory=threading.Event)
+    leads: bool = False
+    alone: bool = False
+    outage: DependencyDown | None = None
+
+
+class GroupCommit:
+    """Sends transactions through ``write``, in groups when there are many. Thread-safe."""
+
+    def __init__(self, write: Callable[[list[Operation]], None]) -> None:
+        """Keep how a list of operations is written, all or none."""
+        self._write = write
+        self._lock = threading.Lock()
+        self._writers = 0
+        self._waiting: deque[_Transaction] = deque()
+
+    def commit(self, operations: list[Operation]) -> None:
+        """Write all of the operations or none; returns, or raises what ``write`` raises, once that is known."""
+        mine = _Transaction(operations)
+        with self._lock:
+            if self._writers < WRITERS:
+                self._writers += 1
+                mine.leads = True
+            else:
+                self._waiting.append(mine)
+        if not mine.leads:
+            mine.turn.wait()
+        if mine.leads:
+            self._lead(mine)
+        if mine.outage is not None:
+            raise DependencyDown(mine.outage.dependency) from mine.outage
+        if mine.alone:
+            self._write(operations)
+
+    def _lead(self, mine: _Transaction) -> None:
+        """Write one's own transaction and what fits beside it, then let the next one lead."""
+        group = _Group(mine)
+        try:
+            with self._lock:
+                self._waiting = deque(other for other in self._waiting if not group.takes(other))
+            self._write(group.operations)
+        except DependencyDown as outage:
+            for member in group.members:
+                member.outage = outage
+        except BaseException as error:
+            for member in group.members:
+                member.alone = True
+            if len(group.members) == 1 or not isinstance(error, Exception):
+                raise
+        finally:
+            for member in group.members[1:]:
+                member.turn.set()
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        with self._lock:
+            if not self._waiting:
+                self._writers -= 1
+                return
+            heir = self._waiting.popleft()
+        heir.leads = True
+        heir.turn.set()
+
+
+class _Group:
+    """Transactions that can be one: it may write no item twice, but additions to one item are summed up."""
+
+    def __init__(self, first: _Transaction) -> None:
+        self.members = [first]
+        self._by_item = {_item_of(operation): operation for operation in first.operations}
+        self._bytes: int | None = None
+        self._first = first
+
+    @property
+    def operations(self) -> list[Operation]:
+        """What is written; a transaction without company as it was given."""
+        return self._first.operations if len(self.members) == 1 else list(self._by_item.values())
+
+    def takes(self, other: _Transaction) -> bool:
+        """Add a transaction if it fits."""
+        if len(self._by_item) + len(other.operations) > GROUP_OPERATIONS:
+            return False
+        if self._bytes is None:
+            repeats = len(self._by_item) < len(self._first.operations)  # DynamoDB is to refuse that, not to see half
+            self._bytes = GROUP_BYTES if repeats else _size(self._first.operations)
+        size = self._bytes + _size(other.operations)
+        if size > GROUP_BYTES:
+            return False
+        added: dict[tuple[str, str], Operation] = {}
+        for operation in other.operations:
+            item = _item_of(operation)
+            if item in added:
+                return False
+            there = self._by_item.get(item)
+            together = operation if there is None else _sum(there, operation)
+            if together is None:
+                return False
+            added[item] = together
+        self._by_item |= added
+        self._bytes = size
+        self.members.append(other)
+        return True
+
+
+def _item_of(operation: Operation) -> tuple[str, str]:
+    (body,) = operation.values()
+    key = body.get("Key") or body["Item"]
+    return key["pk"]["S"], key["sk"]["S"]
+
+
+def _sum(one: Operation, other: Operation) -> Operation | None:
+    """Make one Update of two that add to the same item without a condition, or None when they are more than that."""
+    first, second = one.get("Update"), other.get("Update")
+    if not first or not second or "ConditionExpression" in first or "ConditionExpression" in second:
+        return None
+    if any(first[part] != second[part] for part in ("UpdateExpression", "ExpressionAttributeNames")):
+        return None
+    values = dict(first["ExpressionAttributeValues"])
+    for name, value in second["ExpressionAttributeValues"].items():
+        if name.startswith(":a_"):
+            values[name] = {"N": str(int(values[name]["N"]) + int(value["N"]))}
+        elif values[name] != value:
+            return None
+    return {"Update": first | {"ExpressionAttributeValues": values}}
+
+
+def _size(operations: list[Operation]) -> int:
+    """Count the content of what is written, characters of texts and numbers, bytes of blobs; names are left out."""
+    size = 0
+    for operation in operations:
+        (body,) = operation.values()
+        for value in (body.get("Item") or body.get("ExpressionAttributeValues") or {}).values():
+            (content,) = value.values()
+            size += len(content) if isinstance(content, str | bytes) else 1
+    return size
