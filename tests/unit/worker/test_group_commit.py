@@ -65,7 +65,7 @@ def test_runs_that_end_together_are_written_in_few_requests_and_add_up(
 
 
 def test_lost_answers_of_groups_write_and_charge_nothing_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    chance = random.Random(3)  # noqa: S311 - a test's
+    chance = random.Random(3)
     lost: list[int] = []
 
     def flaky(operations: list[dict[str, Any]]) -> None:
