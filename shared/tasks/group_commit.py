@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Operation = dict[str, Any]
 """``{"Put": …}`` or ``{"Update": …}``, as the low-level client takes it."""
 
-WRITERS = 4
+WRITERS = 2
 """Requests under way at once before transactions collect: one that hangs does not hold up the environment."""
 GROUP_OPERATIONS = 40
 """Most operations of a group, about ten runs'. DynamoDB takes 100; what a larger group saves is little."""
