@@ -5,7 +5,7 @@ local system; what counts is the time that its own log lines give for its invoca
 first invocation of an environment is left out for all: it imports. Memory is the smallest size, of those on offer,
 that holds one and a half times the measured peak. The local AWS is an emulator whose calls take longer than AWS's.
 
-    python -m benchmarks.gb_seconds      (about eight minutes)
+    python -m benchmarks.gb_seconds      (about twelve minutes; --draw draws the stored figures only)
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 import boto3
 
+from benchmarks.capacity_model import drawing
 from benchmarks.capacity_model.stack import Stack
 from benchmarks.faults.own import own_system
 
@@ -243,11 +244,35 @@ def figures(name: str, lines: list[dict[str, Any]], runs: int, run_seconds: floa
     }
 
 
+def draw(results: dict[str, Any]) -> list[Path]:
+    """Draw what 1,000 runs take, a panel for each kind of length; the scale is logarithmic."""
+    kinds = [kind for kind in LENGTHS if kind in results]
+    heights = [len(results[kind]) + 1.0 for kind in kinds]
+    drawn, axes = drawing.figure(
+        len(kinds), "GB-seconds per 1,000 runs: how many times fewer than a naive Lambda", heights
+    )
+    for axis, kind in zip(axes, kinds, strict=True):
+        rows = results[kind][::-1]
+        colors = ["#64748b" if row["name"] == "naive" else "#c2410c" for row in rows]
+        bars = axis.barh([row["name"] for row in rows], [row["gb_s_per_1000_runs"] for row in rows], color=colors)
+        labels = [f"{row['gb_s_per_1000_runs']:,.0f} ({row['times_fewer_ratio']:.2g} x fewer)" for row in rows]
+        axis.bar_label(bars, labels, padding=3, fontsize=8)
+        low, high = LENGTHS[kind]
+        axis.set_ylabel(f"{kind} runs,\n{low:g} to {high:g} s")
+        axis.set_xscale("log")
+        axis.margins(x=0.25)
+    return drawing.save(drawn, "gb_seconds")
+
+
 def main() -> None:
-    """Measure, print, store."""
+    """Measure, print, store, draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kinds", default="equal,spread,long")
+    parser.add_argument("--draw", action="store_true")
     asked = parser.parse_args()
+    if asked.draw:
+        draw(json.loads(RESULT.read_text()))
+        return
     parameters = {"MaxReplicas": "14", "NormalConcurrency": "10", "ReservedConcurrency": "18"}
     results: dict[str, Any] = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "memory_headroom": HEADROOM}
     with own_system(parameters) as (_, outputs):
@@ -270,6 +295,7 @@ def main() -> None:
                 )
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(results, indent=2) + "\n")
+    draw(results)
 
 
 if __name__ == "__main__":
