@@ -32,16 +32,16 @@ from benchmarks.reference import Sluice
 
 RUN_SECONDS = 1.0
 AT_ONCE = 100
-PER_ENVIRONMENT = 10
+PER_ENVIRONMENT = 50
 SLOW_PEER_RUNS = 240
 """Runs of a peer that has only twelve slots: 20 s, as ideal."""
 PARAMETERS = {
     "RunsPerEnvironment": str(PER_ENVIRONMENT),
-    "NormalConcurrency": "10",
-    "HighConcurrency": "10",
-    "MinReplicas": "10",  # the scaler leaves both lanes as they are
-    "MaxReplicas": "22",
-    "ReservedConcurrency": "28",
+    "NormalConcurrency": "2",
+    "HighConcurrency": "2",
+    "MinReplicas": "2",  # the scaler leaves both lanes as they are
+    "MaxReplicas": "6",
+    "ReservedConcurrency": "12",
 }
 BASE = "celery threads"
 
