@@ -4,8 +4,9 @@
 
 A system of its own, its normal lane paused. Backlog: messages wait in the normal lane (of tasks that do not exist:
 only their number matters), while submits, looks at a queued task and runs in the high lane are timed. Users: Valkey's
-own account of an admission. Tasks: one user's list, first page and a page far down; DynamoDB's part is an emulator
-here, so what counts is what the query asks for (`tests/unit/tasks/test_no_scans.py`), and time only within reason.
+own account of an admission. Tasks: one user's list, first page and a page far down: how many items DynamoDB evaluates
+for a page (its `ScannedCount`), which is what is billed and takes time there. The time is told, too, but not judged:
+the emulator walks through all of a user's items for every page.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from benchmarks import admission
 from benchmarks.faults.own import own_system
 from shared.clock import day, iso
 
-TIMES = 40
+TIMES, TASKS_TIMES = 40, 10
+PAGE = 20
 ALLOWED = 3.0
 """Nothing may take more than so many times as long at the most as at the least, which are 1,000 times apart."""
 
@@ -107,13 +109,24 @@ def users(url: str, most: int) -> list[dict[str, float]]:
 
 
 def tasks(outputs: dict[str, Any], most: int) -> list[dict[str, float]]:
-    """Time the first page of one user's list and one in the middle, as their tasks grow in number."""
+    """Look at the first page of one user's list and one in the middle, as their tasks grow in number."""
+    from shared import aws
     from shared.tasks import listing
     from shared.tasks.items import row_key, task_row
     from shared.tasks.model import Task
 
     dynamodb: Any = boto3.client("dynamodb")
     user, rows, written = f"lists-{time.time_ns()}", [], 0
+    evaluated: list[int] = []
+    aws.dynamodb().meta.events.register(
+        "after-call.dynamodb.Query", lambda parsed, **_: evaluated.append(parsed["ScannedCount"])
+    )
+
+    def page(cursor: str | None) -> dict[str, float]:
+        evaluated.clear()
+        took = p50_ms(lambda _: listing.list_tasks(user, limit=PAGE, cursor=cursor), TASKS_TIMES)
+        return {"items_evaluated": sum(evaluated) / TASKS_TIMES, "p50_ms": took}
+
     began = time.time() - most
     for number in steps(most):
         while written < number:
@@ -128,13 +141,10 @@ def tasks(outputs: dict[str, Any], most: int) -> list[dict[str, float]]:
             written += len(puts)
         middle = {"by_user": {"S": user}, "created": {"S": iso(began + number // 2)}}
         cursor = listing._cursor(row_key(f"task_growth_{number // 2:08d}") | middle)
-        rows.append(
-            {
-                "tasks": number,
-                "first_page_p50_ms": p50_ms(lambda _: listing.list_tasks(user, limit=20)),
-                "middle_page_p50_ms": p50_ms(lambda _, at=cursor: listing.list_tasks(user, limit=20, cursor=at)),
-            }
-        )
+        row: dict[str, float] = {"tasks": number}
+        for name, at in (("first", None), ("middle", cursor)):
+            row |= {f"{name}_page_{figure}": value for figure, value in page(at).items()}
+        rows.append(row)
         print(f"  {rows[-1]}", flush=True)
     return rows
 
@@ -159,7 +169,7 @@ def main() -> None:
     found["ratios"] = {name: value for rows in list(found.values()) for name, value in ratios(rows).items()}
     print(json.dumps(found["ratios"], indent=2))
     (Path(__file__).parent / "results" / "growth.json").write_text(json.dumps(found, indent=2) + "\n")
-    worst = max(value for name, value in found["ratios"].items() if not name.endswith("_tasks_ratio"))
+    worst = max(value for name, value in found["ratios"].items() if not name.endswith("p50_ms_tasks_ratio"))
     if worst > ALLOWED:
         raise SystemExit(f"something grows: {worst} times")
 
