@@ -3,7 +3,7 @@
 API: from the start of the runtime to the first answer of `POST /agent`, against a bare FastAPI + Mangum + boto3 +
 redis function that makes the same calls. Worker: to the arrival of the first model call, against a bare boto3 + redis +
 openai one. Both bare functions have the bundle's own packages, trimmed and compiled alike. Samples alternate. On a
-shared machine a run of 11 is coarse: the API's ratio came out as 1.25 in such a run and as 1.16 in the next, of 41.
+shared machine a run of 11 is coarse: the API's ratio came out as 1.25 in such a run, and as 1.16 and 1.12 in two of 41.
 
     python -m benchmarks.cold_start [--samples 11]
 """

@@ -8,6 +8,7 @@ therefore be repeatable: same input, same steps.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import time
 from collections import Counter
@@ -92,6 +93,7 @@ class Context:
     async def step(self, name: str, fn: Callable[[], Awaitable[Any]], *, fingerprint: Any = None) -> Any:
         """Do something once in the life of this task and return its result, which must be JSON.
 
+        ``fn`` is a coroutine function; what blocks goes to a thread: ``lambda: asyncio.to_thread(f, x)``.
         ``name`` and how often it was used before identify the step; steps that run in parallel need distinct names.
         ``fingerprint`` is any JSON that the result depends on.
 
@@ -102,7 +104,7 @@ class Context:
         """
 
         async def work(_nth: int) -> tuple[Any, list[Event], Usage | None, str | None]:
-            return await fn(), [], None, None
+            return await _result(fn, f"step {name}"), [], None, None
 
         return await self.recorded_step(name, work, kind="step", fingerprint=fingerprint)
 
@@ -111,7 +113,7 @@ class Context:
 
         async def work(nth: int) -> tuple[Any, list[Event], Usage | None, str | None]:
             self._log.add("tool_call", {"tool": name, "n": nth, "arguments": arguments})
-            result = await fn()
+            result = await _result(fn, f"tool {name}")
             shown = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
             event = Event("tool_result", now(), {"tool": name, "n": nth, "result": shown[:RESULT_EVENT_CHARACTERS]})
             return result, [event], None, None
@@ -274,6 +276,17 @@ class Context:
         if self._recorded:
             name, nth = next(iter(self._recorded))
             raise ReplayMismatch(f"the run ended without its recorded step {name} #{nth}")
+
+
+async def _result(fn: Callable[[], Awaitable[Any]], what: str) -> Any:
+    """Call an agent's function; the mistake that beginners make is told in words that help."""
+    made = fn()
+    if not inspect.isawaitable(made):
+        raise TypeError(
+            f"{what}: its function must be async, and returned {type(made).__name__}; "
+            "one that blocks is called as `lambda: asyncio.to_thread(f, x)`"
+        )
+    return await made
 
 
 def _last_user_text(messages: list[dict[str, Any]]) -> str:

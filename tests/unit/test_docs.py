@@ -151,7 +151,7 @@ def test_files_that_are_named_exist(page: str) -> None:
     for name in re.findall(
         r"`((?:functions|shared|deploy|tests|localstack|benchmarks|docs|requirements)/[\w./-]+)", PAGES[page]
     ):
-        assert (ROOT / name.rstrip(".")).exists(), name
+        assert "NAME" in name or (ROOT / name.rstrip(".")).exists(), name  # NAME: the reader's own
 
 
 @pytest.mark.parametrize("page", PAGES)

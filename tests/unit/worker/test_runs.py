@@ -3,6 +3,8 @@
 import asyncio
 import threading
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -249,3 +251,18 @@ def test_duplicates_of_finished_and_running_tasks_change_nothing(world: World, m
     assert [store.get(task.task_id) for task in (done, running)] == before
     assert world.calls("d")["started"] == 1
     assert world.calls("d2")["started"] == 0
+
+
+@pytest.mark.parametrize("kind", ["step", "tool"])
+def test_a_function_that_is_not_async_is_told_so(world: World, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    async def run(ctx: Any) -> AgentResult:
+        given = (lambda: 4,) if kind == "step" else (lambda: 4, {})
+        return AgentResult(str(await getattr(ctx, kind)("roll", *given)))
+
+    monkeypatch.setattr(agents, "load", lambda name: SimpleNamespace(run=run))
+    task = world.submit("x")
+    world.work()
+    error = store.get(task.task_id).last_error
+    assert error is not None
+    assert f"{kind} roll: its function must be async, and returned int" in error["message"]
+    assert "asyncio.to_thread" in error["message"]

@@ -1,0 +1,48 @@
+"""The agents that README.md and docs/agents.md show run, and so does the test that they show."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from functions.worker import agents
+from shared.tasks import checkpoints, settle, store
+from tests.docs import BLOCKS, Block
+
+from .conftest import World
+
+SHOWN = [block for block in BLOCKS if block.language == "python" and block.page in ("README.md", "docs/agents.md")]
+AGENTS = [block for block in SHOWN if "async def run(" in block.code and "..." not in block.code]
+TESTS = [block for block in SHOWN if "def test_" in block.code]
+
+
+def run_of(block: Block) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    exec(compile(block.code, block.page, "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("block", AGENTS, ids=lambda block: f"{block.page}:{block.line}")
+def test_an_agent_as_shown_answers(world: World, monkeypatch: pytest.MonkeyPatch, block: Block) -> None:
+    monkeypatch.setattr(agents, "load", lambda name: SimpleNamespace(run=run_of(block)["run"]))
+    says = '[[sim tool=count_words args={"text":"one two three"}]] hello' if "COUNT" in block.code else "hello"
+    task = world.submit(says, agent="shown")
+    world.work()
+    result = settle.result_of(store.get(task.task_id))
+    assert result is not None
+    assert result["response"]
+    steps = [(name, step.value) for (name, _), step in checkpoints.load(task.task_id).items() if name != "model"]
+    assert steps == [("count_words.1", 3)] if "COUNT" in block.code else [name for name, _ in steps] == ["look-up"]
+
+
+def test_both_pages_show_one() -> None:
+    assert {block.page for block in AGENTS} == {"README.md", "docs/agents.md"}
+    assert len(TESTS) == 1
+
+
+def test_the_test_as_shown_passes_for_an_agent_that_asks_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = agents.load
+    monkeypatch.setattr(agents, "load", lambda name: real("chat" if name == "NAME" else name))
+    run_of(TESTS[0])["test_it_answers_once"](world)
