@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 DELETE_LINGER_SECONDS = 1.0
 """How long ended messages are collected before they are deleted in one call."""
-CLAIMS_FIRST_SECONDS = 0.1
-"""How long a batch's messages wait to be hidden: their runs wait for the claims, nobody waits for this."""
 
 _log = get_logger("batch")
 
@@ -37,6 +35,7 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
     records: list[dict[str, Any]] = event.get("Records", [])
     deliveries = {record["messageId"]: _read(record) for record in records}
     good = {message_id: delivery for message_id, delivery in deliveries.items() if delivery is not None}
+    # Beside the claims, which need not wait for it; not after them: a run that kills its environment does so at once.
     hidden = asyncio.create_task(_hide_for_one_lease(list(good.values())))
     good = {message_id: replace(delivery, hidden=hidden) for message_id, delivery in good.items()}
     deleter = Deleter()
@@ -102,7 +101,6 @@ def _lane_of(arn: str) -> tuple[str, str]:
 
 async def _hide_for_one_lease(deliveries: list[Delivery]) -> None:
     """Bring messages back after one lease instead of the queue's long timeout, should this environment die."""
-    await asyncio.sleep(CLAIMS_FIRST_SECONDS)
     by_queue: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
     for delivery in deliveries:
         by_queue[delivery.queue_url].append((delivery.receipt, settings().lease_seconds))

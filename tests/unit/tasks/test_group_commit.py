@@ -208,7 +208,7 @@ def test_many_threads_add_up_to_what_one_would_have_written(real: Wire) -> None:
     real.first.set()
     real.go.set()
     wanted = []
-    for n in range(300):
+    for n in range(120):
         name = f"new{chance.randrange(40)}"
         wanted.append((name, [*puts(name), adds(f"sum{chance.randrange(3)}", 1), adds(f"mine{n}", 1)]))
     with ThreadPoolExecutor(60) as pool:
