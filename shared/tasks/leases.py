@@ -232,7 +232,9 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
     try:
         fenced_write([row, *ops], written=lambda old: old.gen == gen and old.lease_no == task.lease_no)
     except LeaseLost as lost:
-        if lost.row is not None and lost.row.cancel_requested and lost.row.lease_no == task.lease_no:
+        row_now = lost.row
+        still_ours = row_now is not None and (row_now.status, row_now.lease_no) == (Status.PROCESSING, task.lease_no)
+        if still_ours and row_now.cancel_requested:
             raise CancelRequested from lost
         raise
     return sent

@@ -186,6 +186,20 @@ def test_a_late_worker_does_not_take_a_cancellation_for_its_own_write(monkeypatc
     assert store.get("t1").calls == 0
 
 
+def test_a_task_that_was_cancelled_is_lost_to_its_late_worker_and_one_to_be_cancelled_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store.submit(new_task(), "hello")
+    late = claimed()
+    settle.cancel("t1", "ann")
+    with pytest.raises(leases.CancelRequested):
+        leases.requeue(late, leases.Requeue(delay_s=5, reason="r"))
+    monkeypatch.setattr(settle, "now", lambda: time.time() + settings().lease_seconds + 1)
+    assert settle.cancel("t1", "ann").status is Status.CANCELLED
+    with pytest.raises(LeaseLost):
+        leases.requeue(late, leases.Requeue(delay_s=5, reason="r"))
+
+
 def test_a_lost_answer_of_an_end_is_recognised() -> None:
     import copy
 
