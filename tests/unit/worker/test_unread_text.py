@@ -15,7 +15,13 @@ from shared.tasks.store import get
 
 from .conftest import World
 
-STREAM = "[[sim words=60 latency=4 ttft=0.1]] hello"
+STREAM = "[[sim words=60 latency=2 ttft=0.1]] hello"
+
+
+@pytest.fixture(autouse=True)
+def _quicker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look and write four times as often, so that streams may be short."""
+    monkeypatch.setattr(eventlog, "SLOW_FLUSH_SECONDS", 0.25)
 
 
 def types(task_id: str) -> list[str]:
@@ -83,7 +89,7 @@ def test_a_reader_is_no_watcher(world: World) -> None:
 
 
 def test_old_text_is_stored_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventlog, "UNREAD_SECONDS", 0.5)
+    monkeypatch.setattr(eventlog, "UNREAD_SECONDS", 0.3)
     task = world.submit(STREAM)
     world.work()
     assert types(task.task_id).count("token") > 1
@@ -105,7 +111,7 @@ def test_what_an_agent_tells_does_not_wait(world: World, monkeypatch: pytest.Mon
     class Telling:
         async def run(self, ctx: Any) -> AgentResult:
             await ctx.emit("news", {"n": 1})
-            await asyncio.sleep(3)
+            await asyncio.sleep(1.5)
             return AgentResult("done")
 
     monkeypatch.setattr(agents, "load", lambda name: Telling())
