@@ -232,9 +232,9 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
     try:
         fenced_write([row, *ops], written=lambda old: old.gen == gen and old.lease_no == task.lease_no)
     except LeaseLost as lost:
-        row_now = lost.row
-        still_ours = row_now is not None and (row_now.status, row_now.lease_no) == (Status.PROCESSING, task.lease_no)
-        if still_ours and row_now.cancel_requested:
+        found = lost.row
+        ours = found is not None and (found.status, found.lease_no) == (Status.PROCESSING, task.lease_no)
+        if ours and found.cancel_requested:  # not ended meanwhile: it is this worker that ends it
             raise CancelRequested from lost
         raise
     return sent
