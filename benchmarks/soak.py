@@ -37,7 +37,7 @@ def soak(system: System, outputs: dict[str, Any], minutes: float, rate: float) -
     """Load a system that is up; returns the figures and whether all is well."""
     seconds = minutes * 60
     warm_up_s = min(seconds * WARM_UP_SHARE, WARM_UP_SECONDS)
-    sampler = Sampler(system, max(2.0, seconds / SAMPLES))
+    sampler = Sampler(system, max(2.0, seconds / SAMPLES), outputs["mappings"])
     load = Load(outputs, rate)
     sampler.start()
     lost = load.run(seconds)
@@ -55,6 +55,7 @@ def soak(system: System, outputs: dict[str, Any], minutes: float, rate: float) -
         "lost": lost,
         "failed": load.submitted - lost - statuses["complete"],
         "waits": load.waits(min(WINDOW_SECONDS, seconds / 2)),
+        "environments_allowed": sampler.allowed,
         "memory": memory,
         "only_told": list(STAND_INS),
         "growing": grew,

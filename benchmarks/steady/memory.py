@@ -11,7 +11,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import psutil
+from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,9 +60,12 @@ class Part:
 class Sampler(threading.Thread):
     """Samples every few seconds until it is stopped."""
 
-    def __init__(self, system: System, every_s: float) -> None:
-        """Watch a system that is up."""
+    def __init__(self, system: System, every_s: float, mappings: dict[str, str] | None = None) -> None:
+        """Watch a system that is up; ``mappings``: lanes' event source mappings, by lane."""
         super().__init__(daemon=True)
+        self._mappings = mappings or {}
+        self.allowed: list[dict[str, float]] = []
+        """Each change of the environments that the lanes may use, and the minute it was seen."""
         self.system = system
         self.every_s = every_s
         self.parts: defaultdict[str, Part] = defaultdict(Part)
@@ -91,12 +96,24 @@ class Sampler(threading.Thread):
                     if told and time.time() - child.create_time() > SETTLED_SECONDS:
                         found[told[1].lower()].append(child.memory_info().rss / MEGABYTE)
         at = time.monotonic() - self.began
+        self._look_at_limits(at)
         for name, sizes in found.items():
             part = self.parts[name]
             part.at.append(at)
             part.each.append(statistics.fmean(sizes))
             part.processes.append(len(sizes))
             part.total.append(sum(sizes))
+
+    def _look_at_limits(self, at: float) -> None:
+        limits: dict[str, float] = {}
+        try:
+            for lane, uuid in self._mappings.items():
+                mapping = boto3.client("lambda").get_event_source_mapping(UUID=uuid)
+                limits[lane] = mapping["ScalingConfig"]["MaximumConcurrency"]
+        except (BotoCoreError, ClientError):  # asked again
+            return
+        if not self.allowed or limits.items() - self.allowed[-1].items():
+            self.allowed.append({"minute": round(at / 60, 1), **limits})
 
     @staticmethod
     def _environments(process: psutil.Process) -> Sequence[psutil.Process]:
