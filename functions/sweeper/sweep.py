@@ -10,6 +10,7 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from functions.sweeper.recount import recount
 from shared import metrics, watchers
 from shared.clock import day, now
 from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, NotFound
@@ -63,6 +64,7 @@ def sweep(stop_at: float) -> dict[str, int]:
                 _log.exception("row not understood", extra={"task_id": task_id})
                 done["unreadable"] += 1
     done["counters freed"] = _free_counters(stop_at)
+    done["recounted"] = recount(_gate(), stop_at)
     metrics.emit({"Resent": (done["sent"], "Count"), "Unparked": (done["unparked"], "Count")})
     _publish_spending()
     return dict(done)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from shared.limits.tiers import Limits
     from shared.retry import Failure
     from shared.tasks.model import Task
 
@@ -39,11 +38,6 @@ class Ledger:
 
     tokens: int = 0
     micro_usd: int = 0
-
-
-def limits_of(task: Task) -> Limits:
-    """Return the daily ceilings that a task was admitted under."""
-    return replace(tiers.resolve(task.tier), tokens_per_day=task.cap_tokens, micro_usd_per_day=task.cap_micro_usd)
 
 
 class Environment:
@@ -149,7 +143,7 @@ class Environment:
 
     def bounded(self, task: Task) -> bool:
         """Tell whether a day's ceiling holds for the task; otherwise reserving needs no round trip."""
-        return self.gate.bounded(limits_of(task))
+        return self.gate.bounded(tiers.of_task(task))
 
     def reserve(self, task: Task, tokens: int, micro_usd: int) -> None:
         """Raise the task's reservation to these amounts within its user's day and everyone's.
@@ -158,7 +152,7 @@ class Environment:
             BudgetExhausted: a ceiling would be passed.
             DependencyDown: Valkey is away and a ceiling is set: nobody could keep it.
         """
-        self.gate.must_reserve(task.user, task.task_id, task.day, tokens, micro_usd, limits_of(task))
+        self.gate.must_reserve(task.user, task.task_id, task.day, tokens, micro_usd, tiers.of_task(task))
 
     def finished(self, task: Task) -> None:
         """See to what follows a settled task; never raises for it."""

@@ -161,12 +161,12 @@ class Gate:
         """Put back the open entry of a live task that Valkey does not know.
 
         It lost its data, or was away at the submit. ``tokens`` and ``micro_usd`` are what its row holds
-        reserved. An entry that exists is left alone.
+        reserved. An entry that exists is left alone, and a task that was settled is not put back.
+
+        Raises:
+            DependencyDown: Valkey is away, or the durable spending cannot be read.
         """
-        try:
-            self._reserve(user, task_id, day, tokens, micro_usd, limits, adopt=True)
-        except DependencyDown as error:
-            _log.warning("could not adopt %s: %s", task_id, error)
+        self._reserve(user, task_id, day, tokens, micro_usd, limits, adopt=True)
 
     def settle(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int) -> bool:
         """Record a task's final use: drop its open entry, slot and reservation. A repeat changes nothing.

@@ -60,6 +60,11 @@ def parse_member(text: str) -> tuple[str, str, str]:
     return user, task_id, day
 
 
+def recount_key(shard: int) -> str:
+    """Return the marker that says: the live tasks of this shard are all counted. It is lost with the counters."""
+    return f"{_TAG}:recounted:{shard}"
+
+
 def breaker_key(name: str) -> str:
     """Return the hash of one breaker."""
     return f"{{sluice:breaker}}:state:{name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,8 @@ from shared.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from shared.tasks.model import Task
 
 LANES = ("high", "normal")
 """Lanes that a client may ask for."""
@@ -112,6 +114,11 @@ def resolve(tier: str, overrides: Mapping[str, Any] | None = None) -> Limits:
         trusted=values.get("trusted", False),
         operator=values.get("operator", False),
     )
+
+
+def of_task(task: Task) -> Limits:
+    """Return a task's tier with the daily ceilings that it was admitted under."""
+    return replace(resolve(task.tier), tokens_per_day=task.cap_tokens, micro_usd_per_day=task.cap_micro_usd)
 
 
 def _checked(values: Mapping[str, Any], *, where: str, blanks: bool) -> dict[str, Any]:

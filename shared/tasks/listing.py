@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import SluiceError
 from shared.tasks import table
 from shared.tasks.items import attribute, plain
 from shared.tasks.model import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LIST_PAGE = 100
 """Tasks read at a time when a list is filtered."""
@@ -104,6 +107,27 @@ def parked_tasks(user: str, *, limit: int) -> list[str]:
         Limit=limit,
     )
     return [plain(item["pk"]).removeprefix("TASK#") for item in page["Items"]]
+
+
+def live(shard: str) -> Iterator[list[str]]:
+    """Return the ids of all live tasks, and of ended ones whose webhook is due, a page at a time.
+
+    The latest due come first: while the pages are read, a claim moves a waiting task to an earlier time, so that it is
+    met then, and perhaps twice. One that is given back just then may be missed.
+    """
+    asked: dict[str, Any] = {
+        "IndexName": "due",
+        "KeyConditionExpression": "due = :shard",
+        "ExpressionAttributeValues": {":shard": {"S": shard}},
+        "ScanIndexForward": False,
+        "Limit": table.READ_AT_ONCE,
+    }
+    while True:
+        page = table.query_page(**asked)
+        yield [plain(item["pk"]).removeprefix("TASK#") for item in page["Items"]]
+        if "LastEvaluatedKey" not in page:
+            return
+        asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
 def unsent_or_overdue(shard: str, *, before: float, limit: int) -> list[str]:

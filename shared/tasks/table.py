@@ -16,6 +16,9 @@ from shared.tasks.model import ITEM_VERSION
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+READ_AT_ONCE = 100
+"""Items that DynamoDB's BatchGetItem takes."""
+
 
 class ConditionFailed(Exception):
     """A conditional write was refused; ``items`` holds what stood there instead, by position in the transaction."""
@@ -46,6 +49,30 @@ def get(key: Attributes, *, consistent: bool = True) -> Attributes | None:
         raise
     item = answer.get("Item")
     return None if item is None else known(item)
+
+
+def get_many(keys: list[Attributes]) -> list[Attributes]:
+    """Read up to ``READ_AT_ONCE`` items, consistently, in any order; those that are not there are left out.
+
+    Items are not checked for a newer version: one must not keep the others from being read.
+
+    Raises:
+        DependencyDown: DynamoDB is away or throttling.
+    """
+    name = settings().table_name
+    found: list[Attributes] = []
+    while keys:
+        try:
+            answer: Any = aws.dynamodb().batch_get_item(RequestItems={name: {"Keys": keys, "ConsistentRead": True}})
+        except (ClientError, BotoCoreError) as error:
+            _raise(error)
+            raise
+        items = answer["Responses"].get(name, [])
+        keys = answer.get("UnprocessedKeys", {}).get(name, {}).get("Keys", [])  # an answer holds 16 MB at most
+        if keys and not items:
+            raise DependencyDown("dynamodb")
+        found += items
+    return found
 
 
 def query(**kwargs: Any) -> Iterator[Attributes]:

@@ -17,7 +17,8 @@ from tests.unit.reachable import aws_calls, reachable
 RESOURCES: dict[str, Any] = read_template(ROOT / "template.yaml")["Resources"]
 
 ACTIONS = {
-    "get_item": "dynamodb:GetItem", "query": "dynamodb:Query", "update_item": "dynamodb:UpdateItem",
+    "get_item": "dynamodb:GetItem", "batch_get_item": "dynamodb:BatchGetItem",
+    "query": "dynamodb:Query", "update_item": "dynamodb:UpdateItem",
     "put_item": "dynamodb:PutItem", "delete_item": "dynamodb:DeleteItem",
     "batch_write_item": "dynamodb:BatchWriteItem", "send_message": "sqs:SendMessage",
     "receive_message": "sqs:ReceiveMessage", "delete_message_batch": "sqs:DeleteMessage",
