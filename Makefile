@@ -89,7 +89,7 @@ sam-invoke: setup ## Call a function in that image with an event (EVENT=events/w
 # ---- quality
 
 test: setup ## Every test, from a fresh clone
-	@$(MAKE) --no-print-directory -j3 --output-sync=target test-stack test-unit lint
+	@$(MAKE) --no-print-directory -j3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) test-stack test-unit lint
 # The deployed system mostly waits: its tests run beside the others, in one process of their own, and before them
 # wherever both want the processor: they take longest.
 test-stack: setup

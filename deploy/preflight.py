@@ -1,12 +1,13 @@
 """Says before a deployment what would make it fail, or fail later under load: sums, the account's concurrency, secrets.
 
-``python -m deploy.preflight --stack sluice Name=value …`` takes the parameters that the deployment will get. An error
-ends it with status 1; a warning does not.
+``python -m deploy.preflight --stack sluice Name=value …`` takes what the deployment will be given; other parameters
+stay as the stack has them. An error ends it with status 1; a warning does not.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -14,12 +15,14 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy.bundle import ROOT
-from deploy.stack import DeployError, check_parameters, read_template
+from deploy.change_set import DeployError, parameters_of
+from deploy.stack import check_parameters, read_template
 
 KEPT_FREE = 100
 """Lambda lets an account reserve all but this many concurrent executions."""
 OTHERS = 20
 """Executions that the other functions (API, WebSocket, sweeper …) should find free: 10 requests a second take fewer."""
+PLATFORMS = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
 SECRETS = ("OpenaiSecretArn", "WebhookSecretArn", "RedisSecretArn")
 
 
@@ -39,16 +42,47 @@ def check(template: dict[str, Any], parameters: dict[str, str], stack: str) -> F
         ClientError, BotoCoreError: the account cannot be asked.
     """
     found = Findings()
+    now = {name: value for name, value in parameters_of(stack).items() if name in template["Parameters"]}
     try:
-        check_parameters(template, parameters)
+        check_parameters(template, parameters, now)
     except DeployError as error:
         found.errors.append(str(error))
         return found
-    values = {name: str(one["Default"]) for name, one in template["Parameters"].items()} | parameters
+    values = {name: str(one["Default"]) for name, one in template["Parameters"].items()} | now | parameters
     _concurrency(found, values, stack)
     _secrets(found, values)
     _what_is_missing(found, values)
+    _architecture(found, values)
+    if values["ManagedRedis"] == "true":
+        _zones(found, values)
     return found
+
+
+def _architecture(found: Findings, values: dict[str, str]) -> None:
+    wanted = PLATFORMS[values["Architecture"]]
+    platform = os.environ.get("BUNDLE_PLATFORM", PLATFORMS["arm64"])
+    if values["Stage"] == "aws" and not platform.startswith(wanted.partition("-")[0]):
+        found.errors.append(
+            f"Architecture is {values['Architecture']}, but the bundles are built for {platform}: functions could not "
+            f"load them. Build with BUNDLE_PLATFORM={wanted}, and set it for this command, too"
+        )
+
+
+def _zones(found: Findings, values: dict[str, str]) -> None:
+    """See that the zones of the VPC have the endpoints that stand in it; Lambda's tells where functions can be."""
+    ec2: Any = boto3.client("ec2")
+    names = [f"com.amazonaws.{ec2.meta.region_name}.{service}" for service in ("lambda", "sqs", "secretsmanager")]
+    details = ec2.describe_vpc_endpoint_services(ServiceNames=names)["ServiceDetails"]
+    fit = set.intersection(*(set(one["AvailabilityZones"]) for one in details))
+    wanted = [values["ZoneA"], values["ZoneB"]]
+    if not all(wanted):
+        zones = ec2.describe_availability_zones(Filters=[{"Name": "zone-type", "Values": ["availability-zone"]}])
+        wanted = sorted(one["ZoneName"] for one in zones["AvailabilityZones"])[:2]
+    if not set(wanted) <= fit or len(set(wanted)) < 2:
+        found.errors.append(
+            f"the VPC would be in {' and '.join(wanted)}; functions and endpoints can be in {', '.join(sorted(fit))}. "
+            "Set ZoneA and ZoneB to two of these"
+        )
 
 
 def _concurrency(found: Findings, values: dict[str, str], stack: str) -> None:

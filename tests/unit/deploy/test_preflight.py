@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -19,8 +20,10 @@ FINE = {"OpenaiSecretArn": "", "OpenaiApiKey": "sk-test", "RedisUrl": "rediss://
 class Account:
     """Lambda and CloudFormation of an account with a quota, of which others reserved some and the stack some."""
 
-    def __init__(self, quota: int, *, others: int = 0, own: int | None = None) -> None:
-        self.quota, self.others, self.own = quota, others, own
+    def __init__(
+        self, quota: int, *, others: int = 0, own: int | None = None, stands: dict[str, str] | None = None
+    ) -> None:
+        self.quota, self.others, self.own, self.stands = quota, others, own, stands or {}
 
     def get_account_settings(self) -> dict[str, Any]:
         free = self.quota - self.others - (self.own or 0)
@@ -31,6 +34,23 @@ class Account:
             raise ClientError({"Error": {"Code": "ValidationError"}}, "DescribeStackResource")
         return {"StackResourceDetail": {"PhysicalResourceId": "worker"}}
 
+    meta = SimpleNamespace(region_name="us-east-1")
+    zones: tuple[str, ...] = ("us-east-1a", "us-east-1b", "us-east-1c")
+    fit: tuple[str, ...] = ("us-east-1a", "us-east-1b", "us-east-1c")
+
+    def describe_availability_zones(self, **_: Any) -> dict[str, Any]:
+        return {"AvailabilityZones": [{"ZoneName": zone} for zone in self.zones]}
+
+    def describe_vpc_endpoint_services(self, ServiceNames: list[str]) -> dict[str, Any]:
+        everywhere = {"AvailabilityZones": list(self.zones)}
+        return {"ServiceDetails": [{"AvailabilityZones": list(self.fit)}, *[everywhere] * (len(ServiceNames) - 1)]}
+
+    def describe_stacks(self, **_: str) -> dict[str, Any]:
+        if self.own is None:
+            raise ClientError({"Error": {"Code": "ValidationError"}}, "DescribeStacks")
+        parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in self.stands.items()]
+        return {"Stacks": [{"StackStatus": "UPDATE_COMPLETE", "Parameters": parameters}]}
+
     def get_function_concurrency(self, **_: str) -> dict[str, Any]:
         return {"ReservedConcurrentExecutions": self.own} if self.own else {}
 
@@ -38,8 +58,9 @@ class Account:
 def findings(monkeypatch: pytest.MonkeyPatch, account: Account, **parameters: str) -> preflight.Findings:
     real = boto3.client
 
-    def client(name: str) -> Any:
-        return account if name in ("lambda", "cloudformation") else real(name)  # type: ignore[call-overload]
+    def client(name: str, **kwargs: Any) -> Any:
+        fake = name in ("lambda", "cloudformation", "ec2")
+        return account if fake else real(name, **kwargs)  # type: ignore[call-overload]
 
     monkeypatch.setattr(boto3, "client", client)
     return preflight.check(TEMPLATE, FINE | parameters, "sluice")
@@ -119,8 +140,55 @@ def test_what_is_missing_or_unsafe(
 def test_the_command_ends_with_status_1_and_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(boto3, "client", lambda _: Account(10))
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: Account(10))
     assert preflight.main(["OpenaiApiKey=sk-test", "RedisUrl=rediss://cache"]) == 1
     assert capsys.readouterr().err.startswith("error: ReservedConcurrency is 25, but 0 can be reserved")
-    monkeypatch.setattr(boto3, "client", lambda _: Account(1000))
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: Account(1000))
     assert preflight.main([]) == 0
+
+
+def test_what_is_not_given_stays_as_the_stack_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    stands = {"ReserveConcurrency": "false", "MaxReplicas": "6", "HighConcurrency": "2", "NormalConcurrency": "2"}
+    account = Account(10, own=0, stands=stands | {"OfAnOlderTemplate": "x"})
+    assert findings(monkeypatch, account).errors == []
+    assert "adds up to 7" in findings(monkeypatch, account, NormalConcurrency="3").errors[0]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "platform", "wrong"),
+    [
+        ("arm64", None, False),
+        ("arm64", "aarch64-manylinux2014", False),
+        ("arm64", "x86_64-manylinux2014", True),
+        ("x86_64", "x86_64-manylinux_2_28", False),
+        ("x86_64", None, True),
+    ],
+)
+def test_the_bundles_are_built_for_the_architecture(
+    monkeypatch: pytest.MonkeyPatch, architecture: str, platform: str | None, wrong: bool
+) -> None:
+    monkeypatch.delenv("BUNDLE_PLATFORM", raising=False)
+    if platform:
+        monkeypatch.setenv("BUNDLE_PLATFORM", platform)
+    errors = findings(monkeypatch, Account(1000), Stage="aws", Architecture=architecture).errors
+    assert ["BUNDLE_PLATFORM=" in error for error in errors] == [True] * wrong
+    assert not findings(monkeypatch, Account(1000), Architecture=architecture).errors  # locally it is the machine's
+
+
+@pytest.mark.parametrize(
+    ("fit", "given", "wrong"),
+    [
+        ("abc", {}, False),
+        ("bc", {}, True),
+        ("bc", {"ZoneA": "us-east-1b", "ZoneB": "us-east-1c"}, False),
+        ("bc", {"ZoneA": "us-east-1b"}, True),  # both or neither
+        ("abc", {"ZoneA": "us-east-1b", "ZoneB": "us-east-1b"}, True),
+    ],
+)
+def test_the_zones_of_the_vpc_have_what_stands_in_it(
+    monkeypatch: pytest.MonkeyPatch, fit: str, given: dict[str, str], wrong: bool
+) -> None:
+    account = Account(1000)
+    account.fit = tuple(f"us-east-1{letter}" for letter in fit)
+    errors = findings(monkeypatch, account, ManagedRedis="true", **given).errors
+    assert ["Set ZoneA and ZoneB" in error for error in errors] == [True] * wrong

@@ -65,6 +65,6 @@ def test_a_deployment_is_checked_before_it_is_made_and_only_by_hand() -> None:
     commands = [step["run"] for step in steps("deploy.yml") if "run" in step]
     order = [
         next(n for n, c in enumerate(commands) if what in c)
-        for what in ("lint", "preflight", "sam build", "sam deploy")
+        for what in ("lint", "preflight", "sam build", "deploy.stack")
     ]
     assert order == sorted(order)
