@@ -67,6 +67,9 @@ def check_parameters(template: dict[str, Any], parameters: dict[str, str], now: 
     lanes = sum(int(value(f"{lane}Concurrency")) for lane in ("High", "Normal", "Quarantine"))
     if lanes != int(value("MaxReplicas")):
         raise DeployError(f"MaxReplicas is {value('MaxReplicas')} but the lanes' concurrency adds up to {lanes}")
+    scaled = lanes - int(value("QuarantineConcurrency"))
+    if int(value("MinReplicas")) > scaled:
+        raise DeployError(f"MinReplicas must be at most {scaled}, HighConcurrency and NormalConcurrency together")
     needed = math.ceil(lanes / 0.8)
     if value("ReserveConcurrency") == "true" and int(value("ReservedConcurrency")) < needed:
         raise DeployError(

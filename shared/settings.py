@@ -20,6 +20,8 @@ POOL_PROFILES: dict[str, tuple[int, int]] = {"low": (20, 5), "medium": (100, 20)
 """Connection pool profiles: (most connections, connections kept alive)."""
 
 
+LEAST_SCALED = 4
+"""Fewest environments that the scaler can divide: Lambda's smallest limit, 2, for each of two lanes."""
 CALL_MARGIN_SECONDS = 5
 """What an invocation needs besides its longest model call, s."""
 
@@ -63,7 +65,7 @@ class Settings:
     runs_per_environment: int = _f(10, "Runs at once in one environment.", low=1, high=500)
     batch_size: int = _f(10, "Messages of one worker invocation's event.", low=1, high=10)
     refill_seconds: float = _f(60, "How long an invocation fills slots that come free, s; 0: never.", low=0, high=900)
-    worker_timeout_seconds: int = _f(900, "The worker function's timeout, s.", low=5, high=900)
+    worker_timeout_seconds: int = _f(900, "The worker function's timeout, s.", low=10, high=900)
     task_ttl_days: float = _f(7, "Days that a task and its events are kept.", low=0.01, high=3650)
     blob_days: float = _f(30, "Days that large values are kept in S3.", low=1, high=3650)
     result_max_wait: float = _f(25, "Longest `wait` of a long poll, s.", low=0, high=25)
@@ -95,7 +97,7 @@ class Settings:
     allow_private_addresses: bool = _f(False, "Let webhooks and page fetches reach private addresses (tests only).")
 
     min_replicas: int = _f(2, "Least worker environments.", low=1)
-    max_replicas: int = _f(20, "Most worker environments.", low=4)
+    max_replicas: int = _f(20, "Most worker environments.", low=6)
     quarantine_concurrency: int = _f(2, "Those of them that are the quarantine lane's; the scaler leaves it.", low=2)
     target_backlog: float = _f(5, "Queued tasks per replica that the scaler aims at.", low=0.1)
     target_utilization: float = _f(60, "Busy share of replicas' run slots it aims at, %.", low=1, high=100)
@@ -122,8 +124,11 @@ class Settings:
         for origin in self.allowed_origins:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise SettingError(f"CORS_ORIGINS holds {origin!r}, which is no origin like https://app.example.com")
-        if self.min_replicas > self.max_replicas:
-            raise SettingError("MIN_REPLICAS must not exceed MAX_REPLICAS")
+        scaled = self.max_replicas - self.quarantine_concurrency
+        if scaled < LEAST_SCALED:
+            raise SettingError(f"MAX_REPLICAS must exceed QUARANTINE_CONCURRENCY by {LEAST_SCALED}: two for each lane")
+        if self.min_replicas > scaled:
+            raise SettingError(f"MIN_REPLICAS must be at most MAX_REPLICAS less QUARANTINE_CONCURRENCY, {scaled}")
         if self.task_ttl_days > self.blob_days:
             raise SettingError("TASK_TTL_DAYS must not exceed BLOB_DAYS, or large values would go before their tasks")
 

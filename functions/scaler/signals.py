@@ -20,6 +20,8 @@ from shared.tasks import lanes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+UNPROBED_SECONDS = 300.0
+"""A breaker that is half-open for longer is of a model that nobody calls; it would stay so for a day."""
 WINDOWS = 2
 """Minutes of provider calls: the last whole one, and the present one, which has hardly begun at a tick."""
 
@@ -51,9 +53,13 @@ def _provider() -> Provider:
 def _breaker_open() -> bool:
     """Tell whether no model is left to run on: the default one and all its fallbacks are cut off.
 
-    A single user's odd model must not hold everybody's scale-up.
+    A single user's odd model must not hold everybody's scale-up, nor one that is half-open because nobody uses it.
     """
     config = settings()
     models = [config.default_model, *(m.strip() for m in config.fallback_models.split(",") if m.strip())]
-    cut_off = {state.name for state in Breaker().states() if state.state != "closed"}
+    cut_off = {
+        state.name
+        for state in Breaker().states()
+        if state.state == "open" or (state.state == "half_open" and state.half_open_s < UNPROBED_SECONDS)
+    }
     return all(breaker_name(config.openai_base_url, model) in cut_off for model in models)

@@ -91,8 +91,8 @@ class Breaker:
         except RedisError:
             return self._local.states(self._local_now())
         return [
-            State(name, word, failures, wait_us / 1e6)
-            for name, (word, failures, wait_us) in zip(found, rows, strict=True)
+            State(name, word, failures, wait_us / 1e6, half_open_us / 1e6)
+            for name, (word, failures, wait_us, half_open_us) in zip(found, rows, strict=True)
         ]
 
     def _now(self) -> int | str:

@@ -87,4 +87,5 @@ class LocalBreaker:
 def _state(name: str, b: _Breaker, now: int) -> State:
     if b.until is None:
         return State(name, "closed", b.failures, 0.0)
-    return State(name, "open" if b.until > now else "half_open", b.failures, max(0, b.until - now) / 1e6)
+    left = (b.until - now) / 1e6
+    return State(name, "open" if left > 0 else "half_open", b.failures, max(0.0, left), max(0.0, -left))

@@ -43,6 +43,8 @@ class State:
     """``closed``, ``open`` or ``half_open``."""
     failures: int
     retry_after_s: float
+    half_open_s: float = 0.0
+    """How long it has been half-open, and nobody has probed it with success."""
 
 
 def outcome_of(status: int | None, code: str | None = None) -> Outcome:

@@ -56,7 +56,10 @@ def _known() -> tuple[tuple[str, Price], ...]:
 
 
 def price(model: str) -> Price:
-    """Return a model's price; an unknown one is taken to be dear, so that no ceiling is passed."""
+    """Return a model's price; an unknown one is taken to be dear, so that no ceiling is passed.
+
+    Snapshots that cost something else than their base model stand in the table by their own name.
+    """
     models = _table().models
     for name in (model, undated(model)):
         if name in models:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 EVENT_BYTES = 96 * 1024
 """Largest JSON of one event's data; longer strings in it are cut. It must fit a WebSocket message (128 KB)."""
 
+READS = 3
+"""How often a log is read whose row knows of more."""
+
 TERMINAL_EVENTS = frozenset({"complete", "failed", "cancelled"})
 
 
@@ -97,12 +100,22 @@ def expires(at: float) -> float:
 def read(task_id: str, after: int) -> Page:
     """Read a task and its events after number ``after``, in one query.
 
-    The query is consistent but no snapshot: what would leave a gap is left for the next read.
+    The query is consistent but no snapshot: a write may come between the events, which are read first, and the row. Its
+    row then knows of events that were not seen, and they are read again. A gap that stays is of events that expired.
 
     Raises:
         NotFound: no such task.
         DependencyDown: DynamoDB is away.
     """
+    for _ in range(READS):
+        page = _read(task_id, after)
+        reached = page.events[-1].seq if page.events else after
+        if reached >= page.task.last_seq:
+            break
+    return page
+
+
+def _read(task_id: str, after: int) -> Page:
     items = table.query(
         KeyConditionExpression="pk = :pk AND sk BETWEEN :low AND :high",
         ExpressionAttributeValues={

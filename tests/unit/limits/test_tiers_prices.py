@@ -107,6 +107,9 @@ def test_what_a_tier_allows() -> None:
         ("gpt-4o-mini", 0.15, 0.6),
         ("gpt-4o-mini-2024-07-18", 0.15, 0.6),
         ("gpt-4-0613", 30, 60),
+        ("gpt-4o-2024-08-06", 2.5, 10),
+        ("gpt-4o-2024-05-13", 5, 15),  # a snapshot that is dearer than its base model
+        ("gpt-3.5-turbo-0613", 1.5, 2),
         ("gpt-5-chat-latest", 1.25, 10),
         ("sim-anything", 0.15, 0.6),
         ("somebody-elses-model", 30, 60),

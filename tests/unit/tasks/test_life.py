@@ -1,13 +1,14 @@
 """A task's life in one worker's hands: what each write leaves behind, and what it refuses."""
 
 import time
+from typing import Any
 
 import pytest
 
 from shared.clock import day
 from shared.errors import IdempotencyMismatch, LeaseLost, NotFound
 from shared.settings import settings
-from shared.tasks import blobs, checkpoints, events, leases, listing, sessions, settle, spend, store
+from shared.tasks import blobs, checkpoints, events, leases, listing, sessions, settle, spend, store, table
 from shared.tasks.model import Status, Task, Usage
 
 pytestmark = pytest.mark.usefixtures("fake_aws")
@@ -96,6 +97,40 @@ def test_recorded_step_resets_attempt_adds_cost_and_moves_the_log() -> None:
     page = events.read("t1", 0)
     assert [(e.seq, e.type) for e in page.events] == [(1, "queued"), (2, "retry"), (3, "step"), (4, "token")]
     assert [e.seq for e in events.read("t1", 2).events] == [3, 4]
+
+
+def test_a_write_between_events_and_row_is_not_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    store.submit(new_task(), "hello")
+    task = claimed()
+    checkpoints.append_events(task, [events.Event("started", 5.0)])
+    query, torn = table.query, iter([True, False])
+
+    def read_before_the_end(**asked: Any) -> list[Any]:
+        before = list(query(**asked))
+        if next(torn):
+            settle.settle(task, settle.Outcome(status=Status.COMPLETE, response="x"), message="hello")
+            return [*before[:-1], list(query(**asked))[-1]]  # the events of before, the row of after
+        return list(query(**asked))
+
+    monkeypatch.setattr(table, "query", read_before_the_end)
+    page = events.read("t1", 2)
+    assert [e.type for e in page.events] == ["complete"]
+    assert page.last_seq == 3
+
+
+def test_events_that_expired_before_their_row_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    store.submit(new_task(), "hello")
+    task = claimed()
+    checkpoints.append_events(task, [events.Event("started", 5.0)])
+    query, asked = table.query, list[int]()
+
+    def only_the_row(**kwargs: Any) -> list[Any]:
+        asked.append(1)
+        return list(query(**kwargs))[-1:]
+
+    monkeypatch.setattr(table, "query", only_the_row)
+    page = events.read("t1", 1)
+    assert (page.events, page.last_seq, len(asked)) == ([], 2, events.READS)
 
 
 def test_incompressible_step_goes_to_s3() -> None:
