@@ -78,7 +78,8 @@ def connect(url: str, *, password: str = "") -> Any:
 
     One immediate retry covers a pooled socket that died meanwhile. redis-py itself would retry ten times with
     back-off, and for a cluster ask for its whole topology each time; the scripts are written so that a repeat
-    after a lost answer does no harm.
+    after a lost answer does no harm, but for two whose figures heal by themselves: `provider_adjust` then gives a
+    call's tokens back twice, `breaker_record` counts a failure twice.
     """
     options: dict[str, Any] = {
         "socket_timeout": ANSWER_S,

@@ -6,6 +6,7 @@ Python's own decoder takes duplicate keys, NaN and numbers of any length; client
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -74,7 +75,7 @@ def check[M: BaseModel](model: type[M], value: dict[str, Any]) -> M:
 
 
 def decode(body: bytes, content_type: str | None) -> dict[str, Any]:
-    """Decode a JSON object strictly: no duplicate keys, NaN, huge integers, deep nesting, NUL or lone surrogates.
+    """Decode a JSON object strictly: no duplicate keys, NaN, huge numbers, deep nesting, NUL or lone surrogates.
 
     Raises:
         Problem: 422 with code ``invalid_json``, ``invalid_encoding`` or ``unsupported_content_type``.
@@ -91,7 +92,9 @@ def decode(body: bytes, content_type: str | None) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise invalid(f"the body is not UTF-8 (byte {error.start})", code="invalid_encoding") from error
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_float
+        )
     except json.JSONDecodeError as error:
         raise invalid(f"the body is not JSON: {error.msg} at character {error.pos}", code="invalid_json") from error
     except RecursionError as error:
@@ -121,6 +124,13 @@ def _integer(digits: str) -> int:
     value = int(digits) if len(digits) <= 20 else MAX_INTEGER + 1
     if abs(value) > MAX_INTEGER:
         raise invalid("an integer is out of range (64 bits)", code="invalid_json")
+    return value
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise invalid("a number is out of range (double precision)", code="invalid_json")
     return value
 
 

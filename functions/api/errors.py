@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,10 @@ CODES = {
     422: "invalid_request",
 }
 """Code of a status that the framework itself answers with."""
+
+
+_BRANCH = re.compile(r"(str|int|float|bool|dict|list)(\[.*\])?")
+"""How pydantic names the kinds that a value may have; clients know only where it stands."""
 
 
 @dataclass(eq=False)
@@ -127,4 +132,5 @@ def _name(finding: Any) -> str:
     place = [str(part) for part in finding.get("loc", ())]
     if place and place[0] in ("body", "query", "path", "header", "cookie"):
         place = place[1:]
+    place = place[:1] + [part for part in place[1:] if not _BRANCH.fullmatch(part)]
     return ".".join(place)[:200]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.api.remembered import Remembered
 from shared import aws, valkey
-from shared.limits.breaker import Breaker
+from shared.limits.breaker import Breaker, breaker_name
 from shared.logs import get_logger
 from shared.settings import settings
 
@@ -28,12 +28,19 @@ def _breaker() -> Breaker:
     return Breaker()
 
 
-def breakers() -> dict[str, Any]:
-    """Return every breaker that has seen a failure within a day, by name."""
+def _breakers() -> dict[str, Any]:
     return {
         one.name: {"state": one.state, "failures": one.failures, "retry_after_s": round(one.retry_after_s, 1)}
         for one in _breaker().states()
     }
+
+
+def own_breakers() -> dict[str, Any]:
+    """Return those of the deployment's own models: which others were asked for is not for everybody to see."""
+    config = settings()
+    models = [config.default_model, *(name.strip() for name in config.fallback_models.split(","))]
+    own = {breaker_name(config.openai_base_url, model) for model in models if model}
+    return {name: state for name, state in breakers().items() if name in own}
 
 
 def _probe_all() -> dict[str, Any]:
@@ -73,3 +80,5 @@ def _sqs() -> object:
 
 dependencies = Remembered(_probe_all, CACHE_S)
 """Each dependency's ``status`` (``ok``, ``down``, or ``none``: not set up) and ``latency_ms``."""
+breakers = Remembered(_breakers, CACHE_S)
+"""Every breaker that has seen a failure within a day, by name."""

@@ -117,7 +117,7 @@ def submit(
     if not verdict.admitted:
         refusals.count(verdict.limit or "")
         metrics.count("Refused", limit=verdict.limit or "unknown")
-        raise _refusal(verdict, headers)
+        raise _refusal(verdict, ask, headers)
     task.parked = not verdict.slot
     written = _write(task, wanted.message, ask, verdict, idempotency)
     if written.task_id != task.task_id:  # another request with the same key was quicker
@@ -172,23 +172,22 @@ def _gone() -> Problem:
     )
 
 
-def _refusal(verdict: Verdict, headers: dict[str, str]) -> Problem:
+def _refusal(verdict: Verdict, ask: Ask, headers: dict[str, str]) -> Problem:
     limit = verdict.limit or ""
     if limit in BUDGETS:
-        return _spent(limit, headers)
+        return _spent(limit, ask, headers)
     message = f"the limit {limit} is reached; try again in {headers['Retry-After']} s"
     return Problem(429, "rate_limit_exceeded", message, limit=limit, headers=headers)
 
 
-def _spent(limit: str, headers: dict[str, str]) -> Problem:
-    wait = f"; it is renewed in {headers['Retry-After']} s" if "Retry-After" in headers else ""
-    return Problem(
-        402,
-        "insufficient_quota",
-        f"the budget {limit} does not cover this request{wait}",
-        limit=limit,
-        headers=headers,
-    )
+def _spent(limit: str, ask: Ask, headers: dict[str, str]) -> Problem:
+    message = f"the budget {limit} does not cover this request"
+    if gate().never_fits(limit, ask):  # no use in coming back
+        headers = {name: value for name, value in headers.items() if name != "Retry-After"}
+        message = f"this request's worst case is more than the budget {limit} of a whole day"
+    elif "Retry-After" in headers:
+        message += f"; it is renewed in {headers['Retry-After']} s"
+    return Problem(402, "insufficient_quota", message, limit=limit, headers=headers)
 
 
 def _write(task: Task, message: str, ask: Ask, verdict: Verdict, idempotency: store.Idempotency | None) -> Task:
@@ -202,7 +201,7 @@ def _write(task: Task, message: str, ask: Ask, verdict: Verdict, idempotency: st
     except BudgetExhausted as error:
         gate().undo(ask)
         midnight = 86_400 - task.created % 86_400
-        raise _spent(error.limit, retry_after(midnight)) from error
+        raise _spent(error.limit, ask, retry_after(midnight)) from error
     except NotFound:
         gate().undo(ask)
         raise _gone() from None

@@ -102,6 +102,17 @@ class Gate:
             return self._local.admit(ask, time.monotonic())
         return verdict_of(reply, limits, self._config)
 
+    def never_fits(self, limit: str, ask: Ask) -> bool:
+        """Tell whether a task's worst case alone is more than a day's ceiling allows, so that no waiting helps."""
+        ceilings = {
+            "tokens_per_day": (ask.tokens, ask.limits.tokens_per_day),
+            "usd_per_day": (ask.micro_usd, ask.limits.micro_usd_per_day),
+            "tokens_per_day_global": (ask.tokens, self._tokens_all),
+            "usd_per_day_global": (ask.micro_usd, self._micro_all),
+        }
+        wanted, ceiling = ceilings.get(limit, (0, 0))
+        return wanted > ceiling
+
     def undo(self, ask: Ask) -> None:
         """Take an admission back, quota included: the row could not be written. A repeat changes nothing."""
         user = names.user_keys(ask.user)

@@ -90,7 +90,7 @@ def _read_cursor(user: str, cursor: str) -> Any:
     try:
         key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         owner, names = key["by_user"]["S"], set(key)
-        texts = all(isinstance(key[name].get(kind), str) for name, kind in (("pk", "S"), ("sk", "S"), ("created", "S")))
+        texts = all(set(value) == {"S"} and isinstance(value["S"], str) and value["S"] for value in key.values())
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
         raise BadCursor("not a cursor of this list", param="cursor") from error
     if owner != user or names != {"pk", "sk", "by_user", "created"} or not texts:

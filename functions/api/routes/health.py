@@ -26,6 +26,6 @@ def get_health() -> JSONResponse:
         "status": status,
         "version": VERSION,
         "dependencies": found,
-        "breakers": probes.breakers(),
+        "breakers": probes.own_breakers(),
     }
     return JSONResponse(body, 503 if status == "down" else 200, {"Retry-After": "5"} if status == "down" else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
@@ -20,14 +21,16 @@ from functions.api.identity import AUTHENTICATED, AnyCaller, Caller, own_task
 from functions.api.repeats import idempotency_of
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.schemas import MAX_WAIT_SECONDS, UserId
-from functions.api.submit import Submission, submit
+from functions.api.submit import Receipt, Submission, submit
 from functions.api.waiting import hold
-from shared.errors import NotFound
+from shared.errors import NotFound, SluiceError
 from shared.limits import prices
+from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks.ids import new_task_id
 from shared.tasks.model import Task, dumps
 
+log = get_logger("api")
 router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
 
 _EXAMPLE = {"model": "gpt-4o-mini", "input": "Write a haiku about queues.", "background": True}
@@ -52,10 +55,7 @@ def post_responses(
     wanted = _submission(caller, asked)
     idempotency = idempotency_of(idempotency_key, value, place="responses")
     receipt = submit(caller, wanted, idempotency=idempotency, trace=request.state.trace)
-    task, held = receipt.task, not asked.background
-    if held and not task.status.terminal:
-        task = _await_end(request, caller, task)
-    return JSONResponse(response_of(task, held=held), headers=receipt.headers)
+    return JSONResponse(_held(request, caller, receipt, held=not asked.background), headers=receipt.headers)
 
 
 @router.get("/responses/{response_id}", summary="Retrieve a response")
@@ -150,6 +150,21 @@ def _own(caller: Caller, response_id: str) -> Task:
     except NotFound:
         shown = response_id.encode("ascii", "replace").decode()[:80]
         raise Problem(404, "response_not_found", f"Response with id '{shown}' not found.", "id") from None
+
+
+def _held(request: Request, caller: Caller, receipt: Receipt, *, held: bool) -> dict[str, Any]:
+    """Describe the response, once it is done if the client waits for it.
+
+    The run is accepted whatever fails from here on. An error would have the client's library make another, and pay it.
+    """
+    task = receipt.task
+    if not held or task.status.terminal:
+        return response_of(task, held=held)
+    try:
+        return response_of(_await_end(request, caller, task), held=True)
+    except (SluiceError, ClientError, BotoCoreError) as error:
+        log.warning("the end of a run was not seen", extra={"task_id": task.task_id}, exc_info=error)
+        return response_of(task, held=True)
 
 
 def _await_end(request: Request, caller: Caller, task: Task) -> Task:

@@ -77,9 +77,12 @@ if limit == '' and known then
   slot = (running == 0 or redis.call('ZSCORE', slots, task)) and 1 or 0
 elseif limit == '' then
   if quota > 0 then
-    redis.call('ZREMRANGEBYSCORE', log, '-inf', int(now - window))
+    local kept_us = widest(log, 'window', window)
+    redis.call('ZREMRANGEBYSCORE', log, '(0', int(now - kept_us))
     redis.call('ZADD', log, int(now), task)
-    redis.call('PEXPIRE', log, int(math.ceil(window / 1000) + 1000))
+    -- Beyond the marks, which stand first, no more than the largest quota counts.
+    redis.call('ZREMRANGEBYRANK', log, 2, int(-widest(log, 'quota', quota) - 1))
+    redis.call('PEXPIRE', log, int(math.ceil(kept_us / 1000) + 1000))
     used = used + 1
   end
   if interval > 0 then

@@ -26,6 +26,16 @@ local function leaves(log, quota, window)
   return tonumber(redis.call('ZREVRANGE', log, quota - 1, quota - 1, 'WITHSCORES')[2]) + window
 end
 
+-- A user's keys may have different windows and quotas on one log. The widest of each is kept in it, below all times.
+local function widest(log, mark, value)
+  local known = -tonumber(redis.call('ZSCORE', log, mark) or 0)
+  if value > known then
+    redis.call('ZADD', log, int(-value), mark)
+    return value
+  end
+  return known
+end
+
 -- Use and reservations of one day: {used tokens, reserved tokens, used money, reserved money}, or nil when the
 -- durable figures must be loaded (again).
 local function spending(key, now, fresh_us)

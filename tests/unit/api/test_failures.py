@@ -9,8 +9,10 @@ from typing import Any
 import boto3
 import pytest
 
+from functions.api import probes
 from shared import aws, valkey
 from shared.errors import DependencyDown
+from shared.limits.breaker import Breaker, Outcome, breaker_name
 from shared.settings import settings
 from shared.tasks import listing, store
 from tests.unit.api.conftest import Api, forget_everything
@@ -55,7 +57,7 @@ def test_a_missing_table_is_503_and_the_quota_is_untouched(api: Api) -> None:
     api.submit()
     boto3.client("dynamodb").delete_table(TableName=TABLE)
     assert api.submit().status_code == 503
-    assert valkey.client().zcard("{sluice}:user:demo:log") == 1
+    assert valkey.client().zcount("{sluice}:user:demo:log", 0, "+inf") == 1
     assert valkey.client().hlen("{sluice}:user:demo:open") == 1
 
 
@@ -151,6 +153,23 @@ def test_health_names_what_is_down(api: Api, monkeypatch: pytest.MonkeyPatch, cl
     assert down.headers["retry-after"] == "5"
     assert settings().table_name not in down.text
     assert "127.0.0.1" not in down.text
+
+
+def test_health_shows_the_breakers_of_the_deployments_own_models_only(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaker, asked = Breaker(), list[int]()
+    for model in ("gpt-4o-mini", "ft:gpt-4o:acme-corp:merger"):
+        breaker.record(breaker.before_call(breaker_name("", model)), Outcome.FATAL)
+    states = Breaker.states
+    monkeypatch.setattr(Breaker, "states", lambda self: asked.append(1) or states(self))
+    forget_everything()
+    monkeypatch.setattr(probes.breakers, "_seconds", 60)
+    for _ in range(3):
+        assert list(api.client.get("/health").json()["breakers"]) == ["api.openai.com/gpt-4o-mini"]
+    assert len(asked) == 1  # remembered for a second
+    stats = api.get("/stats", "operator").json()["breakers"]
+    assert "api.openai.com/ft:gpt-4o:acme-corp:merger" in stats
 
 
 def test_a_submit_costs_one_redis_and_two_aws_round_trips(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

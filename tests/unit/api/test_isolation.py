@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from typing import Any
+
 import pytest
 
 from shared import tickets
@@ -28,6 +32,17 @@ def test_a_cursor_of_another_user_is_refused(api: Api) -> None:
         api.submit("demo")
     cursor = api.get("/agent", limit=1).json()["next_cursor"]
     answer = api.get("/agent", "other", cursor=cursor)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_cursor")
+
+
+@pytest.mark.parametrize("pk", [{"S": "x", "L": 5}, {"N": "1"}, {"S": ""}, {"S": 5}, "x", [], None])
+def test_a_cursor_that_was_tampered_with_is_refused(api: Api, pk: Any) -> None:
+    for _ in range(2):
+        api.submit("demo")
+    cursor = api.get("/agent", limit=1).json()["next_cursor"]
+    key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))) | {"pk": pk}
+    made = base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+    answer = api.get("/agent", "demo", cursor=made)
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_cursor")
 
 

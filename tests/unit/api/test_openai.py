@@ -16,9 +16,10 @@ import uvicorn
 from functions.api import waiting
 from functions.api.app import app
 from functions.api.dialect.request import INSTRUCTIONS_BYTES
+from shared.errors import DependencyDown
 from shared.settings import settings
 from shared.tasks import settle, store
-from shared.tasks.model import Status
+from shared.tasks.model import Status, Task
 from tests.unit.api.conftest import Api
 from tests.unit.api.test_results import claim, complete
 
@@ -100,6 +101,22 @@ def test_an_answer_that_takes_longer_is_in_progress(client: openai.OpenAI, monke
     assert made.status == "in_progress"
     complete(task_of(made))
     assert client.responses.retrieve(made.id).status == "completed"
+
+
+def test_a_run_whose_end_cannot_be_read_is_made_and_paid_once(
+    api: Api, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = store.get
+
+    def throttled(task_id: str) -> Task:
+        if threading.current_thread() is not threading.main_thread():
+            raise DependencyDown("dynamodb")
+        return read(task_id)
+
+    monkeypatch.setattr(store, "get", throttled)
+    made = client.responses.create(model="sim-small", input="hello")  # an error would be tried again, twice
+    assert made.status == "in_progress"
+    assert [task["task_id"] for task in api.get("/agent").json()["tasks"]] == [task_of(made)]
 
 
 def test_cancel(client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:

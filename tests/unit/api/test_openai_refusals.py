@@ -34,6 +34,9 @@ def test_every_parameter_of_the_sdk_is_done_tolerated_or_refused_by_name() -> No
         ({"metadata": {"k": "v" * 513}}, "metadata.k", "invalid_request"),
         ({"input": ""}, "input", "invalid_request"),
         ({"input": []}, "input", "invalid_request"),
+        ({"input": 5}, "input", "invalid_request"),
+        ({"input": [5]}, "input", "invalid_request"),
+        ({"tool_choice": 5}, "tool_choice", "invalid_request"),
         ({"input": [{"role": "king", "content": "x"}]}, "input[0].role", "invalid_request"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},

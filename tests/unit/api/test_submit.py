@@ -91,6 +91,14 @@ def test_a_task_over_the_running_cap_is_parked_and_follows_when_one_is_cancelled
     assert "reason" not in api.get(f"/result/{second}", "narrow").json()
 
 
+def test_what_is_larger_than_a_days_budget_is_not_told_to_come_back(api: Api) -> None:
+    refused = api.submit("poor", max_output_tokens=5000)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (402, "insufficient_quota")
+    assert "more than the budget tokens_per_day of a whole day" in refused.json()["error"]["message"]
+    assert "retry-after" not in refused.headers
+    assert api.submit("poor", max_output_tokens=100).status_code == 202
+
+
 def test_a_spent_budget_is_402_and_a_cancel_gives_its_reservation_back(api: Api) -> None:
     first = api.submit("poor")
     assert first.status_code == 202

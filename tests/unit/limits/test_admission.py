@@ -14,6 +14,7 @@ from shared import valkey
 from shared.errors import BudgetExhausted, DependencyDown
 from shared.limits import names
 from shared.limits.admission import CHECK_AGAIN_S, CHECK_S, FRESH_S, Gate
+from shared.limits.local import LocalGate
 from shared.limits.scripts import script
 from shared.settings import Settings
 from tests.unit.limits.helpers import DAY, Clock, Ledger, ask, dump, gate, limits
@@ -359,13 +360,54 @@ def test_without_valkey_a_tenth_of_the_quota_is_given_out() -> None:
     assert [v.admitted for v in verdicts] == [True] * 6 + [False] * 2
     assert all(v.degraded for v in verdicts)
     assert not verdicts[0].precharge
-    assert 0 < verdicts[6].retry_after_s <= 600
+    assert 3590 < verdicts[6].retry_after_s <= 3600
     assert g.admit(ask("b", of, user="bob")).admitted
     assert g.take_slot("ada", "1", 1, 60)
     g.settle("ada", "1", DAY, 1, 1)
     g.undo(ask("1", of))
     g.renew([("ada", "1")], 60)
     assert g.overdue(5) == []
+
+
+def test_ten_environments_without_valkey_together_keep_the_quota() -> None:
+    of = limits(requests=60, window_s=3600)
+    environments = [LocalGate(0, 1) for _ in range(10)]
+    admitted = [
+        second
+        for second in range(0, 3 * 3600, 20)
+        for one in environments
+        if one.admit(ask("x", of), float(second)).admitted
+    ]
+    assert len(admitted) >= 3 * 60
+    assert max(sum(at - 3600 < other <= at for other in admitted) for at in admitted) == 60
+
+
+def test_without_valkey_whoever_waits_as_told_comes_in() -> None:
+    gate, of = LocalGate(0, 1), limits(requests=30, window_s=60)
+    for second in (0.0, 1.0, 2.0):
+        assert gate.admit(ask("x", of), second).admitted
+    refused = gate.admit(ask("x", of), 10.0)
+    assert (refused.admitted, refused.retry_after_s, refused.windows[0].remaining) == (False, 50.0, 0)
+    assert not gate.admit(ask("x", of), 59.9).admitted
+    assert gate.admit(ask("x", of), 60.0).admitted
+
+
+def test_a_users_keys_with_different_windows_share_one_log(any_valkey: Any) -> None:
+    clock = Clock()
+    g = gate(any_valkey, clock)
+    hour, minute = limits(requests=10, window_s=3600), limits(requests=20, window_s=60)
+    assert all(g.admit(ask(f"a{n}", hour)).admitted for n in range(10))
+    clock.forward(61)
+    for n in range(50):  # would push the hour's out of a log that keeps a minute, or twenty
+        clock.forward(4)
+        assert g.admit(ask(f"b{n}", minute)).admitted
+    assert g.admit(ask("c", hour)).limit == "requests"
+    log = names.user_keys("ada").log
+    assert any_valkey.zcount(log, 0, "+inf") == 20
+    assert any_valkey.zscore(log, "window") == -3600e6
+    clock.forward(3600)
+    assert g.admit(ask("d", hour)).admitted
+    assert any_valkey.zcount(log, 0, "+inf") == 1
 
 
 def test_without_valkey_budgets_are_charged_durably_or_refused() -> None:
