@@ -96,12 +96,49 @@ def connect(url: str, *, password: str = "") -> Any:
     url = base + ("?" + "&".join(rest) if rest else "")
     if len(rest) < len(asked):
         # asking only the given endpoint for the topology keeps the bound on a silent cluster of any size
-        return RedisCluster.from_url(url, retry=Retry(NoBackoff(), 1), dynamic_startup_nodes=False, **options)
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 1), **options)
+        try:
+            return _Cluster.from_url(url, retry=Retry(NoBackoff(), 1), dynamic_startup_nodes=False, **options)
+        except RedisClusterException as error:
+            raise RedisConnectionError(str(error)) from error
+    return _Server.from_url(url, retry=Retry(NoBackoff(), 1), **options)
+
+
+class _Noted:
+    """Commands whose failures are all `RedisError`, and of which the environment's own client takes note."""
+
+    noted = False
+
+    def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            answer = super().execute_command(*args, **kwargs)  # type: ignore[misc]
+        except NoScriptError:
+            raise
+        except RedisClusterException as error:  # not a RedisError in redis-py: no node answered
+            down = RedisConnectionError(str(error))
+            if self.noted:
+                _failed(down)
+            raise down from error
+        except RedisError as error:
+            if self.noted:
+                _failed(error)
+            raise
+        if self.noted:
+            _answered()
+        return answer
+
+
+class _Server(_Noted, redis.Redis):
+    pass
+
+
+class _Cluster(_Noted, RedisCluster):
+    pass
 
 
 def client() -> Any:
     """Return the client of this environment.
+
+    A command that fails has it left alone for a while. (A pipeline's failure is not noted.)
 
     Raises:
         Away: ``REDIS_URL`` is empty, or the server failed a moment ago.
@@ -115,12 +152,22 @@ def client() -> Any:
             if _client is None:
                 if not settings().redis_url:
                     raise Away("no REDIS_URL is set")
-                _client = connect(settings().redis_url, password=_password())
+                _client = _connected()
     now = time.time()  # wall clock: it goes on while the environment is frozen
     if now - _last_use > IDLE_S and _last_use:
         _drop_idle(_client)
     _last_use = now
     return _client
+
+
+def _connected() -> Any:
+    try:
+        made = connect(settings().redis_url, password=_password())
+    except RedisError as error:
+        _failed(error)
+        raise
+    made.noted = True
+    return made
 
 
 def _drop_idle(server: Any) -> None:
@@ -173,21 +220,8 @@ class Script:
             RedisError: the server is away or refused; for the environment's client the next calls fail at
             once.
         """
+        server = on if on is not None else client()
         try:
-            server = on if on is not None else client()
-            try:
-                answer = server.evalsha(self.sha, len(keys), *keys, *args)
-            except NoScriptError:
-                answer = server.eval(self.source, len(keys), *keys, *args)
-        except RedisClusterException as error:  # not a RedisError in redis-py: no node answered
-            down = RedisConnectionError(str(error))
-            if on is None:
-                _failed(down)
-            raise down from error
-        except RedisError as error:
-            if on is None:
-                _failed(error)
-            raise
-        if on is None:
-            _answered()
-        return answer
+            return server.evalsha(self.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return server.eval(self.source, len(keys), *keys, *args)

@@ -30,6 +30,8 @@ KEEP_SECONDS = 3 * 3600
 """How long a registration lasts; API Gateway closes a connection after two hours
 (https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html)."""
 
+FINISH_SECONDS = 5.0
+"""How long whoever ends a task pushes to watchers that lag. The sweeper goes on with the others."""
 WATCHERS_PER_TASK = 500
 """Each costs the run's worker a push per event."""
 TASKS_PER_CONNECTION = 100
@@ -170,18 +172,30 @@ def push_events(task_id: str, connection: str, batch: Sequence[Event]) -> int:
     return last
 
 
-def finish(task_id: str) -> None:
-    """Push the rest of an ended task's log to everybody still registered, and take them off. Never raises."""
+def finish(task_id: str, only: str | None = None) -> bool:
+    """Push the rest of an ended task's log to everybody still registered, or to one connection, and take them off.
+
+    Never raises. False if some are still registered, because a service is away or it took too long.
+    """
+    give_up = now() + FINISH_SECONDS
     try:
         for connection, seq in of(task_id).items():
+            if only is not None and connection != only:
+                continue
+            if now() > give_up:
+                _log.warning("watchers not told of the end yet", extra={"task_id": task_id})
+                return False
+            rest = events.read(task_id, seq).events  # before it is taken off: else nobody would know of it any more
             if remove(task_id, connection):
-                _push_rest(task_id, connection, seq)
-    except RedisError as error:
+                _push_rest(task_id, connection, rest)
+    except (RedisError, SluiceError) as error:
         _log.warning("watchers not told of the end", extra={"task_id": task_id, "error": str(error)})
+        return False
+    return True
 
 
-def _push_rest(task_id: str, connection: str, seq: int) -> None:
+def _push_rest(task_id: str, connection: str, rest: Sequence[Event]) -> None:
     try:
-        push_events(task_id, connection, events.read(task_id, seq).events)
+        push_events(task_id, connection, rest)
     except (Gone, Unreachable) as error:
         _log.info("a watcher missed the end", extra={"task_id": task_id, "why": type(error).__name__})

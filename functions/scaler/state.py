@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisClusterException
-
 from shared import valkey
 from shared.logs import get_logger
 from shared.scaling import memory
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
 KEY = "{sluice:scaler}:state"
 """String: the state as JSON."""
-_AWAY = (valkey.RedisError, RedisClusterException)  # a cluster without nodes is no RedisError in redis-py
 KEPT_SECONDS = 3600
 """Older state says nothing: every window and period is shorter."""
 
@@ -39,7 +36,7 @@ class Memory:
             return self.last
         try:
             stored = memory.load(valkey.client().get(KEY))
-        except _AWAY as error:
+        except valkey.RedisError as error:
             get_logger("scaler").warning("state not read", extra={"cause": str(error)})
             return self.last
         if stored is None or (self.last is not None and self.last.tick > stored.tick):
@@ -53,5 +50,5 @@ class Memory:
             return
         try:
             valkey.client().set(KEY, memory.dump(state), ex=KEPT_SECONDS)
-        except _AWAY as error:
+        except valkey.RedisError as error:
             get_logger("scaler").warning("state not stored", extra={"cause": str(error)})

@@ -111,4 +111,4 @@ def _subscribe(connection: str, asked: dict[str, Any]) -> None:
     except (watchers.Gone, watchers.Unreachable):
         return
     if store.get(task_id).status.terminal:
-        watchers.finish(task_id)
+        watchers.finish(task_id, only=connection)  # the others are in the hands of whoever ended it

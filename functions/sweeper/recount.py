@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisClusterException
-
 from shared import valkey
 from shared.clock import now
 from shared.errors import DependencyDown, NewerVersion
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 
 AGAIN_SECONDS = 6 * 3600
 """How long a count holds that Valkey did not lose."""
-
-_AWAY = (valkey.RedisError, RedisClusterException)  # a cluster without nodes is no RedisError in redis-py
 
 _log = get_logger("recount")
 
@@ -48,7 +44,7 @@ def recount(gate: Gate, stop_at: float) -> int:
                     _put_back(gate, row)
                 looked_at += len(ids)
             valkey.client().set(names.recount_key(shard), int(now()), ex=AGAIN_SECONDS)
-    except (*_AWAY, DependencyDown) as error:
+    except (valkey.RedisError, DependencyDown) as error:
         _log.warning("not all recounted", extra={"error": str(error)})
     return looked_at
 

@@ -174,8 +174,10 @@ def _free_counters(stop_at: float) -> int:
             except NewerVersion:
                 continue
             if task.status.terminal:
-                watchers.finish(task_id)
+                told = watchers.finish(task_id)
                 _gate().settle(user, task_id, day, task.usage.tokens, task.micro_usd)
+                if not told:
+                    _gate().look_again(user, task_id, day)
                 freed += 1
     except (RedisError, DependencyDown) as error:
         _log.warning("counters not checked", extra={"error": str(error)})

@@ -19,6 +19,7 @@ from shared.valkey import RedisError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
 
     from shared.tasks.events import Event
 
@@ -42,6 +43,7 @@ class Publisher:
         self._recent: deque[Event] = deque(maxlen=RECENT_EVENTS)
         self._followers: dict[str, asyncio.Task[None]] = {}
         self._told: dict[str, int] = {}
+        self._pushing: dict[str, Future[None]] = {}
         self._listed: set[str] = set()
         self._looking: asyncio.Task[bool] | None = None
         self._read = False
@@ -107,13 +109,14 @@ class Publisher:
 
     async def _push(self, connection: str) -> None:
         """Push what a watcher lacks, as far as there is time, and note how far it was told."""
-        before, loop = self._told[connection], asyncio.get_running_loop()
+        before = self._told[connection]
         try:
             for event in await self._after(before):
                 if self._over(connection):
                     break
                 data = watchers.message(self._task_id, event)
-                await loop.run_in_executor(_pushers, watchers.push, connection, data)
+                self._pushing[connection] = pushing = _pushers.submit(watchers.push, connection, data)
+                await asyncio.wrap_future(pushing)
                 self._told[connection] = event.seq
         finally:
             # Also when a later push failed: whoever goes on from the note must not repeat these.
@@ -141,8 +144,10 @@ class Publisher:
         async with self._news:
             self._news.notify_all()
         _, late = await asyncio.wait(self._followers.values(), timeout=LAST_PUSH_SECONDS)
-        # Not cancelled: a push under way goes on in its thread, and whoever pushes the rest (`watchers.finish`) would
-        # overtake and repeat it. They stop after the push that they are in, which has a time limit of its own.
+        # They stop after the push that they are in: it goes on in its thread, and whoever pushes the rest
+        # (`watchers.finish`) would overtake and repeat it. It has a time limit; one that has not begun is taken back.
         self._stopped = True
+        for pushing in self._pushing.values():
+            pushing.cancel()
         if late:
             await asyncio.wait(late)

@@ -15,6 +15,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from shared import valkey
 from shared.errors import BudgetExhausted, DependencyDown
 from shared.limits import names
 from shared.limits.local import LocalGate
@@ -38,6 +39,8 @@ QUEUED_SLOT_S = 3600
 """A slot taken at submit lasts so long in the queue; the worker then renews it by its lease."""
 CHECK_S = 300
 """First look of the sweeper at an open entry after its admission, s."""
+CHECK_AFTER_S = 30
+"""First look of the sweeper at a settled task that is not done with, s."""
 CHECK_AGAIN_S = 600
 """Every further look, s."""
 FRESH_S = 300
@@ -190,6 +193,16 @@ class Gate:
         args = [self._now(), task_id, names.member(user, task_id, day), tokens, micro_usd, DONE_S]
         used = [names.OPEN, keys.entries, keys.slots, *spend, names.done_key(task_id)]
         return bool(self._quietly("settle", used, args) != 0)
+
+    def look_again(self, user: str, task_id: str, day: str) -> None:
+        """Have the sweeper look at a task that was settled, but after whose end something is left to do.
+
+        Raises:
+            RedisError: Valkey is away.
+        """
+        at = self._now_us() if self._now_us else round(time.time() * 1_000_000)
+        server = self._on if self._on is not None else valkey.client()
+        server.zadd(names.OPEN, {names.member(user, task_id, day): at + CHECK_AFTER_S * 1_000_000})
 
     def overdue(self, limit: int) -> list[tuple[str, str, str]]:
         """Return up to ``limit`` open entries that are due for a check, as (user, task_id, day).

@@ -49,7 +49,7 @@ class LocalGate:
                     self._keep(ask.user, log, share, now)
         windows: tuple[Window, ...] = ()
         if quota > 0:
-            next_s, full_s = ((at + window_s - now for at in (counted[0], counted[-1])) if counted else (0.0, 0.0))
+            next_s, full_s = (at + window_s - now for at in (counted[0], counted[-1])) if counted else (0.0, 0.0)
             windows = (Window("requests", share, window_s, max(0, share - len(counted)), next_s, full_s),)
         if waits:
             wait, limit = max(waits)

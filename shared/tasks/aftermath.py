@@ -32,9 +32,11 @@ def finished(gate: Gate, task: Task) -> None:
     open by the sweeper, and so are watchers, by the counters that are settled last.
     """
     announce(task)
-    watchers.finish(task.task_id)
+    told = watchers.finish(task.task_id)
     try:
         others_wait = gate.settle(task.user, task.task_id, task.day, task.usage.tokens, task.micro_usd)
+        if not told:
+            gate.look_again(task.user, task.task_id, task.day)
         if others_wait:
             unpark_next(gate, task.user, task.running_cap)
     except (RedisError, DependencyDown, Contended) as error:

@@ -85,6 +85,43 @@ def test_a_silent_server_is_tried_twice_and_then_left_alone(
     assert len(got) == tried
 
 
+@pytest.mark.parametrize("kind", ["", "?cluster=true"])
+def test_plain_commands_fail_as_scripts_do_and_are_noted_too(
+    kind: str, silent: tuple[str, list[socket.socket]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, got = silent
+    use(url + kind, monkeypatch)
+    with pytest.raises(RedisError):
+        valkey.client().hgetall("{t}")
+    tried = len(got)
+    for _ in range(20):
+        with pytest.raises(Away):
+            valkey.client().hgetall("{t}")
+    assert len(got) == tried
+
+
+def test_a_cluster_that_went_away_is_a_redis_error(monkeypatch: pytest.MonkeyPatch, answer: Script) -> None:
+    server = start_server(cluster=True)
+    use(url_of(server, cluster=True), monkeypatch)
+    assert valkey.client().hset("{h}", "a", "b") == 1
+    stop_server(server)
+    for ask in (
+        lambda: valkey.client().hgetall("{h}"),
+        lambda: valkey.client().get("{x}"),
+        lambda: answer(["{t}"], []),
+    ):
+        monkeypatch.setattr(valkey, "_rest_until", 0.0)
+        with pytest.raises(RedisError):
+            ask()
+        assert valkey._rest_until > 0
+
+
+def test_a_script_that_the_server_does_not_know_is_no_failure(redis_settings: str, answer: Script) -> None:
+    valkey.client().script_flush()
+    assert answer(["{t}"], []) >= 1
+    assert valkey._failures == 0
+
+
 def test_no_url_is_away(answer: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     use("", monkeypatch)
     with pytest.raises(Away, match="REDIS_URL"):

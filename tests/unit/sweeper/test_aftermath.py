@@ -1,20 +1,25 @@
 """Whoever ends a task may die before it told anybody: the sweeper does it then."""
 
+import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import boto3
 import pytest
 
 from functions.dead_letter.bury import bury
+from functions.stream import routes
 from functions.sweeper import sweep as sweep_module
 from functions.sweeper.sweep import sweep
-from shared import aws, webhooks
+from shared import aws, tickets, valkey, watchers, webhooks
 from shared.clock import day
-from shared.limits.admission import Gate
+from shared.errors import DependencyDown
+from shared.limits import names
+from shared.limits.admission import CHECK_AGAIN_S, Gate
 from shared.settings import settings
-from shared.tasks import aftermath, leases, listing, settle, spend, store
+from shared.tasks import aftermath, events, leases, listing, settle, spend, store
 from shared.tasks.model import Status, Task
 
 
@@ -103,3 +108,94 @@ def test_a_burial_that_died_half_way_is_finished_when_its_message_comes_back(hoo
     assert waiting(hooks) == 1
     assert listing.unsent_or_overdue(settle.DEAD, before=time.time() + 1, limit=1) == ["dead"]  # still listed
     assert webhooks.message_id(store.get("dead")) == "msg_dead_failed"
+
+
+# ---- watchers of an ended task
+
+
+@pytest.fixture
+def watched(hooks: str) -> Task:
+    task = ended(DONE)
+    valkey.client().flushall()
+    watchers.add(task.task_id, "first", 1)
+    watchers.add(task.task_id, "second", 1)
+    return task
+
+
+@pytest.fixture
+def pushed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    told: list[str] = []
+    monkeypatch.setattr(watchers, "push", lambda connection, _data: told.append(connection))
+    return told
+
+
+def much_later(monkeypatch: pytest.MonkeyPatch, gate: Gate) -> None:
+    monkeypatch.setattr(gate, "_now_us", lambda: int((time.time() + CHECK_AGAIN_S + 1) * 1e6))
+    monkeypatch.setattr(sweep_module, "_gate", lambda: gate)
+
+
+def test_watchers_that_could_not_be_told_are_told_by_the_sweeper(
+    watched: Task, pushed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(load_spend=spend.load)
+
+    def away(*_: Any) -> Any:
+        raise DependencyDown("dynamodb")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(events, "read", away)
+        aftermath.finished(gate, watched)
+    assert (pushed, set(watchers.of(watched.task_id))) == ([], {"first", "second"})
+    much_later(monkeypatch, gate)
+    sweep(time.time() + 60)
+    assert sorted(pushed) == ["first", "second"]
+    assert watchers.of(watched.task_id) == {}
+    assert valkey.client().zcard(names.OPEN) == 0
+
+
+def test_slow_watchers_do_not_hold_up_an_end(watched: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    clock = [time.time()]
+
+    def slow(connection: str, _data: bytes) -> None:
+        clock[0] += watchers.FINISH_SECONDS + 1
+        told.append(connection)
+
+    monkeypatch.setattr(watchers, "push", slow)
+    monkeypatch.setattr(watchers, "now", lambda: clock[0])
+    gate = Gate(load_spend=spend.load)
+    aftermath.finished(gate, watched)
+    assert len(told) == 1
+    assert len(watchers.of(watched.task_id)) == 1
+    much_later(monkeypatch, gate)
+    sweep(time.time() + 60)
+    assert sorted(told) == ["first", "second"]
+
+
+def test_who_subscribes_to_an_ended_task_is_told_alone(
+    watched: Task, pushed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tickets.connect("third", "ann")
+    read, first_look = store.get, [True]
+
+    def not_ended_at_first(task_id: str) -> Task:
+        found = read(task_id)
+        if first_look:
+            first_look.clear()
+            return replace(found, status=Status.PROCESSING)
+        return found
+
+    page = events.read
+
+    def before_the_end(task_id: str, after: int) -> events.Page:
+        found = page(task_id, after)
+        if len(pushed) == 0 and watchers.of(task_id).get("third") is None:
+            return events.Page(replace(found.task, status=Status.PROCESSING), found.events[:1])
+        return found
+
+    monkeypatch.setattr(store, "get", not_ended_at_first)
+    monkeypatch.setattr(events, "read", before_the_end)
+    body = json.dumps({"action": "subscribe", "task_id": watched.task_id, "after": 0})
+    assert routes.handle("$default", "third", {"body": body}) == 200
+    assert set(pushed) == {"third"}
+    assert set(watchers.of(watched.task_id)) == {"first", "second"}

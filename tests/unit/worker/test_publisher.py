@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable
 
@@ -85,3 +86,31 @@ def test_who_unsubscribed_is_told_no_more(world: World, monkeypatch: pytest.Monk
     world.runner.run(run())
     assert arrived == [1]
     assert watchers.of("task_y") == {}
+
+
+def test_pushes_that_have_not_begun_do_not_hold_up_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher_module, "LAST_PUSH_SECONDS", 0.2)
+    begun: list[str] = []
+    release = threading.Event()
+
+    def push(connection: str, _data: bytes) -> None:
+        begun.append(connection)
+        release.wait(10)
+
+    monkeypatch.setattr(watchers, "push", push)
+    for n in range(60):
+        watchers.add("task_q", f"c{n}", 0)
+
+    async def run() -> None:
+        publisher = Publisher("task_q")
+        await publisher.publish([Event("token", 0, {}, seq) for seq in range(1, 4)])
+        await asyncio.sleep(0.1)
+        closing = asyncio.create_task(publisher.close())
+        while not publisher._stopped:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+        release.set()
+        await closing
+
+    world.runner.run(run())
+    assert len(begun) == publisher_module._pushers._max_workers
+    assert sum(seq == 1 for seq in watchers.of("task_q").values()) == len(begun)
