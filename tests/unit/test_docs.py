@@ -190,6 +190,24 @@ def test_parameters_that_are_set_exist(page: str) -> None:
 # ---- costs
 
 
+def test_the_costs_of_a_day_are_those_of_the_simulation() -> None:
+    found = json.loads((ROOT / "benchmarks/results/daily_cost.json").read_text())
+    columns = [
+        found["usd_per_day"][name] for name in ("Sluice, 10 slots", "Sluice, 10 slots, own VPC", "Sluice, 50 slots")
+    ]
+    for runs, *usd in zip(found["runs_per_day"], *columns, strict=True):
+        assert f"| {runs:,} | {' | '.join(f'{each:.2f}' for each in usd)} |" in OPERATIONS
+
+
+def test_the_tiers_of_the_page_are_those_of_the_table() -> None:
+    page = (ROOT / "docs/limits.md").read_text()
+    for name, tier in json.loads((ROOT / "shared/limits/tiers.json").read_text()).items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` | ") and line.count("|") == 8)
+        if name != "load":
+            assert f"| {tier['queued']:,} | {tier['running']} | {tier['tokens_per_day']:,} |" in row
+            assert f"| {tier['usd_per_day']:.2f} |" in row or f"| {tier['usd_per_day']} |" in row
+
+
 def test_the_standing_costs_follow_from_the_price_list() -> None:
     read = json.loads((ROOT / "benchmarks/capacity_data/prices.json").read_text())
     standing = {name: one.get("usd", one.get("gb")) for name, one in read["standing"].items()}
