@@ -19,10 +19,10 @@ import boto3
 import yaml
 from botocore.exceptions import ClientError
 
-from deploy.change_set import DeployError, apply, parameters_of
+from deploy.change_set import DeployError, apply, exists, parameters_of
 from deploy.packages import BUILT, package
 
-__all__ = ["DeployError", "apply", "deploy", "read_template"]
+__all__ = ["DeployError", "apply", "deploy", "exists", "read_template"]
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # in C: a tenth of the time

@@ -21,7 +21,7 @@ RIGHTS = {
     "ApiFunction": SENDS | {"dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "s3:DeleteObject"},
     "WorkerFunction": SENDS | RECEIVE | {"sqs:ChangeMessageVisibility"},
     "DeadLetterFunction": SENDS | RECEIVE,
-    "SweeperFunction": SENDS,
+    "SweeperFunction": SENDS | {"dynamodb:BatchGetItem"},
     "ScalerFunction": {"sqs:GetQueueAttributes", "lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"},
     "StreamFunction": (ROWS - {"dynamodb:UpdateItem"}) | PUSH | {"dynamodb:DeleteItem", "s3:GetObject"},
     "WebhookFunction": {"dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "sqs:SendMessage"} | RECEIVE,
