@@ -73,11 +73,32 @@ def unpark_next(gate: Gate, user: str, running_cap: int) -> int:
     for task_id in listing.parked_tasks(user, limit=UNPARK_AT_ONCE):
         if not gate.take_slot(user, task_id, running_cap, PARKED_SLOT_SECONDS):
             break
-        try:
-            task = store.get(task_id)
-        except (NotFound, NewerVersion):
-            continue
-        if store.unpark(task):
-            lanes.send(task.lane, task_id, task.gen, user=user, trace=task.trace)
-            sent += 1
+        sent += unpark(gate, user, task_id)
     return sent
+
+
+def unpark(gate: Gate, user: str, task_id: str) -> bool:
+    """Send a parked task that was just given a running slot; False when it is not parked any more.
+
+    Its row is read after the slot was taken: a task that had ended before gives it back here, one that ends later does
+    so itself.
+
+    Raises:
+        DependencyDown, Contended: it is still parked, or waits for the sweeper to send it.
+    """
+    try:
+        task = store.get(task_id)
+    except (NotFound, NewerVersion):
+        gate.release_slot(user, task_id)  # a newer version's worker takes it again with its next heartbeat
+        return False
+    if task.status.terminal:
+        gate.release_slot(user, task_id)
+        return False
+    if not store.unpark(task):
+        return False
+    try:
+        lanes.send(task.lane, task_id, task.gen, user=user, trace=task.trace)
+    except DependencyDown:
+        store.mark_unsent(task)
+        raise
+    return True

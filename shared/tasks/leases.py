@@ -206,7 +206,7 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
     """Give a task back: the new message first, then the row; the caller then deletes the old message.
 
     Whatever dies in between, a message remains. Returns False when SQS refused: the row is queued all the same and
-    the sweeper sends the message.
+    the sweeper sends the message as soon as it is due.
 
     Raises:
         LeaseLost: the task is no longer ours; nothing was changed (the extra message is harmless).
@@ -231,6 +231,8 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
         "next_try_at": next_try_at,
         "due_at": next_try_at + RESEND_AFTER_SECONDS if sent else next_try_at,
     }
+    if not sent:
+        sets["unsent"] = True  # beside the reason, which stays the one that its owner is to know
     sets |= carried(task)
     if how.attempt is not None:
         sets["attempt"] = how.attempt
@@ -249,7 +251,7 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
         row_key(task.task_id),
         sets=sets,
         adds=adds,
-        removes=("lease_until", "lease_owner", "sweeps"),
+        removes=tuple(name for name in ("lease_until", "lease_owner", "sweeps", "unsent") if name not in sets),
         condition=f"{condition} AND attribute_not_exists(#cancel_requested)",
         values=values,
     )
