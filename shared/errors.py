@@ -33,6 +33,10 @@ class DependencyDown(SluiceError):
         self.retry_after_s = retry_after_s
 
 
+class ItemThrottled(DependencyDown):
+    """One item of a transaction is written faster than it can be; the table serves others all the same."""
+
+
 class NotFound(SluiceError):
     """No such thing, or not the caller's: the two are not told apart."""
 

@@ -54,7 +54,7 @@ def worker_processes(system: System) -> dict[int, psutil.Process]:
 
 
 def pid_of(task: Task) -> int:
-    """Return the process that holds a task, as its row names it: ``function/pid-nonce``; 0 when there is none."""
+    """Return the process that holds a task, as its row names it (``function/pid-environment-claim``); 0: none."""
     owner = (task.lease_owner or "").rpartition("/")[2].partition("-")[0]
     return int(owner) if owner.isdigit() else 0
 

@@ -2,6 +2,8 @@
 
 What is left, and why: the day's spending (two totals, which hold the ceilings; they expire by themselves), digests of
 idempotency keys (a day), and tasks that a worker is just running: these are asked to stop and erased by the next call.
+Large values are found through the items that name them. One whose transaction was refused (its worker had lost the
+lease) is named by none and goes with the bucket's lifecycle, ``BlobDays`` after it was written.
 """
 
 from __future__ import annotations

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.clock import now
-from shared.errors import LeaseLost, NotFound
+from shared.errors import DependencyDown, LeaseLost, NotFound
 from shared.limits.admission import Gate
 from shared.tasks import aftermath, events, items, lanes, settle, spend, store, table
 from shared.tasks.leases import EARLY_SECONDS
 from shared.tasks.model import Status
 from shared.tasks.settle import Outcome
+
+if TYPE_CHECKING:
+    from shared.tasks.model import Task
 
 BODY_CHARACTERS = 200_000
 """How much of an unreadable message is kept."""
@@ -26,7 +29,8 @@ def bury(record: dict[str, Any]) -> str:
     """Fail the task of a dead message, unless the message is not what its task depends on; returns what was done.
 
     Raises:
-        LeaseLost, Contended, DependencyDown: try again later.
+        LeaseLost, Contended, DependencyDown: try again later, even if the task is failed by now: the sweeper does not
+            know of a dead letter's webhook.
     """
     try:
         message = lanes.parse(record["body"])
@@ -38,7 +42,7 @@ def bury(record: dict[str, Any]) -> str:
     except NotFound:
         return "no such task"
     if task.status.terminal and (task.error or {}).get("code") == "dead_letter":
-        aftermath.finished(_gate(), task)  # the burial may have died half-way; all of it may be done again
+        _finish(task)  # the burial may have died half-way; all of it may be done again
         return "buried before"
     if task.status.terminal or message.gen < task.gen or task.parked:
         return "not needed"
@@ -62,8 +66,13 @@ def bury(record: dict[str, Any]) -> str:
         if store.get(message.task_id).status.terminal:
             return "not needed"
         raise
-    aftermath.finished(_gate(), task)
+    _finish(task)
     return "failed"
+
+
+def _finish(task: Task) -> None:
+    if not aftermath.finished(_gate(), task):
+        raise DependencyDown("sqs")
 
 
 def _keep(record: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from shared import valkey
 from shared.clock import now
-from shared.errors import DependencyDown, NewerVersion
+from shared.errors import DependencyDown, NewerVersion, SettingError
 from shared.limits import names, tiers
 from shared.logs import get_logger
 from shared.tasks import listing, table
@@ -60,7 +60,7 @@ def _put_back(gate: Gate, row: Attributes) -> None:
         limits = tiers.of_task(task)
     except NewerVersion:
         return  # workers of that version see to it
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, SettingError):  # the last: its tier is no longer in tiers.json
         _log.exception("row not understood", extra={"pk": row.get("pk")})
         return
     if not task.status.terminal:

@@ -100,8 +100,8 @@ def _look_after(task: Task, empty: set[str]) -> str:
     if task.status.terminal:
         if at < (task.ended_at or 0) + settle.WEBHOOK_GRACE_SECONDS:
             return "ended"
-        aftermath.announce(task)  # who ended it died before it could
-        return "announced"
+        # who ended it died before it could
+        return "announced" if aftermath.announce(task) else "not announced"
     if task.status is Status.PROCESSING:
         if task.lease_until + 1 > at:
             return "running"
@@ -114,11 +114,12 @@ def _look_after(task: Task, empty: set[str]) -> str:
         return _send(task)
     if task.parked:
         return _try_unpark(task)
+    unsent = task.unsent or task.reason == "unsent"
     waited = at - max(task.next_try_at, task.created)
-    if waited < store.UNSENT_GRACE_SECONDS and task.reason != "unsent":
+    if waited < (0 if unsent else store.UNSENT_GRACE_SECONDS):
         return "waiting"
     patience = RESEND_AFTER_SECONDS * 2 ** min(task.sweeps, MAX_DOUBLINGS)
-    if task.reason == "unsent" or task.lane in empty or waited >= patience:
+    if unsent or task.lane in empty or waited >= patience:
         return _send(task)
     _postpone(task, patience - waited, count=False)
     return "waiting"
@@ -137,7 +138,7 @@ def _postpone(task: Task, delay_s: float, *, count: bool) -> None:
         row_key(task.task_id),
         sets={"due_at": now() + delay_s},
         adds={"sweeps": 1} if count else None,
-        removes=("reason",) if task.reason == "unsent" else (),
+        removes=("unsent", "reason") if task.reason == "unsent" else ("unsent",),
         condition="#status = :status AND #gen = :gen AND #lease_no = :lease_no",
         values={"status": str(task.status), "gen": task.gen, "lease_no": task.lease_no},
     )
@@ -152,10 +153,7 @@ def _try_unpark(task: Task) -> str:
     if not got:
         _postpone(task, PARKED_RECHECK_SECONDS * 2 ** min(task.sweeps, 3), count=True)
         return "still parked"
-    if store.unpark(task):
-        lanes.send(task.lane, task.task_id, task.gen, user=task.user, trace=task.trace)
-        return "unparked"
-    return "changed meanwhile"
+    return "unparked" if aftermath.unpark(_gate(), task.user, task.task_id) else "changed meanwhile"
 
 
 def _free_counters(stop_at: float) -> int:

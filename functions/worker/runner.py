@@ -66,7 +66,7 @@ async def handle(delivery: Delivery, environment: Environment, deadline: float) 
     """See to one message until its task has ended, waits elsewhere or is another's."""
     task_id = delivery.message.task_id
     with fields(task_id=task_id, lane=delivery.lane):
-        claimed = await persist(leases.claim, task_id, delivery.message.gen)
+        claimed = await persist(leases.claim, task_id, delivery.message.gen, owner=leases.new_owner())
         if isinstance(claimed, leases.Refused):
             return await _decline(delivery, claimed)
         claimed.run_started = now()

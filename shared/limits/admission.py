@@ -48,7 +48,7 @@ FRESH_S = 300
 BUSY_S = 5
 """Hint for a full queue, whose next free place nobody knows, s."""
 DONE_S = 600
-"""How long a settled task is remembered, against reservations by a late worker, s."""
+"""How long a settled task is remembered, against reservations and slots of a late worker, s."""
 KEEP_MARGIN_S = 86_400
 
 
@@ -135,9 +135,10 @@ class Gate:
         return bool(self._quietly("take_slot", [names.user_keys(user).slots], args) != 0)
 
     def renew(self, holders: Sequence[tuple[str, str]], ttl_s: float) -> None:
-        """Extend the slots of (user, task_id) pairs, in one round trip."""
+        """Extend the slots of (user, task_id) pairs, in one round trip; a task that was settled gets none back."""
         if holders:
             keys = [names.user_keys(user).slots for user, _ in holders]
+            keys += [names.done_key(task_id) for _, task_id in holders]
             args = [self._now(), round(ttl_s * 1_000_000), *(task_id for _, task_id in holders)]
             self._quietly("renew", keys, args)
 

@@ -25,13 +25,13 @@ PARKED_SLOT_SECONDS = 900
 _log = get_logger("aftermath")
 
 
-def finished(gate: Gate, task: Task) -> None:
-    """See to what follows a task that just ended.
+def finished(gate: Gate, task: Task) -> bool:
+    """See to what follows a task that just ended; returns what ``announce`` returns.
 
     Whoever calls this may die half-way. The webhook is durable (`settle.WEBHOOK_GRACE_SECONDS`), counters are found
     open by the sweeper, and so are watchers, by the counters that are settled last.
     """
-    announce(task)
+    announced = announce(task)
     told = watchers.finish(task.task_id)
     try:
         others_wait = gate.settle(task.user, task.task_id, task.day, task.usage.tokens, task.micro_usd)
@@ -41,17 +41,26 @@ def finished(gate: Gate, task: Task) -> None:
             unpark_next(gate, task.user, task.running_cap)
     except (RedisError, DependencyDown, Contended) as error:
         _log.warning("counters not settled", extra={"task_id": task.task_id, "error": str(error)})
+    return announced
 
 
-def announce(task: Task) -> None:
-    """Enqueue an ended task's webhook, if it asked for one; a second time does no harm, as the id is the same."""
+def announce(task: Task) -> bool:
+    """Enqueue an ended task's webhook, if it asked for one; a second time does no harm, as the id is the same.
+
+    Returns False when it wants one and SQS refused. Unless it is a dead letter the sweeper enqueues it then.
+    """
     if not settle.wants_webhook(task):
-        return
+        return True
     try:
         webhooks.enqueue(task)
+    except DependencyDown as error:
+        _log.error("webhook not enqueued", extra={"task_id": task.task_id, "error": error.message})
+        return False
+    try:
         settle.webhook_enqueued(task)
     except (DependencyDown, Contended) as error:
-        _log.error("webhook not enqueued", extra={"task_id": task.task_id, "error": error.message})
+        _log.warning("webhook not noted", extra={"task_id": task.task_id, "error": error.message})
+    return True
 
 
 def unpark_next(gate: Gate, user: str, running_cap: int) -> int:
@@ -64,11 +73,32 @@ def unpark_next(gate: Gate, user: str, running_cap: int) -> int:
     for task_id in listing.parked_tasks(user, limit=UNPARK_AT_ONCE):
         if not gate.take_slot(user, task_id, running_cap, PARKED_SLOT_SECONDS):
             break
-        try:
-            task = store.get(task_id)
-        except (NotFound, NewerVersion):
-            continue
-        if store.unpark(task):
-            lanes.send(task.lane, task_id, task.gen, user=user, trace=task.trace)
-            sent += 1
+        sent += unpark(gate, user, task_id)
     return sent
+
+
+def unpark(gate: Gate, user: str, task_id: str) -> bool:
+    """Send a parked task that was just given a running slot; False when it is not parked any more.
+
+    Its row is read after the slot was taken: a task that had ended before gives it back here, one that ends later does
+    so itself.
+
+    Raises:
+        DependencyDown, Contended: it is still parked, or waits for the sweeper to send it.
+    """
+    try:
+        task = store.get(task_id)
+    except (NotFound, NewerVersion):
+        gate.release_slot(user, task_id)  # a newer version's worker takes it again with its next heartbeat
+        return False
+    if task.status.terminal:
+        gate.release_slot(user, task_id)
+        return False
+    if not store.unpark(task):
+        return False
+    try:
+        lanes.send(task.lane, task_id, task.gen, user=user, trace=task.trace)
+    except DependencyDown:
+        store.mark_unsent(task)
+        raise
+    return True

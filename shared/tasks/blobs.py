@@ -6,6 +6,7 @@ DynamoDB takes at most 400 KB an item, attribute names included
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from typing import Any
 
@@ -26,7 +27,11 @@ BLOB_BYTES = 64 * 1024 * 1024
 
 
 def pack(text: str, s3_key: str) -> dict[str, Any]:
-    """Turn text into attributes: ``text``, ``z`` (zlib) or ``s3`` (written before this returns).
+    """Turn text into attributes: ``text``, ``z`` (zlib) or ``s3`` (written before this returns, under ``s3_key``).
+
+    S3 knows no lease: the object is there before the transaction that names it, which may yet be refused. So its key
+    ends with a digest of the content. A late worker that has something else to say writes another object, which no item
+    names and the bucket's lifecycle expires; a repeat of the same write finds its own.
 
     Raises:
         TooLarge: over ``BLOB_BYTES``, or it needs S3 and there is no bucket.
@@ -42,11 +47,12 @@ def pack(text: str, s3_key: str) -> dict[str, Any]:
     bucket = settings().blob_bucket
     if not bucket:
         raise TooLarge(f"a value of {len(data)} bytes needs BLOB_BUCKET, which is not set")
+    key = f"{s3_key}/{hashlib.sha256(packed).hexdigest()[:32]}"
     try:
-        aws.s3().put_object(Bucket=bucket, Key=s3_key, Body=packed)
+        aws.s3().put_object(Bucket=bucket, Key=key, Body=packed)
     except (ClientError, BotoCoreError) as error:
         raise _sorted_out(error) from error
-    return {"s3": {"S": s3_key}}
+    return {"s3": {"S": key}}
 
 
 def unpack(attributes: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shared.errors import DependencyDown
+from shared.errors import DependencyDown, ItemThrottled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,8 +74,10 @@ class GroupCommit:
                 self._waiting = deque(other for other in self._waiting if not group.takes(other))
             self._write(group.operations)
         except DependencyDown as outage:
+            # One item that is written too often does not concern those who only happened to be sent along with it.
+            by_itself = isinstance(outage, ItemThrottled) and len(group.members) > 1
             for member in group.members:
-                member.outage = outage
+                member.alone, member.outage = by_itself, None if by_itself else outage
         except BaseException as error:
             for member in group.members:
                 member.alone = True

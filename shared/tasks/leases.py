@@ -7,6 +7,7 @@ lease can write nothing, however late it wakes. The row is the lock; messages on
 from __future__ import annotations
 
 import os
+import secrets
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,14 +17,14 @@ from shared.clock import now
 from shared.errors import DependencyDown, LeaseLost, NewerVersion
 from shared.settings import settings
 from shared.tasks import events, lanes, table
-from shared.tasks.items import read_task, row_key
+from shared.tasks.items import Attributes, read_task, row_key
 from shared.tasks.model import ITEM_VERSION, Status, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 OWNER = f"{os.environ.get('AWS_LAMBDA_FUNCTION_NAME', 'local')}/{os.getpid()}-{uuid.uuid4().hex[:12]}"
-"""Names this environment in rows and logs; no rule rests on it."""
+"""Names this environment: in the ends that it writes, and with a claim's own part behind it in the rows it holds."""
 EARLY_SECONDS = 2.0
 """A message may come this much before ``next_try_at`` (clocks and SQS's whole seconds) and still be taken."""
 RESEND_AFTER_SECONDS = 900.0
@@ -57,17 +58,27 @@ class Refused:
     hide_s: float = 0.0
 
 
-def claim(task_id: str, gen: int) -> Task | Refused:
+def new_owner() -> str:
+    """Name one claim, through all its repeats: ``function/pid-environment-claim``."""
+    return f"{OWNER}-{secrets.token_hex(4)}"
+
+
+def claim(task_id: str, gen: int, *, owner: str | None = None) -> Task | Refused:
     """Take a task for this environment, in one write (two when it takes over from a crashed worker).
+
+    An answer may be lost and the write repeated, by botocore or by the caller, who then names the same ``owner`` again:
+    a claim does not stand in its own way.
 
     Raises:
         Contended: another writer holds the row right now.
         DependencyDown: DynamoDB is away.
     """
     at = now()
+    owner = owner or new_owner()
     try:
         return _take(
             task_id,
+            owner,
             at,
             gen,
             condition="#status = :queued AND #gen <= :gen AND attribute_not_exists(#parked) AND #next_try_at <= :soon",
@@ -82,22 +93,33 @@ def claim(task_id: str, gen: int) -> Task | Refused:
         task = read_task(row)
     except NewerVersion:
         return Refused(Refusal.NEWER)
+    ours = _wrote(owner, row)
+    if ours and task.lease_until > at:
+        return task
     verdict = _judge(task, gen, at)
     if verdict is not None:
         return verdict
     try:
         taken = _take(
             task_id,
+            owner,
             at,
             max(gen, task.gen),
             condition="#status = :processing AND #lease_no = :lease_no AND #lease_until = :lease_until",
             values={"processing": "processing", "lease_no": task.lease_no, "lease_until": task.lease_until},
-            adds={"lease_no": 1, "crashes": 1},
+            adds={"lease_no": 1, "crashes": 0 if ours else 1},
         )
-    except table.ConditionFailed:
-        return Refused(Refusal.LEASED, settings().lease_seconds)  # its owner woke up, or another took it
-    taken.taken_from = task.lease_owner
+    except table.ConditionFailed as refusal:
+        row = refusal.items[0]
+        if row is None or not _wrote(owner, row):
+            return Refused(Refusal.LEASED, settings().lease_seconds)  # its owner woke up, or another took it
+        taken = read_task(row)
+    taken.taken_from = None if ours else task.lease_owner
     return taken
+
+
+def _wrote(owner: str, row: Attributes) -> bool:
+    return row.get("lease_owner") == {"S": owner}  # it goes when the lease is given up, whoever does that
 
 
 def _judge(task: Task, gen: int, at: float) -> Refused | None:
@@ -115,7 +137,9 @@ def _judge(task: Task, gen: int, at: float) -> Refused | None:
     return Refused(Refusal.EARLY, max(task.next_try_at - at, EARLY_SECONDS))
 
 
-def _take(task_id: str, at: float, gen: int, *, condition: str, values: dict[str, Any], adds: dict[str, int]) -> Task:
+def _take(
+    task_id: str, owner: str, at: float, gen: int, *, condition: str, values: dict[str, Any], adds: dict[str, int]
+) -> Task:
     until = at + settings().lease_seconds
     # The claim is the first look at a row: it must not change one that this code cannot read.
     condition += " AND (attribute_not_exists(#v) OR #v <= :known)"
@@ -126,7 +150,7 @@ def _take(task_id: str, at: float, gen: int, *, condition: str, values: dict[str
             "status": "processing",
             "gen": gen,
             "lease_until": until,
-            "lease_owner": OWNER,
+            "lease_owner": owner,
             "due_at": until + OVERDUE_LEASE_SECONDS,
         },
         adds=adds,
@@ -182,7 +206,7 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
     """Give a task back: the new message first, then the row; the caller then deletes the old message.
 
     Whatever dies in between, a message remains. Returns False when SQS refused: the row is queued all the same and
-    the sweeper sends the message.
+    the sweeper sends the message as soon as it is due.
 
     Raises:
         LeaseLost: the task is no longer ours; nothing was changed (the extra message is harmless).
@@ -207,6 +231,8 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
         "next_try_at": next_try_at,
         "due_at": next_try_at + RESEND_AFTER_SECONDS if sent else next_try_at,
     }
+    if not sent:
+        sets["unsent"] = True  # beside the reason, which stays the one that its owner is to know
     sets |= carried(task)
     if how.attempt is not None:
         sets["attempt"] = how.attempt
@@ -225,7 +251,7 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
         row_key(task.task_id),
         sets=sets,
         adds=adds,
-        removes=("lease_until", "lease_owner", "sweeps"),
+        removes=tuple(name for name in ("lease_until", "lease_owner", "sweeps", "unsent") if name not in sets),
         condition=f"{condition} AND attribute_not_exists(#cancel_requested)",
         values=values,
     )

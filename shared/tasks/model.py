@@ -85,6 +85,8 @@ class Task:
     next_try_at: float = 0.0
     reason: str | None = None
     last_error: dict[str, Any] | None = None
+    unsent: bool = False
+    """SQS refused its message: it waits for none, and the sweeper sends one as soon as it is due."""
     cancel_requested: bool = False
     parked: bool = False
     started_at: float | None = None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RESPONSE_INLINE_BYTES = 32 * 1024
 """A response up to this size stays in the row; nothing writes the row again."""
-LIVE = ("due", "due_at", "lease_until", "lease_owner", "parked", "next_try_at", "reason", "sweeps")
+LIVE = ("due", "due_at", "lease_until", "lease_owner", "parked", "next_try_at", "reason", "sweeps", "unsent")
 """Attributes that only a live task has; one whose webhook is still to be sent stays due."""
 WEBHOOK_GRACE_SECONDS = 30.0
 """How long after a task's end the sweeper leaves its webhook to who ended it."""

@@ -179,7 +179,7 @@ def unpark(task: Task) -> bool:
     op = table.update_op(
         row_key(task.task_id),
         sets={"due_at": now() + UNSENT_GRACE_SECONDS},
-        removes=("parked", "reason"),
+        removes=("parked", "reason", "sweeps"),  # looks in the parking lot are none for a message
         condition="attribute_exists(#parked) AND #status = :queued",
         values={"queued": "queued"},
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import aws
-from shared.errors import Contended, DependencyDown
+from shared.errors import Contended, DependencyDown, ItemThrottled
 from shared.settings import settings
 from shared.tasks.group_commit import GroupCommit
 from shared.tasks.items import Attributes, attribute, known
@@ -218,5 +218,6 @@ def _sort_out(error: Exception) -> None:
             if "TransactionConflict" in codes:
                 raise Contended("another transaction holds the item") from error
             if codes & {"ThrottlingError", "ProvisionedThroughputExceeded"}:
-                raise DependencyDown("dynamodb") from error
+                # One of them: its partition is. All of them: the table or the account.
+                raise (ItemThrottled if "None" in codes else DependencyDown)("dynamodb") from error
     _raise(error)

@@ -280,6 +280,19 @@ def test_of_several_refusals_the_longest_wait_is_told(any_valkey: Any) -> None:
     assert g.admit(ask("2", of)).admitted
 
 
+def test_a_heartbeat_that_comes_after_the_end_gives_no_slot_back(any_valkey: Any) -> None:
+    g = gate(any_valkey)
+    one = limits(running=1)
+    assert g.admit(ask("1", one)).slot
+    assert g.admit(ask("of-bob", one, user="bob")).slot
+    g.settle("ada", "1", DAY, 1, 1)
+    g.renew([("ada", "1"), ("bob", "of-bob")], 90)
+    assert g.take_slot("ada", "2", 1, 60)
+    assert any_valkey.zrange(names.user_keys("bob").slots, 0, -1) == ["of-bob"]
+    g.renew([("ada", "2"), ("ada", "lapsed")], 90)  # whoever has not ended counts, even if its slot had lapsed
+    assert any_valkey.zrange(names.user_keys("ada").slots, 0, -1) == ["2", "lapsed"]
+
+
 def test_200_concurrent_submits_at_quota_60_admit_60(any_valkey: Any) -> None:
     g = gate(any_valkey)
     sixty = limits(requests=60)

@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from functions.dead_letter.bury import bury
+from functions.dead_letter.handler import handler as bury_all
 from functions.stream import routes
 from functions.sweeper import sweep as sweep_module
 from functions.sweeper.sweep import sweep
@@ -108,6 +109,33 @@ def test_a_burial_that_died_half_way_is_finished_when_its_message_comes_back(hoo
     assert waiting(hooks) == 1
     assert listing.unsent_or_overdue(settle.DEAD, before=time.time() + 1, limit=1) == ["dead"]  # still listed
     assert webhooks.message_id(store.get("dead")) == "msg_dead_failed"
+
+
+def test_a_dead_letter_whose_webhook_sqs_refused_comes_back_until_it_is_told(
+    hooks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row is listed for `make redrive` and not for the sweeper: only the message can repeat it."""
+    at = time.time()
+    store.submit(
+        Task(
+            task_id="dead", user="ann", lane="normal", agent="chat", model="m", created=at, day=day(at),
+            params={"webhook_url": "https://example.com/hook"},
+        ),
+        "hello",
+    )  # fmt: skip
+    records = {"Records": [{"messageId": "m", "body": '{"v":1,"task_id":"dead","gen":0}'}]}
+
+    def refuse(_task: Task) -> None:
+        raise DependencyDown("sqs")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(webhooks, "enqueue", refuse)
+        for _ in range(2):
+            assert bury_all(records, None) == {"batchItemFailures": [{"itemIdentifier": "m"}]}
+            assert store.get("dead").status is Status.FAILED
+    assert bury_all(records, None) == {"batchItemFailures": []}
+    assert waiting(hooks) == 1
+    assert bury_all(records, None) == {"batchItemFailures": []}
 
 
 # ---- watchers of an ended task

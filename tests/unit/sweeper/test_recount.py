@@ -111,12 +111,12 @@ def test_many_pages_and_no_time_left(gate: Gate) -> None:
 
 
 def test_a_row_that_cannot_be_read_does_not_keep_the_others_out(gate: Gate) -> None:
-    for name in ("damaged", "newer", "good"):
+    damage: dict[str, dict[str, Any]] = {"damaged": {"status": "?"}, "newer": {"v": 99}, "tierless": {"tier": "sold"}}
+    for name in (*damage, "good"):
         submitted(name)
-    damage: list[tuple[str, dict[str, Any]]] = [("damaged", {"status": "?"}), ("newer", {"v": 99})]
-    for name, wrong in damage:
+    for name, wrong in damage.items():
         table.update(table.update_op(row_key(name), sets=wrong))
-    assert recount(gate, later()) == 3
+    assert recount(gate, later()) == 4
     assert counted() == {"good"}
 
 

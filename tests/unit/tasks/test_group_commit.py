@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from shared.errors import DependencyDown
+from shared import aws
+from shared.errors import Contended, DependencyDown, ItemThrottled
 from shared.tasks import group_commit, table
 from shared.tasks.group_commit import GROUP_BYTES, GROUP_OPERATIONS, WRITERS, GroupCommit, Operation
 from tests.unit.tables import TABLE, client
@@ -161,6 +163,43 @@ def test_an_outage_is_everybodys_and_is_not_asked_for_again() -> None:
     assert [type(answer) for answer in answers] == [DependencyDown] * 6
     assert len({id(answer) for answer in answers}) == 6, "threads share no exception"
     wire.group.commit(puts("afterwards"))
+
+
+def test_one_item_that_is_throttled_is_the_affair_of_who_writes_it() -> None:
+    def throttle(operations: list[Operation]) -> None:
+        if any(operation["Put"]["Item"]["pk"]["S"].startswith("hot") for operation in operations):
+            raise ItemThrottled("dynamodb")
+
+    wire = Wire(throttle)
+    answers = wire.crowd([puts("run0", 2), puts("hot", 2), puts("run1", 2)])
+    assert [type(answer) for answer in answers] == [type(None), ItemThrottled, type(None)]
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        (("None", "ThrottlingError"), ItemThrottled),
+        (("None", "ProvisionedThroughputExceeded"), ItemThrottled),
+        (("ThrottlingError", "ThrottlingError"), DependencyDown),  # of all items: the table or the account
+        (("ConditionalCheckFailed", "ThrottlingError"), table.ConditionFailed),
+        (("TransactionConflict", "ThrottlingError"), Contended),
+    ],
+)
+def test_what_cancelled_a_transaction_is_told_apart(
+    monkeypatch: pytest.MonkeyPatch, fake_aws: dict[str, str], codes: tuple[str, str], expected: type[Exception]
+) -> None:
+    def cancelled(**_: Any) -> None:
+        answer: Any = {
+            "Error": {"Code": "TransactionCanceledException"},
+            "ResponseMetadata": {"HTTPStatusCode": 400},
+            "CancellationReasons": [{"Code": code} for code in codes],
+        }
+        raise ClientError(answer, "TransactWriteItems")
+
+    monkeypatch.setattr(aws.dynamodb(), "transact_write_items", cancelled)
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - the type is the point
+        table._transact(puts("run", 2))
+    assert type(caught.value) is expected
 
 
 def test_a_writer_that_fails_in_any_way_hands_over() -> None:
