@@ -194,6 +194,30 @@ def test_chat_hands_on_tools_that_came_with_the_request(world: World, provider: 
     assert result["data"]["tool_calls"] == [{"id": "call_0", "name": "weather", "arguments": '{"city": "Oslo"}'}]
 
 
+def data_of(row: Task) -> Any:
+    result = settle.result_of(row)
+    assert result is not None
+    return result.get("data")
+
+
+@pytest.mark.parametrize(("agent", "besides"), [("chat", {}), ("tools", {"rounds": 1})])
+def test_a_reply_that_its_limit_cut_is_told_as_such(world: World, agent: str, besides: dict[str, Any]) -> None:
+    for limit, more in ((4, {"finish_reason": "length"}), (5, {})):
+        row, response = finish(world, "[[sim words=5]] hello", agent=agent, params={"max_output_tokens": limit})
+        assert len(response.split()) == limit
+        assert (data_of(row) or {}) == besides | more
+
+
+def test_a_tool_call_that_its_limit_cut_is_told_as_such(world: World) -> None:
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    asked = '[[sim tool=weather args={"city":"Oslo in the winter"}]] weather?'
+    row, _ = finish(world, asked, agent="chat", params={"tools": [tool], "max_output_tokens": 4})
+    data = data_of(row)
+    assert data["finish_reason"] == "length"
+    with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
+        json.loads(data["tool_calls"][0]["arguments"])
+
+
 def test_an_agents_own_tool_choice_wins_and_is_part_of_what_was_asked(
     world: World, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
