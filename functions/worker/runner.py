@@ -18,7 +18,7 @@ from functions.worker.signals import Continue, Signal
 from functions.worker.voided import voided_calls
 from shared import metrics
 from shared.clock import now
-from shared.errors import DependencyDown, LeaseLost, SluiceError
+from shared.errors import DependencyDown, LeaseLost, SluiceError, TooLarge
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
 from shared.settings import settings
@@ -232,7 +232,11 @@ class _Run:
 
     async def settle(self, outcome: Outcome) -> None:
         pending = self.log.take()
-        await persist(settle.settle, self.task, outcome, message=self.message, log=pending)
+        try:
+            await persist(settle.settle, self.task, outcome, message=self.message, log=pending)
+        except TooLarge as error:  # trying again would make the same result
+            outcome = failed(Failure(error.code, error.message))
+            await persist(settle.settle, self.task, outcome, log=pending)
         data = {"response": outcome.response} if outcome.response is not None else {"error": outcome.error}
         if self.publisher.followed:  # who began to watch since is seen to by what follows the end
             await self.log.stored([*pending, Event(str(outcome.status), now(), data)])

@@ -179,6 +179,18 @@ def test_a_tool_call_of_the_model_is_an_output_item(client: openai.OpenAI) -> No
     assert (item.call_id, item.name, item.arguments) == ("c9", "lookup", "{}")
 
 
+def test_a_tool_call_with_large_arguments_comes_whole(api: Api, client: openai.OpenAI) -> None:
+    made = client.responses.create(model="sim-small", input="hi", tools=[TOOL], background=True)
+    arguments = json.dumps({"word": "ü" * settle.RESPONSE_INLINE_BYTES}, ensure_ascii=False)
+    data = {"tool_calls": [{"id": "c9", "name": "lookup", "arguments": arguments}]}
+    settle.settle(claim(task_of(made)), settle.Outcome(status=Status.COMPLETE, response="", data=data))
+    done = client.responses.retrieve(made.id)
+    (item,) = done.output
+    assert item.type == "function_call"
+    assert (done.status, item.call_id, item.arguments) == ("completed", "c9", arguments)
+    assert api.get(f"/result/{task_of(made)}").json()["result"]["data"] == data
+
+
 def test_a_reply_that_its_limit_cut_is_incomplete(api: Api, client: openai.OpenAI) -> None:
     made = client.responses.create(model="sim-small", input="hi", max_output_tokens=4, background=True)
     outcome = settle.Outcome(status=Status.COMPLETE, response="as I was", data={"finish_reason": "length"})

@@ -66,6 +66,29 @@ def test_the_tools_agent_calls_tools_once_each(world: World) -> None:
     assert sorted(key for key in checkpoints.load(task.task_id)) == [("calculator.1.1", 1), ("model", 1), ("model", 2)]
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_data_over_the_bound_fails_the_run(world: World, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    class Large:
+        async def run(self, ctx: Any) -> AgentResult:
+            await ctx.model(ctx.asked())
+            return AgentResult("done", {"x": "y" * (settle.DATA_BYTES - len('{"x":""}') + more)})
+
+    monkeypatch.setattr(agents, "load", lambda _: Large())
+    task = world.submit(f"[[sim key=large-{more}]] hello")
+    assert world.work() == []
+    row = store.get(task.task_id)
+    log = events.read(task.task_id, 0).events
+    assert world.calls(f"large-{more}")["completed"] == row.calls == 1
+    if not more:
+        assert row.status is Status.COMPLETE
+        return
+    assert row.status is Status.FAILED
+    assert row.error is not None
+    assert (row.error["code"], row.attempt) == ("too_large", 0)
+    assert (log[-1].type, log[-1].data["error"]) == ("failed", row.error)
+    assert spend.load("ann", row.day)[0] >= row.usage.tokens > 0
+
+
 @pytest.mark.parametrize("fault", ["429", "500", "garbage", "drop", "truncate"])
 def test_a_transient_failure_is_retried_and_completes(world: World, fault: str) -> None:
     task = world.submit(f"[[sim key=r fail={fault} times=2 words=3]] hello")
