@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from functions.worker import agents, outcomes
 from functions.worker.context import Context
@@ -110,6 +110,7 @@ class _Run:
         self.stopped: str | None = "cancel" if task.cancel_requested else None
         self.agent: asyncio.Task[Outcome] | None = None
         self.message = ""
+        self.asked: list[dict[str, Any]] | None = None
         self.beat = Beat(
             task.task_id,
             task.user,
@@ -173,8 +174,10 @@ class _Run:
         resuming = task.lease_no > 1
         recorded = await persist(checkpoints.load, task.task_id) if resuming else {}
         await self.announce(recorded)
-        self.message = task.message if task.message is not None else await persist(store.message_of, task)
-        context = Context(task, self.message, recorded, self.log, self.beat, self.environment, self.stop_at)
+        message = task.message if task.message is not None else await persist(store.message_of, task)
+        context = Context(task, message, recorded, self.log, self.beat, self.environment, self.stop_at)
+        self.message = context.message
+        self.asked = None if context.input is None else [*context.input]  # the agent may go on with its own
         run = agents.load(task.agent).run
         try:
             result = await run(context)
@@ -233,7 +236,7 @@ class _Run:
     async def settle(self, outcome: Outcome) -> None:
         pending = self.log.take()
         try:
-            await persist(settle.settle, self.task, outcome, message=self.message, log=pending)
+            await persist(settle.settle, self.task, outcome, message=self.message, asked=self.asked, log=pending)
         except TooLarge as error:  # trying again would make the same result
             outcome = failed(Failure(error.code, error.message))
             await persist(settle.settle, self.task, outcome, log=pending)

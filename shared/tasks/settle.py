@@ -38,8 +38,17 @@ class Outcome:
     error: dict[str, Any] | None = None
 
 
-def settle(task: Task, outcome: Outcome, *, message: str = "", log: Sequence[events.Event] = ()) -> None:
+def settle(
+    task: Task,
+    outcome: Outcome,
+    *,
+    message: str = "",
+    asked: Sequence[dict[str, Any]] | None = None,
+    log: Sequence[events.Event] = (),
+) -> None:
     """End a run that this worker holds; on return ``task`` says what the row says.
+
+    ``message`` is what its session remembers of its user, ``asked`` the message list if it was one.
 
     Raises:
         LeaseLost: the task is no longer ours: somebody else ends it.
@@ -47,7 +56,7 @@ def settle(task: Task, outcome: Outcome, *, message: str = "", log: Sequence[eve
         Contended, DependencyDown: nothing was written; try again.
     """
     condition, values = held(task)
-    _end(task, outcome, condition, values, by=f"{OWNER}#{task.lease_no}", message=message, log=log)
+    _end(task, outcome, condition, values, by=f"{OWNER}#{task.lease_no}", message=message, asked=asked, log=log)
 
 
 def end_unheld(task: Task, outcome: Outcome) -> None:
@@ -78,6 +87,7 @@ def _end(
     *,
     by: str,
     message: str = "",
+    asked: Sequence[dict[str, Any]] | None = None,
     log: Sequence[events.Event] = (),
 ) -> None:
     at = now()
@@ -91,7 +101,7 @@ def _end(
         sets["result"], large = _result(task, outcome, response)
         ops += [store.blob_op(task.task_id, name, text, expires=expires) for name, text in large.items()]
         data = {"response": response, "tokens": task.usage.tokens}
-        ops.append(sessions.put_op(task, message=message, response=response, at=at, expires=expires))
+        ops += sessions.put_ops(task, outcome, message=message, asked=asked, at=at, expires=expires)
     elif outcome.error is not None:
         sets["error"] = outcome.error
         data = {"error": outcome.error}

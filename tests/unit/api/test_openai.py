@@ -170,6 +170,17 @@ def test_what_reaches_the_worker(client: openai.OpenAI) -> None:
     assert made.instructions == "You look words up."
 
 
+def test_answers_to_the_response_before_come_first(client: openai.OpenAI) -> None:
+    items: list[Any] = [
+        {"role": "user", "content": "here you are"},
+        {"type": "function_call_output", "call_id": "c1", "output": "first"},
+        {"type": "function_call_output", "call_id": "c2", "output": "second"},
+    ]
+    made = client.responses.create(model="sim-small", input=items, background=True)
+    said = [one["content"] for one in json.loads(store.message_of(store.get(task_of(made))))]
+    assert said == ["first", "second", "here you are"]
+
+
 def test_a_tool_call_of_the_model_is_an_output_item(client: openai.OpenAI) -> None:
     made = client.responses.create(model="sim-small", input="hi", tools=[TOOL], background=True)
     data = {"tool_calls": [{"id": "c9", "name": "lookup", "arguments": "{}"}]}

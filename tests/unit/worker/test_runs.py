@@ -1,6 +1,7 @@
 """One run from message to outcome, under retries, crashes, cancellations and continuations."""
 
 import asyncio
+import json
 import threading
 import time
 from types import SimpleNamespace
@@ -64,6 +65,27 @@ def test_the_tools_agent_calls_tools_once_each(world: World) -> None:
     assert world.calls("t")["completed"] == 2
     assert [t for t in types_of(task) if t.startswith("tool_")] == ["tool_call", "tool_result"]
     assert sorted(key for key in checkpoints.load(task.task_id)) == [("calculator.1.1", 1), ("model", 1), ("model", 2)]
+
+
+def test_a_function_call_is_answered_in_the_next_run(world: World) -> None:
+    """The simulator refuses what OpenAI refuses: a tool message without its call, a call without its answer."""
+    tool = {"type": "function", "function": {"name": "lookup", "parameters": {"type": "object"}}}
+    first = world.submit("[[sim tool=lookup args={}]] look it up", params={"tools": [tool]})
+    world.work()
+    result = settle.result_of(store.get(first.task_id))
+    assert result is not None
+    (call,) = result["data"]["tool_calls"]
+    output = json.dumps([{"role": "tool", "tool_call_id": call["id"], "content": "forty-two"}])
+    second = world.submit(output, params={"tools": [tool], "input_json": True})
+    world.work()
+    row = store.get(second.task_id)
+    result = settle.result_of(row)
+    assert row.status is Status.COMPLETE, row.error
+    assert result is not None
+    assert "forty-two" in result["response"]
+    third = world.submit("[[sim recall]] and now?")
+    world.work()
+    assert store.get(third.task_id).status is Status.COMPLETE
 
 
 @pytest.mark.parametrize("more", [0, 1])
