@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from functions.api.schemas import StatusName
 
@@ -48,7 +48,7 @@ class ResponseView(BaseModel):
     object: Literal["response"]
     created_at: int
     completed_at: int | None
-    status: Literal["queued", "in_progress", "completed", "failed", "cancelled"]
+    status: Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
     background: bool
     error: dict[str, Any] | None
     incomplete_details: dict[str, Any] | None
@@ -103,13 +103,26 @@ class Usage(BaseModel):
     model_calls: int
 
 
+class ResultData(BaseModel):
+    """What an agent returned besides its text; each has fields of its own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    finish_reason: Annotated[
+        str | None, Field(description="`length` when `max_output_tokens` cut the reply; else absent.")
+    ] = None
+    tool_calls: Annotated[
+        list[dict[str, Any]] | None, Field(description="Calls of the client's own tools: `id`, `name`, `arguments`.")
+    ] = None
+
+
 class Result(BaseModel):
     """What a complete task answered."""
 
     response: str
     tokens: int
     session_id: str
-    data: dict[str, Any] | None = None
+    data: ResultData | None = None
 
 
 class QueueHint(BaseModel):

@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = 10.0
 ANSWER_BYTES = 16_384
 """How much of an answer's body is taken off the receiver's hands; nothing in it is used."""
 RESPONSE_BYTES = 262_144
-"""A longer response is left out of the webhook; ``GET /result`` has it."""
+"""A longer response, or longer data, is left out of the webhook; ``GET /result`` has it."""
 GONE = 410
 
 
@@ -119,7 +119,9 @@ def payload(task: Task) -> dict[str, Any]:
     except NotFound:  # erased meanwhile
         result = {**(task.result or {}), "response": None}
     if result is not None:
-        if len((result["response"] or "").encode()) > RESPONSE_BYTES:
-            result = {**result, "response": None, "truncated": True}
+        texts = {"response": result["response"] or "", "data": dumps(result.get("data"))}
+        large = [name for name, text in texts.items() if len(text.encode()) > RESPONSE_BYTES]
+        if large:
+            result = {**result, **dict.fromkeys(large), "truncated": True}
         data["result"] = result
     return {"type": f"task.{task.status}", "timestamp": iso(task.ended_at or task.created), "data": data}

@@ -20,7 +20,7 @@ from functions.worker.persist import persist
 from functions.worker.signals import Continue, ReplayMismatch
 from shared.clock import now
 from shared.errors import LeaseLost, TooLarge
-from shared.tasks import checkpoints, sessions
+from shared.tasks import checkpoints, conversation, sessions
 from shared.tasks.events import Event
 
 if TYPE_CHECKING:
@@ -172,19 +172,15 @@ class Context:
         self._log.add(type, data)
 
     async def history(self, limit: int = 20) -> list[dict[str, Any]]:
-        """Return the session's last ``limit`` turns as chat messages, oldest first.
+        """Return the session's last ``limit`` turns as chat messages, oldest first; ``asked`` goes right behind them.
 
-        Only turns count that were settled before this run started.
+        Only turns count that were settled before this run started. Tool calls are there with their answers, and those
+        that ``asked`` answers.
         """
         started = self._task.started_at or self._task.run_started
-        turns = await persist(sessions.read, self.user, self.session_id, limit=limit, before=started)
-        messages: list[dict[str, Any]] = []
-        for turn in turns:
-            messages += [
-                Remembered(role="user", content=turn.user),
-                Remembered(role="assistant", content=turn.assistant),
-            ]
-        return messages
+        turns = await persist(sessions.read, self.user, self.session_id, limit=limit, before=started, with_chat=True)
+        remembered = [message for turn in turns for message in turn.messages]
+        return [Remembered(message) for message in conversation.fitting(remembered, self.asked())]
 
     def asked(self) -> list[dict[str, Any]]:
         """Return what the client asked as chat messages: its message list, or its message as one."""

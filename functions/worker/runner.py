@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from functions.worker import agents, outcomes
 from functions.worker.context import Context
@@ -18,7 +18,7 @@ from functions.worker.signals import Continue, Signal
 from functions.worker.voided import voided_calls
 from shared import metrics
 from shared.clock import now
-from shared.errors import DependencyDown, LeaseLost, SluiceError
+from shared.errors import DependencyDown, LeaseLost, SluiceError, TooLarge
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
 from shared.settings import settings
@@ -110,6 +110,7 @@ class _Run:
         self.stopped: str | None = "cancel" if task.cancel_requested else None
         self.agent: asyncio.Task[Outcome] | None = None
         self.message = ""
+        self.asked: list[dict[str, Any]] | None = None
         self.beat = Beat(
             task.task_id,
             task.user,
@@ -173,8 +174,10 @@ class _Run:
         resuming = task.lease_no > 1
         recorded = await persist(checkpoints.load, task.task_id) if resuming else {}
         await self.announce(recorded)
-        self.message = task.message if task.message is not None else await persist(store.message_of, task)
-        context = Context(task, self.message, recorded, self.log, self.beat, self.environment, self.stop_at)
+        message = task.message if task.message is not None else await persist(store.message_of, task)
+        context = Context(task, message, recorded, self.log, self.beat, self.environment, self.stop_at)
+        self.message = context.message
+        self.asked = None if context.input is None else [*context.input]  # the agent may go on with its own
         run = agents.load(task.agent).run
         try:
             result = await run(context)
@@ -232,7 +235,11 @@ class _Run:
 
     async def settle(self, outcome: Outcome) -> None:
         pending = self.log.take()
-        await persist(settle.settle, self.task, outcome, message=self.message, log=pending)
+        try:
+            await persist(settle.settle, self.task, outcome, message=self.message, asked=self.asked, log=pending)
+        except TooLarge as error:  # trying again would make the same result
+            outcome = failed(Failure(error.code, error.message))
+            await persist(settle.settle, self.task, outcome, log=pending)
         data = {"response": outcome.response} if outcome.response is not None else {"error": outcome.error}
         if self.publisher.followed:  # who began to watch since is seen to by what follows the end
             await self.log.stored([*pending, Event(str(outcome.status), now(), data)])

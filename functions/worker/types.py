@@ -35,6 +35,11 @@ class ModelReply(NamedTuple):
     estimated: bool = False
     """The provider reported no use of tokens that can be believed; ``usage`` goes by size."""
 
+    @property
+    def cut(self) -> bool:
+        """Whether the call's limit on output tokens ended it."""
+        return self.finish_reason == "length"
+
 
 class Agent(Protocol):
     """A module in ``functions/worker/agents``."""

@@ -2,26 +2,35 @@
 
 A turn is put in the transaction that completes its run, so a session holds exactly the runs that completed, once each.
 Runs see the turns settled before they started.
+
+A turn holds what its user wrote and what came back, as texts for people. Where messages say more than these (a message
+list, tool calls), they stand beside the texts, in an attribute that older code leaves aside: ``chat``, or, when it is
+large, the task's blob of that name.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared import aws
 from shared.clock import iso
+from shared.errors import NotFound
 from shared.settings import settings
-from shared.tasks import blobs, table
-from shared.tasks.items import attribute
+from shared.tasks import blobs, conversation, store, table
+from shared.tasks.conversation import TURN_CHARACTERS, Message
+from shared.tasks.items import Attributes, attribute
 from shared.tasks.model import Task, dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-TURN_CHARACTERS = 32_000
-"""Longest text of one side of a turn that a session remembers; the rest is cut."""
+    from shared.tasks.settle import Outcome
+
+CHAT_BYTES = 80 * 1024
+"""Largest JSON of a turn's messages that stays in its item, whose texts may take 256 KB of DynamoDB's 400."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +41,50 @@ class Turn:
     at: str
     user: str
     assistant: str
+    chat: list[Message] | None = None
+    """Its messages, where they say more than the two texts; read on demand."""
+
+    @property
+    def messages(self) -> list[Message]:
+        """Return it as chat messages."""
+        if self.chat is not None:
+            return self.chat
+        return [{"role": "user", "content": self.user}, {"role": "assistant", "content": self.assistant}]
 
 
 def _pk(user: str, session_id: str) -> str:
     return f"SESSION#{user}#{session_id}"
 
 
-def put_op(task: Task, *, message: str, response: str, at: float, expires: float) -> dict[str, Any]:
-    """Make the Put that appends a turn."""
+def put_ops(
+    task: Task, outcome: Outcome, *, message: str, asked: Sequence[Message] | None, at: float, expires: float
+) -> list[dict[str, Any]]:
+    """Make the Puts that append a turn: ``message`` is its text for people, ``asked`` its message list, if any."""
+    response = outcome.response or ""
     text = dumps({"user": message[:TURN_CHARACTERS], "assistant": response[:TURN_CHARACTERS]})
-    return table.put_op(
-        {
-            "pk": {"S": _pk(task.user, task.session_id)},
-            "sk": {"S": f"TURN#{iso(at)}#{task.task_id}"},
-            "ttl": attribute(int(expires)),
-            **blobs.pack(text, f"tasks/{task.task_id}/turn"),
-        }
-    )
+    item: Attributes = {
+        "pk": {"S": _pk(task.user, task.session_id)},
+        "sk": {"S": f"TURN#{iso(at)}#{task.task_id}"},
+        "ttl": attribute(int(expires)),
+        **blobs.pack(text, f"tasks/{task.task_id}/turn"),
+    }
+    answer = conversation.reply(response, outcome.data)
+    if asked is None and "tool_calls" not in answer:
+        return [table.put_op(item)]
+    said = asked if asked is not None else [{"role": "user", "content": message}]
+    chat = dumps([*conversation.bounded(said), answer])
+    size = len(chat.encode())
+    if size > CHAT_BYTES:
+        item["chat"] = {"NULL": True}
+        return [table.put_op(item), store.blob_op(task.task_id, "chat", chat, expires=expires)]
+    item["chat"] = attribute(chat if size <= blobs.PLAIN_BYTES else zlib.compress(chat.encode(), 6))
+    return [table.put_op(item)]
 
 
-def read(user: str, session_id: str, *, limit: int, before: float | None = None) -> list[Turn]:
+def read(user: str, session_id: str, *, limit: int, before: float | None = None, with_chat: bool = False) -> list[Turn]:
     """Return the newest turns, oldest of them first; ``before`` leaves out those settled at or after that time.
+
+    Their messages come only ``with_chat``: large ones are read one by one.
 
     Raises:
         DependencyDown: DynamoDB is away.
@@ -71,8 +103,23 @@ def read(user: str, session_id: str, *, limit: int, before: float | None = None)
     turns = []
     for row in reversed(page["Items"]):
         _, at, task_id = row["sk"]["S"].split("#", 2)
-        turns.append(Turn(task_id=task_id, at=at, **json.loads(blobs.unpack(row))))
+        texts = json.loads(blobs.unpack(row))
+        chat = _chat(row, task_id) if with_chat else None
+        turns.append(Turn(task_id=task_id, at=at, user=texts["user"], assistant=texts["assistant"], chat=chat))
     return turns
+
+
+def _chat(row: Attributes, task_id: str) -> list[Message] | None:
+    kind, content = next(iter(row.get("chat", {}).items()), ("", None))
+    try:
+        if kind == "NULL":
+            content = store.read_blob(task_id, "chat")
+    except NotFound:  # its task was erased; the texts are left
+        return None
+    messages: list[Message] | None = None
+    if content is not None:
+        messages = json.loads(zlib.decompress(content) if kind == "B" else content)
+    return messages
 
 
 def delete(user: str, session_id: str) -> int:

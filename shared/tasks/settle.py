@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.clock import now
-from shared.errors import NotFound
+from shared.errors import NotFound, TooLarge
 from shared.settings import settings
 from shared.tasks import events, sessions, spend, store, table
 from shared.tasks.items import due_shard, row_key
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RESPONSE_INLINE_BYTES = 32 * 1024
-"""A response up to this size stays in the row; nothing writes the row again."""
+"""A response, and data, up to this size stay in the row; nothing writes the row again."""
+DATA_BYTES = 1024 * 1024
+"""Largest JSON of a result's data: twice what a model may write of tool arguments (128,000 tokens), a sixth of what an
+answer of Lambda may hold."""
 LIVE = ("due", "due_at", "lease_until", "lease_owner", "parked", "next_try_at", "reason", "sweeps", "unsent")
 """Attributes that only a live task has; one whose webhook is still to be sent stays due."""
 WEBHOOK_GRACE_SECONDS = 30.0
@@ -34,15 +38,25 @@ class Outcome:
     error: dict[str, Any] | None = None
 
 
-def settle(task: Task, outcome: Outcome, *, message: str = "", log: Sequence[events.Event] = ()) -> None:
+def settle(
+    task: Task,
+    outcome: Outcome,
+    *,
+    message: str = "",
+    asked: Sequence[dict[str, Any]] | None = None,
+    log: Sequence[events.Event] = (),
+) -> None:
     """End a run that this worker holds; on return ``task`` says what the row says.
+
+    ``message`` is what its session remembers of its user, ``asked`` the message list if it was one.
 
     Raises:
         LeaseLost: the task is no longer ours: somebody else ends it.
+        TooLarge: the result is larger than can be kept; nothing was written, and it can end otherwise.
         Contended, DependencyDown: nothing was written; try again.
     """
     condition, values = held(task)
-    _end(task, outcome, condition, values, by=f"{OWNER}#{task.lease_no}", message=message, log=log)
+    _end(task, outcome, condition, values, by=f"{OWNER}#{task.lease_no}", message=message, asked=asked, log=log)
 
 
 def end_unheld(task: Task, outcome: Outcome) -> None:
@@ -73,6 +87,7 @@ def _end(
     *,
     by: str,
     message: str = "",
+    asked: Sequence[dict[str, Any]] | None = None,
     log: Sequence[events.Event] = (),
 ) -> None:
     at = now()
@@ -83,11 +98,10 @@ def _end(
     data: dict[str, Any] = {}
     if outcome.status is Status.COMPLETE:
         response = outcome.response or ""
-        sets["result"] = _result(task, outcome, response)
-        if sets["result"]["response"] is None:
-            ops.append(store.blob_op(task.task_id, "response", response, expires=expires))
+        sets["result"], large = _result(task, outcome, response)
+        ops += [store.blob_op(task.task_id, name, text, expires=expires) for name, text in large.items()]
         data = {"response": response, "tokens": task.usage.tokens}
-        ops.append(sessions.put_op(task, message=message, response=response, at=at, expires=expires))
+        ops += sessions.put_ops(task, outcome, message=message, asked=asked, at=at, expires=expires)
     elif outcome.error is not None:
         sets["error"] = outcome.error
         data = {"error": outcome.error}
@@ -141,28 +155,30 @@ def webhook_enqueued(task: Task) -> None:
         return  # a dead letter, which stays listed for `make redrive`, or noted already
 
 
-def _result(task: Task, outcome: Outcome, response: str) -> dict[str, Any]:
-    inline = len(response.encode()) <= RESPONSE_INLINE_BYTES
-    result: dict[str, Any] = {
-        "response": response if inline else None,
-        "tokens": task.usage.tokens,
-        "session_id": task.session_id,
-    }
+def _result(task: Task, outcome: Outcome, response: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the result as the row holds it, and by name what is too large for the row, where None stands for it."""
+    result: dict[str, Any] = {"response": response, "tokens": task.usage.tokens, "session_id": task.session_id}
+    texts = {"response": response}
     if outcome.data:
-        if len(dumps(outcome.data)) > RESPONSE_INLINE_BYTES:
-            result["data"] = {"truncated": True}
-        else:
-            result["data"] = outcome.data
-    return result
+        result["data"] = outcome.data
+        texts["data"] = dumps(outcome.data)
+        size = len(texts["data"].encode())
+        if size > DATA_BYTES:
+            raise TooLarge(f"the result's data has {size} bytes, over the limit of {DATA_BYTES}")
+    large = {name: text for name, text in texts.items() if len(text.encode()) > RESPONSE_INLINE_BYTES}
+    return result | dict.fromkeys(large), large
 
 
 def result_of(task: Task) -> dict[str, Any] | None:
-    """Return a complete task's result with its response, wherever that is stored."""
+    """Return a complete task's result with its response and its data, wherever these are stored."""
     if task.result is None:
         return None
-    if task.result.get("response") is not None:
-        return task.result
-    return task.result | {"response": store.read_blob(task.task_id, "response")}
+    large: dict[str, Any] = {}
+    if task.result.get("response") is None:
+        large["response"] = store.read_blob(task.task_id, "response")
+    if "data" in task.result and task.result["data"] is None:
+        large["data"] = json.loads(store.read_blob(task.task_id, "data"))
+    return task.result | large
 
 
 def cancel(task_id: str, user: str) -> Task:

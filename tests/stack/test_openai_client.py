@@ -1,8 +1,10 @@
 """The unmodified `openai` package against the deployed system."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -36,6 +38,51 @@ def test_create_waits_and_remembers(client: openai.OpenAI) -> None:
         model="gpt-4o-mini", input="[[sim recall]] who am I?", previous_response_id=first.id
     )
     assert "my name is Ann" in second.output_text
+
+
+TOOL: Any = {
+    "type": "function",
+    "name": "lookup",
+    "parameters": {"type": "object", "properties": {"word": {"type": "string"}}},
+    "strict": None,
+}
+
+
+def test_function_calling_over_two_responses(client: openai.OpenAI, stack: Stack) -> None:
+    """OpenAI's documented flow, with arguments too large for the task's row."""
+    word = "ü" * 17_000
+    asked = f'[[sim tool=lookup args={{"word":"{word}"}}]] look it up'
+    first = client.responses.create(model="gpt-4o-mini", input=asked, tools=[TOOL], max_output_tokens=50_000)
+    (call,) = first.output
+    assert call.type == "function_call"
+    assert json.loads(call.arguments) == {"word": word}
+    output: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "forty-two"}
+    second = client.responses.create(model="gpt-4o-mini", input=[output], tools=[TOOL], previous_response_id=first.id)
+    assert second.status == "completed", second.error
+    assert "forty-two" in second.output_text
+    third = client.responses.create(model="gpt-4o-mini", input="[[sim words=2]] thanks", previous_response_id=second.id)
+    assert third.status == "completed", third.error
+    session = stack.result(first.id.removeprefix("resp_"))["session_id"]
+    turns = stack.client().get(f"/sessions/{session}").json()["turns"]
+    assert [turn["user"].rpartition("]] ")[2] for turn in turns] == ["look it up", "", "thanks"]
+    assert [turn["assistant"] for turn in turns] == ["", second.output_text, third.output_text]
+
+
+def test_a_function_call_left_open_does_not_stand_in_the_way(client: openai.OpenAI) -> None:
+    first = client.responses.create(model="gpt-4o-mini", input="[[sim tool=lookup]] look it up", tools=[TOOL])
+    assert [item.type for item in first.output] == ["function_call"]
+    second = client.responses.create(
+        model="gpt-4o-mini", input="[[sim words=2]] forget it", previous_response_id=first.id
+    )
+    assert second.status == "completed", second.error
+
+
+def test_a_reply_cut_at_its_limit_is_incomplete(client: openai.OpenAI) -> None:
+    response = client.responses.create(model="gpt-4o-mini", input="[[sim words=9]] hello", max_output_tokens=4)
+    assert response.status == "incomplete"
+    assert response.incomplete_details is not None
+    assert response.incomplete_details.reason == "max_output_tokens"
+    assert len(response.output_text.split()) == 4
 
 
 def test_cancel(client: openai.OpenAI) -> None:

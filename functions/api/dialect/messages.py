@@ -28,12 +28,15 @@ def chat_messages(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if not items:
         raise invalid("input must not be empty", "input")
     messages: list[dict[str, Any]] = []
+    called: set[str] = set()
+    answers = 0
     for n, item in enumerate(items):
         place, kind = f"input.{n}", item.get("type", "message")
         if kind == "message":
             messages.append(_message(item, place))
         elif kind == "function_call":
             call = _call(item, place)
+            called.add(call["id"])
             if messages and messages[-1].get("tool_calls"):  # one turn of the model may call several
                 messages[-1]["tool_calls"].append(call)
             else:
@@ -41,7 +44,13 @@ def chat_messages(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
         elif kind == "function_call_output":
             output = item.get("output")
             text = output if isinstance(output, str) else _content(output, f"{place}.output")
-            messages.append({"role": "tool", "tool_call_id": _text(item, "call_id", place), "content": text})
+            call_id = _text(item, "call_id", place)
+            message = {"role": "tool", "tool_call_id": call_id, "content": text}
+            if call_id in called:
+                messages.append(message)
+            else:  # answers the response before: a provider wants it right behind the call
+                messages.insert(answers, message)
+                answers += 1
         else:
             raise _unsupported(f"input items of type {str(kind)[:40]!r}", f"{place}.type")
     return messages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from functions.api.dialect.messages import response_tool_choice, response_tools
@@ -41,21 +42,25 @@ def response_of(task: Task, *, held: bool = False) -> dict[str, Any]:
         DependencyDown: a large response cannot be read right now.
     """
     params = task.params
+    result = settle.result_of(task) if task.status is Status.COMPLETE else None
+    cut = _cut(result)
     status = "in_progress" if held and task.status is Status.QUEUED else _STATUS[task.status]
+    if cut:
+        status = "incomplete"
     return {
         "id": f"{PREFIX}{task.task_id}",
         "object": "response",
         "created_at": int(task.created),
-        "completed_at": int(task.ended_at) if task.ended_at and task.status is Status.COMPLETE else None,
+        "completed_at": int(task.ended_at) if task.ended_at and status == "completed" else None,
         "status": status,
         "background": bool(params.get("background", False)),
         "error": _error(task),
-        "incomplete_details": None,
+        "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
         "instructions": params.get("instructions"),
         "max_output_tokens": params.get("max_output_tokens"),
         "metadata": params.get("metadata") or {},
         "model": task.model_used or task.model,
-        "output": _output(task),
+        "output": _output(task.task_id, result) if result is not None else [],
         "parallel_tool_calls": True,
         "previous_response_id": params.get("previous_response_id"),
         "service_tier": "default",
@@ -70,28 +75,41 @@ def response_of(task: Task, *, held: bool = False) -> dict[str, Any]:
     }
 
 
-def _output(task: Task) -> list[dict[str, Any]]:
-    result = settle.result_of(task) if task.status is Status.COMPLETE else None
-    if result is None:
-        return []
+def _cut(result: dict[str, Any] | None) -> bool:
+    """Whether the model's reply ended at its limit."""
+    return result is not None and (result.get("data") or {}).get("finish_reason") == "length"
+
+
+def _output(task_id: str, result: dict[str, Any]) -> list[dict[str, Any]]:
+    cut = _cut(result)
     output: list[dict[str, Any]] = []
     calls = (result.get("data") or {}).get("tool_calls") or []
     if result["response"] or not calls:
         text = {"type": "output_text", "text": result["response"], "annotations": [], "logprobs": []}
-        message = {"type": "message", "role": "assistant", "status": "completed", "content": [text]}
-        output.append({"id": f"msg_{task.task_id}", **message})
+        status = "incomplete" if cut and not calls else "completed"  # calls come after a text that is whole
+        message = {"type": "message", "role": "assistant", "status": status, "content": [text]}
+        output.append({"id": f"msg_{task_id}", **message})
     for n, call in enumerate(calls):
         output.append(
             {
                 "type": "function_call",
-                "id": f"fc_{task.task_id}_{n}",
+                "id": f"fc_{task_id}_{n}",
                 "call_id": call["id"],
                 "name": call["name"],
                 "arguments": call["arguments"],
-                "status": "completed",
+                "status": "incomplete" if cut and not _whole(call["arguments"]) else "completed",
             }
         )
     return output
+
+
+def _whole(arguments: str) -> bool:
+    """Whether a call's arguments are JSON: what is left of an object that was cut never is."""
+    try:
+        json.loads(arguments)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _usage(task: Task) -> dict[str, Any]:

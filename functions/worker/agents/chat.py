@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from functions.worker.types import AgentResult
 
@@ -16,5 +16,9 @@ async def run(ctx: Context) -> AgentResult:
     """Answer the user's message."""
     messages = [{"role": "system", "content": ctx.instructions or INSTRUCTIONS}, *await ctx.history(), *ctx.asked()]
     reply = await ctx.model(messages, tools=ctx.tools or None)
-    data = {"tool_calls": [call._asdict() for call in reply.tool_calls]} if reply.tool_calls else None
-    return AgentResult(reply.content, data)
+    data: dict[str, Any] = {}
+    if reply.tool_calls:
+        data["tool_calls"] = [call._asdict() for call in reply.tool_calls]
+    if reply.cut:
+        data["finish_reason"] = reply.finish_reason
+    return AgentResult(reply.content, data or None)

@@ -28,7 +28,8 @@ async def run(ctx: Context) -> AgentResult:
     for round_number in range(1, MAX_ROUNDS + 1):
         reply = await ctx.model(messages, tools=offered if round_number < MAX_ROUNDS else None)
         if not reply.tool_calls:
-            return AgentResult(reply.content, {"rounds": round_number})
+            cut = {"finish_reason": reply.finish_reason} if reply.cut else {}
+            return AgentResult(reply.content, {"rounds": round_number, **cut})
         calls = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in reply.tool_calls

@@ -12,6 +12,7 @@ from typing import Any
 import openai
 import pytest
 import uvicorn
+from openai.types.responses import Response, ResponseOutputMessage
 
 from functions.api import waiting
 from functions.api.app import app
@@ -186,6 +187,17 @@ def test_what_reaches_the_worker(client: openai.OpenAI) -> None:
     assert made.instructions == "You look words up."
 
 
+def test_answers_to_the_response_before_come_first(client: openai.OpenAI) -> None:
+    items: list[Any] = [
+        {"role": "user", "content": "here you are"},
+        {"type": "function_call_output", "call_id": "c1", "output": "first"},
+        {"type": "function_call_output", "call_id": "c2", "output": "second"},
+    ]
+    made = client.responses.create(model="sim-small", input=items, background=True)
+    said = [one["content"] for one in json.loads(store.message_of(store.get(task_of(made))))]
+    assert said == ["first", "second", "here you are"]
+
+
 def test_a_tool_call_of_the_model_is_an_output_item(client: openai.OpenAI) -> None:
     made = client.responses.create(model="sim-small", input="hi", tools=[TOOL], background=True)
     data = {"tool_calls": [{"id": "c9", "name": "lookup", "arguments": "{}"}]}
@@ -193,6 +205,49 @@ def test_a_tool_call_of_the_model_is_an_output_item(client: openai.OpenAI) -> No
     (item,) = client.responses.retrieve(made.id).output
     assert item.type == "function_call"
     assert (item.call_id, item.name, item.arguments) == ("c9", "lookup", "{}")
+
+
+def test_a_tool_call_with_large_arguments_comes_whole(api: Api, client: openai.OpenAI) -> None:
+    made = client.responses.create(model="sim-small", input="hi", tools=[TOOL], background=True)
+    arguments = json.dumps({"word": "ü" * settle.RESPONSE_INLINE_BYTES}, ensure_ascii=False)
+    data = {"tool_calls": [{"id": "c9", "name": "lookup", "arguments": arguments}]}
+    settle.settle(claim(task_of(made)), settle.Outcome(status=Status.COMPLETE, response="", data=data))
+    done = client.responses.retrieve(made.id)
+    (item,) = done.output
+    assert item.type == "function_call"
+    assert (done.status, item.call_id, item.arguments) == ("completed", "c9", arguments)
+    assert api.get(f"/result/{task_of(made)}").json()["result"]["data"] == data
+
+
+def test_a_reply_that_its_limit_cut_is_incomplete(api: Api, client: openai.OpenAI) -> None:
+    made = client.responses.create(model="sim-small", input="hi", max_output_tokens=4, background=True)
+    outcome = settle.Outcome(status=Status.COMPLETE, response="as I was", data={"finish_reason": "length"})
+    settle.settle(claim(task_of(made)), outcome)
+    cut = client.responses.retrieve(made.id)
+    assert cut.status == "incomplete"
+    assert cut.incomplete_details is not None
+    assert (cut.incomplete_details.reason, cut.error, cut.completed_at) == ("max_output_tokens", None, None)
+    (item,) = cut.output
+    assert isinstance(item, ResponseOutputMessage)
+    assert (item.status, cut.output_text) == ("incomplete", "as I was")
+    ResponseOutputMessage.model_validate(item.to_dict(), strict=True)
+    Response.model_validate(cut.to_dict(exclude_unset=False), strict=True)
+    shown = api.get(f"/result/{task_of(made)}").json()
+    assert (shown["status"], shown["result"]["data"]) == ("complete", {"finish_reason": "length"})
+
+
+def test_of_several_tool_calls_the_cut_one_is_incomplete(client: openai.OpenAI) -> None:
+    made = client.responses.create(model="sim-small", input="hi", tools=[TOOL], background=True)
+    calls = [
+        {"id": "c1", "name": "lookup", "arguments": '{"word": "a"}'},
+        {"id": "c2", "name": "lookup", "arguments": '{"word": "'},
+    ]
+    data = {"tool_calls": calls, "finish_reason": "length"}
+    settle.settle(claim(task_of(made)), settle.Outcome(status=Status.COMPLETE, response="so:", data=data))
+    cut = client.responses.retrieve(made.id)
+    shown = [(item.type, getattr(item, "status", None)) for item in cut.output]
+    assert cut.status == "incomplete"
+    assert shown == [("message", "completed"), ("function_call", "completed"), ("function_call", "incomplete")]
 
 
 def test_previous_response_id_goes_on_in_its_session(api: Api, client: openai.OpenAI) -> None:

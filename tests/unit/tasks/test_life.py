@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from shared.clock import day
-from shared.errors import IdempotencyMismatch, LeaseLost, NotFound
+from shared.errors import IdempotencyMismatch, LeaseLost, NotFound, TooLarge
 from shared.settings import settings
 from shared.tasks import blobs, checkpoints, events, leases, listing, sessions, settle, spend, store, table
-from shared.tasks.model import Status, Task, Usage
+from shared.tasks.model import Status, Task, Usage, dumps
 
 pytestmark = pytest.mark.usefixtures("fake_aws")
 
@@ -160,6 +160,35 @@ def test_settle_writes_everything_once() -> None:
     refused = leases.claim("t1", 9)
     assert isinstance(refused, leases.Refused)
     assert refused.why is leases.Refusal.TERMINAL
+
+
+def data_of(size: int) -> dict[str, str]:
+    """Return data whose JSON has so many bytes."""
+    text = "ö" * ((size - len('{"x":""}')) // 2)
+    return {"x": text + "y" * (size - len(dumps({"x": text}).encode()))}
+
+
+@pytest.mark.parametrize(
+    ("size", "inline"),
+    [(settle.RESPONSE_INLINE_BYTES, True), (settle.RESPONSE_INLINE_BYTES + 1, False), (settle.DATA_BYTES, False)],
+)
+def test_data_of_any_size_comes_back_whole(size: int, inline: bool) -> None:
+    store.submit(new_task(), "hello")
+    data = data_of(size)
+    settle.settle(claimed(), settle.Outcome(status=Status.COMPLETE, response="r", data=data))
+    row = store.get("t1")
+    assert row.result is not None
+    assert row.result["data"] == (data if inline else None)
+    assert settle.result_of(row) == {"response": "r", "tokens": 0, "session_id": "default", "data": data}
+
+
+def test_data_over_the_bound_is_refused_and_nothing_written() -> None:
+    store.submit(new_task(), "hello")
+    task = claimed()
+    with pytest.raises(TooLarge, match=str(settle.DATA_BYTES)):
+        settle.settle(task, settle.Outcome(status=Status.COMPLETE, response="r", data=data_of(settle.DATA_BYTES + 1)))
+    assert store.get("t1").status is Status.PROCESSING
+    settle.settle(task, settle.Outcome(status=Status.FAILED, error={"code": "too_large"}))
 
 
 def test_early_old_and_parked_messages_are_refused() -> None:

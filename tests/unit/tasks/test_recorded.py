@@ -86,7 +86,13 @@ def test_all_tasks_are_listed_and_sessions_spending_keys_and_tickets_read(record
     listed, _ = listing.list_tasks("ann", limit=50)
     assert {summary["task_id"] for summary in listed} == set(recorded.ids.values())
     assert [views.summary(summary)["created_at"] for summary in listed]
-    assert len(sessions.read("ann", "default", limit=50)) == 3
+    turns = sessions.read("ann", "default", limit=50, with_chat=True)
+    assert [turn.task_id for turn in turns] == [
+        recorded.ids[name] for name in ("complete", "complete_large", "complete_tools")
+    ]
+    for turn in turns:
+        assert turn.user.endswith("hello")
+        assert [message["content"] for message in turn.messages] == [turn.user, turn.assistant]
     task = store.get(recorded.ids["complete"])
     assert spend.load("ann", task.day)[0] >= task.usage.tokens
     keys.forget()

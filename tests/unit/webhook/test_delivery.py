@@ -59,6 +59,19 @@ def test_a_response_too_long_for_a_webhook_is_left_to_the_result(hooks: Hooks) -
     assert [result["truncated"] for result in results if not result["response"]] == [True]
 
 
+def test_data_too_long_for_a_webhook_is_left_to_the_result(hooks: Hooks) -> None:
+    with Receiver() as receiver:
+        for more in (0, 1):
+            data = {"x": "y" * (post.RESPONSE_BYTES - len('{"x":""}') + more)}
+            hooks.ended(receiver.url, settle.Outcome(status=Status.COMPLETE, response="whole", data=data))
+        hooks.run()
+        results = [delivery.body["data"]["result"] for delivery in receiver.deliveries]
+    assert sorted(result.get("truncated", False) for result in results) == [False, True]
+    for result in results:
+        assert (result["data"] is None) == result.get("truncated", False)
+        assert result["response"] == "whole"
+
+
 def test_a_task_without_a_webhook_sends_nothing(hooks: Hooks) -> None:
     hooks.ended("", params={})
     assert hooks.waiting() == {"visible": 0, "delayed": 0}

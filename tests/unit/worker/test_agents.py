@@ -1,6 +1,7 @@
 """The agents in a real worker, with a provider that says exactly what a test wants a model to say."""
 
 import json
+import random
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -14,7 +15,7 @@ from functions.worker.toolbox import TOOLS
 from functions.worker.types import AgentResult
 from shared.errors import NotFound
 from shared.settings import settings
-from shared.tasks import checkpoints, events, settle, store
+from shared.tasks import checkpoints, events, sessions, settle, store
 from shared.tasks.model import Status, Task
 from tests.unit.worker.conftest import World
 
@@ -192,6 +193,113 @@ def test_chat_hands_on_tools_that_came_with_the_request(world: World, provider: 
     result = settle.result_of(row)
     assert result is not None
     assert result["data"]["tool_calls"] == [{"id": "call_0", "name": "weather", "arguments": '{"city": "Oslo"}'}]
+
+
+def data_of(row: Task) -> Any:
+    result = settle.result_of(row)
+    assert result is not None
+    return result.get("data")
+
+
+@pytest.mark.parametrize(("agent", "besides"), [("chat", {}), ("tools", {"rounds": 1})])
+def test_a_reply_that_its_limit_cut_is_told_as_such(world: World, agent: str, besides: dict[str, Any]) -> None:
+    for limit, more in ((4, {"finish_reason": "length"}), (5, {})):
+        row, response = finish(world, "[[sim words=5]] hello", agent=agent, params={"max_output_tokens": limit})
+        assert len(response.split()) == limit
+        assert (data_of(row) or {}) == besides | more
+
+
+def test_a_tool_call_that_its_limit_cut_is_told_as_such(world: World) -> None:
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    asked = '[[sim tool=weather args={"city":"Oslo in the winter"}]] weather?'
+    row, _ = finish(world, asked, agent="chat", params={"tools": [tool], "max_output_tokens": 4})
+    data = data_of(row)
+    assert data["finish_reason"] == "length"
+    with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
+        json.loads(data["tool_calls"][0]["arguments"])
+
+
+LOOKUP = {"type": "function", "function": {"name": "lookup", "parameters": {"type": "object"}}}
+LIST: dict[str, Any] = {"input_json": True, "tools": [LOOKUP]}
+OUTPUT = json.dumps([{"role": "tool", "tool_call_id": "call_0", "content": "42"}])
+
+
+CALL = {"id": "call_0", "type": "function", "function": {"name": "lookup", "arguments": "{}"}}
+
+
+def test_the_clients_answer_to_a_tool_call_follows_the_call(world: World, provider: Provider) -> None:
+    provider.replies = [[("lookup", "{}")], "it is 42", "indeed"]
+    finish(world, "what is it?", agent="chat", params={"tools": [LOOKUP]})
+    finish(world, OUTPUT, agent="chat", params=LIST)
+    finish(world, "sure?", agent="chat")
+    first = [{"role": "user", "content": "what is it?"}, {"role": "assistant", "content": None, "tool_calls": [CALL]}]
+    second = [{"role": "tool", "tool_call_id": "call_0", "content": "42"}]
+    assert provider.asked[1]["messages"][1:] == [*first, *second]
+    third = [{"role": "assistant", "content": "it is 42"}, {"role": "user", "content": "sure?"}]
+    assert provider.asked[2]["messages"][1:] == [*first, *second, *third]
+    turns = sessions.read("ann", "default", limit=5)
+    assert [(turn.user, turn.assistant) for turn in turns] == [
+        ("what is it?", ""), ("", "it is 42"), ("sure?", "indeed"),
+    ]  # fmt: skip
+
+
+def test_a_message_list_is_remembered_as_messages_and_shown_as_text(world: World, provider: Provider) -> None:
+    given = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    provider.replies = ["d", "f"]
+    finish(world, json.dumps(given), agent="chat", params=LIST)
+    finish(world, "e", agent="chat")
+    assert [one["content"] for one in provider.asked[1]["messages"][1:]] == ["a", "b", "c", "d", "e"]
+    assert [turn.user for turn in sessions.read("ann", "default", limit=2)] == ["c", "e"]
+
+
+def test_a_tool_call_that_was_never_answered_does_not_stand_in_the_way(world: World, provider: Provider) -> None:
+    provider.replies = [[("lookup", "{}")], "never mind", "hello"]
+    finish(world, "what is it?", agent="chat", params={"tools": [LOOKUP]})
+    finish(world, "forget it", agent="chat")
+    assert provider.asked[1]["messages"][1:] == [
+        {"role": "user", "content": "what is it?"},
+        {"role": "user", "content": "forget it"},
+    ]
+
+
+def test_of_two_tool_calls_the_one_that_was_answered_stays(world: World, provider: Provider) -> None:
+    provider.replies = [[("lookup", "{}"), ("lookup", "{}")], "half of it"]
+    finish(world, "what is it?", agent="chat", params={"tools": [LOOKUP]})
+    finish(world, OUTPUT, agent="chat", params=LIST)
+    messages = provider.asked[1]["messages"]
+    assert messages[2] == {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    assert [one["role"] for one in messages] == ["system", "user", "assistant", "tool"]
+
+
+def test_an_answer_to_an_earlier_call_goes_on_from_there(world: World, provider: Provider) -> None:
+    provider.replies = [[("lookup", "{}")], "another branch", "it is 42", "it is 43"]
+    finish(world, "what is it?", agent="chat", params={"tools": [LOOKUP]})
+    finish(world, "forget it", agent="chat")
+    for _ in range(2):
+        finish(world, OUTPUT, agent="chat", params=LIST)
+    for request in (2, 3):
+        roles = [one["role"] for one in provider.asked[request]["messages"]]
+        assert roles == ["system", "user", "assistant", "tool"]
+
+
+def test_a_call_with_large_arguments_is_remembered_whole(world: World, provider: Provider) -> None:
+    arguments = json.dumps({"text": random.Random(1).randbytes(150_000).hex()})
+    provider.replies = [[("lookup", arguments)], "it is 42"]
+    finish(world, "write it", agent="chat", params={"tools": [LOOKUP]})
+    finish(world, OUTPUT, agent="chat", params=LIST)
+    assert provider.asked[1]["messages"][2]["tool_calls"][0]["function"]["arguments"] == arguments
+
+
+def test_a_session_that_was_forgotten_does_not_fail_a_run_on_its_way(world: World, provider: Provider) -> None:
+    """Remembered calls are no part of a step's fingerprint either."""
+    provider.replies = [[("lookup", "{}")], "it is 42"]
+    finish(world, "what is it?", agent="chat", params={"tools": [LOOKUP]})
+    row, _ = finish(world, OUTPUT, agent="chat", params=LIST)
+    (step,) = checkpoints.load(row.task_id).values()
+    asked = [provider.asked[1]["messages"][0], *json.loads(OUTPUT)]
+    assert step.fingerprint == checkpoints.fingerprint(
+        ["model", {"model": "gpt-4o-mini", "messages": asked, "tools": [LOOKUP]}]
+    )
 
 
 def test_an_agents_own_tool_choice_wins_and_is_part_of_what_was_asked(

@@ -1,6 +1,7 @@
 """One run from message to outcome, under retries, crashes, cancellations and continuations."""
 
 import asyncio
+import json
 import threading
 import time
 from types import SimpleNamespace
@@ -64,6 +65,50 @@ def test_the_tools_agent_calls_tools_once_each(world: World) -> None:
     assert world.calls("t")["completed"] == 2
     assert [t for t in types_of(task) if t.startswith("tool_")] == ["tool_call", "tool_result"]
     assert sorted(key for key in checkpoints.load(task.task_id)) == [("calculator.1.1", 1), ("model", 1), ("model", 2)]
+
+
+def test_a_function_call_is_answered_in_the_next_run(world: World) -> None:
+    """The simulator refuses what OpenAI refuses: a tool message without its call, a call without its answer."""
+    tool = {"type": "function", "function": {"name": "lookup", "parameters": {"type": "object"}}}
+    first = world.submit("[[sim tool=lookup args={}]] look it up", params={"tools": [tool]})
+    world.work()
+    result = settle.result_of(store.get(first.task_id))
+    assert result is not None
+    (call,) = result["data"]["tool_calls"]
+    output = json.dumps([{"role": "tool", "tool_call_id": call["id"], "content": "forty-two"}])
+    second = world.submit(output, params={"tools": [tool], "input_json": True})
+    world.work()
+    row = store.get(second.task_id)
+    result = settle.result_of(row)
+    assert row.status is Status.COMPLETE, row.error
+    assert result is not None
+    assert "forty-two" in result["response"]
+    third = world.submit("[[sim recall]] and now?")
+    world.work()
+    assert store.get(third.task_id).status is Status.COMPLETE
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_data_over_the_bound_fails_the_run(world: World, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    class Large:
+        async def run(self, ctx: Any) -> AgentResult:
+            await ctx.model(ctx.asked())
+            return AgentResult("done", {"x": "y" * (settle.DATA_BYTES - len('{"x":""}') + more)})
+
+    monkeypatch.setattr(agents, "load", lambda _: Large())
+    task = world.submit(f"[[sim key=large-{more}]] hello")
+    assert world.work() == []
+    row = store.get(task.task_id)
+    log = events.read(task.task_id, 0).events
+    assert world.calls(f"large-{more}")["completed"] == row.calls == 1
+    if not more:
+        assert row.status is Status.COMPLETE
+        return
+    assert row.status is Status.FAILED
+    assert row.error is not None
+    assert (row.error["code"], row.attempt) == ("too_large", 0)
+    assert (log[-1].type, log[-1].data["error"]) == ("failed", row.error)
+    assert spend.load("ann", row.day)[0] >= row.usage.tokens > 0
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "garbage", "drop", "truncate"])

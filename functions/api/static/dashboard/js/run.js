@@ -84,7 +84,7 @@ export function runView(id, { signal, onEnded }) {
     if (!live) hint.hidden = true;
     if (transcript.error) setText(problem, `${transcript.error.code}: ${transcript.error.message ?? ""}`);
     const said = messageOf(id);
-    message.hidden = said === null;
+    message.hidden = !said; // a turn that only answers tool calls has no text
     setText(message, said ?? "");
     events.show(transcript.lines);
   }

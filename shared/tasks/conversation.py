@@ -1,0 +1,137 @@
+"""Chat messages that a session remembers: cut to size, and put so that a model provider takes them.
+
+A provider refuses a whole request for one tool message without its call right before it, or one call without its
+answer. So messages are kept and dropped together with what they answer, and calls that nobody answered are left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shared.tasks.model import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Message = dict[str, Any]
+"""A message as chat completions take it."""
+
+TURN_CHARACTERS = 32_000
+"""Longest text of one message that a session remembers; the rest is cut."""
+ASKED_BYTES = 64 * 1024
+"""Most JSON of what one run was asked that a session remembers; see ``bounded``."""
+SHORTEST_CHARACTERS = 500
+"""Texts are not cut shorter than this to make room; then the oldest messages go."""
+
+
+def bounded(messages: Sequence[Message]) -> list[Message]:
+    """Cut what a run was asked to ``ASKED_BYTES``: first its longest texts, then its oldest messages.
+
+    A call's arguments are never cut: what is left would be no JSON.
+    """
+    room = TURN_CHARACTERS
+    kept = [_cut(message, room) for message in messages]
+    while sum(map(_size, kept)) > ASKED_BYTES and room > SHORTEST_CHARACTERS:
+        room //= 2
+        kept = [_cut(message, room) for message in kept]
+    groups = list(_groups(kept))
+    size = sum(map(_size, kept))
+    while size > ASKED_BYTES:
+        size -= sum(map(_size, groups.pop(0)))
+    return [message for group in groups for message in group]
+
+
+def reply(response: str, data: dict[str, Any] | None) -> Message:
+    """Return what a run answered, with the calls that it left to the client."""
+    text = response[:TURN_CHARACTERS]
+    calls = calls_of(data)
+    if not calls:
+        return {"role": "assistant", "content": text}
+    return {"role": "assistant", "content": text or None, "tool_calls": calls}
+
+
+def calls_of(data: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Return the tool calls of a result's data as a message holds them; an agent may mean something else by the key."""
+    found = (data or {}).get("tool_calls")
+    calls = []
+    for call in found if isinstance(found, list) else ():
+        parts = [call.get(name) for name in ("id", "name", "arguments")] if isinstance(call, dict) else []
+        if not parts or not all(isinstance(part, str) for part in parts):
+            return []
+        calls.append({"id": parts[0], "type": "function", "function": {"name": parts[1], "arguments": parts[2]}})
+    return calls
+
+
+def fitting(remembered: Sequence[Message], asked: Sequence[Message]) -> list[Message]:
+    """Return what of a session's messages a provider takes before those that the client asks now.
+
+    Where these answer tool calls, the conversation goes on from the calls: what came after them is another branch.
+    """
+    answers = _leading_answers(asked)
+    groups = list(_groups(remembered))
+    if answers:
+        for n in range(len(groups) - 1, -1, -1):
+            if answers & _call_ids(groups[n][0]):
+                groups = groups[: n + 1]
+                break
+    fit: list[Message] = []
+    for n, group in enumerate(groups):
+        fit += _answered(group, answers if n == len(groups) - 1 else frozenset())
+    return fit
+
+
+def _answered(group: list[Message], answers: frozenset[str]) -> list[Message]:
+    """Return a message with the answers to its calls, without calls that neither these nor ``answers`` answer."""
+    first, *tools = group
+    if first.get("role") == "tool":
+        return []
+    calls = first.get("tool_calls")
+    if not calls:
+        return [first]
+    wanted = _call_ids(first) - answers
+    given: dict[str, Message] = {}
+    for tool in tools:
+        if tool.get("tool_call_id") in wanted:
+            given.setdefault(tool["tool_call_id"], tool)
+    kept = [call for call in calls if call["id"] in given or call["id"] in answers]
+    if kept:
+        return [{**first, "tool_calls": kept}, *given.values()]
+    if first.get("content"):
+        return [{name: value for name, value in first.items() if name != "tool_calls"}]
+    return []
+
+
+def _groups(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    """Put tool messages to the message that they follow."""
+    group: list[Message] = []
+    for message in messages:
+        if message.get("role") != "tool" and group:
+            yield group
+            group = []
+        group.append(message)
+    if group:
+        yield group
+
+
+def _leading_answers(messages: Sequence[Message]) -> frozenset[str]:
+    ids = set()
+    for message in messages:
+        if message.get("role") != "tool":
+            break
+        ids.add(str(message.get("tool_call_id")))
+    return frozenset(ids)
+
+
+def _call_ids(message: Message) -> set[str]:
+    return {call["id"] for call in message.get("tool_calls") or ()}
+
+
+def _cut(message: Message, characters: int) -> Message:
+    content = message.get("content")
+    if not isinstance(content, str) or len(content) <= characters:
+        return message
+    return {**message, "content": content[:characters]}
+
+
+def _size(message: Message) -> int:
+    return len(dumps(message).encode()) + 1
