@@ -61,7 +61,7 @@ def test_no_answer_is_undescribed(operation: str, steady: Api) -> None:
     build_operation_test(
         config=schema.config,
         operation=OPERATIONS[operation],
-        test_func=settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))(probe),
+        test_func=settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))(probe),
         given_kwargs={},
         feedback=FeedbackSources(),
     )()

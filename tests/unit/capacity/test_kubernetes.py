@@ -17,7 +17,7 @@ loads = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 800)), min_size=1
 
 
 @given(loads)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_same_signals_same_sizes(course: list[tuple[int, int]]) -> None:
     # Kubernetes' windows are open at their far edge, and 30 s are less than a minute's tick: a second more than
     # what the policy rounds them up to.

@@ -15,7 +15,7 @@ from tests.unit.limits.helpers import Clock
 
 MODEL = "gpt-4o-mini"
 course = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
