@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from functions.worker import model_step
+from functions.worker.ledger import Ledger
 from functions.worker.persist import persist
 from functions.worker.signals import Continue, ReplayMismatch
 from shared.clock import now
@@ -77,6 +78,7 @@ class Context:
         self.deadline = deadline
         self._task = task
         self._recorded = recorded
+        self._ledger = Ledger.of(task)
         self._log = log
         self._beat = beat
         self._environment = environment
@@ -150,7 +152,7 @@ class Context:
             call_id = f"{name}-{nth}.{self._task.lease_no}"
             self.check_time(call.timeout_s)
             reply, usage = await model_step.perform(
-                call, call_id, self._task, self._log, self._environment, self.check_time
+                call, call_id, self._task, self._ledger, self._log, self._environment, self.check_time
             )
             data = {"call": call_id, "model": reply.model, "tokens": usage.tokens}
             return (

@@ -128,7 +128,6 @@ class _Run:
             return await self.carry_out(decision)
         finally:
             self.environment.heart.remove(self.beat)
-            self.environment.forget(self.task)
             await self.log.close()
             await self.publisher.close()
 
