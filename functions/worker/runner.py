@@ -14,7 +14,7 @@ from functions.worker.heartbeat import SLOT_GRACE_SECONDS, Beat
 from functions.worker.outcomes import NEWER_DELAY_SECONDS, Failure, failed
 from functions.worker.persist import persist
 from functions.worker.publisher import Publisher
-from functions.worker.signals import Continue, Signal
+from functions.worker.signals import Continue, Ended, Signal
 from functions.worker.voided import voided_calls
 from shared import metrics
 from shared.clock import now
@@ -30,9 +30,12 @@ from shared.tasks.settle import Outcome
 
 if TYPE_CHECKING:
     from functions.worker.environment import Environment
+    from functions.worker.steps import Steps
 
 STOP_MARGIN_SECONDS = 3.0
 """Time kept at the end of an invocation for giving runs back."""
+CLEANUP_SECONDS = 2.0
+"""How long a step that is cancelled with its run may take to end; less than ``STOP_MARGIN_SECONDS``."""
 DEFAULT_TIMEOUT_SECONDS = 86_400
 """How long a run may take, from its start, that sets no ``timeout_s`` (which counts from its submission)."""
 
@@ -109,6 +112,7 @@ class _Run:
         self.log = EventLog(task, self.publisher)
         self.stopped: str | None = "cancel" if task.cancel_requested else None
         self.agent: asyncio.Task[Outcome] | None = None
+        self.steps: Steps | None = None
         self.message = ""
         self.beat = Beat(
             task.task_id,
@@ -158,6 +162,8 @@ class _Run:
             self.stopped = self.stopped or ("timeout" if ends <= self.stop_at else "deadline")
             self.agent.cancel()
             await asyncio.wait([self.agent], timeout=STOP_MARGIN_SECONDS)
+            if self.steps and not self.agent.done():  # it does not let go; at least it pays for nothing any more
+                await self.steps.end(now())
         return self.judge()
 
     def ends_at(self) -> float:
@@ -175,17 +181,20 @@ class _Run:
         self.message = task.message if task.message is not None else await persist(store.message_of, task)
         context = Context(task, self.message, recorded, self.log, self.beat, self.environment, self.stop_at)
         run = agents.load(task.agent).run
+        self.steps = steps = context.steps
         try:
             result = await run(context)
-            context.check_replayed()
+            # What it did not wait for is paid for all the same: cut off and charged before the run is settled.
+            await steps.end(now() + CLEANUP_SECONDS)
+            steps.check_replayed()
+            return outcomes.complete(result)
         except BaseException:
-            self.progressed = context.progressed
-            await context.drain(self.stop_at)
-            self.progressed = context.progressed
+            try:
+                if self.stopped is None:
+                    await steps.drain(self.stop_at)
+            finally:
+                await steps.end(now() + CLEANUP_SECONDS)
             raise
-        return Outcome(status=Status.COMPLETE, response=result.response, data=result.data)
-
-    progressed = False
 
     async def announce(self, recorded: dict[tuple[str, int], checkpoints.Step]) -> None:
         if self.task.lease_no == 1:
@@ -205,7 +214,7 @@ class _Run:
                 raise error
             if self.stopped == "cancel":
                 return Outcome(status=Status.CANCELLED)
-            if not isinstance(error, Continue):
+            if not isinstance(error, Continue | Ended):
                 if not isinstance(error, Signal | SluiceError | ModelError):
                     _log.warning("run failed", exc_info=error)
                 return outcomes.after_error(self.task, error)
@@ -215,7 +224,10 @@ class _Run:
             return Outcome(status=Status.CANCELLED)
         if self.stopped == "timeout":
             return failed(TIMED_OUT)
-        if not self.progressed and now() - (self.task.run_started or 0) > settings().worker_timeout_seconds / 2:
+        if (
+            not (self.steps and self.steps.progressed)
+            and now() - (self.task.run_started or 0) > settings().worker_timeout_seconds / 2
+        ):
             return outcomes.no_progress(self.task)
         return Requeue(delay_s=0, reason="continuation", continuation=True)
 
@@ -231,7 +243,12 @@ class _Run:
 
     async def settle(self, outcome: Outcome) -> None:
         pending = self.log.take()
-        await persist(settle.settle, self.task, outcome, message=self.message, log=pending)
+        try:
+            await persist(settle.settle, self.task, outcome, message=self.message, log=pending)
+        except outcomes.UNUSABLE as error:
+            _log.warning("end not stored", exc_info=error)
+            outcome, pending = outcomes.unusable(outcome, pending, error)
+            await persist(settle.settle, self.task, outcome, log=pending)
         data = {"response": outcome.response} if outcome.response is not None else {"error": outcome.error}
         if self.publisher.followed:  # who began to watch since is seen to by what follows the end
             await self.log.stored([*pending, Event(str(outcome.status), now(), data)])
