@@ -39,6 +39,7 @@ CLEANUP_SECONDS = 2.0
 DEFAULT_TIMEOUT_SECONDS = 86_400
 """How long a run may take, from its start, that sets no ``timeout_s`` (which counts from its submission)."""
 
+OWN_CANCEL = "the agent waited for something that it had cancelled itself"
 TIMED_OUT = Failure("timeout", "the run took longer than its timeout_s", "timeout")
 
 _log = get_logger("runner")
@@ -206,8 +207,8 @@ class _Run:
     def judge(self) -> Outcome | Requeue:
         """Say what becomes of the task now that its agent stopped."""
         assert self.agent is not None  # noqa: S101 - for the type checker
-        if self.agent.done() and not self.agent.cancelled():
-            error = self.agent.exception()
+        if self.agent.done() and not (self.agent.cancelled() and self.stopped):
+            error = asyncio.CancelledError(OWN_CANCEL) if self.agent.cancelled() else self.agent.exception()
             if error is None:
                 return self.agent.result()
             if isinstance(error, LeaseLost):

@@ -184,3 +184,25 @@ def ended(world: World, task: Task) -> Task:
         assert time.monotonic() < give_up, "the provider still works for a run that ended"
         time.sleep(0.05)
     return store.get(task.task_id)
+
+
+def test_an_agent_that_cancels_itself_has_failed(world: World, install: Install) -> None:
+    runs: list[int] = []
+
+    async def run(ctx: Any) -> AgentResult:
+        runs.append(1)
+        part = asyncio.create_task(asyncio.sleep(10))
+        part.cancel()
+        await part
+        return AgentResult("done")
+
+    install(run)
+    task = world.submit("x")
+    world.work()
+    row = store.get(task.task_id)
+    assert (row.status, row.attempt, row.continuations) == (Status.QUEUED, 1, 0)
+    world.work_until_quiet()
+    row = store.get(task.task_id)
+    assert row.error is not None
+    assert (row.status, row.error["code"], len(runs)) == (Status.FAILED, "agent_error", 4)
+    assert "CancelledError" in row.error["message"]
