@@ -86,6 +86,12 @@ class TooLarge(SluiceError):
     code = "too_large"
 
 
+class Unstorable(SluiceError):
+    """A value is no JSON that can be stored: it holds NaN, half a character, or what JSON has no word for."""
+
+    code = "unstorable_value"
+
+
 class Contended(SluiceError):
     """Two writers met on one item; the same call succeeds a moment later. The caller waits and repeats."""
 

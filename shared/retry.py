@@ -6,6 +6,8 @@ import email.utils
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from shared import storable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -26,11 +28,14 @@ class ModelError(Exception):
         retry_after_s: float | None = None,
         own_fault: bool = False,
     ) -> None:
-        """Describe it; ``own_fault`` means that the provider was not even asked (our pool was full)."""
-        super().__init__(message)
-        self.message = message
+        """Describe it; ``own_fault`` means that the provider was not even asked (our pool was full).
+
+        The texts may be the provider's own, with half characters in them.
+        """
+        self.message = storable.text(message)
+        super().__init__(self.message)
         self.status = status
-        self.code = code
+        self.code = None if code is None else storable.text(code)
         self.retry_after_s = retry_after_s
         self.own_fault = own_fault
 

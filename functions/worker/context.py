@@ -7,24 +7,23 @@ therefore be repeatable: same input, same steps.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
-import time
-from collections import Counter
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from functions.worker import model_step
+from functions.worker.ledger import Ledger
 from functions.worker.persist import persist
-from functions.worker.signals import Continue, ReplayMismatch
+from functions.worker.signals import Continue
+from functions.worker.steps import Done, Steps
+from shared import storable
 from shared.clock import now
-from shared.errors import LeaseLost, TooLarge
-from shared.tasks import checkpoints, conversation, sessions
+from shared.errors import LeaseLost
+from shared.tasks import conversation, sessions
 from shared.tasks.events import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     import httpx2
 
@@ -33,13 +32,10 @@ if TYPE_CHECKING:
     from functions.worker.heartbeat import Beat
     from functions.worker.types import ModelReply
     from shared.tasks.checkpoints import Step
-    from shared.tasks.model import Task, Usage
+    from shared.tasks.model import Task
 
-STEP_NAME_CHARACTERS = 64
 DEFAULT_OUTPUT_TOKENS = 1024
 """Output tokens of a model call that sets no limit; it bounds what the call can cost."""
-_inside: ContextVar[str | None] = ContextVar("inside_step", default=None)
-"""The step whose function runs, in this asyncio task and those that it starts."""
 RESULT_EVENT_CHARACTERS = 2_000
 """How much of a tool's result its event shows; the run sees all of it."""
 
@@ -76,14 +72,11 @@ class Context:
         self.message = message if self.input is None else _last_user_text(self.input)
         self.deadline = deadline
         self._task = task
-        self._recorded = recorded
+        self._ledger = Ledger.of(task)
         self._log = log
         self._beat = beat
         self._environment = environment
-        self._uses: Counter[str] = Counter()
-        self._open: set[asyncio.Future[Any]] = set()
-        self.progressed = False
-        """Whether this worker recorded a step."""
+        self.steps = Steps(task, recorded, log, self.check_time)
 
     @property
     def http(self) -> httpx2.AsyncClient:
@@ -100,25 +93,31 @@ class Context:
         Raises:
             ReplayMismatch: the recorded step of that name had another fingerprint, or this one is inside another step.
             LeaseLost: another worker has the task now.
-            TooLarge: the result fits nowhere.
+            TooLarge, Unstorable: the result fits nowhere, or is no JSON; unless caught, they end the run for good.
         """
 
-        async def work(_nth: int) -> tuple[Any, list[Event], Usage | None, str | None]:
-            return await _result(fn, f"step {name}"), [], None, None
+        async def work(_nth: int) -> Done:
+            return Done(await _result(fn, f"step {name}"))
 
-        return await self.recorded_step(name, work, kind="step", fingerprint=fingerprint)
+        return await self.steps.once(name, work, kind="step", fingerprint=fingerprint)
 
     async def tool(self, name: str, fn: Callable[[], Awaitable[Any]], arguments: dict[str, Any]) -> Any:
-        """Call a tool once: a step with ``tool_call`` and ``tool_result`` events. See ``step`` for the errors."""
+        """Call a tool once: a step with ``tool_call`` and ``tool_result`` events. See ``step`` for the errors.
 
-        async def work(nth: int) -> tuple[Any, list[Event], Usage | None, str | None]:
+        Raises:
+            Unstorable: the arguments are no JSON; nothing was done.
+        """
+        storable.check(arguments, f"the arguments of tool {name}")
+
+        async def work(nth: int) -> Done:
             self._log.add("tool_call", {"tool": name, "n": nth, "arguments": arguments})
             result = await _result(fn, f"tool {name}")
-            shown = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+            storable.check(result, f"the result of tool {name}")
+            shown = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
             event = Event("tool_result", now(), {"tool": name, "n": nth, "result": shown[:RESULT_EVENT_CHARACTERS]})
-            return result, [event], None, None
+            return Done(result, (event,))
 
-        return await self.recorded_step(name, work, kind="tool", fingerprint=arguments)
+        return await self.steps.once(name, work, kind="tool", fingerprint=arguments)
 
     async def model(
         self,
@@ -146,29 +145,29 @@ class Context:
             max_output_tokens=max_output_tokens or self.max_output_tokens,
         )
 
-        async def work(nth: int) -> tuple[Any, list[Event], Usage | None, str | None]:
+        async def work(nth: int) -> Done:
             call_id = f"{name}-{nth}.{self._task.lease_no}"
             self.check_time(call.timeout_s)
             reply, usage = await model_step.perform(
-                call, call_id, self._task, self._log, self._environment, self.check_time
+                call, call_id, self._task, self._ledger, self._log, self._environment, self.check_time
             )
             data = {"call": call_id, "model": reply.model, "tokens": usage.tokens}
-            return (
-                model_step.pack(reply, call_id),
-                [Event("step", now(), {"step": name, "n": nth, **data})],
-                usage,
-                reply.model,
-            )
+            event = Event("step", now(), {"step": name, "n": nth, **data})
+            return Done(model_step.pack(reply, call_id), (event,), usage, reply.model)
 
         asked = [message for message in messages if not isinstance(message, Remembered)]
         fingerprint = {"model": call.model, "messages": asked, "tools": tools}
         if tool_choice is not None:  # no key of its own otherwise: what was recorded before there was one stays valid
             fingerprint["tool_choice"] = tool_choice
-        value = await self.recorded_step(name, work, kind="model", fingerprint=fingerprint)
+        value = await self.steps.once(name, work, kind="model", fingerprint=fingerprint)
         return model_step.unpack(value)
 
     async def emit(self, type: str, data: dict[str, Any]) -> None:
-        """Tell watchers something; it is stored within a second."""
+        """Tell watchers something; it is stored within a second.
+
+        Raises:
+            Unstorable: the data is no JSON.
+        """
         self._log.add(type, data)
 
     async def history(self, limit: int = 20) -> list[dict[str, Any]]:
@@ -197,81 +196,6 @@ class Context:
             raise Continue
         if not self._beat.alive:
             raise LeaseLost("the lease lapsed")
-
-    async def recorded_step(
-        self,
-        name: str,
-        work: Callable[[int], Awaitable[tuple[Any, list[Event], Usage | None, str | None]]],
-        *,
-        kind: str,
-        fingerprint: Any,
-    ) -> Any:
-        """Replay or do and record one step; the base of ``step``, ``tool`` and ``model``."""
-        if not name or len(name) > STEP_NAME_CHARACTERS:
-            raise TooLarge(f"a step's name has 1 to {STEP_NAME_CHARACTERS} characters")
-        self._uses[name] += 1
-        nth = self._uses[name]
-        mark = checkpoints.fingerprint([kind, fingerprint])
-        recorded = self._recorded.pop((name, nth), None)
-        if recorded is not None:
-            if recorded.fingerprint != mark:
-                raise ReplayMismatch(f"step {name} #{nth} was recorded with another input")
-            return recorded.value
-        outer = _inside.get()
-        if outer is not None:
-            raise ReplayMismatch(f"step {name} is inside step {outer}, whose replay would not ask for it")
-        self.check_time(0)
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._open.add(done)
-        try:
-            began = time.monotonic()
-            inside = _inside.set(name)
-            try:
-                value, events, usage, model_used = await work(nth)
-            finally:
-                _inside.reset(inside)
-            if kind != "model":
-                data = {"step": name, "n": nth, "ms": round((time.monotonic() - began) * 1000)}
-                events = [*events, Event("step", now(), data)]
-            step = checkpoints.Step(name, nth, mark, value)
-            await self._record_whatever_comes(self._record(step, events, usage, model_used))
-            return value
-        finally:
-            self._open.discard(done)
-            done.set_result(None)
-
-    async def _record_whatever_comes(self, write: Coroutine[Any, Any, None]) -> None:
-        """Record what was paid for even while the run is being cancelled."""
-        recording = asyncio.ensure_future(write)
-        try:
-            await asyncio.shield(recording)
-        except asyncio.CancelledError:
-            await asyncio.wait([recording])
-            raise
-
-    async def _record(self, step: Step, events: list[Event], usage: Usage | None, model_used: str | None) -> None:
-        async with self._log.lock:
-            batch = [*self._log.take(), *events]
-            await persist(checkpoints.record, self._task, step, batch, use=usage, model_used=model_used)
-            self.progressed = True
-            if isinstance(step.value, dict) and "call" in step.value:
-                self._log.stands(step.value["call"])
-        await self._log.stored(batch)
-
-    async def drain(self, until: float) -> None:
-        """Wait for the steps that are still under way, at most until the given time."""
-        if self._open:
-            await asyncio.wait(self._open, timeout=max(0.0, until - now()))
-
-    def check_replayed(self) -> None:
-        """Make sure that a run which ends used every recorded step.
-
-        Raises:
-            ReplayMismatch: it did not; its code changed shape.
-        """
-        if self._recorded:
-            name, nth = next(iter(self._recorded))
-            raise ReplayMismatch(f"the run ended without its recorded step {name} #{nth}")
 
 
 async def _result(fn: Callable[[], Awaitable[Any]], what: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -32,20 +31,11 @@ if TYPE_CHECKING:
 _log = get_logger("environment")
 
 
-@dataclass(slots=True)
-class Ledger:
-    """Worst cases of a run's calls that are under way."""
-
-    tokens: int = 0
-    micro_usd: int = 0
-
-
 class Environment:
     """The long-lived parts. Made lazily: a cold start pays for what it uses."""
 
     def __init__(self) -> None:
         """Start with nothing open."""
-        self._ledgers: dict[str, Ledger] = {}
         self._reports: set[asyncio.Future[None]] = set()
 
     held_until = 0.0
@@ -93,10 +83,6 @@ class Environment:
             self.gate.renew([(task.user, task.task_id)], ttl_s)
         except RedisError as error:
             raise DependencyDown("redis") from error
-
-    def ledger(self, task: Task) -> Ledger:
-        """Return the worst cases of a run's calls that are under way."""
-        return self._ledgers.setdefault(task.task_id, Ledger())
 
     def before_call(self, model: str) -> Permit:
         """Ask the model's breaker."""
@@ -157,10 +143,6 @@ class Environment:
     def finished(self, task: Task) -> None:
         """See to what follows a settled task; never raises for it."""
         aftermath.finished(self.gate, task)
-
-    def forget(self, task: Task) -> None:
-        """Drop what was kept for a run that left this environment."""
-        self._ledgers.pop(task.task_id, None)
 
 
 _environment: Environment | None = None

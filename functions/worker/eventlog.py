@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.persist import persist
+from shared import storable
 from shared.clock import now
 from shared.errors import LeaseLost, SluiceError
 from shared.logs import get_logger
@@ -56,9 +57,14 @@ class EventLog:
         self.lock = asyncio.Lock()
 
     def add(self, type_: str, data: dict[str, Any] | None = None, *, can_wait: bool = False) -> None:
-        """Note an event; it is written within a second, or like text if it ``can_wait``."""
+        """Note an event; it is written within a second, or like text if it ``can_wait``.
+
+        Raises:
+            Unstorable: it cannot be written, and so is not noted: it would take the step down that is written with it.
+        """
+        kind, kept = storable.copy([type_, data or {}], f"event {type_}")
         self._close_tokens()
-        self._pending.append(Event(type_, now(), data or {}))
+        self._pending.append(Event(kind, now(), kept))
         self._note(0, can_wait=can_wait)
 
     def token(self, call: str, text: str) -> None:

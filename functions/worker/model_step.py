@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from functions.worker import clients, model_client
+from functions.worker.ledger import charge
 from functions.worker.signals import Defer
 from functions.worker.types import ModelReply, ToolCall
 from shared import metrics, retry
@@ -22,11 +22,12 @@ from shared.settings import settings
 from shared.tasks.model import Usage, dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from functions.worker.environment import Environment, Ledger
+    from functions.worker.environment import Environment
     from functions.worker.eventlog import EventLog
+    from functions.worker.ledger import Ledger
     from shared.limits.breaker import Permit
     from shared.tasks.model import Task
 
@@ -57,9 +58,17 @@ class Call:
 
 
 async def perform(
-    call: Call, call_id: str, task: Task, log: EventLog, environment: Environment, check_time: Callable[[float], None]
+    call: Call,
+    call_id: str,
+    task: Task,
+    ledger: Ledger,
+    log: EventLog,
+    environment: Environment,
+    check_time: Callable[[float], None],
 ) -> tuple[ModelReply, Usage]:
     """Make the call on the first model whose breaker lets it through; returns the reply and what it cost.
+
+    The ledger has counted that when this returns; the task is charged by whoever records it.
 
     Raises:
         Defer: no model can be asked now, or the provider's budget would take too long to come.
@@ -83,7 +92,7 @@ async def perform(
     try:
         await _await_provider(model, tokens, environment)
         taken = tokens
-        with await _reserved(task, tokens, micro_usd, environment):
+        with await _reserved(task, ledger, tokens, micro_usd, environment):
             check_time(call.timeout_s)  # again: finding a place may have taken a while
             permit = await _renewed(permit, asked_at, model, environment)
             written = 0
@@ -96,13 +105,16 @@ async def perform(
                 timeout_s=call.timeout_s,
                 on_delta=on_delta,
             )
+            cost = prices.cost_micro_usd(model, reply.usage.input_tokens, reply.usage.output_tokens)
+            usage = replace(reply.usage, micro_usd=cost)
+            ledger.add(usage)
         reported = True
         # Told beside what follows: nothing may come between a reply that was paid for and its recording.
         environment.report(environment.note_success, permit, model, tokens, reply.usage.tokens)
     except retry.ModelError as error:
         reported = True
         if written:
-            _charge_aborted(task, model, call.payload_bytes, written)
+            _charge_aborted(task, ledger, model, call.payload_bytes, written)
         verdict = retry.classify(error)
         metrics.count("ModelErrors", code=verdict.code, model=model)
         await asyncio.to_thread(environment.note_failure, permit, model, tokens, verdict)
@@ -112,24 +124,20 @@ async def perform(
         raise
     except asyncio.CancelledError:
         if written is not None and not reported:
-            _charge_aborted(task, model, call.payload_bytes, written)
+            _charge_aborted(task, ledger, model, call.payload_bytes, written)
         raise
     finally:
         if not reported:  # cancelled, or refused before the provider was asked
             await asyncio.to_thread(environment.note_nothing, permit, model, taken)
-    cost = prices.cost_micro_usd(model, reply.usage.input_tokens, reply.usage.output_tokens)
-    return reply, replace(reply.usage, micro_usd=cost)
+    return reply, usage
 
 
-def _charge_aborted(task: Task, model: str, payload_bytes: int, written: int) -> None:
-    """Charge a call that was cut off by its size, about four bytes a token: the provider bills what it wrote.
-
-    Kept in the task until the run settles or is given back.
-    """
+def _charge_aborted(task: Task, ledger: Ledger, model: str, payload_bytes: int, written: int) -> None:
+    """Charge a call that was cut off by its size, about four bytes a token: the provider bills what it wrote."""
     use = Usage(-(-payload_bytes // 4), -(-written // 4))
-    task.input_tokens += use.input_tokens
-    task.output_tokens += use.output_tokens
-    task.micro_usd += prices.cost_micro_usd(model, use.input_tokens, use.output_tokens)
+    use = replace(use, micro_usd=prices.cost_micro_usd(model, use.input_tokens, use.output_tokens))
+    ledger.add(use)
+    charge(task, use)
 
 
 async def _find_model(call: Call, task: Task, environment: Environment) -> tuple[Permit, str]:
@@ -182,42 +190,32 @@ async def _await_provider(model: str, tokens: int, environment: Environment) -> 
             raise
 
 
-async def _reserved(task: Task, tokens: int, micro_usd: int, environment: Environment) -> AbstractContextManager[None]:
+async def _reserved(
+    task: Task, ledger: Ledger, tokens: int, micro_usd: int, environment: Environment
+) -> AbstractContextManager[None]:
     """Reserve a call's worst case on top of what the run used and has under way.
 
     Raises:
         BudgetExhausted, DependencyDown: nothing is reserved.
     """
-    ledger = environment.ledger(task)
     ceiling = task.params.get("max_cost_usd")
-    if ceiling is not None and task.micro_usd + ledger.micro_usd + micro_usd > ceiling * 1_000_000:
+    if ceiling is not None and ledger.micro_usd + micro_usd > ceiling * 1_000_000:
         raise BudgetExhausted("max_cost_usd")
-    more_tokens = max(0, task.usage.tokens + ledger.tokens + tokens - task.reserved_tokens)
-    more_money = max(0, task.micro_usd + ledger.micro_usd + micro_usd - task.reserved_micro_usd)
+    more_tokens = max(0, ledger.tokens + tokens - task.reserved_tokens)
+    more_money = max(0, ledger.micro_usd + micro_usd - task.reserved_micro_usd)
     # Counted before the round trip, so that a parallel call does not count on the same room.
-    ledger.tokens += tokens
-    ledger.micro_usd += micro_usd
+    ledger.hold(tokens, micro_usd)
     task.reserved_tokens += more_tokens
     task.reserved_micro_usd += more_money
     if (more_tokens or more_money) and environment.bounded(task):
         try:
             await asyncio.to_thread(environment.reserve, task, task.reserved_tokens, task.reserved_micro_usd)
         except BaseException:
-            ledger.tokens -= tokens
-            ledger.micro_usd -= micro_usd
+            ledger.drop(tokens, micro_usd)
             task.reserved_tokens -= more_tokens
             task.reserved_micro_usd -= more_money
             raise
-    return _under_way(ledger, tokens, micro_usd)
-
-
-@contextmanager
-def _under_way(ledger: Ledger, tokens: int, micro_usd: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        ledger.tokens -= tokens
-        ledger.micro_usd -= micro_usd
+    return ledger.held(tokens, micro_usd)
 
 
 def pack(reply: ModelReply, call_id: str) -> dict[str, Any]:

@@ -7,20 +7,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.signals import Defer, ReplayMismatch
-from shared import retry
-from shared.errors import BudgetExhausted, DependencyDown, NewerVersion, SluiceError
+from shared import retry, storable
+from shared.errors import BudgetExhausted, DependencyDown, NewerVersion, SluiceError, TooLarge, Unstorable
 from shared.settings import settings
 from shared.tasks.leases import Requeue
-from shared.tasks.model import Status
+from shared.tasks.model import Status, dumps
 from shared.tasks.settle import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from functions.worker.types import AgentResult
+    from shared.tasks.events import Event
     from shared.tasks.model import Task
 
 NEWER_DELAY_SECONDS = 30.0
 """How long a run waits whose items a newer version wrote; meanwhile a deployment replaces the old workers."""
 ERROR_CHARACTERS = 500
 """Longest error text kept; providers echo whole requests."""
+CODE_CHARACTERS = 100
+"""Longest code kept; a provider's own may be anything."""
+LAST_EVENTS_BYTES = 256 * 1024
+"""How much is kept of the events that were not written yet when a run ends otherwise than its agent wanted; so much
+always fits an item."""
+UNUSABLE_RESULT = "unusable_result"
+UNUSABLE = (TooLarge, *storable.FAULTS)
+"""What writing the end of a run raises when what its agent made of it cannot be stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +45,44 @@ class Failure:
 
     def public(self) -> dict[str, Any]:
         """Return it in the shape of every Sluice error."""
-        return {"code": self.code, "message": self.message[:ERROR_CHARACTERS], "type": self.type}
+        code, message = storable.text(self.code[:CODE_CHARACTERS]), storable.text(self.message[:ERROR_CHARACTERS])
+        return {"code": code, "message": message, "type": self.type}
 
 
 def failed(failure: Failure) -> Outcome:
     """End a task as failed."""
     return Outcome(status=Status.FAILED, error=failure.public())
+
+
+def complete(result: AgentResult) -> Outcome:
+    """End a task as its agent returned; as failed if that cannot be stored, which trying again would not change.
+
+    Raises:
+        TypeError: its response is no text.
+    """
+    response: object = result.response
+    if response is not None and not isinstance(response, str):
+        raise TypeError(f"an agent's response is a text, and this one {type(response).__name__}")
+    try:
+        storable.check([response, result.data], "the run's result")
+    except Unstorable as error:
+        return failed(Failure(UNUSABLE_RESULT, error.message))
+    return Outcome(status=Status.COMPLETE, response=response, data=result.data)
+
+
+def unusable(outcome: Outcome, pending: Sequence[Event], error: Exception) -> tuple[Outcome, list[Event]]:
+    """Decide how a run ends, and with which of its last events, whose end could not be stored as it was.
+
+    A completed run has failed then.
+    """
+    if outcome.status is Status.COMPLETE:
+        code = error.code if isinstance(error, TooLarge) else UNUSABLE_RESULT
+        outcome = failed(Failure(code, f"the run's result cannot be stored: {error}"))
+    try:
+        fits = len(dumps([event.data for event in pending]).encode()) <= LAST_EVENTS_BYTES
+    except storable.FAULTS:
+        fits = False
+    return outcome, list(pending) if fits else []
 
 
 def after_error(task: Task, error: BaseException) -> Outcome | Requeue:

@@ -14,11 +14,11 @@ from functions.worker.heartbeat import SLOT_GRACE_SECONDS, Beat
 from functions.worker.outcomes import NEWER_DELAY_SECONDS, Failure, failed
 from functions.worker.persist import persist
 from functions.worker.publisher import Publisher
-from functions.worker.signals import Continue, Signal
+from functions.worker.signals import Continue, Ended, Signal
 from functions.worker.voided import voided_calls
 from shared import metrics
 from shared.clock import now
-from shared.errors import DependencyDown, LeaseLost, SluiceError, TooLarge
+from shared.errors import DependencyDown, LeaseLost, SluiceError
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
 from shared.settings import settings
@@ -30,12 +30,16 @@ from shared.tasks.settle import Outcome
 
 if TYPE_CHECKING:
     from functions.worker.environment import Environment
+    from functions.worker.steps import Steps
 
 STOP_MARGIN_SECONDS = 3.0
 """Time kept at the end of an invocation for giving runs back."""
+CLEANUP_SECONDS = 2.0
+"""How long a step that is cancelled with its run may take to end; less than ``STOP_MARGIN_SECONDS``."""
 DEFAULT_TIMEOUT_SECONDS = 86_400
 """How long a run may take, from its start, that sets no ``timeout_s`` (which counts from its submission)."""
 
+OWN_CANCEL = "the agent waited for something that it had cancelled itself"
 TIMED_OUT = Failure("timeout", "the run took longer than its timeout_s", "timeout")
 
 _log = get_logger("runner")
@@ -109,6 +113,7 @@ class _Run:
         self.log = EventLog(task, self.publisher)
         self.stopped: str | None = "cancel" if task.cancel_requested else None
         self.agent: asyncio.Task[Outcome] | None = None
+        self.steps: Steps | None = None
         self.message = ""
         self.asked: list[dict[str, Any]] | None = None
         self.beat = Beat(
@@ -129,7 +134,6 @@ class _Run:
             return await self.carry_out(decision)
         finally:
             self.environment.heart.remove(self.beat)
-            self.environment.forget(self.task)
             await self.log.close()
             await self.publisher.close()
 
@@ -160,6 +164,8 @@ class _Run:
             self.stopped = self.stopped or ("timeout" if ends <= self.stop_at else "deadline")
             self.agent.cancel()
             await asyncio.wait([self.agent], timeout=STOP_MARGIN_SECONDS)
+            if self.steps and not self.agent.done():  # it does not let go; at least it pays for nothing any more
+                await self.steps.end(now())
         return self.judge()
 
     def ends_at(self) -> float:
@@ -179,17 +185,20 @@ class _Run:
         self.message = context.message
         self.asked = None if context.input is None else [*context.input]  # the agent may go on with its own
         run = agents.load(task.agent).run
+        self.steps = steps = context.steps
         try:
             result = await run(context)
-            context.check_replayed()
+            # What it did not wait for is paid for all the same: cut off and charged before the run is settled.
+            await steps.end(now() + CLEANUP_SECONDS)
+            steps.check_replayed()
+            return outcomes.complete(result)
         except BaseException:
-            self.progressed = context.progressed
-            await context.drain(self.stop_at)
-            self.progressed = context.progressed
+            try:
+                if self.stopped is None:
+                    await steps.drain(self.stop_at)
+            finally:
+                await steps.end(now() + CLEANUP_SECONDS)
             raise
-        return Outcome(status=Status.COMPLETE, response=result.response, data=result.data)
-
-    progressed = False
 
     async def announce(self, recorded: dict[tuple[str, int], checkpoints.Step]) -> None:
         if self.task.lease_no == 1:
@@ -201,15 +210,15 @@ class _Run:
     def judge(self) -> Outcome | Requeue:
         """Say what becomes of the task now that its agent stopped."""
         assert self.agent is not None  # noqa: S101 - for the type checker
-        if self.agent.done() and not self.agent.cancelled():
-            error = self.agent.exception()
+        if self.agent.done() and not (self.agent.cancelled() and self.stopped):
+            error = asyncio.CancelledError(OWN_CANCEL) if self.agent.cancelled() else self.agent.exception()
             if error is None:
                 return self.agent.result()
             if isinstance(error, LeaseLost):
                 raise error
             if self.stopped == "cancel":
                 return Outcome(status=Status.CANCELLED)
-            if not isinstance(error, Continue):
+            if not isinstance(error, Continue | Ended):
                 if not isinstance(error, Signal | SluiceError | ModelError):
                     _log.warning("run failed", exc_info=error)
                 return outcomes.after_error(self.task, error)
@@ -219,7 +228,10 @@ class _Run:
             return Outcome(status=Status.CANCELLED)
         if self.stopped == "timeout":
             return failed(TIMED_OUT)
-        if not self.progressed and now() - (self.task.run_started or 0) > settings().worker_timeout_seconds / 2:
+        if (
+            not (self.steps and self.steps.progressed)
+            and now() - (self.task.run_started or 0) > settings().worker_timeout_seconds / 2
+        ):
             return outcomes.no_progress(self.task)
         return Requeue(delay_s=0, reason="continuation", continuation=True)
 
@@ -237,8 +249,9 @@ class _Run:
         pending = self.log.take()
         try:
             await persist(settle.settle, self.task, outcome, message=self.message, asked=self.asked, log=pending)
-        except TooLarge as error:  # trying again would make the same result
-            outcome = failed(Failure(error.code, error.message))
+        except outcomes.UNUSABLE as error:
+            _log.warning("end not stored", exc_info=error)
+            outcome, pending = outcomes.unusable(outcome, pending, error)
             await persist(settle.settle, self.task, outcome, log=pending)
         data = {"response": outcome.response} if outcome.response is not None else {"error": outcome.error}
         if self.publisher.followed:  # who began to watch since is seen to by what follows the end

@@ -21,5 +21,9 @@ class Continue(Signal):
     """Too little of the function's time is left: go on in another environment."""
 
 
+class Ended(Signal):
+    """The run has ended, and a task that it left behind wants to begin another step."""
+
+
 class ReplayMismatch(Exception):
     """The run does not repeat what it recorded: its code or its input changed shape."""

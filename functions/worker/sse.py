@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.types import ModelReply, ToolCall
+from shared import storable
 from shared.retry import ModelError
 from shared.tasks.model import Usage
 
@@ -80,18 +81,18 @@ class Assembler:
 
     def _take(self, chunk: dict[str, Any]) -> None:
         if model := chunk.get("model"):
-            self._model = str(model)
+            self._model = storable.text(str(model))
         self._usage = chunk.get("usage") or self._usage
         for choice in chunk["choices"]:
             if finish := choice.get("finish_reason"):
-                self._finish = str(finish)
+                self._finish = storable.text(str(finish))
             delta = choice.get("delta")
             if not delta:
                 continue
             # A model that refuses says why in a field of its own; to the user it is the answer.
             text = delta.get("content") or delta.get("refusal")
             if text:
-                text = _encodable(text)
+                text = storable.text(text)
                 self._grow(len(text))
                 self._text.append(text)
                 self._on_delta(text)
@@ -130,7 +131,7 @@ class Assembler:
         if self._finish == "content_filter":
             raise ModelError("the provider's content filter ended the reply", status=200, code="content_filter")
         text = "".join(self._text)
-        calls = [ToolCall(*map(_encodable, parts)) for _, parts in sorted(self._tools.items())]
+        calls = [ToolCall(*map(storable.text, parts)) for _, parts in sorted(self._tools.items())]
         usage = _reported_usage(self._usage)
         estimated = usage is None
         if usage is None:  # charged by size, about four bytes a token
@@ -161,8 +162,3 @@ def _reported_usage(usage: Any) -> Usage | None:
 
 def _believable(count: Any) -> bool:
     return type(count) is int and 0 <= count <= MAX_TOKENS
-
-
-def _encodable(text: str) -> str:
-    """Replace lone surrogates, which JSON escapes can make and nothing can store."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()

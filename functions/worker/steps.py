@@ -1,0 +1,163 @@
+"""A run's steps, each done once: replayed if it is recorded, else done, recorded and charged.
+
+What was paid for is recorded or at least charged, whatever happens between the work and the record; and no step goes on
+when its run has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from functions.worker.ledger import charge
+from functions.worker.persist import persist
+from functions.worker.signals import Ended, ReplayMismatch
+from shared import storable
+from shared.clock import now
+from shared.errors import SluiceError, TooLarge, Unstorable
+from shared.logs import get_logger
+from shared.tasks import checkpoints
+from shared.tasks.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from functions.worker.eventlog import EventLog
+    from shared.tasks.checkpoints import Step
+    from shared.tasks.model import Task, Usage
+
+STEP_NAME_CHARACTERS = 64
+_inside: ContextVar[str | None] = ContextVar("inside_step", default=None)
+"""The step whose function runs, in this asyncio task and those that it starts."""
+
+_log = get_logger("steps")
+
+
+class Done(NamedTuple):
+    """What came of a step's work: its value, which must be JSON, its events, and what a model call cost."""
+
+    value: Any
+    events: tuple[Event, ...] = ()
+    usage: Usage | None = None
+    model: str | None = None
+
+
+class Steps:
+    """The steps of one run, as far as this worker goes."""
+
+    def __init__(
+        self,
+        task: Task,
+        recorded: dict[tuple[str, int], Step],
+        log: EventLog,
+        check_time: Callable[[float], None],
+    ) -> None:
+        """Bind to a claimed task; ``check_time`` raises when there is too little time left to begin anything."""
+        self._task = task
+        self._recorded = recorded
+        self._log = log
+        self._check_time = check_time
+        self._uses: Counter[str] = Counter()
+        self._open: dict[asyncio.Future[None], tuple[asyncio.Task[Any], int]] = {}
+        """By what tells its end, each step under way: the asyncio task that it runs in, and how often that one had been
+        cancelled before."""
+        self._closed = False
+        self.progressed = False
+        """Whether this worker recorded a step."""
+
+    async def once(self, name: str, work: Callable[[int], Awaitable[Done]], *, kind: str, fingerprint: Any) -> Any:
+        """Replay or do and record one step; ``work`` is told how often the name was used, this time included."""
+        if not name or len(name) > STEP_NAME_CHARACTERS:
+            raise TooLarge(f"a step's name has 1 to {STEP_NAME_CHARACTERS} characters")
+        storable.check(name, "a step's name")
+        if self._closed:
+            raise Ended(f"step {name} was to begin after its run")
+        self._uses[name] += 1
+        nth = self._uses[name]
+        mark = checkpoints.fingerprint([kind, fingerprint])
+        recorded = self._recorded.pop((name, nth), None)
+        if recorded is not None:
+            if recorded.fingerprint != mark:
+                raise ReplayMismatch(f"step {name} #{nth} was recorded with another input")
+            return recorded.value
+        outer = _inside.get()
+        if outer is not None:
+            raise ReplayMismatch(f"step {name} is inside step {outer}, whose replay would not ask for it")
+        self._check_time(0)
+        finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker
+        self._open[finished] = task, task.cancelling()
+        try:
+            began = time.monotonic()
+            inside = _inside.set(name)
+            try:
+                done = await work(nth)
+            finally:
+                _inside.reset(inside)
+            if kind != "model":
+                data = {"step": name, "n": nth, "ms": round((time.monotonic() - began) * 1000)}
+                done = done._replace(events=(*done.events, Event("step", now(), data)))
+            step = checkpoints.Step(name, nth, mark, done.value)
+            await self._record_whatever_comes(self._record(step, done))
+            return done.value
+        finally:
+            del self._open[finished]
+            finished.set_result(None)
+
+    async def _record_whatever_comes(self, write: Coroutine[Any, Any, None]) -> None:
+        """Record what was paid for even while the run is being cancelled."""
+        recording = asyncio.ensure_future(write)
+        try:
+            await asyncio.shield(recording)
+        except asyncio.CancelledError:
+            await asyncio.wait([recording])
+            raise
+
+    async def _record(self, step: Step, done: Done) -> None:
+        async with self._log.lock:
+            pending = self._log.take()
+            batch = [*pending, *done.events]
+            try:
+                await persist(checkpoints.record, self._task, step, batch, use=done.usage, model_used=done.model)
+            except Exception as error:
+                self._log.give_back(pending)
+                if done.usage is not None:
+                    charge(self._task, done.usage)
+                if isinstance(error, SluiceError):
+                    raise
+                # Nothing that comes with trying again: the work would be done and paid for once more, to the same end.
+                _log.warning("step not recorded", exc_info=error)
+                known = isinstance(error, storable.FAULTS)
+                why = str(error) if known else type(error).__name__
+                raise Unstorable(f"what step {step.name} returned cannot be stored: {why}") from error
+            self.progressed = True
+            if isinstance(step.value, dict) and "call" in step.value:
+                self._log.stands(step.value["call"])
+        await self._log.stored(batch)
+
+    async def drain(self, until: float) -> None:
+        """Wait for the steps that are still under way, at most until the given time."""
+        if self._open:
+            await asyncio.wait(self._open, timeout=max(0.0, until - now()))
+
+    async def end(self, until: float) -> None:
+        """Cancel what is still under way, wait for that at most until the given time, and let nothing more begin."""
+        self._closed = True
+        for task, before in list(self._open.values()):
+            if task.cancelling() <= before:  # cancelled twice, it could not clean up
+                task.cancel()
+        await self.drain(until)
+
+    def check_replayed(self) -> None:
+        """Make sure that a run which ends used every recorded step.
+
+        Raises:
+            ReplayMismatch: it did not; its code changed shape.
+        """
+        if self._recorded:
+            name, nth = next(iter(self._recorded))
+            raise ReplayMismatch(f"the run ended without its recorded step {name} #{nth}")

@@ -1,0 +1,208 @@
+"""Calls beside each other: each counts against the ceilings all the time, and none outlives its run unpaid."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from functions.worker import agents
+from functions.worker.model_step import Call
+from functions.worker.types import AgentResult
+from shared.limits import prices
+from shared.tasks import checkpoints, settle, spend, store
+from shared.tasks.model import Status, Task
+
+from .conftest import World
+
+
+class OneAgent:
+    """Stands where an agent's module stands."""
+
+    def __init__(self, run: Callable[[Any], Awaitable[AgentResult]]) -> None:
+        self.run = run
+
+
+Install = Callable[[Callable[[Any], Awaitable[AgentResult]]], None]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Install:
+    return lambda run: monkeypatch.setattr(agents, "load", lambda name: OneAgent(run))
+
+
+def asked(key: str, directives: str = "words=2") -> list[dict[str, Any]]:
+    return [{"role": "user", "content": f"[[sim key={key} {directives}]] hello"}]
+
+
+def before_the_first_recording(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Do something in the loop once the first reply is in, and record it a little later."""
+    real, met = checkpoints.record, []
+    loops: list[asyncio.AbstractEventLoop] = []
+    real_load = agents.load
+
+    def load(name: str) -> Any:
+        loops.append(asyncio.get_running_loop())
+        return real_load(name)
+
+    def record(*args: Any, **kwargs: Any) -> None:
+        if not met:
+            met.append(True)
+            loops[0].call_soon_threadsafe(act)
+            time.sleep(0.5)
+        real(*args, **kwargs)
+
+    monkeypatch.setattr(agents, "load", load)
+    monkeypatch.setattr(checkpoints, "record", record)
+
+
+LONG = asked("w", "words=900")
+
+
+@pytest.mark.parametrize("ceiling", ["max_cost", "day"])
+@pytest.mark.parametrize("room", [1.2, 2.1])
+def test_a_reply_counts_while_it_is_being_recorded(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch, ceiling: str, room: float
+) -> None:
+    """The second call starts between the first one's reply and its recording."""
+    replied: list[asyncio.Event] = []
+
+    async def run(ctx: Any) -> AgentResult:
+        replied.append(asyncio.Event())
+
+        async def second() -> Any:
+            await replied[0].wait()
+            return await ctx.model(LONG, name="b")
+
+        await asyncio.gather(ctx.model(LONG, name="a"), second())
+        return AgentResult("done")
+
+    install(run)
+    before_the_first_recording(monkeypatch, lambda: replied[0].set())
+    tokens, micro_usd = prices.worst_case("gpt-4o-mini", Call("", LONG, None, None, 1024).payload_bytes, 1024)
+    bounds: dict[str, Any] = {"params": {"max_cost_usd": micro_usd * room / 1e6}}
+    if ceiling == "day":
+        bounds = {"cap_tokens": int(tokens * room)}
+    task = world.submit("x", reserved_tokens=tokens, reserved_micro_usd=micro_usd, **bounds)
+    world.work()
+    row = store.get(task.task_id)
+    enough = room > 2
+    assert (row.status, world.calls("w")["started"]) == ((Status.COMPLETE, 2) if enough else (Status.FAILED, 1))
+    assert row.usage.tokens <= tokens * room
+    assert row.micro_usd <= micro_usd * room
+    if not enough:
+        assert row.error is not None
+        assert row.error["code"] == "insufficient_quota"
+    elif ceiling == "day":  # what the first did not use of its worst case is there for the second
+        assert row.reserved_tokens < 2 * tokens
+
+
+def test_a_call_under_way_when_the_agent_returns_is_aborted_and_charged(world: World, install: Install) -> None:
+    async def run(ctx: Any) -> AgentResult:
+        fast = asyncio.create_task(ctx.model(asked("fast"), name="fast"))
+        slow = asyncio.create_task(ctx.model(asked("slow", "words=50 latency=2 ttft=0.05"), name="slow"))
+        done, _ = await asyncio.wait({fast, slow}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(0.5)  # the slow one has begun to write
+        return AgentResult(done.pop().result().content)
+
+    install(run)
+    row = ended(world, world.submit("x"))
+    assert (row.status, row.calls, row.attempt) == (Status.COMPLETE, 1, 0)
+    assert row.usage.output_tokens > 2
+    assert spend.load("ann", row.day) == (row.usage.tokens, row.micro_usd)
+    assert (world.calls("slow")["completed"], world.calls("slow")["aborted"]) == (0, 1)
+
+
+def test_a_step_that_begins_after_its_run_is_not_done(world: World, install: Install) -> None:
+    late: list[asyncio.Task[Any]] = []
+
+    async def run(ctx: Any) -> AgentResult:
+        async def again() -> None:
+            for n in range(50):
+                try:
+                    await ctx.model(asked("slow", "latency=5"), name=f"again.{n}")
+                except asyncio.CancelledError:
+                    await asyncio.sleep(0.01)
+
+        late.append(asyncio.create_task(again()))
+        late.append(asyncio.create_task(ctx.model(asked("never"))))
+        if ctx.message == "later":
+            await asyncio.sleep(0.3)
+        return AgentResult("done")
+
+    install(run)
+    for message, started in (("now", 0), ("later", 1)):
+        row = ended(world, world.submit(message))
+        assert row.status is Status.COMPLETE
+        world.runner.run(asyncio.sleep(0.3))
+        assert world.calls("slow")["started"] == started
+    assert world.calls("never")["started"] == 1
+
+
+def test_an_agent_that_does_not_let_go_pays_no_more(world: World, install: Install) -> None:
+    async def run(ctx: Any) -> AgentResult:
+        for n in range(1000):
+            try:
+                await ctx.model(asked("slow", "latency=4 ttft=0.05"), name=f"again.{n}")
+            except asyncio.CancelledError:
+                continue
+        return AgentResult("done")
+
+    install(run)
+    row = ended(world, world.submit("x", params={"timeout_s": 0.7}))
+    assert row.error is not None
+    assert row.error["code"] == "timeout"
+    started = world.calls("slow")["started"]
+    world.runner.run(asyncio.sleep(0.5))
+    assert world.calls("slow")["started"] == started == 2
+
+
+def test_calls_under_way_when_a_run_is_cancelled_are_aborted_and_charged(world: World, install: Install) -> None:
+    """The agent waits for them in a way that does not cancel them."""
+
+    async def run(ctx: Any) -> AgentResult:
+        call = asyncio.create_task(ctx.model(asked("c", "words=50 latency=30 ttft=0.05")))
+        asyncio.get_running_loop().call_later(0.7, settle.cancel, ctx.task_id, ctx.user)
+        await asyncio.wait({call})
+        return AgentResult("done")
+
+    install(run)
+    task = world.submit("x")
+    began = time.monotonic()
+    row = ended(world, task)
+    assert time.monotonic() - began < 4
+    assert (row.status, world.calls("c")["aborted"]) == (Status.CANCELLED, 1)
+    assert row.usage.input_tokens > 0
+    assert spend.load("ann", row.day) == (row.usage.tokens, row.micro_usd)
+
+
+def ended(world: World, task: Task) -> Task:
+    assert world.work() == []
+    give_up = time.monotonic() + 3
+    while sum(world.calls("slow").get(how, 0) for how in ("completed", "aborted")) < world.calls("slow")["started"]:
+        assert time.monotonic() < give_up, "the provider still works for a run that ended"
+        time.sleep(0.05)
+    return store.get(task.task_id)
+
+
+def test_an_agent_that_cancels_itself_has_failed(world: World, install: Install) -> None:
+    runs: list[int] = []
+
+    async def run(ctx: Any) -> AgentResult:
+        runs.append(1)
+        part = asyncio.create_task(asyncio.sleep(10))
+        part.cancel()
+        await part
+        return AgentResult("done")
+
+    install(run)
+    task = world.submit("x")
+    world.work()
+    row = store.get(task.task_id)
+    assert (row.status, row.attempt, row.continuations) == (Status.QUEUED, 1, 0)
+    world.work_until_quiet()
+    row = store.get(task.task_id)
+    assert row.error is not None
+    assert (row.status, row.error["code"], len(runs)) == (Status.FAILED, "agent_error", 4)
+    assert "CancelledError" in row.error["message"]
