@@ -1,13 +1,17 @@
 """Fixtures: an AWS account in moto, with Sluice's table, lanes and bucket, and the settings that name them."""
 
+import copy
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.serialize import BaseJSONSerializer
+from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models.table import Table
 
 from shared import aws
 from shared.settings import settings
@@ -44,6 +48,35 @@ def _structure(self: BaseJSONSerializer, serialized: Any, value: Any, shape: Any
 
 
 BaseJSONSerializer._serialize_type_structure = _structure  # type: ignore[method-assign]
+
+# Before a transaction moto copies the whole table, and does so again for each of its operations: half of its time.
+_copies: ContextVar[dict[int, Table] | None] = ContextVar("copies", default=None)
+_transact = DynamoDBBackend.transact_write_items
+
+
+def _transact_on_one_copy(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
+    token = _copies.set({})
+    try:
+        _transact(self, transact_items)
+    finally:
+        _copies.reset(token)
+
+
+def _copy_once(self: Table, memo: dict[int, Any]) -> Table:
+    made = _copies.get()
+    if made is not None and id(self) in made:
+        return made[id(self)]
+    copied: Table = object.__new__(type(self))
+    memo[id(self)] = copied
+    for name, value in vars(self).items():
+        setattr(copied, name, copy.deepcopy(value, memo))
+    if made is not None:
+        made[id(self)] = copied
+    return copied
+
+
+DynamoDBBackend.transact_write_items = _transact_on_one_copy  # type: ignore[method-assign]
+Table.__deepcopy__ = _copy_once  # type: ignore[attr-defined]
 
 _kept: dict[str, Any] = {}
 """Clients of earlier tests: they know nothing of an account, and making them takes longer than most tests."""
