@@ -79,6 +79,8 @@ def test_who_unsubscribed_is_told_no_more(world: World, monkeypatch: pytest.Monk
         await publisher.publish([Event("token", 0, {}, 1)])
         while watchers.of("task_y") != {"leaves": 1}:  # noqa: ASYNC110 - another process' state
             await asyncio.sleep(0.01)
+        assert publisher._looking is not None
+        await publisher._looking  # an event that is stored during a look is pushed to whom it found
         watchers.remove("task_y", "leaves")
         await publisher.publish([Event("token", 0, {}, 2)])
         await publisher.close()
