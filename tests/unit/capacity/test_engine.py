@@ -143,7 +143,7 @@ runs = st.lists(
 
 
 @given(runs, st.integers(1, 5), st.integers(1, 10), st.integers(0, 3), st.sampled_from([0, 30]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_run_ends_once_and_no_limit_is_passed(
     drawn: list[tuple[float, list[float], int]], limit: int, batch: int, cap: int, rpm: int
 ) -> None:

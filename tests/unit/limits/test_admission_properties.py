@@ -12,7 +12,7 @@ from shared.limits import names
 from tests.unit.limits.helpers import DAY, START_US, Clock, Ledger, ask, dump, gate, limits
 
 course = settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

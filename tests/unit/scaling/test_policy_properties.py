@@ -68,7 +68,7 @@ def drive(config: Config, course: list[Signals]) -> list[Decision]:
 
 
 @given(configs, courses)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_sizes_stay_within_bounds(config: Config, course: list[Signals]) -> None:
     floor = floors(config.lanes, config.least)
     for decision in drive(config, course):
@@ -78,7 +78,7 @@ def test_sizes_stay_within_bounds(config: Config, course: list[Signals]) -> None
 
 
 @given(courses)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_never_faster_than_the_policies(course: list[Signals]) -> None:
     decisions = drive(Config(), course)
     for lane in LANES:
@@ -96,7 +96,7 @@ calm = st.builds(
 
 
 @given(st.lists(calm, min_size=1, max_size=60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_shrinks_by_one_in_two_minutes_while_nothing_forces_it(course: list[Signals]) -> None:
     decisions = drive(Config(), course)
     sizes = [decision.lanes["normal"].current for decision in decisions]
@@ -106,7 +106,7 @@ def test_shrinks_by_one_in_two_minutes_while_nothing_forces_it(course: list[Sign
 
 
 @given(courses, st.sampled_from(LANES), st.integers(0, 500))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_more_backlog_never_means_less(course: list[Signals], lane: str, more: int) -> None:
     """One tick of the same history, with and without additional backlog in a lane."""
     config = Config()
@@ -127,7 +127,7 @@ def test_more_backlog_never_means_less(course: list[Signals], lane: str, more: i
 
 
 @given(st.integers(2, 16), st.lists(st.floats(-0.0999, 0.0999), min_size=3, max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_flapping_within_the_tolerance(size: int, noise: list[float]) -> None:
     """Load that stays within a tenth of the target moves nothing, however it wobbles."""
     config = Config(target_backlog=1000, target_utilization=1.0, runs_per_environment=1000)

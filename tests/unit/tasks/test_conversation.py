@@ -49,7 +49,7 @@ def takes(messages: list[dict[str, Any]]) -> bool:
     return True
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(MESSAGES)
 def test_whatever_is_remembered_is_taken_before_a_plain_message(remembered: list[dict[str, Any]]) -> None:
     fit = fitting(remembered, [user("now")])
@@ -59,7 +59,7 @@ def test_whatever_is_remembered_is_taken_before_a_plain_message(remembered: list
         assert fit == remembered
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(MESSAGES, CALLS)
 def test_answers_to_remembered_calls_are_taken(remembered: list[dict[str, Any]], ids: list[str]) -> None:
     remembered = [*remembered, calls(*ids)]

@@ -218,7 +218,7 @@ def test_any_interleaving_keeps_the_invariants() -> None:
         settings=hypothesis_settings(
             # Without shrinking, which here takes minutes: what fails is printed as it was found.
             phases=[Phase.explicit, Phase.generate],
-            max_examples=12,
+            max_examples=8,
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),
