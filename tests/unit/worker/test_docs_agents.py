@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,7 +44,11 @@ def test_both_pages_show_one() -> None:
     assert len(TESTS) == 1
 
 
-def test_the_test_as_shown_passes_for_an_agent_that_asks_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", re.findall(r"def (test_\w+)", TESTS[0].code))
+def test_the_tests_as_shown_pass_for_an_agent_that_asks_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     real = agents.load
     monkeypatch.setattr(agents, "load", lambda name: real("chat" if name == "NAME" else name))
-    run_of(TESTS[0])["test_it_answers_once"](world)
+    shown = run_of(TESTS[0])[name]
+    shown(world, monkeypatch) if "monkeypatch" in inspect.signature(shown).parameters else shown(world)
