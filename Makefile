@@ -95,7 +95,7 @@ test: setup ## Every test, from a fresh clone
 test-stack: setup
 	@$(PYTHON) -m pytest tests/stack tests/e2e $(PYTEST_ARGS)
 test-unit: setup
-	@nice -n 9 $(PYTHON) -m pytest tests/unit -n 3 --dist loadfile $(PYTEST_ARGS)
+	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 4 --dist loadfile $(PYTEST_ARGS)
 # Examples on other people's frameworks, in an environment that has them.
 WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py
 test-frameworks: .tools/frameworks/.ready ## Tests of the examples with Pydantic AI and the Agents SDK

@@ -187,8 +187,10 @@ def test_tries_go_on_for_a_day_and_then_end(hooks: Hooks, monkeypatch: pytest.Mo
         assert {delivery.id for delivery in receiver.deliveries} == {webhooks.message_id(task)}
     assert outcome == "given_up"
     assert schedule.GIVE_UP_SECONDS <= tried[-1] < schedule.GIVE_UP_SECONDS + 2
-    gaps = [later - earlier for earlier, later in itertools.pairwise(tried)]
-    for n, gap in enumerate(gaps[:-1]):
+    # The last one is due at the end of the day; its message may come a second early, and then there is one more.
+    before = [at for at in tried if at < schedule.GIVE_UP_SECONDS - 2]
+    assert len(tried) - len(before) <= 2
+    for n, gap in enumerate(later - earlier for earlier, later in itertools.pairwise(before)):
         planned = min(schedule.FIRST_DELAY_SECONDS * 2**n, schedule.MAX_DELAY_SECONDS)
         assert planned <= gap <= planned * (1 + schedule.JITTER) + 1
     found = hooks.record(task)
