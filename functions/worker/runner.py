@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from functions.worker import agents, outcomes
+from functions.worker import agents, outcomes, report
 from functions.worker.context import Context
 from functions.worker.eventlog import EventLog
 from functions.worker.heartbeat import SLOT_GRACE_SECONDS, Beat
@@ -256,7 +256,7 @@ class _Run:
         data = {"response": outcome.response} if outcome.response is not None else {"error": outcome.error}
         if self.publisher.followed:  # who began to watch since is seen to by what follows the end
             await self.log.stored([*pending, Event(str(outcome.status), now(), data)])
-        self.report(outcome)
+        report.ended(self.task, outcome, self.delivery.lane)
         await self.publisher.close()
         await asyncio.to_thread(self.environment.finished, self.task)
 
@@ -288,23 +288,6 @@ class _Run:
             await asyncio.to_thread(self.environment.keep_slot, self.task, ttl)
         except DependencyDown as error:
             _log.warning("slot not kept", extra={"error": error.message})
-
-    def report(self, outcome: Outcome) -> None:
-        task = self.task
-        run_s = (task.ended_at or now()) - (task.started_at or task.created)
-        metrics.emit(
-            {
-                "RunSeconds": (run_s, "Seconds"),
-                "Tokens": (task.usage.tokens, "Count"),
-                "MicroUSD": (task.micro_usd, "Count"),
-                "ModelCalls": (task.calls, "Count"),
-            },
-            lane=self.delivery.lane,
-            status=str(outcome.status),
-        )
-        metrics.count("Runs", status=str(outcome.status))
-        code = outcome.error.get("code") if outcome.error else None
-        _log.info("settled", extra={"status": str(outcome.status), "code": code, "run_s": round(run_s, 3)})
 
     def stop_from_thread(self, why: str) -> None:
         """Stop the run; called by the heartbeat's threads."""

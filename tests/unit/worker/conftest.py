@@ -5,16 +5,17 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx2
 import pytest
 
-from functions.worker import clients, model_step
+from functions.worker import agents, clients, model_step
 from functions.worker import environment as environment_module
 from functions.worker.batch import run_batch
 from functions.worker.environment import environment
+from functions.worker.types import AgentResult
 from shared import aws
 from shared.clock import day
 from shared.settings import settings
@@ -144,3 +145,18 @@ def world(
     made.runner.run(close())
     made.runner.close()
     made.sim.close()
+
+
+class OneAgent:
+    """Stands where an agent's module stands."""
+
+    def __init__(self, run: Callable[[Any], Awaitable[AgentResult]]) -> None:
+        self.run = run
+
+
+Install = Callable[[Callable[[Any], Awaitable[AgentResult]]], None]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Install:
+    return lambda run: monkeypatch.setattr(agents, "load", lambda name: OneAgent(run))

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,22 +14,7 @@ from shared.limits import prices
 from shared.tasks import checkpoints, settle, spend, store
 from shared.tasks.model import Status, Task
 
-from .conftest import World
-
-
-class OneAgent:
-    """Stands where an agent's module stands."""
-
-    def __init__(self, run: Callable[[Any], Awaitable[AgentResult]]) -> None:
-        self.run = run
-
-
-Install = Callable[[Callable[[Any], Awaitable[AgentResult]]], None]
-
-
-@pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch) -> Install:
-    return lambda run: monkeypatch.setattr(agents, "load", lambda name: OneAgent(run))
+from .conftest import Install, World
 
 
 def asked(key: str, directives: str = "words=2") -> list[dict[str, Any]]:

@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
 import pytest
 
-from functions.worker import agents, model_client, runner
+from functions.worker import model_client, runner
 from functions.worker.sse import Assembler
 from functions.worker.types import AgentResult
 from shared.errors import DependencyDown, TooLarge, Unstorable
@@ -17,25 +16,10 @@ from shared.retry import ModelError
 from shared.tasks import blobs, checkpoints, events, spend, store
 from shared.tasks.model import Status, Task
 
-from .conftest import World
+from .conftest import Install, World
 
 UNSTORABLE = [float("nan"), datetime(2026, 1, 1, tzinfo=UTC), "half \ud83d", {1j: 1}]
 NAMES = ["nan", "object", "surrogate", "key"]
-
-
-class OneAgent:
-    """Stands where an agent's module stands."""
-
-    def __init__(self, run: Callable[[Any], Awaitable[AgentResult]]) -> None:
-        self.run = run
-
-
-Install = Callable[[Callable[[Any], Awaitable[AgentResult]]], None]
-
-
-@pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch) -> Install:
-    return lambda run: monkeypatch.setattr(agents, "load", lambda name: OneAgent(run))
 
 
 def asked(key: str) -> list[dict[str, Any]]:
