@@ -9,7 +9,7 @@ from shared.clock import now
 from shared.errors import DependencyDown, LeaseLost, NotFound
 from shared.limits.admission import Gate
 from shared.tasks import aftermath, events, items, lanes, settle, spend, store, table
-from shared.tasks.leases import EARLY_SECONDS
+from shared.tasks.claims import EARLY_SECONDS
 from shared.tasks.model import Status
 from shared.tasks.settle import Outcome
 

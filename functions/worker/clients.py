@@ -8,7 +8,7 @@ call is repeated once (see `model_client`).
 from __future__ import annotations
 
 import asyncio
-from functools import cache
+from functools import cache, lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,12 @@ def model() -> openai.AsyncOpenAI:
         http_client=http(),
         max_retries=0,
     )
+
+
+@lru_cache(maxsize=1)
+def completions_url(client: openai.AsyncOpenAI) -> str:
+    """Return the whole address of chat completions: putting it together costs a twentieth of a call."""
+    return str(client.base_url.join("chat/completions"))
 
 
 @cache

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from functions.worker import clients
 from functions.worker.heartbeat import Heart
+from functions.worker.together import Together
 from shared.clock import now
 from shared.errors import DependencyDown
 from shared.limits import tiers
@@ -21,7 +22,7 @@ from shared.tasks import aftermath, spend
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     import httpx2
 
@@ -37,6 +38,10 @@ class Environment:
     def __init__(self) -> None:
         """Start with nothing open."""
         self._reports: set[asyncio.Future[None]] = set()
+        self._leaves = Together(self._ask_breakers)
+        self._successes = Together(self._tell_breakers)
+        self._newest: dict[str, Permit] = {}
+        self._probe = ""
 
     held_until = 0.0
     """Until when the provider has no room, as far as runs here met it (epoch seconds); no work is taken till then."""
@@ -84,16 +89,28 @@ class Environment:
         except RedisError as error:
             raise DependencyDown("redis") from error
 
-    def before_call(self, model: str) -> Permit:
-        """Ask the model's breaker."""
-        return self.breaker.before_call(breaker_name(settings().openai_base_url, model))
+    async def before_call(self, model: str) -> Permit:
+        """Ask the model's breaker; runs that ask at the same moment share its answer."""
+        permit = await self._leaves.get(model)
+        if not permit.probe:
+            return permit
+        if permit.id == self._probe:  # somebody else's already: only one may probe
+            return (await asyncio.to_thread(self._ask_breakers, [model]))[model]
+        self._probe = permit.id
+        return permit
+
+    def _ask_breakers(self, models: list[str]) -> dict[str, Permit]:
+        provider = settings().openai_base_url
+        return {model: self.breaker.before_call(breaker_name(provider, model)) for model in models}
 
     def report[**P](self, note: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Run one of the ``note_…`` methods in a thread, without waiting for it; see ``reported``."""
+        self._follow(asyncio.to_thread(note, *args, **kwargs))
 
+    def _follow(self, report: Coroutine[Any, Any, None]) -> None:
         async def noting() -> None:
             try:
-                await asyncio.to_thread(note, *args, **kwargs)
+                await report
             except Exception:  # the run that it speaks of must not fail for it
                 _log.exception("report failed")
 
@@ -105,6 +122,22 @@ class Environment:
         """Wait for the reports under way: a frozen environment would keep them back."""
         if self._reports:
             await asyncio.wait(self._reports)
+
+    def report_success(self, permit: Permit, model: str, reserved: int, actual: int) -> None:
+        """Report a call that succeeded, without waiting for it; see ``reported``."""
+        if permit.probe or permit.local or self.budget.limited:
+            self.report(self.note_success, permit, model, reserved, actual)
+            return
+        # One report speaks for all that succeeded before it, as if the call that began last had been the only one.
+        newest = self._newest.get(permit.name)
+        if newest is None or newest.started_us < permit.started_us:
+            self._newest[permit.name] = permit
+        self._follow(self._successes.get(permit.name))
+
+    def _tell_breakers(self, names: list[str]) -> dict[str, None]:
+        for name in names:
+            self.breaker.record(self._newest[name], Outcome.SUCCESS)
+        return dict.fromkeys(names)
 
     def note_success(self, permit: Permit, model: str, reserved: int, actual: int) -> None:
         """Report a call that succeeded."""

@@ -1,8 +1,9 @@
 """One call of the language model over the pooled `openai` client. It knows nothing of breakers, budgets or steps.
 
-What makes a call cheap, in processor time: the body goes in ``extra_body``, since the client walks through typed
-parameters one by one, and the answer is read as bytes, since it would make models of every chunk. Measured with 21
-messages and 3 tools, a call takes 37 % of what the client's own streaming takes at 24 chunks, 16 % at 100.
+What makes a call cheap, in processor time: it goes through the client's ``post``, since the method for completions
+walks through typed parameters one by one, and the answer is read as bytes, since it would make models of every chunk.
+Measured with 21 messages and 3 tools, a call takes 37 % of what the client's own streaming takes at 24 chunks, 16 % at
+100.
 """
 
 from __future__ import annotations
@@ -91,11 +92,18 @@ async def _once(body: dict[str, Any], attempt: Attempt, on_delta: Callable[[str]
     assembler = Assembler(model, on_delta, lambda: len(json.dumps(body["messages"], ensure_ascii=False).encode()))
     token = current.set(attempt)
     try:
-        request = clients.model().chat.completions.with_streaming_response.create(
-            model=model, messages=(), extra_body=body
+        client = clients.model()
+        response: Any = await client.post(
+            clients.completions_url(client),
+            cast_to=httpx2.Response,
+            body=body,
+            stream=True,
+            stream_cls=openai.AsyncStream[Any],
         )
-        async with request as response:
-            await _read(response.http_response, assembler)
+        try:
+            await _read(response, assembler)
+        finally:
+            await response.aclose()
         return assembler.reply()
     except openai.APIStatusError as error:
         raise _refused(error.response) from error

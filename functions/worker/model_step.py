@@ -110,7 +110,7 @@ async def perform(
             ledger.add(usage)
         reported = True
         # Told beside what follows: nothing may come between a reply that was paid for and its recording.
-        environment.report(environment.note_success, permit, model, tokens, reply.usage.tokens)
+        environment.report_success(permit, model, tokens, reply.usage.tokens)
     except retry.ModelError as error:
         reported = True
         if written:
@@ -144,14 +144,18 @@ async def _find_model(call: Call, task: Task, environment: Environment) -> tuple
     fallbacks = task.params.get("models") or [name for name in settings().fallback_models.split(",") if name.strip()]
     soonest = float("inf")
     for model in dict.fromkeys([call.model, *(name.strip() for name in fallbacks)]):
-        permit = await asyncio.to_thread(environment.before_call, model)
+        permit = await environment.before_call(model)
         if permit.failures:
-            await asyncio.sleep(_jitter(HESITATION_SECONDS))
-            permit = await asyncio.to_thread(environment.before_call, model)
+            await _hesitate()
+            permit = await environment.before_call(model)
         if permit.allowed:
             return permit, model
         soonest = min(soonest, permit.retry_after_s)
     raise _deferral(soonest, "breaker_open")
+
+
+async def _hesitate() -> None:
+    await asyncio.sleep(_jitter(HESITATION_SECONDS))
 
 
 async def _renewed(permit: Permit, asked_at: float, model: str, environment: Environment) -> Permit:
@@ -162,7 +166,7 @@ async def _renewed(permit: Permit, asked_at: float, model: str, environment: Env
     """
     if permit.probe or time.monotonic() - asked_at < PERMIT_SECONDS:
         return permit
-    renewed = await asyncio.to_thread(environment.before_call, model)
+    renewed = await environment.before_call(model)
     if not renewed.allowed:
         raise _deferral(renewed.retry_after_s, "breaker_open")
     return renewed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from functions.worker import agents, outcomes, report
 from functions.worker.context import Context
 from functions.worker.eventlog import EventLog
 from functions.worker.heartbeat import SLOT_GRACE_SECONDS, Beat
+from functions.worker.ledger import charge
 from functions.worker.outcomes import NEWER_DELAY_SECONDS, Failure, failed
 from functions.worker.persist import persist
 from functions.worker.publisher import Publisher
@@ -22,7 +23,7 @@ from shared.errors import DependencyDown, LeaseLost, SluiceError
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
 from shared.settings import settings
-from shared.tasks import checkpoints, lanes, leases, settle, store
+from shared.tasks import checkpoints, claims, lanes, leases, settle, store
 from shared.tasks.events import Event
 from shared.tasks.leases import Requeue
 from shared.tasks.model import Status, Task
@@ -36,6 +37,8 @@ STOP_MARGIN_SECONDS = 3.0
 """Time kept at the end of an invocation for giving runs back."""
 CLEANUP_SECONDS = 2.0
 """How long a step that is cancelled with its run may take to end; less than ``STOP_MARGIN_SECONDS``."""
+TOGETHER = 2
+"""Messages from which on their tasks are claimed together."""
 DEFAULT_TIMEOUT_SECONDS = 86_400
 """How long a run may take, from its start, that sets no ``timeout_s`` (which counts from its submission)."""
 
@@ -64,14 +67,28 @@ class Delivery:
     receipt: str
     hidden: asyncio.Task[None] | None = None
     """Hides it for one lease, beside the run; whoever hides it for another time waits for that."""
+    owner: str = field(default_factory=claims.new_owner)
+    claimed: Task | None = None
+    """The task, where it was claimed together with others for ``owner``."""
+
+
+async def claimed_together(deliveries: list[Delivery]) -> list[Delivery]:
+    """Claim the tasks of several messages at once; who gets none that way claims for itself (`handle`)."""
+    asked = [claims.Asked(one.message.task_id, one.message.gen, one.owner) for one in deliveries]
+    if len(asked) < TOGETHER:
+        return deliveries
+    taken = await asyncio.to_thread(claims.claim_together, asked)
+    return [replace(one, claimed=task) for one, task in zip(deliveries, taken, strict=True)]
 
 
 async def handle(delivery: Delivery, environment: Environment, deadline: float) -> Disposition:
     """See to one message until its task has ended, waits elsewhere or is another's."""
     task_id = delivery.message.task_id
     with fields(task_id=task_id, lane=delivery.lane):
-        claimed = await persist(leases.claim, task_id, delivery.message.gen, owner=leases.new_owner())
-        if isinstance(claimed, leases.Refused):
+        claimed: Task | claims.Refused | None = delivery.claimed
+        if claimed is None:
+            claimed = await persist(claims.claim, task_id, delivery.message.gen, owner=delivery.owner)
+        if isinstance(claimed, claims.Refused):
             return await _decline(delivery, claimed)
         claimed.run_started = now()
         if claimed.lease_no == 1:
@@ -85,9 +102,9 @@ async def handle(delivery: Delivery, environment: Environment, deadline: float) 
             return Disposition.KEEP
 
 
-async def _decline(delivery: Delivery, refused: leases.Refused) -> Disposition:
+async def _decline(delivery: Delivery, refused: claims.Refused) -> Disposition:
     _log.info("message declined", extra={"why": str(refused.why)})
-    if refused.why is leases.Refusal.NEWER:
+    if refused.why is claims.Refusal.NEWER:
         # A message of its own instead of hiding this one, whose receives are counted. Whose task it is cannot be read.
         message = delivery.message
         delay_s = NEWER_DELAY_SECONDS
@@ -194,6 +211,7 @@ class _Run:
             return outcomes.complete(result)
         except BaseException:
             try:
+                await steps.flush()
                 if self.stopped is None:
                     await steps.drain(self.stop_at)
             finally:
@@ -237,6 +255,8 @@ class _Run:
 
     async def carry_out(self, decision: Outcome | Requeue) -> Disposition:
         await self.log.close()
+        if self.steps and isinstance(decision, Requeue):
+            await self.steps.flush()
         # Whatever is waiting for the lock is a recording under way: it goes first.
         async with self.log.lock:
             if isinstance(decision, Outcome):
@@ -246,7 +266,7 @@ class _Run:
         return Disposition.DONE
 
     async def settle(self, outcome: Outcome) -> None:
-        pending = self.log.take()
+        pending = [*self.log.take(), *self.count_last_step()]
         try:
             await persist(settle.settle, self.task, outcome, message=self.message, asked=self.asked, log=pending)
         except outcomes.UNUSABLE as error:
@@ -259,6 +279,18 @@ class _Run:
         report.ended(self.task, outcome, self.delivery.lane)
         await self.publisher.close()
         await asyncio.to_thread(self.environment.finished, self.task)
+
+    def count_last_step(self) -> tuple[Event, ...]:
+        """Count the step that is written with the run's end only; returns its events."""
+        last = self.steps.take_last() if self.steps else None
+        if last is None:
+            return ()
+        _, done = last
+        if done.usage is not None:
+            charge(self.task, done.usage)
+            self.task.calls += 1
+        self.task.model_used = done.model or self.task.model_used
+        return done.events
 
     async def requeue(self, how: Requeue) -> None:
         events = self.log.take()

@@ -43,6 +43,8 @@ class Done(NamedTuple):
     events: tuple[Event, ...] = ()
     usage: Usage | None = None
     model: str | None = None
+    last: bool = False
+    """Whether the run ends with it."""
 
 
 class Steps:
@@ -65,11 +67,15 @@ class Steps:
         """By what tells its end, each step under way: the asyncio task that it runs in, and how often that one had been
         cancelled before."""
         self._closed = False
+        self._last: tuple[Step, Done] | None = None
         self.progressed = False
         """Whether this worker recorded a step."""
 
     async def once(self, name: str, work: Callable[[int], Awaitable[Done]], *, kind: str, fingerprint: Any) -> Any:
-        """Replay or do and record one step; ``work`` is told how often the name was used, this time included."""
+        """Replay or do and record one step; ``work`` is told how often the name was used, this time included.
+
+        A step that says it is the run's ``last`` is left to the write that ends the run (`take_last`).
+        """
         if not name or len(name) > STEP_NAME_CHARACTERS:
             raise TooLarge(f"a step's name has 1 to {STEP_NAME_CHARACTERS} characters")
         storable.check(name, "a step's name")
@@ -87,6 +93,7 @@ class Steps:
         if outer is not None:
             raise ReplayMismatch(f"step {name} is inside step {outer}, whose replay would not ask for it")
         self._check_time(0)
+        await self.flush()
         finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker
@@ -102,11 +109,25 @@ class Steps:
                 data = {"step": name, "n": nth, "ms": round((time.monotonic() - began) * 1000)}
                 done = done._replace(events=(*done.events, Event("step", now(), data)))
             step = checkpoints.Step(name, nth, mark, done.value)
-            await self._record_whatever_comes(self._record(step, done))
+            if done.last:
+                self._last = step, done
+            else:
+                await self._record_whatever_comes(self._record(step, done))
             return done.value
         finally:
             del self._open[finished]
             finished.set_result(None)
+
+    def take_last(self) -> tuple[Step, Done] | None:
+        """Hand over the step that is to be written with the run's end, if there is one."""
+        last, self._last = self._last, None
+        return last
+
+    async def flush(self) -> None:
+        """Record the run's last step after all: the run goes on, here or elsewhere."""
+        last = self.take_last()
+        if last is not None:
+            await self._record_whatever_comes(self._record(*last))
 
     async def _record_whatever_comes(self, write: Coroutine[Any, Any, None]) -> None:
         """Record what was paid for even while the run is being cancelled."""

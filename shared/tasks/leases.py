@@ -1,32 +1,24 @@
-"""The worker's side of a task's life: claim it, keep it, give it back.
+"""The worker's side of a task that it has claimed: keep it, write to it, give it back.
 
 ``lease_no`` fences: every claim raises it, and every later write names it in its condition, so a worker that lost its
-lease can write nothing, however late it wakes. The row is the lock; messages only say where to look.
+lease can write nothing, however late it wakes.
 """
 
 from __future__ import annotations
 
-import os
-import secrets
-import uuid
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from shared.clock import now
-from shared.errors import DependencyDown, LeaseLost, NewerVersion
+from shared.errors import DependencyDown, LeaseLost
 from shared.settings import settings
 from shared.tasks import events, lanes, table
-from shared.tasks.items import Attributes, read_task, row_key
-from shared.tasks.model import ITEM_VERSION, Status, Task
+from shared.tasks.items import read_task, row_key
+from shared.tasks.model import Status, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-OWNER = f"{os.environ.get('AWS_LAMBDA_FUNCTION_NAME', 'local')}/{os.getpid()}-{uuid.uuid4().hex[:12]}"
-"""Names this environment: in the ends that it writes, and with a claim's own part behind it in the rows it holds."""
-EARLY_SECONDS = 2.0
-"""A message may come this much before ``next_try_at`` (clocks and SQS's whole seconds) and still be taken."""
 RESEND_AFTER_SECONDS = 900.0
 """A queued task's message counts as lost after this; doubles with every sweep. 15 minutes is SQS's longest delay."""
 OVERDUE_LEASE_SECONDS = 30.0
@@ -35,129 +27,6 @@ OVERDUE_LEASE_SECONDS = 30.0
 
 class CancelRequested(Exception):
     """The task's owner wants it cancelled: it is not to wait for another try."""
-
-
-class Refusal(StrEnum):
-    """Why a message does not lead to a run."""
-
-    GONE = "gone"
-    TERMINAL = "terminal"
-    OLD = "old_generation"
-    PARKED = "parked"
-    LEASED = "leased"
-    EARLY = "early"
-    NEWER = "newer_version"
-    """A newer version of Sluice wrote the row: a worker of that version is to have it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A message that must not run now: delete it, or hide it for ``hide_s`` seconds when that is above 0."""
-
-    why: Refusal
-    hide_s: float = 0.0
-
-
-def new_owner() -> str:
-    """Name one claim, through all its repeats: ``function/pid-environment-claim``."""
-    return f"{OWNER}-{secrets.token_hex(4)}"
-
-
-def claim(task_id: str, gen: int, *, owner: str | None = None) -> Task | Refused:
-    """Take a task for this environment, in one write (two when it takes over from a crashed worker).
-
-    An answer may be lost and the write repeated, by botocore or by the caller, who then names the same ``owner`` again:
-    a claim does not stand in its own way.
-
-    Raises:
-        Contended: another writer holds the row right now.
-        DependencyDown: DynamoDB is away.
-    """
-    at = now()
-    owner = owner or new_owner()
-    try:
-        return _take(
-            task_id,
-            owner,
-            at,
-            gen,
-            condition="#status = :queued AND #gen <= :gen AND attribute_not_exists(#parked) AND #next_try_at <= :soon",
-            values={"queued": "queued", "gen": gen, "soon": at + EARLY_SECONDS},
-            adds={"lease_no": 1},
-        )
-    except table.ConditionFailed as refusal:
-        row = refusal.items[0]
-    if row is None:
-        return Refused(Refusal.GONE)
-    try:
-        task = read_task(row)
-    except NewerVersion:
-        return Refused(Refusal.NEWER)
-    ours = _wrote(owner, row)
-    if ours and task.lease_until > at:
-        return task
-    verdict = _judge(task, gen, at)
-    if verdict is not None:
-        return verdict
-    try:
-        taken = _take(
-            task_id,
-            owner,
-            at,
-            max(gen, task.gen),
-            condition="#status = :processing AND #lease_no = :lease_no AND #lease_until = :lease_until",
-            values={"processing": "processing", "lease_no": task.lease_no, "lease_until": task.lease_until},
-            adds={"lease_no": 1, "crashes": 0 if ours else 1},
-        )
-    except table.ConditionFailed as refusal:
-        row = refusal.items[0]
-        if row is None or not _wrote(owner, row):
-            return Refused(Refusal.LEASED, settings().lease_seconds)  # its owner woke up, or another took it
-        taken = read_task(row)
-    taken.taken_from = None if ours else task.lease_owner
-    return taken
-
-
-def _wrote(owner: str, row: Attributes) -> bool:
-    return row.get("lease_owner") == {"S": owner}  # it goes when the lease is given up, whoever does that
-
-
-def _judge(task: Task, gen: int, at: float) -> Refused | None:
-    """Say why a task cannot be taken, or None when its lease has lapsed."""
-    if task.status.terminal:
-        return Refused(Refusal.TERMINAL)
-    if gen < task.gen:
-        return Refused(Refusal.OLD)
-    if task.status is Status.PROCESSING:
-        left = task.lease_until - at
-        return Refused(Refusal.LEASED, left + 0.5) if left > 0 else None
-    if task.parked:
-        return Refused(Refusal.PARKED)  # leaving the parking lot sends a message of its own
-    # Either not due yet, or it changed hands between the write and this look.
-    return Refused(Refusal.EARLY, max(task.next_try_at - at, EARLY_SECONDS))
-
-
-def _take(
-    task_id: str, owner: str, at: float, gen: int, *, condition: str, values: dict[str, Any], adds: dict[str, int]
-) -> Task:
-    until = at + settings().lease_seconds
-    # The claim is the first look at a row: it must not change one that this code cannot read.
-    condition += " AND (attribute_not_exists(#v) OR #v <= :known)"
-    values = values | {"known": ITEM_VERSION}
-    op = table.update_op(
-        row_key(task_id),
-        sets={
-            "status": "processing",
-            "gen": gen,
-            "lease_until": until,
-            "lease_owner": owner,
-            "due_at": until + OVERDUE_LEASE_SECONDS,
-        },
-        adds=adds,
-        condition=condition,
-        values=values,
-    )
-    return read_task(table.update(op))
 
 
 def held(task: Task) -> tuple[str, dict[str, Any]]:

@@ -10,8 +10,9 @@ from shared.clock import now
 from shared.errors import NotFound, TooLarge
 from shared.settings import settings
 from shared.tasks import events, sessions, spend, store, table
+from shared.tasks.claims import OWNER
 from shared.tasks.items import due_shard, row_key
-from shared.tasks.leases import OWNER, fenced_write, held
+from shared.tasks.leases import fenced_write, held
 from shared.tasks.model import Status, Task, dumps
 
 if TYPE_CHECKING:
@@ -94,6 +95,15 @@ def _end(
     expires = events.expires(at)
     sets: dict[str, Any] = {"status": str(outcome.status), "ended_at": at, "ended_by": by, "ttl": int(expires)}
     sets |= {"input_tokens": task.input_tokens, "output_tokens": task.output_tokens, "micro_usd": task.micro_usd}
+    sets |= {
+        "calls": task.calls,
+        "reserved_tokens": task.reserved_tokens,
+        "reserved_micro_usd": task.reserved_micro_usd,
+    }
+    if task.model_used:
+        sets["model_used"] = task.model_used
+    if task.started_at is None and task.run_started:
+        sets["started_at"] = task.started_at = task.run_started
     ops: list[dict[str, Any]] = []
     data: dict[str, Any] = {}
     if outcome.status is Status.COMPLETE:

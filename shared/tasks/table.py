@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 READ_AT_ONCE = 100
 """Items that DynamoDB's BatchGetItem takes."""
+STATEMENTS_AT_ONCE = 25
+"""Statements that DynamoDB's BatchExecuteStatement takes."""
 
 
 class ConditionFailed(Exception):
@@ -159,6 +161,23 @@ def update(op: dict[str, Any]) -> Attributes:
     except (ClientError, BotoCoreError) as error:
         _sort_out(error)
         raise
+
+
+def update_each(statements: list[dict[str, Any]]) -> list[Attributes | None]:
+    """Run up to ``STATEMENTS_AT_ONCE`` PartiQL updates of different items in one request, each by itself.
+
+    Returns every item as it is afterwards, by position; None where the update was refused or failed. A request that is
+    repeated after a lost answer is refused what it had done.
+
+    Raises:
+        DependencyDown: DynamoDB is away or throttling; which of them were done is not known.
+    """
+    try:
+        answer: Any = aws.dynamodb().batch_execute_statement(Statements=statements)  # type: ignore[arg-type]
+    except (ClientError, BotoCoreError) as error:
+        _raise(error)
+        raise
+    return [None if "Error" in one else one.get("Item") for one in answer["Responses"]]
 
 
 def put(op: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from shared import aws, tickets, webhooks
 from shared.clock import day
 from shared.limits.keys import create_key
 from shared.settings import settings
-from shared.tasks import leases, settle, store
+from shared.tasks import claims, settle, store
 from shared.tasks.model import Status, Task
 from tests.recorded.items import CURRENT, save
 from tests.unit.worker.conftest import World, simulator, world
@@ -77,7 +77,7 @@ def test_record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = note("processing", world.submit(f"[[sim key=rec-processing latency=1 {STEPS}]] hello", agent="tools"))
     world.work(seconds=10)
     keep("processing")
-    assert isinstance(leases.claim(taken.task_id, 1), Task)  # by a worker that dies now
+    assert isinstance(claims.claim(taken.task_id, 1), Task)  # by a worker that dies now
     note("queued", world.submit("[[sim key=rec-queued words=2]] hello", params=params, tier="standard"))
     keep("queued")
     note("queued_large", world.submit("[[sim key=rec-queued-large words=2]] " + "ö" * 1000))

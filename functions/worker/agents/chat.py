@@ -15,7 +15,7 @@ INSTRUCTIONS = "You are a helpful assistant. Answer briefly and say so when you 
 async def run(ctx: Context) -> AgentResult:
     """Answer the user's message."""
     messages = [{"role": "system", "content": ctx.instructions or INSTRUCTIONS}, *await ctx.history(), *ctx.asked()]
-    reply = await ctx.model(messages, tools=ctx.tools or None)
+    reply = await ctx.model(messages, tools=ctx.tools or None, last=True)
     data: dict[str, Any] = {}
     if reply.tool_calls:
         data["tool_calls"] = [call._asdict() for call in reply.tool_calls]

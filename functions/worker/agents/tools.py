@@ -26,7 +26,8 @@ async def run(ctx: Context) -> AgentResult:
     messages = [{"role": "system", "content": ctx.instructions or INSTRUCTIONS}, *await ctx.history(), *ctx.asked()]
     offered = [tool.description for tool in TOOLS.values()]
     for round_number in range(1, MAX_ROUNDS + 1):
-        reply = await ctx.model(messages, tools=offered if round_number < MAX_ROUNDS else None)
+        tools = offered if round_number < MAX_ROUNDS else None
+        reply = await ctx.model(messages, tools=tools, last=lambda reply: not reply.tool_calls)
         if not reply.tool_calls:
             cut = {"finish_reason": reply.finish_reason} if reply.cut else {}
             return AgentResult(reply.content, {"rounds": round_number, **cut})

@@ -9,14 +9,14 @@ import pytest
 
 from functions.api import waiting
 from shared import watchers
-from shared.tasks import checkpoints, events, leases, sessions, settle, store
+from shared.tasks import checkpoints, claims, events, leases, sessions, settle, store
 from shared.tasks.model import Status, Task, Usage
 from tests.unit.api.conftest import Api
 
 
 def claim(task_id: str) -> Task:
     """Take a task as a worker does."""
-    task = leases.claim(task_id, 0)
+    task = claims.claim(task_id, 0)
     assert isinstance(task, Task)
     checkpoints.append_events(task, [events.Event("started", task.created, {})])
     return task

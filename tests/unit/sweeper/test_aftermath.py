@@ -20,7 +20,7 @@ from shared.errors import DependencyDown
 from shared.limits import names
 from shared.limits.admission import CHECK_AGAIN_S, Gate
 from shared.settings import settings
-from shared.tasks import aftermath, events, leases, listing, settle, spend, store
+from shared.tasks import aftermath, claims, events, listing, settle, spend, store
 from shared.tasks.model import Status, Task
 
 
@@ -41,7 +41,7 @@ def ended(outcome: settle.Outcome, **params: Any) -> Task:
         task_id=f"t{at}", user="ann", lane="normal", agent="chat", model="m", created=at, day=day(at), params=params
     )
     store.submit(task, "hello")
-    held = leases.claim(task.task_id, 0)
+    held = claims.claim(task.task_id, 0)
     assert isinstance(held, Task)
     settle.settle(held, outcome, message="hello")
     return held

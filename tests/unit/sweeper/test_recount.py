@@ -14,7 +14,7 @@ from shared.clock import day
 from shared.errors import DependencyDown
 from shared.limits import names, tiers
 from shared.limits.admission import Ask, Gate
-from shared.tasks import leases, listing, settle, spend, store, table
+from shared.tasks import claims, listing, settle, spend, store, table
 from shared.tasks.items import DUE_SHARDS, row_key
 from shared.tasks.model import Status, Task
 
@@ -70,7 +70,7 @@ def test_a_full_queue_is_full_again_after_the_loss(gate: Gate) -> None:
 def test_whatever_state_a_task_is_in_and_only_once(gate: Gate) -> None:
     for name in ("waiting", "running", "parked", "done"):
         submitted(name, parked=name == "parked")
-    running, done = leases.claim("running", 0), leases.claim("done", 0)
+    running, done = claims.claim("running", 0), claims.claim("done", 0)
     assert isinstance(running, Task)
     assert isinstance(done, Task)
     settle.settle(done, settle.Outcome(status=Status.COMPLETE, response="x"), message="hello")

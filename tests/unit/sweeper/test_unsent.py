@@ -15,7 +15,7 @@ from shared.errors import DependencyDown
 from shared.limits import names
 from shared.limits.admission import Gate
 from shared.settings import settings
-from shared.tasks import aftermath, lanes, leases, listing, settle, spend, store
+from shared.tasks import aftermath, claims, lanes, leases, listing, settle, spend, store
 from shared.tasks.leases import Requeue
 from shared.tasks.model import Status, Task
 
@@ -41,7 +41,7 @@ def submitted(task_id: str, *, minutes_ago: float = 0, **fields: Any) -> Task:
 
 
 def claimed(task_id: str, gen: int = 0) -> Task:
-    task = leases.claim(task_id, gen)
+    task = claims.claim(task_id, gen)
     assert isinstance(task, Task)
     return task
 

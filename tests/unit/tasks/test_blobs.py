@@ -10,7 +10,7 @@ import pytest
 from shared.clock import day
 from shared.errors import LeaseLost
 from shared.settings import settings
-from shared.tasks import blobs, checkpoints, events, leases, settle, store
+from shared.tasks import blobs, checkpoints, claims, events, settle, store
 from shared.tasks.model import Status, Task
 from tests.unit.tables import client
 
@@ -26,7 +26,7 @@ def _everything_goes_to_s3(fake_aws: dict[str, str], monkeypatch: pytest.MonkeyP
 
 
 def claimed() -> Task:
-    task = leases.claim("t", 0)
+    task = claims.claim("t", 0)
     assert isinstance(task, Task)
     return task
 
@@ -49,7 +49,7 @@ def step(text: str) -> checkpoints.Step:
 def test_a_late_worker_overwrites_no_step_no_events_and_no_response(monkeypatch: pytest.MonkeyPatch) -> None:
     submitted()
     late = claimed()
-    monkeypatch.setattr(leases, "now", lambda: time.time() + settings().lease_seconds + 1)
+    monkeypatch.setattr(claims, "now", lambda: time.time() + settings().lease_seconds + 1)
     new = claimed()
     checkpoints.record(new, step("B"), [events.Event("step", 1, {"who": "the new one"})])
     with pytest.raises(LeaseLost):

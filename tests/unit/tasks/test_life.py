@@ -8,7 +8,7 @@ import pytest
 from shared.clock import day
 from shared.errors import IdempotencyMismatch, LeaseLost, NotFound, TooLarge
 from shared.settings import settings
-from shared.tasks import blobs, checkpoints, events, leases, listing, sessions, settle, spend, store, table
+from shared.tasks import blobs, checkpoints, claims, events, leases, listing, sessions, settle, spend, store, table
 from shared.tasks.model import Status, Task, Usage, dumps
 
 pytestmark = pytest.mark.usefixtures("fake_aws")
@@ -24,7 +24,7 @@ def new_task(task_id: str = "t1", **changes: object) -> Task:
 
 
 def claimed(task_id: str = "t1", gen: int = 0) -> Task:
-    task = leases.claim(task_id, gen)
+    task = claims.claim(task_id, gen)
     assert isinstance(task, Task)
     return task
 
@@ -48,16 +48,16 @@ def test_claim_is_exclusive_and_counts() -> None:
     store.submit(new_task(), "hello")
     task = claimed()
     assert (task.status, task.lease_no, task.crashes) == (Status.PROCESSING, 1, 0)
-    refused = leases.claim("t1", 0)
-    assert isinstance(refused, leases.Refused)
-    assert refused.why is leases.Refusal.LEASED
+    refused = claims.claim("t1", 0)
+    assert isinstance(refused, claims.Refused)
+    assert refused.why is claims.Refusal.LEASED
     assert 50 < refused.hide_s <= 61
 
 
 def test_lapsed_lease_is_taken_over_and_the_late_worker_is_fenced(monkeypatch: pytest.MonkeyPatch) -> None:
     store.submit(new_task(), "hello")
     late = claimed()
-    monkeypatch.setattr(leases, "now", lambda: time.time() + settings().lease_seconds + 1)
+    monkeypatch.setattr(claims, "now", lambda: time.time() + settings().lease_seconds + 1)
     new = claimed()
     assert (new.lease_no, new.crashes) == (2, 1)
     step = checkpoints.Step("model", 1, "f", {"x": 1})
@@ -157,9 +157,9 @@ def test_settle_writes_everything_once() -> None:
     assert [turn.assistant for turn in sessions.read("ann", "default", limit=5)] == ["r" * sessions.TURN_CHARACTERS]
     assert [e.type for e in events.read("t1", 0).events] == ["queued", "complete"]
     assert all(not listing.unsent_or_overdue(str(n), before=time.time() + 1e6, limit=10) for n in range(4))
-    refused = leases.claim("t1", 9)
-    assert isinstance(refused, leases.Refused)
-    assert refused.why is leases.Refusal.TERMINAL
+    refused = claims.claim("t1", 9)
+    assert isinstance(refused, claims.Refused)
+    assert refused.why is claims.Refusal.TERMINAL
 
 
 def data_of(size: int) -> dict[str, str]:
@@ -194,16 +194,16 @@ def test_data_over_the_bound_is_refused_and_nothing_written() -> None:
 def test_early_old_and_parked_messages_are_refused() -> None:
     store.submit(new_task(), "hello")
     leases.requeue(claimed(), leases.Requeue(delay_s=100, reason="retry"))
-    assert leases.claim("t1", 0) == leases.Refused(leases.Refusal.OLD)
-    early = leases.claim("t1", 1)
-    assert isinstance(early, leases.Refused)
+    assert claims.claim("t1", 0) == claims.Refused(claims.Refusal.OLD)
+    early = claims.claim("t1", 1)
+    assert isinstance(early, claims.Refused)
     assert 95 < early.hide_s <= 100
     store.submit(new_task("t2", parked=True), "hello")
-    assert leases.claim("t2", 0) == leases.Refused(leases.Refusal.PARKED)
+    assert claims.claim("t2", 0) == claims.Refused(claims.Refusal.PARKED)
     assert listing.parked_tasks("ann", limit=5) == ["t2"]
     assert store.unpark(store.get("t2"))
     assert not store.unpark(store.get("t2"))
-    assert isinstance(leases.claim("t2", 0), Task)
+    assert isinstance(claims.claim("t2", 0), Task)
 
 
 def test_cancel_queued_running_and_finished() -> None:

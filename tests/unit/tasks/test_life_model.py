@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from shared import clock
 from shared.errors import LeaseLost
-from shared.tasks import checkpoints, events, lanes, leases, listing, settle, spend, store
+from shared.tasks import checkpoints, claims, events, lanes, leases, listing, settle, spend, store
 from shared.tasks.events import Event
 from shared.tasks.items import due_shard
 from shared.tasks.model import Status, Task, Usage
@@ -84,7 +84,7 @@ class Life(RuleBasedStateMachine):
         message = source[pick % len(source)]
         before = self.row()
         free = before.status is Status.QUEUED or (before.status is Status.PROCESSING and before.lease_until <= self.at)
-        claimed = leases.claim(message.task_id, message.gen)
+        claimed = claims.claim(message.task_id, message.gen)
         if isinstance(claimed, Task):
             assert free
             assert claimed.lease_no == before.lease_no + 1

@@ -14,7 +14,7 @@ from functions.worker.persist import persist
 from shared.clock import day
 from shared.errors import DependencyDown
 from shared.settings import settings
-from shared.tasks import leases, store, table
+from shared.tasks import claims, store, table
 from shared.tasks.model import Task
 
 pytestmark = pytest.mark.usefixtures("fake_aws")
@@ -28,7 +28,7 @@ def _submitted(fake_aws: dict[str, str]) -> None:
 
 
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    monkeypatch.setattr(leases, "now", lambda: time.time() + seconds)
+    monkeypatch.setattr(claims, "now", lambda: time.time() + seconds)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("twice")
 def test_a_claim_that_was_repeated_below_is_ours() -> None:
-    task = leases.claim("t", 0)
+    task = claims.claim("t", 0)
     assert isinstance(task, Task)
     assert (task.lease_no, task.crashes, task.taken_from) == (1, 0, None)
 
@@ -53,11 +53,11 @@ def test_a_claim_that_was_repeated_below_is_ours() -> None:
 def test_a_takeover_that_was_repeated_below_is_ours(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    dead = leases.claim("t", 0)
+    dead = claims.claim("t", 0)
     assert isinstance(dead, Task)
     later(monkeypatch, settings().lease_seconds + 1)
     request.getfixturevalue("twice")
-    task = leases.claim("t", 0)
+    task = claims.claim("t", 0)
     assert isinstance(task, Task)
     assert (task.lease_no, task.crashes, task.taken_from) == (2, 1, dead.lease_owner)
 
@@ -80,7 +80,7 @@ def lose(monkeypatch: pytest.MonkeyPatch, answers: int = 1) -> list[int]:
 
 def test_a_claim_that_the_worker_tries_again_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = lose(monkeypatch)
-    task = asyncio.run(persist(leases.claim, "t", 0, owner=leases.new_owner()))
+    task = asyncio.run(persist(claims.claim, "t", 0, owner=claims.new_owner()))
     assert lost
     assert isinstance(task, Task)
     assert (task.lease_no, task.crashes) == (1, 0)
@@ -88,25 +88,25 @@ def test_a_claim_that_the_worker_tries_again_is_ours(monkeypatch: pytest.MonkeyP
 
 def test_a_claim_that_is_tried_again_after_its_lease_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     lose(monkeypatch)
-    owner = leases.new_owner()
+    owner = claims.new_owner()
     with pytest.raises(DependencyDown):
-        leases.claim("t", 0, owner=owner)
+        claims.claim("t", 0, owner=owner)
     later(monkeypatch, settings().lease_seconds + 1)
-    task = leases.claim("t", 0, owner=owner)
+    task = claims.claim("t", 0, owner=owner)
     assert isinstance(task, Task)
     assert (task.lease_no, task.crashes, task.taken_from) == (2, 0, None)
-    assert task.lease_until > leases.now()
+    assert task.lease_until > claims.now()
 
 
 def test_another_message_of_the_same_environment_is_refused() -> None:
-    assert isinstance(leases.claim("t", 0), Task)
-    refused = leases.claim("t", 0)
-    assert isinstance(refused, leases.Refused)
-    assert refused.why is leases.Refusal.LEASED
+    assert isinstance(claims.claim("t", 0), Task)
+    refused = claims.claim("t", 0)
+    assert isinstance(refused, claims.Refused)
+    assert refused.why is claims.Refusal.LEASED
 
 
 def test_the_owner_names_function_and_process_first() -> None:
-    task = leases.claim("t", 0)
+    task = claims.claim("t", 0)
     assert isinstance(task, Task)
-    assert str(task.lease_owner).startswith(f"{leases.OWNER}-")
+    assert str(task.lease_owner).startswith(f"{claims.OWNER}-")
     assert pid_of(task) == os.getpid()

@@ -8,7 +8,7 @@ import pytest
 
 from shared import aws
 from shared.settings import settings
-from shared.tasks import blobs, conversation, leases, sessions, settle, store
+from shared.tasks import blobs, claims, conversation, sessions, settle, store
 from shared.tasks.model import Status, Task
 from tests.unit.tasks.test_life import new_task
 
@@ -23,7 +23,7 @@ def remembered(
 ) -> sessions.Turn:
     """Settle a run and read its turn."""
     store.submit(new_task(), "hello")
-    task = leases.claim("t1", 0)
+    task = claims.claim("t1", 0)
     assert isinstance(task, Task)
     outcome = settle.Outcome(status=Status.COMPLETE, response=response, data={"tool_calls": calls} if calls else None)
     settle.settle(task, outcome, message="hello", asked=asked)
@@ -93,7 +93,7 @@ def test_the_largest_turn_fits_its_item(answered: int, inline: bool) -> None:
     generator = random.Random(1)
     wide = "".join(chr(generator.randrange(0x10000, 0x10FFFF)) for _ in range(sessions.TURN_CHARACTERS))
     store.submit(new_task(), "hello")
-    task = leases.claim("t1", 0)
+    task = claims.claim("t1", 0)
     assert isinstance(task, Task)
     asked = [{"role": "user", "content": wide[:10_000]}]
     settle.settle(task, settle.Outcome(status=Status.COMPLETE, response=wide[:answered]), message=wide, asked=asked)

@@ -12,7 +12,7 @@ from functions.webhook.handler import handler
 from shared import aws, webhooks
 from shared.clock import day
 from shared.settings import settings
-from shared.tasks import leases, settle, store, table
+from shared.tasks import claims, settle, store, table
 from shared.tasks.items import plain
 from shared.tasks.model import Status, Task
 from tests.unit.tables import client
@@ -35,7 +35,7 @@ class Hooks:
         }  # fmt: skip
         task = Task(**(values | changes))
         store.submit(task, "hello")
-        held = leases.claim(task.task_id, 0)
+        held = claims.claim(task.task_id, 0)
         assert isinstance(held, Task)
         settle.settle(held, outcome or settle.Outcome(status=Status.COMPLETE, response="é done"), message="hello")
         webhooks.enqueue(held)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from functions.worker import agents, clients, model_step
+from functions.worker import agents, clients, model_step, runner
 from functions.worker import environment as environment_module
 from functions.worker.batch import run_batch
 from functions.worker.environment import environment
@@ -19,7 +19,8 @@ from functions.worker.types import AgentResult
 from shared import aws
 from shared.clock import day
 from shared.settings import settings
-from shared.tasks import lanes, listing, store
+from shared.tasks import lanes, listing, store, table
+from shared.tasks.items import row_key
 from shared.tasks.model import Task
 from tests.unit.llm.conftest import launch
 
@@ -94,6 +95,10 @@ class World:
                 time.sleep(0.2)  # each look costs time of the processor that other tests want
         raise AssertionError("tasks are still live")
 
+    def lapse(self, task_id: str) -> None:
+        """Let a lease have ended, as its time passes when the worker that took it is dead."""
+        table.update(table.update_op(row_key(task_id), sets={"lease_until": time.time() - 0.001}))
+
     def calls(self, key: str) -> dict[str, int]:
         """Return what the simulator counted for a key."""
         found: dict[str, int] = self.sim.get("/stats").json()["by_key"].get(key, {"started": 0, "completed": 0})
@@ -118,7 +123,7 @@ def world(
     for name, value in {
         "OPENAI_BASE_URL": f"{simulator}/v1",
         "OPENAI_API_KEY": "sk-test",
-        "LEASE_SECONDS": "2",
+        "LEASE_SECONDS": "20",  # a machine that stands still for seconds must not look like a dead worker: `lapse`
         "HEARTBEAT_SECONDS": "0.5",
         "RETRY_BASE_SECONDS": "0.2",
         "MODEL_TIMEOUT_SECONDS": "5",
@@ -132,6 +137,8 @@ def world(
         cached.cache_clear()
     monkeypatch.setattr(environment_module, "_environment", None)
     monkeypatch.setattr(model_step, "HESITATION_SECONDS", 0.1)
+    # Moto's PartiQL knows no conditions: `tests/stack/test_claims.py` claims together.
+    monkeypatch.setattr(runner, "TOGETHER", 10_000)
     made = World(simulator, fake_aws)
     made.sim.post("/reset")
     yield made

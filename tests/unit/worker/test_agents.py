@@ -290,13 +290,23 @@ def test_a_call_with_large_arguments_is_remembered_whole(world: World, provider:
     assert provider.asked[1]["messages"][2]["tool_calls"][0]["function"]["arguments"] == arguments
 
 
-def test_a_session_that_was_forgotten_does_not_fail_a_run_on_its_way(world: World, provider: Provider) -> None:
+def test_a_session_that_was_forgotten_does_not_fail_a_run_on_its_way(
+    world: World, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Remembered calls are no part of a step's fingerprint either."""
+
+    class Recorder:
+        async def run(self, ctx: Any) -> AgentResult:
+            reply = await ctx.model([*await ctx.history(), *ctx.asked()], tools=ctx.tools)
+            return AgentResult(reply.content, {"tool_calls": [call._asdict() for call in reply.tool_calls]})
+
+    monkeypatch.setattr(agents, "load", lambda _: Recorder())
     provider.replies = [[("lookup", "{}")], "it is 42"]
     finish(world, "what is it?", agent="chat", params={"tools": [LOOKUP]})
     row, _ = finish(world, OUTPUT, agent="chat", params=LIST)
     (step,) = checkpoints.load(row.task_id).values()
-    asked = [provider.asked[1]["messages"][0], *json.loads(OUTPUT)]
+    asked = json.loads(OUTPUT)
+    assert len(provider.asked[1]["messages"]) > len(asked), "the call that it answers was remembered"
     assert step.fingerprint == checkpoints.fingerprint(
         ["model", {"model": "gpt-4o-mini", "messages": asked, "tools": [LOOKUP]}]
     )

@@ -8,7 +8,7 @@ from functions.worker.environment import environment
 from shared.limits.admission import Ask, Gate
 from shared.limits.tiers import resolve
 from shared.settings import settings
-from shared.tasks import events, leases, store
+from shared.tasks import claims, events, store
 from shared.tasks.model import Status, Task
 from tests.unit.worker.conftest import World
 
@@ -118,8 +118,8 @@ def test_a_task_that_crashed_twice_goes_to_quarantine_and_ends_after_too_many(wo
     task = world.submit("[[sim words=1]] hello")
     records = world.receive()
     for _ in range(2):
-        assert isinstance(leases.claim(task.task_id, 0), Task)
-        time.sleep(2.1)
+        assert isinstance(claims.claim(task.task_id, 0), Task)
+        world.lapse(task.task_id)
     world.invoke(records)
     row = store.get(task.task_id)
     assert (row.status, row.lane, row.crashes) == (Status.QUEUED, "quarantine", 2)
@@ -134,10 +134,11 @@ def test_too_many_crashes_end_a_task(world: World, monkeypatch: pytest.MonkeyPat
     once, task = (world.submit(f"[[sim key={key} words=1]] hello") for key in ("once", "crash"))
     records = world.receive()
     for crash in range(2):
-        assert isinstance(leases.claim(task.task_id, 0), Task)
+        assert isinstance(claims.claim(task.task_id, 0), Task)
         if crash:
-            assert isinstance(leases.claim(once.task_id, 0), Task)
-        time.sleep(2.1)
+            assert isinstance(claims.claim(once.task_id, 0), Task)
+            world.lapse(once.task_id)
+        world.lapse(task.task_id)
     world.invoke(records)
     assert store.get(once.task_id).status is Status.COMPLETE, "one crash fewer is borne"
     row = store.get(task.task_id)

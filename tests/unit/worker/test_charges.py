@@ -97,7 +97,7 @@ def test_a_worker_that_died_after_reserving_leaves_its_successor_the_same_room(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reservation is in Valkey, the row knows nothing of it yet."""
-    from shared.tasks import leases
+    from shared.tasks import claims
 
     asked = {"reserved_tokens": 0, "reserved_micro_usd": 0}
     free = world.submit("[[sim key=f words=1]] hello", cap_tokens=10**9, **asked)
@@ -106,10 +106,11 @@ def test_a_worker_that_died_after_reserving_leaves_its_successor_the_same_room(
     task = world.submit("[[sim key=r words=1]] hello", user="bob", cap_tokens=int(need * 1.5), **asked)
 
     async def reserve() -> None:
-        lost = leases.claim(task.task_id, 0)
-        assert not isinstance(lost, leases.Refused)
+        lost = claims.claim(task.task_id, 0)
+        assert not isinstance(lost, claims.Refused)
         environment().reserve(lost, need, 1)
 
     world.runner.run(reserve())
+    world.lapse(task.task_id)
     world.work_until_quiet()
     assert store.get(task.task_id).status is Status.COMPLETE

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from functions.worker import agents
+from functions.worker.types import AgentResult
 from shared.tasks import checkpoints, settle, store
 from tests.docs import BLOCKS, Block
 
@@ -48,7 +49,10 @@ def test_both_pages_show_one() -> None:
 def test_the_tests_as_shown_pass_for_an_agent_that_asks_once(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    async def ask(ctx: Any) -> AgentResult:
+        return AgentResult((await ctx.model(ctx.asked())).content)
+
     real = agents.load
-    monkeypatch.setattr(agents, "load", lambda name: real("chat" if name == "NAME" else name))
+    monkeypatch.setattr(agents, "load", lambda name: SimpleNamespace(run=ask) if name == "NAME" else real(name))
     shown = run_of(TESTS[0])[name]
     shown(world, monkeypatch) if "monkeypatch" in inspect.signature(shown).parameters else shown(world)

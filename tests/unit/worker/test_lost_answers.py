@@ -28,6 +28,11 @@ class OneAgent:
         self.run = run
 
 
+async def ask(ctx: Any) -> AgentResult:
+    """An agent that records its one call before it ends."""
+    return AgentResult((await ctx.model(ctx.asked())).content)
+
+
 def log_of(task_id: str) -> list[tuple[int, str]]:
     return [(event.seq, event.type) for event in events.read(task_id, 0).events]
 
@@ -103,6 +108,7 @@ def test_a_recorded_step_whose_answer_was_lost_is_not_paid_again(world: World, m
         raise DependencyDown("dynamodb")
 
     monkeypatch.setattr(checkpoints, "record", flaky)
+    monkeypatch.setattr(agents, "load", lambda name: OneAgent(ask))
     task = world.submit("[[sim key=ar words=2]] hello")
     world.work_until_quiet()
     row = store.get(task.task_id)
@@ -126,6 +132,7 @@ def test_a_blob_store_that_fails_once_costs_no_second_call(world: World, monkeyp
         return real(**kwargs)
 
     monkeypatch.setattr(s3, "put_object", flaky)
+    monkeypatch.setattr(agents, "load", lambda name: OneAgent(ask))
     task = world.submit("[[sim key=s3 words=30]] hello")
     world.work_until_quiet()
     row = store.get(task.task_id)

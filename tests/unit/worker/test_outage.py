@@ -1,30 +1,55 @@
 """A long outage of the provider: whoever probes it pays with no attempt of its own."""
 
+import asyncio
 import itertools
+import threading
 import time
+from typing import Any
 
 import pytest
 
 from functions.worker import model_step
+from functions.worker.environment import Environment
 from shared.settings import settings
 from shared.tasks import store
 from shared.tasks.model import Status
 from tests.unit.worker.conftest import World
 
+FAILURES = 5
+"""Of calls one after the other, which open the breaker."""
+
 
 def test_an_outage_is_learnt_from_few_calls(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a first failure the calls of a whole batch spread out, here 0.4 s apart."""
-    turns = itertools.count()
-    monkeypatch.setattr(model_step, "_jitter", lambda _: 0.4 * next(turns))
-    monkeypatch.setenv("BREAKER_OPEN_SECONDS", "60")
+    """After a first failure the calls of a whole batch come one by one, and ask again each time."""
+    for name, value in {"BREAKER_OPEN_SECONDS": "60", "BREAKER_FAILURES": str(FAILURES)}.items():
+        monkeypatch.setenv(name, value)
     settings.cache_clear()
+    told: list[None] = []
+    news, note, waiting = threading.Condition(), Environment.note_failure, itertools.count(1)
+
+    def noting(self: Environment, *args: Any) -> None:
+        note(self, *args)
+        with news:
+            told.append(None)
+            news.notify_all()
+
+    def wait(before: int) -> None:
+        with news:
+            assert news.wait_for(lambda: len(told) >= before, timeout=30)
+
+    async def hesitate() -> None:
+        """Wait until the breaker knows of every call that goes before this one, as time usually sees to."""
+        await asyncio.to_thread(wait, min(next(waiting), FAILURES))
+
+    monkeypatch.setattr(Environment, "note_failure", noting)
+    monkeypatch.setattr(model_step, "_hesitate", hesitate)
     world.sim.post("/config", json={"outage": True})
     world.submit("[[sim key=few words=1]] first")
     world.work()
     tasks = [world.submit(f"[[sim key=few words=1]] {n}") for n in range(9)]
     world.work()
-    assert world.calls("few")["started"] in (5, 6, 7)  # five open it; a slow machine may let one or two more through
-    assert [store.get(task.task_id).reason for task in tasks].count("breaker_open") >= 3
+    assert world.calls("few")["started"] == FAILURES
+    assert [store.get(task.task_id).reason for task in tasks].count("breaker_open") >= 9 - FAILURES
 
 
 def test_probing_a_long_outage_uses_up_no_attempts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

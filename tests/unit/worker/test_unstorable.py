@@ -26,6 +26,12 @@ def asked(key: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": f"[[sim key={key} words=2]] hello"}]
 
 
+async def ask(ctx: Any) -> AgentResult:
+    """An agent that records its one call before it ends."""
+    reply = await ctx.model(ctx.asked())
+    return AgentResult(reply.content)
+
+
 def ended_at_once(world: World, task: Task, code: str) -> Task:
     """Work once; the run must have failed in that, by no crash and without another try."""
     assert world.work() == []
@@ -125,12 +131,13 @@ def test_work_whose_result_cannot_be_recorded_is_not_done_again(
      (RuntimeError("nobody knows"), "unstorable_value")],
 )  # fmt: skip
 def test_a_reply_that_cannot_be_recorded_is_charged_and_not_asked_for_again(
-    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
 ) -> None:
     def record(*args: Any, **kwargs: Any) -> None:
         raise error
 
     monkeypatch.setattr(checkpoints, "record", record)
+    install(ask)
     task = world.submit("[[sim key=u words=4]] hello")
     row = ended_at_once(world, task, code)
     assert world.calls("u")["started"] == 1
@@ -141,10 +148,11 @@ def test_a_reply_that_cannot_be_recorded_is_charged_and_not_asked_for_again(
 
 
 def test_a_reply_that_an_outage_kept_from_being_recorded_is_charged(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from functions.worker import persist
 
+    install(ask)
     real, down = checkpoints.record, [True]
 
     def record(*args: Any, **kwargs: Any) -> None:

@@ -1,0 +1,195 @@
+"""How a worker takes a task: the row is the lock, messages only say where to look.
+
+Every claim raises ``lease_no``, which fences all that follows (`leases`). Runs of one batch are claimed together, in
+one request that grants or refuses each by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from shared.clock import now
+from shared.errors import DependencyDown, NewerVersion
+from shared.logs import get_logger
+from shared.settings import settings
+from shared.tasks import statements, table
+from shared.tasks.items import Attributes, read_task, row_key
+from shared.tasks.leases import OVERDUE_LEASE_SECONDS
+from shared.tasks.model import ITEM_VERSION, Status, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OWNER = f"{os.environ.get('AWS_LAMBDA_FUNCTION_NAME', 'local')}/{os.getpid()}-{uuid.uuid4().hex[:12]}"
+"""Names this environment: in the ends that it writes, and with a claim's own part behind it in the rows it holds."""
+EARLY_SECONDS = 2.0
+"""A message may come this much before ``next_try_at`` (clocks and SQS's whole seconds) and still be taken."""
+_DUE = "#status = :queued AND #gen <= :gen AND attribute_not_exists(#parked) AND #next_try_at <= :soon"
+"""What holds of a task that waits for a worker and nothing else."""
+
+_log = get_logger("claims")
+
+
+class Refusal(StrEnum):
+    """Why a message does not lead to a run."""
+
+    GONE = "gone"
+    TERMINAL = "terminal"
+    OLD = "old_generation"
+    PARKED = "parked"
+    LEASED = "leased"
+    EARLY = "early"
+    NEWER = "newer_version"
+    """A newer version of Sluice wrote the row: a worker of that version is to have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that must not run now: delete it, or hide it for ``hide_s`` seconds when that is above 0."""
+
+    why: Refusal
+    hide_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A task that a message brought, and who is to hold it: an owner of its own for each message."""
+
+    task_id: str
+    gen: int
+    owner: str
+
+
+def new_owner() -> str:
+    """Name one claim, through all its repeats: ``function/pid-environment-claim``."""
+    return f"{OWNER}-{secrets.token_hex(4)}"
+
+
+def claim(task_id: str, gen: int, *, owner: str | None = None) -> Task | Refused:
+    """Take a task for this environment, in one write (two when it takes over from a crashed worker).
+
+    An answer may be lost and the write repeated, by botocore or by the caller, who then names the same ``owner`` again:
+    a claim does not stand in its own way.
+
+    Raises:
+        Contended: another writer holds the row right now.
+        DependencyDown: DynamoDB is away.
+    """
+    at = now()
+    owner = owner or new_owner()
+    try:
+        return _take(task_id, owner, at, gen, condition=_DUE, values=_due(gen, at), adds={"lease_no": 1})
+    except table.ConditionFailed as refusal:
+        row = refusal.items[0]
+    if row is None:
+        return Refused(Refusal.GONE)
+    try:
+        task = read_task(row)
+    except NewerVersion:
+        return Refused(Refusal.NEWER)
+    ours = _wrote(owner, row)
+    if ours and task.lease_until > at:
+        return task
+    verdict = _judge(task, gen, at)
+    if verdict is not None:
+        return verdict
+    try:
+        taken = _take(
+            task_id,
+            owner,
+            at,
+            max(gen, task.gen),
+            condition="#status = :processing AND #lease_no = :lease_no AND #lease_until = :lease_until",
+            values={"processing": "processing", "lease_no": task.lease_no, "lease_until": task.lease_until},
+            adds={"lease_no": 1, "crashes": 0 if ours else 1},
+        )
+    except table.ConditionFailed as refusal:
+        row = refusal.items[0]
+        if row is None or not _wrote(owner, row):
+            return Refused(Refusal.LEASED, settings().lease_seconds)  # its owner woke up, or another took it
+        taken = read_task(row)
+    taken.taken_from = None if ours else task.lease_owner
+    return taken
+
+
+def _wrote(owner: str, row: Attributes) -> bool:
+    return row.get("lease_owner") == {"S": owner}  # it goes when the lease is given up, whoever does that
+
+
+def _judge(task: Task, gen: int, at: float) -> Refused | None:
+    """Say why a task cannot be taken, or None when its lease has lapsed."""
+    if task.status.terminal:
+        return Refused(Refusal.TERMINAL)
+    if gen < task.gen:
+        return Refused(Refusal.OLD)
+    if task.status is Status.PROCESSING:
+        left = task.lease_until - at
+        return Refused(Refusal.LEASED, left + 0.5) if left > 0 else None
+    if task.parked:
+        return Refused(Refusal.PARKED)  # leaving the parking lot sends a message of its own
+    # Either not due yet, or it changed hands between the write and this look.
+    return Refused(Refusal.EARLY, max(task.next_try_at - at, EARLY_SECONDS))
+
+
+def _take(
+    task_id: str, owner: str, at: float, gen: int, *, condition: str, values: dict[str, Any], adds: dict[str, int]
+) -> Task:
+    # The claim is the first look at a row: it must not change one that this code cannot read.
+    condition += " AND (attribute_not_exists(#v) OR #v <= :known)"
+    values = values | {"known": ITEM_VERSION}
+    op = table.update_op(row_key(task_id), sets=_marks(owner, at, gen), adds=adds, condition=condition, values=values)
+    return read_task(table.update(op))
+
+
+def _due(gen: int, at: float) -> dict[str, Any]:
+    return {"queued": "queued", "gen": gen, "soon": at + EARLY_SECONDS}
+
+
+def _marks(owner: str, at: float, gen: int) -> dict[str, Any]:
+    until = at + settings().lease_seconds
+    return {
+        "status": "processing",
+        "gen": gen,
+        "lease_until": until,
+        "lease_owner": owner,
+        "due_at": until + OVERDUE_LEASE_SECONDS,
+    }
+
+
+def claim_together(asked: Sequence[Asked]) -> list[Task | None]:
+    """Take queued tasks for this environment, many in one request; None for each that must be asked for by `claim`.
+
+    That is one that was not simply there to be taken, or whose answer was lost: `claim` with the same owner finds out.
+    A single task is left to it, too: the plain update is the quicker way.
+    """
+    taken: dict[str, Task] = {}
+    at = now()
+    distinct = list({one.task_id: one for one in asked}.values())
+    for start in range(0, len(distinct), table.STATEMENTS_AT_ONCE):
+        group = distinct[start : start + table.STATEMENTS_AT_ONCE]
+        if len(group) == 1:
+            break
+        try:
+            rows = table.update_each([_statement(one, at) for one in group])
+        except (DependencyDown, ClientError) as error:
+            _log.warning("not claimed together", extra={"error": str(error), "tasks": len(group)})
+            break
+        taken |= {one.owner: read_task(row) for one, row in zip(group, rows, strict=True) if row is not None}
+    return [taken.get(one.owner) for one in asked]
+
+
+def _statement(one: Asked, at: float) -> dict[str, Any]:
+    return statements.update(
+        row_key(one.task_id),
+        sets=_marks(one.owner, at, one.gen),
+        adds={"lease_no": 1},
+        condition=f"{_DUE} AND #v <= :known",
+        values={**_due(one.gen, at), "known": ITEM_VERSION},
+    )

@@ -1,0 +1,213 @@
+"""The call that a run ends with is written together with its end: paid once all the same, and nothing of it is lost."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from functions.worker import persist
+from functions.worker.types import AgentResult
+from shared import aws
+from shared.errors import DependencyDown, LeaseLost, TooLarge
+from shared.tasks import checkpoints, events, settle, spend, store
+from shared.tasks.model import Status, Task
+
+from .conftest import Install, World
+
+
+def asked(key: str, **directives: Any) -> list[dict[str, Any]]:
+    more = " ".join(f"{name}={value}" for name, value in directives.items())
+    return [{"role": "user", "content": f"[[sim key={key} words=3 {more}]] hello"}]
+
+
+def whole(task: Task) -> list[str]:
+    """Return the types of a task's events, whose numbers must be without a gap."""
+    log = events.read(task.task_id, 0).events
+    assert [event.seq for event in log] == list(range(1, store.get(task.task_id).last_seq + 1))
+    return [event.type for event in log]
+
+
+def charged(row: Task) -> bool:
+    return spend.load(row.user, row.day) == (row.usage.tokens, row.micro_usd) and row.micro_usd > 0
+
+
+def test_a_run_of_one_call_is_one_transaction(world: World) -> None:
+    task = world.submit("[[sim key=one words=3]] hello")
+    records = world.receive()
+    made: list[str] = []
+    aws.dynamodb().meta.events.register("before-call", lambda model, **_: made.append(model.name))
+    world.invoke(records)
+    assert made.count("TransactWriteItems") == 1, made
+    row = store.get(task.task_id)
+    assert (row.status, row.calls, row.model_used, row.usage.output_tokens) == (Status.COMPLETE, 1, "gpt-4o-mini", 3)
+    assert charged(row)
+    assert row.started_at is not None
+    assert checkpoints.load(task.task_id) == {}
+    assert whole(task) == ["queued", "started", "token", "step", "complete"]
+
+
+def test_an_end_whose_answer_was_lost_counts_the_call_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, lost = settle.settle, [True]
+
+    def flaky(*args: Any, **kwargs: Any) -> None:
+        real(*args, **kwargs)
+        if lost:
+            lost.clear()
+            args[0].status = Status.PROCESSING
+            args[0].last_seq -= len(kwargs["log"]) + 1
+            raise DependencyDown("dynamodb")
+
+    monkeypatch.setattr(settle, "settle", flaky)
+    task = world.submit("[[sim key=lost words=3]] hello")
+    assert world.work() == []
+    row = store.get(task.task_id)
+    assert (row.status, row.calls, row.usage.output_tokens) == (Status.COMPLETE, 1, 3)
+    assert charged(row)
+    assert whole(task)[-2:] == ["step", "complete"]
+
+
+def test_an_end_that_cannot_be_stored_is_charged_for_its_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, refused = settle.settle, [True]
+
+    def settling(*args: Any, **kwargs: Any) -> None:
+        if refused:
+            refused.clear()
+            raise TooLarge("fits nowhere")
+        real(*args, **kwargs)
+
+    monkeypatch.setattr(settle, "settle", settling)
+    task = world.submit("[[sim key=large words=3]] hello")
+    assert world.work() == []
+    row = store.get(task.task_id)
+    assert row.error is not None
+    assert (row.status, row.error["code"], row.calls, world.calls("large")["started"]) == (
+        Status.FAILED,
+        "too_large",
+        1,
+        1,
+    )
+    assert charged(row)
+    assert whole(task)[-2:] == ["step", "failed"]
+
+
+@pytest.mark.parametrize("how", ["another step", "an error"])
+def test_an_agent_that_goes_on_after_its_last_call_pays_it_once(world: World, install: Install, how: str) -> None:
+    """It promised not to; then the call is recorded before anything else is done."""
+    tries: list[set[tuple[str, int]]] = []
+
+    async def run(ctx: Any) -> AgentResult:
+        reply = await ctx.model(asked("on"), last=True)
+
+        async def look() -> str:
+            tries.append(set(checkpoints.load(ctx.task_id)))
+            if len(tries) == 1:
+                raise ConnectionError("network")
+            return str(reply.content)
+
+        return AgentResult(await (ctx.step("after", look) if how == "another step" else look()))
+
+    install(run)
+    task = world.submit("x")
+    world.work_until_quiet()
+    row = store.get(task.task_id)
+    assert (row.status, row.calls, world.calls("on")["started"]) == (Status.COMPLETE, 1, 1)
+    assert tries[-1] == {("model", 1)}
+    assert how == "an error" or tries[0] == {("model", 1)}
+    assert charged(row)
+
+
+def test_a_call_said_to_be_last_by_its_reply_is_recorded_when_it_is_not(world: World, install: Install) -> None:
+    async def run(ctx: Any) -> AgentResult:
+        for n in range(3):
+            reply = await ctx.model(asked("said"), last=lambda reply, n=n: n == 2 and bool(reply.content))
+        return AgentResult(reply.content)
+
+    install(run)
+    task = world.submit("x")
+    world.work()
+    row = store.get(task.task_id)
+    assert (row.status, row.calls, world.calls("said")["started"]) == (Status.COMPLETE, 3, 3)
+    assert sorted(checkpoints.load(task.task_id)) == [("model", 1), ("model", 2)]
+    assert whole(task).count("step") == 3
+
+
+def test_a_run_cancelled_behind_its_last_call_is_charged(world: World, install: Install) -> None:
+    async def run(ctx: Any) -> AgentResult:
+        reply = await ctx.model(asked("cancel"), last=True)
+        threading.Timer(0.1, settle.cancel, (ctx.task_id, "ann")).start()
+        await asyncio.sleep(30)
+        return AgentResult(reply.content)
+
+    install(run)
+    task = world.submit("x")
+    world.work()
+    row = store.get(task.task_id)
+    assert (row.status, row.calls, row.usage.output_tokens) == (Status.CANCELLED, 1, 3)
+    assert charged(row)
+
+
+def test_a_run_that_moves_on_behind_its_last_call_repeats_it_not(world: World, install: Install) -> None:
+    """The function's time ends first: the next one finds the reply recorded."""
+    seconds = [30.0, 0.0]
+
+    async def run(ctx: Any) -> AgentResult:
+        reply = await ctx.model(asked("move"), last=True)
+        await asyncio.sleep(seconds.pop(0))
+        return AgentResult(reply.content)
+
+    install(run)
+    task = world.submit("x")
+    world.work(seconds=10)
+    assert set(checkpoints.load(task.task_id)) == {("model", 1)}
+    world.work_until_quiet()
+    row = store.get(task.task_id)
+    assert (row.status, row.continuations, row.calls, world.calls("move")["started"]) == (Status.COMPLETE, 1, 1, 1)
+    assert charged(row)
+
+
+def test_a_worker_that_dies_at_the_end_repeats_that_call_only(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, dead = settle.settle, [True]
+
+    async def run(ctx: Any) -> AgentResult:
+        await ctx.model(asked("first"))
+        reply = await ctx.model(asked("second"), last=True)
+        return AgentResult(reply.content)
+
+    def dying(*args: Any, **kwargs: Any) -> None:
+        if dead:
+            dead.clear()
+            raise LeaseLost("dead")
+        real(*args, **kwargs)
+
+    monkeypatch.setattr(settle, "settle", dying)
+    install(run)
+    task = world.submit("x")
+    records = world.receive()
+    assert world.invoke(records) == [records[0]["messageId"]]
+    world.lapse(task.task_id)
+    world.invoke(records)
+    row = store.get(task.task_id)
+    assert (row.status, world.calls("first")["started"], world.calls("second")["started"]) == (Status.COMPLETE, 1, 2)
+
+
+def test_an_end_that_an_outage_holds_up_is_written_when_it_is_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, down = settle.settle, [True] * 5
+
+    def settling(*args: Any, **kwargs: Any) -> None:
+        if down:
+            down.pop()
+            raise DependencyDown("dynamodb")
+        real(*args, **kwargs)
+
+    monkeypatch.setattr(settle, "settle", settling)
+    monkeypatch.setattr(persist, "PATIENCE_SECONDS", 30)
+    task = world.submit("[[sim key=held words=3]] hello")
+    assert world.work() == []
+    row = store.get(task.task_id)
+    assert (row.status, row.calls, world.calls("held")["started"]) == (Status.COMPLETE, 1, 1)
+    assert charged(row)
