@@ -11,10 +11,14 @@ LOCAL_NAMES = {
     "sqs:DeleteMessage": "sqs:DeleteMessageBatch",
     "sqs:ChangeMessageVisibility": "sqs:ChangeMessageVisibilityBatch",
     "lambda:GetEventSourceMapping": "lambda:ListEventSourceMappings",
+    "dynamodb:PartiQLUpdate": "dynamodb:BatchExecuteStatement",
 }
 """Right on AWS -> what MiniStack asks for besides. On AWS a batch needs the right of the single call
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html), and a
-mapping is read with its own."""
+mapping is read with its own; a batch of statements needs that of each statement
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html)."""
+ON_EVERYTHING = {"dynamodb:BatchExecuteStatement"}
+"""What MiniStack asks for without seeing the table: the statements name it."""
 
 
 def enforced() -> bool:
@@ -31,10 +35,10 @@ def grant_local_names(found: dict[str, Any]) -> None:
     for function in found["functions"].values():
         role = functions.get_function_configuration(FunctionName=function)["Role"].rsplit("/", 1)[-1]
         statements = [
-            {"Effect": "Allow", "Action": names, "Resource": statement["Resource"]}
-            for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
-            for statement in _statements(iam.get_role_policy(RoleName=role, PolicyName=name))
-            if (names := [LOCAL_NAMES[action] for action in _actions(statement) if action in LOCAL_NAMES])
+            {"Effect": "Allow", "Action": name, "Resource": "*" if name in ON_EVERYTHING else statement["Resource"]}
+            for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]
+            for statement in _statements(iam.get_role_policy(RoleName=role, PolicyName=policy))
+            for name in [LOCAL_NAMES[action] for action in _actions(statement) if action in LOCAL_NAMES]
         ]
         if statements:
             policy = {"Version": "2012-10-17", "Statement": statements}

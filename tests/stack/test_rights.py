@@ -72,6 +72,10 @@ MAY: dict[str, tuple[Call, set[str]]] = {
         {"api", "worker", "dead_letter", "sweeper", "stream"},
     ),
     "delete an item": (dynamodb("delete_item", Key=ITEM), {"api", "stream"}),
+    "change items by statements": (
+        lambda session, _: session.client("dynamodb").batch_execute_statement(Statements=[{"Statement": "UPDATE"}]),
+        {"worker"},
+    ),
     "send to a lane": (sqs("get_queue_attributes", "high"), {"api", "worker", "sweeper", "scaler"}),
     "take a lane's message": (sqs("receive_message", "quarantine"), {"worker"}),
     "take a dead message": (sqs("receive_message", "high_dlq"), {"dead_letter"}),

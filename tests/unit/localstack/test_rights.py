@@ -19,7 +19,7 @@ SECRETS = {"secretsmanager:GetSecretValue", "kms:Decrypt", "kms:GenerateDataKey"
 
 RIGHTS = {
     "ApiFunction": SENDS | {"dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "s3:DeleteObject"},
-    "WorkerFunction": SENDS | RECEIVE | {"sqs:ChangeMessageVisibility"},
+    "WorkerFunction": SENDS | RECEIVE | {"sqs:ChangeMessageVisibility", "dynamodb:PartiQLUpdate"},
     "DeadLetterFunction": SENDS | RECEIVE,
     "SweeperFunction": SENDS | {"dynamodb:BatchGetItem"},
     "ScalerFunction": {"sqs:GetQueueAttributes", "lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"},
