@@ -162,6 +162,7 @@ def measure(outputs: dict[str, Any], runs: int, at_once: int) -> dict[str, Any]:
         "OPENAI_BASE_URL": outputs["llm_url"],
         "OPENAI_API_KEY": "sk-local",
         "RUNS_PER_ENVIRONMENT": str(at_once),
+        "POOL_PROFILE": "high",
         "REFILL_SECONDS": "0",  # it gets batches of the size that is measured
         "STAGE": "local",
         "PYTHONPATH": str(ROOT),

@@ -37,6 +37,7 @@ SLOW_PEER_RUNS = 240
 """Runs of a peer that has only twelve slots: 20 s, as ideal."""
 PARAMETERS = {
     "RunsPerEnvironment": str(PER_ENVIRONMENT),
+    "PoolProfile": "high",  # keeps a connection for each of them; the peers' client keeps 100
     "NormalConcurrency": "2",
     "HighConcurrency": "2",
     "MinReplicas": "2",  # the scaler leaves both lanes as they are

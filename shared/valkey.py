@@ -38,6 +38,7 @@ from shared.errors import SluiceError
 from shared.settings import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 __all__ = ["Away", "RedisError", "Script", "client", "connect", "reset"]
@@ -158,6 +159,25 @@ def client() -> Any:
         _drop_idle(_client)
     _last_use = now
     return _client
+
+
+def in_one_trip(commands: Sequence[tuple[str, ...]]) -> list[Any]:
+    """Run commands of this environment's client in one round trip (of a cluster, one a node); returns their answers.
+
+    Raises:
+        RedisError: one of them failed; others may have been done.
+    """
+    server = client()
+    if len(commands) == 1:
+        return [server.execute_command(*commands[0])]
+    pipeline = server.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    try:
+        answers: list[Any] = pipeline.execute()
+    except RedisClusterException as error:  # not a RedisError in redis-py: no node answered
+        raise RedisConnectionError(str(error)) from error
+    return answers
 
 
 def _connected() -> Any:

@@ -99,7 +99,17 @@ def look(task_id: str) -> tuple[dict[str, int], bool]:
     Raises:
         RedisError: Valkey is away.
     """
-    found = {name: int(value) for name, value in valkey.client().hgetall(_task_key(task_id)).items()}
+    return look_at([task_id])[task_id]
+
+
+def look_at(task_ids: Sequence[str]) -> dict[str, tuple[dict[str, int], bool]]:
+    """Do so for several tasks in one round trip."""
+    rows = valkey.in_one_trip([("HGETALL", _task_key(task_id)) for task_id in task_ids])
+    return {task_id: _read(row) for task_id, row in zip(task_ids, rows, strict=True)}
+
+
+def _read(row: dict[str, str]) -> tuple[dict[str, int], bool]:
+    found = {name: int(value) for name, value in row.items()}
     read_until = found.pop(_READER, 0)
     return found, read_until > now()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from functions.worker import clients
 from functions.worker.heartbeat import Heart
 from functions.worker.together import Together
+from shared import watchers
 from shared.clock import now
 from shared.errors import DependencyDown
 from shared.limits import tiers
@@ -38,6 +39,7 @@ class Environment:
     def __init__(self) -> None:
         """Start with nothing open."""
         self._reports: set[asyncio.Future[None]] = set()
+        self.watchers = Together(watchers.look_at)
         self._leaves = Together(self._ask_breakers)
         self._successes = Together(self._tell_breakers)
         self._newest: dict[str, Permit] = {}

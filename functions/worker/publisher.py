@@ -18,10 +18,12 @@ from shared.tasks import events as event_log
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from concurrent.futures import Future
 
     from shared.tasks.events import Event
+
+    type Look = Callable[[str], Awaitable[tuple[dict[str, int], bool]]]
 
 RECENT_EVENTS = 256
 """Newest events kept in memory, so that a follower which is up to date reads nothing."""
@@ -34,12 +36,17 @@ _pushers = ThreadPoolExecutor(8, thread_name_prefix="push")
 """Threads of their own: a slow watcher must not take one from those that record runs."""
 
 
+async def _look_alone(task_id: str) -> tuple[dict[str, int], bool]:
+    return await asyncio.to_thread(watchers.look, task_id)
+
+
 class Publisher:
     """The live side of one run."""
 
-    def __init__(self, task_id: str) -> None:
-        """Start with no follower."""
+    def __init__(self, task_id: str, look: Look | None = None) -> None:
+        """Start with no follower; ``look`` finds the watchers, by default for this run alone."""
         self._task_id = task_id
+        self._look_up = look or _look_alone
         self._recent: deque[Event] = deque(maxlen=RECENT_EVENTS)
         self._followers: dict[str, asyncio.Task[None]] = {}
         self._told: dict[str, int] = {}
@@ -73,7 +80,7 @@ class Publisher:
     async def _look(self) -> bool:
         """Find new watchers and wake the followers; False without Valkey."""
         try:
-            found, self._read = await asyncio.to_thread(watchers.look, self._task_id)
+            found, self._read = await self._look_up(self._task_id)
         except RedisError as error:
             _log.warning("watchers unknown", extra={"task_id": self._task_id, "error": str(error)})
             return False

@@ -124,10 +124,10 @@ def test_what_an_agent_tells_does_not_wait(world: World, monkeypatch: pytest.Mon
 
 
 def test_without_valkey_text_is_stored_as_it_comes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(_task_id: str) -> Any:
+    def away(_task_ids: list[str]) -> Any:
         raise watchers.RedisError("away")
 
-    monkeypatch.setattr(watchers, "look", away)
+    monkeypatch.setattr(watchers, "look_at", away)
     task = world.submit(STREAM)
     world.work()
     assert types(task.task_id).count("token") > 1
