@@ -4,6 +4,8 @@
 queued before the clock starts. Of each system only the worker processes are measured. Sluice's side of the machine also
 carries MiniStack, an emulator in one Python process that stands in for SQS, DynamoDB and Lambda: what that takes is not
 counted as processor time, but it does slow Sluice's makespan. The peers' Valkey and the simulator serve all of them.
+Processes that share a core also slow each other: Celery's threads are measured a second time beside a neighbour that is
+as busy as MiniStack was.
 
 Beyond what the peers do, a Sluice run streams, checkpoints, holds a lease, meters and keeps an event log.
 
@@ -27,6 +29,7 @@ import redis
 from benchmarks import environment
 from benchmarks.capacity_model import drawing
 from benchmarks.faults.own import own_system
+from benchmarks.peers import neighbour
 from benchmarks.peers.fleet import PEERS, Fleet, Memory, Peer, cpu_seconds, memory_mb, wait_until
 from benchmarks.reference import Sluice
 
@@ -45,6 +48,7 @@ PARAMETERS = {
     "ReservedConcurrency": "12",
 }
 BASE = "celery threads"
+BESIDE = "celery threads beside a neighbour"
 
 
 class Bench:
@@ -146,6 +150,12 @@ def measure(runs: int, rounds: int) -> dict[str, Any]:
                 if peer.name == BASE:  # side by side in time, too
                     found.setdefault("sluice", []).append(bench.sluice(sluice, emulator, runs, f"sluice-{n}"))
                     print(f"  sluice: {found['sluice'][-1]}", flush=True)
+                    ours = found["sluice"][-1]
+                    share = min(0.95, ours["emulator_cpu_ms_per_run"] / 1000 * runs / ours["makespan_s"])
+                    with neighbour.busy(share):
+                        control = bench.peer(peer, runs, f"beside-{n}")
+                    found.setdefault(BESIDE, []).append(control | {"neighbour_share": round(share, 2)})
+                    print(f"  {BESIDE}: {found[BESIDE][-1]}", flush=True)
         sluice.pause()
         sluice.submit(4 * AT_ONCE + 1, "environment")
         inside = environment.measure(outputs, 3 * AT_ONCE, AT_ONCE)
@@ -174,12 +184,12 @@ def ratios(systems: dict[str, Any]) -> dict[str, float]:
 def table(result: dict[str, Any]) -> str:
     """Lay the figures out."""
     lines = [
-        f"{'':<20}{'runs':>6}{'ideal s':>9}{'makespan s':>12}{'CPU ms/run':>12}{'MB':>8}{'MB per further run':>20}"
+        f"{'':<34}{'runs':>6}{'ideal s':>9}{'makespan s':>12}{'CPU ms/run':>12}{'MB':>8}{'MB per further run':>20}"
     ]
     for name, row in result["systems"].items():
         further = row.get("mb_per_additional_run", row.get("one_environment", {}).get("mb_per_additional_run"))
         lines.append(
-            f"{name:<20}{row['runs']:>6.0f}{row['ideal_s']:>9}{row['makespan_s']:>12}"
+            f"{name:<34}{row['runs']:>6.0f}{row['ideal_s']:>9}{row['makespan_s']:>12}"
             f"{row['cpu_ms_per_run']:>12}{row['memory_mb']:>8}{further:>20}"
         )
     lines.append(
