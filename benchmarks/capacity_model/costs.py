@@ -55,6 +55,7 @@ def quantities(scenario: Scenario, load: Load, result: Result, watching: str = "
         _add(used, operations[name], times)
     _add(used, operations["per_run"]["submit"], runs)
     _add(used, operations["per_run"]["settle"], runs)
+    _add(used, operations["last_call"], runs)
     watch = operations["watching"][watching]
     if watch["every_s"]:
         _watch(used, watch, load, result)
