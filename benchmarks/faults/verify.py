@@ -96,9 +96,10 @@ def _check_end(verdict: Verdict, task: Task, log: list[Event]) -> None:
 
 
 def _check_steps(verdict: Verdict, task: Task, log: list[Event], steps: set[tuple[str, int]]) -> None:
-    """A step is recorded once, charged once, and its tool is not called again afterwards."""
-    if task.status is Status.COMPLETE and task.calls != sum(name == "model" for name, _ in steps):
-        verdict.repeated.append(f"{task.task_id}: {task.calls} calls charged")
+    """A step is recorded once, charged once, and its tool is not called again afterwards.
+
+    The model call that a run ends with is written in the same transaction as its end, and has no record of its own.
+    """
     done: set[tuple[Any, Any]] = set()
     for event in log:
         if event.type == "step":
@@ -108,7 +109,12 @@ def _check_steps(verdict: Verdict, task: Task, log: list[Event], steps: set[tupl
             done.add(step)
         elif event.type == "tool_call" and (event.data.get("tool"), event.data.get("n")) in done:
             verdict.repeated.append(f"{task.task_id}: {event.data.get('tool')} called again")
-    if done != steps:
+    if task.status is Status.COMPLETE and task.calls != sum(name == "model" for name, _ in done):
+        verdict.repeated.append(f"{task.task_id}: {task.calls} calls charged")
+    with_end: set[tuple[Any, Any]] = set()
+    if [event.type for event in log[-2:]] == ["step", "complete"] and log[-2].data.get("step") == "model":
+        with_end = {("model", log[-2].data.get("n"))}
+    if done != steps | with_end:
         verdict.repeated.append(f"{task.task_id}: steps told {sorted(done)}, recorded {sorted(steps)}")
 
 

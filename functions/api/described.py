@@ -19,7 +19,7 @@ NOTE = "described"
 
 @dataclass(frozen=True)
 class Description:
-    """A route's answers and body. Models of answers are named as in `shapes`, which is not imported for it."""
+    """A route's answers and body. Models of answers are named as in `shapes` and `openai_shapes`, not imported."""
 
     answer: str
     errors: tuple[int, ...]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from functions.api import shapes
+from functions.api import openai_shapes, shapes
 from functions.api.described import NOTE
 
 if TYPE_CHECKING:
@@ -67,10 +67,14 @@ def _whole(route: APIRoute) -> APIRoute:
         tags=route.tags,
         dependencies=route.dependencies,
         summary=route.summary,
-        response_model=getattr(shapes, note.answer),
+        response_model=_model(note.answer),
         responses=_responses(note),
         openapi_extra=None if note.takes is None else _json_body(note.takes, note.example),
     )
+
+
+def _model(name: str) -> Any:
+    return getattr(openai_shapes if hasattr(openai_shapes, name) else shapes, name)
 
 
 def _responses(note: Description) -> dict[int | str, dict[str, Any]]:
@@ -78,9 +82,9 @@ def _responses(note: Description) -> dict[int | str, dict[str, Any]]:
     for status, about in note.also.items():
         found[status] = dict(about)
         if "model" in about:
-            found[status]["model"] = getattr(shapes, about["model"])
+            found[status]["model"] = _model(about["model"])
     for status in sorted({*note.errors, 500, 503}) if note.errors else ():
-        found[status] = {"model": getattr(shapes, note.error), "description": _MEANING[status]}
+        found[status] = {"model": _model(note.error), "description": _MEANING[status]}
         if status in (402, 429, 503):
             found[status]["headers"] = _RETRY
     return found

@@ -32,6 +32,12 @@ def test_a_good_run_is_good() -> None:
     assert not verdict.broken
 
 
+def test_a_run_whose_last_call_is_written_with_its_end_is_good() -> None:
+    verdict = Verdict()
+    _check_steps(verdict, task(), GOOD, set())
+    assert not verdict.broken
+
+
 @pytest.mark.parametrize(
     ("row", "events", "kind"),
     [
@@ -54,6 +60,9 @@ def test_a_bad_end_is_found(row: Task, events: list[Event], kind: str) -> None:
         (task(calls=2), GOOD, {("model", 1)}),  # charged twice
         (task(), log("queued", "step", "step", "complete"), {("model", 1)}),  # recorded twice
         (task(), GOOD, {("model", 1), ("calculator", 1)}),  # recorded without its event
+        (task(), log("queued", "step", "token", "complete"), set()),  # told, not recorded, and not the end
+        (task(status=Status.FAILED), log("queued", "step", "failed"), set()),
+        (task(calls=0), GOOD, set()),  # not charged
     ],
 )
 def test_a_repeated_step_is_found(row: Task, events: list[Event], steps: set[tuple[str, int]]) -> None:
