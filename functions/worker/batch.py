@@ -12,9 +12,10 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from functions.worker.deliveries import Delivery, Disposition, claim_together
 from functions.worker.persist import persist
 from functions.worker.refill import Refill
-from functions.worker.runner import Delivery, Disposition, claimed_together, handle
+from functions.worker.runner import handle
 from shared.errors import DependencyDown
 from shared.logs import get_logger
 from shared.settings import settings
@@ -38,7 +39,7 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
     # Beside the claims, which need not wait for it; not after them: a run that kills its environment does so at once.
     hidden = asyncio.create_task(_hide_for_one_lease(list(good.values())))
     good = {message_id: replace(delivery, hidden=hidden) for message_id, delivery in good.items()}
-    good = dict(zip(good, await claimed_together(list(good.values())), strict=True))
+    good = dict(zip(good, await claim_together(list(good.values())), strict=True))
     deleter = Deleter()
     kept = [message_id for message_id, delivery in deliveries.items() if delivery is None]
     refilled = 0
@@ -55,7 +56,7 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
         wait_s = refill.wait_s()
         slots = settings().runs_per_environment - len(running)
         if wait_s == 0 and slots > 0:
-            more = await claimed_together(await refill.take(slots))
+            more = await claim_together(await refill.take(slots))
             refilled += len(more)
             running |= {asyncio.create_task(run(delivery)) for delivery in more}
         elif running:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from functions.worker.runner import Delivery
+from functions.worker.deliveries import Delivery
 from shared.clock import now
 from shared.errors import DependencyDown
 from shared.logs import get_logger

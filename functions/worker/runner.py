@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from functions.worker import agents, outcomes, report
 from functions.worker.context import Context
+from functions.worker.deliveries import Disposition, claim, decline
 from functions.worker.eventlog import EventLog
 from functions.worker.heartbeat import SLOT_GRACE_SECONDS, Beat
 from functions.worker.ledger import charge
-from functions.worker.outcomes import NEWER_DELAY_SECONDS, Failure, failed
+from functions.worker.outcomes import Failure, failed
 from functions.worker.persist import persist
 from functions.worker.publisher import Publisher
 from functions.worker.signals import Continue, Ended, Signal
@@ -23,13 +23,15 @@ from shared.errors import DependencyDown, LeaseLost, SluiceError
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
 from shared.settings import settings
-from shared.tasks import checkpoints, claims, lanes, leases, settle, store
+from shared.tasks import checkpoints, lanes, leases, settle, store
+from shared.tasks.claims import Refused
 from shared.tasks.events import Event
 from shared.tasks.leases import Requeue
 from shared.tasks.model import Status, Task
 from shared.tasks.settle import Outcome
 
 if TYPE_CHECKING:
+    from functions.worker.deliveries import Delivery
     from functions.worker.environment import Environment
     from functions.worker.steps import Steps
 
@@ -37,8 +39,6 @@ STOP_MARGIN_SECONDS = 3.0
 """Time kept at the end of an invocation for giving runs back."""
 CLEANUP_SECONDS = 2.0
 """How long a step that is cancelled with its run may take to end; less than ``STOP_MARGIN_SECONDS``."""
-TOGETHER = 2
-"""Messages from which on their tasks are claimed together."""
 DEFAULT_TIMEOUT_SECONDS = 86_400
 """How long a run may take, from its start, that sets no ``timeout_s`` (which counts from its submission)."""
 
@@ -48,48 +48,13 @@ TIMED_OUT = Failure("timeout", "the run took longer than its timeout_s", "timeou
 _log = get_logger("runner")
 
 
-class Disposition(StrEnum):
-    """What becomes of a run's message."""
-
-    DONE = "done"
-    """Delete it: the task ended, or a newer message carries it."""
-    KEEP = "keep"
-    """Leave it hidden: it comes back by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A message as it was received."""
-
-    message: lanes.Message
-    lane: str
-    queue_url: str
-    receipt: str
-    hidden: asyncio.Task[None] | None = None
-    """Hides it for one lease, beside the run; whoever hides it for another time waits for that."""
-    owner: str = field(default_factory=claims.new_owner)
-    claimed: Task | None = None
-    """The task, where it was claimed together with others for ``owner``."""
-
-
-async def claimed_together(deliveries: list[Delivery]) -> list[Delivery]:
-    """Claim the tasks of several messages at once; who gets none that way claims for itself (`handle`)."""
-    asked = [claims.Asked(one.message.task_id, one.message.gen, one.owner) for one in deliveries]
-    if len(asked) < TOGETHER:
-        return deliveries
-    taken = await asyncio.to_thread(claims.claim_together, asked)
-    return [replace(one, claimed=task) for one, task in zip(deliveries, taken, strict=True)]
-
-
 async def handle(delivery: Delivery, environment: Environment, deadline: float) -> Disposition:
     """See to one message until its task has ended, waits elsewhere or is another's."""
     task_id = delivery.message.task_id
     with fields(task_id=task_id, lane=delivery.lane):
-        claimed: Task | claims.Refused | None = delivery.claimed
-        if claimed is None:
-            claimed = await persist(claims.claim, task_id, delivery.message.gen, owner=delivery.owner)
-        if isinstance(claimed, claims.Refused):
-            return await _decline(delivery, claimed)
+        claimed = await claim(delivery)
+        if isinstance(claimed, Refused):
+            return await decline(delivery, claimed)
         claimed.run_started = now()
         if claimed.lease_no == 1:
             metrics.emit({"QueueWait": (claimed.run_started - claimed.created, "Seconds")}, lane=delivery.lane)
@@ -100,22 +65,6 @@ async def handle(delivery: Delivery, environment: Environment, deadline: float) 
         except LeaseLost:
             _log.warning("lease lost")
             return Disposition.KEEP
-
-
-async def _decline(delivery: Delivery, refused: claims.Refused) -> Disposition:
-    _log.info("message declined", extra={"why": str(refused.why)})
-    if refused.why is claims.Refusal.NEWER:
-        # A message of its own instead of hiding this one, whose receives are counted. Whose task it is cannot be read.
-        message = delivery.message
-        delay_s = NEWER_DELAY_SECONDS
-        await persist(lanes.send, delivery.lane, message.task_id, message.gen, user=message.task_id, delay_s=delay_s)
-        return Disposition.DONE
-    if refused.hide_s <= 0:
-        return Disposition.DONE
-    if delivery.hidden is not None:
-        await delivery.hidden
-    await persist(lanes.hide, delivery.queue_url, [(delivery.receipt, refused.hide_s + 0.999)])
-    return Disposition.KEEP
 
 
 class _Run:

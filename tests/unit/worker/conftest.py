@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from functions.worker import agents, clients, model_step, runner
+from functions.worker import agents, clients, deliveries, model_step
 from functions.worker import environment as environment_module
 from functions.worker.batch import run_batch
 from functions.worker.environment import environment
@@ -138,7 +138,7 @@ def world(
     monkeypatch.setattr(environment_module, "_environment", None)
     monkeypatch.setattr(model_step, "HESITATION_SECONDS", 0.1)
     # Moto's PartiQL knows no conditions: `tests/stack/test_claims.py` claims together.
-    monkeypatch.setattr(runner, "TOGETHER", 10_000)
+    monkeypatch.setattr(deliveries, "TOGETHER", 10_000)
     made = World(simulator, fake_aws)
     made.sim.post("/reset")
     yield made
