@@ -139,7 +139,7 @@ class _Cluster(_Noted, RedisCluster):
 def client() -> Any:
     """Return the client of this environment.
 
-    A command that fails has it left alone for a while. (A pipeline's failure is not noted.)
+    A command that fails, or `in_one_trip`, has it left alone for a while. (A pipeline's failure is not noted.)
 
     Raises:
         Away: ``REDIS_URL`` is empty, or the server failed a moment ago.
@@ -176,7 +176,13 @@ def in_one_trip(commands: Sequence[tuple[str, ...]]) -> list[Any]:
     try:
         answers: list[Any] = pipeline.execute()
     except RedisClusterException as error:  # not a RedisError in redis-py: no node answered
-        raise RedisConnectionError(str(error)) from error
+        down = RedisConnectionError(str(error))
+        _failed(down)
+        raise down from error
+    except RedisError as error:
+        _failed(error)
+        raise
+    _answered()
     return answers
 
 

@@ -19,6 +19,7 @@ from functions.worker.steps import Done, Steps
 from shared import storable
 from shared.clock import now
 from shared.errors import LeaseLost
+from shared.logs import get_logger
 from shared.tasks import conversation, sessions
 from shared.tasks.events import Event
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from functions.worker.types import ModelReply
     from shared.tasks.checkpoints import Step
     from shared.tasks.model import Task
+
+_log = get_logger("context")
 
 DEFAULT_OUTPUT_TOKENS = 1024
 """Output tokens of a model call that sets no limit; it bounds what the call can cost."""
@@ -133,8 +136,8 @@ class Context:
         """Call the language model once: streamed to watchers, metered, within every budget; see ``step`` for the rest.
 
         ``tool_choice`` is the provider's (``"required"`` …); unset, the client's own goes with the client's own tools.
-        ``last`` promises that the agent returns at once with this reply, or tells from the reply whether it does. It is
-        then written together with the run's end, which saves a third of a short run's writes.
+        ``last`` promises that the agent returns at once with this reply, or is a function that says True of a reply
+        with which it does. It is then written together with the run's end: a third less of a short run's writes.
 
         Raises:
             ModelError: the provider refused or failed; the runner decides whether to try again.
@@ -156,8 +159,7 @@ class Context:
             )
             data = {"call": call_id, "model": reply.model, "tokens": usage.tokens}
             event = Event("step", now(), {"step": name, "n": nth, **data})
-            ends = last(reply) if callable(last) else last
-            return Done(model_step.pack(reply, call_id), (event,), usage, reply.model, ends)
+            return Done(model_step.pack(reply, call_id), (event,), usage, reply.model, _ends_run(last, reply))
 
         asked = [message for message in messages if not isinstance(message, Remembered)]
         fingerprint = {"model": call.model, "messages": asked, "tools": tools}
@@ -211,6 +213,15 @@ async def _result(fn: Callable[[], Awaitable[Any]], what: str) -> Any:
             "one that blocks is called as `lambda: asyncio.to_thread(f, x)`"
         )
     return await made
+
+
+def _ends_run(last: bool | Callable[[ModelReply], bool], reply: ModelReply) -> bool:
+    """Ask an agent whether its run ends with a reply, which is paid for: recorded, whatever comes of asking."""
+    try:
+        return (last(reply) if callable(last) else last) is True
+    except Exception:
+        _log.warning("the agent's `last` failed", exc_info=True)
+        return False
 
 
 def _last_user_text(messages: list[dict[str, Any]]) -> str:

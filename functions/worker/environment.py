@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -41,9 +42,10 @@ class Environment:
         self._reports: set[asyncio.Future[None]] = set()
         self.watchers = Together(watchers.look_at)
         self._leaves = Together(self._ask_breakers)
-        self._successes = Together(self._tell_breakers)
-        self._newest: dict[str, Permit] = {}
-        self._probe = ""
+        self._successes = Together(self._tell_successes)
+        self._succeeded: dict[str, tuple[Permit, int]] = {}
+        self._succeeded_lock = threading.Lock()
+        self._probing: dict[str, str] = {}
 
     held_until = 0.0
     """Until when the provider has no room, as far as runs here met it (epoch seconds); no work is taken till then."""
@@ -96,9 +98,9 @@ class Environment:
         permit = await self._leaves.get(model)
         if not permit.probe:
             return permit
-        if permit.id == self._probe:  # somebody else's already: only one may probe
+        if permit.id == self._probing.get(model):  # somebody else's already: only one may probe
             return (await asyncio.to_thread(self._ask_breakers, [model]))[model]
-        self._probe = permit.id
+        self._probing[model] = permit.id
         return permit
 
     def _ask_breakers(self, models: list[str]) -> dict[str, Permit]:
@@ -130,16 +132,19 @@ class Environment:
         if permit.probe or permit.local or self.budget.limited:
             self.report(self.note_success, permit, model, reserved, actual)
             return
-        # One report speaks for all that succeeded before it, as if the call that began last had been the only one.
-        newest = self._newest.get(permit.name)
-        if newest is None or newest.started_us < permit.started_us:
-            self._newest[permit.name] = permit
-        self._follow(self._successes.get(permit.name))
+        # One report speaks for all that succeeded since the last: to the breaker, as the call that began last.
+        with self._succeeded_lock:
+            newest, calls = self._succeeded.get(model, (permit, 0))
+            self._succeeded[model] = max(newest, permit, key=lambda one: one.started_us), calls + 1
+        self._follow(self._successes.get(model))
 
-    def _tell_breakers(self, names: list[str]) -> dict[str, None]:
-        for name in names:
-            self.breaker.record(self._newest[name], Outcome.SUCCESS)
-        return dict.fromkeys(names)
+    def _tell_successes(self, models: list[str]) -> dict[str, None]:
+        for model in models:
+            with self._succeeded_lock:
+                newest, calls = self._succeeded.pop(model)
+            self.breaker.record(newest, Outcome.SUCCESS)
+            self.budget.count(model, calls)
+        return dict.fromkeys(models)
 
     def note_success(self, permit: Permit, model: str, reserved: int, actual: int) -> None:
         """Report a call that succeeded."""

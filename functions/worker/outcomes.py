@@ -94,7 +94,7 @@ def after_error(task: Task, error: BaseException) -> Outcome | Requeue:
     if isinstance(error, Defer):
         return Requeue(delay_s=error.delay_s, reason=error.reason, deferral=True)
     if isinstance(error, DependencyDown):
-        return Requeue(delay_s=max(error.retry_after_s, 5.0), reason=f"{error.dependency}_down", deferral=True)
+        return waiting_for(error)
     if isinstance(error, NewerVersion):  # a step or a turn that a worker of a newer version recorded: let one go on
         return Requeue(delay_s=NEWER_DELAY_SECONDS, reason=error.code, deferral=True)
     if isinstance(error, BudgetExhausted):
@@ -110,6 +110,11 @@ def after_error(task: Task, error: BaseException) -> Outcome | Requeue:
             return failed(failure)
         return _again(task, failure, verdict.retry_after_s)
     return _again(task, Failure("agent_error", f"{type(error).__name__}: {error}"), None)
+
+
+def waiting_for(error: DependencyDown) -> Requeue:
+    """Give a task back until something that it needs is there again."""
+    return Requeue(delay_s=max(error.retry_after_s, 5.0), reason=f"{error.dependency}_down", deferral=True)
 
 
 def no_progress(task: Task) -> Outcome | Requeue:

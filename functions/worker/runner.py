@@ -19,7 +19,7 @@ from functions.worker.signals import Continue, Ended, Signal
 from functions.worker.voided import voided_calls
 from shared import metrics
 from shared.clock import now
-from shared.errors import DependencyDown, LeaseLost, SluiceError
+from shared.errors import Contended, DependencyDown, LeaseLost, SluiceError
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
 from shared.settings import settings
@@ -132,6 +132,7 @@ class _Run:
             await asyncio.wait([self.agent], timeout=STOP_MARGIN_SECONDS)
             if self.steps and not self.agent.done():  # it does not let go; at least it pays for nothing any more
                 await self.steps.end(now())
+                await self.steps.flush()
         return self.judge()
 
     def ends_at(self) -> float:
@@ -161,10 +162,12 @@ class _Run:
         except BaseException:
             try:
                 await steps.flush()
-                if self.stopped is None:
-                    await steps.drain(self.stop_at)
             finally:
-                await steps.end(now() + CLEANUP_SECONDS)
+                try:
+                    if self.stopped is None:
+                        await steps.drain(self.stop_at)
+                finally:
+                    await steps.end(now() + CLEANUP_SECONDS)
             raise
 
     async def announce(self, recorded: dict[tuple[str, int], checkpoints.Step]) -> None:
@@ -204,8 +207,6 @@ class _Run:
 
     async def carry_out(self, decision: Outcome | Requeue) -> Disposition:
         await self.log.close()
-        if self.steps and isinstance(decision, Requeue):
-            await self.steps.flush()
         # Whatever is waiting for the lock is a recording under way: it goes first.
         async with self.log.lock:
             if isinstance(decision, Outcome):
@@ -215,19 +216,33 @@ class _Run:
         return Disposition.DONE
 
     async def settle(self, outcome: Outcome) -> None:
-        pending = [*self.log.take(), *self.count_last_step()]
+        logged, last = self.log.take(), self.count_last_step()
+        pending = [*logged, *last]
         try:
-            await persist(settle.settle, self.task, outcome, message=self.message, asked=self.asked, log=pending)
-        except outcomes.UNUSABLE as error:
-            _log.warning("end not stored", exc_info=error)
-            outcome, pending = outcomes.unusable(outcome, pending, error)
-            await persist(settle.settle, self.task, outcome, log=pending)
+            outcome, pending = await self.write_end(outcome, pending)
+        except (Contended, DependencyDown):
+            if not last:
+                raise
+            # A paid call stands in nothing but this end. Given back, the task carries its cost on.
+            self.log.give_back(logged)
+            await self.requeue(outcomes.waiting_for(DependencyDown("dynamodb")))
+            return
         data = {"response": outcome.response} if outcome.response is not None else {"error": outcome.error}
         if self.publisher.followed:  # who began to watch since is seen to by what follows the end
             await self.log.stored([*pending, Event(str(outcome.status), now(), data)])
         report.ended(self.task, outcome, self.delivery.lane)
         await self.publisher.close()
         await asyncio.to_thread(self.environment.finished, self.task)
+
+    async def write_end(self, outcome: Outcome, pending: list[Event]) -> tuple[Outcome, list[Event]]:
+        """Write the end, or another one where that cannot be stored; returns what was written."""
+        try:
+            await persist(settle.settle, self.task, outcome, message=self.message, asked=self.asked, log=pending)
+        except outcomes.UNUSABLE as error:
+            _log.warning("end not stored", exc_info=error)
+            outcome, pending = outcomes.unusable(outcome, pending, error)
+            await persist(settle.settle, self.task, outcome, log=pending)
+        return outcome, pending
 
     def count_last_step(self) -> tuple[Event, ...]:
         """Count the step that is written with the run's end only; returns its events."""

@@ -23,7 +23,7 @@ from shared.tasks import checkpoints
 from shared.tasks.events import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from functions.worker.eventlog import EventLog
     from shared.tasks.checkpoints import Step
@@ -68,6 +68,7 @@ class Steps:
         cancelled before."""
         self._closed = False
         self._last: tuple[Step, Done] | None = None
+        self._recording: asyncio.Task[None] | None = None
         self.progressed = False
         """Whether this worker recorded a step."""
 
@@ -92,8 +93,10 @@ class Steps:
         outer = _inside.get()
         if outer is not None:
             raise ReplayMismatch(f"step {name} is inside step {outer}, whose replay would not ask for it")
-        self._check_time(0)
         await self.flush()
+        if self._closed:
+            raise Ended(f"step {name} was to begin after its run")
+        self._check_time(0)
         finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker
@@ -109,10 +112,11 @@ class Steps:
                 data = {"step": name, "n": nth, "ms": round((time.monotonic() - began) * 1000)}
                 done = done._replace(events=(*done.events, Event("step", now(), data)))
             step = checkpoints.Step(name, nth, mark, done.value)
-            if done.last:
+            # With others under way it is not the last; and after the end nobody would write it.
+            if done.last and len(self._open) == 1 and not self._closed:
                 self._last = step, done
             else:
-                await self._record_whatever_comes(self._record(step, done))
+                await _whatever_comes(asyncio.ensure_future(self._record(step, done)))
             return done.value
         finally:
             del self._open[finished]
@@ -124,19 +128,12 @@ class Steps:
         return last
 
     async def flush(self) -> None:
-        """Record the run's last step after all: the run goes on, here or elsewhere."""
+        """Record the run's last step after all: the run goes on, here or elsewhere. All who ask wait for that."""
         last = self.take_last()
         if last is not None:
-            await self._record_whatever_comes(self._record(*last))
-
-    async def _record_whatever_comes(self, write: Coroutine[Any, Any, None]) -> None:
-        """Record what was paid for even while the run is being cancelled."""
-        recording = asyncio.ensure_future(write)
-        try:
-            await asyncio.shield(recording)
-        except asyncio.CancelledError:
-            await asyncio.wait([recording])
-            raise
+            self._recording = asyncio.ensure_future(self._record(*last))
+        if self._recording is not None:
+            await _whatever_comes(self._recording)
 
     async def _record(self, step: Step, done: Done) -> None:
         async with self._log.lock:
@@ -182,3 +179,12 @@ class Steps:
         if self._recorded:
             name, nth = next(iter(self._recorded))
             raise ReplayMismatch(f"the run ended without its recorded step {name} #{nth}")
+
+
+async def _whatever_comes(recording: asyncio.Future[None]) -> None:
+    """Wait until what was paid for is recorded, even while the run is being cancelled."""
+    try:
+        await asyncio.shield(recording)
+    except asyncio.CancelledError:
+        await asyncio.wait([recording])
+        raise

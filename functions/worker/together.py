@@ -7,6 +7,7 @@ next, which is asked for as soon as that one is there, so no answer is older tha
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ class Together[K, V]:
         """Return the answer for a key; raises what ``ask`` raises. Being cancelled leaves it to the others."""
         self._keys[key] = None
         if self._next is None:
-            self._next = asyncio.create_task(self._go(self._under_way))
+            # In a context of its own: what is logged on the way is not the first asker's alone.
+            self._next = asyncio.create_task(self._go(self._under_way), context=Context())
+            self._next.add_done_callback(_seen)
         return (await asyncio.shield(self._next))[key]
 
     async def _go(self, before: asyncio.Task[Mapping[K, V]] | None) -> Mapping[K, V]:
@@ -36,3 +39,9 @@ class Together[K, V]:
         keys, self._keys = list(self._keys), {}
         self._under_way, self._next = self._next, None
         return await asyncio.to_thread(self._ask, keys)
+
+
+def _seen(answer: asyncio.Task[object]) -> None:
+    """Look at a failure that nobody may have waited for."""
+    if not answer.cancelled():
+        answer.exception()

@@ -181,8 +181,19 @@ def claim_together(asked: Sequence[Asked]) -> list[Task | None]:
         except (DependencyDown, ClientError) as error:
             _log.warning("not claimed together", extra={"error": str(error), "tasks": len(group)})
             break
-        taken |= {one.owner: read_task(row) for one, row in zip(group, rows, strict=True) if row is not None}
+        for one, row in zip(group, rows, strict=True):
+            if row is not None and (task := _readable(row)):
+                taken[one.owner] = task
     return [taken.get(one.owner) for one in asked]
+
+
+def _readable(row: Attributes) -> Task | None:
+    """Read one of several rows: what is wrong with it must not touch the others. `claim` meets it again, alone."""
+    try:
+        return read_task(row)
+    except Exception:
+        _log.warning("row not read", exc_info=True)
+        return None
 
 
 def _statement(one: Asked, at: float) -> dict[str, Any]:

@@ -102,8 +102,8 @@ def _end(
     }
     if task.model_used:
         sets["model_used"] = task.model_used
-    if task.started_at is None and task.run_started:
-        sets["started_at"] = task.started_at = task.run_started
+    if started_at := task.started_at or task.run_started:
+        sets["started_at"] = started_at
     ops: list[dict[str, Any]] = []
     data: dict[str, Any] = {}
     if outcome.status is Status.COMPLETE:
@@ -129,7 +129,7 @@ def _end(
         [row, event, *ops, *spend.add_ops(task, task.usage, expires=expires)],
         written=lambda old: (old.ended_by, old.status, old.last_seq) == (by, outcome.status, last),
     )
-    task.status, task.ended_at, task.last_seq = outcome.status, at, last
+    task.status, task.ended_at, task.last_seq, task.started_at = outcome.status, at, last, started_at
     task.result, task.error = sets.get("result"), outcome.error
 
 

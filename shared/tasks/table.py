@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import aws
 from shared.errors import Contended, DependencyDown, ItemThrottled
+from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks.group_commit import GroupCommit
 from shared.tasks.items import Attributes, attribute, known
@@ -15,6 +16,8 @@ from shared.tasks.model import ITEM_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_log = get_logger("table")
 
 READ_AT_ONCE = 100
 """Items that DynamoDB's BatchGetItem takes."""
@@ -177,6 +180,9 @@ def update_each(statements: list[dict[str, Any]]) -> list[Attributes | None]:
     except (ClientError, BotoCoreError) as error:
         _raise(error)
         raise
+    odd = {one["Error"]["Code"] for one in answer["Responses"] if "Error" in one} - {"ConditionalCheckFailed"}
+    if odd:
+        _log.warning("statements failed", extra={"codes": sorted(odd)})
     return [None if "Error" in one else one.get("Item") for one in answer["Responses"]]
 
 

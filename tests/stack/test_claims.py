@@ -139,6 +139,13 @@ def test_without_the_right_to_it_each_is_claimed_by_itself(monkeypatch: pytest.M
     assert all(isinstance(claims.claim(one.task_id, 0, owner=one.owner), Task) for one in asked)
 
 
+def test_a_row_that_cannot_be_read_leaves_the_others_alone() -> None:
+    neighbours = [submitted(f"fine-{n}") for n in range(2)]
+    odd = submitted("unreadable", params="{no json")
+    taken = claims.claim_together([neighbours[0], odd, neighbours[1]])
+    assert [task is not None for task in taken] == [True, False, True]
+
+
 def test_a_batch_runs_what_it_claimed_together(stack: Stack) -> None:
     key = f"batch-{time.time_ns()}"
     ids = [stack.submit(f"[[sim key={key} words=1]] {n}", session_id=f"{key}-{n}") for n in range(12)]

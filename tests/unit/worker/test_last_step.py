@@ -9,8 +9,9 @@ import pytest
 from functions.worker import persist
 from functions.worker.types import AgentResult
 from shared import aws
-from shared.errors import DependencyDown, LeaseLost, TooLarge
-from shared.tasks import checkpoints, events, settle, spend, store
+from shared.errors import Contended, DependencyDown, LeaseLost, TooLarge
+from shared.limits.provider import ProviderBudget
+from shared.tasks import checkpoints, events, leases, settle, spend, store, table
 from shared.tasks.model import Status, Task
 
 from .conftest import Install, World
@@ -211,3 +212,154 @@ def test_an_end_that_an_outage_holds_up_is_written_when_it_is_over(
     row = store.get(task.task_id)
     assert (row.status, row.calls, world.calls("held")["started"]) == (Status.COMPLETE, 1, 1)
     assert charged(row)
+
+
+def test_of_calls_beside_each_other_none_is_lost(world: World, install: Install) -> None:
+    async def run(ctx: Any) -> AgentResult:
+        replies = await asyncio.gather(*(ctx.model(asked(f"p{n}"), name=f"m{n}", last=True) for n in range(3)))
+        return AgentResult(replies[0].content)
+
+    install(run)
+    task = world.submit("x")
+    world.work()
+    row = store.get(task.task_id)
+    assert (row.status, row.calls, row.usage.output_tokens) == (Status.COMPLETE, 3, 9)
+    assert charged(row)
+    assert whole(task).count("step") == 3
+
+
+@pytest.mark.parametrize("answer", ["an error", "a coroutine"])
+def test_a_reply_is_recorded_whatever_the_agents_function_says_of_it(
+    world: World, install: Install, answer: str
+) -> None:
+    tries: list[int] = []
+
+    def last(_reply: Any) -> Any:
+        if answer == "an error":
+            raise KeyError("done")
+        return [True]
+
+    async def run(ctx: Any) -> AgentResult:
+        reply = await ctx.model(asked("odd"), last=last)
+        tries.append(1)
+        if len(tries) == 1:
+            raise ConnectionError("network")
+        return AgentResult(reply.content)
+
+    install(run)
+    task = world.submit("x")
+    world.work_until_quiet()
+    row = store.get(task.task_id)
+    assert (row.status, row.calls, world.calls("odd")["started"]) == (Status.COMPLETE, 1, 1)
+    assert charged(row)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_an_outage_longer_than_patience_takes_no_charge_away(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch, last: bool
+) -> None:
+    down: list[bool] = []
+    real = {name: getattr(table, name) for name in ("transact", "update")}
+
+    async def run(ctx: Any) -> AgentResult:
+        def ends(_reply: Any) -> bool:
+            if not world.calls("out")["completed"] > 1:
+                down.append(True)
+            return last
+
+        return AgentResult((await ctx.model(asked("out"), last=ends)).content)
+
+    def gone(name: str) -> Any:
+        def call(op: Any) -> Any:
+            if down:
+                raise DependencyDown("dynamodb", retry_after_s=0.1)
+            return real[name](op)
+
+        return call
+
+    given_back = leases.requeue
+
+    def over(*args: Any, **kwargs: Any) -> bool:
+        down.clear()  # when the worker has given up
+        return given_back(*args, **kwargs)
+
+    monkeypatch.setattr(leases, "requeue", over)
+    for name in real:
+        monkeypatch.setattr(table, name, gone(name))
+    monkeypatch.setattr(persist, "PATIENCE_SECONDS", 0.3)
+    install(run)
+    task = world.submit("x")
+    assert world.work() == []
+    row = store.get(task.task_id)
+    assert (row.status, row.reason, row.usage.output_tokens) == (Status.QUEUED, "dynamodb_down", 3)
+    world.work_until_quiet()
+    row = store.get(task.task_id)
+    assert (row.status, row.crashes, row.usage.output_tokens) == (Status.COMPLETE, 0, 6)
+    assert world.calls("out")["started"] == 2
+    assert charged(row)
+    assert whole(task).count("step") == 1
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_nothing_begins_after_the_end(world: World, install: Install, last: bool) -> None:
+    kept: list[asyncio.Task[Any]] = []
+
+    async def run(ctx: Any) -> AgentResult:
+        reply = await ctx.model(asked("end"), last=last)
+        kept.append(asyncio.create_task(ctx.model(asked("late"), name="late")))
+        await asyncio.sleep(0)
+        return AgentResult(reply.content)
+
+    async def rest() -> Any:
+        return await asyncio.gather(*kept, return_exceptions=True)
+
+    install(run)
+    task = world.submit("x")
+    world.work()
+    world.runner.run(rest())
+    assert store.get(task.task_id).status is Status.COMPLETE
+    assert world.calls("late")["started"] <= store.get(task.task_id).calls - 1
+
+
+def test_every_step_behind_the_last_call_finds_it_recorded(world: World, install: Install) -> None:
+    seen: list[set[tuple[str, int]]] = []
+
+    async def run(ctx: Any) -> AgentResult:
+        await ctx.model(asked("both"), last=True)
+
+        async def look() -> None:
+            seen.append(set(checkpoints.load(ctx.task_id)))
+
+        await asyncio.gather(ctx.step("a", look), ctx.step("b", look))
+        return AgentResult("done")
+
+    install(run)
+    world.submit("x")
+    world.work()
+    assert len(seen) == 2
+    assert all(("model", 1) in steps for steps in seen)
+
+
+def test_the_start_is_kept_when_the_end_needs_a_second_try(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, refused = settle.fenced_write, [True]
+
+    def contended(*args: Any, **kwargs: Any) -> None:
+        if refused:
+            refused.clear()
+            raise Contended("busy")
+        real(*args, **kwargs)
+
+    monkeypatch.setattr(settle, "fenced_write", contended)
+    task = world.submit("[[sim key=start words=1]] hello")
+    world.work()
+    row = store.get(task.task_id)
+    assert row.status is Status.COMPLETE
+    assert row.started_at is not None
+
+
+def test_the_scaler_is_told_of_every_call(world: World) -> None:
+    """The share of refused calls decides whether it lets environments go."""
+    for n in range(4):
+        world.submit(f"[[sim key=w words=1]] {n}")
+    world.work()
+    assert sum(minute.calls for minute in ProviderBudget().windows(3)) == 4

@@ -145,6 +145,32 @@ async def test_of_those_who_ask_at_once_one_may_probe(environment: Environment) 
     assert (await environment.before_call("m")).allowed
 
 
+async def test_two_models_are_probed_once_each(environment: Environment) -> None:
+    """An outage of their provider opens both, and both turn half-open together."""
+    for model in ("a", "b"):
+        for _ in range(3):
+            environment.breaker.record(await environment.before_call(model), Outcome.FAILURE)
+    await asyncio.sleep(2.1)
+    permits = await asyncio.gather(*(environment.before_call("ab"[n % 2]) for n in range(20)))
+    assert sum(permit.probe for permit in permits) == sum(permit.allowed for permit in permits) == 2
+
+
+async def test_a_late_success_of_before_the_last_change_says_nothing(environment: Environment) -> None:
+    old = await environment.before_call("m")
+    for _ in range(3):
+        environment.breaker.record(await environment.before_call("m"), Outcome.FAILURE)
+    await asyncio.sleep(2.1)
+    environment.report_success(await environment.before_call("m"), "m", 0, 10)  # the probe closes it
+    await environment.reported()
+    environment.report_success(await environment.before_call("m"), "m", 0, 10)
+    await environment.reported()
+    for _ in range(2):
+        environment.breaker.record(await environment.before_call("m"), Outcome.FAILURE)
+    environment.report_success(old, "m", 0, 10)
+    await environment.reported()
+    assert (await environment.before_call("m")).failures == 2
+
+
 @pytest.mark.parametrize("kind", ["valkey_url", "valkey_cluster_url"])
 def test_watchers_of_many_tasks_are_found_in_one_trip(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
@@ -179,4 +205,6 @@ def test_a_trip_to_a_server_that_is_gone_fails_as_every_command_does(
     assert len(watchers.look_at(["one", "two"])) == 2
     stop_server(server)
     with pytest.raises(watchers.RedisError):
+        watchers.look_at(["one", "two"])
+    with pytest.raises(valkey.Away):  # it is left alone for a while, whoever asks
         watchers.look_at(["one", "two"])
