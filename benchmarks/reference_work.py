@@ -160,6 +160,7 @@ def measure(runs: int, rounds: int) -> dict[str, Any]:
                     sluice.pause()
                     sluice.submit(4 * AT_ONCE + 1, f"environment-{n}")
                     inside.append(environment.measure(outputs, 3 * AT_ONCE, AT_ONCE))
+                    sluice.resume()
                     print(f"  one environment: {inside[-1]['cpu_ms_per_run']} ms a run", flush=True)
     result: dict[str, Any] = {name: middle(each) for name, each in found.items()}
     inside.sort(key=lambda one: one["cpu_ms_per_run"])
