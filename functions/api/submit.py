@@ -47,11 +47,11 @@ class Submission:
 
     message: str
     agent: str
-    session_id: str
+    session_id: str | None
+    """The conversation; None begins one that is named like the task."""
     model: str | None = None
     priority: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
-    task_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,9 @@ def submit(
     size += len((wanted.params.get("instructions") or "").encode())
     output_tokens = wanted.params.get("max_output_tokens") or DEFAULT_OUTPUT_TOKENS
     tokens, micro_usd = prices.worst_case(model, size, output_tokens)
+    task_id = new_task_id()
     task = Task(
-        task_id=wanted.task_id or new_task_id(),
+        task_id=task_id,
         user=caller.user,
         lane=lane,
         agent=wanted.agent,
@@ -102,7 +103,7 @@ def submit(
         running_cap=caller.limits.running,
         cap_tokens=caller.limits.tokens_per_day,
         cap_micro_usd=caller.limits.micro_usd_per_day,
-        session_id=wanted.session_id,
+        session_id=wanted.session_id or task_id,
         key_id=caller.key_id,
         params={name: value for name, value in wanted.params.items() if value is not None},
         reserved_tokens=tokens,

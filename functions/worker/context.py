@@ -180,8 +180,10 @@ class Context:
         """Return the session's last ``limit`` turns as chat messages, oldest first; ``asked`` goes right behind them.
 
         Only turns count that were settled before this run started. Tool calls are there with their answers, and those
-        that ``asked`` answers.
+        that ``asked`` answers. A run that begins its session, which is named like its task then, sees none.
         """
+        if self.session_id == self.task_id:
+            return []
         started = self._task.started_at or self._task.run_started
         turns = await persist(sessions.read, self.user, self.session_id, limit=limit, before=started, with_chat=True)
         remembered = [message for turn in turns for message in turn.messages]

@@ -27,7 +27,6 @@ from shared.errors import NotFound, SluiceError
 from shared.limits import prices
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks.ids import new_task_id
 from shared.tasks.model import Task, dumps
 
 log = get_logger("api")
@@ -117,8 +116,7 @@ def _submission(caller: Caller, asked: ResponsesRequest) -> Submission:
             raise invalid(f"tools must be at most {TOOLS_BYTES} bytes of JSON", "tools")
     if asked.tool_choice is not None:
         params["tool_choice"] = messages.chat_tool_choice(asked.tool_choice)
-    task_id = new_task_id()
-    session_id = asked.session_id or task_id
+    session_id = asked.session_id
     if asked.previous_response_id is not None:
         session_id = _previous(caller, asked.previous_response_id).session_id
         params["previous_response_id"] = asked.previous_response_id
@@ -129,7 +127,6 @@ def _submission(caller: Caller, asked: ResponsesRequest) -> Submission:
         model=asked.model,
         priority=asked.priority,
         params=params,
-        task_id=task_id,
     )
 
 

@@ -22,6 +22,15 @@ def messages(url: str) -> list[dict[str, Any]]:
     return found
 
 
+def test_a_conversation_of_its_own_is_named_like_its_task(api: Api) -> None:
+    task_id = api.submit(session_id=None).json()["task_id"]
+    assert store.get(task_id).session_id == task_id
+    assert api.get(f"/result/{task_id}").json()["session_id"] == task_id
+    assert store.get(api.submit().json()["task_id"]).session_id == "default"
+    follower = store.get(api.submit(session_id=task_id).json()["task_id"])
+    assert follower.session_id == task_id
+
+
 def test_a_submit_writes_the_row_and_sends_its_message(api: Api) -> None:
     answer = api.submit(metadata={"a": "b"}, max_output_tokens=7, session_id="s1", webhook_url="https://example.com/x")
     assert answer.status_code == 202

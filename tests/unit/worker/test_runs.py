@@ -11,6 +11,7 @@ import pytest
 
 from functions.worker import agents
 from functions.worker.types import AgentResult
+from shared import aws
 from shared.settings import settings
 from shared.tasks import checkpoints, claims, events, sessions, settle, spend, store
 from shared.tasks.model import Status, Task
@@ -37,6 +38,22 @@ def test_a_chat_run_completes_with_usage_events_turn_and_spending(world: World) 
     assert [event.type for event in log if event.type != "token"] == ["queued", "started", "step", "complete"]
     assert "".join(event.data["text"] for event in log if event.type == "token") == result["response"]
     assert world.receive() == []
+
+
+def test_a_run_that_begins_a_session_reads_none_and_is_remembered(world: World) -> None:
+    first = world.submit("[[sim words=1]] my name is Ada", task_id="task_begins", session_id="task_begins")
+    records = world.receive()
+    made: list[str] = []
+    aws.dynamodb().meta.events.register("before-call", lambda model, **_: made.append(model.name))
+    world.invoke(records)
+    assert "Query" not in made
+    assert store.get(first.task_id).status is Status.COMPLETE
+    second = world.submit("[[sim recall]] what is my name?", session_id="task_begins")
+    world.work()
+    assert "Query" in made
+    result = settle.result_of(store.get(second.task_id))
+    assert result is not None
+    assert "my name is Ada" in result["response"]
 
 
 def test_a_session_remembers_settled_turns(world: World) -> None:
