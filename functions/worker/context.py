@@ -137,7 +137,7 @@ class Context:
 
         ``tool_choice`` is the provider's (``"required"`` …); unset, the client's own goes with the client's own tools.
         ``last`` promises that the agent returns at once with this reply, or is a function that says True of a reply
-        with which it does. It is then written together with the run's end: a third less of a short run's writes.
+        with which it does. It is then written together with the run's end: a quarter less of a short run's writes.
 
         Raises:
             ModelError: the provider refused or failed; the runner decides whether to try again.

@@ -141,9 +141,11 @@ class Environment:
     def _tell_successes(self, models: list[str]) -> dict[str, None]:
         for model in models:
             with self._succeeded_lock:
-                newest, calls = self._succeeded.pop(model)
-            self.breaker.record(newest, Outcome.SUCCESS)
-            self.budget.count(model, calls)
+                found = self._succeeded.pop(model, None)
+            if found is not None:  # else the trip before spoke for those of this one, too
+                newest, calls = found
+                self.breaker.record(newest, Outcome.SUCCESS)
+                self.budget.count(model, calls)
         return dict.fromkeys(models)
 
     def note_success(self, permit: Permit, model: str, reserved: int, actual: int) -> None:

@@ -2,8 +2,6 @@
 
 What makes a call cheap, in processor time: it goes through the client's ``post``, since the method for completions
 walks through typed parameters one by one, and the answer is read as bytes, since it would make models of every chunk.
-Measured with 21 messages and 3 tools, a call takes 37 % of what the client's own streaming takes at 24 chunks, 16 % at
-100.
 """
 
 from __future__ import annotations

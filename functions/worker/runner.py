@@ -132,7 +132,10 @@ class _Run:
             await asyncio.wait([self.agent], timeout=STOP_MARGIN_SECONDS)
             if self.steps and not self.agent.done():  # it does not let go; at least it pays for nothing any more
                 await self.steps.end(now())
-                await self.steps.flush()
+                try:
+                    await self.steps.flush()
+                except (Contended, DependencyDown) as error:  # it is charged; given back, the task carries that on
+                    _log.warning("last call not recorded", extra={"error": error.message})
         return self.judge()
 
     def ends_at(self) -> float:

@@ -11,6 +11,7 @@ from functions.worker.types import AgentResult
 from shared import aws
 from shared.errors import Contended, DependencyDown, LeaseLost, TooLarge
 from shared.limits.provider import ProviderBudget
+from shared.settings import settings
 from shared.tasks import checkpoints, events, leases, settle, spend, store, table
 from shared.tasks.model import Status, Task
 
@@ -363,3 +364,28 @@ def test_the_scaler_is_told_of_every_call(world: World) -> None:
         world.submit(f"[[sim key=w words=1]] {n}")
     world.work()
     assert sum(minute.calls for minute in ProviderBudget().windows(3)) == 4
+
+
+def test_an_agent_that_does_not_let_go_in_an_outage_is_given_back_with_its_charge(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def record(*args: Any, **kwargs: Any) -> None:
+        raise DependencyDown("dynamodb")
+
+    async def run(ctx: Any) -> AgentResult:
+        await ctx.model(asked("holds"), last=True)
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            await asyncio.sleep(30)
+        return AgentResult("late")
+
+    monkeypatch.setenv("MODEL_TIMEOUT_SECONDS", "2")  # so that the invocation has room for a call
+    settings.cache_clear()
+    monkeypatch.setattr(checkpoints, "record", record)
+    monkeypatch.setattr(persist, "PATIENCE_SECONDS", 0.2)
+    install(run)
+    task = world.submit("x")
+    assert world.work(seconds=8) == []
+    row = store.get(task.task_id)
+    assert (row.status, row.reason, row.usage.output_tokens) == (Status.QUEUED, "continuation", 3)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -131,6 +132,25 @@ async def test_a_success_ends_a_row_of_failures_whoever_reports_it(environment: 
         environment.report_success(permit, "m", 0, 10)
     await environment.reported()
     assert (await environment.before_call("m")).failures == 0
+
+
+async def test_a_report_that_spoke_for_a_later_success_leaves_the_next_one_nothing(
+    environment: Environment, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second call succeeds after its predecessor's report was asked for, and before that looked."""
+    permit = await environment.before_call("m")
+    busy = threading.Event()
+    with ThreadPoolExecutor(1) as one_thread:
+        asyncio.get_running_loop().set_default_executor(one_thread)
+        one_thread.submit(busy.wait, 10)
+        environment.report_success(permit, "m", 0, 10)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        environment.report_success(permit, "m", 0, 10)
+        busy.set()
+        await environment.reported()
+    assert "report failed" not in caplog.text
+    assert sum(minute.calls for minute in environment.budget.windows(3)) == 2
 
 
 async def test_of_those_who_ask_at_once_one_may_probe(environment: Environment) -> None:
