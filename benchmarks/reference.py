@@ -33,7 +33,12 @@ class Sluice:
         """Let the poller go on."""
         self._enable(True)
 
-    def submit(self, number: int, key: str) -> str:
+    def release(self, key: str, *, stream: bool) -> str:
+        """Let the poller go on, with one more run, whose message wakes it; returns that run's user."""
+        self.resume()
+        return self.submit(1, key, stream=stream)
+
+    def submit(self, number: int, key: str, *, stream: bool = False) -> str:
         """Submit runs as a user of their own; returns the user."""
         from shared.limits.keys import create_key
 
@@ -45,7 +50,8 @@ class Sluice:
         ):
 
             def one(n: int) -> None:
-                body = {"message": f"[[sim key={key}]] {n}", "session_id": None}  # the peers' tasks remember nothing
+                # The peers' tasks remember nothing.
+                body = {"message": f"[[sim key={key}]] {n}", "session_id": None, "stream": stream}
                 client.post("/agent", json=body).raise_for_status()
 
             list(pool.map(one, range(number)))

@@ -91,19 +91,21 @@ class Bench:
         finally:
             fleet.stop()
 
-    def sluice(self, sluice: Sluice, emulator: psutil.Process, runs: int, tag: str) -> dict[str, Any]:
+    def sluice(
+        self, sluice: Sluice, emulator: psutil.Process, runs: int, tag: str, *, stream: bool = False
+    ) -> dict[str, Any]:
         """Measure Sluice."""
-        sluice.ended(sluice.submit(AT_ONCE, f"{tag}-warm"))
+        sluice.ended(sluice.submit(AT_ONCE, f"{tag}-warm", stream=stream))
         sluice.pause()
-        user = sluice.submit(runs, tag)
+        user = sluice.submit(runs - 1, tag, stream=stream)
         before = {process.pid: cpu_seconds([process]) for process in sluice.environments(emulator)}
         idle_mb = memory_mb(sluice.environments(emulator))
         emulated = cpu_seconds([emulator])
         with Memory(lambda: sluice.environments(emulator)) as memory:
             began = time.time()
-            sluice.resume()
+            last = sluice.release(tag, stream=stream)
             wait_until(lambda: self.done(tag) >= runs, 180, "Sluice does not end")
-            took = max(sluice.ended(user)) - began
+            took = max(sluice.ended(user) + sluice.ended(last)) - began
         now = {process.pid: cpu_seconds([process]) for process in sluice.environments(emulator)}
         used = sum(seconds - before.get(pid, 0.0) for pid, seconds in now.items())
         return figures(runs, AT_ONCE, took, used, memory.peak_mb) | {

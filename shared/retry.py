@@ -27,9 +27,11 @@ class ModelError(Exception):
         code: str | None = None,
         retry_after_s: float | None = None,
         own_fault: bool = False,
+        unseen: bool = False,
     ) -> None:
         """Describe it; ``own_fault`` means that the provider was not even asked (our pool was full).
 
+        ``unseen`` means that it was, and may have written, and bill, a reply of which nothing is known.
         The texts may be the provider's own, with half characters in them.
         """
         self.message = storable.text(message)
@@ -38,6 +40,7 @@ class ModelError(Exception):
         self.code = None if code is None else storable.text(code)
         self.retry_after_s = retry_after_s
         self.own_fault = own_fault
+        self.unseen = unseen
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,13 @@ class AgentRequest(_Strict):
         ),
     ] = None
     metadata: Annotated[Metadata | None, Field(description="Yours; shown in the result.")] = None
+    stream: Annotated[
+        bool | None,
+        Field(
+            description="false: watchers see each model call's text in one piece, once it is whole, which takes less "
+            "processor time; while it is written when absent."
+        ),
+    ] = None
     webhook_url: Annotated[
         str | None,
         Field(

@@ -71,6 +71,7 @@ class Context:
         self.tools: list[dict[str, Any]] = params.get("tools") or []
         self.tool_choice: Any = params.get("tool_choice")
         self.max_output_tokens: int = params.get("max_output_tokens") or DEFAULT_OUTPUT_TOKENS
+        self.stream: bool = params.get("stream", True)
         self.input: list[dict[str, Any]] | None = json.loads(message) if params.get("input_json") else None
         self.message = message if self.input is None else _last_user_text(self.input)
         self.deadline = deadline
@@ -132,12 +133,15 @@ class Context:
         max_output_tokens: int | None = None,
         name: str = "model",
         last: bool | Callable[[ModelReply], bool] = False,
+        stream: bool | None = None,
     ) -> ModelReply:
         """Call the language model once: streamed to watchers, metered, within every budget; see ``step`` for the rest.
 
         ``tool_choice`` is the provider's (``"required"`` …); unset, the client's own goes with the client's own tools.
         ``last`` promises that the agent returns at once with this reply, or is a function that says True of a reply
         with which it does. It is then written together with the run's end: a quarter less of a short run's writes.
+        ``stream=False`` shows watchers the text in one piece, once it is whole, and takes less processor time; unset,
+        it is as the client asked for the run, which streams by default.
 
         Raises:
             ModelError: the provider refused or failed; the runner decides whether to try again.
@@ -149,6 +153,7 @@ class Context:
             tools=tools,
             tool_choice=self.tool_choice if tool_choice is None and tools and tools is self.tools else tool_choice,
             max_output_tokens=max_output_tokens or self.max_output_tokens,
+            stream=self.stream if stream is None else stream,
         )
 
         async def work(nth: int) -> Done:

@@ -49,6 +49,7 @@ class Call:
     tools: list[dict[str, Any]] | None
     tool_choice: Any
     max_output_tokens: int
+    stream: bool = True
     timeout_s: float = field(default_factory=lambda: settings().model_timeout_seconds)
 
     @property
@@ -104,6 +105,7 @@ async def perform(
                 max_output_tokens=call.max_output_tokens,
                 timeout_s=call.timeout_s,
                 on_delta=on_delta,
+                stream=call.stream,
             )
             cost = prices.cost_micro_usd(model, reply.usage.input_tokens, reply.usage.output_tokens)
             usage = replace(reply.usage, micro_usd=cost)
@@ -113,8 +115,8 @@ async def perform(
         environment.report_success(permit, model, tokens, reply.usage.tokens)
     except retry.ModelError as error:
         reported = True
-        if written:
-            _charge_aborted(task, ledger, model, call.payload_bytes, written)
+        if written or error.unseen:
+            _charge_aborted(task, ledger, model, call, written or 0)
         verdict = retry.classify(error)
         metrics.count("ModelErrors", code=verdict.code, model=model)
         await asyncio.to_thread(environment.note_failure, permit, model, tokens, verdict)
@@ -124,7 +126,7 @@ async def perform(
         raise
     except asyncio.CancelledError:
         if written is not None and not reported:
-            _charge_aborted(task, ledger, model, call.payload_bytes, written)
+            _charge_aborted(task, ledger, model, call, written)
         raise
     finally:
         if not reported:  # cancelled, or refused before the provider was asked
@@ -132,9 +134,13 @@ async def perform(
     return reply, usage
 
 
-def _charge_aborted(task: Task, ledger: Ledger, model: str, payload_bytes: int, written: int) -> None:
-    """Charge a call that was cut off by its size, about four bytes a token: the provider bills what it wrote."""
-    use = Usage(-(-payload_bytes // 4), -(-written // 4))
+def _charge_aborted(task: Task, ledger: Ledger, model: str, call: Call, written: int) -> None:
+    """Charge a call that was cut off by its size, about four bytes a token: the provider bills what it wrote.
+
+    Of a reply that is not streamed nothing was seen until it is whole: it counts as long as it may have been.
+    """
+    output_tokens = -(-written // 4) if call.stream or written else call.max_output_tokens
+    use = Usage(-(-call.payload_bytes // 4), output_tokens)
     use = replace(use, micro_usd=prices.cost_micro_usd(model, use.input_tokens, use.output_tokens))
     ledger.add(use)
     charge(task, use)

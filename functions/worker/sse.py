@@ -30,6 +30,9 @@ MAX_TOKENS = 100_000_000
 class Assembler:
     """Collects the chunks of one reply."""
 
+    _part = "delta"
+    """Under which name a choice holds its text and tool calls."""
+
     def __init__(self, model: str, on_delta: Callable[[str], None], prompt_bytes: Callable[[], int]) -> None:
         """Start empty.
 
@@ -71,6 +74,9 @@ class Assembler:
         if data == b"[DONE]":
             self.done = True
             return
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
         try:
             chunk = json.loads(data)
             if error := chunk.get("error"):
@@ -86,7 +92,7 @@ class Assembler:
         for choice in chunk["choices"]:
             if finish := choice.get("finish_reason"):
                 self._finish = storable.text(str(finish))
-            delta = choice.get("delta")
+            delta = choice.get(self._part)
             if not delta:
                 continue
             # A model that refuses says why in a field of its own; to the user it is the answer.
@@ -138,6 +144,33 @@ class Assembler:
             written = len(text.encode()) + sum(len(call.name) + len(call.arguments.encode()) for call in calls)
             usage = Usage(-(-self._prompt_bytes() // 4), -(-written // 4))
         return ModelReply(text, calls, usage, self._model, self._finish, estimated)
+
+
+class WholeReply(Assembler):
+    """Reads a reply that was not streamed: one JSON object, of ``LINE_BYTES`` at most."""
+
+    _part = "message"
+
+    def feed(self, data: bytes) -> None:
+        """Take some bytes of it.
+
+        Raises:
+            ModelError: they are too many.
+        """
+        self._rest += data
+        if len(self._rest) > LINE_BYTES:
+            raise ModelError("the reply is too long", status=200, code="reply_too_long")
+
+    def reply(self) -> ModelReply:
+        """Return the reply.
+
+        Raises:
+            ModelError: it is none, reports an error, or a content filter ended it.
+        """
+        data, self._rest = self._rest, b""
+        if data:
+            self._read(data)
+        return super().reply()
 
 
 def _reported(error: Any) -> ModelError:

@@ -45,6 +45,7 @@ def post(steady: Api, body: bytes, kind: str | None = "application/json", **head
         ("demo", {"max_output_tokens": True}, 422, "invalid_request", "max_output_tokens"),
         ("demo", {"max_output_tokens": "5"}, 422, "invalid_request", "max_output_tokens"),
         ("demo", {"timeout_s": -1}, 422, "invalid_request", "timeout_s"),
+        ("demo", {"stream": "no"}, 422, "invalid_request", "stream"),
         ("demo", {"max_cost_usd": 0}, 422, "invalid_request", "max_cost_usd"),
         ("demo", {"priority": "urgent"}, 422, "invalid_request", "priority"),
         ("demo", {"webhook_url": "http://example.com"}, 422, "invalid_request", "webhook_url"),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.sweeper.sweep import sweep
-from functions.worker.sse import Assembler
+from functions.worker.sse import Assembler, WholeReply
 from functions.worker.types import ModelReply
 from shared import aws
 from shared.clock import day
@@ -41,8 +41,8 @@ chunks = bodies(
 )
 
 
-def outcome(pieces: list[bytes]) -> ModelReply | str:
-    assembler = Assembler("m", lambda _: None, lambda: 10)
+def outcome(pieces: list[bytes], kind: type[Assembler] = Assembler) -> ModelReply | str:
+    assembler = kind("m", lambda _: None, lambda: 10)
     try:
         for piece in pieces:
             assembler.feed(piece)
@@ -60,6 +60,20 @@ def test_a_stream_gives_the_same_reply_or_error_however_it_is_cut(found: list[st
     if isinstance(whole, ModelReply):
         json.dumps([whole.content, [list(call) for call in whole.tool_calls]], ensure_ascii=False).encode()
         assert whole.usage.tokens >= 0
+
+
+@FEW
+@given(bodies(model=st.just("m"), choices=values, usage=values), st.integers(1, 40))
+def test_an_answer_gives_the_same_reply_or_error_however_it_is_cut(found: str, size: int) -> None:
+    data = found.replace('"delta"', '"message"').encode("utf-8", "surrogatepass")[:20_000]
+    whole = outcome([data], WholeReply)
+    assert outcome([data[n : n + size] for n in range(0, len(data), size)], WholeReply) == whole
+
+
+@FEW
+@given(st.binary(max_size=300))
+def test_bytes_that_are_no_answer_are_a_model_error(data: bytes) -> None:
+    assert isinstance(outcome([data, b"}"], WholeReply), str)
 
 
 @FEW

@@ -1,0 +1,266 @@
+"""Calls whose text nobody watches being written: the same replies and failures, in one piece, and none for nothing."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from functions.worker import model_client
+from functions.worker.sse import LINE_BYTES
+from functions.worker.types import AgentResult, ModelReply
+from shared.limits import prices
+from shared.retry import ModelError, classify
+from shared.tasks import events, settle, spend, store
+from shared.tasks.model import Status, Task
+
+from .conftest import Install, World
+from .test_model_client import Exchange, ask, run, talk, use
+
+__all__ = ["use"]
+
+OUTPUT = 40
+"""Output tokens that a run's call may have."""
+
+
+def body(message: Any, finish: str | None = "stop", **more: Any) -> bytes:
+    return json.dumps({"model": "m-2", "choices": [{"message": message, "finish_reason": finish}], **more}).encode()
+
+
+def answer(use: Callable[..., None], *pieces: bytes) -> ModelReply:
+    return talk(use, lambda exchange: exchange.send(*pieces), lambda: ask("hello", stream=False))
+
+
+def failure(use: Callable[..., None], *pieces: bytes) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        answer(use, *pieces)
+    return caught.value
+
+
+def test_a_reply_comes_in_one_piece_and_is_the_same(simulator: str, use: Callable[..., None]) -> None:
+    use(f"{simulator}/v1")
+    deltas: list[str] = []
+
+    async def both() -> tuple[ModelReply, ModelReply]:
+        return await ask("[[sim words=12]] hi", deltas, stream=False), await ask("[[sim words=12]] hi")
+
+    whole, streamed = run(both)
+    assert deltas == [whole.content]
+    assert whole == streamed
+
+
+def test_parallel_tool_calls_are_the_same(simulator: str, use: Callable[..., None]) -> None:
+    use(f"{simulator}/v1")
+    tools = [{"type": "function", "function": {"name": "calculator", "parameters": {"type": "object"}}}]
+    asked = '[[sim tool=calculator parallel=2 args={"expression": "1+1"}]]'
+
+    async def both() -> tuple[ModelReply, ModelReply]:
+        return await ask(asked, tools=tools, stream=False), await ask(asked, tools=tools)
+
+    whole, pieces = run(both)
+    assert [(one.name, one.arguments) for one in whole.tool_calls] == [
+        (one.name, one.arguments) for one in pieces.tool_calls
+    ]
+    assert len({one.id for one in whole.tool_calls}) == 2
+    assert whole.finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize(
+    ("directive", "kind", "code", "unseen"),
+    [
+        ("fail=429 retry_after=7", "transient", "rate_limit_exceeded", False),
+        ("fail=quota", "permanent", "provider_insufficient_quota", False),
+        ("fail=filtered", "permanent", "content_filter", False),
+        ("fail=400", "permanent", "invalid_request", False),
+        ("fail=500", "transient", "provider_error", False),
+        ("fail=garbage", "transient", "malformed_reply", False),
+        ("fail=drop", "transient", "provider_unreachable", True),
+        ("hang=60", "transient", "provider_timeout", True),
+    ],
+)
+def test_failures(simulator: str, use: Callable[..., None], directive: str, kind: str, code: str, unseen: bool) -> None:
+    use(f"{simulator}/v1")
+    timeout_s = 1.0 if "hang" in directive else 20
+    with pytest.raises(ModelError) as caught:
+        run(lambda: ask(f"[[sim {directive}]] hi", timeout_s=timeout_s, stream=False))
+    verdict = classify(caught.value)
+    assert (verdict.kind, verdict.code, caught.value.unseen) == (kind, code, unseen)
+
+
+def test_of_a_provider_that_was_never_reached_nothing_is_unseen(use: Callable[..., None]) -> None:
+    use("http://127.0.0.1:1/v1")
+    with pytest.raises(ModelError) as caught:
+        run(lambda: ask("hello", stream=False))
+    assert not caught.value.unseen
+
+
+def test_any_cut_of_the_bytes_gives_the_same_reply(use: Callable[..., None]) -> None:
+    data = body({"content": "é€"}, usage={"prompt_tokens": 7, "completion_tokens": 2})
+    reply = answer(use, *(data[n : n + 1] for n in range(len(data))))
+    assert (reply.content, reply.usage.input_tokens, reply.usage.output_tokens, reply.model) == ("é€", 7, 2, "m-2")
+
+
+def test_use_that_is_not_told_is_estimated(use: Callable[..., None]) -> None:
+    reply = answer(use, body({"content": "abcdefgh"}))
+    assert (reply.estimated, reply.usage.output_tokens) == (True, 2)
+
+
+def test_a_refusal_is_the_answer(use: Callable[..., None]) -> None:
+    assert answer(use, body({"content": None, "refusal": "I cannot."})).content == "I cannot."
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"<html>", b"[]", b"7", b'{"choices": null}', b'{"choices": [{"message": 3}]}', b"[" * 100_000, b"\xff",
+     body({"content": 3}), body({"content": "x", "tool_calls": [3]})],
+)  # fmt: skip
+def test_what_is_no_reply_is_the_providers_passing_fault(use: Callable[..., None], data: bytes) -> None:
+    verdict = classify(failure(use, data))
+    assert (verdict.kind, verdict.code) == ("transient", "malformed_reply")
+
+
+@pytest.mark.parametrize("pieces", [(), (b'{"choices": []}',), (body({"content": "x"}, finish=None),)])
+def test_a_reply_without_an_end_is_cut_off(use: Callable[..., None], pieces: tuple[bytes, ...]) -> None:
+    assert classify(failure(use, *pieces)).code == "truncated_reply"
+
+
+def test_an_error_in_the_answer_is_one(use: Callable[..., None]) -> None:
+    error = {"error": {"code": "insufficient_quota", "message": "spent"}}
+    assert classify(failure(use, json.dumps(error).encode())).code == "provider_insufficient_quota"
+
+
+def test_a_reply_is_read_up_to_its_limit_and_no_further(use: Callable[..., None]) -> None:
+    fits = body({"content": "x" * 3_900_000})
+    padding = b" " * (LINE_BYTES - len(fits))
+    assert len(answer(use, fits, padding).content) == 3_900_000
+    assert classify(failure(use, fits, padding, b" ")).code == "reply_too_long"
+
+
+def test_a_reply_that_breaks_off_is_none(use: Callable[..., None]) -> None:
+    async def serve(exchange: Exchange) -> None:
+        await exchange.send(body({"content": "half"})[:-5], end=False)
+        exchange.writer.close()
+
+    with pytest.raises(ModelError) as caught:
+        talk(use, serve, lambda: ask("hello", stream=False))
+    assert (classify(caught.value).code, caught.value.unseen) == ("provider_unreachable", True)
+
+
+def test_the_connection_is_used_again(use: Callable[..., None]) -> None:
+    served: list[int] = []
+
+    async def serve(exchange: Exchange) -> None:
+        served.append(exchange.on_connection)
+        await exchange.send(body({"content": "x"}))
+
+    async def main() -> None:
+        for _ in range(2):
+            await ask("hello", stream=False)
+
+    talk(use, serve, main)
+    assert served == [1, 2]
+
+
+def test_a_kept_connection_that_died_is_replaced_once(use: Callable[..., None]) -> None:
+    served: list[int] = []
+
+    async def serve(exchange: Exchange) -> None:
+        served.append(exchange.on_connection)
+        if exchange.on_connection > 1:
+            exchange.cut()
+            return
+        await exchange.send(body({"content": "x"}))
+
+    async def main() -> None:
+        for _ in range(2):
+            await ask("hello", stream=False)
+
+    talk(use, serve, main)
+    assert served == [1, 2, 1]
+
+
+# Whole runs.
+
+
+def worst(task: Task) -> tuple[int, int]:
+    """Return what a call that nobody saw anything of costs: everything it may have written."""
+    row = store.get(task.task_id)
+    assert row.usage.output_tokens == OUTPUT
+    assert row.usage.input_tokens > 0
+    assert row.micro_usd == prices.cost_micro_usd(row.model, row.usage.input_tokens, OUTPUT)
+    return row.usage.tokens, row.micro_usd
+
+
+def submit(world: World, message: str, **params: Any) -> Task:
+    return world.submit(message, params={"stream": False, "max_output_tokens": OUTPUT, **params})
+
+
+def test_watchers_get_the_text_in_one_piece(world: World) -> None:
+    task = submit(world, "[[sim words=12]] hello")
+    world.work()
+    row = store.get(task.task_id)
+    texts = [event.data["text"] for event in events.read(task.task_id, 0).events if event.type == "token"]
+    result = settle.result_of(row)
+    assert result is not None
+    assert texts == [result["response"]]
+    assert row.usage.output_tokens == 12
+
+
+def test_an_agent_may_leave_one_call_unstreamed(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = model_client.call, []
+
+    async def noting(*args: Any, stream: bool, **kwargs: Any) -> ModelReply:
+        asked.append(stream)
+        return await real(*args, stream=stream, **kwargs)
+
+    async def agent(ctx: Any) -> Any:
+        await ctx.model(ctx.asked(), stream=False)
+        await ctx.model(ctx.asked(), stream=True)
+        return AgentResult((await ctx.model(ctx.asked())).content)
+
+    monkeypatch.setattr(model_client, "call", noting)
+    install(agent)
+    for params in ({}, {"stream": False}):
+        world.submit("[[sim words=1]] hello", params=params)
+        world.work()
+    assert asked == [False, True, True, False, True, False]
+
+
+def test_a_call_cut_short_is_charged_as_long_as_it_may_have_been(world: World) -> None:
+    task = submit(world, "[[sim key=t words=3 latency=3]] hello", timeout_s=0.8)
+    world.work()
+    row = store.get(task.task_id)
+    assert row.error is not None
+    assert row.error["code"] == "timeout"
+    assert spend.load("ann", row.day) == worst(task)
+
+
+def test_a_cancelled_call_is_charged_as_long_as_it_may_have_been(world: World) -> None:
+    task = submit(world, "[[sim key=c words=3 latency=8]] hello")
+
+    def cancel() -> None:
+        while not world.calls("c")["started"]:
+            time.sleep(0.02)
+        settle.cancel(task.task_id, "ann")
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    world.work()
+    canceller.join()
+    assert store.get(task.task_id).status is Status.CANCELLED
+    worst(task)
+
+
+@pytest.mark.parametrize(("directive", "charged"), [("fail=drop", True), ("fail=500", False), ("fail=429", False)])
+def test_a_failed_call_is_charged_only_where_the_provider_may_have_worked(
+    world: World, directive: str, charged: bool
+) -> None:
+    task = submit(world, f"[[sim key=f words=3 times=1 {directive}]] hello")
+    world.work_until_quiet()
+    row = store.get(task.task_id)
+    assert (row.status, row.attempt >= 0) == (Status.COMPLETE, True)
+    assert row.usage.output_tokens == 3 + (OUTPUT if charged else 0)
