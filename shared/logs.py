@@ -26,18 +26,17 @@ of webhooks and pages at INFO, and whole requests with prompts and items at DEBU
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
+def head(at: float, level: str, message: str, logger: str) -> dict[str, Any]:
+    """Return the fields that every line has, those of ``fields`` among them; ``at`` in epoch seconds."""
+    return {"timestamp": iso(at), "level": level, "message": message, "logger": logger, **_context.get()}
+
+
 class JsonFormatter(logging.Formatter):
     """Formats a record as JSON; ``extra`` becomes fields, line breaks cannot forge a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Encode one record."""
-        line: dict[str, Any] = {
-            "timestamp": iso(record.created),
-            "level": record.levelname,
-            "message": record.getMessage(),
-            "logger": record.name,
-            **_context.get(),
-        }
+        line = head(record.created, record.levelname, record.getMessage(), record.name)
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

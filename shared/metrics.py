@@ -16,22 +16,36 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def emit(values: Mapping[str, tuple[float, str]], /, **dimensions: Any) -> None:
-    """Write metrics: name -> (value, unit). Dimensions should have few values: never a task or a user."""
-    record: dict[str, Any] = {
-        "_aws": {
-            "Timestamp": int(now() * 1000),
-            "CloudWatchMetrics": [
-                {
-                    "Namespace": settings().metrics_namespace,
-                    "Dimensions": [list(dimensions)],
-                    "Metrics": [{"Name": name, "Unit": unit} for name, (_, unit) in values.items()],
-                }
-            ],
-        }
+type Values = Mapping[str, tuple[float, str]]
+"""Metrics: name -> (value, unit)."""
+
+
+def emit(values: Values, /, **dimensions: Any) -> None:
+    """Write metrics. Dimensions should have few values: never a task or a user."""
+    emit_beside({}, (values, dimensions))
+
+
+def emit_beside(line: Mapping[str, Any], /, *sets: tuple[Values, Mapping[str, Any]]) -> None:
+    """Write metrics by several sets of dimensions as one line of the log, whose other fields are ``line``.
+
+    A metric has one name in all sets, and a dimension one value.
+    """
+    namespace = settings().metrics_namespace
+    record = dict(line)
+    record["_aws"] = {
+        "Timestamp": int(now() * 1000),
+        "CloudWatchMetrics": [
+            {
+                "Namespace": namespace,
+                "Dimensions": [list(dimensions)],
+                "Metrics": [{"Name": name, "Unit": unit} for name, (_, unit) in values.items()],
+            }
+            for values, dimensions in sets
+        ],
     }
-    record |= {name: str(value) for name, value in dimensions.items()}
-    record |= {name: value for name, (value, _) in values.items()}
+    for values, dimensions in sets:
+        record |= {name: str(value) for name, value in dimensions.items()}
+        record |= {name: value for name, (value, _) in values.items()}
     sys.stdout.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")  # ASCII, as in shared.logs
 
 

@@ -10,19 +10,24 @@ import asyncio
 import time
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.deliveries import Delivery, Disposition, claim_together
 from functions.worker.persist import persist
 from functions.worker.refill import Refill
 from functions.worker.runner import handle
+from functions.worker.slots import Slots
 from shared.errors import DependencyDown
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import lanes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from functions.worker.environment import Environment
+    from functions.worker.slots import Slot
 
 DELETE_LINGER_SECONDS = 1.0
 """How long ended messages are collected before they are deleted in one call."""
@@ -38,32 +43,39 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
     good = {message_id: delivery for message_id, delivery in deliveries.items() if delivery is not None}
     # Beside the claims, which need not wait for it; not after them: a run that kills its environment does so at once.
     hidden = asyncio.create_task(_hide_for_one_lease(list(good.values())))
-    good = {message_id: replace(delivery, hidden=hidden) for message_id, delivery in good.items()}
-    good = dict(zip(good, await claim_together(list(good.values())), strict=True))
     deleter = Deleter()
     kept = [message_id for message_id, delivery in deliveries.items() if delivery is None]
     refilled = 0
 
-    async def run(delivery: Delivery, message_id: str | None = None) -> None:
-        if await _done(delivery, environment, deadline):
+    async def run(claims: asyncio.Task[list[Delivery]], n: int, message_id: str | None, slot: Slot) -> None:
+        delivery = (await claims)[n]
+        if await _done(delivery, environment, deadline, slot):
             deleter.add(delivery, polled=message_id is not None)
         elif message_id is not None:
             kept.append(message_id)
 
-    running = {asyncio.create_task(run(delivery, message_id)) for message_id, delivery in good.items()}
+    slots = Slots(settings().runs_per_environment)
+
+    def start(deliveries: list[Delivery], message_ids: Sequence[str | None]) -> None:
+        claims = asyncio.create_task(_claim(deliveries))
+        for n, message_id in enumerate(message_ids):
+            slots.start(partial(run, claims, n, message_id))
+
+    start([replace(delivery, hidden=hidden) for delivery in good.values()], list(good))
     refill = Refill(good.values(), deadline, environment)
-    while True:
-        wait_s = refill.wait_s()
-        slots = settings().runs_per_environment - len(running)
-        if wait_s == 0 and slots > 0:
-            more = await claim_together(await refill.take(slots))
+    received: list[Delivery] = []
+    while not slots.empty or received:
+        if received and slots.free > 0:
+            now_run, received = received[: slots.free], received[slots.free :]
+            start(now_run, [None] * len(now_run))
+            continue
+        wait_s = refill.wait_s(slots.soon_free - len(received))
+        if wait_s == 0:
+            more = await refill.take(slots.soon_free - len(received))
             refilled += len(more)
-            running |= {asyncio.create_task(run(delivery)) for delivery in more}
-        elif running:
-            timeout = wait_s if slots > 0 else None
-            _, running = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            received += more
         else:
-            break
+            await slots.wait(wait_s)
     await hidden
     await deleter.close()
     await environment.reported()
@@ -72,10 +84,19 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in kept]}
 
 
-async def _done(delivery: Delivery, environment: Environment, deadline: float) -> bool:
+async def _claim(deliveries: list[Delivery]) -> list[Delivery]:
+    """Claim together; whatever comes of that, each message is seen to: whose task was not had is asked for alone."""
+    try:
+        return await claim_together(deliveries)
+    except Exception:
+        _log.exception("not claimed together")
+        return deliveries
+
+
+async def _done(delivery: Delivery, environment: Environment, deadline: float, slot: Slot) -> bool:
     """Run one task; whether its message is done with."""
     try:
-        return await handle(delivery, environment, deadline) is Disposition.DONE
+        return await handle(delivery, environment, deadline, slot) is Disposition.DONE
     except Exception:
         # One run's surprise must not touch its neighbours. Its message comes back after the lease.
         _log.exception("run given up", extra={"task_id": delivery.message.task_id})

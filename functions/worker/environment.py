@@ -182,9 +182,13 @@ class Environment:
         """
         self.gate.must_reserve(task.user, task.task_id, task.day, tokens, micro_usd, tiers.of_task(task))
 
-    def finished(self, task: Task) -> None:
-        """See to what follows a settled task; never raises for it."""
-        aftermath.finished(self.gate, task)
+    async def finished(self, task: Task) -> None:
+        """See to what follows a settled task; never raises for it. Runs that end together share the look for watchers."""
+        try:
+            watched = bool((await self.watchers.get(task.task_id))[0])
+        except RedisError:
+            watched = True  # for all that is known
+        await asyncio.to_thread(aftermath.finished, self.gate, task, watched=watched)
 
 
 _environment: Environment | None = None

@@ -30,6 +30,9 @@ ALONE = "quarantine"
 FIRST_PAUSE_SECONDS = 1.0
 """How long an empty lane is left alone before it is asked again; doubles while it stays empty."""
 LONGEST_PAUSE_SECONDS = 8.0
+LINGER_SECONDS = 0.025
+"""How long a free slot waits for others, so that they are filled with one request, and claimed and written with one:
+runs that begin together end together. As many as one request can fill wait for none."""
 DEADLINE_MARGIN_SECONDS = 10.0
 """Time beside one whole model call that a run must find before the function ends, else it would only be given back."""
 
@@ -51,26 +54,36 @@ class Refill:
             self._until = 0.0
         self._pause = FIRST_PAUSE_SECONDS
         self._next = 0.0
+        self._lingers: float | None = None
+        """Until when free slots wait for others; None while there are none."""
 
-    def wait_s(self) -> float | None:
-        """Return how long to wait until the lane may be asked, 0 for now; None when it may not any more."""
+    def wait_s(self, free: int) -> float | None:
+        """Return how long to wait until the lane may be asked for ``free`` slots, 0 for now; None: not before more are.
+
+        Slots that come free are all that changes a None.
+        """
+        if free <= 0:
+            self._lingers = None
+            return None
         at = now()
+        if self._lingers is None:
+            self._lingers = at + LINGER_SECONDS
         due = max(at, self._next, self._environment.held_until)
+        if free < min(lanes.RECEIVE_AT_ONCE, settings().runs_per_environment):
+            due = max(due, self._lingers)
         return due - at if due < self._until else None
 
-    async def take(self, slots: int) -> list[Delivery]:
-        """Receive messages for at most so many slots, hidden for one lease; empty when there are none or SQS is away.
+    async def take(self, free: int) -> list[Delivery]:
+        """Receive messages for so many slots, ten at most, hidden for one lease; none if there are none or SQS is away.
 
         Receives without waiting: a long poll could outlast the runs here, and would be billed.
         """
+        self._lingers = None
         found: list[Delivery] = []
+        most = min(free, lanes.RECEIVE_AT_ONCE)
         try:
-            while len(found) < slots:
-                most = min(slots - len(found), lanes.RECEIVE_AT_ONCE)
-                received = await asyncio.to_thread(lanes.receive, self._url, most, hidden_s=settings().lease_seconds)
-                found += self._read(received)
-                if len(received) < most:
-                    break
+            received = await asyncio.to_thread(lanes.receive, self._url, most, hidden_s=settings().lease_seconds)
+            found = self._read(received)
         except DependencyDown as error:
             _log.warning("lane not asked", extra={"error": error.message, "lane": self._lane})
         if found:

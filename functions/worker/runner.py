@@ -33,6 +33,7 @@ from shared.tasks.settle import Outcome
 if TYPE_CHECKING:
     from functions.worker.deliveries import Delivery
     from functions.worker.environment import Environment
+    from functions.worker.slots import Slot
     from functions.worker.steps import Steps
 
 STOP_MARGIN_SECONDS = 3.0
@@ -48,8 +49,8 @@ TIMED_OUT = Failure("timeout", "the run took longer than its timeout_s", "timeou
 _log = get_logger("runner")
 
 
-async def handle(delivery: Delivery, environment: Environment, deadline: float) -> Disposition:
-    """See to one message until its task has ended, waits elsewhere or is another's."""
+async def handle(delivery: Delivery, environment: Environment, deadline: float, slot: Slot) -> Disposition:
+    """See to one message until its task has ended, waits elsewhere or is another's; it leaves its slot before that."""
     task_id = delivery.message.task_id
     with fields(task_id=task_id, lane=delivery.lane):
         claimed = await claim(delivery)
@@ -61,18 +62,19 @@ async def handle(delivery: Delivery, environment: Environment, deadline: float) 
         if claimed.taken_from:
             _log.warning("taken over", extra={"from": claimed.taken_from, "crashes": claimed.crashes})
         try:
-            return await _Run(claimed, delivery, environment, deadline).go()
+            return await _Run(claimed, delivery, environment, deadline, slot).go()
         except LeaseLost:
             _log.warning("lease lost")
             return Disposition.KEEP
 
 
 class _Run:
-    def __init__(self, task: Task, delivery: Delivery, environment: Environment, deadline: float) -> None:
+    def __init__(self, task: Task, delivery: Delivery, environment: Environment, deadline: float, slot: Slot) -> None:
         self.task = task
         self.delivery = delivery
         self.environment = environment
         self.deadline = deadline
+        self.slot = slot
         self.stop_at = deadline - STOP_MARGIN_SECONDS
         self.loop = asyncio.get_running_loop()
         self.publisher = Publisher(task.task_id, environment.watchers.get)
@@ -219,6 +221,7 @@ class _Run:
         return Disposition.DONE
 
     async def settle(self, outcome: Outcome) -> None:
+        self.slot.ending()
         logged, last = self.log.take(), self.count_last_step()
         pending = [*logged, *last]
         try:
@@ -230,12 +233,13 @@ class _Run:
             self.log.give_back(logged)
             await self.requeue(outcomes.waiting_for(DependencyDown("dynamodb")))
             return
+        self.slot.leave()
         data = {"response": outcome.response} if outcome.response is not None else {"error": outcome.error}
         if self.publisher.followed:  # who began to watch since is seen to by what follows the end
             await self.log.stored([*pending, Event(str(outcome.status), now(), data)])
         report.ended(self.task, outcome, self.delivery.lane)
         await self.publisher.close()
-        await asyncio.to_thread(self.environment.finished, self.task)
+        await self.environment.finished(self.task)
 
     async def write_end(self, outcome: Outcome, pending: list[Event]) -> tuple[Outcome, list[Event]]:
         """Write the end, or another one where that cannot be stored; returns what was written."""
@@ -276,6 +280,7 @@ class _Run:
             self.log.give_back(events)
             await self.settle(Outcome(status=Status.CANCELLED))
             return
+        self.slot.leave()
         self.task.last_seq += len(events)
         await self.log.stored(events)
         metrics.count("Retries" if how.attempt is not None else "Deferred", reason=how.reason)

@@ -25,14 +25,15 @@ PARKED_SLOT_SECONDS = 900
 _log = get_logger("aftermath")
 
 
-def finished(gate: Gate, task: Task) -> bool:
+def finished(gate: Gate, task: Task, *, watched: bool = True) -> bool:
     """See to what follows a task that just ended; returns what ``announce`` returns.
 
+    ``watched`` is false for whoever looked after the end, and found that nobody watches.
     Whoever calls this may die half-way. The webhook is durable (`settle.WEBHOOK_GRACE_SECONDS`), counters are found
     open by the sweeper, and so are watchers, by the counters that are settled last.
     """
     announced = announce(task)
-    told = watchers.finish(task.task_id)
+    told = watchers.finish(task.task_id) if watched else True
     try:
         others_wait = gate.settle(task.user, task.task_id, task.day, task.usage.tokens, task.micro_usd)
         if not told:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -94,6 +94,66 @@ def test_a_transaction_that_finds_a_writer_is_sent_at_once_and_as_it_is() -> Non
         operations = puts(f"a{n}", 2)
         wire.group.commit(operations)
         assert wire.sent[-1] is operations
+
+
+class Hung:
+    """Takes the writes; the first one hangs until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.sent: list[list[Operation]] = []
+        self.go = threading.Event()
+        self.group = GroupCommit(self._take)
+        self.pool = ThreadPoolExecutor(20)
+
+    def _take(self, operations: list[Operation]) -> None:
+        self.sent.append(operations)
+        if len(self.sent) == 1:
+            assert self.go.wait(PATIENCE_S)
+
+    def commit(self, *wanted: list[Operation]) -> list[Future[None]]:
+        """Have these transactions written, each once the one before is sent or waits."""
+        found = []
+        for operations in wanted:
+            there = self._seen() + len(operations)
+            found.append(self.pool.submit(self.group.commit, operations))
+            Wire._until(lambda there=there: self._seen() == there)  # type: ignore[misc]
+        return found
+
+    def _seen(self) -> int:
+        waiting = sum(len(each.operations) for each in list(self.group._waiting))
+        return waiting + sum(len(operations) for operations in self.sent)
+
+
+def test_no_second_request_goes_out_for_what_the_first_may_leave_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "LATE_SECONDS", PATIENCE_S)
+    hung = Hung()
+    written = hung.commit(*(puts(f"run{n}", GROUP_OPERATIONS // 4) for n in range(5)))
+    assert len(hung.sent) == 1
+    hung.go.set()
+    assert [each.exception(PATIENCE_S) for each in written] == [None] * 5
+    assert [len(operations) for operations in hung.sent] == [GROUP_OPERATIONS // 4, GROUP_OPERATIONS]
+
+
+def test_what_fills_a_group_does_not_wait_for_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "LATE_SECONDS", PATIENCE_S)
+    hung = Hung()
+    first, one, two, three = hung.commit(puts("first"), *(puts(name, GROUP_OPERATIONS // 2) for name in "abc"))
+    assert [each.exception(PATIENCE_S) for each in (one, two)] == [None] * 2
+    assert not first.done()
+    assert not three.done()
+    hung.go.set()
+    assert [each.exception(PATIENCE_S) for each in (first, three)] == [None] * 2
+
+
+def test_one_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "LATE_SECONDS", 0.01)
+    hung = Hung()
+    first, *others = hung.commit(puts("first"), puts("one"), puts("two"))
+    assert [each.exception(PATIENCE_S) for each in others] == [None] * 2
+    assert not first.done()
+    hung.go.set()
+    assert first.exception(PATIENCE_S) is None
+    assert not hung.group._writers
 
 
 def test_transactions_that_must_wait_go_out_together() -> None:
