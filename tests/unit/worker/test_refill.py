@@ -2,6 +2,9 @@
 
 import pytest
 
+from functions.worker import batch, refill
+from functions.worker.environment import environment
+from functions.worker.refill import Refill
 from shared import aws
 from shared.settings import settings
 from shared.tasks import lanes, store
@@ -139,3 +142,31 @@ def test_while_the_provider_has_no_room_nothing_is_taken(refilling: World, monke
     assert {row.reason for row in rows if row.status is Status.QUEUED} == {"provider_budget"}
     assert statuses(waiting) == {Status.QUEUED}
     assert {store.get(task_id).lease_no for task_id in waiting} == {0}
+
+
+def test_a_free_slot_waits_a_moment_for_others_and_ten_wait_for_none(
+    refilling: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refilling.submit(SLOW)
+    delivery = batch._read(refilling.receive()[0])
+    assert delivery is not None
+    at = [1000.0]
+    monkeypatch.setattr(refill, "now", lambda: at[0])
+
+    async def main() -> None:
+        lane = Refill([delivery], at[0] + 900, environment())
+        assert lane.wait_s(0) is None
+        assert lane.wait_s(9) == pytest.approx(refill.LINGER_SECONDS)
+        at[0] += refill.LINGER_SECONDS / 2
+        assert lane.wait_s(9) == pytest.approx(refill.LINGER_SECONDS / 2)
+        assert lane.wait_s(lanes.RECEIVE_AT_ONCE) == 0
+        at[0] += refill.LINGER_SECONDS
+        assert lane.wait_s(1) == 0
+        assert lane.wait_s(0) is None  # all taken again: whoever comes free next waits anew
+        assert lane.wait_s(1) == pytest.approx(refill.LINGER_SECONDS)
+        monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "2")
+        monkeypatch.setenv("BATCH_SIZE", "2")
+        settings.cache_clear()
+        assert lane.wait_s(2) == 0  # no more than these can come free
+
+    refilling.runner.run(main())
