@@ -38,8 +38,8 @@ handler = Mangum(app, lifespan="off")
 """
 
 
-def deploy_bare(role: str) -> str:
-    """Put the bare function behind an HTTP API of its own; returns the API's id."""
+def deploy_bare(role: str, handler: str = HANDLER, **variables: str) -> str:
+    """Put a bare function behind an HTTP API of its own; returns the API's id."""
     functions: Any = boto3.client("lambda")
     gateway: Any = boto3.client("apigatewayv2")
     remove_bare()
@@ -49,10 +49,10 @@ def deploy_bare(role: str) -> str:
             relative = path.relative_to(BUILT / "ApiFunction")
             if path.is_file() and relative.parts[0] not in ("functions", "shared"):
                 archive.write(path, str(relative))
-        archive.writestr("bare.py", HANDLER)
+        archive.writestr("bare.py", handler)
     arn = functions.create_function(
         FunctionName=NAME, Runtime="python3.13", Role=role, Handler="bare.handler", MemorySize=1024, Timeout=29,
-        Code={"ZipFile": packed.getvalue()},
+        Code={"ZipFile": packed.getvalue()}, Environment={"Variables": variables},
     )["FunctionArn"]  # fmt: skip
     api = gateway.create_api(Name=NAME, ProtocolType="HTTP", Target=arn)["ApiId"]
     integration = gateway.create_integration(
