@@ -7,7 +7,10 @@ counted as processor time, but it does slow Sluice's makespan. The peers' Valkey
 Processes that share a core also slow each other: Celery's threads are measured a second time beside a neighbour that is
 as busy as MiniStack was.
 
-Beyond what the peers do, a Sluice run streams, checkpoints, holds a lease, meters and keeps an event log.
+The lane is released by the last of the runs, whose message wakes the local poller; it would sleep up to a second more.
+
+Beyond what the peers do, a Sluice run checkpoints, holds a lease, meters and keeps an event log. Its model call streams
+by default, for watchers; the peers' do not, so Sluice is measured with `"stream": false` and, by itself, with streams.
 
     python -m benchmarks.reference_work [--runs 1000] [--rounds 1]
 """
@@ -47,6 +50,7 @@ PARAMETERS = {
     "MaxReplicas": "6",
     "ReservedConcurrency": "12",
 }
+OURS, STREAMED = "sluice", "sluice, text streamed"
 BASE = "celery threads"
 BESIDE = "celery threads beside a neighbour"
 
@@ -140,7 +144,7 @@ def middle(rounds: list[dict[str, Any]]) -> dict[str, Any]:
 def measure(runs: int, rounds: int) -> dict[str, Any]:
     """Measure everything, round by round."""
     found: dict[str, list[dict[str, Any]]] = {}
-    inside: list[dict[str, Any]] = []
+    inside: dict[str, list[dict[str, Any]]] = {OURS: [], STREAMED: []}
     with tempfile.NamedTemporaryFile(suffix=".log") as log, own_system(PARAMETERS) as (system, outputs):
         bench, sluice = Bench(outputs, Path(log.name)), Sluice(outputs)
         emulator = system.processes.running("aws")
@@ -151,38 +155,46 @@ def measure(runs: int, rounds: int) -> dict[str, Any]:
                 found.setdefault(peer.name, []).append(bench.peer(peer, wanted, f"{peer.app}{len(peer.name)}-{n}"))
                 print(f"  {peer.name}: {found[peer.name][-1]}", flush=True)
                 if peer.name == BASE:  # side by side in time, too
-                    found.setdefault("sluice", []).append(bench.sluice(sluice, emulator, runs, f"sluice-{n}"))
-                    print(f"  sluice: {found['sluice'][-1]}", flush=True)
-                    ours = found["sluice"][-1]
+                    for name, stream in ((OURS, False), (STREAMED, True)):
+                        ours = bench.sluice(sluice, emulator, runs, f"sluice-{n}-{stream}", stream=stream)
+                        found.setdefault(name, []).append(ours)
+                        print(f"  {name}: {ours}", flush=True)
+                    ours = found[OURS][-1]
                     share = min(0.95, ours["emulator_cpu_ms_per_run"] / 1000 * runs / ours["makespan_s"])
                     with neighbour.busy(share):
                         control = bench.peer(peer, runs, f"beside-{n}")
                     found.setdefault(BESIDE, []).append(control | {"neighbour_share": round(share, 2)})
                     print(f"  {BESIDE}: {found[BESIDE][-1]}", flush=True)
                     sluice.pause()
-                    sluice.submit(4 * AT_ONCE + 1, f"environment-{n}")
-                    inside.append(environment.measure(outputs, 3 * AT_ONCE, AT_ONCE))
+                    for name, each in inside.items():
+                        sluice.submit(4 * AT_ONCE + 1, f"environment-{n}", stream=name == STREAMED)
+                        each.append(environment.measure(outputs, 3 * AT_ONCE, AT_ONCE))
+                        print(f"  {name}, one environment: {each[-1]['cpu_ms_per_run']} ms a run", flush=True)
                     sluice.resume()
-                    print(f"  one environment: {inside[-1]['cpu_ms_per_run']} ms a run", flush=True)
     result: dict[str, Any] = {name: middle(each) for name, each in found.items()}
-    inside.sort(key=lambda one: one["cpu_ms_per_run"])
-    result["sluice"]["one_environment"] = inside[len(inside) // 2]
+    for name, each in inside.items():
+        result[name]["one_environment"] = sorted(each, key=lambda one: one["cpu_ms_per_run"])[len(each) // 2]
     return {"run_s": RUN_SECONDS, "rounds": rounds, "systems": result, "ratios": ratios(result)}
 
 
 def ratios(systems: dict[str, Any]) -> dict[str, float]:
     """Put Sluice beside the others."""
-    ours = systems["sluice"]
+    ours, streamed, base = systems[OURS], systems[STREAMED], systems[BASE]["cpu_ms_per_run"]
     found = {"sluice_makespan_ideal_ratio": ours["makespan_ideal_ratio"]}
     for name, theirs in systems.items():
-        if name != "sluice":
+        if name not in (OURS, STREAMED):
             short = name.replace(" ", "_")
             found[f"sluice_to_{short}_cpu_ratio"] = round(ours["cpu_ms_per_run"] / theirs["cpu_ms_per_run"], 3)
             found[f"sluice_to_{short}_makespan_ratio"] = round(
                 ours["makespan_ideal_ratio"] / theirs["makespan_ideal_ratio"], 3
             )
     found["sluice_one_environment_to_celery_threads_cpu_ratio"] = round(
-        ours["one_environment"]["cpu_ms_per_run"] / systems[BASE]["cpu_ms_per_run"], 3
+        ours["one_environment"]["cpu_ms_per_run"] / base, 3
+    )
+    found["sluice_streamed_makespan_ideal_ratio"] = streamed["makespan_ideal_ratio"]
+    found["sluice_streamed_to_celery_threads_cpu_ratio"] = round(streamed["cpu_ms_per_run"] / base, 3)
+    found["sluice_streamed_one_environment_to_celery_threads_cpu_ratio"] = round(
+        streamed["one_environment"]["cpu_ms_per_run"] / base, 3
     )
     return found
 
@@ -209,7 +221,7 @@ def draw(result: dict[str, Any]) -> list[Path]:
     """Draw makespan over ideal, processor time and memory."""
     drawn, axes = drawing.figure(3, "1,000 runs of one 1 s model call, 100 at once: worker processes only")
     names = list(result["systems"])
-    colors = ["#c2410c" if name == "sluice" else "#64748b" for name in names]
+    colors = ["#c2410c" if name in (OURS, STREAMED) else "#64748b" for name in names]
     for axis, (figure, label) in zip(
         axes,
         {
@@ -233,7 +245,7 @@ def main() -> None:
     asked = parser.parse_args()
     result = measure(asked.runs, asked.rounds)
     print(table(result))
-    print(environment.table(result["systems"]["sluice"]["one_environment"]))
+    print(environment.table(result["systems"][OURS]["one_environment"]))
     print(json.dumps(result["ratios"], indent=2))
     drawing.RESULTS.mkdir(parents=True, exist_ok=True)
     (drawing.RESULTS / "reference_work.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -1,7 +1,7 @@
 """AWS clients: one of each per execution environment, made on first use.
 
-Low-level clients are thread-safe and keep a connection pool sized for ``RunsPerEnvironment`` threads. A socket that
-died while the environment was frozen fails on first use; botocore's retries open a new one.
+Low-level clients are thread-safe and keep a connection pool sized for twice ``RunsPerEnvironment`` threads. A socket
+that died while the environment was frozen fails on first use; botocore's retries open a new one.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _config(*, read_timeout_s: float = 10, attempts: int = 3) -> Config:
         connect_timeout=2,
         read_timeout=read_timeout_s,
         retries={"mode": "standard", "total_max_attempts": attempts},
-        max_pool_connections=max(16, settings().runs_per_environment + 8),
+        max_pool_connections=max(16, 2 * settings().runs_per_environment + 8),
         parameter_validation=False,  # 24 to 31 % of a write's processor time; the service checks them too
         tcp_keepalive=True,
     )

@@ -87,7 +87,7 @@ def connect(url: str, *, password: str = "") -> Any:
         "socket_connect_timeout": CONNECT_S,
         "socket_keepalive": True,
         "decode_responses": True,
-        "max_connections": settings().runs_per_environment + 64,
+        "max_connections": 2 * settings().runs_per_environment + 64,
     }
     base, _, query = url.partition("?")
     asked = [part for part in query.split("&") if part]

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 STALE_SECONDS = 2.0
 """A dead pooled socket shows at once; a provider that drops a call later may have worked on it, and been paid."""
+STALE_UNSTREAMED_SECONDS = 0.2
+"""The same for a call that is not streamed, of whose reply nothing shows until it is whole."""
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
     """The phases that a request has reached."""
 
+    stale_s: float = STALE_SECONDS
     connected: bool = False
     """It opened a connection of its own, rather than reusing one."""
     sent_at: float | None = None
@@ -38,7 +41,7 @@ class Attempt:
     def stale(self) -> bool:
         """Whether its failure, just now, looks like that of a reused connection which had died unnoticed."""
         reused = self.sent_at is not None and not self.connected
-        return reused and not self.answered and time.monotonic() - (self.sent_at or 0.0) < STALE_SECONDS
+        return reused and not self.answered and time.monotonic() - (self.sent_at or 0.0) < self.stale_s
 
     async def trace(self, event: str, _info: dict[str, Any]) -> None:
         """Note a phase."""

@@ -57,25 +57,18 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
     slots = Slots(settings().runs_per_environment)
 
     def start(deliveries: list[Delivery], message_ids: Sequence[str | None]) -> None:
+        if not deliveries:
+            return
         claims = asyncio.create_task(_claim(deliveries))
         for n, message_id in enumerate(message_ids):
             slots.start(partial(run, claims, n, message_id))
 
     start([replace(delivery, hidden=hidden) for delivery in good.values()], list(good))
     refill = Refill(good.values(), deadline, environment)
-    received: list[Delivery] = []
-    while not slots.empty or received:
-        if received and slots.free > 0:
-            now_run, received = received[: slots.free], received[slots.free :]
-            start(now_run, [None] * len(now_run))
-            continue
-        wait_s = refill.wait_s(slots.soon_free - len(received))
-        if wait_s == 0:
-            more = await refill.take(slots.soon_free - len(received))
-            refilled += len(more)
-            received += more
-        else:
-            await slots.wait(wait_s)
+    while not slots.empty or refill.holds:
+        more = await refill.more(slots)
+        refilled += len(more)
+        start(more, [None] * len(more))
     await hidden
     await deleter.close()
     await environment.reported()

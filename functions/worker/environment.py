@@ -183,7 +183,7 @@ class Environment:
         self.gate.must_reserve(task.user, task.task_id, task.day, tokens, micro_usd, tiers.of_task(task))
 
     async def finished(self, task: Task) -> None:
-        """See to what follows a settled task; never raises for it. Runs that end together share the look for watchers."""
+        """See to what follows a settled task; never raises for it. Runs that end together share a look for watchers."""
         try:
             watched = bool((await self.watchers.get(task.task_id))[0])
         except RedisError:
@@ -204,5 +204,5 @@ def environment() -> Environment:
 
 
 def _set_executor() -> None:
-    workers = settings().runs_per_environment + 4
+    workers = 2 * settings().runs_per_environment + 4  # a run, and one that ended and is being seen off, for each slot
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(workers, thread_name_prefix="shared"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from functions.worker import clients
-from functions.worker.attempt import Attempt, current
+from functions.worker.attempt import STALE_UNSTREAMED_SECONDS, Attempt, current
 from functions.worker.sse import Assembler, WholeReply
 from shared import metrics, secrets
 from shared.clock import now
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ERROR_BODY_BYTES = 64 * 1024
 """How much of a refusal is read for its reason."""
+GATEWAY_TIMEOUTS = frozenset({504, 524})
+"""What stands before a provider gave up waiting, and the provider may have gone on."""
 DRAIN_SECONDS = 0.5
 """How long the end of an answer is waited for once its reply is whole."""
 
@@ -45,13 +47,14 @@ async def call(
     timeout_s: float,
     on_delta: Callable[[str], None],
     stream: bool = True,
+    attempts: list[Attempt] | None = None,
 ) -> ModelReply:
     """Ask the model and return its whole reply; ``on_delta`` is told each piece of text as it comes.
 
     Without ``stream`` the text comes in one piece, for two thirds of the processor time (`benchmarks.reference_work`).
 
-    Cancelling the call closes its stream at once. A reused connection that proves dead before anything came back is
-    replaced once; nothing else is tried again here.
+    Cancelling the call closes its stream at once; how far it had got then is told by ``attempts``, which is added to. A
+    reused connection that proves dead before anything came back is replaced once; nothing else is tried again here.
 
     Raises:
         ModelError: refused, unreachable, too slow (``timeout_s`` for the whole call), malformed or cut off.
@@ -67,13 +70,19 @@ async def call(
         body["tools"] = tools
         if tool_choice is not None:
             body["tool_choice"] = tool_choice
-    attempt = Attempt()
+    attempts = [] if attempts is None else attempts
+
+    def begin() -> Attempt:
+        attempts.append(Attempt() if stream else Attempt(stale_s=STALE_UNSTREAMED_SECONDS))
+        return attempts[-1]
+
+    attempt = begin()
     try:
         async with asyncio.timeout(timeout_s):
             try:
                 reply = await _once(body, attempt, on_delta)
             except _Stale:
-                attempt = Attempt()
+                attempt = begin()
                 reply = await _once(body, attempt, on_delta)
     except TimeoutError as error:
         if attempt.waited_for_pool:
@@ -109,7 +118,7 @@ async def _once(body: dict[str, Any], attempt: Attempt, on_delta: Callable[[str]
             await response.aclose()
         return assembler.reply()
     except openai.APIStatusError as error:
-        raise _refused(error.response) from error
+        raise _refused(error.response, "stream" in body) from error
     except openai.APIError as error:
         raise _broken(error.__cause__ or error, attempt, "stream" in body) from error
     except httpx2.HTTPError as error:  # while the answer was read
@@ -142,7 +151,7 @@ async def _drain(pieces: AsyncIterator[bytes]) -> None:
         return  # only the connection is given up
 
 
-def _refused(response: httpx2.Response) -> ModelError:
+def _refused(response: httpx2.Response, stream: bool) -> ModelError:
     """Read the provider's own error out of a 4xx or 5xx, which the client has read."""
     code = message = None
     try:
@@ -155,6 +164,7 @@ def _refused(response: httpx2.Response) -> ModelError:
         status=response.status_code,
         code=str(code) if code else None,
         retry_after_s=retry_after(response.headers, now()),
+        unseen=not stream and response.status_code in GATEWAY_TIMEOUTS,
     )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from functions.worker.attempt import Attempt
     from functions.worker.environment import Environment
     from functions.worker.eventlog import EventLog
     from functions.worker.ledger import Ledger
@@ -82,12 +83,13 @@ async def perform(
     asked_at = time.monotonic()
     tokens, micro_usd = prices.worst_case(model, call.payload_bytes, call.max_output_tokens)
     taken = 0
-    written: int | None = None  # bytes of the reply, once the provider was asked
+    written = 0  # bytes of the reply
+    attempts: list[Attempt] = []
     reported = False
 
     def on_delta(text: str) -> None:
         nonlocal written
-        written = (written or 0) + len(text.encode())
+        written += len(text.encode())
         log.token(call_id, text)
 
     try:
@@ -96,7 +98,6 @@ async def perform(
         with await _reserved(task, ledger, tokens, micro_usd, environment):
             check_time(call.timeout_s)  # again: finding a place may have taken a while
             permit = await _renewed(permit, asked_at, model, environment)
-            written = 0
             reply = await model_client.call(
                 model,
                 call.messages,
@@ -106,6 +107,7 @@ async def perform(
                 timeout_s=call.timeout_s,
                 on_delta=on_delta,
                 stream=call.stream,
+                attempts=attempts,
             )
             cost = prices.cost_micro_usd(model, reply.usage.input_tokens, reply.usage.output_tokens)
             usage = replace(reply.usage, micro_usd=cost)
@@ -116,16 +118,17 @@ async def perform(
     except retry.ModelError as error:
         reported = True
         if written or error.unseen:
-            _charge_aborted(task, ledger, model, call, written or 0)
+            _charge_aborted(task, ledger, model, call, written)
         verdict = retry.classify(error)
         metrics.count("ModelErrors", code=verdict.code, model=model)
-        await asyncio.to_thread(environment.note_failure, permit, model, tokens, verdict)
+        unused = 0 if error.unseen else tokens  # of the provider's rate
+        await asyncio.to_thread(environment.note_failure, permit, model, unused, verdict)
         if permit.probe and verdict.kind == "transient" and verdict.counts_for_breaker:
             # The outage goes on. Whoever happens to probe it must not use up its attempts in doing so.
             raise _deferral(settings().breaker_open_seconds, "breaker_open") from error
         raise
     except asyncio.CancelledError:
-        if written is not None and not reported:
+        if any(attempt.sent_at is not None for attempt in attempts) and not reported:
             _charge_aborted(task, ledger, model, call, written)
         raise
     finally:

@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from functions.worker.environment import Environment
+    from functions.worker.slots import Slots
 
 ALONE = "quarantine"
 """Lane whose runs share an environment with nobody."""
 FIRST_PAUSE_SECONDS = 1.0
 """How long an empty lane is left alone before it is asked again; doubles while it stays empty."""
 LONGEST_PAUSE_SECONDS = 8.0
+HOLD_SECONDS = 2.0
+"""How long messages are held for slots whose ends are being written; half a lease if that is shorter. Then they go back
+to the lane: others may have room."""
 LINGER_SECONDS = 0.025
 """How long a free slot waits for others, so that they are filled with one request, and claimed and written with one:
 runs that begin together end together. As many as one request can fill wait for none."""
@@ -56,8 +60,43 @@ class Refill:
         self._next = 0.0
         self._lingers: float | None = None
         """Until when free slots wait for others; None while there are none."""
+        self._held: list[Delivery] = []
+        self._hold_until = 0.0
+        self._wary = False
+        """An end took too long to be written; until one is, nothing is received for slots that are not free yet."""
 
-    def wait_s(self, free: int) -> float | None:
+    @property
+    def holds(self) -> bool:
+        """Whether messages were received that nobody has seen to."""
+        return bool(self._held)
+
+    async def more(self, slots: Slots) -> list[Delivery]:
+        """Return messages to see to now, for each of which a slot is free; none when only something changed.
+
+        To be called as long as runs are under way or it ``holds`` messages: it waits for what must come first.
+        """
+        if slots.free > 0:
+            self._wary = False
+        if not self._held:
+            free = slots.free if self._wary else slots.soon_free
+            wait_s = self._wait_s(free)
+            if wait_s == 0:
+                await self._take(free)
+            else:
+                await slots.wait(wait_s)
+        elif now() < self._environment.held_until:
+            await self._give_back()
+        elif slots.free > 0:
+            ready, self._held = self._held[: slots.free], self._held[slots.free :]
+            return ready
+        elif now() < self._hold_until:
+            await slots.wait(self._hold_until - now())
+        else:
+            self._wary = True
+            await self._give_back()
+        return []
+
+    def _wait_s(self, free: int) -> float | None:
         """Return how long to wait until the lane may be asked for ``free`` slots, 0 for now; None: not before more are.
 
         Slots that come free are all that changes a None.
@@ -73,25 +112,31 @@ class Refill:
             due = max(due, self._lingers)
         return due - at if due < self._until else None
 
-    async def take(self, free: int) -> list[Delivery]:
-        """Receive messages for so many slots, ten at most, hidden for one lease; none if there are none or SQS is away.
+    async def _take(self, free: int) -> None:
+        """Receive messages for so many slots, ten at most, hidden for one lease.
 
         Receives without waiting: a long poll could outlast the runs here, and would be billed.
         """
         self._lingers = None
-        found: list[Delivery] = []
         most = min(free, lanes.RECEIVE_AT_ONCE)
         try:
             received = await asyncio.to_thread(lanes.receive, self._url, most, hidden_s=settings().lease_seconds)
-            found = self._read(received)
+            self._held = self._read(received)
         except DependencyDown as error:
             _log.warning("lane not asked", extra={"error": error.message, "lane": self._lane})
-        if found:
+        if self._held:
             self._pause, self._next = FIRST_PAUSE_SECONDS, 0.0
+            self._hold_until = now() + min(HOLD_SECONDS, settings().lease_seconds / 2)
         else:
             self._next = now() + self._pause
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
-        return found
+
+    async def _give_back(self) -> None:
+        held, self._held = self._held, []
+        try:
+            await asyncio.to_thread(lanes.hide, self._url, [(one.receipt, 0) for one in held])
+        except DependencyDown as error:  # they come back after the lease
+            _log.warning("messages not given back", extra={"error": error.message, "lane": self._lane})
 
     def _read(self, received: list[lanes.Received]) -> list[Delivery]:
         deliveries: list[Delivery] = []

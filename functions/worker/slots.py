@@ -59,7 +59,7 @@ class Slots:
     @property
     def soon_free(self) -> int:
         """How many may start now or once ends that are being written are."""
-        return self.free + self._ending
+        return min(self._most - self._taken + self._ending, 2 * self._most - len(self._runs))
 
     def start(self, run: Callable[[Slot], Coroutine[None, None, None]]) -> None:
         """Start a run; it leaves its place when it returns, if it did not before."""

@@ -32,6 +32,8 @@ class Assembler:
 
     _part = "delta"
     """Under which name a choice holds its text and tool calls."""
+    _unseen = False
+    """Whether a reply that cannot be read may have been written, and is billed, without anything of it being seen."""
 
     def __init__(self, model: str, on_delta: Callable[[str], None], prompt_bytes: Callable[[], int]) -> None:
         """Start empty.
@@ -83,7 +85,8 @@ class Assembler:
                 raise _reported(error)
             self._take(chunk)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ModelError(f"the provider sent a malformed chunk: {type(error).__name__}", status=200) from error
+            message = f"the provider sent a malformed chunk: {type(error).__name__}"
+            raise ModelError(message, status=200, unseen=self._unseen) from error
 
     def _take(self, chunk: dict[str, Any]) -> None:
         if model := chunk.get("model"):
@@ -111,7 +114,8 @@ class Assembler:
             index = len(self._tools)
         parts = self._tools.setdefault(index, ["", "", ""])
         if len(self._tools) > MAX_TOOL_CALLS:
-            raise ModelError("the reply calls too many tools", status=200, code="reply_too_long")
+            message = "the reply calls too many tools"
+            raise ModelError(message, status=200, code="reply_too_long", unseen=self._unseen)
         function = call.get("function") or {}
         for n, piece in enumerate((call.get("id"), function.get("name"), function.get("arguments"))):
             if piece:
@@ -121,7 +125,7 @@ class Assembler:
     def _grow(self, characters: int) -> None:
         self._size += characters
         if self._size > REPLY_CHARACTERS:
-            raise ModelError("the reply is too long", status=200, code="reply_too_long")
+            raise ModelError("the reply is too long", status=200, code="reply_too_long", unseen=self._unseen)
 
     def reply(self) -> ModelReply:
         """Return the whole reply.
@@ -133,7 +137,7 @@ class Assembler:
             self._line(self._rest)
             self._rest = b""
         if self._finish is None:
-            raise ModelError("the reply was cut off", status=200, code="truncated_reply")
+            raise ModelError("the reply was cut off", status=200, code="truncated_reply", unseen=self._unseen)
         if self._finish == "content_filter":
             raise ModelError("the provider's content filter ended the reply", status=200, code="content_filter")
         text = "".join(self._text)
@@ -150,6 +154,16 @@ class WholeReply(Assembler):
     """Reads a reply that was not streamed: one JSON object, of ``LINE_BYTES`` at most."""
 
     _part = "message"
+    _unseen = True
+
+    @property
+    def finished(self) -> bool:
+        """Whether the object is whole."""
+        try:
+            json.loads(self._rest)
+        except (ValueError, RecursionError):
+            return False
+        return True
 
     def feed(self, data: bytes) -> None:
         """Take some bytes of it.
@@ -159,7 +173,7 @@ class WholeReply(Assembler):
         """
         self._rest += data
         if len(self._rest) > LINE_BYTES:
-            raise ModelError("the reply is too long", status=200, code="reply_too_long")
+            raise ModelError("the reply is too long", status=200, code="reply_too_long", unseen=True)
 
     def reply(self) -> ModelReply:
         """Return the reply.

@@ -84,7 +84,7 @@ class GroupCommit:
     def _lead_if_late(self, mine: _Transaction) -> None:
         with self._lock:
             if mine in self._waiting and self._writers < WRITERS:
-                self._lead_on(mine)
+                self._lead_on(self._waiting[0])
 
     def _lead(self, mine: _Transaction) -> None:
         """Write one's own transaction and what fits beside it, then let the next one lead."""

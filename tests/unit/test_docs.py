@@ -47,6 +47,7 @@ def test_an_alarm_leads_to_a_whole_section(alarm: str) -> None:
 
 def test_queries_ask_for_what_is_logged() -> None:
     logged = set(re.findall(r'\.(?:info|warning|error|exception)\(\s*f?"([^"%{]+)"', CODE))
+    logged |= set(re.findall(r'logs\.head\(\w+, "[A-Z]+", "([^"]+)"', CODE))
     asked = set(re.findall(r'message = "([^"]+)"', RUNBOOK))
     for several in re.findall(r"message in \[([^\]]+)\]", RUNBOOK):
         asked |= set(re.findall(r'"([^"]+)"', several))

@@ -155,18 +155,18 @@ def test_a_free_slot_waits_a_moment_for_others_and_ten_wait_for_none(
 
     async def main() -> None:
         lane = Refill([delivery], at[0] + 900, environment())
-        assert lane.wait_s(0) is None
-        assert lane.wait_s(9) == pytest.approx(refill.LINGER_SECONDS)
+        assert lane._wait_s(0) is None
+        assert lane._wait_s(9) == pytest.approx(refill.LINGER_SECONDS)
         at[0] += refill.LINGER_SECONDS / 2
-        assert lane.wait_s(9) == pytest.approx(refill.LINGER_SECONDS / 2)
-        assert lane.wait_s(lanes.RECEIVE_AT_ONCE) == 0
+        assert lane._wait_s(9) == pytest.approx(refill.LINGER_SECONDS / 2)
+        assert lane._wait_s(lanes.RECEIVE_AT_ONCE) == 0
         at[0] += refill.LINGER_SECONDS
-        assert lane.wait_s(1) == 0
-        assert lane.wait_s(0) is None  # all taken again: whoever comes free next waits anew
-        assert lane.wait_s(1) == pytest.approx(refill.LINGER_SECONDS)
+        assert lane._wait_s(1) == 0
+        assert lane._wait_s(0) is None  # all taken again: whoever comes free next waits anew
+        assert lane._wait_s(1) == pytest.approx(refill.LINGER_SECONDS)
         monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "2")
         monkeypatch.setenv("BATCH_SIZE", "2")
         settings.cache_clear()
-        assert lane.wait_s(2) == 0  # no more than these can come free
+        assert lane._wait_s(2) == 0  # no more than these can come free
 
     refilling.runner.run(main())

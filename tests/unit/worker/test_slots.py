@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from functions.worker import refill
+from functions.worker.environment import environment
 from functions.worker.slots import Slot, Slots
 from shared.errors import DependencyDown
 from shared.settings import settings
@@ -89,6 +91,32 @@ def test_what_follows_ends_is_bounded_as_runs_are() -> None:
         while not slots.empty:
             await slots.wait(5)
         assert slots.free == 3
+
+    inside(main)
+
+
+def test_no_more_are_promised_than_come_free() -> None:
+    async def main() -> None:
+        slots, ended, go = Slots(1), asyncio.Event(), asyncio.Event()
+
+        async def seen_off(slot: Slot) -> None:
+            slot.leave()
+            await go.wait()
+
+        async def ending(slot: Slot) -> None:
+            slot.ending()
+            await ended.wait()
+            slot.leave()
+            await go.wait()
+
+        for run in (seen_off, ending):
+            slots.start(run)
+            await asyncio.sleep(0)
+        assert slots.soon_free == 0
+        ended.set()
+        await asyncio.sleep(0)
+        assert slots.free == 0
+        go.set()
 
     inside(main)
 
@@ -210,3 +238,91 @@ def test_messages_received_for_ends_that_cannot_be_written_are_not_lost(
     refilling.invoke(refilling.receive(size=3))
     assert {store.get(task_id).status for task_id in ids} == {Status.COMPLETE}
     assert refilling.calls("q")["started"] == 9
+
+
+def test_messages_held_for_an_end_that_is_not_written_go_back(
+    refilling: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another environment, which has room, is given the message meanwhile."""
+    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "1")
+    monkeypatch.setenv("BATCH_SIZE", "1")
+    settings.cache_clear()
+    monkeypatch.setattr(refill, "HOLD_SECONDS", 0.2)
+    real, hide, gone, elsewhere = settle.settle, lanes.hide, threading.Event(), []
+
+    def given_back(url: str, receipts: list[tuple[str, float]]) -> list[int]:
+        refused = hide(url, receipts)
+        if any(seconds == 0 for _, seconds in receipts):
+            elsewhere.extend(refilling.receive())
+            gone.set()
+        return refused
+
+    def slow(*args: Any, **kwargs: Any) -> None:
+        assert gone.wait(10), "nothing was given back"
+        real(*args, **kwargs)
+
+    ids = [refilling.submit(QUICK).task_id for _ in range(2)]
+    records = refilling.receive(size=1)
+    monkeypatch.setattr(settle, "settle", slow)
+    monkeypatch.setattr(lanes, "hide", given_back)
+    refilling.invoke(records)
+    assert len(elsewhere) == 1
+    refilling.invoke(elsewhere)
+    assert {store.get(task_id).status for task_id in ids} == {Status.COMPLETE}
+    assert refilling.calls("q")["started"] == 2
+
+
+def test_messages_held_when_the_provider_has_no_room_go_back(refilling: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "1")
+    monkeypatch.setenv("BATCH_SIZE", "1")
+    settings.cache_clear()
+    real, real_receive, taken = settle.settle, lanes.receive, threading.Event()
+
+    def receive(*args: Any, **kwargs: Any) -> list[lanes.Received]:
+        found = real_receive(*args, **kwargs)
+        taken.set()
+        return found
+
+    def slow(*args: Any, **kwargs: Any) -> None:
+        assert taken.wait(10)
+        environment().hold(2)  # a neighbour was just refused
+        real(*args, **kwargs)
+
+    ids = [refilling.submit(QUICK).task_id for _ in range(2)]
+    records = refilling.receive(size=1)
+    monkeypatch.setattr(settle, "settle", slow)
+    monkeypatch.setattr(lanes, "receive", receive)
+    refilling.invoke(records)
+    rows = [store.get(task_id) for task_id in ids]
+    assert sorted(row.status for row in rows) == [Status.COMPLETE, Status.QUEUED]
+    assert {row.lease_no for row in rows if row.status is Status.QUEUED} == {0}
+    assert len(refilling.receive()) == 1
+
+
+def test_what_follows_ends_takes_no_thread_from_runs(refilling: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many ends as there are slots are slow to be seen off; the next runs are claimed, recorded and settled."""
+    real, held, go = aftermath.finished, [0], threading.Event()
+    lock = threading.Lock()
+
+    def slow(gate: Any, task: Task, **kwargs: Any) -> bool:
+        with lock:
+            held[0] += 1
+        if held[0] > 3:  # one of the second three: they got as far
+            go.set()
+        assert go.wait(20), "runs wait for a thread"
+        return real(gate, task, **kwargs)
+
+    ids = [refilling.submit(QUICK).task_id for _ in range(6)]
+    records = refilling.receive(size=3)
+    monkeypatch.setattr(aftermath, "finished", slow)
+    refilling.invoke(records)
+    assert {store.get(task_id).status for task_id in ids} == {Status.COMPLETE}
+
+
+def test_every_slot_has_threads_for_a_run_and_for_one_that_ended(refilling: World) -> None:
+    async def main() -> int:
+        environment()
+        pool = asyncio.get_running_loop()._default_executor  # type: ignore[attr-defined]
+        return int(pool._max_workers)
+
+    assert refilling.runner.run(main()) >= 2 * settings().runs_per_environment

@@ -253,7 +253,7 @@ BODY = rb'{"error": {"message": "invalid input: \ud83d", "code": "x\ud83d"}}'
 @pytest.mark.parametrize("status", [400, 500])
 def test_a_refusal_with_half_a_character_is_told(world: World, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     async def call(*args: Any, **kwargs: Any) -> Any:
-        raise model_client._refused(httpx2.Response(status, content=BODY))
+        raise model_client._refused(httpx2.Response(status, content=BODY), True)
 
     monkeypatch.setattr(model_client, "call", call)
     task = world.submit("x")

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from functions.worker import model_client
+from functions.worker import clients, model_client
 from functions.worker.sse import LINE_BYTES
 from functions.worker.types import AgentResult, ModelReply
 from shared.limits import prices
 from shared.retry import ModelError, classify
+from shared.settings import settings
 from shared.tasks import events, settle, spend, store
 from shared.tasks.model import Status, Task
 
@@ -75,7 +76,7 @@ def test_parallel_tool_calls_are_the_same(simulator: str, use: Callable[..., Non
         ("fail=filtered", "permanent", "content_filter", False),
         ("fail=400", "permanent", "invalid_request", False),
         ("fail=500", "transient", "provider_error", False),
-        ("fail=garbage", "transient", "malformed_reply", False),
+        ("fail=garbage", "transient", "malformed_reply", True),
         ("fail=drop", "transient", "provider_unreachable", True),
         ("hang=60", "transient", "provider_timeout", True),
     ],
@@ -117,25 +118,46 @@ def test_a_refusal_is_the_answer(use: Callable[..., None]) -> None:
      body({"content": 3}), body({"content": "x", "tool_calls": [3]})],
 )  # fmt: skip
 def test_what_is_no_reply_is_the_providers_passing_fault(use: Callable[..., None], data: bytes) -> None:
-    verdict = classify(failure(use, data))
-    assert (verdict.kind, verdict.code) == ("transient", "malformed_reply")
+    error = failure(use, data)
+    verdict = classify(error)
+    assert (verdict.kind, verdict.code, error.unseen) == ("transient", "malformed_reply", True)
 
 
 @pytest.mark.parametrize("pieces", [(), (b'{"choices": []}',), (body({"content": "x"}, finish=None),)])
 def test_a_reply_without_an_end_is_cut_off(use: Callable[..., None], pieces: tuple[bytes, ...]) -> None:
-    assert classify(failure(use, *pieces)).code == "truncated_reply"
+    error = failure(use, *pieces)
+    assert (classify(error).code, error.unseen) == ("truncated_reply", True)
 
 
 def test_an_error_in_the_answer_is_one(use: Callable[..., None]) -> None:
-    error = {"error": {"code": "insufficient_quota", "message": "spent"}}
-    assert classify(failure(use, json.dumps(error).encode())).code == "provider_insufficient_quota"
+    error = failure(use, json.dumps({"error": {"code": "insufficient_quota", "message": "spent"}}).encode())
+    assert (classify(error).code, error.unseen) == ("provider_insufficient_quota", False)
 
 
 def test_a_reply_is_read_up_to_its_limit_and_no_further(use: Callable[..., None]) -> None:
     fits = body({"content": "x" * 3_900_000})
     padding = b" " * (LINE_BYTES - len(fits))
     assert len(answer(use, fits, padding).content) == 3_900_000
-    assert classify(failure(use, fits, padding, b" ")).code == "reply_too_long"
+    error = failure(use, fits, padding, b" ")
+    assert (classify(error).code, error.unseen) == ("reply_too_long", True)
+
+
+@pytest.mark.parametrize(("status", "unseen"), [(500, False), (502, False), (503, False), (504, True), (524, True)])
+def test_a_gateway_that_gave_up_waiting_leaves_open_what_was_written(
+    use: Callable[..., None], status: int, unseen: bool
+) -> None:
+    for stream in (False, True):
+        with pytest.raises(ModelError) as caught:
+            talk(use, lambda exchange: exchange.refuse(status, b""), lambda stream=stream: ask("hello", stream=stream))
+        assert caught.value.unseen == (unseen and not stream)
+
+
+def test_a_whole_reply_stands_though_it_lost_its_tail(use: Callable[..., None]) -> None:
+    async def serve(exchange: Exchange) -> None:
+        await exchange.send(body({"content": "paid"}), end=False)
+        exchange.writer.close()
+
+    assert talk(use, serve, lambda: ask("hello", stream=False)).content == "paid"
 
 
 def test_a_reply_that_breaks_off_is_none(use: Callable[..., None]) -> None:
@@ -255,7 +277,31 @@ def test_a_cancelled_call_is_charged_as_long_as_it_may_have_been(world: World) -
     worst(task)
 
 
-@pytest.mark.parametrize(("directive", "charged"), [("fail=drop", True), ("fail=500", False), ("fail=429", False)])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_was_never_sent_is_not_charged(world: World, monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+    """Its connection is not even made: cut off then, it costs nothing."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        crowd = [socket.socket() for _ in range(4)]
+        for one in crowd:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
+        settings.cache_clear()
+        clients.model.cache_clear()
+        task = submit(world, "hello", timeout_s=1.0, stream=stream)
+        world.work()
+        for one in crowd:
+            one.close()
+    row = store.get(task.task_id)
+    assert (row.status, row.usage.tokens, row.micro_usd) == (Status.FAILED, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("directive", "charged"), [("fail=drop", True), ("fail=garbage", True), ("fail=500", False), ("fail=429", False)]
+)
 def test_a_failed_call_is_charged_only_where_the_provider_may_have_worked(
     world: World, directive: str, charged: bool
 ) -> None:
