@@ -1,12 +1,14 @@
 """What grows with the backlog, with the users and with the stored tasks: ratios of the largest to the smallest.
 
     python -m benchmarks.growth [--most-backlog 100000] [--most-users 100000] [--most-tasks 100000]
+    python -m benchmarks.growth --only stored [--most-stored 1000000]
 
 A system of its own, its normal lane paused. Backlog: messages wait in the normal lane (of tasks that do not exist:
 only their number matters), while submits, looks at a queued task and runs in the high lane are timed. Users: Valkey's
 own account of an admission. Tasks: one user's list, first page and a page far down: how many items DynamoDB evaluates
 for a page (its `ScannedCount`), which is what is billed and takes time there. The time is told, too, but not judged:
-the emulator walks through all of a user's items for every page.
+the emulator walks through all of a user's items for every page. Stored: the same page of a user with a hundred tasks,
+while the table fills with those of ten thousand others; there the time is judged, too.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import json
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,8 @@ from benchmarks.faults.own import own_system
 from shared.clock import day, iso
 
 TIMES, TASKS_TIMES = 40, 10
+LISTED, WRITERS = 100, 4
+"""Tasks of the user whose list is looked at while others' are stored; threads that store them."""
 PAGE = 20
 ADMISSIONS = 2000
 """Few enough for the quota of each of a hundred users."""
@@ -151,6 +156,40 @@ def tasks(outputs: dict[str, Any], most: int) -> list[dict[str, float]]:
     return rows
 
 
+def stored(outputs: dict[str, Any], most: int) -> list[dict[str, float]]:
+    """Look at the first page of one user's list while the tasks of others grow in number."""
+    from shared import aws
+    from shared.tasks import listing
+    from shared.tasks.items import item, row_key
+
+    dynamodb: Any = boto3.client("dynamodb")
+    at, users_at_most, evaluated = time.time(), 10_000, list[int]()
+    aws.dynamodb().meta.events.register(
+        "after-call.dynamodb.Query", lambda parsed, **_: evaluated.append(parsed["ScannedCount"])
+    )
+
+    def write(start: int) -> None:
+        puts = []
+        for n in range(start, start + 25):
+            user = "stored-mine" if n < LISTED else f"stored-{n % users_at_most}"
+            row = row_key(f"task_stored_{n:08d}") | item(
+                {"by_user": user, "created": iso(at - n), "status": "complete"}
+            )
+            puts.append({"PutRequest": {"Item": row}})
+        dynamodb.batch_write_item(RequestItems={outputs["table"]: puts})
+
+    rows, written = [], 0
+    for number in steps(most):
+        with ThreadPoolExecutor(WRITERS) as pool:
+            list(pool.map(write, range(written, number, 25)))
+        written = number
+        evaluated.clear()
+        took = p50_ms(lambda _: listing.list_tasks("stored-mine", limit=PAGE), TIMES)
+        rows.append({"stored": number, "page_items_evaluated": sum(evaluated) / TIMES, "page_p50_ms": took})
+        print(f"  {rows[-1]}", flush=True)
+    return rows
+
+
 def ratios(rows: list[dict[str, float]]) -> dict[str, float]:
     """Return each figure at the most over the same at the least."""
     first, last = rows[0], rows[-1]
@@ -163,14 +202,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     for name in ("backlog", "users", "tasks"):
         parser.add_argument(f"--most-{name}", type=int, default=100_000)
+    parser.add_argument("--most-stored", type=int, default=1_000_000)
+    parser.add_argument("--only", choices=("backlog", "tasks", "users", "stored"))
     asked = parser.parse_args()
+    result = Path(__file__).parent / "results" / "growth.json"
+    found: dict[str, Any] = json.loads(result.read_text()) if asked.only else {}
+    found.pop("ratios", None)
     with own_system({"IngressRate": "0"}) as (_, outputs):
-        found: dict[str, Any] = {"backlog": backlog(outputs, asked.most_backlog)}
-        found["tasks"] = tasks(outputs, asked.most_tasks)
-        found["users"] = users(outputs["redis_url"].rsplit("/", 1)[0] + "/1", asked.most_users)
+        questions = {
+            "backlog": lambda: backlog(outputs, asked.most_backlog),
+            "tasks": lambda: tasks(outputs, asked.most_tasks),
+            "users": lambda: users(outputs["redis_url"].rsplit("/", 1)[0] + "/1", asked.most_users),
+            "stored": lambda: stored(outputs, asked.most_stored),
+        }
+        for name, measure in questions.items():
+            if asked.only in (None, name):
+                found[name] = measure()
     found["ratios"] = {name: value for rows in list(found.values()) for name, value in ratios(rows).items()}
     print(json.dumps(found["ratios"], indent=2))
-    (Path(__file__).parent / "results" / "growth.json").write_text(json.dumps(found, indent=2) + "\n")
+    result.write_text(json.dumps(found, indent=2) + "\n")
     worst = max(value for name, value in found["ratios"].items() if not name.endswith("p50_ms_tasks_ratio"))
     if worst > ALLOWED:
         raise SystemExit(f"something grows: {worst} times")
