@@ -134,8 +134,7 @@ class Bench:
         runs = sum(line["records"] + line["refilled"] for line in lines)
         if runs < contender.runs:  # whose seconds would be missing, too
             raise SystemExit(f"{contender.name}: the log tells of {runs} messages of {contender.runs}; measure again")
-        peak = peak_mb(self.worker)
-        return figures(contender.name, lines, contender.runs, sum(asked), peak) | {"messages": runs}
+        return figures(contender.name, lines, contender.runs, sum(asked), peak_mb(self.worker)) | {"messages": runs}
 
     def settled(self) -> list[dict[str, Any]]:
         """Wait until no invocation ends any more; returns the lines of those that did."""

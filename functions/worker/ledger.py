@@ -57,3 +57,11 @@ def charge(task: Task, use: Usage) -> None:
     task.input_tokens += use.input_tokens
     task.output_tokens += use.output_tokens
     task.micro_usd += use.micro_usd
+
+
+def count_recorded(task: Task, use: Usage | None, model: str | None) -> None:
+    """Charge a task for a step that is recorded with the run's end; ``use`` is None for one that is no model call."""
+    if use is not None:
+        charge(task, use)
+        task.calls += 1
+    task.model_used = model or task.model_used

@@ -11,7 +11,7 @@ from functions.worker.context import Context
 from functions.worker.deliveries import Disposition, claim, decline
 from functions.worker.eventlog import EventLog
 from functions.worker.heartbeat import SLOT_GRACE_SECONDS, Beat
-from functions.worker.ledger import charge
+from functions.worker.ledger import count_recorded
 from functions.worker.outcomes import Failure, failed
 from functions.worker.persist import persist
 from functions.worker.publisher import Publisher
@@ -51,8 +51,7 @@ _log = get_logger("runner")
 
 async def handle(delivery: Delivery, environment: Environment, deadline: float, slot: Slot) -> Disposition:
     """See to one message until its task has ended, waits elsewhere or is another's; it leaves its slot before that."""
-    task_id = delivery.message.task_id
-    with fields(task_id=task_id, lane=delivery.lane):
+    with fields(task_id=delivery.message.task_id, lane=delivery.lane):
         claimed = await claim(delivery)
         if isinstance(claimed, Refused):
             return await decline(delivery, claimed)
@@ -257,10 +256,7 @@ class _Run:
         if last is None:
             return ()
         _, done = last
-        if done.usage is not None:
-            charge(self.task, done.usage)
-            self.task.calls += 1
-        self.task.model_used = done.model or self.task.model_used
+        count_recorded(self.task, done.usage, done.model)
         return done.events
 
     async def requeue(self, how: Requeue) -> None:

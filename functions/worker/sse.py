@@ -1,4 +1,4 @@
-"""Puts a streamed chat completion together from the bytes of its server-sent events.
+"""Puts a chat completion together from the bytes of its server-sent events, or of its one JSON object.
 
 Plain dictionaries instead of the client's models: a run reads a hundred chunks and needs four fields of each. Lines
 end at a line feed only: readers of text lines also split at U+2028 and U+0085, which JSON may hold as they are.

@@ -141,6 +141,12 @@ def refilling(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
+def one_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "1")
+    monkeypatch.setenv("BATCH_SIZE", "1")
+    settings.cache_clear()
+
+
 def test_no_task_is_claimed_before_an_end_is_written(refilling: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages are received meanwhile; claimed tasks whose end is not written are never more than the places."""
     lock, held, most, waited = threading.Lock(), set[str](), [0], []
@@ -194,9 +200,7 @@ def test_a_run_starts_while_the_one_before_is_still_seen_off(refilling: World, m
             started.set()
         return real_take(*args, **kwargs)
 
-    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "1")
-    monkeypatch.setenv("BATCH_SIZE", "1")
-    settings.cache_clear()
+    one_slot(monkeypatch)
     ids = [refilling.submit(QUICK).task_id for _ in range(2)]
     records = refilling.receive(size=1)
     monkeypatch.setattr(aftermath, "finished", slow)
@@ -244,9 +248,7 @@ def test_messages_held_for_an_end_that_is_not_written_go_back(
     refilling: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another environment, which has room, is given the message meanwhile."""
-    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "1")
-    monkeypatch.setenv("BATCH_SIZE", "1")
-    settings.cache_clear()
+    one_slot(monkeypatch)
     monkeypatch.setattr(refill, "HOLD_SECONDS", 0.2)
     real, hide, gone, elsewhere = settle.settle, lanes.hide, threading.Event(), []
 
@@ -273,9 +275,7 @@ def test_messages_held_for_an_end_that_is_not_written_go_back(
 
 
 def test_messages_held_when_the_provider_has_no_room_go_back(refilling: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "1")
-    monkeypatch.setenv("BATCH_SIZE", "1")
-    settings.cache_clear()
+    one_slot(monkeypatch)
     real, real_receive, taken = settle.settle, lanes.receive, threading.Event()
 
     def receive(*args: Any, **kwargs: Any) -> list[lanes.Received]:
