@@ -55,7 +55,7 @@ def metered() -> Meter:
     """Put meters on everything that goes out."""
     import redis
 
-    from functions.worker.sse import Assembler
+    from functions.worker.model.sse import Assembler
     from shared import aws
 
     meter = Meter()

@@ -21,7 +21,7 @@ POLL, TICK, RAMP, REFILL = range(4)
 FROM_RUNS = 4
 """Kinds of events from here on are the runs' own."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 8.0
-"""How long an invocation leaves an empty lane alone, doubling (``functions/worker/refill.py``)."""
+"""How long an invocation leaves an empty lane alone, doubling (``functions/worker/lane/refill.py``)."""
 
 
 class Engine:

@@ -19,7 +19,7 @@ DONE, RETRY, CONTINUE, DEFER = range(4)
 """How a slice ends."""
 BEAT_S = 20
 DEFER_JITTER_S = 3.0
-"""As the worker spreads deferred runs (``functions/worker/model_step.py``)."""
+"""As the worker spreads deferred runs (``functions/worker/model/step.py``)."""
 
 
 class Runs:

@@ -10,11 +10,11 @@ import asyncio
 import re
 from typing import TYPE_CHECKING
 
-from functions.worker.page import PageError, fetch_page
+from functions.worker.tools.page import PageError, fetch_page
 from functions.worker.types import AgentResult
 
 if TYPE_CHECKING:
-    from functions.worker.context import Context
+    from functions.worker.run.context import Context
 
 MAX_PAGES = 5
 PAGE_CHARACTERS = 8_000

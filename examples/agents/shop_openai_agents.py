@@ -14,7 +14,7 @@ from functions.worker.types import AgentResult
 from ._openai_agents import recorded, run_on_sluice
 
 if TYPE_CHECKING:
-    from functions.worker.context import Context
+    from functions.worker.run.context import Context
 
 CATALOGUE = {"lamp": (39.0, 4), "chair": (120.0, 0), "desk": (310.0, 2)}
 """Stands for a service of yours: name -> price, stock."""

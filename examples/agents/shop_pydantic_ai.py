@@ -8,7 +8,7 @@ from __future__ import annotations
 from pydantic_ai import Agent, ModelRetry, RunContext
 from pydantic_ai.toolsets import FunctionToolset
 
-from functions.worker.context import Context
+from functions.worker.run.context import Context
 from functions.worker.types import AgentResult
 
 from ._pydantic_ai import Recorded, SluiceModel

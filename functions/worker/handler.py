@@ -6,8 +6,8 @@ One event loop per execution environment, for its whole life: pooled connections
 import asyncio
 from typing import Any
 
-from functions.worker.batch import run_batch
-from functions.worker.environment import environment
+from functions.worker.environment.environment import environment
+from functions.worker.lane.batch import run_batch
 from shared.clock import now
 
 _runner = asyncio.Runner()

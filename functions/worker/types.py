@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from functions.worker.context import Context
+    from functions.worker.run.context import Context
     from shared.tasks.model import Usage
 
 

@@ -85,7 +85,7 @@ def test_a_bundle_holds_nothing_foreign(name: str, bundles: dict[str, Path]) -> 
 def test_agents_import_from_the_workers_bundle_alone(bundles: dict[str, Path]) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(bundles['WorkerFunction'])!r})\n"
-        "from functions.worker import agents, clients\n"
+        "from functions.worker import agents\nfrom functions.worker.environment import clients\n"
         "[agents.load(name) for name in agents.names()]\n"
         "import openai"
     )

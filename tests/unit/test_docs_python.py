@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from functions.worker import agents, types
-from functions.worker.context import Context
+from functions.worker.run.context import Context
 from shared.tasks import model, settle, store
 from tests.docs import BLOCKS, Block
 from tests.unit.worker.conftest import World

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from functions.worker.types import AgentResult
 
 if TYPE_CHECKING:
-    from functions.worker.context import Context
+    from functions.worker.run.context import Context
 
 INSTRUCTIONS = "You are a helpful assistant. Answer briefly and say so when you do not know."
 

@@ -6,12 +6,12 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from functions.worker.toolbox import TOOLS, ToolError
+from functions.worker.tools.toolbox import TOOLS, ToolError
 from functions.worker.types import AgentResult
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
-    from functions.worker.context import Context
+    from functions.worker.run.context import Context
     from functions.worker.types import ToolCall
 
 INSTRUCTIONS = "You answer with the help of your tools. Use them for arithmetic, for the time, and to read web pages."

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from functions.worker import agents
-from functions.worker.context import Context
-from functions.worker.signals import Continue
+from functions.worker.record.signals import Continue
+from functions.worker.run.context import Context
 from shared.errors import LeaseLost
 from shared.tasks import checkpoints, lanes, settle, store
 from shared.tasks.model import Status, Task

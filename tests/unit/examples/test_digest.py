@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from examples.agents import digest
-from functions.worker.page import PageError
+from functions.worker.tools.page import PageError
 from shared.tasks import checkpoints, events
 from tests.unit.examples.conftest import crash_and_take_over, die_after, result_of
 from tests.unit.worker.conftest import World

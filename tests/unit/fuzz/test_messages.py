@@ -15,8 +15,8 @@ from functions.dead_letter.handler import handler as bury
 from functions.stream.handler import handler as stream
 from functions.sweeper.handler import handler as sweep
 from functions.webhook.handler import handler as deliver
-from functions.worker import batch
-from functions.worker.environment import Environment
+from functions.worker.environment.environment import Environment
+from functions.worker.lane import batch
 from shared import tickets, watchers
 from shared.settings import settings
 from shared.tasks import lanes

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.sweeper.sweep import sweep
-from functions.worker.sse import Assembler, WholeReply
+from functions.worker.model.sse import Assembler, WholeReply
 from functions.worker.types import ModelReply
 from shared import aws
 from shared.clock import day

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.faults.inflict import pid_of
-from functions.worker.persist import persist
+from functions.worker.record.persist import persist
 from shared.clock import day
 from shared.errors import DependencyDown
 from shared.settings import settings

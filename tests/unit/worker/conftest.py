@@ -11,10 +11,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from functions.worker import agents, clients, deliveries, model_step
-from functions.worker import environment as environment_module
-from functions.worker.batch import run_batch
-from functions.worker.environment import environment
+from functions.worker import agents
+from functions.worker.environment import clients
+from functions.worker.environment import environment as environment_module
+from functions.worker.environment.environment import environment
+from functions.worker.lane import deliveries
+from functions.worker.lane.batch import run_batch
+from functions.worker.model import step as model_step
 from functions.worker.types import AgentResult
 from shared import aws
 from shared.clock import day

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from functions.worker import agents, clients
+from functions.worker import agents
 from functions.worker.agents.tools import MAX_ROUNDS, RESULT_CHARACTERS
-from functions.worker.toolbox import TOOLS
+from functions.worker.environment import clients
+from functions.worker.tools.toolbox import TOOLS
 from functions.worker.types import AgentResult
 from shared.errors import NotFound
 from shared.settings import settings

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from functions.worker.environment import environment
+from functions.worker.environment.environment import environment
 from shared.limits.admission import Ask, Gate
 from shared.limits.tiers import resolve
 from shared.settings import settings

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.worker.environment import environment
+from functions.worker.environment.environment import environment
 from shared.settings import settings
 from shared.tasks import events, settle, spend, store
 from shared.tasks.model import Status

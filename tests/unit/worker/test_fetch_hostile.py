@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.worker import page
-from functions.worker.htmltext import readable
+from functions.worker.tools import page
+from functions.worker.tools.htmltext import readable
 
 SIZE = page.PAGE_BYTES
 # Each repeats something that is never closed; a reader that searches the rest for its end each time takes hours.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.worker import persist
+from functions.worker.record import persist
 from functions.worker.types import AgentResult
 from shared import aws
 from shared.errors import Contended, DependencyDown, LeaseLost, TooLarge

@@ -8,8 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from functions.worker import clients, model_client
-from functions.worker.model_client import call
+from functions.worker.environment import clients
+from functions.worker.model import call as model_client
+from functions.worker.model.call import call
 from functions.worker.types import ModelReply
 from shared.retry import ModelError, classify
 from shared.settings import settings

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from functions.worker import model_step
-from functions.worker.environment import Environment
+from functions.worker.environment.environment import Environment
+from functions.worker.model import step as model_step
 from shared.settings import settings
 from shared.tasks import store
 from shared.tasks.model import Status

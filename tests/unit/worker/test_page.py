@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.worker import page
-from functions.worker.htmltext import readable
-from functions.worker.page import PAGE_BYTES, PAGE_CHARACTERS, PageError, fetch_page, pages_client
+from functions.worker.tools import page
+from functions.worker.tools.htmltext import readable
+from functions.worker.tools.page import PAGE_BYTES, PAGE_CHARACTERS, PageError, fetch_page, pages_client
 from shared import netguard
 from shared.settings import settings
 

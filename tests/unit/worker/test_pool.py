@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from functions.worker import clients, model_client
+from functions.worker.environment import clients
+from functions.worker.model import call as model_client
 from shared.settings import settings
 from tests.unit.worker.conftest import World
 

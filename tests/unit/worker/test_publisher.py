@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from functions.worker import publisher as publisher_module
-from functions.worker.publisher import Publisher
+from functions.worker.record import publisher as publisher_module
+from functions.worker.record.publisher import Publisher
 from shared import watchers
 from shared.tasks import events
 from shared.tasks.events import Event

@@ -2,9 +2,9 @@
 
 import pytest
 
-from functions.worker import batch, refill
-from functions.worker.environment import environment
-from functions.worker.refill import Refill
+from functions.worker.environment.environment import environment
+from functions.worker.lane import batch, refill
+from functions.worker.lane.refill import Refill
 from shared import aws
 from shared.settings import settings
 from shared.tasks import lanes, store

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from functions.worker import refill
-from functions.worker.environment import environment
-from functions.worker.slots import Slot, Slots
+from functions.worker.environment.environment import environment
+from functions.worker.lane import refill
+from functions.worker.lane.slots import Slot, Slots
 from shared.errors import DependencyDown
 from shared.settings import settings
 from shared.tasks import aftermath, claims, lanes, settle, store
@@ -212,7 +212,7 @@ def test_a_run_starts_while_the_one_before_is_still_seen_off(refilling: World, m
 def test_a_batch_that_could_not_be_claimed_together_is_claimed_one_by_one(
     refilling: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from functions.worker import batch
+    from functions.worker.lane import batch
 
     async def broken(_: Any) -> Any:
         raise RuntimeError("a surprise")
@@ -226,7 +226,7 @@ def test_a_batch_that_could_not_be_claimed_together_is_claimed_one_by_one(
 def test_messages_received_for_ends_that_cannot_be_written_are_not_lost(
     refilling: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from functions.worker import persist
+    from functions.worker.record import persist
 
     real, away = settle.settle, [8]
 

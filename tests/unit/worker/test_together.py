@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from functions.worker.environment import Environment
-from functions.worker.together import Together
+from functions.worker.environment.environment import Environment
+from functions.worker.environment.together import Together
 from shared import valkey, watchers
 from shared.limits import breaker as breakers
 from shared.limits.breaker import Outcome

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.worker import page
-from functions.worker.calculator import EXPRESSION_CHARACTERS, CalculatorError, evaluate
-from functions.worker.page import PAGE_BYTES, PageError, fetch_page, pages_client, readable
-from functions.worker.toolbox import TOOLS, ToolError
+from functions.worker.tools import page
+from functions.worker.tools.calculator import EXPRESSION_CHARACTERS, CalculatorError, evaluate
+from functions.worker.tools.page import PAGE_BYTES, PageError, fetch_page, pages_client, readable
+from functions.worker.tools.toolbox import TOOLS, ToolError
 from shared.settings import settings
 
 

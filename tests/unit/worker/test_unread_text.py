@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from functions.worker import agents, eventlog
+from functions.worker import agents
+from functions.worker.record import eventlog
 from functions.worker.types import AgentResult
 from shared import watchers
 from shared.tasks import events

@@ -8,8 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from functions.worker import model_client, runner
-from functions.worker.sse import Assembler
+from functions.worker.model import call as model_client
+from functions.worker.model.sse import Assembler
+from functions.worker.run import runner
 from functions.worker.types import AgentResult
 from shared.errors import DependencyDown, TooLarge, Unstorable
 from shared.retry import ModelError
@@ -150,7 +151,7 @@ def test_a_reply_that_cannot_be_recorded_is_charged_and_not_asked_for_again(
 def test_a_reply_that_an_outage_kept_from_being_recorded_is_charged(
     world: World, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from functions.worker import persist
+    from functions.worker.record import persist
 
     install(ask)
     real, down = checkpoints.record, [True]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from functions.worker import clients, model_client
-from functions.worker.sse import LINE_BYTES
+from functions.worker.environment import clients
+from functions.worker.model import call as model_client
+from functions.worker.model.sse import LINE_BYTES
 from functions.worker.types import AgentResult, ModelReply
 from shared.limits import prices
 from shared.retry import ModelError, classify

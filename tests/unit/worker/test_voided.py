@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from functions.worker import agents, model_step
-from functions.worker.signals import Defer
+from functions.worker import agents
+from functions.worker.model import step as model_step
+from functions.worker.record.signals import Defer
 from functions.worker.types import AgentResult
 from shared.tasks import events, settle, store
 from shared.tasks.events import Event

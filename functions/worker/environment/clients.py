@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from functions.worker import attempt
-from functions.worker.page import pages_client
+from functions.worker.model import phases
+from functions.worker.tools.page import pages_client
 from shared import secrets
 from shared.settings import settings
 
@@ -37,7 +37,7 @@ def http() -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
         limits=httpx2.Limits(max_connections=most, max_keepalive_connections=kept, keepalive_expiry=KEEPALIVE_SECONDS),
         timeout=httpx2.Timeout(settings().model_timeout_seconds, connect=CONNECT_SECONDS, pool=POOL_WAIT_SECONDS),
-        event_hooks={"request": [attempt.follow]},
+        event_hooks={"request": [phases.follow]},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a provider's cookies serve nothing here
     )
 

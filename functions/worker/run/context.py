@@ -11,11 +11,11 @@ import inspect
 import json
 from typing import TYPE_CHECKING, Any
 
-from functions.worker import model_step
-from functions.worker.ledger import Ledger
-from functions.worker.persist import persist
-from functions.worker.signals import Continue
-from functions.worker.steps import Done, Steps
+from functions.worker.model import step as model_step
+from functions.worker.record.ledger import Ledger
+from functions.worker.record.persist import persist
+from functions.worker.record.signals import Continue
+from functions.worker.record.steps import Done, Steps
 from shared import storable
 from shared.clock import now
 from shared.errors import LeaseLost
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from functions.worker.environment import Environment
-    from functions.worker.eventlog import EventLog
-    from functions.worker.heartbeat import Beat
+    from functions.worker.environment.environment import Environment
+    from functions.worker.record.eventlog import EventLog
+    from functions.worker.run.heartbeat import Beat
     from functions.worker.types import ModelReply
     from shared.tasks.checkpoints import Step
     from shared.tasks.model import Task

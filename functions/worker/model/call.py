@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from functions.worker import clients
-from functions.worker.attempt import STALE_UNSTREAMED_SECONDS, Attempt, current
-from functions.worker.sse import Assembler, WholeReply
+from functions.worker.environment import clients
+from functions.worker.model.phases import STALE_UNSTREAMED_SECONDS, Phases, current
+from functions.worker.model.sse import Assembler, WholeReply
 from shared import metrics, secrets
 from shared.clock import now
 from shared.retry import ModelError, retry_after
@@ -47,14 +47,14 @@ async def call(
     timeout_s: float,
     on_delta: Callable[[str], None],
     stream: bool = True,
-    attempts: list[Attempt] | None = None,
+    tries: list[Phases] | None = None,
 ) -> ModelReply:
     """Ask the model and return its whole reply; ``on_delta`` is told each piece of text as it comes.
 
     Without ``stream`` the text comes in one piece; a run of one call then takes a fifth to a quarter less processor
     time (`benchmarks.reference_work`).
 
-    Cancelling the call closes its stream at once; how far it had got then is told by ``attempts``, which is added to. A
+    Cancelling the call closes its stream at once; how far it had got then is told by ``tries``, which is added to. A
     reused connection that proves dead before anything came back is replaced once; nothing else is tried again here.
 
     Raises:
@@ -71,11 +71,11 @@ async def call(
         body["tools"] = tools
         if tool_choice is not None:
             body["tool_choice"] = tool_choice
-    attempts = [] if attempts is None else attempts
+    tries = [] if tries is None else tries
 
-    def begin() -> Attempt:
-        attempts.append(Attempt() if stream else Attempt(stale_s=STALE_UNSTREAMED_SECONDS))
-        return attempts[-1]
+    def begin() -> Phases:
+        tries.append(Phases() if stream else Phases(stale_s=STALE_UNSTREAMED_SECONDS))
+        return tries[-1]
 
     attempt = begin()
     try:
@@ -97,7 +97,7 @@ async def call(
     return reply
 
 
-async def _once(body: dict[str, Any], attempt: Attempt, on_delta: Callable[[str], None]) -> ModelReply:
+async def _once(body: dict[str, Any], attempt: Phases, on_delta: Callable[[str], None]) -> ModelReply:
     import openai
 
     model: str = body["model"]
@@ -179,11 +179,11 @@ def _pool_full() -> ModelError:
     return ModelError("no connection of the pool came free", code="pool_timeout", own_fault=True)
 
 
-def _unseen(stream: bool, attempt: Attempt) -> bool:
+def _unseen(stream: bool, attempt: Phases) -> bool:
     return not stream and attempt.sent_at is not None
 
 
-def _broken(error: BaseException, attempt: Attempt, stream: bool) -> Exception:
+def _broken(error: BaseException, attempt: Phases, stream: bool) -> Exception:
     if isinstance(error, httpx2.PoolTimeout):
         return _pool_full()
     if isinstance(error, httpx2.TimeoutException):

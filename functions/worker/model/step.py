@@ -11,9 +11,10 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from functions.worker import clients, model_client
-from functions.worker.ledger import charge
-from functions.worker.signals import Defer
+from functions.worker.environment import clients
+from functions.worker.model import call as model_client
+from functions.worker.record.ledger import charge
+from functions.worker.record.signals import Defer
 from functions.worker.types import ModelReply, ToolCall
 from shared import metrics, retry
 from shared.errors import BudgetExhausted
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from functions.worker.attempt import Attempt
-    from functions.worker.environment import Environment
-    from functions.worker.eventlog import EventLog
-    from functions.worker.ledger import Ledger
+    from functions.worker.environment.environment import Environment
+    from functions.worker.model.phases import Phases
+    from functions.worker.record.eventlog import EventLog
+    from functions.worker.record.ledger import Ledger
     from shared.limits.breaker import Permit
     from shared.tasks.model import Task
 
@@ -84,7 +85,7 @@ async def perform(
     tokens, micro_usd = prices.worst_case(model, call.payload_bytes, call.max_output_tokens)
     taken = 0
     written = 0  # bytes of the reply
-    attempts: list[Attempt] = []
+    tries: list[Phases] = []
     reported = False
 
     def on_delta(text: str) -> None:
@@ -107,7 +108,7 @@ async def perform(
                 timeout_s=call.timeout_s,
                 on_delta=on_delta,
                 stream=call.stream,
-                attempts=attempts,
+                tries=tries,
             )
             cost = prices.cost_micro_usd(model, reply.usage.input_tokens, reply.usage.output_tokens)
             usage = replace(reply.usage, micro_usd=cost)
@@ -124,11 +125,11 @@ async def perform(
         unused = 0 if error.unseen else tokens  # of the provider's rate
         await asyncio.to_thread(environment.note_failure, permit, model, unused, verdict)
         if permit.probe and verdict.kind == "transient" and verdict.counts_for_breaker:
-            # The outage goes on. Whoever happens to probe it must not use up its attempts in doing so.
+            # The outage goes on. Whoever happens to probe it must not use up its tries in doing so.
             raise _deferral(settings().breaker_open_seconds, "breaker_open") from error
         raise
     except asyncio.CancelledError:
-        if any(attempt.sent_at is not None for attempt in attempts) and not reported:
+        if any(attempt.sent_at is not None for attempt in tries) and not reported:
             _charge_aborted(task, ledger, model, call, written)
         raise
     finally:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from functions.worker.outcomes import NEWER_DELAY_SECONDS
-from functions.worker.persist import persist
+from functions.worker.record.persist import persist
+from functions.worker.run.outcomes import NEWER_DELAY_SECONDS
 from shared.logs import get_logger
 from shared.tasks import claims, lanes
 

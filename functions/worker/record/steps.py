@@ -12,9 +12,9 @@ from collections import Counter
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from functions.worker.ledger import charge
-from functions.worker.persist import persist
-from functions.worker.signals import Ended, ReplayMismatch
+from functions.worker.record.ledger import charge
+from functions.worker.record.persist import persist
+from functions.worker.record.signals import Ended, ReplayMismatch
 from shared import storable
 from shared.clock import now
 from shared.errors import SluiceError, TooLarge, Unstorable
@@ -25,7 +25,7 @@ from shared.tasks.events import Event
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from functions.worker.eventlog import EventLog
+    from functions.worker.record.eventlog import EventLog
     from shared.tasks.checkpoints import Step
     from shared.tasks.model import Task, Usage
 

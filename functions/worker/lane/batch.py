@@ -13,11 +13,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from functions.worker.deliveries import Delivery, Disposition, claim_together
-from functions.worker.persist import persist
-from functions.worker.refill import Refill
-from functions.worker.runner import handle
-from functions.worker.slots import Slots
+from functions.worker.lane.deliveries import Delivery, Disposition, claim_together
+from functions.worker.lane.refill import Refill
+from functions.worker.lane.slots import Slots
+from functions.worker.record.persist import persist
+from functions.worker.run.runner import handle
 from shared.errors import DependencyDown
 from shared.logs import get_logger
 from shared.settings import settings
@@ -26,8 +26,8 @@ from shared.tasks import lanes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from functions.worker.environment import Environment
-    from functions.worker.slots import Slot
+    from functions.worker.environment.environment import Environment
+    from functions.worker.lane.slots import Slot
 
 DELETE_LINGER_SECONDS = 1.0
 """How long ended messages are collected before they are deleted in one call."""

@@ -8,7 +8,7 @@ import re
 
 import httpx2
 
-from functions.worker.htmltext import readable
+from functions.worker.tools.htmltext import readable
 from shared.guarded_http import AsyncGuardedTransport, no_cookies, was_forbidden
 from shared.netguard import Forbidden, check_url
 

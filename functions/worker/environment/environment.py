@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from functions.worker import clients
-from functions.worker.heartbeat import Heart
-from functions.worker.together import Together
+from functions.worker.environment import clients
+from functions.worker.environment.together import Together
+from functions.worker.run.heartbeat import Heart
 from shared import watchers
 from shared.clock import now
 from shared.errors import DependencyDown

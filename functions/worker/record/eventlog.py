@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from functions.worker.persist import persist
+from functions.worker.record.persist import persist
 from shared import storable
 from shared.clock import now
 from shared.errors import LeaseLost, SluiceError
@@ -20,7 +20,7 @@ from shared.tasks.events import Event
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from functions.worker.publisher import Publisher
+    from functions.worker.record.publisher import Publisher
     from shared.tasks.model import Task
 
 FIRST_FLUSH_SECONDS = 0.2

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from functions.worker.deliveries import Delivery
+from functions.worker.lane.deliveries import Delivery
 from shared.clock import now
 from shared.errors import DependencyDown
 from shared.logs import get_logger
@@ -23,8 +23,8 @@ from shared.tasks import lanes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from functions.worker.environment import Environment
-    from functions.worker.slots import Slots
+    from functions.worker.environment.environment import Environment
+    from functions.worker.lane.slots import Slots
 
 ALONE = "quarantine"
 """Lane whose runs share an environment with nobody."""

@@ -6,17 +6,18 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from functions.worker import agents, outcomes, report
-from functions.worker.context import Context
-from functions.worker.deliveries import Disposition, claim, decline
-from functions.worker.eventlog import EventLog
-from functions.worker.heartbeat import SLOT_GRACE_SECONDS, Beat
-from functions.worker.ledger import count_recorded
-from functions.worker.outcomes import Failure, failed
-from functions.worker.persist import persist
-from functions.worker.publisher import Publisher
-from functions.worker.signals import Continue, Ended, Signal
-from functions.worker.voided import voided_calls
+from functions.worker import agents
+from functions.worker.lane.deliveries import Disposition, claim, decline
+from functions.worker.record.eventlog import EventLog
+from functions.worker.record.ledger import count_recorded
+from functions.worker.record.persist import persist
+from functions.worker.record.publisher import Publisher
+from functions.worker.record.signals import Continue, Ended, Signal
+from functions.worker.run import outcomes, report
+from functions.worker.run.context import Context
+from functions.worker.run.heartbeat import SLOT_GRACE_SECONDS, Beat
+from functions.worker.run.outcomes import Failure, failed
+from functions.worker.run.voided import voided_calls
 from shared import metrics
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, LeaseLost, SluiceError
@@ -31,10 +32,10 @@ from shared.tasks.model import Status, Task
 from shared.tasks.settle import Outcome
 
 if TYPE_CHECKING:
-    from functions.worker.deliveries import Delivery
-    from functions.worker.environment import Environment
-    from functions.worker.slots import Slot
-    from functions.worker.steps import Steps
+    from functions.worker.environment.environment import Environment
+    from functions.worker.lane.deliveries import Delivery
+    from functions.worker.lane.slots import Slot
+    from functions.worker.record.steps import Steps
 
 STOP_MARGIN_SECONDS = 3.0
 """Time kept at the end of an invocation for giving runs back."""

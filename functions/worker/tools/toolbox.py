@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from functions.worker.calculator import CalculatorError, evaluate
-from functions.worker.page import PageError, fetch_page
+from functions.worker.tools.calculator import CalculatorError, evaluate
+from functions.worker.tools.page import PageError, fetch_page
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -21,7 +21,7 @@ STALE_UNSTREAMED_SECONDS = 0.2
 
 
 @dataclass(slots=True, eq=False)
-class Attempt:
+class Phases:
     """The phases that a request has reached."""
 
     stale_s: float = STALE_SECONDS
@@ -53,7 +53,7 @@ class Attempt:
             self.connected = True
 
 
-current: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
+current: ContextVar[Phases | None] = ContextVar("attempt", default=None)
 """The attempt that requests of this task belong to."""
 
 

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from functions.worker.signals import Defer, ReplayMismatch
+from functions.worker.record.signals import Defer, ReplayMismatch
 from shared import retry, storable
 from shared.errors import BudgetExhausted, DependencyDown, NewerVersion, SluiceError, TooLarge, Unstorable
 from shared.settings import settings

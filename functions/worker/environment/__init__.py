@@ -1,0 +1,1 @@
+"""What the runs of one execution environment have in common: clients, pools, shared questions."""

@@ -1,0 +1,1 @@
+"""From a lane's messages to runs that have a slot: one invocation's batch, and what refills it."""
