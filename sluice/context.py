@@ -24,8 +24,8 @@ class Context(Protocol):
     """The run's id, which its client knows."""
     user: str
     """Whose run it is."""
-    session_id: str
-    """The conversation it belongs to; the task's own id where the client named none."""
+    session_id: str | None
+    """The conversation it belongs to; None where the client named none, and nothing is remembered."""
     model_name: str
     """The model that the client asked for."""
     message: str

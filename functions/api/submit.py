@@ -48,7 +48,9 @@ class Submission:
     message: str
     agent: str
     session_id: str | None
-    """The conversation; None begins one that is named like the task."""
+    """The conversation; None: nothing is remembered."""
+    begins_session: bool = False
+    """Without a ``session_id``: begin a conversation, named like the task."""
     model: str | None = None
     priority: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
@@ -103,7 +105,7 @@ def submit(
         running_cap=caller.limits.running,
         cap_tokens=caller.limits.tokens_per_day,
         cap_micro_usd=caller.limits.micro_usd_per_day,
-        session_id=wanted.session_id or task_id,
+        session_id=wanted.session_id or (task_id if wanted.begins_session else ""),
         key_id=caller.key_id,
         params={name: value for name, value in wanted.params.items() if value is not None},
         reserved_tokens=tokens,

@@ -47,6 +47,7 @@ class Task:
     v: int = ITEM_VERSION
     tier: str = "standard"
     session_id: str = "default"
+    """The conversation; empty: none."""
     key_id: str = ""
     status: Status = Status.QUEUED
     message: str | None = None

@@ -198,7 +198,7 @@ def public(task: Task) -> dict[str, Any]:
         "agent": task.agent,
         "model": task.model_used or task.model,
         "lane": task.lane,
-        "session_id": task.session_id,
+        "session_id": task.session_id or None,
         "created_at": iso(task.created),
         "attempts": task.attempt,
     }
