@@ -61,6 +61,12 @@ class AgentRequest(_Strict):
         SessionId | None,
         Field(description="Conversation whose earlier turns the agent sees; without one nothing is remembered."),
     ] = None
+    on_busy: Annotated[
+        Literal["wait", "reject", "parallel"],
+        Field(
+            description="While another run of the session is not done: wait for it, be refused (409), or run beside it."
+        ),
+    ] = "wait"
     agent: Annotated[AgentName, Field(description="Which agent runs.")] = "chat"
     model: Annotated[ModelName | None, Field(description="Model; the deployment's default when absent.")] = None
     priority: Annotated[Priority | None, Field(description="Lane; the tier's own when absent, 403 above the tier.")] = (

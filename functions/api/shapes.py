@@ -153,14 +153,14 @@ class TurnView(BaseModel):
 class SessionView(BaseModel):
     """A conversation's memory, oldest turn first."""
 
-    session_id: str | None
+    session_id: str
     turns: list[TurnView]
 
 
 class SessionDeleted(BaseModel):
     """A conversation was forgotten."""
 
-    session_id: str | None
+    session_id: str
     deleted_turns: int
 
 

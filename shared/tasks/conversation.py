@@ -86,7 +86,7 @@ def fitting(remembered: Sequence[Message], asked: Sequence[Message]) -> list[Mes
 
 
 def opens(message: Message) -> bool:
-    """Tell whether a turn that begins with this message stands for itself, rather than answering an earlier one's calls."""
+    """Tell whether a turn that begins with this message stands for itself; else it answers an earlier one's calls."""
     return message.get("role") != "tool"
 
 
@@ -176,7 +176,7 @@ def _cut(message: Message, characters: int) -> Message:
 
 
 def _cut_part(part: Any, characters: int) -> Any:
-    """Cut a part of a message: a text to size, while of a picture or a file, which cannot be cut, only the kind is kept."""
+    """Cut a part of a message: a text to size; of a picture or a file, which cannot be cut, only the kind is kept."""
     if isinstance(part, dict) and isinstance(part.get("text"), str):
         return {**part, "text": part["text"][:characters]}
     if len(dumps(part)) <= characters:

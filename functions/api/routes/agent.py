@@ -69,6 +69,7 @@ def post_agent(
         message=asked.message,
         agent=asked.agent,
         session_id=asked.session_id,
+        on_busy=asked.on_busy,
         model=asked.model,
         priority=asked.priority,
         params={name: values[name] for name in _PARAMS if name in values},

@@ -19,10 +19,11 @@ from functions.worker.record.steps import Done, Steps
 from shared import storable
 from shared.clock import now
 from shared.errors import LeaseLost
-from shared.logs import get_logger
 from shared.limits import models
+from shared.logs import get_logger
 from shared.tasks import conversation, sessions
 from shared.tasks.events import Event
+from shared.tasks.model import dumps
 from sluice.context import Context as PublicContext
 
 if TYPE_CHECKING:
@@ -196,8 +197,8 @@ class Context(PublicContext):
         Only turns count that were settled before this run started. Tool calls are there with their answers, and those
         that ``asked`` answers. A run that has no session, or begins one, sees none.
 
-        Where the model's context is known, only as many exchanges come as fit beside the instructions, what is asked and
-        the answer: an exchange comes whole or not at all. A tool loop that is still open always comes from its question on.
+        Where the model's context is known, only as many exchanges come as fit beside the instructions, what is asked
+        and the answer: an exchange comes whole or not at all. A tool loop that is still open comes from its question.
 
         Raises:
             ConversationTooLong: an open tool loop has more turns than can be read.
