@@ -80,6 +80,12 @@ class NewerVersion(SluiceError):
         self.version = version
 
 
+class Gone(SluiceError):
+    """A stored value is no longer there: S3's lifecycle, or somebody, deleted its object before its task."""
+
+    code = "result_gone"
+
+
 class TooLarge(SluiceError):
     """A value is over a named limit."""
 
