@@ -1,7 +1,7 @@
 """What is known of models by their names: prices and context sizes, from the table and from the operator.
 
-A name is looked up as it is, then without what gateways put around it (`shared.limits.spelling`). The operator's own word
-comes first, by names or patterns.
+A name is looked up as it is, then without what gateways put around it (`shared.limits.spelling`). The operator's own
+word comes first, by names or patterns.
 
 The table, ``prices.json``, is made by ``python -m deploy.price_table``, which names its source.
 """
@@ -126,5 +126,3 @@ def figures_of(model: Model) -> list[Any]:
     usd = [price / _MILLION for price in (model.input, model.output)]
     above = [model.above, model.input_above / _MILLION, model.output_above / _MILLION] if model.above else []
     return [*(int(one) if one == int(one) else one for one in [*usd, model.context, *above])]
-
-

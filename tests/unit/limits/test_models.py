@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+
 @pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     def change(**variables: str) -> None:
@@ -91,7 +92,8 @@ def test_a_model_that_nobody_priced_has_no_price(model: str) -> None:
 
 def test_a_long_prompt_costs_what_a_long_prompt_costs() -> None:
     found = models.known("gemini-2.5-pro")
-    assert found is not None and (found.above, found.input_above) == (200_000, 2_500_000)
+    assert found is not None
+    assert (found.above, found.input_above) == (200_000, 2_500_000)
     assert prices.cost_micro_usd("gemini-2.5-pro", 200_000, 0) == 250_000
     assert prices.cost_micro_usd("gemini-2.5-pro", 200_001, 0) == 500_003
     assert prices.cost_micro_usd("gemini-2.5-pro", 200_001, 1000) == 515_003
