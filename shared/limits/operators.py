@@ -1,8 +1,8 @@
 """What the operator says of models: ``PRICES``, ``PRICES_OBJECT``, ``CONTEXT_TOKENS``, names or patterns to figures.
 
 ``PRICES`` is JSON: a name, or a pattern with ``*``, to ``[input, output]`` in USD per 1,000,000 tokens, or to one
-figure for both (0: free, as a model of one's own is). ``PRICES_OBJECT`` names an S3 object with the same, for lists that
-do not fit a parameter; a file's path is taken, too. What stands in ``PRICES`` wins.
+figure for both (0: free, as a model of one's own is). ``PRICES_OBJECT`` names an S3 object with the same, for what
+does not fit a parameter; a file's path is taken, too. What stands in ``PRICES`` wins.
 ``CONTEXT_TOKENS`` is a number for every model, or JSON: names or patterns to numbers.
 
 All of it is read once per environment, on first use.
