@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 
 STACK = "sluice"
 BUCKET = "sluice-deployments"
-SOURCES = ("template.yaml", "Makefile", "requirements", "deploy", "functions", "shared")
+SOURCES = ("template.yaml", "Makefile", "requirements", "deploy", "functions", "shared", "sluice")
 
 LOCAL_DEFAULTS = {
     "Stage": "local",
     "ApiTag": API_ID,
     "WsTag": WS_ID,
     "AllowPrivateAddresses": "true",
+    "AllowUnpricedModels": "true",  # the simulator answers to any name, so every client's default model works
     "PointInTimeRecovery": "false",
     # One machine: fewer environments, and an ingress that load tests can use.
     "HighConcurrency": "2",

@@ -89,6 +89,10 @@ class Settings:
 
     default_model: str = _f("gpt-4o-mini", "Model of a request that names none.")
     fallback_models: str = _f("", "Models tried, in order, when the first is down; comma-separated.")
+    prices: str = _f("", "JSON: model names or patterns to USD per million tokens, [input, output] or one figure.")
+    prices_object: str = _f("", "S3 object with the same, as `bucket/key`; `Prices` wins.")
+    context_tokens: str = _f("", "Context sizes: tokens of every model, or JSON by names or patterns.")
+    allow_unpriced_models: bool = _f(False, "Run models without a price, charged as the default one.")
     openai_base_url: str = _f("", "Model provider's address; empty: OpenAI's.")
     openai_api_key: str = _f("", "Model provider's key.")
     openai_secret_arn: str = _f("", "Secret with that key, in Secrets Manager; wins over the plain one.")
