@@ -1,6 +1,6 @@
 """This function's held requests: how many there may be, and one of them.
 
-The concurrency that counts is what the function has reserved (``ApiConcurrency``, or whatever was set since): Lambda is
+The concurrency that counts is what the function has reserved (``ApiReservedConcurrency``, or whatever was set since): Lambda is
 asked, twice a minute at most by all environments together, as they share the answer in Valkey.
 """
 
@@ -73,7 +73,7 @@ def _known() -> Remembered[int]:
 
 def concurrency() -> int:
     """Return how many requests this function works on at once."""
-    return settings().api_concurrency or _known()()
+    return settings().api_reserved_concurrency or _known()()
 
 
 @cache
