@@ -18,7 +18,7 @@ from functions.api.schemas import DEFAULT_OUTPUT_TOKENS, MESSAGE_BYTES
 from shared import metrics
 from shared.clock import day, now
 from shared.errors import BudgetExhausted, Contended, DependencyDown, NotFound
-from shared.limits import prices
+from shared.limits import models, prices
 from shared.limits.admission import BUDGETS, Ask, Gate
 from shared.limits.headers import rate_limit_headers
 from shared.logs import get_logger
@@ -149,6 +149,8 @@ def _allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:
         raise Problem(403, "agent_not_allowed", f"the tier {limits.tier} may not run the agent {wanted.agent}", "agent")
     if not limits.allows_model(model):
         raise Problem(403, "model_not_allowed", f"the tier {limits.tier} may not use the model {model}", "model")
+    if not models.is_allowed(model):
+        raise invalid(f"nobody priced the model {model!r}, so no ceiling could hold", "model", code="unpriced_model")
     lane = wanted.priority or limits.lane
     if not limits.allows_lane(lane):
         raise Problem(

@@ -44,13 +44,13 @@ KINDS = {
     **{f"{lane}Dlq": "dead letters" for lane in ("High", "Normal", "Quarantine")},
     **{f"{lane}Mapping": "mappings" for lane in ("High", "Normal")},
     "OpenaiSecretArn": "secrets", "WebhookSecretArn": "secrets", "RedisSecretArn": "secrets",
-    "ValkeyPassword": "secrets",
+    "ValkeyPassword": "secrets", "PricesObject": "prices",
 }  # fmt: skip
 OF_SERVICE = {
     "dynamodb": "table", "s3": "blobs", "connections": "connections", "secrets_manager": "secrets",
     "lambda_client": "mappings",
 }  # fmt: skip
-OF_MODULE = {"shared.webhooks": "webhooks"}
+OF_MODULE = {"shared.webhooks": "webhooks", "shared.limits.operators": "prices"}
 
 Right = tuple[str, str]
 """An action and the kind of thing that it is done to."""
@@ -120,7 +120,7 @@ def needed(function: str) -> set[Right]:
             made = {name for where, name in places if where == "shared.tasks.table"}
             rights |= {(action, "table") for name, action in TRANSACTION.items() if name in made}
         else:
-            rights.add((ACTIONS[method], OF_SERVICE.get(service) or OF_MODULE.get(module, "lanes")))
+            rights.add((ACTIONS[method], OF_MODULE.get(module) or OF_SERVICE.get(service, "lanes")))
     return rights | {(action, kind) for kind in fed_from(function) for action in POLLER}
 
 

@@ -24,7 +24,7 @@ from functions.api.schemas import MAX_WAIT_SECONDS, UserId
 from functions.api.submit import Receipt, Submission, submit
 from functions.api.waiting import hold
 from shared.errors import NotFound, SluiceError
-from shared.limits import prices
+from shared.limits import models, operators
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks.model import Task, dumps
@@ -81,15 +81,16 @@ def cancel_response(request: Request, caller: AnyCaller, response_id: ResponseId
 @router.get("/models", summary="List models")
 @described("ModelList", 401, error="OpenAIErrorBody")
 def list_models(caller: AnyCaller) -> JSONResponse:
-    """List the models that the caller's tier may use, as far as their prices are known."""
+    """List models that the caller's tier may use: the deployment's own, those it priced, and common ones."""
     return JSONResponse({"object": "list", "data": [_model(name) for name in _models(caller)]})
 
 
 @router.get("/models/{model:path}", summary="Retrieve a model")
 @described("ModelView", 401, 404, error="OpenAIErrorBody")
 def get_model(caller: AnyCaller, model: str) -> JSONResponse:
-    """Return one of these models."""
-    if model not in _models(caller):
+    """Return one of these models, or any other that has a price."""
+    priced = models.known(model) is not None and caller.limits.allows_model(model)
+    if not priced and model not in _models(caller):
         raise Problem(
             404, "model_not_found", f"The model '{model[:80]}' does not exist or you may not use it.", "model"
         )
@@ -173,12 +174,8 @@ def _await_end(request: Request, caller: Caller, task: Task) -> Task:
 
 def _models(caller: Caller) -> list[str]:
     config = settings()
-    known = [*_priced(), config.default_model, *config.fallback_models.split(",")]
+    known = [*operators.priced(), *models.COMMON, config.default_model, *config.fallback_models.split(",")]
     return sorted({name.strip() for name in known if name.strip() and caller.limits.allows_model(name.strip())})
-
-
-def _priced() -> list[str]:
-    return [name for name in prices._table().models if "*" not in name]
 
 
 def _model(name: str) -> dict[str, Any]:
