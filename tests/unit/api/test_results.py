@@ -214,11 +214,11 @@ def test_erasure_stops_in_time_and_goes_on_when_asked_again(api: Api) -> None:
 
 def test_who_reads_a_live_tasks_events_is_known_to_its_worker(api: Api) -> None:
     task_id = api.submit().json()["task_id"]
-    assert watchers.look(task_id) == ({}, False)
+    assert watchers.look(task_id) == ({}, False, ())
     api.get(f"/result/{task_id}")
-    assert watchers.look(task_id) == ({}, False)
+    assert watchers.look(task_id) == ({}, False, ())
     api.get(f"/result/{task_id}/events")
-    assert watchers.look(task_id) == ({}, True)
+    assert watchers.look(task_id) == ({}, True, ())
 
 
 def test_events_are_read_without_valkey_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
