@@ -1,7 +1,7 @@
 """This function's held requests: how many there may be, and one of them.
 
-The concurrency that counts is what the function has reserved (``ApiReservedConcurrency``, or whatever was set since): Lambda is
-asked, twice a minute at most by all environments together, as they share the answer in Valkey.
+The concurrency that counts is what the function has reserved (``ApiReservedConcurrency``, or whatever was set since):
+Lambda is asked, twice a minute at most by all environments together, as they share the answer in Valkey.
 """
 
 from __future__ import annotations
