@@ -71,6 +71,7 @@ class Settings:
     untried_days: float = _f(14, "Days after which a task that no worker took is given up.", low=0.01, high=3650)
     blob_days: float = _f(30, "Days that large values are kept in S3.", low=1, high=3650)
     result_max_wait: float = _f(25, "Longest `wait` of a long poll, s.", low=0, high=25)
+    api_reserved_concurrency: int = _f(0, "Concurrency reserved for the API; 0: as Lambda says.", low=0)
     cors_origins: str = _f("", "Origins whose pages may call an API without a gateway, which else sees to it.")
     session_turns: int = _f(50, "Turns of a session that a run may see.", low=0, high=500)
 
