@@ -97,7 +97,7 @@ test-stack: setup
 test-unit: setup
 	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 4 --dist loadfile $(PYTEST_ARGS)
 # Examples on other people's frameworks, in an environment that has them.
-WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py
+WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py tests/unit/examples/test_sub_agents.py
 test-frameworks: .tools/frameworks/.ready ## Tests of the examples with Pydantic AI and the Agents SDK
 	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
 lint: setup ## ruff, mypy, cfn-lint, sam validate
