@@ -9,6 +9,7 @@ __all__ = [
     "Conflict",
     "Contended",
     "DependencyDown",
+    "Gone",
     "IdempotencyMismatch",
     "ItemThrottled",
     "LeaseLost",
