@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 
 from deploy.change_set import DeployError, apply, exists, parameters_of
 from deploy.packages import BUILT, package
+from shared.settings import STOP_MARGIN_SECONDS
 
 __all__ = ["DeployError", "apply", "deploy", "exists", "read_template"]
 
@@ -76,8 +77,9 @@ def check_parameters(template: dict[str, Any], parameters: dict[str, str], now: 
             f"ReservedConcurrency must be at least {needed} (MaxReplicas / 0.8): with less, pollers push messages that "
             "find no environment towards the dead-letter queue"
         )
-    if float(value("ModelTimeoutSeconds")) + 5 > float(value("WorkerTimeoutSeconds")):
-        raise DeployError("WorkerTimeoutSeconds must exceed ModelTimeoutSeconds by 5")
+    margin = float(value("ModelMarginSeconds")) + STOP_MARGIN_SECONDS
+    if float(value("ModelTimeoutSeconds")) + margin > float(value("WorkerTimeoutSeconds")):
+        raise DeployError(f"WorkerTimeoutSeconds must exceed ModelTimeoutSeconds by {margin:g}")
     if float(value("HeartbeatSeconds")) * 2 > float(value("LeaseSeconds")):
         raise DeployError("HeartbeatSeconds must be at most half of LeaseSeconds")
 

@@ -22,6 +22,17 @@ class ToolCall(NamedTuple):
     id: str
     name: str
     arguments: str
+    extra: dict[str, Any] | None = None
+    """What else stood in it, like a signature of the provider's: it goes back as it came."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it by its fields."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+    def as_message(self) -> dict[str, Any]:
+        """Return it as it stands in an assistant's message."""
+        function = {"name": self.name, "arguments": self.arguments}
+        return {"id": self.id, "type": "function", "function": function, **(self.extra or {})}
 
 
 class ModelReply(NamedTuple):
@@ -34,6 +45,19 @@ class ModelReply(NamedTuple):
     finish_reason: str
     estimated: bool = False
     """The provider reported no use of tokens that can be believed; ``usage`` goes by size."""
+    reasoning: str = ""
+    """What the model thought aloud, where the provider shows it."""
+    extra: dict[str, Any] | None = None
+    """What else stood in the assistant's message: some providers want it back with the next call."""
+    left_out: tuple[str, ...] = ()
+    """Options that the provider refused and that the call was then made without."""
+
+    def as_message(self) -> dict[str, Any]:
+        """Return the assistant's message as it goes back to the provider in a later call of the conversation."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.content or None, **(self.extra or {})}
+        if self.tool_calls:
+            message["tool_calls"] = [call.as_message() for call in self.tool_calls]
+        return message
 
     @property
     def cut(self) -> bool:

@@ -50,7 +50,7 @@ class EventLog:
         self._waits_since: float | None = None
         self._kept_back = 0
         self._pending: list[Event] = []
-        self._tokens: dict[str, list[str]] = {}
+        self._tokens: dict[tuple[str, str], list[str]] = {}
         self._unsettled: dict[str, None] = {}
         self._flusher: asyncio.Task[None] | None = None
         self._batches = 0
@@ -69,7 +69,14 @@ class EventLog:
 
     def token(self, call: str, text: str) -> None:
         """Note a piece of a model's reply; pieces of one call are joined until the next batch."""
-        self._tokens.setdefault(call, []).append(text)
+        self._piece("token", call, text)
+
+    def reasoning(self, call: str, text: str) -> None:
+        """Note a piece of what a model thinks aloud, in the same way."""
+        self._piece("reasoning", call, text)
+
+    def _piece(self, kind: str, call: str, text: str) -> None:
+        self._tokens.setdefault((kind, call), []).append(text)
         self._unsettled[call] = None
         self._note(len(text), can_wait=True)
 
@@ -107,11 +114,11 @@ class EventLog:
             self._flusher = None
 
     def _close_tokens(self) -> None:
-        for call, pieces in self._tokens.items():
+        for (kind, call), pieces in self._tokens.items():
             text = "".join(pieces)
             for start in range(0, len(text), TOKEN_EVENT_CHARACTERS):
                 part = text[start : start + TOKEN_EVENT_CHARACTERS]
-                self._pending.append(Event("token", now(), {"call": call, "text": part}))
+                self._pending.append(Event(kind, now(), {"call": call, "text": part}))
         self._tokens = {}
 
     def _note(self, characters: int, *, can_wait: bool) -> None:
