@@ -10,7 +10,7 @@ import httpx2
 
 from shared import webhooks
 from shared.clock import iso, now
-from shared.errors import NotFound
+from shared.errors import Gone, NotFound
 from shared.guarded_http import GuardedTransport, no_cookies, was_forbidden
 from shared.netguard import Forbidden
 from shared.retry import retry_after
@@ -62,8 +62,8 @@ def post(task: Task, url: str) -> Answer:
     Raises:
         DependencyDown: a large response cannot be read right now.
     """
-    secret = webhooks.secret_for(task.key_id)
-    if not secret:
+    secrets = webhooks.secrets_for(task.key_id)
+    if not secrets:
         return Answer(error="not signed: this deployment has no WEBHOOK_SECRET", final=True)
     body = dumps(payload(task)).encode()
     message, at = webhooks.message_id(task), int(now())
@@ -71,7 +71,7 @@ def post(task: Task, url: str) -> Answer:
         "content-type": "application/json",
         "webhook-id": message,
         "webhook-timestamp": str(at),
-        "webhook-signature": webhooks.sign(secret, message, at, body),
+        "webhook-signature": webhooks.signatures(secrets, message, at, body),
     }
     try:
         webhooks.check_target(url)
@@ -116,7 +116,7 @@ def payload(task: Task) -> dict[str, Any]:
     data: dict[str, Any] = {"metadata": {}, **store.public(task)}
     try:
         result = settle.result_of(task)
-    except NotFound:  # erased meanwhile
+    except (NotFound, Gone):  # erased meanwhile, or its object is
         result = {**(task.result or {}), "response": None}
     if result is not None:
         texts = {"response": result["response"] or "", "data": dumps(result.get("data"))}

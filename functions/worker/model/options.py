@@ -6,36 +6,13 @@ for every call of the run that does not say otherwise.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import BadOption
+from sluice.types import ModelOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-class ModelOptions(TypedDict, total=False):
-    """Options by name; None leaves out what the client asked for. ``extra`` holds any further fields of the body."""
-
-    temperature: float | None
-    top_p: float | None
-    frequency_penalty: float | None
-    presence_penalty: float | None
-    seed: int | None
-    stop: str | list[str] | None
-    response_format: dict[str, Any] | None
-    reasoning: str | dict[str, Any] | None
-    """The effort (``"low"`` …), or the provider's object."""
-    reasoning_effort: str | None
-    verbosity: str | None
-    parallel_tool_calls: bool | None
-    logprobs: bool | None
-    top_logprobs: int | None
-    logit_bias: dict[str, int] | None
-    service_tier: str | None
-    user: str | None
-    prompt_cache_key: str | None
-    extra: dict[str, Any] | None
 
 
 OWN = frozenset(

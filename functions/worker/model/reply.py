@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.worker.types import ModelReply, ToolCall
 from shared.tasks.model import Usage
+from sluice import ModelReply, ToolCall
 
 
 def pack(reply: ModelReply, call_id: str) -> dict[str, Any]:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from functions.worker.environment.environment import Environment
     from functions.worker.record.eventlog import EventLog
     from functions.worker.record.ledger import Ledger
-    from functions.worker.types import ModelReply
     from shared.limits.breaker import Permit
     from shared.tasks.model import Task
+    from sluice.types import ModelReply
 
 DEFER_JITTER_SECONDS = 3.0
 """Deferred tasks come back spread over this long, so that they do not all meet a provider that just recovered."""

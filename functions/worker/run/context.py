@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any, Unpack
 
 from functions.worker.model import step as model_step
-from functions.worker.model.options import ModelOptions, merged
+from functions.worker.model.options import merged
 from functions.worker.model.reply import pack, unpack
 from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
@@ -21,9 +21,12 @@ from functions.worker.record.steps import Done, Steps
 from shared import storable
 from shared.clock import now
 from shared.errors import LeaseLost
+from shared.limits import models
 from shared.logs import get_logger
 from shared.tasks import conversation, sessions
 from shared.tasks.events import Event
+from shared.tasks.model import dumps
+from sluice.context import Context as PublicContext
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,14 +36,21 @@ if TYPE_CHECKING:
     from functions.worker.environment.environment import Environment
     from functions.worker.record.eventlog import EventLog
     from functions.worker.run.heartbeat import Beat
-    from functions.worker.types import ModelReply
     from shared.tasks.checkpoints import Step
     from shared.tasks.model import Task
+    from sluice.types import ModelOptions, ModelReply
 
 _log = get_logger("context")
 
 DEFAULT_OUTPUT_TOKENS = 1024
 """Output tokens of a model call that sets no limit; it bounds what the call can cost."""
+CONTEXT_BYTES_PER_TOKEN = 3
+"""Bytes of JSON that a token stands for when history is fitted: 4 in English prose, 3 in many other scripts."""
+HISTORY_SHARE = 0.9
+"""How much of a model's context is filled: what an agent adds, and estimates that are off, need the rest."""
+CLOCK_SKEW_SECONDS = 1.0
+"""Turns that ended this much after a run's start by another machine's clock count as earlier: runs of a session go one
+after the other."""
 RESULT_EVENT_CHARACTERS = 2_000
 """How much of a tool's result its event shows; the run sees all of it."""
 
@@ -49,8 +59,8 @@ class Remembered(dict[str, Any]):
     """A message out of the session's memory: no part of a step's fingerprint, as a session may be deleted meanwhile."""
 
 
-class Context:
-    """One run, as its agent sees it."""
+class Context(PublicContext):
+    """One run, as its agent sees it: what `sluice.Context` promises."""
 
     def __init__(
         self,
@@ -66,7 +76,7 @@ class Context:
         params = task.params
         self.task_id = task.task_id
         self.user = task.user
-        self.session_id = task.session_id
+        self.session_id = task.session_id or None
         self.model_name = task.model
         self.metadata: dict[str, str] = params.get("metadata") or {}
         self.instructions: str | None = params.get("instructions")
@@ -198,14 +208,34 @@ class Context:
         """Return the session's last ``limit`` turns as chat messages, oldest first; ``asked`` goes right behind them.
 
         Only turns count that were settled before this run started. Tool calls are there with their answers, and those
-        that ``asked`` answers. A run that begins its session, which is named like its task then, sees none.
+        that ``asked`` answers. A run that has no session, or begins one, sees none.
+
+        Where the model's context is known, only as many exchanges come as fit beside the instructions, what is asked
+        and the answer: an exchange comes whole or not at all. A tool loop that is still open comes from its question.
+
+        Raises:
+            ConversationTooLong: an open tool loop has more turns than can be read.
         """
-        if self.session_id == self.task_id:
+        if not self.session_id or self.session_id == self.task_id:
             return []
-        started = self._task.started_at or self._task.run_started
-        turns = await persist(sessions.read, self.user, self.session_id, limit=limit, before=started, with_chat=True)
-        remembered = [message for turn in turns for message in turn.messages]
-        return [Remembered(message) for message in conversation.fitting(remembered, self.asked())]
+        started = self._task.started_at or self._task.run_started or now()
+        turns = await persist(
+            sessions.read_whole, self.user, self.session_id, limit=limit, before=started + CLOCK_SKEW_SECONDS
+        )
+        asked = self.asked()
+        fitting = conversation.fitting([message for turn in turns for message in turn.messages], asked)
+        room = self._history_bytes(asked)
+        if room is not None:
+            fitting = conversation.within(fitting, room, open_loop=not conversation.opens(asked[0]) if asked else False)
+        return [Remembered(message) for message in fitting]
+
+    def _history_bytes(self, asked: list[dict[str, Any]]) -> int | None:
+        """Return how much JSON of history the model has room for; None when nobody knows its context."""
+        context = models.context_tokens(self.model_name)
+        if context is None:
+            return None
+        beside = len(dumps([self.instructions, self.tools, asked]).encode())
+        return max(0, round((context - self.max_output_tokens) * CONTEXT_BYTES_PER_TOKEN * HISTORY_SHARE) - beside)
 
     def asked(self) -> list[dict[str, Any]]:
         """Return what the client asked as chat messages: its message list, or its message as one."""

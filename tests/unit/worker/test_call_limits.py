@@ -8,11 +8,11 @@ import pytest
 
 from functions.worker.model import limits
 from functions.worker.model.progress import Progress, tokens_of
-from functions.worker.types import AgentResult
 from shared.retry import ModelError, classify
 from shared.settings import settings
 from shared.tasks import store
 from shared.tasks.model import Status
+from sluice import AgentResult
 
 from .conftest import Install, World
 from .test_model_client import DONE, USAGE, Exchange, ask, chunk, run, talk, use

@@ -9,10 +9,10 @@ import pytest
 
 from functions.worker import agents
 from functions.worker.record import eventlog
-from functions.worker.types import AgentResult
 from shared import watchers
 from shared.tasks import events
 from shared.tasks.store import get
+from sluice import AgentResult
 
 from .conftest import World
 
@@ -86,7 +86,7 @@ def test_a_reader_is_no_watcher(world: World) -> None:
     watchers.reading("t", 30)
     assert watchers.of("t") == {}
     watchers.add("t", "c", 3)
-    assert watchers.look("t") == ({"c": 3}, True)
+    assert watchers.look("t") == ({"c": 3}, True, ())
 
 
 def test_old_text_is_stored_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,33 @@
-"""What agents and the model exchange."""
+"""What an agent, the model and Sluice exchange."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 
 if TYPE_CHECKING:
-    from functions.worker.run.context import Context
-    from shared.tasks.model import Usage
+    from sluice.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a run has cost so far. Money in micro-USD (1 USD = 1,000,000)."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    micro_usd: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """All tokens, in and out."""
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.micro_usd + other.micro_usd,
+        )
 
 
 class AgentResult(NamedTuple):
@@ -65,8 +86,35 @@ class ModelReply(NamedTuple):
         return self.finish_reason == "length"
 
 
+class ModelOptions(TypedDict, total=False):
+    """Options of a model call by name, in the words of chat completions.
+
+    None leaves out what the client asked for. ``extra`` holds any further fields of the body.
+    """
+
+    temperature: float | None
+    top_p: float | None
+    frequency_penalty: float | None
+    presence_penalty: float | None
+    seed: int | None
+    stop: str | list[str] | None
+    response_format: dict[str, Any] | None
+    reasoning: str | dict[str, Any] | None
+    """The effort (``"low"`` …), or the provider's object."""
+    reasoning_effort: str | None
+    verbosity: str | None
+    parallel_tool_calls: bool | None
+    logprobs: bool | None
+    top_logprobs: int | None
+    logit_bias: dict[str, int] | None
+    service_tier: str | None
+    user: str | None
+    prompt_cache_key: str | None
+    extra: dict[str, Any] | None
+
+
 class Agent(Protocol):
-    """A module in ``functions/worker/agents``."""
+    """A module in the agents' folder: its file's name is the agent's name."""
 
     async def run(self, ctx: Context) -> AgentResult:
         """Run one task."""
