@@ -18,6 +18,7 @@ from functions.worker.record.signals import Defer
 from shared import metrics, retry
 from shared.errors import BudgetExhausted
 from shared.limits import prices
+from shared.limits.shares import owner_of
 from shared.settings import settings
 from shared.tasks.model import Usage, dumps
 from sluice.types import ModelReply, ToolCall
@@ -123,9 +124,10 @@ async def perform(
         verdict = retry.classify(error)
         metrics.count("ModelErrors", code=verdict.code, model=model)
         unused = 0 if error.unseen else tokens  # of the provider's rate
-        await asyncio.to_thread(environment.note_failure, permit, model, unused, verdict)
-        if permit.probe and verdict.kind == "transient" and verdict.counts_for_breaker:
-            # The outage goes on. Whoever happens to probe it must not use up its tries in doing so.
+        asked = bool(tries and tries[-1].sent_at is not None)
+        await asyncio.to_thread(environment.note_failure, permit, model, unused, verdict, asked=asked)
+        if permit.for_all and verdict.kind == "transient" and verdict.counts_for_breaker:
+            # The outage goes on. Whoever happens to probe it for all must not use up its tries in doing so.
             raise _deferral(settings().breaker_open_seconds, "breaker_open") from error
         raise
     except asyncio.CancelledError:
@@ -154,10 +156,10 @@ async def _find_model(call: Call, task: Task, environment: Environment) -> tuple
     fallbacks = task.params.get("models") or [name for name in settings().fallback_models.split(",") if name.strip()]
     soonest = float("inf")
     for model in dict.fromkeys([call.model, *(name.strip() for name in fallbacks)]):
-        permit = await environment.before_call(model)
+        permit = await environment.before_call(model, owner_of(task.user))
         if permit.failures:
             await _hesitate()
-            permit = await environment.before_call(model)
+            permit = await environment.before_call(model, owner_of(task.user))
         if permit.allowed:
             return permit, model
         soonest = min(soonest, permit.retry_after_s)
@@ -176,7 +178,7 @@ async def _renewed(permit: Permit, asked_at: float, model: str, environment: Env
     """
     if permit.probe or time.monotonic() - asked_at < PERMIT_SECONDS:
         return permit
-    renewed = await environment.before_call(model)
+    renewed = await environment.before_call(model, permit.owner)
     if not renewed.allowed:
         raise _deferral(renewed.retry_after_s, "breaker_open")
     return renewed
