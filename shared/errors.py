@@ -80,6 +80,12 @@ class NewerVersion(SluiceError):
         self.version = version
 
 
+class Gone(SluiceError):
+    """A stored value is no longer there: S3's lifecycle, or somebody, deleted its object before its task."""
+
+    code = "result_gone"
+
+
 class Contended(SluiceError):
     """Two writers met on one item; the same call succeeds a moment later. The caller waits and repeats."""
 

@@ -18,7 +18,7 @@ from functions.api.cancel import cancel
 from shared import aws
 from shared.errors import Contended, DependencyDown, NotFound
 from shared.settings import settings
-from shared.tasks import listing, store, table
+from shared.tasks import blobs, listing, store, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -128,4 +128,4 @@ def _delete_batch(keys: list[dict[str, Any]]) -> None:
 
 def _delete_objects(keys: Iterable[str]) -> None:
     for key in keys:
-        aws.s3().delete_object(Bucket=settings().blob_bucket, Key=key)
+        aws.s3().delete_object(Bucket=settings().blob_bucket, Key=key, **blobs.owner())

@@ -17,6 +17,7 @@ from functions.api.dialect import messages
 from functions.api.dialect.request import TOOLS_BYTES, ResponsesRequest, message_of, without_tolerated
 from functions.api.dialect.response import response_of, task_id_of
 from functions.api.errors import Problem, invalid
+from functions.api.held import Held
 from functions.api.identity import AUTHENTICATED, AnyCaller, Caller, own_task
 from functions.api.repeats import idempotency_of
 from functions.api.routes.agent import IdempotencyKey
@@ -54,7 +55,8 @@ def post_responses(
     wanted = _submission(caller, asked)
     idempotency = idempotency_of(idempotency_key, value, place="responses")
     receipt = submit(caller, wanted, idempotency=idempotency, trace=request.state.trace)
-    return JSONResponse(_held(request, caller, receipt, held=not asked.background), headers=receipt.headers)
+    shown = _held(request, caller, receipt, held=not asked.background)
+    return JSONResponse(shown, headers=receipt.headers)  # which waiting may have added to
 
 
 @router.get("/responses/{response_id}", summary="Retrieve a response")
@@ -72,10 +74,11 @@ def get_response(
 @described("ResponseView", 401, 404, 409, error="OpenAIErrorBody")
 def cancel_response(request: Request, caller: AnyCaller, response_id: ResponseId) -> JSONResponse:
     """Cancel a response; when it is running, wait for its worker to stop (a heartbeat, 25 s at most)."""
+    headers: dict[str, str] = {}
     task = cancel.cancel(_own(caller, response_id))
     if not task.status.terminal:
-        task = _await_end(request, caller, task)
-    return JSONResponse(response_of(task))
+        task = _await_end(request, caller, task, headers)
+    return JSONResponse(response_of(task), headers=headers)
 
 
 @router.get("/models", summary="List models")
@@ -159,17 +162,18 @@ def _held(request: Request, caller: Caller, receipt: Receipt, *, held: bool) -> 
     if not held or task.status.terminal:
         return response_of(task, held=held)
     try:
-        return response_of(_await_end(request, caller, task), held=True)
+        return response_of(_await_end(request, caller, task, receipt.headers), held=True)
     except (SluiceError, ClientError, BotoCoreError) as error:
         log.warning("the end of a run was not seen", extra={"task_id": task.task_id}, exc_info=error)
         return response_of(task, held=True)
 
 
-def _await_end(request: Request, caller: Caller, task: Task) -> Task:
+def _await_end(request: Request, caller: Caller, task: Task, headers: dict[str, str]) -> Task:
     def look() -> Task:
         return own_task(caller, task.task_id)
 
-    return hold(look, lambda seen: seen.status.terminal, MAX_WAIT_SECONDS, request.scope.get("aws.context"))
+    context, held = request.scope.get("aws.context"), Held(caller.user, headers)
+    return hold(look, lambda seen: seen.status.terminal, MAX_WAIT_SECONDS, context, held)
 
 
 def _models(caller: Caller) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.worker.environment import clients
 from functions.worker.environment.together import Together
+from functions.worker.record.outbox import Outbox
 from functions.worker.run.heartbeat import Heart
 from shared import watchers
 from shared.clock import now
@@ -44,6 +45,7 @@ class Environment:
         """Start with nothing open."""
         self._reports: set[asyncio.Future[None]] = set()
         self.watchers = Together(watchers.look_at)
+        self.outbox = Outbox()
         self._leaves = Together(self._ask_breakers)
         self._successes = Together(self._tell_successes)
         self._succeeded: dict[Asked, tuple[Permit, int]] = {}
@@ -185,7 +187,8 @@ class Environment:
     async def finished(self, task: Task) -> None:
         """See to what follows a settled task; never raises for it. Runs that end together share a look for watchers."""
         try:
-            watched = bool((await self.watchers.get(task.task_id))[0])
+            found = await self.watchers.get(task.task_id)
+            watched = bool(found.connections or found.listeners)
         except RedisError:
             watched = True  # for all that is known
         await asyncio.to_thread(aftermath.finished, self.gate, task, watched=watched)

@@ -77,7 +77,7 @@ class _Run:
         self.slot = slot
         self.stop_at = deadline - STOP_MARGIN_SECONDS
         self.loop = asyncio.get_running_loop()
-        self.publisher = Publisher(task.task_id, environment.watchers.get)
+        self.publisher = Publisher(task.task_id, environment.watchers.get, environment.outbox)
         self.log = EventLog(task, self.publisher)
         self.stopped: str | None = "cancel" if task.cancel_requested else None
         self.agent: asyncio.Task[Outcome] | None = None

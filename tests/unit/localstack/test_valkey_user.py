@@ -10,7 +10,7 @@ from redis.exceptions import NoPermissionError
 
 from deploy.stack import read_template
 from localstack.environ import ROOT
-from shared import valkey
+from shared import live, valkey
 from shared.limits.admission import Ask, Gate
 from shared.limits.breaker import Breaker, Outcome
 from shared.limits.provider import ProviderBudget
@@ -55,6 +55,17 @@ def test_plain_commands_of_watchers_and_counters_may_run(sluice: Any) -> None:
     assert sluice.set("{sluice:scaler}:state", "{}", ex=60)
 
 
+def test_live_listeners_may_be_told_and_hear(sluice: Any) -> None:
+    ears = sluice.pubsub()
+    ears.subscribe(live.channel("ear"))
+    assert ears.get_message(timeout=5)["type"] == "subscribe"
+    pipe = sluice.pipeline(transaction=False)
+    pipe.execute_command("PUBLISH", live.channel("ear"), "told")
+    pipe.execute()
+    assert ears.get_message(timeout=5)["data"] == "told"
+    ears.close()
+
+
 @pytest.mark.parametrize(
     "ask",
     [
@@ -62,8 +73,9 @@ def test_plain_commands_of_watchers_and_counters_may_run(sluice: Any) -> None:
         lambda client: client.flushall(),
         lambda client: client.config_get("*"),
         lambda client: client.keys("*"),
+        lambda client: client.publish("of-another", "x"),
     ],
-    ids=["another's key", "flush", "config", "keys"],
+    ids=["another's key", "flush", "config", "keys", "another's channel"],
 )
 def test_nothing_else_may(sluice: Any, ask: Any) -> None:
     with pytest.raises(NoPermissionError):

@@ -202,9 +202,9 @@ def test_watchers_of_many_tasks_are_found_in_one_trip(
     watchers.add("one", "connection", 7)
     watchers.reading("two", 60)
     assert watchers.look_at(["one", "two", "three"]) == {
-        "one": ({"connection": 7}, False),
-        "two": ({}, True),
-        "three": ({}, False),
+        "one": ({"connection": 7}, False, ()),
+        "two": ({}, True, ()),
+        "three": ({}, False, ()),
     }
     assert watchers.look_at(["one"]) == {"one": watchers.look("one")}
     valkey.client().close()
