@@ -93,8 +93,8 @@ def classify(error: ModelError) -> Failure:
         return _failure(error, "transient", code or "provider_unreachable", counts=True)
     if status >= 500:
         return _failure(error, "transient", "provider_error", counts=True)
-    if status < 400:  # an answer, but no usable one
-        return _failure(error, "transient", code or "malformed_reply", counts=True)
+    if status < 400:  # an answer, but no usable one: what one prompt can cause says nothing about the provider
+        return _failure(error, "transient", code or "malformed_reply")
     if status in _TRANSIENT_STATUSES:
         return _failure(error, "transient", _CODES.get(status, "provider_error"))
     return _failure(error, "permanent", _CODES.get(status, "invalid_request"), opens=status == 401)

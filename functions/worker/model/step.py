@@ -42,6 +42,11 @@ outage from a few calls, not from all that were about to be made."""
 PERMIT_SECONDS = 0.05
 """How long a breaker's leave is relied on; a new environment on a busy machine may take much longer to its call."""
 
+OUTAGE_STATUSES = frozenset({502, 503, 504, 529})
+"""By which gateways say that a provider is away or overloaded."""
+FREE_PROBES = 20
+"""Deferrals after which a run's failed probe of its owner's own breaker uses up an attempt even then."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -126,8 +131,8 @@ async def perform(
         unused = 0 if error.unseen else tokens  # of the provider's rate
         asked = bool(tries and tries[-1].sent_at is not None)
         await asyncio.to_thread(environment.note_failure, permit, model, unused, verdict, asked=asked)
-        if permit.for_all and verdict.kind == "transient" and verdict.counts_for_breaker:
-            # The outage goes on. Whoever happens to probe it for all must not use up its tries in doing so.
+        if permit.probe and verdict.counts_for_breaker and (permit.for_all or _outage(error, task, asked=asked)):
+            # The outage goes on. Whoever happens to probe it must not use up its tries in doing so.
             raise _deferral(settings().breaker_open_seconds, "breaker_open") from error
         raise
     except asyncio.CancelledError:
@@ -138,6 +143,14 @@ async def perform(
         if not reported:  # cancelled, or refused before the provider was asked
             await asyncio.to_thread(environment.note_nothing, permit, model, taken)
     return reply, usage
+
+
+def _outage(error: retry.ModelError, task: Task, *, asked: bool) -> bool:
+    """Tell whether the failed probe of an owner's own breaker looks like an outage, rather than its run's own fault.
+
+    A prompt can have a gateway answer so, too: not for ever.
+    """
+    return not asked or (error.status in OUTAGE_STATUSES and task.deferrals < FREE_PROBES)
 
 
 def _charge_aborted(task: Task, ledger: Ledger, model: str, call: Call, written: int) -> None:

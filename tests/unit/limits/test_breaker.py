@@ -333,9 +333,7 @@ STEP = st.one_of(
     st.tuples(
         st.just("record"),
         st.integers(0, 3),
-        st.sampled_from(
-            [Outcome.FAILURE] * 6 + [Outcome.SUCCESS, Outcome.UNREACHABLE, Outcome.FATAL, Outcome.NEUTRAL]
-        ),
+        st.sampled_from([Outcome.FAILURE] * 6 + [Outcome.SUCCESS, Outcome.UNREACHABLE, Outcome.FATAL, Outcome.NEUTRAL]),
     ),
 )
 QUICK = settings(
