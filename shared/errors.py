@@ -27,6 +27,12 @@ class SettingError(SluiceError):
     code = "bad_setting"
 
 
+class BadOption(SluiceError):
+    """An option of a model call that Sluice cannot hand on; trying again would not help."""
+
+    code = "invalid_option"
+
+
 class DependencyDown(SluiceError):
     """A service that the request needs did not answer; try again after ``retry_after_s`` seconds."""
 

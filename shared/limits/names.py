@@ -46,6 +46,11 @@ def spend_all_key(day: str) -> str:
     return f"{_TAG}:spend:{day}:all"
 
 
+def session_key(user: str, session_id: str) -> str:
+    """Return the hash of a session's line: who is last in it, and who was before."""
+    return f"{_TAG}:session:{user}:{session_id}"
+
+
 def done_key(task_id: str) -> str:
     """Return the marker of a task that was settled a short while ago."""
     return f"{_TAG}:done:{task_id}"
