@@ -7,14 +7,14 @@ therefore be repeatable: same input, same steps.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import httpx2
 
-    from sluice.types import ModelReply
+    from sluice.types import ModelOptions, ModelReply
 
 
 class Context(Protocol):
@@ -80,12 +80,15 @@ class Context(Protocol):
         name: str = "model",
         last: bool | Callable[[ModelReply], bool] = False,
         stream: bool | None = None,
+        **options: Unpack[ModelOptions],
     ) -> ModelReply:
         """Call the language model once: streamed to watchers, metered, within every budget; see ``step`` for the rest.
 
         ``last`` promises that the agent returns at once with this reply, or is a function that says True of a reply
         with which it does: it is then written together with the run's end.
         ``stream=False`` shows watchers the text in one piece, once it is whole.
+        ``options`` (``temperature``, ``response_format``, ``reasoning`` …) go to the provider. What the client asked
+        for holds where the agent says nothing; None leaves an option out.
 
         Raises:
             ModelError: the provider refused or failed; left alone, the run is tried again where that may help.

@@ -241,6 +241,8 @@ class Stats(BaseModel):
     replicas: dict[str, int]
     runs_per_environment: int
     breakers: dict[str, Any]
+    owner_breakers: list[dict[str, Any]]
+    """Owners whose calls of a model are stopped, while others' go on."""
     provider: dict[str, Any]
     refusals: list[dict[str, Any]] | None
     spend: dict[str, Any] | None

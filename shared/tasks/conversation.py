@@ -50,9 +50,11 @@ def reply(response: str, data: dict[str, Any] | None) -> Message:
     """Return what a run answered, with the calls that it left to the client."""
     text = response[:TURN_CHARACTERS]
     calls = calls_of(data)
+    held = (data or {}).get("extra")
+    extra = held if isinstance(held, dict) else {}
     if not calls:
-        return {"role": "assistant", "content": text}
-    return {"role": "assistant", "content": text or None, "tool_calls": calls}
+        return {"role": "assistant", "content": text, **extra}
+    return {"role": "assistant", "content": text or None, **extra, "tool_calls": calls}
 
 
 def calls_of(data: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -63,7 +65,10 @@ def calls_of(data: dict[str, Any] | None) -> list[dict[str, Any]]:
         parts = [call.get(name) for name in ("id", "name", "arguments")] if isinstance(call, dict) else []
         if not parts or not all(isinstance(part, str) for part in parts):
             return []
-        calls.append({"id": parts[0], "type": "function", "function": {"name": parts[1], "arguments": parts[2]}})
+        extra = call.get("extra")
+        function = {"name": parts[1], "arguments": parts[2]}
+        held = extra if isinstance(extra, dict) else {}  # a provider's signature …: it goes back as it came
+        calls.append({"id": parts[0], "type": "function", "function": function, **held})
     return calls
 
 

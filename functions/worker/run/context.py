@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from functions.worker.model import step as model_step
+from functions.worker.model.options import merged
+from functions.worker.model.reply import pack, unpack
 from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
 from functions.worker.record.signals import Continue
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from functions.worker.run.heartbeat import Beat
     from shared.tasks.checkpoints import Step
     from shared.tasks.model import Task
-    from sluice.types import ModelReply
+    from sluice.types import ModelOptions, ModelReply
 
 _log = get_logger("context")
 
@@ -80,6 +82,7 @@ class Context(PublicContext):
         self.instructions: str | None = params.get("instructions")
         self.tools: list[dict[str, Any]] = params.get("tools") or []
         self.tool_choice: Any = params.get("tool_choice")
+        self.options: dict[str, Any] = params.get("options") or {}
         self.max_output_tokens: int = params.get("max_output_tokens") or DEFAULT_OUTPUT_TOKENS
         self.stream: bool = params.get("stream", True)
         self.input: list[dict[str, Any]] | None = json.loads(message) if params.get("input_json") else None
@@ -144,6 +147,7 @@ class Context(PublicContext):
         name: str = "model",
         last: bool | Callable[[ModelReply], bool] = False,
         stream: bool | None = None,
+        **options: Unpack[ModelOptions],
     ) -> ModelReply:
         """Call the language model once: streamed to watchers, metered, within every budget; see ``step`` for the rest.
 
@@ -152,8 +156,11 @@ class Context(PublicContext):
         with which it does. It is then written together with the run's end: a quarter less of a short run's writes.
         ``stream=False`` shows watchers the text in one piece, once it is whole, and takes less processor time; unset,
         it is as the client asked for the run, which streams by default.
+        ``options`` (``temperature``, ``response_format``, ``reasoning`` …, see `ModelOptions`) go to the provider. What
+        the client asked for holds where the agent says nothing; None leaves an option out.
 
         Raises:
+            BadOption: an option is none, or has words of its own here.
             ModelError: the provider refused or failed; the runner decides whether to try again.
             BudgetExhausted: the call's worst case does not fit a ceiling.
         """
@@ -164,24 +171,30 @@ class Context(PublicContext):
             tool_choice=self.tool_choice if tool_choice is None and tools and tools is self.tools else tool_choice,
             max_output_tokens=max_output_tokens or self.max_output_tokens,
             stream=self.stream if stream is None else stream,
+            options=merged(self.options, options),
+            deadline=self.deadline,
         )
 
         async def work(nth: int) -> Done:
             call_id = f"{name}-{nth}.{self._task.lease_no}"
-            self.check_time(call.timeout_s)
+            self.check_time(call.needs_s)
             reply, usage = await model_step.perform(
                 call, call_id, self._task, self._ledger, self._log, self._environment, self.check_time
             )
-            data = {"call": call_id, "model": reply.model, "tokens": usage.tokens}
+            data: dict[str, Any] = {"call": call_id, "model": reply.model, "tokens": usage.tokens}
+            if reply.left_out:
+                data["left_out"] = list(reply.left_out)
             event = Event("step", now(), {"step": name, "n": nth, **data})
-            return Done(model_step.pack(reply, call_id), (event,), usage, reply.model, _ends_run(last, reply))
+            return Done(pack(reply, call_id), (event,), usage, reply.model, _ends_run(last, reply))
 
         asked = [message for message in messages if not isinstance(message, Remembered)]
-        fingerprint = {"model": call.model, "messages": asked, "tools": tools}
+        fingerprint: dict[str, Any] = {"model": call.model, "messages": asked, "tools": tools}
         if tool_choice is not None:  # no key of its own otherwise: what was recorded before there was one stays valid
             fingerprint["tool_choice"] = tool_choice
+        if options:
+            fingerprint["options"] = options
         value = await self.steps.once(name, work, kind="model", fingerprint=fingerprint)
-        return model_step.unpack(value)
+        return unpack(value)
 
     async def emit(self, type: str, data: dict[str, Any]) -> None:
         """Tell watchers something; it is stored within a second.
