@@ -50,13 +50,14 @@ def _logs(asked: argparse.Namespace) -> None:
     found = outputs()
     use(found)
     logs: Any = boto3.client("logs")
+    functions: Any = boto3.client("lambda")
     for name in [asked.function] if asked.function else found["functions"]:
-        group = f"/aws/lambda/{found['functions'][name]}"
+        config = functions.get_function_configuration(FunctionName=found["functions"][name])
         try:
-            events = logs.filter_log_events(logGroupName=group, limit=500)["events"]
+            told = logs.filter_log_events(logGroupName=config["LoggingConfig"]["LogGroup"], limit=500)
         except logs.exceptions.ResourceNotFoundException:  # it was not called yet
             continue
-        for event in events:
+        for event in told["events"]:
             text = event["message"].rstrip()
             print(json.dumps({"function": name, "at": event["timestamp"], "text": text}) if asked.json else text)
 
