@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from functions.worker.record.signals import Defer, ReplayMismatch
+from functions.worker.record.signals import Defer, ReplayMismatch, WaitTimeout
 from shared import retry, storable
 from shared.errors import BudgetExhausted, DependencyDown, NewerVersion, SluiceError, TooLarge, Unstorable
 from shared.settings import settings
@@ -101,6 +101,8 @@ def after_error(task: Task, error: BaseException) -> Outcome | Requeue:
         return failed(Failure(error.code, error.message, "insufficient_quota"))
     if isinstance(error, ReplayMismatch):
         return failed(Failure("replay_mismatch", str(error)))
+    if isinstance(error, WaitTimeout):
+        return failed(Failure("wait_timeout", str(error)))
     if isinstance(error, SluiceError):
         return failed(Failure(error.code, error.message))
     if isinstance(error, retry.ModelError):
