@@ -20,16 +20,18 @@ from shared.clock import now
 from shared.netguard import check_url
 from shared.settings import settings
 from shared.tasks.lanes import MAX_DELAY_SECONDS, down, group
-from shared.tasks.model import dumps
+from shared.tasks.model import Status, dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from shared.tasks.model import Task
 
 TOLERANCE_SECONDS = 300
 """How far a signature's timestamp may be from the receiver's clock."""
 VERSION = 1
+WAITING = "task.waiting"
+"""Type of the webhook which says that a task waits for somebody; of the others each says how one ended."""
 
 
 def check_target(url: str) -> None:
@@ -42,21 +44,32 @@ def check_target(url: str) -> None:
 
 
 def secret_for(key_id: str) -> str:
-    """Return the signing secret of an API key, ``whsec_…``; empty when the deployment has none."""
-    secret = secrets.webhook_secret()
-    if not secret:
-        return ""
-    digest = hmac.new(secret.encode(), key_id.encode(), hashlib.sha256).digest()
-    return "whsec_" + base64.b64encode(digest).decode()
+    """Return the newest signing secret of an API key, ``whsec_…``; empty when the deployment has none."""
+    return next(iter(secrets_for(key_id)), "")
+
+
+def secrets_for(key_id: str) -> list[str]:
+    """Return all signing secrets of an API key that are in force, one for each of the deployment's, newest first."""
+    return [
+        "whsec_" + base64.b64encode(hmac.new(secret.encode(), key_id.encode(), hashlib.sha256).digest()).decode()
+        for secret in secrets.webhook_secrets()
+    ]
 
 
 def message_id(task: Task) -> str:
-    """Return the id of the webhook of a task's end: stable, so that a receiver can tell a repeat."""
+    """Return the id of the webhook of a task's end, or of its present wait: stable, so that a receiver can tell a repeat."""
+    if task.status is Status.WAITING:
+        return f"msg_{task.task_id}_{task.status}_{task.gen}"
     return f"msg_{task.task_id}_{task.status}"
 
 
+def signatures(secrets: Iterable[str], message: str, timestamp: int, body: bytes) -> str:
+    """Return the ``webhook-signature`` of a delivery by every secret in force, separated by spaces."""
+    return " ".join(sign(secret, message, timestamp, body) for secret in secrets)
+
+
 def sign(secret: str, message: str, timestamp: int, body: bytes) -> str:
-    """Return the ``webhook-signature`` of a delivery.
+    """Return a delivery's signature by one secret.
 
     Raises:
         ValueError: the secret is not of the form ``whsec_<base64>``.
@@ -103,6 +116,19 @@ def enqueue(task: Task) -> None:
     if url and settings().queue_url_webhook:
         at = now()
         send({"task_id": task.task_id, "type": f"task.{task.status}", "url": str(url)}, attempt=1, first=at, due=at)
+
+
+def tell_waiting(task: Task) -> None:
+    """Have it told that a task waits for somebody, if it asked for webhooks; ``gen`` names this wait.
+
+    Raises:
+        DependencyDown: SQS is away.
+    """
+    url = task.params.get("webhook_url")
+    if url and settings().queue_url_webhook:
+        at = now()
+        what = {"task_id": task.task_id, "type": WAITING, "url": str(url), "wait": str(task.gen)}
+        send(what, attempt=1, first=at, due=at)
 
 
 def send(what: Mapping[str, str], *, attempt: int, first: float, due: float) -> None:

@@ -7,7 +7,6 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from functions.worker.record.signals import WaitTimeout
 from functions.worker.record.steps import Done
 from functions.worker.run.waits import TAKEN
 from shared import json_schema
@@ -15,6 +14,7 @@ from shared.clock import iso, now
 from shared.errors import TooLarge
 from shared.tasks.model import dumps
 from shared.tasks.waits import LONGEST_SECONDS
+from sluice.errors import WaitTimeout
 
 if TYPE_CHECKING:
     from functions.worker.record.steps import Steps
@@ -65,12 +65,12 @@ class Waiting:
         """
         if not SIGNAL_NAME.fullmatch(name):
             raise ValueError(f"a signal's name has 1 to 64 letters, digits and . _ : -; {name[:80]!r} has not")
-        value = await self.wait_for(name, "signal", timeout, {"schema": _checked(schema)} if schema else None)
+        value = await self._wait_for(name, "signal", timeout, {"schema": _checked(schema)} if schema else None)
         if value is None:
             raise WaitTimeout(f"no signal {name} came in time")
         return value["payload"]
 
-    async def wait_for(
+    async def _wait_for(
         self, name: str, kind: str, timeout: float | None, more: dict[str, Any] | None
     ) -> dict[str, Any] | None:
         """Wait for a signal and return what is recorded of it, or None after the time."""
