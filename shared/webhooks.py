@@ -57,7 +57,7 @@ def secrets_for(key_id: str) -> list[str]:
 
 
 def message_id(task: Task) -> str:
-    """Return the id of the webhook of a task's end, or of its present wait: stable, so that a receiver can tell a repeat."""
+    """Return the id of the webhook of a task's end, or present wait: stable, so that a receiver can tell a repeat."""
     if task.status is Status.WAITING:
         return f"msg_{task.task_id}_{task.status}_{task.gen}"
     return f"msg_{task.task_id}_{task.status}"

@@ -107,7 +107,12 @@ class Context(Protocol):
         """
         ...
 
-    async def wait(self, name: str, timeout: float | None = None, schema: dict[str, Any] | None = None) -> Any:
+    async def wait(
+        self,
+        name: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - of a wait that outlives this process
+        schema: dict[str, Any] | None = None,
+    ) -> Any:
         """Wait for the next signal of a name (``POST /agent/{id}/signals/{name}``) and return its payload.
 
         A signal that came before is taken at once, the oldest first, each by one wait only. ``timeout`` is in seconds;

@@ -48,6 +48,8 @@ def bury(record: dict[str, Any]) -> str:
         return "not needed"
     if task.status is Status.PROCESSING and task.lease_until > now():
         return "running"  # its worker hides a message of its own, and the sweeper knows its lease
+    if task.status is Status.WAITING:
+        return "waiting"  # the sweeper knows when it is due, and sends a message of its own
     if task.status is Status.QUEUED and task.next_try_at > now() + EARLY_SECONDS:
         lanes.send(
             task.lane, task.task_id, task.gen, user=task.user, delay_s=task.next_try_at - now(), trace=task.trace

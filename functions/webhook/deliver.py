@@ -113,7 +113,9 @@ def see_to(body: str) -> str:
         return "postponed"
     status = _settle(delivery, answer)
     try:
-        record.write(delivery.task_id, record.Outcome(status, delivery.attempt, answer.status, answer.error), wait=delivery.wait)
+        record.write(
+            delivery.task_id, record.Outcome(status, delivery.attempt, answer.status, answer.error), wait=delivery.wait
+        )
     except (DependencyDown, Contended) as error:
         # The try is over whether that is known or not; making it again would be worse.
         _log.error("webhook outcome not recorded", extra={"task_id": delivery.task_id, "error": error.message})

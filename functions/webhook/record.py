@@ -1,6 +1,7 @@
 """What came of a task's webhook, beside the task: item ``TASK#<id>`` / ``WEBHOOK``.
 
-The webhook of a wait has one of its own, ``WEBHOOK#<wait>``."""
+The webhook of a wait has one of its own, ``WEBHOOK#<wait>``.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import Any
 from shared.clock import epoch, iso, now
 from shared.errors import Conflict, Contended, IdempotencyMismatch
 from shared.tasks import blobs, events, store, table, waits
+from shared.tasks.claims import WOKEN
 from shared.tasks.items import Attributes, attribute, item, plain, row_key
 from shared.tasks.model import Status, Task, dumps
 
@@ -22,6 +23,8 @@ PAYLOAD_BYTES = 256 * 1024
 """Largest payload, as JSON in UTF-8."""
 SIGNALS_OF_A_RUN = 10_000
 """Most signals that one run is ever sent."""
+SIGNAL = "WAIT#SIGNAL#"
+"""What their sort keys begin with; a reader of events, which end with the row, does not meet them."""
 TRIES = 8
 """How often a signal is tried whose task changes hands meanwhile."""
 
@@ -50,7 +53,7 @@ class Receipt:
 
 def prefix(name: str) -> str:
     """Return what the sort keys of all signals of a name begin with."""
-    return f"SIGNAL#{name}#"
+    return f"{SIGNAL}{name}#"
 
 
 def post(task_id: str, name: str, payload: Any, *, key: str | None = None, by: str | None = None) -> Receipt:
@@ -73,7 +76,9 @@ def post(task_id: str, name: str, payload: Any, *, key: str | None = None, by: s
     for _ in range(TRIES):
         if key and (there := table.get(where)) is not None:
             if plain(there["digest"]) != digest:
-                raise IdempotencyMismatch("this Idempotency-Key came with another signal before", param="Idempotency-Key")
+                raise IdempotencyMismatch(
+                    "this Idempotency-Key came with another signal before", param="Idempotency-Key"
+                )
             return Receipt(store.get(task_id), signal_id, repeat=True)
         task = store.get(task_id)
         if task.status.terminal:
@@ -96,7 +101,7 @@ def post(task_id: str, name: str, payload: Any, *, key: str | None = None, by: s
         except Contended:
             continue
         if wakes:
-            task.status, task.gen, task.next_try_at, task.reason = Status.QUEUED, task.gen + 1, 0.0, waits.WOKEN
+            task.status, task.gen, task.next_try_at, task.reason = Status.QUEUED, task.gen + 1, 0.0, WOKEN
         return Receipt(task, signal_id, woken=wakes)
     raise Contended("the task is changing hands; try again")
 
@@ -126,7 +131,7 @@ def load(task_id: str) -> list[Signal]:
         )
         for row in table.query(
             KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-            ExpressionAttributeValues={":pk": attribute(f"TASK#{task_id}"), ":prefix": attribute("SIGNAL#")},
+            ExpressionAttributeValues={":pk": attribute(f"TASK#{task_id}"), ":prefix": attribute(SIGNAL)},
             ConsistentRead=True,
         )
     ]

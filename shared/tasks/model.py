@@ -105,6 +105,8 @@ class Task:
     """Since when it waits, or waited before the wake that is under way."""
     waited_s: float = 0.0
     """How long all its earlier waits took together, s."""
+    untold: bool = False
+    """The webhook which says that it waits is not known to be on its way."""
     kept_until: float = 0.0
     """Until when its items are kept at least; 0: as long as at its submission."""
     run_started: float | None = None

@@ -36,6 +36,8 @@ REPAIR_SECONDS = 30.0
 """How long after its time the sweeper leaves a waiting task to the message that was sent for it."""
 GRACE_SECONDS = 30.0
 """How long the sweeper leaves a woken task to whoever woke it and is to send its message."""
+SILENT = frozenset({"sleep", "children"})
+"""Kinds of waits that nobody outside is asked anything by."""
 REASON_CHARACTERS = 200
 """Longest text of what a task waits for in lists."""
 
@@ -123,6 +125,8 @@ def suspend(task: Task, waits: Sequence[Wait], log: Sequence[events.Event], *, e
         "waiting_for": [one.stored() for one in waits],
         "waiting_since": at,
     }
+    if wants_webhook(task, waits):
+        sets |= {"untold": True, "due_at": min(due_at, at + GRACE_SECONDS)}
     # What it has used belongs to today, however long it waits; what it may yet use is reserved anew when it goes on.
     spent = spend.add_ops(task, task.usage, expires=events.expires(at))
     sets |= {"precharged_tokens": task.usage.tokens, "precharged_micro_usd": task.micro_usd}
@@ -151,6 +155,32 @@ def suspend(task: Task, waits: Sequence[Wait], log: Sequence[events.Event], *, e
     task.waiting_for, task.waiting_since = sets["waiting_for"], at
     task.precharged_tokens, task.precharged_micro_usd = task.usage.tokens, task.micro_usd
     return True
+
+
+def wants_webhook(task: Task, waits: Sequence[Wait]) -> bool:
+    """Whether somebody is to be told that a task waits: not of one that only sleeps."""
+    return bool(task.params.get("webhook_url") and settings().queue_url_webhook) and any(
+        one.kind not in SILENT for one in waits
+    )
+
+
+def looked_after(task: Task, due_at: float, **more: Any) -> None:
+    """Note when the sweeper should look at a waiting task next, and that its webhook is on its way.
+
+    Raises:
+        Contended, DependencyDown: the sweeper looks once more, which does no harm.
+    """
+    op = table.update_op(
+        row_key(task.task_id),
+        sets={"due_at": due_at, **more},
+        removes=("untold",),
+        condition="#status = :waiting AND #gen = :gen",
+        values={"waiting": "waiting", "gen": task.gen},
+    )
+    try:
+        table.update(op)
+    except table.ConditionFailed:
+        return  # it was woken, or ended
 
 
 def send_timer(task: Task, gen: int, wake_at: float) -> None:

@@ -64,7 +64,7 @@ class Context(Waiting, PublicContext):
         deadline: float,
         suspend: Callable[[], None],
     ) -> None:
-        """Bind to a claimed task; ``deadline`` is when the function ends, epoch seconds, ``suspend`` stops the agent."""
+        """Bind to a claimed task; ``deadline`` is the function's end, epoch seconds, ``suspend`` stops the agent."""
         params = task.params
         self.task_id = task.task_id
         self.user = task.user

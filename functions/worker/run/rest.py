@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from functions.worker.record.persist import persist
 from shared import metrics, webhooks
 from shared.clock import now
-from shared.errors import DependencyDown
+from shared.errors import Contended, DependencyDown
 from shared.logs import get_logger
 from shared.tasks import waits, waking
 from shared.tasks.events import Event
@@ -49,11 +49,17 @@ async def leave(task: Task, environment: Environment) -> None:
         metrics.count("Waiting", kind=kind)
     _log.info("waits", extra={"kinds": kinds, "until": round(task.next_try_at, 1)})
     await asyncio.to_thread(waking.rests, environment.gate, task)
-    if kinds != ["sleep"]:
-        try:
-            await asyncio.to_thread(webhooks.tell_waiting, task)
-        except DependencyDown as error:
-            _log.error("webhook not enqueued", extra={"error": error.message})
+    await asyncio.to_thread(_tell, task)
+
+
+def _tell(task: Task) -> None:
+    if not waits.wants_webhook(task, waits.of_row(task)):
+        return
+    try:
+        webhooks.tell_waiting(task)
+        waits.looked_after(task, waits.due(task, task.next_try_at, now()))
+    except (DependencyDown, Contended) as error:  # the sweeper sees to it
+        _log.warning("webhook not enqueued or not noted", extra={"error": error.message})
 
 
 def woken(task: Task, environment: Environment) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -274,7 +275,9 @@ class _Run:
         """Let the run wait, or end as its owner wants; False when what it waits for came just now: it is to go on."""
         assert self.waits is not None  # noqa: S101 - for the type checker
         try:
-            written = await rest.suspend(self.task, self.waits, self.log, self.ends_at())
+            # Only a limit that was asked for goes on to count while the run waits.
+            ends_at = self.ends_at() if self.task.params.get("timeout_s") else math.inf
+            written = await rest.suspend(self.task, self.waits, self.log, ends_at)
         except leases.CancelRequested:
             await self.settle(Outcome(status=Status.CANCELLED))
             return True

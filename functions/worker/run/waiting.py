@@ -52,7 +52,12 @@ class Waiting:
 
         await self.steps.once(name, work, kind="sleep", fingerprint=None, ready=ready)
 
-    async def wait(self, name: str, timeout: float | None = None, schema: dict[str, Any] | None = None) -> Any:
+    async def wait(
+        self,
+        name: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - of a wait that outlives this process
+        schema: dict[str, Any] | None = None,
+    ) -> Any:
         """Wait for the next signal of a name (``POST /agent/{id}/signals/{name}``) and return its payload.
 
         A signal that came before is taken at once, the oldest first, each by one wait only. ``timeout`` is in seconds;
@@ -71,10 +76,10 @@ class Waiting:
         return value["payload"]
 
     async def _wait_for(
-        self, name: str, kind: str, timeout: float | None, more: dict[str, Any] | None
+        self, name: str, kind: str, timeout_s: float | None, more: dict[str, Any] | None
     ) -> dict[str, Any] | None:
         """Wait for a signal and return what is recorded of it, or None after the time."""
-        until = _time(LONGEST_SECONDS if timeout is None else timeout, None)
+        until = _time(LONGEST_SECONDS if timeout_s is None else timeout_s, None)
         came: Signal | None = None
 
         async def ready(nth: int) -> None:
