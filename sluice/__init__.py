@@ -21,7 +21,7 @@ from sluice.errors import (
     Unstorable,
     WaitTimeout,
 )
-from sluice.types import Agent, AgentResult, ModelReply, ToolCall, Usage
+from sluice.types import Agent, AgentResult, ModelOptions, ModelReply, ToolCall, Usage
 
 __version__ = "0.2.0"
 
@@ -31,6 +31,7 @@ __all__ = [
     "BudgetExhausted",
     "Context",
     "ModelError",
+    "ModelOptions",
     "ModelReply",
     "NotFound",
     "ReplayMismatch",

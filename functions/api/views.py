@@ -18,7 +18,7 @@ SUMMARY = ("task_id", "status", "agent", "model", "lane", "session_id", "reason"
 def summary(item: dict[str, Any]) -> dict[str, Any]:
     """Return a task of a list."""
     shown: dict[str, Any] = {name: item[name] for name in SUMMARY if name in item}
-    shown["session_id"] = item.get("session_id", "default")
+    shown["session_id"] = item.get("session_id", "default") or None
     shown["created_at"] = item["created"]
     if item.get("status") == "waiting":
         shown["waiting_for"] = waits.in_list(str(shown.pop("reason", "")))

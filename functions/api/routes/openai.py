@@ -17,6 +17,7 @@ from functions.api.dialect import messages
 from functions.api.dialect.request import TOOLS_BYTES, ResponsesRequest, message_of, without_tolerated
 from functions.api.dialect.response import response_of, task_id_of
 from functions.api.errors import Problem, invalid
+from functions.api.held import Held
 from functions.api.identity import AUTHENTICATED, AnyCaller, Caller, own_task
 from functions.api.repeats import idempotency_of
 from functions.api.routes.agent import IdempotencyKey
@@ -24,7 +25,7 @@ from functions.api.schemas import MAX_WAIT_SECONDS, UserId
 from functions.api.submit import Receipt, Submission, submit
 from functions.api.waiting import hold
 from shared.errors import NotFound, SluiceError
-from shared.limits import prices
+from shared.limits import models, operators
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks.model import Task, dumps
@@ -54,7 +55,8 @@ def post_responses(
     wanted = _submission(caller, asked)
     idempotency = idempotency_of(idempotency_key, value, place="responses")
     receipt = submit(caller, wanted, idempotency=idempotency, trace=request.state.trace)
-    return JSONResponse(_held(request, caller, receipt, held=not asked.background), headers=receipt.headers)
+    shown = _held(request, caller, receipt, held=not asked.background)
+    return JSONResponse(shown, headers=receipt.headers)  # which waiting may have added to
 
 
 @router.get("/responses/{response_id}", summary="Retrieve a response")
@@ -72,24 +74,26 @@ def get_response(
 @described("ResponseView", 401, 404, 409, error="OpenAIErrorBody")
 def cancel_response(request: Request, caller: AnyCaller, response_id: ResponseId) -> JSONResponse:
     """Cancel a response; when it is running, wait for its worker to stop (a heartbeat, 25 s at most)."""
+    headers: dict[str, str] = {}
     task = cancel.cancel(_own(caller, response_id))
     if not task.status.terminal:
-        task = _await_end(request, caller, task)
-    return JSONResponse(response_of(task))
+        task = _await_end(request, caller, task, headers)
+    return JSONResponse(response_of(task), headers=headers)
 
 
 @router.get("/models", summary="List models")
 @described("ModelList", 401, error="OpenAIErrorBody")
 def list_models(caller: AnyCaller) -> JSONResponse:
-    """List the models that the caller's tier may use, as far as their prices are known."""
+    """List models that the caller's tier may use: the deployment's own, those it priced, and common ones."""
     return JSONResponse({"object": "list", "data": [_model(name) for name in _models(caller)]})
 
 
 @router.get("/models/{model:path}", summary="Retrieve a model")
 @described("ModelView", 401, 404, error="OpenAIErrorBody")
 def get_model(caller: AnyCaller, model: str) -> JSONResponse:
-    """Return one of these models."""
-    if model not in _models(caller):
+    """Return one of these models, or any other that has a price."""
+    priced = models.known(model) is not None and caller.limits.allows_model(model)
+    if not priced and model not in _models(caller):
         raise Problem(
             404, "model_not_found", f"The model '{model[:80]}' does not exist or you may not use it.", "model"
         )
@@ -124,6 +128,7 @@ def _submission(caller: Caller, asked: ResponsesRequest) -> Submission:
         message=message,
         agent=asked.agent,
         session_id=session_id,
+        begins_session=True,
         model=asked.model,
         priority=asked.priority,
         params=params,
@@ -158,27 +163,24 @@ def _held(request: Request, caller: Caller, receipt: Receipt, *, held: bool) -> 
     if not held or task.status.terminal:
         return response_of(task, held=held)
     try:
-        return response_of(_await_end(request, caller, task), held=True)
+        return response_of(_await_end(request, caller, task, receipt.headers), held=True)
     except (SluiceError, ClientError, BotoCoreError) as error:
         log.warning("the end of a run was not seen", extra={"task_id": task.task_id}, exc_info=error)
         return response_of(task, held=True)
 
 
-def _await_end(request: Request, caller: Caller, task: Task) -> Task:
+def _await_end(request: Request, caller: Caller, task: Task, headers: dict[str, str]) -> Task:
     def look() -> Task:
         return own_task(caller, task.task_id)
 
-    return hold(look, lambda seen: seen.status.terminal, MAX_WAIT_SECONDS, request.scope.get("aws.context"))
+    context, held = request.scope.get("aws.context"), Held(caller.user, headers)
+    return hold(look, lambda seen: seen.status.terminal, MAX_WAIT_SECONDS, context, held)
 
 
 def _models(caller: Caller) -> list[str]:
     config = settings()
-    known = [*_priced(), config.default_model, *config.fallback_models.split(",")]
+    known = [*operators.priced(), *models.COMMON, config.default_model, *config.fallback_models.split(",")]
     return sorted({name.strip() for name in known if name.strip() and caller.limits.allows_model(name.strip())})
-
-
-def _priced() -> list[str]:
-    return [name for name in prices._table().models if "*" not in name]
 
 
 def _model(name: str) -> dict[str, Any]:
