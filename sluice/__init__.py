@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from sluice.context import Context
 from sluice.errors import (
+    BadOption,
     BudgetExhausted,
     ModelError,
     NotFound,
@@ -28,6 +29,7 @@ __version__ = "0.2.0"
 __all__ = [
     "Agent",
     "AgentResult",
+    "BadOption",
     "BudgetExhausted",
     "Context",
     "ModelError",

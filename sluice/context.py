@@ -41,6 +41,8 @@ class Context(Protocol):
     """Tools that the client answers itself."""
     tool_choice: Any
     """The client's choice among them."""
+    options: dict[str, Any]
+    """The client's options of every model call, by name: see `ModelOptions`."""
     max_output_tokens: int
     """Output tokens of one model call, unless it sets its own."""
     stream: bool

@@ -38,6 +38,12 @@ class Unstorable(SluiceError):
     code = "unstorable_value"
 
 
+class BadOption(SluiceError):
+    """An option of a model call that Sluice cannot hand on; trying again would not help."""
+
+    code = "invalid_option"
+
+
 class BudgetExhausted(SluiceError):
     """A token or money ceiling would be passed; ``limit`` names it."""
 
