@@ -25,20 +25,11 @@ class Idempotency:
     body: str
 
 
-@dataclass(frozen=True, slots=True)
-class Precharge:
-    """A day's ceilings (0: none), given when the estimate is charged durably because Valkey is away."""
-
-    tokens_per_day: int
-    micro_usd_per_day: int
-
-
-def submit(
-    task: Task, message: str, *, idempotency: Idempotency | None = None, precharge: Precharge | None = None
-) -> Task:
+def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, precharge: bool = False) -> Task:
     """Write an accepted task down, all of it or nothing.
 
-    Returns the task, or the earlier one that the same ``Idempotency-Key`` made.
+    Returns the task, or the earlier one that the same ``Idempotency-Key`` made. With ``precharge`` its estimate is
+    charged durably, because Valkey is away.
 
     Raises:
         IdempotencyMismatch: the key came with another body before.
@@ -55,20 +46,15 @@ def submit(
         ops.append(table.put_op(blob | blobs.pack(message, f"tasks/{task.task_id}/message")))
     due_at = at + UNSENT_GRACE_SECONDS
     ops.insert(0, table.put_op(items.task_row(task, due_at=due_at), condition="attribute_not_exists(pk)"))
-    idempotency_at = precharge_at = -1
+    idempotency_at = -1
+    precharged_at: set[int] = set()
     if idempotency:
         idempotency_at = len(ops)
         ops.append(_idempotency_op(task, idempotency, at))
     if precharge:
-        precharge_at = len(ops)
-        ops.append(
-            spend.precharge_op(
-                task,
-                tokens_per_day=precharge.tokens_per_day,
-                micro_usd_per_day=precharge.micro_usd_per_day,
-                expires=expires,
-            )
-        )
+        charges = spend.precharge_ops(task, expires=expires)
+        precharged_at = set(range(len(ops), len(ops) + len(charges)))
+        ops += charges
     try:
         if len(ops) == 1:
             table.put(ops[0])
@@ -77,7 +63,7 @@ def submit(
     except table.ConditionFailed as refusal:
         if idempotency and idempotency_at in refusal.items:
             return _earlier(refusal.items[idempotency_at], idempotency)
-        if precharge_at in refusal.items:
+        if precharged_at & refusal.items.keys():
             raise BudgetExhausted("budget_per_day") from refusal
         # The id is ours alone: an earlier try of this very call had been written.
     return task
