@@ -9,6 +9,7 @@ __all__ = [
     "Conflict",
     "Contended",
     "DependencyDown",
+    "Gone",
     "IdempotencyMismatch",
     "ItemThrottled",
     "LeaseLost",
@@ -25,6 +26,12 @@ class SettingError(SluiceError):
     """A setting is missing or out of range; the message names the variable."""
 
     code = "bad_setting"
+
+
+class BadOption(SluiceError):
+    """An option of a model call that Sluice cannot hand on; trying again would not help."""
+
+    code = "invalid_option"
 
 
 class DependencyDown(SluiceError):

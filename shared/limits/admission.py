@@ -151,7 +151,7 @@ class Gate:
 
     def release_slot(self, user: str, task_id: str) -> None:
         """Free the task's slot; without Valkey it lapses by itself."""
-        self._quietly("release_slot", [names.user_keys(user).slots], [task_id])
+        self._quietly("release_slot", [names.user_keys(user).slots, *names.LANES], [task_id])
 
     def reserve(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, limits: Limits) -> bool:
         """Raise the task's reservation to these amounts; False when a daily ceiling would be passed or it has ended.

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from functions.api import views
 from functions.api.described import described
 from functions.api.held import Held
-from functions.api.identity import AUTHENTICATED, AnyCaller, own_task
+from functions.api.identity import AUTHENTICATED, Subject, own_task
 from functions.api.schemas import MAX_WAIT_SECONDS
 from functions.api.waiting import hold
 from shared import watchers
@@ -35,8 +35,8 @@ Wait = Annotated[
 
 
 @router.get("/{task_id}", summary="Look a task up")
-@described("TaskView", 401, 404, 422)
-def get_result(request: Request, caller: AnyCaller, task_id: str, wait: Wait = 0) -> JSONResponse:
+@described("TaskView", 401, 403, 404, 422)
+def get_result(request: Request, caller: Subject, task_id: str, wait: Wait = 0) -> JSONResponse:
     """Return a task's state; with `wait`, once it has ended or the seconds have passed."""
     headers: dict[str, str] = {}
     task = hold(
@@ -50,10 +50,10 @@ def get_result(request: Request, caller: AnyCaller, task_id: str, wait: Wait = 0
 
 
 @router.get("/{task_id}/events", summary="Read a task's events")
-@described("EventPage", 401, 404, 422)
+@described("EventPage", 401, 403, 404, 422)
 def get_events(
     request: Request,
-    caller: AnyCaller,
+    caller: Subject,
     task_id: str,
     after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="Number of the last event that you have.")] = 0,
     wait: Wait = 0,
