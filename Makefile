@@ -97,7 +97,7 @@ test-stack: setup
 test-unit: setup
 	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 4 --dist loadfile $(PYTEST_ARGS)
 # Examples on other people's frameworks, in an environment that has them.
-WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py
+WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py tests/unit/examples/test_sub_agents.py
 test-frameworks: .tools/frameworks/.ready ## Tests of the examples with Pydantic AI and the Agents SDK
 	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
 lint: setup ## ruff, mypy, cfn-lint, sam validate
@@ -141,7 +141,7 @@ settings-page: .venv/.ready ## Write docs/settings.md anew
 
 UPGRADE := --upgrade
 pins: $(UV) ## Pin the newest versions (UPGRADE= keeps what is pinned and adds what is new)
-	@for name in dev api worker base webhook localaws sam audit policy peers peers-arq frameworks runtime; do \
+	@for name in dev api worker base webhook project localaws sam audit policy peers peers-arq frameworks runtime; do \
 	  $(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
 	    $$(case $$name in dev|localaws|sam|audit|policy|peers*|frameworks|runtime) ;; *) echo --constraint requirements/dev.txt;; esac) \
 	    requirements/$$name.in -o requirements/$$name.txt; done

@@ -27,7 +27,10 @@ answer of Lambda may hold."""
 SHOWN_BYTES = {"response": 4_000_000, "data": 1_400_000}
 """How much of an answer each may take; what is larger is fetched by a presigned URL. Together `wire.ANSWER_BYTES`."""
 CONTENT_TYPES = {"response": "text/plain; charset=utf-8", "data": "application/json"}
-LIVE = ("due", "due_at", "lease_until", "lease_owner", "parked", "next_try_at", "reason", "sweeps", "unsent")
+LIVE = (
+    *("due", "due_at", "lease_until", "lease_owner", "parked", "next_try_at", "reason", "sweeps", "unsent"),
+    *("waiting_for", "waiting_since", "untold"),
+)
 """Attributes that only a live task has; one whose webhook is still to be sent stays due."""
 WEBHOOK_GRACE_SECONDS = 30.0
 """How long after a task's end the sweeper leaves its webhook to who ended it."""
@@ -227,7 +230,7 @@ def cancel(task_id: str, user: str) -> Task:
             return task
         lapsed = task.status is Status.PROCESSING and task.lease_until <= now()
         try:
-            if task.status is Status.QUEUED or lapsed:
+            if task.status in (Status.QUEUED, Status.WAITING) or lapsed:
                 end_unheld(task, Outcome(status=Status.CANCELLED))
                 return task
             op = table.update_op(
