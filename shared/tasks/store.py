@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.clock import iso, now
 from shared.errors import BudgetExhausted, IdempotencyMismatch, NotFound
-from shared.tasks import blobs, events, items, spend, table
+from shared.tasks import blobs, events, items, spend, table, waits
 from shared.tasks.items import Attributes, attribute, plain, read_task, row_key
 from shared.tasks.model import Status, Task
 
@@ -140,10 +140,25 @@ def read_blob(task_id: str, name: str) -> str:
     return blobs.unpack(item)
 
 
-def blob_op(task_id: str, name: str, text: str, *, expires: float) -> dict[str, Any]:
-    """Make the Put of a large value of a task."""
+def blob_address(task_id: str, name: str) -> str | None:
+    """Return a presigned URL of a large value of a task; None if it is not stored so that others can read it.
+
+    Raises:
+        NotFound: the task has no such value.
+        DependencyDown: DynamoDB is away.
+    """
+    item = table.get(_blob_key(task_id, name))
+    if item is None:
+        raise NotFound(f"the task has no {name}")
+    return blobs.address(item) if "plain" in item else None
+
+
+def blob_op(task_id: str, name: str, text: str, *, expires: float, content_type: str | None = None) -> dict[str, Any]:
+    """Make the Put of a large value of a task; with a ``content_type`` it goes to S3 as it is, for `blob_address`."""
     item = _blob_key(task_id, name) | {"ttl": attribute(int(expires))}
-    return table.put_op(item | blobs.pack(text, f"tasks/{task_id}/{name}"))
+    key = f"tasks/{task_id}/{name}"
+    packed = blobs.pack(text, key) if content_type is None else blobs.put_plain(text, key, content_type)
+    return table.put_op(item | packed)
 
 
 def mark_unsent(task: Task) -> None:
@@ -217,6 +232,9 @@ def public(task: Task) -> dict[str, Any]:
             shown["reason"] = "session_busy" if task.after else "running_cap"
         elif task.reason:
             shown["reason"] = task.reason
+    if task.status is Status.WAITING:
+        shown["waiting_for"] = [waits.public(one) for one in task.waiting_for]
+        shown["next_try_at"] = iso(task.next_try_at)
     if task.last_error and not task.status.terminal:
         shown["last_error"] = task.last_error
     if task.cancel_requested and not task.status.terminal:
