@@ -22,6 +22,7 @@ from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
 from functions.api.routes import (
     agent,
+    approvals,
     dashboard,
     docs,
     health,
@@ -30,6 +31,7 @@ from functions.api.routes import (
     openai,
     result,
     sessions,
+    signals,
     stats,
     stream_ticket,
 )
@@ -38,7 +40,21 @@ from functions.api.version import VERSION
 from shared import aws, settings
 from shared.errors import SluiceError
 
-ROUTERS = (dashboard, agent, result, stream_ticket, sessions, limits, stats, me, openai, health, docs)
+ROUTERS = (
+    dashboard,
+    agent,
+    signals,
+    approvals,
+    result,
+    stream_ticket,
+    sessions,
+    limits,
+    stats,
+    me,
+    openai,
+    health,
+    docs,
+)
 SHOWN_HEADERS = (
     "Location",
     "Retry-After",
@@ -106,7 +122,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     adapter, loop = _mangum()
     asyncio.set_event_loop(loop)
     try:
-        return adapter(event, context)
+        return answers.within(adapter(event, context))
     except Exception as error:
         # Mangum could not make a request of it: a Host of no known form, a body that is no base64 …
         return answers.of_unreadable(error)
