@@ -22,9 +22,9 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Start the whole system on this machine and deploy your agents to it."""
+    asked = _parameters(parameters or [])
     with told(as_json):
         here = _ready(as_json)
-        asked = _parameters(parameters or [])
         live = {"SLUICE_LIVE": str(here.work / "live")} if watch else {}
         if watch:
             _system(here, as_json, "localstack.live", "once")
@@ -104,10 +104,11 @@ def deploy(
     as_json: Json = False,
 ) -> None:
     """Build and deploy to AWS, with the credentials and region of this shell."""
+    asked = _parameters(parameters or []).split()
     with told(as_json):
         here = _ready(as_json)
         flags = [flag for flag, given in (("--json", as_json), ("--dry-run", dry_run)) if given]
-        _system(here, False, "deploy.release", stage, *_parameters(parameters or []).split(), *flags)
+        _system(here, False, "deploy.release", stage, *asked, *flags)
 
 
 def _parameters(given: list[str]) -> str:
