@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from shared import clock
 from shared.settings import settings
-from shared.tasks import table
+from shared.tasks import days, events, table
 from shared.tasks.items import Attributes, plain
 from shared.tasks.model import Task, Usage
 
@@ -27,17 +28,36 @@ def has_global_ceiling() -> bool:
     return bool(settings().global_tokens_per_day or settings().global_usd_per_day)
 
 
-def add_ops(task: Task, use: Usage, *, expires: float) -> list[dict[str, Any]]:
-    """Make the Updates that charge a run's use to its user's day (and to the total), less what was charged ahead."""
-    tokens, money = use.tokens - task.precharged_tokens, use.micro_usd - task.precharged_micro_usd
-    if not tokens and not money:
-        return []
-    adds = {"tokens": tokens, "micro_usd": money, "runs": 1}
+def add_ops(task: Task, *, expires: float) -> list[dict[str, Any]]:
+    """Make the Updates that charge a run's use to its user's days (and to the total), less what was charged ahead."""
+    spent = days.by_day(task)
+    if task.precharged_tokens or task.precharged_micro_usd:
+        tokens, money = spent.get(days.submitted(task), (0, 0))
+        spent[days.submitted(task)] = tokens - task.precharged_tokens, money - task.precharged_micro_usd
+    ops = []
+    for day, (tokens, money) in spent.items():
+        if tokens or money:
+            runs = {"runs": 1} if day == task.day else {}
+            ops += _adds(task, day, {"tokens": tokens, "micro_usd": money} | runs, expires)
+    return ops
+
+
+def lost(task: Task, use: Usage) -> None:
+    """Charge a user's day for a call of a run that is another worker's by now, so that its row will not tell of it.
+
+    Raises:
+        Contended, DependencyDown: nothing was written.
+    """
+    adds = {"tokens": use.tokens, "micro_usd": use.micro_usd}
+    table.transact(_adds(task, use.day or task.day, adds, events.expires(clock.now())))
+
+
+def _adds(task: Task, day: str, adds: dict[str, int], expires: float) -> list[dict[str, Any]]:
     users = [task.user]
     if has_global_ceiling():
         users.append(f"{EVERYONE}{random.randrange(SHARDS)}")  # noqa: S311 - spreads writes, hides nothing
     whole_days = -(-int(expires) // 86_400) * 86_400  # runs that end together add up in one write only if they agree
-    return [table.update_op(_key(user, task.day), adds=adds, sets={"ttl": whole_days}) for user in users]
+    return [table.update_op(_key(user, day), adds=adds, sets={"ttl": whole_days}) for user in users]
 
 
 def precharge_op(task: Task, *, tokens_per_day: int, micro_usd_per_day: int, expires: float) -> dict[str, Any]:

@@ -175,14 +175,14 @@ class Environment:
         """Tell whether a day's ceiling holds for the task; otherwise reserving needs no round trip."""
         return self.gate.bounded(tiers.of_task(task))
 
-    def reserve(self, task: Task, tokens: int, micro_usd: int) -> None:
-        """Raise the task's reservation to these amounts within its user's day and everyone's.
+    def reserve(self, task: Task, day: str, tokens: int, micro_usd: int) -> None:
+        """Raise the task's reservation of a day to these amounts within its user's day and everyone's.
 
         Raises:
             BudgetExhausted: a ceiling would be passed.
             DependencyDown: Valkey is away and a ceiling is set: nobody could keep it.
         """
-        self.gate.must_reserve(task.user, task.task_id, task.day, tokens, micro_usd, tiers.of_task(task))
+        self.gate.must_reserve(task.user, task.task_id, day, tokens, micro_usd, tiers.of_task(task))
 
     async def finished(self, task: Task) -> None:
         """See to what follows a settled task; never raises for it. Runs that end together share a look for watchers."""
