@@ -141,7 +141,7 @@ settings-page: .venv/.ready ## Write docs/settings.md anew
 
 UPGRADE := --upgrade
 pins: $(UV) ## Pin the newest versions (UPGRADE= keeps what is pinned and adds what is new)
-	@for name in dev api worker base webhook localaws sam audit policy peers peers-arq frameworks runtime; do \
+	@for name in dev api worker base webhook project localaws sam audit policy peers peers-arq frameworks runtime; do \
 	  $(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
 	    $$(case $$name in dev|localaws|sam|audit|policy|peers*|frameworks|runtime) ;; *) echo --constraint requirements/dev.txt;; esac) \
 	    requirements/$$name.in -o requirements/$$name.txt; done

@@ -35,6 +35,15 @@ class Accepted(BaseModel):
     status: StatusName
 
 
+class SignalTaken(BaseModel):
+    """A signal was kept for its task."""
+
+    task_id: str
+    status: StatusName
+    name: str
+    signal: Annotated[str, Field(description="The signal's id within its task.")]
+
+
 class Usage(BaseModel):
     """What a run used."""
 
@@ -77,6 +86,17 @@ class QueueHint(BaseModel):
     ] = None
 
 
+class WaitView(BaseModel):
+    """Something that a task waits for; each kind has fields of its own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Annotated[str, Field(description="`sleep`, `signal`, `approval` or `children`.")]
+    name: str
+    since: str | None = None
+    until: Annotated[str | None, Field(description="When the task goes on without it.")] = None
+
+
 class TaskView(BaseModel):
     """A task as its owner sees it."""
 
@@ -91,7 +111,8 @@ class TaskView(BaseModel):
     started_at: str | None = None
     ended_at: str | None = None
     next_try_at: Annotated[str | None, Field(description="When a waiting or deferred task is tried again.")] = None
-    reason: Annotated[str | None, Field(description="Why it waits.")] = None
+    reason: Annotated[str | None, Field(description="Why it is still queued.")] = None
+    waiting_for: Annotated[list[WaitView] | None, Field(description="What a `waiting` task waits for.")] = None
     metadata: dict[str, str] | None = None
     cancel_requested: bool | None = None
     last_error: dict[str, Any] | None = None
@@ -115,6 +136,7 @@ class TaskSummary(BaseModel):
     ended_at: str | None = None
     next_try_at: str | None = None
     reason: str | None = None
+    waiting_for: list[WaitView] | None = None
 
 
 class TaskList(BaseModel):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.api import queue_hint
 from shared.clock import iso
-from shared.tasks import settle, store
+from shared.tasks import settle, store, waits
 from shared.tasks.model import Status
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ def summary(item: dict[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {name: item[name] for name in SUMMARY if name in item}
     shown["session_id"] = item.get("session_id", "default") or None
     shown["created_at"] = item["created"]
+    if item.get("status") == "waiting":
+        shown["waiting_for"] = waits.in_list(str(shown.pop("reason", "")))
     for name in ("started_at", "ended_at", "next_try_at"):
         if item.get(name):
             shown[name] = iso(float(item[name]))

@@ -189,9 +189,16 @@ class Gate:
         Returns whether the user may have parked tasks, whose turn it is now (True when nobody can say).
         Without Valkey the entry stays, comes up in `overdue`, and the sweeper settles it.
         """
+        return self._leave(user, task_id, day, tokens, micro_usd, DONE_S)
+
+    def rest(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int) -> bool:
+        """Do the same for a task that waits: it counts nowhere until it is `adopt`-ed again."""
+        return self._leave(user, task_id, day, tokens, micro_usd, 0)
+
+    def _leave(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, done_s: int) -> bool:
         keys = names.user_keys(user)
         spend = [names.spend_key(user, day), names.spend_all_key(day)]
-        args = [self._now(), task_id, names.member(user, task_id, day), tokens, micro_usd, DONE_S]
+        args = [self._now(), task_id, names.member(user, task_id, day), tokens, micro_usd, done_s]
         used = [names.OPEN, keys.entries, keys.slots, *spend, names.done_key(task_id)]
         return bool(self._quietly("settle", used, args) != 0)
 

@@ -23,7 +23,10 @@ RESPONSE_INLINE_BYTES = 32 * 1024
 DATA_BYTES = 1024 * 1024
 """Largest JSON of a result's data: twice what a model may write of tool arguments (128,000 tokens), a sixth of what an
 answer of Lambda may hold."""
-LIVE = ("due", "due_at", "lease_until", "lease_owner", "parked", "next_try_at", "reason", "sweeps", "unsent")
+LIVE = (
+    *("due", "due_at", "lease_until", "lease_owner", "parked", "next_try_at", "reason", "sweeps", "unsent"),
+    *("waiting_for", "waiting_since", "untold"),
+)
 """Attributes that only a live task has; one whose webhook is still to be sent stays due."""
 WEBHOOK_GRACE_SECONDS = 30.0
 """How long after a task's end the sweeper leaves its webhook to who ended it."""
@@ -211,7 +214,7 @@ def cancel(task_id: str, user: str) -> Task:
             return task
         lapsed = task.status is Status.PROCESSING and task.lease_until <= now()
         try:
-            if task.status is Status.QUEUED or lapsed:
+            if task.status in (Status.QUEUED, Status.WAITING) or lapsed:
                 end_unheld(task, Outcome(status=Status.CANCELLED))
                 return task
             op = table.update_op(

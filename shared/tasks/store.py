@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.clock import iso, now
 from shared.errors import BudgetExhausted, IdempotencyMismatch, NotFound
-from shared.tasks import blobs, events, items, spend, table
+from shared.tasks import blobs, events, items, spend, table, waits
 from shared.tasks.items import Attributes, attribute, plain, read_task, row_key
 from shared.tasks.model import Status, Task
 
@@ -231,6 +231,9 @@ def public(task: Task) -> dict[str, Any]:
             shown["reason"] = "session_busy" if task.after else "running_cap"
         elif task.reason:
             shown["reason"] = task.reason
+    if task.status is Status.WAITING:
+        shown["waiting_for"] = [waits.public(one) for one in task.waiting_for]
+        shown["next_try_at"] = iso(task.next_try_at)
     if task.last_error and not task.status.terminal:
         shown["last_error"] = task.last_error
     if task.cancel_requested and not task.status.terminal:

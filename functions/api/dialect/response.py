@@ -18,6 +18,7 @@ PREFIX = "resp_"
 _STATUS = {
     Status.QUEUED: "queued",
     Status.PROCESSING: "in_progress",
+    Status.WAITING: "in_progress",
     Status.COMPLETE: "completed",
     Status.FAILED: "failed",
     Status.CANCELLED: "cancelled",

@@ -7,7 +7,9 @@ local task, member, tokens, micro, done_s = ARGV[2], ARGV[3], tonumber(ARGV[4]),
 
 local capped = redis.call('ZREM', slots, task) == 1
 redis.call('ZREM', open, member)
-redis.call('SET', done, 1, 'EX', done_s) -- a late worker's reservation does not bring the entry back
+if done_s ~= '0' then -- 0: it only waits, and comes back
+  redis.call('SET', done, 1, 'EX', done_s) -- a late worker's reservation does not bring the entry back
+end
 local entry = redis.call('HGET', entries, task)
 if entry then
   local held_tokens, held_micro, mine, all = read_entry(entry)
