@@ -95,6 +95,9 @@ class Task:
     reserved_micro_usd: int = 0
     precharged_tokens: int = 0
     precharged_micro_usd: int = 0
+    charged: dict[str, Any] = field(default_factory=dict)
+    """What of its use its user's days were charged with before its end: day -> [tokens, micro-USD]; empty: the estimate
+    above, if any, on the day of its submission."""
     input_tokens: int = 0
     output_tokens: int = 0
     micro_usd: int = 0
@@ -135,7 +138,7 @@ class Task:
         return self.lane
 
 
-JSON_FIELDS = frozenset({"params", "past", "last_error", "result", "error", "waiting_for"})
+JSON_FIELDS = frozenset({"params", "past", "charged", "last_error", "result", "error", "waiting_for"})
 FIELDS = {item.name for item in fields(Task)} - {"run_started", "taken_from", "unwritten"}
 
 

@@ -28,17 +28,16 @@ def has_global_ceiling() -> bool:
     return bool(settings().global_tokens_per_day or settings().global_usd_per_day)
 
 
-def add_ops(task: Task, *, expires: float) -> list[dict[str, Any]]:
-    """Make the Updates that charge a run's use to its user's days (and to the total), less what was charged ahead."""
+def add_ops(task: Task, *, expires: float, ended: bool = True) -> list[dict[str, Any]]:
+    """Make the Updates that charge a run's use to its user's days (and to the total), less what was charged before."""
+    before = task.charged or {days.submitted(task): (task.precharged_tokens, task.precharged_micro_usd)}
     spent = days.by_day(task)
-    if task.precharged_tokens or task.precharged_micro_usd:
-        tokens, money = spent.get(days.submitted(task), (0, 0))
-        spent[days.submitted(task)] = tokens - task.precharged_tokens, money - task.precharged_micro_usd
     ops = []
-    for day, (tokens, money) in spent.items():
-        if tokens or money:
-            runs = {"runs": 1} if day == task.day else {}
-            ops += _adds(task, day, {"tokens": tokens, "micro_usd": money} | runs, expires)
+    for day in sorted(spent.keys() | before.keys()):
+        (tokens, money), (tokens_before, money_before) = spent.get(day, (0, 0)), before.get(day, (0, 0))
+        if tokens != tokens_before or money != money_before:
+            adds = {"tokens": tokens - tokens_before, "micro_usd": money - money_before}
+            ops += _adds(task, day, adds | ({"runs": 1} if ended and day == task.day else {}), expires)
     return ops
 
 

@@ -175,6 +175,17 @@ class Environment:
         """Tell whether a day's ceiling holds for the task; otherwise reserving needs no round trip."""
         return self.gate.bounded(tiers.of_task(task))
 
+    def change_day(self, task: Task, before: str, used: tuple[int, int]) -> None:
+        """Let go of what a task holds on a day that is over, having ``used`` so much of it, and count it on its new one.
+
+        Without Valkey nothing is held; where a ceiling is set, the reservation that follows says so.
+        """
+        try:
+            self.gate.rest(task.user, task.task_id, before, *used)
+            self.gate.adopt(task.user, task.task_id, task.day, 0, 0, tiers.of_task(task))
+        except (RedisError, DependencyDown) as error:
+            _log.warning("day not changed", extra={"task_id": task.task_id, "error": str(error)})
+
     def reserve(self, task: Task, day: str, tokens: int, micro_usd: int) -> None:
         """Raise the task's reservation of a day to these amounts within its user's day and everyone's.
 

@@ -232,8 +232,11 @@ async def _reserved(
     ceiling = task.params.get("max_cost_usd")
     if ceiling is not None and ledger.micro_usd + micro_usd > ceiling * 1_000_000:
         raise BudgetExhausted("max_cost_usd")
-    if days.begin(task, clock.day(clock.now())):
-        ledger.begin_day(task.day)
+    async with ledger.turn:
+        before, used = task.day, days.of_newest(task)
+        if days.begin(task, clock.day(clock.now())):
+            ledger.begin_day(task.day)
+            await asyncio.to_thread(environment.change_day, task, before, used)
     day = task.day
     more_tokens = max(0, ledger.day_tokens + tokens - task.reserved_tokens)
     more_money = max(0, ledger.day_micro_usd + micro_usd - task.reserved_micro_usd)

@@ -7,8 +7,9 @@ What a day's ceilings are held against begins anew with each day, see `shared.ta
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.tasks import days
@@ -28,6 +29,8 @@ class Ledger:
     day: str
     day_tokens: int
     day_micro_usd: int
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Of whoever begins a new day: nobody reserves on it before that is done."""
 
     @classmethod
     def of(cls, task: Task) -> Ledger:
