@@ -70,10 +70,13 @@ class ResultData(BaseModel):
 class Result(BaseModel):
     """What a complete task answered."""
 
-    response: str
+    response: Annotated[str | None, Field(description="null where it is too large for an answer: see `response_url`.")]
     tokens: int
     session_id: str | None
     data: ResultData | None = None
+    response_bytes: Annotated[int | None, Field(description="Size of a response that is fetched by address.")] = None
+    response_url: Annotated[str | None, Field(description="Its address for a while; it needs no key.")] = None
+    data_url: Annotated[str | None, Field(description="Their address.")] = None
 
 
 class QueueHint(BaseModel):
@@ -160,7 +163,8 @@ class EventPage(BaseModel):
 
     events: list[EventView]
     last_seq: int
-    status: StatusName
+    status: Annotated[StatusName, Field(description="As of the page's last event.")]
+    has_more: Annotated[bool | None, Field(description="The page is full: ask for what comes after `last_seq`.")] = None
 
 
 class TurnView(BaseModel):
@@ -177,6 +181,9 @@ class SessionView(BaseModel):
 
     session_id: str
     turns: list[TurnView]
+    cursor: Annotated[str | None, Field(description="Leads to the turns before these; absent when there are none.")] = (
+        None
+    )
 
 
 class SessionDeleted(BaseModel):

@@ -91,6 +91,9 @@ class Task:
     """Its user's tokens per day; 0: no ceiling."""
     cap_micro_usd: int = 0
     """Its user's micro-USD per day; 0: no ceiling."""
+    cap_key_tokens: int = 0
+    """Tokens per day of the trusted service that submitted it, all its users together; 0: no ceiling."""
+    cap_key_micro_usd: int = 0
     reserved_tokens: int = 0
     reserved_micro_usd: int = 0
     precharged_tokens: int = 0

@@ -134,7 +134,7 @@ class _Run:
         if task.crashes >= settings().quarantine_after and self.delivery.lane != "quarantine":
             return Requeue(delay_s=0, reason="quarantine", lane="quarantine")
         ttl = settings().lease_seconds + SLOT_GRACE_SECONDS
-        if task.running_cap and not await asyncio.to_thread(self.environment.take_slot, task, ttl):
+        if not await asyncio.to_thread(self.environment.take_slot, task, ttl):
             return Requeue(delay_s=0, reason="running_cap", park=True)
         return None
 
@@ -323,7 +323,8 @@ class _Run:
             return
         ttl = int(how.delay_s) + lanes.MAX_DELAY_SECONDS
         try:
-            await asyncio.to_thread(self.environment.keep_slot, self.task, ttl)
+            lane = how.lane or self.task.lane
+            await asyncio.to_thread(self.environment.keep_slot, self.task, lane, how.delay_s, ttl)
         except DependencyDown as error:
             _log.warning("slot not kept", extra={"error": error.message})
 
