@@ -22,14 +22,25 @@ from shared.errors import SluiceError
 from shared.settings import settings
 from shared.tasks import redrive
 
-NO_ACCOUNT = ("AWS_PORT", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PAGER", "AWS_DEFAULT_OUTPUT")
-"""Variables that say nothing of which account is meant."""
+ACCOUNT = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_ENDPOINT_URL",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+)
+"""Variables that say which account is meant."""
 LANES = ("high", "normal", "quarantine")
 
 
 def _find_local() -> None:
     """Turn to the running local system where nothing says which account is meant, and say so."""
-    named = [name for name in os.environ if name.startswith("AWS_") and name not in NO_ACCOUNT]
+    named = [name for name in ACCOUNT if os.environ.get(name)]
     configured = any((Path.home() / ".aws" / name).exists() for name in ("config", "credentials"))
     if not named and not configured and (environ.state_dir() / "outputs.json").exists():
         found = environ.outputs()
