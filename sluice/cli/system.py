@@ -94,7 +94,7 @@ def check(
     """Say what would go wrong before anything is deployed: missing imports, wrong parameters."""
     with told(as_json):
         here = _ready(as_json)
-        _system(here, False, "deploy.check", stage, *(["--json"] if as_json else []))
+        _system(here, False, "deploy.project_check", stage, *(["--json"] if as_json else []))
 
 
 def deploy(
