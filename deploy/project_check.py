@@ -1,4 +1,4 @@
-"""Says what a project would fail with, before anything is deployed: ``python -m deploy.project_check STAGE [--json]``."""
+"""Says what a project would fail with once it is deployed: ``python -m deploy.project_check STAGE [--json]``."""
 
 from __future__ import annotations
 
