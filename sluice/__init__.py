@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from sluice.context import Context
 from sluice.errors import (
+    BadOption,
     BudgetExhausted,
     ModelError,
     NotFound,
@@ -19,6 +20,7 @@ from sluice.errors import (
     SluiceError,
     TooLarge,
     Unstorable,
+    WaitTimeout,
 )
 from sluice.types import Agent, AgentResult, ModelOptions, ModelReply, ToolCall, Usage
 
@@ -27,6 +29,7 @@ __version__ = "0.2.0"
 __all__ = [
     "Agent",
     "AgentResult",
+    "BadOption",
     "BudgetExhausted",
     "Context",
     "ModelError",
@@ -39,5 +42,6 @@ __all__ = [
     "ToolCall",
     "Unstorable",
     "Usage",
+    "WaitTimeout",
     "__version__",
 ]

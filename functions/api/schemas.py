@@ -46,7 +46,7 @@ MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=METADATA
 MetadataValue = Annotated[str, StringConstraints(max_length=METADATA_VALUE_CHARACTERS)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=METADATA_PAIRS)]
 Priority = Literal["high", "normal"]
-StatusName = Literal["queued", "processing", "complete", "failed", "cancelled"]
+StatusName = Literal["queued", "processing", "waiting", "complete", "failed", "cancelled"]
 
 
 class _Strict(BaseModel):

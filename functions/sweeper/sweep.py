@@ -10,6 +10,7 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from functions.sweeper import alarms
 from functions.sweeper.recount import recount
 from shared import metrics, watchers
 from shared.clock import day, now
@@ -63,6 +64,7 @@ def sweep(stop_at: float) -> dict[str, int]:
             except (KeyError, ValueError, TypeError):  # a damaged row must not keep the others from being looked after
                 _log.exception("row not understood", extra={"task_id": task_id})
                 done["unreadable"] += 1
+    done += alarms.ring(stop_at)
     done["counters freed"] = _free_counters(stop_at)
     done["recounted"] = recount(_gate(), stop_at)
     metrics.emit({"Resent": (done["sent"], "Count"), "Unparked": (done["unparked"], "Count")})

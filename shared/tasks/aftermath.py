@@ -116,6 +116,7 @@ def unpark(gate: Gate, user: str, task_id: str) -> bool:
         return False
     if not store.unpark(task):
         return False
+    gate.take_slot(user, task_id, 0, 0, lane=task.lane)  # it has a slot: what is noted is that it waits in its lane
     try:
         lanes.send(task.lane, task_id, task.gen, user=user, trace=task.trace)
     except DependencyDown:

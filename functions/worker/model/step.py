@@ -20,6 +20,7 @@ from functions.worker.record.signals import Defer
 from shared import metrics, retry
 from shared.errors import BudgetExhausted
 from shared.limits import prices
+from shared.limits.shares import owner_of
 from shared.settings import settings
 from shared.tasks.model import Usage, dumps
 
@@ -41,6 +42,11 @@ HESITATION_SECONDS = 3.0
 outage from a few calls, not from all that were about to be made."""
 PERMIT_SECONDS = 0.05
 """How long a breaker's leave is relied on; a new environment on a busy machine may take much longer to its call."""
+
+OUTAGE_STATUSES = frozenset({502, 503, 504, 529})
+"""By which gateways say that a provider is away or overloaded."""
+FREE_PROBES = 20
+"""Deferrals after which a run's failed probe of its owner's own breaker uses up an attempt even then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +134,9 @@ async def perform(
         verdict = retry.classify(error)
         metrics.count("ModelErrors", code=verdict.code, model=model)
         unused = 0 if error.unseen else tokens  # of the provider's rate
-        await asyncio.to_thread(environment.note_failure, permit, model, unused, verdict)
-        if permit.probe and verdict.kind == "transient" and verdict.counts_for_breaker:
+        asked = bool(progress.tries and progress.tries[-1].sent_at is not None)
+        await asyncio.to_thread(environment.note_failure, permit, model, unused, verdict, asked=asked)
+        if permit.probe and verdict.counts_for_breaker and (permit.for_all or _outage(error, task, asked=asked)):
             # The outage goes on. Whoever happens to probe it must not use up its tries in doing so.
             raise _deferral(settings().breaker_open_seconds, "breaker_open") from error
         raise
@@ -141,6 +148,14 @@ async def perform(
         if not reported:  # cancelled, or refused before the provider was asked
             await asyncio.to_thread(environment.note_nothing, permit, model, taken)
     return reply, usage
+
+
+def _outage(error: retry.ModelError, task: Task, *, asked: bool) -> bool:
+    """Tell whether the failed probe of an owner's own breaker looks like an outage, rather than its run's own fault.
+
+    A prompt can have a gateway answer so, too: not for ever.
+    """
+    return not asked or (error.status in OUTAGE_STATUSES and task.deferrals < FREE_PROBES)
 
 
 def _charge_aborted(task: Task, ledger: Ledger, model: str, call: Call, progress: Progress) -> None:
@@ -159,10 +174,10 @@ async def _find_model(call: Call, task: Task, environment: Environment) -> tuple
     fallbacks = task.params.get("models") or [name for name in settings().fallback_models.split(",") if name.strip()]
     soonest = float("inf")
     for model in dict.fromkeys([call.model, *(name.strip() for name in fallbacks)]):
-        permit = await environment.before_call(model)
+        permit = await environment.before_call(model, owner_of(task.user))
         if permit.failures:
             await _hesitate()
-            permit = await environment.before_call(model)
+            permit = await environment.before_call(model, owner_of(task.user))
         if permit.allowed:
             return permit, model
         soonest = min(soonest, permit.retry_after_s)
@@ -181,7 +196,7 @@ async def _renewed(permit: Permit, asked_at: float, model: str, environment: Env
     """
     if permit.probe or time.monotonic() - asked_at < PERMIT_SECONDS:
         return permit
-    renewed = await environment.before_call(model)
+    renewed = await environment.before_call(model, permit.owner)
     if not renewed.allowed:
         raise _deferral(renewed.retry_after_s, "breaker_open")
     return renewed

@@ -18,6 +18,8 @@ from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
 from functions.worker.record.signals import Continue
 from functions.worker.record.steps import Done, Steps
+from functions.worker.run.waiting import Waiting
+from functions.worker.run.waits import Waits
 from shared import storable
 from shared.clock import now
 from shared.errors import LeaseLost
@@ -59,7 +61,7 @@ class Remembered(dict[str, Any]):
     """A message out of the session's memory: no part of a step's fingerprint, as a session may be deleted meanwhile."""
 
 
-class Context(PublicContext):
+class Context(Waiting, PublicContext):
     """One run, as its agent sees it: what `sluice.Context` promises."""
 
     def __init__(
@@ -71,8 +73,9 @@ class Context(PublicContext):
         beat: Beat,
         environment: Environment,
         deadline: float,
+        suspend: Callable[[], None],
     ) -> None:
-        """Bind to a claimed task; ``deadline`` is when the function ends, epoch seconds."""
+        """Bind to a claimed task; ``deadline`` is the function's end, epoch seconds, ``suspend`` stops the agent."""
         params = task.params
         self.task_id = task.task_id
         self.user = task.user
@@ -94,6 +97,7 @@ class Context(PublicContext):
         self._beat = beat
         self._environment = environment
         self.steps = Steps(task, recorded, log, self.check_time)
+        self.waits = Waits(task, recorded, self.steps, log, suspend)
 
     @property
     def http(self) -> httpx2.AsyncClient:
