@@ -22,6 +22,7 @@ from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
 from functions.api.routes import (
     agent,
+    approvals,
     dashboard,
     docs,
     health,
@@ -39,7 +40,21 @@ from functions.api.version import VERSION
 from shared import aws, settings
 from shared.errors import SluiceError
 
-ROUTERS = (dashboard, agent, signals, result, stream_ticket, sessions, limits, stats, me, openai, health, docs)
+ROUTERS = (
+    dashboard,
+    agent,
+    signals,
+    approvals,
+    result,
+    stream_ticket,
+    sessions,
+    limits,
+    stats,
+    me,
+    openai,
+    health,
+    docs,
+)
 SHOWN_HEADERS = (
     "Location",
     "Retry-After",

@@ -85,7 +85,7 @@ def in_list(reason: str) -> list[dict[str, str]]:
 def reason_of(waits: Sequence[Wait]) -> str:
     """Write what a task waits for in few words: ``kind:name``, the first ones if they are many."""
     text = ""
-    for one in waits:
+    for one in sorted(waits, key=lambda one: one.kind):  # approvals first: who lists them looks for these
         more = f"{',' if text else ''}{one.kind}:{one.name.replace(',', ' ')}"
         if len(text) + len(more) > REASON_CHARACTERS:
             break
