@@ -21,6 +21,7 @@ RUNTIME = "3.13"
 # Logical id -> (package under functions/, requirement file, packages and modules of shared/ that it never imports)
 FUNCTIONS = {
     "ApiFunction": ("api", "api"),
+    "StreamingFunction": ("api", "api"),
     "WorkerFunction": ("worker", "worker"),
     "DeadLetterFunction": ("dead_letter", "base"),
     "SweeperFunction": ("sweeper", "base"),

@@ -17,6 +17,7 @@ def _up(_: argparse.Namespace) -> None:
     text = os.environ.get("PARAMS")
     found = System().up(deployment.parameters_from(text) if text is not None else {})
     print(f"\n  API        {found['api_url']}\n  docs       {found['api_url']}/docs\n  dashboard  {found['api_url']}/")
+    print(f"  streaming  {found['stream_url']}   (base_url of OpenAI clients: {found['openai_base_url']})")
     print(f"  WebSocket  {found['ws_url']}\n  keys       {found['state_dir']}/outputs.json\n")
 
 

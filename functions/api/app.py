@@ -31,6 +31,7 @@ from functions.api.routes import (
     result,
     sessions,
     stats,
+    stream,
     stream_ticket,
 )
 from functions.api.submit import gate
@@ -38,7 +39,7 @@ from functions.api.version import VERSION
 from shared import aws, settings
 from shared.errors import SluiceError
 
-ROUTERS = (dashboard, agent, result, stream_ticket, sessions, limits, stats, me, openai, health, docs)
+ROUTERS = (dashboard, agent, result, stream, stream_ticket, sessions, limits, stats, me, openai, health, docs)
 SHOWN_HEADERS = (
     "Location",
     "Retry-After",

@@ -27,6 +27,9 @@ SUBSCRIBE_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 """Pause before a lost subscription is made anew."""
 
+_CLOSED = (TypeError, ValueError, AttributeError)
+"""What redis-py raises in a thread whose connection another one closes."""
+
 _log = get_logger("listener")
 
 
@@ -164,7 +167,8 @@ class _Subscription:
         self._ended = True
 
     def _subscribe(self) -> Any:
-        pubsub = valkey.client().pubsub()
+        self._client = valkey.client()  # kept: a client that is dropped closes its connections
+        pubsub = self._client.pubsub()
         try:
             pubsub.subscribe(live.channel(self._listener.name))
             give_up = time.monotonic() + SUBSCRIBE_SECONDS
@@ -183,7 +187,7 @@ class _Subscription:
         while not self._ended:
             try:
                 said = self._pubsub.get_message(timeout=1.0)
-            except (RedisError, OSError, ValueError) as error:
+            except (RedisError, OSError, *_CLOSED) as error:
                 self._lost(error)
                 continue
             if said is not None and said["type"] == "message":

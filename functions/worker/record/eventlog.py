@@ -77,7 +77,7 @@ class EventLog:
         self._note(len(text), can_wait=True)
         if self._publisher.listeners:
             self._publisher.writes(self)
-            if call not in self._shown:
+            if call not in self._shown and not self._being_written:
                 self._hurry.set()
 
     def listeners(self) -> tuple[str, ...]:
@@ -126,6 +126,8 @@ class EventLog:
         self._shown.update(str(event.data["call"]) for event in events if event.type == "token")
         if self._tokens and self._publisher.listeners:
             self._publisher.writes(self)
+            if not self._shown.issuperset(self._tokens):
+                self._hurry.set()
         if events:
             first = self._task.last_seq - len(events) + 1
             await self._publisher.publish([Event(e.type, e.at, e.data, first + n) for n, e in enumerate(events)])
