@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page chaos fairness capacity gb-seconds bench deploy-midway soak leaks peers bench-reference pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page limits-page chaos fairness capacity gb-seconds bench deploy-midway soak leaks peers bench-reference pins clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -97,7 +97,7 @@ test-stack: setup
 test-unit: setup
 	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 4 --dist loadfile $(PYTEST_ARGS)
 # Examples on other people's frameworks, in an environment that has them.
-WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py
+WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py tests/unit/examples/test_sub_agents.py
 test-frameworks: .tools/frameworks/.ready ## Tests of the examples with Pydantic AI and the Agents SDK
 	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
 lint: setup ## ruff, mypy, cfn-lint, sam validate
@@ -134,12 +134,14 @@ peers: .venv/.ready .tools/peers/.ready .tools/peers-arq/.ready
 bench-reference: setup peers ## Sluice beside Celery, arq, taskiq and dramatiq on the same work
 	@$(PYTHON) -m benchmarks.reference_work
 
+limits-page: .venv/.ready ## Write docs/aws-limits.md anew
+	@$(PYTHON) -m localstack.strict.page
 settings-page: .venv/.ready ## Write docs/settings.md anew
 	@$(PYTHON) -m deploy.settings_page
 
 UPGRADE := --upgrade
 pins: $(UV) ## Pin the newest versions (UPGRADE= keeps what is pinned and adds what is new)
-	@for name in dev api worker base webhook localaws sam audit policy peers peers-arq frameworks runtime; do \
+	@for name in dev api worker base webhook project localaws sam audit policy peers peers-arq frameworks runtime; do \
 	  $(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
 	    $$(case $$name in dev|localaws|sam|audit|policy|peers*|frameworks|runtime) ;; *) echo --constraint requirements/dev.txt;; esac) \
 	    requirements/$$name.in -o requirements/$$name.txt; done

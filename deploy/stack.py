@@ -83,7 +83,7 @@ def name_versions(template: dict[str, Any], parameters: dict[str, str]) -> None:
             properties["AutoPublishCodeSha256"] = hashlib.sha256(made_from.encode()).hexdigest()
 
 
-def _own_bucket() -> str:
+def own_bucket() -> str:
     """Name a bucket that nobody else has: names are shared by all accounts."""
     sts: Any = boto3.client("sts")
     return f"sluice-deployments-{sts.get_caller_identity()['Account']}-{sts.meta.region_name}"
@@ -99,7 +99,7 @@ def main() -> int:
     try:
         parameters = dict(pair.split("=", 1) for pair in asked.parameters)
         template = read_template(BUILT / "template.yaml")
-        outputs = deploy(asked.stack, template, parameters, bucket=asked.bucket or _own_bucket(), keep=True)
+        outputs = deploy(asked.stack, template, parameters, bucket=asked.bucket or own_bucket(), keep=True)
     except ValueError:
         parser.error("parameters are given as Name=value")
     except (DeployError, ClientError, OSError) as error:

@@ -8,9 +8,10 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
-from localstack import rights
-from localstack.emulator import RUNTIME_PYTHON
-from localstack.environ import CREDENTIALS, ROOT, STREAM_PORT, write_private
+from deploy.packages import BUILT
+from deploy.paths import IMPORTED_FROM, WORK
+from localstack import front, rights
+from localstack.environ import CREDENTIALS, STREAM_PORT, write_private
 from localstack.processes import Part, answers, minimal_environment
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ FUNCTION = "StreamingFunction"
 def part(state: Path) -> Part:
     """Return the front as a part of the system; `set_up` writes what it reads."""
     port = STREAM_PORT.number
-    environment = minimal_environment(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1")
-    command = [sys.executable, "-m", "localstack.front", str(_config(state))]
+    environment = minimal_environment(PYTHONPATH=str(IMPORTED_FROM), PYTHONUNBUFFERED="1")
+    command = [sys.executable, "-m", front.__name__, str(_config(state))]
     url = f"http://127.0.0.1:{port}/_front/health"
     return Part("streaming", command, environment, STREAM_PORT, lambda: answers(url, well=True), 40)
 
@@ -42,17 +43,19 @@ def set_up(state: Path, found: dict[str, Any]) -> None:
     client: Any = boto3.client("lambda")
     deployed = client.get_function_configuration(FunctionName=found["functions"]["streaming"])
     bundle = _copy_bundle(state)
+    wrapper = bundle / deployed["Environment"]["Variables"]["AWS_LAMBDA_EXEC_WRAPPER"].removeprefix("/var/task/")
     variables = minimal_environment() | deployed["Environment"]["Variables"] | _credentials(deployed["Role"])
     variables |= {
         "AWS_ENDPOINT_URL": found["aws_endpoint_url"],
-        "AWS_LAMBDA_EXEC_WRAPPER": str(bundle / "functions/api/streaming/start"),
+        "AWS_LAMBDA_EXEC_WRAPPER": str(wrapper),
         "AWS_LAMBDA_FUNCTION_NAME": found["functions"]["streaming"],
         "API_RESERVED_CONCURRENCY": str(PROCESSES * AT_ONCE),
         "LAMBDA_TASK_ROOT": str(bundle),
         "PYTHONNOUSERSITE": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    command = [variables["AWS_LAMBDA_EXEC_WRAPPER"], str(RUNTIME_PYTHON), "-m", "awslambdaric", deployed["Handler"]]
+    # The interpreter of the other functions, which holds no package of a bundle.
+    command = [str(wrapper), str(WORK / ".tools/localaws/bin/python"), "-m", "awslambdaric", deployed["Handler"]]
     config = {
         "port": STREAM_PORT.number,
         "command": command,
@@ -66,8 +69,6 @@ def set_up(state: Path, found: dict[str, Any]) -> None:
 
 def _copy_bundle(state: Path) -> Path:
     """Copy what was built: another system of this checkout may build anew while this one runs."""
-    from deploy.stack import BUILT
-
     target = state / "streaming-bundle"
     if (BUILT / FUNCTION).is_dir():
         shutil.rmtree(target, ignore_errors=True)

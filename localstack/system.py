@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from localstack import deployment, parts, rights, streaming
 from localstack.environ import (
     AWS_PORT,
+    COMMAND,
     LLM_PORT,
     PORTS,
     REDIS_PORT,
@@ -121,7 +122,9 @@ class System:
             if used is None:
                 continue
             if os.environ.get(port.variable) and port.number != used:
-                raise LocalError(f"{port.variable} is {port.number}, but {name} runs on port {used}: `make down` first")
+                raise LocalError(
+                    f"{port.variable} is {port.number}, but {name} runs on port {used}: `{COMMAND} down` first"
+                )
             os.environ[port.variable] = str(used)
 
     def _extra(self, extra: dict[str, str] | None) -> dict[str, str]:

@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from sluice.errors import BudgetExhausted, NotFound, SluiceError, TooLarge, Unstorable
+from sluice.errors import BadOption, BudgetExhausted, NotFound, SluiceError, TooLarge, Unstorable
 
 __all__ = [
+    "BadOption",
     "BudgetExhausted",
     "Conflict",
     "Contended",
     "DependencyDown",
+    "Gone",
     "IdempotencyMismatch",
     "ItemThrottled",
     "LeaseLost",

@@ -22,8 +22,8 @@ POOL_PROFILES: dict[str, tuple[int, int]] = {"low": (20, 5), "medium": (100, 20)
 
 LEAST_SCALED = 4
 """Fewest environments that the scaler can divide: Lambda's smallest limit, 2, for each of two lanes."""
-CALL_MARGIN_SECONDS = 5
-"""What an invocation needs besides its longest model call, s."""
+STOP_MARGIN_SECONDS = 3.0
+"""Time kept at the end of an invocation for giving runs back, s."""
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 """Browsers send origins in lower case and without a path; anything else would silently match none."""
@@ -75,6 +75,7 @@ class Settings:
         25, "Longest `wait` of a long poll, s; the streaming address has its own.", low=0, high=870
     )
     api_reserved_concurrency: int = _f(0, "Concurrency reserved for the API; 0: as Lambda says.", low=0)
+    result_url_seconds: int = _f(3600, "How long the address of a large result is good, s.", low=60, high=43_200)
     cors_origins: str = _f("", "Origins whose pages may call an API without a gateway, which else sees to it.")
     stream_seconds: float = _f(840, "Longest life of a stream, s; its client then comes again.", low=1, high=870)
     session_turns: int = _f(50, "Turns of a session that a run may see.", low=0, high=500)
@@ -101,7 +102,9 @@ class Settings:
     openai_base_url: str = _f("", "Model provider's address; empty: OpenAI's.")
     openai_api_key: str = _f("", "Model provider's key.")
     openai_secret_arn: str = _f("", "Secret with that key, in Secrets Manager; wins over the plain one.")
-    model_timeout_seconds: float = _f(60, "Longest model call, s.", low=0.5, high=870)
+    model_timeout_seconds: float = _f(60, "Longest wait for the first byte of a model's answer, s.", low=0.5, high=870)
+    model_stall_seconds: float = _f(60, "Longest silence within a model's answer, s.", low=0.5, high=870)
+    model_margin_seconds: float = _f(2, "Time kept after a model call before its function's end, s.", low=0, high=60)
     pool_profile: str = _f("medium", "Connection pool of the worker.", one_of=tuple(POOL_PROFILES))
     webhook_secret: str = _f("", "Secret that webhook signatures are derived from; empty: none are sent.")
     webhook_secret_arn: str = _f("", "That secret in Secrets Manager; wins over the plain one.")
@@ -127,9 +130,10 @@ class Settings:
             raise SettingError("HEARTBEAT_SECONDS must be at most half of LEASE_SECONDS")
         if self.batch_size > self.runs_per_environment:
             raise SettingError("BATCH_SIZE must be at most RUNS_PER_ENVIRONMENT")
-        if self.model_timeout_seconds + CALL_MARGIN_SECONDS > self.worker_timeout_seconds:
+        margin = self.model_margin_seconds + STOP_MARGIN_SECONDS
+        if self.model_timeout_seconds + margin > self.worker_timeout_seconds:
             raise SettingError(
-                f"WORKER_TIMEOUT_SECONDS must exceed MODEL_TIMEOUT_SECONDS by {CALL_MARGIN_SECONDS}, "
+                f"WORKER_TIMEOUT_SECONDS must exceed MODEL_TIMEOUT_SECONDS by {margin:g}, "
                 "or no model call could ever be started"
             )
         for origin in self.allowed_origins:

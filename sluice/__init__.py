@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from sluice.context import Context
 from sluice.errors import (
+    BadOption,
     BudgetExhausted,
     ModelError,
     NotFound,
@@ -19,17 +20,20 @@ from sluice.errors import (
     SluiceError,
     TooLarge,
     Unstorable,
+    WaitTimeout,
 )
-from sluice.types import Agent, AgentResult, ModelReply, ToolCall, Usage
+from sluice.types import Agent, AgentResult, ModelOptions, ModelReply, ToolCall, Usage
 
 __version__ = "0.2.0"
 
 __all__ = [
     "Agent",
     "AgentResult",
+    "BadOption",
     "BudgetExhausted",
     "Context",
     "ModelError",
+    "ModelOptions",
     "ModelReply",
     "NotFound",
     "ReplayMismatch",
@@ -38,5 +42,6 @@ __all__ = [
     "ToolCall",
     "Unstorable",
     "Usage",
+    "WaitTimeout",
     "__version__",
 ]

@@ -7,14 +7,15 @@ therefore be repeatable: same input, same steps.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime
 
     import httpx2
 
-    from sluice.types import ModelReply
+    from sluice.types import ModelOptions, ModelReply
 
 
 class Context(Protocol):
@@ -24,8 +25,8 @@ class Context(Protocol):
     """The run's id, which its client knows."""
     user: str
     """Whose run it is."""
-    session_id: str
-    """The conversation it belongs to; the task's own id where the client named none."""
+    session_id: str | None
+    """The conversation it belongs to; None where the client named none, and nothing is remembered."""
     model_name: str
     """The model that the client asked for."""
     message: str
@@ -40,6 +41,8 @@ class Context(Protocol):
     """Tools that the client answers itself."""
     tool_choice: Any
     """The client's choice among them."""
+    options: dict[str, Any]
+    """The client's options of every model call, by name: see `ModelOptions`."""
     max_output_tokens: int
     """Output tokens of one model call, unless it sets its own."""
     stream: bool
@@ -80,16 +83,50 @@ class Context(Protocol):
         name: str = "model",
         last: bool | Callable[[ModelReply], bool] = False,
         stream: bool | None = None,
+        **options: Unpack[ModelOptions],
     ) -> ModelReply:
         """Call the language model once: streamed to watchers, metered, within every budget; see ``step`` for the rest.
 
         ``last`` promises that the agent returns at once with this reply, or is a function that says True of a reply
         with which it does: it is then written together with the run's end.
         ``stream=False`` shows watchers the text in one piece, once it is whole.
+        ``options`` (``temperature``, ``response_format``, ``reasoning`` …) go to the provider. What the client asked
+        for holds where the agent says nothing; None leaves an option out.
 
         Raises:
             ModelError: the provider refused or failed; left alone, the run is tried again where that may help.
             BudgetExhausted: the call's worst case does not fit a ceiling.
+        """
+        ...
+
+    async def sleep(
+        self, seconds: float | None = None, *, until: datetime | float | None = None, name: str = "sleep"
+    ) -> None:
+        """Wait for so many seconds, or until a time (epoch seconds, or a datetime with a zone); a year at most.
+
+        The time counts from when the run first came here, whatever happens to it meanwhile. It costs nothing: the run
+        holds no slot and no environment. Several at the same time need distinct names.
+
+        Raises:
+            ValueError: not one of the two was given, or it is no such time.
+        """
+        ...
+
+    async def wait(
+        self,
+        name: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - of a wait that outlives this process
+        schema: dict[str, Any] | None = None,
+    ) -> Any:
+        """Wait for the next signal of a name (``POST /agent/{id}/signals/{name}``) and return its payload.
+
+        A signal that came before is taken at once, the oldest first, each by one wait only. ``timeout`` is in seconds;
+        without one the wait ends after a year. ``schema`` is a JSON schema of a few words (docs/waits.md): what does
+        not fit is refused where it is sent, and passed over where it came early.
+
+        Raises:
+            WaitTimeout: no signal came in time; it is a ``TimeoutError``.
+            ValueError: the name, the timeout or the schema is none.
         """
         ...
 

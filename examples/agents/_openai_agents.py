@@ -5,39 +5,40 @@ after a crash. Every call of a recorded tool goes through ``ctx.tool``. A run ne
 
     done = await run_on_sluice(ctx, agent)
 
-What ``ctx.model`` has no word for (temperature, output types, hosted tools, streaming into the agent) is refused, not
-dropped.
+Settings and output types go to the provider. What ``ctx.model`` has no word for (hosted tools, headers, streaming into
+the agent) is refused, not dropped.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from agents import RunConfig, Runner, UserError
 from agents.items import ModelResponse
 from agents.models.chatcmpl_converter import Converter
+from agents.models.default_models import get_default_model_settings
 from agents.models.interface import Model, ModelProvider
 from agents.usage import Usage
 from openai import Omit
 from openai.types.chat import ChatCompletionMessage
 
-from shared.errors import SluiceError
-from shared.retry import ModelError
+from sluice import ModelError, ReplayMismatch, SluiceError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from agents import Agent, AgentOutputSchemaBase, FunctionTool, Handoff, ModelSettings, ModelTracing, RunResult, Tool
     from agents.tool_context import ToolContext
 
     from sluice import Context
 
-UNSUPPORTED = (
-    "temperature", "top_p", "frequency_penalty", "presence_penalty", "top_logprobs", "extra_body",
-    "extra_args", "extra_query", "extra_headers",
-)  # fmt: skip
-"""Settings that change an answer and that ``ctx.model`` cannot hand on. Not ``reasoning`` and ``verbosity``: the SDK
-sets them by itself, for a model that it guesses."""
+OPTIONS = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "verbosity", "top_logprobs")
+"""Settings that ``ctx.model`` takes under the same names."""
+UNSUPPORTED = ("extra_query", "extra_headers", "context_management")
+"""Settings that change an answer and that it cannot hand on."""
 
 
 async def run_on_sluice(ctx: Context, agent: Agent[Context], input: str | list[Any] | None = None) -> RunResult:
@@ -45,11 +46,34 @@ async def run_on_sluice(ctx: Context, agent: Agent[Context], input: str | list[A
     config = RunConfig(model_provider=SluiceProvider(ctx), tracing_disabled=True)
     try:
         return await Runner.run(agent, ctx.message if input is None else input, context=ctx, run_config=config)
-    except UserError as error:
-        # The SDK wraps what goes wrong about a tool. A lost lease or a spent budget must reach Sluice as what it is.
-        if isinstance(error.__cause__, SluiceError | ModelError):
-            raise error.__cause__ from None
-        raise
+    except Passing as passing:
+        raise passing.error from None
+
+
+class Passing(BaseException):
+    """Carries an error of the model or of Sluice through the SDK, which makes answers of a tool's exceptions.
+
+    An agent used as a tool is one: what failed in it would reach the outer model as a text, and the run would complete.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        """Keep the error, which `run_on_sluice` raises again."""
+        super().__init__(str(error))
+        self.error = error
+
+
+async def unswallowed[T](call: Awaitable[T]) -> T:
+    """Await a call of the context; its errors pass through the SDK as `Passing`."""
+    try:
+        return await call
+    except (SluiceError, ModelError, ReplayMismatch) as error:
+        raise Passing(error) from error
+
+
+def step_name(name: str, *about: Any) -> str:
+    """Name a step by what it is about, so that agents side by side do not take each other's steps at a replay."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
+    return f"{name[:40]}.{digest[:16]}"
 
 
 class SluiceProvider(ModelProvider):
@@ -84,19 +108,24 @@ class SluiceModel(Model):
         **_: Any,
     ) -> ModelResponse:
         """Make one call, or get the reply that was recorded."""
-        _check(model_settings, output_schema)
+        _check(model_settings)
         messages: list[Any] = list(Converter.items_to_messages(input, model=self._name))
         if system_instructions:
             messages.insert(0, {"role": "system", "content": system_instructions})
         offered: list[Any] = [Converter.tool_to_openai(tool) for tool in tools]
         offered += [Converter.convert_handoff_tool(handoff) for handoff in handoffs]
         choice = Converter.convert_tool_choice(model_settings.tool_choice)
-        reply = await self._ctx.model(
-            json.loads(json.dumps(messages)),
-            tools=offered or None,
-            tool_choice=None if isinstance(choice, Omit) or not offered else choice,
-            model=self._name,
-            max_output_tokens=model_settings.max_tokens,
+        options = _options(model_settings, output_schema, tools=bool(offered))
+        reply = await unswallowed(
+            self._ctx.model(
+                json.loads(json.dumps(messages)),
+                tools=offered or None,
+                tool_choice=None if isinstance(choice, Omit) or not offered else choice,
+                model=self._name,
+                max_output_tokens=model_settings.max_tokens,
+                name=step_name("model", self._name, messages, offered, options),
+                **options,
+            )
         )
         calls = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
@@ -117,16 +146,38 @@ class SluiceModel(Model):
         raise UserError("use run_on_sluice: Sluice streams the tokens to whoever watches the run")
 
 
-def _check(settings: ModelSettings, output_schema: AgentOutputSchemaBase | None) -> None:
-    if output_schema is not None and not output_schema.is_plain_text():
-        raise UserError("Sluice's model has no response format: let a tool take the structured answer")
+def _options(settings: ModelSettings, output_schema: AgentOutputSchemaBase | None, *, tools: bool) -> Any:
+    # The SDK sets these two by itself, for the model that it takes when an agent names none: not this one.
+    guessed = get_default_model_settings()
+    given = {name: getattr(settings, name) for name in OPTIONS}
+    given["verbosity"] = None if settings.verbosity == guessed.verbosity else settings.verbosity
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if settings.reasoning is not None and settings.reasoning != guessed.reasoning:
+        options["reasoning"] = settings.reasoning.model_dump(exclude_none=True)
+    if settings.top_logprobs is not None:
+        options["logprobs"] = True
+    if tools and settings.parallel_tool_calls is not None:
+        options["parallel_tool_calls"] = settings.parallel_tool_calls
+    wanted = Converter.convert_response_format(output_schema)
+    if not isinstance(wanted, Omit):
+        options["response_format"] = wanted
+    extra = {**(settings.extra_args or {}), **cast("dict[str, Any]", settings.extra_body or {})}
+    return options | ({"extra": extra} if extra else {})
+
+
+def _check(settings: ModelSettings) -> None:
     given = [name for name in UNSUPPORTED if getattr(settings, name) is not None]
     if given:
         raise UserError(f"Sluice's model does not take {', '.join(given)}")
 
 
 def recorded(tool: FunctionTool) -> FunctionTool:
-    """Return a tool whose every call is a step: done once, with events, whatever happens."""
+    """Return a tool whose every call is a step: done once, with events, whatever happens.
+
+    An agent used as a tool stays as it is: the steps are those inside it.
+    """
+    if getattr(tool, "_is_agent_tool", False):
+        return tool
     inner = tool.on_invoke_tool
 
     async def invoke(call: ToolContext[Context], arguments: str) -> Any:
@@ -137,8 +188,8 @@ def recorded(tool: FunctionTool) -> FunctionTool:
             except TypeError:
                 return str(result)  # what the model would be shown
 
-        # Calls of one reply run beside each other: the call's id tells them apart, and it is recorded with the reply.
-        step = f"{tool.name[:24]}.{call.tool_call_id[-39:]}"
-        return await call.context.tool(step, do, {"json": arguments})
+        # Calls run beside each other: their ids, recorded with the reply, and their arguments tell them apart.
+        step = step_name(tool.name, call.tool_call_id, arguments)
+        return await unswallowed(call.context.tool(step, do, {"json": arguments}))
 
     return dataclasses.replace(tool, on_invoke_tool=invoke)

@@ -30,6 +30,7 @@ from functions.api.routes import (
     openai,
     result,
     sessions,
+    signals,
     stats,
     stream,
     stream_ticket,
@@ -39,7 +40,21 @@ from functions.api.version import VERSION
 from shared import aws, settings
 from shared.errors import SluiceError
 
-ROUTERS = (dashboard, agent, result, stream, stream_ticket, sessions, limits, stats, me, openai, health, docs)
+ROUTERS = (
+    dashboard,
+    agent,
+    signals,
+    result,
+    stream,
+    stream_ticket,
+    sessions,
+    limits,
+    stats,
+    me,
+    openai,
+    health,
+    docs,
+)
 SHOWN_HEADERS = (
     "Location",
     "Retry-After",
@@ -107,7 +122,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     adapter, loop = _mangum()
     asyncio.set_event_loop(loop)
     try:
-        return adapter(event, context)
+        return answers.within(adapter(event, context))
     except Exception as error:
         # Mangum could not make a request of it: a Host of no known form, a body that is no base64 …
         return answers.of_unreadable(error)

@@ -57,7 +57,7 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
         for summary in found:
             # The conversation first: it can only be found through its tasks.
             session = str(summary.get("session_id", "default"))
-            if session not in known:
+            if session and session not in known:
                 known.add(session)
                 turns = _delete_partition(f"SESSION#{user}#{session}")
                 done.items += turns

@@ -35,6 +35,8 @@ DEAF_LOOK_SECONDS = 1.0
 RENEW_SECONDS = 20.0
 """How often a registration is renewed; it lapses after `live.LISTEN_SECONDS`."""
 
+PAGE_BYTES = 1_000_000
+"""How much of a log is read and written at a time."""
 HOLD_SECONDS = 2.0
 """How often a stream's hold is renewed (`held.LEASE_S`)."""
 
@@ -111,7 +113,7 @@ class Cursor:
         if event.seq != self.place.seq + 1:
             raise LookupError(event.seq)
         had, self.place = self.place.chars, Place(event.seq)
-        if had and event.type == "token":
+        if had and event.type in ("token", "reasoning"):
             text = str(event.data.get("text", ""))
             event = replace(event, data=event.data | {"text": text[had:]})
         # Else it is another event than the one whose text was had: that was never stored, and this one voids it.
@@ -230,14 +232,18 @@ class _Stream:
 
     async def _read(self) -> Sequence[LogEvent]:
         try:
-            page: Page = await asyncio.to_thread(events.read, self._task_id, self._cursor.place.seq)
+            page: Page = await asyncio.to_thread(
+                events.read, self._task_id, self._cursor.place.seq, most_bytes=PAGE_BYTES
+            )
         except DependencyDown as error:
             _log.warning("log not read", extra={"task_id": self._task_id, "error": error.message})
             await asyncio.sleep(DEAF_LOOK_SECONDS)
             self._ear.hear(None)  # read again
             return ()
         new = [item for event in page.events if (item := self._cursor.take(event)) is not None]
-        if page.task.status.terminal:
+        if page.full:
+            self._ear.hear(None)
+        elif page.task.status.terminal:
             if self._cursor.place.seq >= page.task.last_seq or not page.events:  # what is missing has expired
                 self._ended = str(page.task.status)
             else:

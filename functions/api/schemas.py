@@ -48,7 +48,7 @@ MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=METADATA
 MetadataValue = Annotated[str, StringConstraints(max_length=METADATA_VALUE_CHARACTERS)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=METADATA_PAIRS)]
 Priority = Literal["high", "normal"]
-StatusName = Literal["queued", "processing", "complete", "failed", "cancelled"]
+StatusName = Literal["queued", "processing", "waiting", "complete", "failed", "cancelled"]
 
 
 class _Strict(BaseModel):
@@ -61,8 +61,14 @@ class AgentRequest(_Strict):
     message: Annotated[str, Field(min_length=1, description=f"The text; at most {MESSAGE_BYTES} bytes of UTF-8.")]
     session_id: Annotated[
         SessionId | None,
-        Field(description="Conversation whose earlier turns the agent sees; null begins one, named like the task."),
-    ] = "default"
+        Field(description="Conversation whose earlier turns the agent sees; without one nothing is remembered."),
+    ] = None
+    on_busy: Annotated[
+        Literal["wait", "reject", "parallel"],
+        Field(
+            description="While another run of the session is not done: wait for it, be refused (409), or run beside it."
+        ),
+    ] = "wait"
     agent: Annotated[AgentName, Field(description="Which agent runs.")] = "chat"
     model: Annotated[ModelName | None, Field(description="Model; the deployment's default when absent.")] = None
     priority: Annotated[Priority | None, Field(description="Lane; the tier's own when absent, 403 above the tier.")] = (

@@ -35,6 +35,15 @@ class Accepted(BaseModel):
     status: StatusName
 
 
+class SignalTaken(BaseModel):
+    """A signal was kept for its task."""
+
+    task_id: str
+    status: StatusName
+    name: str
+    signal: Annotated[str, Field(description="The signal's id within its task.")]
+
+
 class Usage(BaseModel):
     """What a run used."""
 
@@ -61,10 +70,13 @@ class ResultData(BaseModel):
 class Result(BaseModel):
     """What a complete task answered."""
 
-    response: str
+    response: Annotated[str | None, Field(description="null where it is too large for an answer: see `response_url`.")]
     tokens: int
-    session_id: str
+    session_id: str | None
     data: ResultData | None = None
+    response_bytes: Annotated[int | None, Field(description="Size of a response that is fetched by address.")] = None
+    response_url: Annotated[str | None, Field(description="Its address for a while; it needs no key.")] = None
+    data_url: Annotated[str | None, Field(description="Their address.")] = None
 
 
 class QueueHint(BaseModel):
@@ -77,6 +89,17 @@ class QueueHint(BaseModel):
     ] = None
 
 
+class WaitView(BaseModel):
+    """Something that a task waits for; each kind has fields of its own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Annotated[str, Field(description="`sleep`, `signal`, `approval` or `children`.")]
+    name: str
+    since: str | None = None
+    until: Annotated[str | None, Field(description="When the task goes on without it.")] = None
+
+
 class TaskView(BaseModel):
     """A task as its owner sees it."""
 
@@ -85,13 +108,14 @@ class TaskView(BaseModel):
     agent: str
     model: str
     lane: str
-    session_id: str
+    session_id: str | None
     created_at: str
     attempts: int
     started_at: str | None = None
     ended_at: str | None = None
     next_try_at: Annotated[str | None, Field(description="When a waiting or deferred task is tried again.")] = None
-    reason: Annotated[str | None, Field(description="Why it waits.")] = None
+    reason: Annotated[str | None, Field(description="Why it is still queued.")] = None
+    waiting_for: Annotated[list[WaitView] | None, Field(description="What a `waiting` task waits for.")] = None
     metadata: dict[str, str] | None = None
     cancel_requested: bool | None = None
     last_error: dict[str, Any] | None = None
@@ -109,12 +133,13 @@ class TaskSummary(BaseModel):
     agent: str
     model: str
     lane: str
-    session_id: str
+    session_id: str | None
     created_at: str
     started_at: str | None = None
     ended_at: str | None = None
     next_try_at: str | None = None
     reason: str | None = None
+    waiting_for: list[WaitView] | None = None
 
 
 class TaskList(BaseModel):
@@ -144,7 +169,8 @@ class EventPage(BaseModel):
 
     events: list[EventView]
     last_seq: int
-    status: StatusName
+    status: Annotated[StatusName, Field(description="As of the page's last event.")]
+    has_more: Annotated[bool | None, Field(description="The page is full: ask for what comes after `last_seq`.")] = None
 
 
 class TurnView(BaseModel):
@@ -161,6 +187,9 @@ class SessionView(BaseModel):
 
     session_id: str
     turns: list[TurnView]
+    cursor: Annotated[str | None, Field(description="Leads to the turns before these; absent when there are none.")] = (
+        None
+    )
 
 
 class SessionDeleted(BaseModel):
@@ -247,6 +276,8 @@ class Stats(BaseModel):
     replicas: dict[str, int]
     runs_per_environment: int
     breakers: dict[str, Any]
+    owner_breakers: list[dict[str, Any]]
+    """Owners whose calls of a model are stopped, while others' go on."""
     provider: dict[str, Any]
     refusals: list[dict[str, Any]] | None
     spend: dict[str, Any] | None

@@ -11,10 +11,39 @@ INGRESS = f"{_TAG}:ingress"
 OPEN = f"{_TAG}:open"
 """Sorted set of all open tasks: member -> when the sweeper should look at it (µs)."""
 
+OWNERS = f"{_TAG}:open:owners"
+"""Sorted set: owner -> how many open tasks it has."""
+INGRESS_OWNERS = f"{_TAG}:ingress:owners"
+"""Sorted set: owner -> theoretical arrival time (µs) of its own part of the ingress bucket."""
+INGRESS_WANTS = f"{_TAG}:ingress:wants"
+"""Sorted set: owner below its share that was refused -> until when that is kept in mind (µs)."""
+DEADLINES = f"{_TAG}:deadlines"
+"""Sorted set: open task with a ``timeout_s`` -> when it must have ended (µs)."""
+PAUSED = f"{_TAG}:paused"
+"""Hash: paused lane -> until when that is believed (µs); renewed every minute by the scaler."""
+LANE_SLOTS = f"{_TAG}:lane:slots"
+"""Hash: lane -> how many runs it may have at once, as the scaler last said."""
+LANES = tuple(
+    f"{_TAG}:lane:{name}"
+    for name in (
+        "where",
+        "waiting",
+        "high:queue",
+        "high:use",
+        "high:running",
+        "normal:queue",
+        "normal:use",
+        "normal:running",
+    )
+)
+"""Who waits and who runs in the lanes; see ``lua/common.lua``."""
+
 PROVIDER_RPM = "{sluice:provider}:rpm"
 PROVIDER_TPM = "{sluice:provider}:tpm"
 BREAKER_INDEX = "{sluice:breaker}:index"
 """Sorted set of breakers that have seen a failure: name -> when (µs)."""
+BREAKER_OWNERS = "{sluice:breaker}:owners"
+"""The same of owners' own: ``owner name`` -> when (µs). An owner holds no space."""
 
 
 class UserKeys(NamedTuple):
@@ -39,9 +68,19 @@ def spend_key(user: str, day: str) -> str:
     return f"{_TAG}:spend:{day}:user:{user}"
 
 
+def key_name(user: str) -> str:
+    """Name all that a trusted service's key spends, its users' together; no user can be called so."""
+    return f"{user.partition('/')[0]}/*"
+
+
 def spend_all_key(day: str) -> str:
     """Return the same for all users together."""
     return f"{_TAG}:spend:{day}:all"
+
+
+def session_key(user: str, session_id: str) -> str:
+    """Return the hash of a session's line: who is last in it, and who was before."""
+    return f"{_TAG}:session:{user}:{session_id}"
 
 
 def done_key(task_id: str) -> str:
@@ -65,9 +104,9 @@ def recount_key(shard: int) -> str:
     return f"{_TAG}:recounted:{shard}"
 
 
-def breaker_key(name: str) -> str:
-    """Return the hash of one breaker."""
-    return f"{{sluice:breaker}}:state:{name}"
+def breaker_key(name: str, owner: str = "") -> str:
+    """Return the hash of one breaker: for all owners, or of one owner's own."""
+    return f"{{sluice:breaker}}:of:{owner} {name}" if owner else f"{{sluice:breaker}}:state:{name}"
 
 
 def provider_window_key(minute: int) -> str:

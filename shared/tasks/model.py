@@ -19,6 +19,8 @@ class Status(StrEnum):
 
     QUEUED = "queued"
     PROCESSING = "processing"
+    WAITING = "waiting"
+    """It holds no slot, no message and no environment until what it waits for is there."""
     COMPLETE = "complete"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -47,6 +49,7 @@ class Task:
     v: int = ITEM_VERSION
     tier: str = "standard"
     session_id: str = "default"
+    """The conversation; empty: none."""
     key_id: str = ""
     status: Status = Status.QUEUED
     message: str | None = None
@@ -70,6 +73,10 @@ class Task:
     """SQS refused its message: it waits for none, and the sweeper sends one as soon as it is due."""
     cancel_requested: bool = False
     parked: bool = False
+    after: str | None = None
+    """The task of its session that it waits for, while it is parked for that."""
+    follower: str | None = None
+    """The task that waits for this one's end."""
     started_at: float | None = None
     ended_at: float | None = None
     ended_by: str | None = None
@@ -83,6 +90,9 @@ class Task:
     """Its user's tokens per day; 0: no ceiling."""
     cap_micro_usd: int = 0
     """Its user's micro-USD per day; 0: no ceiling."""
+    cap_key_tokens: int = 0
+    """Tokens per day of the trusted service that submitted it, all its users together; 0: no ceiling."""
+    cap_key_micro_usd: int = 0
     reserved_tokens: int = 0
     reserved_micro_usd: int = 0
     precharged_tokens: int = 0
@@ -95,6 +105,18 @@ class Task:
     error: dict[str, Any] | None = None
     model_used: str | None = None
     trace: str | None = None
+    signals: int = 0
+    """How many signals were ever accepted for it: tells a run about to wait whether it has seen them all."""
+    waiting_for: list[dict[str, Any]] = field(default_factory=list)
+    """What it waits, or last waited, for; see `shared.tasks.waits.Wait`. Its times hold through retries."""
+    waiting_since: float = 0.0
+    """Since when it waits, or waited before the wake that is under way."""
+    waited_s: float = 0.0
+    """How long all its earlier waits took together, s."""
+    untold: bool = False
+    """The webhook which says that it waits is not known to be on its way."""
+    kept_until: float = 0.0
+    """Until when its items are kept at least; 0: as long as at its submission."""
     run_started: float | None = None
     """When this worker took it; kept in the worker only."""
     taken_from: str | None = None
@@ -111,7 +133,7 @@ class Task:
         return self.lane
 
 
-JSON_FIELDS = frozenset({"params", "last_error", "result", "error"})
+JSON_FIELDS = frozenset({"params", "last_error", "result", "error", "waiting_for"})
 FIELDS = {item.name for item in fields(Task)} - {"run_started", "taken_from"}
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shared import wire
 from shared.clock import now
 from shared.errors import NotFound, TooLarge
 from shared.settings import settings
@@ -23,7 +24,13 @@ RESPONSE_INLINE_BYTES = 32 * 1024
 DATA_BYTES = 1024 * 1024
 """Largest JSON of a result's data: twice what a model may write of tool arguments (128,000 tokens), a sixth of what an
 answer of Lambda may hold."""
-LIVE = ("due", "due_at", "lease_until", "lease_owner", "parked", "next_try_at", "reason", "sweeps", "unsent")
+SHOWN_BYTES = {"response": 4_000_000, "data": 1_400_000}
+"""How much of an answer each may take; what is larger is fetched by a presigned URL. Together `wire.ANSWER_BYTES`."""
+CONTENT_TYPES = {"response": "text/plain; charset=utf-8", "data": "application/json"}
+LIVE = (
+    *("due", "due_at", "lease_until", "lease_owner", "parked", "next_try_at", "reason", "sweeps", "unsent"),
+    *("waiting_for", "waiting_since", "untold"),
+)
 """Attributes that only a live task has; one whose webhook is still to be sent stays due."""
 WEBHOOK_GRACE_SECONDS = 30.0
 """How long after a task's end the sweeper leaves its webhook to who ended it."""
@@ -109,9 +116,10 @@ def _end(
     if outcome.status is Status.COMPLETE:
         response = outcome.response or ""
         sets["result"], large = _result(task, outcome, response)
-        ops += [store.blob_op(task.task_id, name, text, expires=expires) for name, text in large.items()]
+        ops += [_blob_op(task, name, text, sets["result"], expires) for name, text in large.items()]
         data = {"response": response, "tokens": task.usage.tokens}
-        ops += sessions.put_ops(task, outcome, message=message, asked=asked, at=at, expires=expires)
+        if task.session_id:
+            ops += sessions.put_ops(task, outcome, message=message, asked=asked, at=at, expires=expires)
     elif outcome.error is not None:
         sets["error"] = outcome.error
         data = {"error": outcome.error}
@@ -167,7 +175,7 @@ def webhook_enqueued(task: Task) -> None:
 
 def _result(task: Task, outcome: Outcome, response: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the result as the row holds it, and by name what is too large for the row, where None stands for it."""
-    result: dict[str, Any] = {"response": response, "tokens": task.usage.tokens, "session_id": task.session_id}
+    result: dict[str, Any] = {"response": response, "tokens": task.usage.tokens, "session_id": task.session_id or None}
     texts = {"response": response}
     if outcome.data:
         result["data"] = outcome.data
@@ -176,17 +184,30 @@ def _result(task: Task, outcome: Outcome, response: str) -> tuple[dict[str, Any]
         if size > DATA_BYTES:
             raise TooLarge(f"the result's data has {size} bytes, over the limit of {DATA_BYTES}")
     large = {name: text for name, text in texts.items() if len(text.encode()) > RESPONSE_INLINE_BYTES}
+    if settings().blob_bucket:
+        for name, text in large.items():
+            if not wire.fits(text, SHOWN_BYTES[name]):
+                result[f"{name}_bytes"] = len(text.encode())
     return result | dict.fromkeys(large), large
 
 
-def result_of(task: Task) -> dict[str, Any] | None:
-    """Return a complete task's result with its response and its data, wherever these are stored."""
+def _blob_op(task: Task, name: str, text: str, result: dict[str, Any], expires: float) -> dict[str, Any]:
+    """Make the Put of what is too large for the row; what is too large for an answer can be read by its address."""
+    content_type = CONTENT_TYPES[name] if f"{name}_bytes" in result else None
+    return store.blob_op(task.task_id, name, text, expires=expires, content_type=content_type)
+
+
+def result_of(task: Task, *, leave: Sequence[str] = ()) -> dict[str, Any] | None:
+    """Return a complete task's result with its response and its data, wherever these are stored.
+
+    What ``leave`` names is not read: None stands for it.
+    """
     if task.result is None:
         return None
     large: dict[str, Any] = {}
-    if task.result.get("response") is None:
+    if task.result.get("response") is None and "response" not in leave:
         large["response"] = store.read_blob(task.task_id, "response")
-    if "data" in task.result and task.result["data"] is None:
+    if "data" in task.result and task.result["data"] is None and "data" not in leave:
         large["data"] = json.loads(store.read_blob(task.task_id, "data"))
     return task.result | large
 
@@ -209,7 +230,7 @@ def cancel(task_id: str, user: str) -> Task:
             return task
         lapsed = task.status is Status.PROCESSING and task.lease_until <= now()
         try:
-            if task.status is Status.QUEUED or lapsed:
+            if task.status in (Status.QUEUED, Status.WAITING) or lapsed:
                 end_unheld(task, Outcome(status=Status.CANCELLED))
                 return task
             op = table.update_op(

@@ -128,6 +128,7 @@ def _submission(caller: Caller, asked: ResponsesRequest) -> Submission:
         message=message,
         agent=asked.agent,
         session_id=session_id,
+        begins_session=True,
         model=asked.model,
         priority=asked.priority,
         params=params,

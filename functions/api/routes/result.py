@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -12,7 +12,7 @@ from functions.api import views
 from functions.api.described import described
 from functions.api.errors import invalid
 from functions.api.held import Held
-from functions.api.identity import AUTHENTICATED, AnyCaller, own_task
+from functions.api.identity import AUTHENTICATED, Subject, own_task
 from functions.api.schemas import MAX_STREAMED_WAIT_SECONDS, MAX_WAIT_SECONDS
 from functions.api.waiting import hold
 from shared import watchers
@@ -22,7 +22,9 @@ from shared.settings import settings
 from shared.tasks import events
 from shared.tasks.events import Page
 from shared.tasks.ids import MAX_SEQ, well_formed
+from shared.tasks.model import Status
 from shared.valkey import RedisError
+from shared.wire import ANSWER_BYTES
 
 READER_SECONDS = 60.0
 """Whoever comes back within so long finds a run's text stored as it came; see `watchers.reading`."""
@@ -42,8 +44,8 @@ Wait = Annotated[
 
 
 @router.get("/{task_id}", summary="Look a task up")
-@described("TaskView", 401, 404, 422)
-def get_result(request: Request, caller: AnyCaller, task_id: str, wait: Wait = 0) -> JSONResponse:
+@described("TaskView", 401, 403, 404, 422)
+def get_result(request: Request, caller: Subject, task_id: str, wait: Wait = 0) -> JSONResponse:
     """Return a task's state; with `wait`, once it has ended or the seconds have passed."""
     headers: dict[str, str] = {}
     _check(wait)
@@ -58,10 +60,10 @@ def get_result(request: Request, caller: AnyCaller, task_id: str, wait: Wait = 0
 
 
 @router.get("/{task_id}/events", summary="Read a task's events")
-@described("EventPage", 401, 404, 422)
+@described("EventPage", 401, 403, 404, 422)
 def get_events(
     request: Request,
-    caller: AnyCaller,
+    caller: Subject,
     task_id: str,
     after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="Number of the last event that you have.")] = 0,
     wait: Wait = 0,
@@ -75,7 +77,7 @@ def get_events(
 
     def look() -> Page:
         nonlocal noted
-        page = events.read(task_id, after)
+        page = events.read(task_id, after, most_bytes=ANSWER_BYTES)
         if not caller.owns(page.task.user):
             raise NotFound("no such task")
         if not noted and not page.task.status.terminal:
@@ -91,14 +93,15 @@ def get_events(
         request.scope.get("aws.context"),
         Held(caller.user, headers),
     )
-    return JSONResponse(
-        {
-            "events": [event.public() for event in page.events],
-            "last_seq": page.last_seq,
-            "status": str(page.task.status),
-        },
-        headers=headers,
-    )
+    shown: dict[str, Any] = {
+        "events": [event.public() for event in page.events],
+        "last_seq": page.last_seq,
+        "status": str(page.task.status),
+    }
+    if page.full:
+        # A client stops at a terminal status: as of the last event that it gets, the task has not ended.
+        shown |= {"has_more": True, "status": str(Status.PROCESSING)}
+    return JSONResponse(shown, headers=headers)
 
 
 def _check(wait: float) -> None:

@@ -19,7 +19,7 @@ router = APIRouter(tags=["live"], dependencies=AUTHENTICATED)
 
 
 @router.post("/stream-ticket", summary="Get a ticket for live events")
-@described("Ticket", 401, 404, 422)
+@described("Ticket", 401, 403, 404, 422)
 def post_stream_ticket(
     request: Request,
     caller: Subject,

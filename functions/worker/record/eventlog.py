@@ -50,9 +50,9 @@ class EventLog:
         self._waits_since: float | None = None
         self._kept_back = 0
         self._pending: list[Event] = []
-        self._tokens: dict[str, list[str]] = {}
+        self._tokens: dict[tuple[str, str], list[str]] = {}
         self._unsettled: dict[str, None] = {}
-        self._shown: set[str] = set()
+        self._shown: set[tuple[str, str]] = set()
         self._being_written = False
         self._hurry = asyncio.Event()
         self._flusher: asyncio.Task[None] | None = None
@@ -72,12 +72,19 @@ class EventLog:
 
     def token(self, call: str, text: str) -> None:
         """Note a piece of a model's reply; pieces of one call are joined until the next batch."""
-        self._tokens.setdefault(call, []).append(text)
+        self._piece("token", call, text)
+
+    def reasoning(self, call: str, text: str) -> None:
+        """Note a piece of what a model thinks aloud, in the same way."""
+        self._piece("reasoning", call, text)
+
+    def _piece(self, kind: str, call: str, text: str) -> None:
+        self._tokens.setdefault((kind, call), []).append(text)
         self._unsettled[call] = None
         self._note(len(text), can_wait=True)
         if self._publisher.listeners:
             self._publisher.writes(self)
-            if call not in self._shown and not self._being_written:
+            if (kind, call) not in self._shown and not self._being_written:
                 self._hurry.set()
 
     def listeners(self) -> tuple[str, ...]:
@@ -92,11 +99,11 @@ class EventLog:
         """
         if self._being_written or not self._tokens:
             return None
-        call, pieces = next(iter(self._tokens.items()))
-        if call not in self._shown:
+        (kind, call), pieces = next(iter(self._tokens.items()))
+        if (kind, call) not in self._shown:
             return None
         text = "".join(pieces)[:TOKEN_EVENT_CHARACTERS]
-        return Event("token", now(), {"call": call, "text": text}, self._task.last_seq + len(self._pending) + 1)
+        return Event(kind, now(), {"call": call, "text": text}, self._task.last_seq + len(self._pending) + 1)
 
     def stands(self, call: str) -> None:
         """Note that a call's reply is recorded: its text is never void."""
@@ -123,7 +130,7 @@ class EventLog:
     async def stored(self, events: Sequence[Event]) -> None:
         """Tell watchers of events that were just stored as the newest ones."""
         self._being_written = False
-        self._shown.update(str(event.data["call"]) for event in events if event.type == "token")
+        self._shown.update((e.type, str(e.data["call"])) for e in events if e.type in ("token", "reasoning"))
         if self._tokens and self._publisher.listeners:
             self._publisher.writes(self)
             if not self._shown.issuperset(self._tokens):
@@ -140,11 +147,11 @@ class EventLog:
             self._flusher = None
 
     def _close_tokens(self) -> None:
-        for call, pieces in self._tokens.items():
+        for (kind, call), pieces in self._tokens.items():
             text = "".join(pieces)
             for start in range(0, len(text), TOKEN_EVENT_CHARACTERS):
                 part = text[start : start + TOKEN_EVENT_CHARACTERS]
-                self._pending.append(Event("token", now(), {"call": call, "text": part}))
+                self._pending.append(Event(kind, now(), {"call": call, "text": part}))
         self._tokens = {}
 
     def _note(self, characters: int, *, can_wait: bool) -> None:

@@ -63,7 +63,7 @@ def forget_everything() -> None:
     stats._provider.cache_clear()
     keys.forget()
     probes.dependencies.forget()
-    probes.breakers.forget()
+    probes.breaker_states.forget()
     queue_hint.forget()
     held._known.cache_clear()
     held._holds.cache_clear()

@@ -179,7 +179,7 @@ def test_erasure_leaves_nothing_but_what_it_says(api: Api) -> None:
     done = api.submit(message="m" * 20_000, session_id="s1").json()["task_id"]
     complete(done, "r" * 100_000)
     noise = os.urandom(400_000).hex()
-    complete(api.submit().json()["task_id"], noise)  # goes to S3
+    complete(api.submit(session_id="s3").json()["task_id"], noise)  # goes to S3
     queued = api.submit(session_id="s2").json()["task_id"]
     running = claim(api.submit().json()["task_id"])
     theirs = api.submit("other").json()["task_id"]

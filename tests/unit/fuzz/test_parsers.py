@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.sweeper.sweep import sweep
-from functions.worker.model.sse import Assembler, WholeReply
+from functions.worker.model.progress import Progress
+from functions.worker.model.sse import DEAF, Assembler, WholeReply
 from shared import aws
 from shared.clock import day
 from shared.limits import models, prices
@@ -42,7 +43,7 @@ chunks = bodies(
 
 
 def outcome(pieces: list[bytes], kind: type[Assembler] = Assembler) -> ModelReply | str:
-    assembler = kind("m", lambda _: None, lambda: 10)
+    assembler = kind("m", DEAF, Progress())
     try:
         for piece in pieces:
             assembler.feed(piece)

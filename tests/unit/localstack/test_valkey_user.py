@@ -40,8 +40,8 @@ def test_the_limits_scripts_may_run(sluice: Any) -> None:
     assert gate.admit(ask).admitted
     gate.settle("ann", "task_1", "2026-11-25", 5, 5)
     breaker = Breaker(on=sluice)
-    breaker.record(breaker.before_call("p/m"), Outcome.FAILURE)
-    assert [state.failures for state in breaker.states()] == [1]
+    breaker.record(breaker.before_call("p/m", "ada"), Outcome.FAILURE)
+    assert [state.failures for state in breaker.states()] == [1, 1]  # for all, and the owner's own
     budget = ProviderBudget(on=sluice)
     assert budget.acquire("m", 10).taken
 

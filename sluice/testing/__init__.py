@@ -1,0 +1,1 @@
+"""The test world of a project's agents; see `sluice.testing.plugin`, which pytest finds by itself."""
