@@ -41,6 +41,7 @@ class Settings:
 
     stage: str = _f("aws", "Where it runs.", one_of=("aws", "local"))
     metrics_namespace: str = _f("Sluice", "CloudWatch namespace of the metrics.")
+    publish_metrics: bool = _f(True, "Whether CloudWatch makes metrics of the log lines, which costs by metric.")
     log_level: str = _f("INFO", "Least level logged.", one_of=("DEBUG", "INFO", "WARNING", "ERROR"))
     table_name: str = _f("", "DynamoDB table.")
     blob_bucket: str = _f("", "S3 bucket of large values; empty: they are refused.")

@@ -22,6 +22,7 @@ from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
 from functions.api.routes import (
     agent,
+    approvals,
     dashboard,
     docs,
     health,
@@ -44,6 +45,7 @@ ROUTERS = (
     dashboard,
     agent,
     signals,
+    approvals,
     result,
     stream,
     stream_ticket,

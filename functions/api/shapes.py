@@ -44,6 +44,30 @@ class SignalTaken(BaseModel):
     signal: Annotated[str, Field(description="The signal's id within its task.")]
 
 
+class ApprovalView(BaseModel):
+    """A call that a task waits to be allowed."""
+
+    task_id: str
+    agent: str
+    session_id: str | None
+    kind: Literal["approval"]
+    name: str
+    tool: str
+    arguments: Annotated[dict[str, Any] | None, Field(description="The call's arguments.")]
+    fingerprint: Annotated[str, Field(description="Of tool and arguments: an answer is for this very call.")]
+    editable: Annotated[bool, Field(description="Whether an answer may change the arguments.")]
+    cost_usd: Annotated[float, Field(description="What the run had cost when it asked.")]
+    since: str
+    until: str
+
+
+class ApprovalList(BaseModel):
+    """Pending approvals, newest task first."""
+
+    approvals: list[ApprovalView]
+    next_cursor: Annotated[str | None, Field(description="Give it as ``cursor`` for the next page; null at the end.")]
+
+
 class Usage(BaseModel):
     """What a run used."""
 

@@ -112,7 +112,7 @@ def submit(
         cap_key_micro_usd=caller.limits.key_micro_usd_per_day,
         session_id=wanted.session_id or (task_id if wanted.begins_session else ""),
         key_id=caller.key_id,
-        params={name: value for name, value in wanted.params.items() if value is not None},
+        params=_params(wanted, caller),
         reserved_tokens=tokens,
         reserved_micro_usd=micro_usd,
         trace=trace,
@@ -146,6 +146,15 @@ def submit(
         _send(task)
     metrics.count("Submitted", lane=task.lane)
     return Receipt(task, False, headers)
+
+
+def _params(wanted: Submission, caller: Caller) -> dict[str, Any]:
+    """Return what is kept of a submission, with what its tier adds: tools whose calls must be allowed."""
+    params = {name: value for name, value in wanted.params.items() if value is not None}
+    asked = params.get("approve")
+    if caller.limits.approve and asked is not True:
+        params["approve"] = sorted({*caller.limits.approve, *(asked or ())})
+    return params
 
 
 def _allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from shared.errors import Contended, DependencyDown, LeaseLost, SluiceError
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
 from shared.settings import STOP_MARGIN_SECONDS, settings
-from shared.tasks import checkpoints, claims, lanes, leases, settle, store
+from shared.tasks import checkpoints, claims, lanes, leases, settle, spend, store
 from shared.tasks.claims import Refused
 from shared.tasks.events import Event
 from shared.tasks.leases import Requeue
@@ -65,7 +65,18 @@ async def handle(delivery: Delivery, environment: Environment, deadline: float, 
             return await _Run(claimed, delivery, environment, deadline, slot).go()
         except LeaseLost:
             _log.warning("lease lost")
+            await _charge_lost(claimed)
             return Disposition.KEEP
+
+
+async def _charge_lost(task: Task) -> None:
+    """Charge the owner's day for calls that this worker made and whoever has the task now does not know of."""
+    lost, task.unwritten = task.unwritten, []
+    for use in lost:
+        try:
+            await persist(spend.lost, task, use)
+        except (Contended, DependencyDown):
+            _log.error("not charged", extra={"tokens": use.tokens, "micro_usd": use.micro_usd, "day": use.day})
 
 
 class _Run:
