@@ -169,6 +169,7 @@ class _Stream:
         self._until = until
         self._pieces = pieces
         self._ear = Ear(task_id)
+        self._listener = listener()
         self._renew_at = 0.0
         self._read_for = 0
         self._ended: str | None = None
@@ -176,7 +177,7 @@ class _Stream:
 
     async def run(self) -> AsyncGenerator[LogEvent | KeepAlive | End]:
         quiet_since = time.monotonic()
-        await self._listen(listener().add)
+        await self._listen(self._listener.add)
         look = True
         while True:
             if look:
@@ -194,8 +195,8 @@ class _Stream:
                 quiet_since = at
                 yield KeepAlive()
             if at >= self._renew_at:
-                await self._listen(listener().renew)
-            rest = LOOK_SECONDS if listener().well else DEAF_LOOK_SECONDS
+                await self._listen(self._listener.renew)
+            rest = LOOK_SECONDS if self._listener.well else DEAF_LOOK_SECONDS
             try:
                 message = await self._ear.next(max(0.0, min(rest, self._until - at)))
             except TimeoutError:
@@ -217,7 +218,7 @@ class _Stream:
         await asyncio.shield(asyncio.to_thread(self._leave, held))
 
     def _leave(self, held: Held | None) -> None:
-        listener().remove(self._ear)
+        self._listener.remove(self._ear)
         if held is not None:
             held.end()
 
