@@ -102,7 +102,7 @@ test-frameworks: .tools/frameworks/.ready ## Tests of the examples with Pydantic
 	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
 lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
-	@nice -n 5 $(PYTHON) -m mypy functions shared
+	@nice -n 5 $(PYTHON) -m mypy functions shared sluice
 	@nice -n 5 $(SAM)/bin/cfn-lint template.yaml
 	@AWS_DEFAULT_REGION=us-east-1 nice -n 5 $(SAM)/bin/sam validate --lint --template template.yaml >/dev/null
 policy: .tools/checkov/.ready ## Hold the template against checkov's rules, offline

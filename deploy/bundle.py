@@ -46,6 +46,9 @@ AWS_SERVICES = {
 ENDPOINT_NAMES = AWS_SERVICES | {"execute-api", "monitoring"}
 """What botocore's list of endpoints calls them."""
 
+PUBLIC = ("__init__.py", "context.py", "errors.py", "types.py")
+"""What of the public face a bundle holds: what agents import."""
+
 NEEDLESS = ("bin", "boto3/examples", "boto3/data", "*/tests", "*/test")
 
 
@@ -58,10 +61,13 @@ def main(function: str, artifacts: Path) -> None:
         target = artifacts / source.relative_to(ROOT)
         shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     shutil.copy2(ROOT / "functions" / "__init__.py", artifacts / "functions" / "__init__.py")
+    (artifacts / "sluice").mkdir(exist_ok=True)
+    for name in PUBLIC:
+        shutil.copy2(ROOT / "sluice" / name, artifacts / "sluice" / name)
     if package == "api":
         agents = sorted(p.stem for p in (ROOT / "functions/worker/agents").glob("*.py") if not p.stem.startswith("_"))
         (artifacts / "functions/api/agents.txt").write_text("\n".join(agents) + "\n")
-    for folder in ("shared", "functions"):
+    for folder in ("shared", "functions", "sluice"):
         _compile(artifacts / folder)
 
 

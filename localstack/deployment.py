@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 STACK = "sluice"
 BUCKET = "sluice-deployments"
-SOURCES = ("template.yaml", "Makefile", "requirements", "deploy", "functions", "shared")
+SOURCES = ("template.yaml", "Makefile", "requirements", "deploy", "functions", "shared", "sluice")
 
 LOCAL_DEFAULTS = {
     "Stage": "local",

@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     actions.add_parser("rotate", help="make another key of the same user, tier and limits").add_argument(
         "key", help="the key, its shown prefix or its id"
     )
+    actions.add_parser("secret", help="show the webhook secret of a key").add_argument(
+        "key", help="the key, its shown prefix or its id"
+    )
     actions.add_parser("revoke").add_argument("key", help="the key, its shown prefix or its id")
     return parser
 
@@ -45,6 +48,8 @@ def run(asked: argparse.Namespace) -> None:
             key = keys.rotate(asked.key)
             _show(key)
             print("the old key works until it is revoked; webhooks of its tasks keep its secret")
+        elif asked.action == "secret":
+            print(webhooks.secret_for(keys.named(asked.key).key_hash[:16]) or "none, WEBHOOK_SECRET is not known here")
         elif asked.action == "revoke":
             info = keys.revoke(asked.key)
             print(f"revoked {info.key_prefix}… of {info.user}; it stops working within {keys.CACHE_S:.0f} s")

@@ -1,18 +1,24 @@
 """Errors that cross module borders, each with a stable code that reaches clients and logs."""
 
-from typing import Any, ClassVar
+from typing import Any
 
+from sluice.errors import BudgetExhausted, NotFound, SluiceError, TooLarge, Unstorable
 
-class SluiceError(Exception):
-    """Base of Sluice's own errors; ``code`` is stable, the message is for people."""
-
-    code: ClassVar[str] = "internal_error"
-
-    def __init__(self, message: str, *, param: str | None = None) -> None:
-        """Keep the message and, where one input is to blame, its name."""
-        super().__init__(message)
-        self.message = message
-        self.param = param
+__all__ = [
+    "BudgetExhausted",
+    "Conflict",
+    "Contended",
+    "DependencyDown",
+    "IdempotencyMismatch",
+    "ItemThrottled",
+    "LeaseLost",
+    "NewerVersion",
+    "NotFound",
+    "SettingError",
+    "SluiceError",
+    "TooLarge",
+    "Unstorable",
+]
 
 
 class SettingError(SluiceError):
@@ -35,12 +41,6 @@ class DependencyDown(SluiceError):
 
 class ItemThrottled(DependencyDown):
     """One item of a transaction is written faster than it can be; the table serves others all the same."""
-
-
-class NotFound(SluiceError):
-    """No such thing, or not the caller's: the two are not told apart."""
-
-    code = "not_found"
 
 
 class Conflict(SluiceError):
@@ -80,30 +80,7 @@ class NewerVersion(SluiceError):
         self.version = version
 
 
-class TooLarge(SluiceError):
-    """A value is over a named limit."""
-
-    code = "too_large"
-
-
-class Unstorable(SluiceError):
-    """A value is no JSON that can be stored: it holds NaN, half a character, or what JSON has no word for."""
-
-    code = "unstorable_value"
-
-
 class Contended(SluiceError):
     """Two writers met on one item; the same call succeeds a moment later. The caller waits and repeats."""
 
     code = "contended"
-
-
-class BudgetExhausted(SluiceError):
-    """A token or money ceiling would be passed; ``limit`` names it."""
-
-    code = "insufficient_quota"
-
-    def __init__(self, limit: str) -> None:
-        """Name the ceiling: ``tokens_per_day``, ``usd_per_day``, ``max_cost_usd`` …."""
-        super().__init__(f"the budget {limit} does not cover this call")
-        self.limit = limit

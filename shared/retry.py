@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from shared import storable
+from sluice import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,8 +17,8 @@ MAX_RETRY_AFTER_SECONDS = 900.0
 MAX_BACKOFF_SECONDS = 900.0
 
 
-class ModelError(Exception):
-    """A model call that brought no usable reply. ``status`` is None when no whole HTTP answer came."""
+class ModelError(errors.ModelError):
+    """A model call that brought no usable reply, with what retrying it needs to know."""
 
     def __init__(
         self,
@@ -34,11 +35,8 @@ class ModelError(Exception):
         ``unseen`` means that it was, and may have written, and bill, a reply of which nothing is known.
         The texts may be the provider's own, with half characters in them.
         """
-        self.message = storable.text(message)
-        super().__init__(self.message)
-        self.status = status
-        self.code = None if code is None else storable.text(code)
-        self.retry_after_s = retry_after_s
+        own_code = None if code is None else storable.text(code)
+        super().__init__(storable.text(message), status=status, code=own_code, retry_after_s=retry_after_s)
         self.own_fault = own_fault
         self.unseen = unseen
 

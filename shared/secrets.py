@@ -16,6 +16,8 @@ from shared.settings import settings
 
 _lock = threading.Lock()
 _read: dict[str, str] = {}
+MOST_WEBHOOK_SECRETS = 4
+"""Webhook secrets in force at once: each adds a signature to every delivery."""
 REFUSED = frozenset({"ResourceNotFoundException", "AccessDeniedException", "DecryptionFailure", "ValidationException"})
 """Answers that will be the same in a moment: the deployment is wrong, not the service away."""
 
@@ -30,9 +32,20 @@ def redis_password() -> str:
     return stored("REDIS_SECRET_ARN", settings().redis_secret_arn)
 
 
-def webhook_secret() -> str:
-    """Return what webhook signatures are derived from; empty: none. See ``stored`` for the errors."""
-    return stored("WEBHOOK_SECRET_ARN", settings().webhook_secret_arn) or settings().webhook_secret
+def webhook_secrets() -> list[str]:
+    """Return what webhook signatures are derived from, the newest first; empty: none. See ``stored`` for the errors.
+
+    They stand in one text, with commas between them, so that receivers can change over one by one.
+
+    Raises:
+        SettingError: there are more than ``MOST_WEBHOOK_SECRETS``.
+    """
+    text = stored("WEBHOOK_SECRET_ARN", settings().webhook_secret_arn) or settings().webhook_secret
+    found = list(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
+    if len(found) > MOST_WEBHOOK_SECRETS:
+        why = f"WEBHOOK_SECRET holds {len(found)} secrets; at most {MOST_WEBHOOK_SECRETS} can be in force"
+        raise SettingError(why, param="WEBHOOK_SECRET")
+    return found
 
 
 def stored(variable: str, arn: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -24,6 +25,18 @@ TICKET_CHARACTERS = 128
 """Longest text looked up as a ticket."""
 
 
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Whose things somebody may see: a user's own; a trusted service's (``serves``) also those of its users."""
+
+    user: str
+    serves: bool = False
+
+    def owns(self, user: str) -> bool:
+        """Tell whether a thing of ``user`` is the viewer's."""
+        return user == self.user or (self.serves and user.startswith(f"{self.user}/"))
+
+
 def _ticket_key(ticket: str) -> Attributes:
     return {"pk": {"S": f"TICKET#{hashlib.sha256(ticket.encode()).hexdigest()}"}, "sk": {"S": "TICKET"}}
 
@@ -32,39 +45,40 @@ def _connection_key(connection: str) -> Attributes:
     return {"pk": {"S": f"CONN#{connection}"}, "sk": {"S": "CONN"}}
 
 
-def issue(user: str) -> str:
-    """Make a ticket for a user.
+def issue(viewer: Viewer) -> str:
+    """Make a ticket for somebody.
 
     Raises:
         DependencyDown: DynamoDB is away.
     """
     ticket = secrets.token_urlsafe(32)
     until = now() + TICKET_SECONDS
-    table.put(table.put_op(_ticket_key(ticket) | items.item({"user": user, "until": until, "ttl": int(until) + 60})))
+    held = _held(viewer) | {"until": until, "ttl": int(until) + 60}
+    table.put(table.put_op(_ticket_key(ticket) | items.item(held)))
     return ticket
 
 
-def redeem(ticket: str) -> str | None:
-    """Use a ticket up and return its user; None when there is none, it is old or was used.
+def redeem(ticket: str) -> Viewer | None:
+    """Use a ticket up and return whose it was; None when there is none, it is old or was used.
 
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    if not 0 < len(ticket) <= TICKET_CHARACTERS:
+    if not 0 < len(ticket) <= TICKET_CHARACTERS or not ticket.isascii():
         return None
     old = _delete(_ticket_key(ticket))
     if old is None or plain(old["until"]) < now():
         return None
-    return str(plain(old["user"]))
+    return _viewer(old)
 
 
-def connect(connection: str, user: str) -> None:
+def connect(connection: str, viewer: Viewer) -> None:
     """Remember whose connection it is."""
-    item = items.item({"user": user, "ttl": int(now()) + CONNECTION_SECONDS})
+    item = items.item(_held(viewer) | {"ttl": int(now()) + CONNECTION_SECONDS})
     table.put(table.put_op(_connection_key(connection) | item))
 
 
-def user_of(connection: str) -> str:
+def viewer_of(connection: str) -> Viewer:
     """Return whose connection it is.
 
     Raises:
@@ -73,7 +87,7 @@ def user_of(connection: str) -> str:
     row = table.get(_connection_key(connection))
     if row is None:
         raise NotFound("unknown connection")
-    return str(plain(row["user"]))
+    return _viewer(row)
 
 
 def disconnect(connection: str) -> None:
@@ -89,3 +103,11 @@ def _delete(key: Attributes) -> Any:
             raise DependencyDown("dynamodb") from error
         raise
     return answer.get("Attributes")
+
+
+def _held(viewer: Viewer) -> dict[str, Any]:
+    return {"user": viewer.user} | ({"serves": True} if viewer.serves else {})
+
+
+def _viewer(row: Attributes) -> Viewer:
+    return Viewer(str(plain(row["user"])), serves="serves" in row)

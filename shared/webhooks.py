@@ -23,7 +23,7 @@ from shared.tasks.lanes import MAX_DELAY_SECONDS, down, group
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from shared.tasks.model import Task
 
@@ -42,12 +42,16 @@ def check_target(url: str) -> None:
 
 
 def secret_for(key_id: str) -> str:
-    """Return the signing secret of an API key, ``whsec_…``; empty when the deployment has none."""
-    secret = secrets.webhook_secret()
-    if not secret:
-        return ""
-    digest = hmac.new(secret.encode(), key_id.encode(), hashlib.sha256).digest()
-    return "whsec_" + base64.b64encode(digest).decode()
+    """Return the newest signing secret of an API key, ``whsec_…``; empty when the deployment has none."""
+    return next(iter(secrets_for(key_id)), "")
+
+
+def secrets_for(key_id: str) -> list[str]:
+    """Return all signing secrets of an API key that are in force, one for each of the deployment's, newest first."""
+    return [
+        "whsec_" + base64.b64encode(hmac.new(secret.encode(), key_id.encode(), hashlib.sha256).digest()).decode()
+        for secret in secrets.webhook_secrets()
+    ]
 
 
 def message_id(task: Task) -> str:
@@ -55,8 +59,13 @@ def message_id(task: Task) -> str:
     return f"msg_{task.task_id}_{task.status}"
 
 
+def signatures(secrets: Iterable[str], message: str, timestamp: int, body: bytes) -> str:
+    """Return the ``webhook-signature`` of a delivery by every secret in force, separated by spaces."""
+    return " ".join(sign(secret, message, timestamp, body) for secret in secrets)
+
+
 def sign(secret: str, message: str, timestamp: int, body: bytes) -> str:
-    """Return the ``webhook-signature`` of a delivery.
+    """Return a delivery's signature by one secret.
 
     Raises:
         ValueError: the secret is not of the form ``whsec_<base64>``.

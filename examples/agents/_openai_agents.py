@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from agents import Agent, AgentOutputSchemaBase, FunctionTool, Handoff, ModelSettings, ModelTracing, RunResult, Tool
     from agents.tool_context import ToolContext
 
-    from functions.worker.run.context import Context
+    from sluice import Context
 
 UNSUPPORTED = (
     "temperature", "top_p", "frequency_penalty", "presence_penalty", "top_logprobs", "extra_body",

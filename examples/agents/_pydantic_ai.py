@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pydantic_ai.settings import ModelSettings
     from pydantic_ai.toolsets.abstract import ToolsetTool
 
-    from functions.worker.run.context import Context
+    from sluice import Context
 
 PROFILE = ModelProfile(supports_json_schema_output=False, supports_json_object_output=False)
 """Structured output comes through a tool: ``ctx.model`` has no response format."""

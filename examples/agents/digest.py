@@ -11,10 +11,10 @@ import re
 from typing import TYPE_CHECKING
 
 from functions.worker.tools.page import PageError, fetch_page
-from functions.worker.types import AgentResult
+from sluice import AgentResult
 
 if TYPE_CHECKING:
-    from functions.worker.run.context import Context
+    from sluice import Context
 
 MAX_PAGES = 5
 PAGE_CHARACTERS = 8_000

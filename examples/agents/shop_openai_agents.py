@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from agents import Agent, function_tool
 
-from functions.worker.types import AgentResult
+from sluice import AgentResult
 
 from ._openai_agents import recorded, run_on_sluice
 
 if TYPE_CHECKING:
-    from functions.worker.run.context import Context
+    from sluice import Context
 
 CATALOGUE = {"lamp": (39.0, 4), "chair": (120.0, 0), "desk": (310.0, 2)}
 """Stands for a service of yours: name -> price, stock."""

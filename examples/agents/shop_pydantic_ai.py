@@ -8,8 +8,7 @@ from __future__ import annotations
 from pydantic_ai import Agent, ModelRetry, RunContext
 from pydantic_ai.toolsets import FunctionToolset
 
-from functions.worker.run.context import Context
-from functions.worker.types import AgentResult
+from sluice import AgentResult, Context
 
 from ._pydantic_ai import Recorded, SluiceModel
 

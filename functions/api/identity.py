@@ -9,11 +9,13 @@ from fastapi import Depends, Query, Security
 from fastapi.security import HTTPBearer
 from starlette.requests import Request
 
-from functions.api.errors import Problem
-from functions.api.schemas import UserId
+from functions.api.errors import Problem, invalid
+from functions.api.schemas import USER_ID, USER_ID_CHARACTERS, UserId
 from shared.errors import NotFound
 from shared.limits import keys
 from shared.tasks import store
+from shared.tasks.ids import well_formed
+from shared.tickets import Viewer
 
 if TYPE_CHECKING:
     from shared.limits.tiers import Limits
@@ -34,21 +36,41 @@ class Caller:
     limits: Limits
 
     def acting_for(self, user_id: str | None) -> Caller:
-        """Return the caller as one of a trusted service's own users; any other key stays itself."""
-        if user_id is None or not self.limits.trusted:
+        """Return the caller as one of a trusted service's own users; any other key may only name its own.
+
+        Raises:
+            Problem: 403 when another key names anybody else: what it asks for would be done to its own user's things.
+        """
+        if user_id is None:
             return self
+        if not self.limits.trusted:
+            if user_id == self.user:
+                return self
+            why = f"a key of the tier {self.limits.tier} acts for its own user only; `user_id` is for services"
+            raise Problem(403, "user_id_not_allowed", why, "user_id")
         return Caller(f"{self.key_user}/{user_id}", self.key_user, self.key_id, self.limits)
 
     def owns(self, user: str) -> bool:
-        """Tell whether a thing of ``user`` is the caller's; a trusted service owns what its users own."""
-        return user == self.user or (self.limits.trusted and user.startswith(f"{self.key_user}/"))
+        """Tell whether a thing of ``user`` is the caller's; a trusted service owns what its users own.
+
+        Acting for one of them, it owns only what that one does.
+        """
+        return self.viewer.owns(user)
+
+    @property
+    def viewer(self) -> Viewer:
+        """Whose things the caller may see."""
+        return Viewer(self.user, serves=self.limits.trusted and self.user == self.key_user)
 
 
 def caller_of(request: Request) -> Caller:
     """Identify the caller (a dependency of every route that belongs to somebody).
 
+    ``user_id`` in the query counts on every route: one that did not look at it would do to the caller's own things what
+    was meant for somebody else's.
+
     Raises:
-        Problem: 401.
+        Problem: 401; 403 or 422 for a ``user_id`` that the key may not name or that is none.
         DependencyDown: the key is not remembered and DynamoDB is away.
     """
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
@@ -59,17 +81,22 @@ def caller_of(request: Request) -> Caller:
     if found is None:
         raise Problem(401, "invalid_api_key", "this API key is not known", headers=_CHALLENGE)
     request.scope["state"]["log"] = {"user": found.user, "key_id": found.key_id}
-    return Caller(found.user, found.user, found.key_id, found.limits)
+    caller = Caller(found.user, found.user, found.key_id, found.limits)
+    for user_id in request.query_params.getlist("user_id"):
+        if not USER_ID.fullmatch(user_id):
+            raise invalid(f"must be 1 to {USER_ID_CHARACTERS} of A-Z a-z 0-9 . _ : @ ~ -", "user_id")
+        caller = caller.acting_for(user_id)
+    return caller
 
 
 def subject_of(
     caller: Annotated[Caller, Depends(caller_of)],
-    user_id: Annotated[
-        UserId | None, Query(description="User of a trusted service's own; not regarded with any other key.")
+    _user_id: Annotated[
+        UserId | None, Query(alias="user_id", description="User of a trusted service's own; 403 with any other key.")
     ] = None,
 ) -> Caller:
-    """Identify whom a request without a body is about."""
-    return caller.acting_for(user_id)
+    """Identify whom a request without a body is about; `caller_of` has read that from the query."""
+    return caller
 
 
 def operator_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
@@ -88,11 +115,6 @@ AUTHENTICATED = [Security(bearer)]
 AnyCaller = Annotated[Caller, Depends(caller_of)]
 Subject = Annotated[Caller, Depends(subject_of)]
 Operator = Annotated[Caller, Depends(operator_of)]
-
-
-def well_formed(task_id: str) -> bool:
-    """Tell whether this can be a task's id at all."""
-    return 0 < len(task_id) <= 64 and task_id.isascii() and task_id.replace("_", "").replace("-", "").isalnum()
 
 
 def own_task(caller: Caller, task_id: str) -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -31,13 +32,14 @@ PAGE_TASKS = 100
 """Most tasks of one page of ``GET /agent``."""
 MAX_WAIT_SECONDS = 25
 """Longest ``wait``; an HTTP API of API Gateway gives up after 30 s."""
-MAX_SEQ = 99_999_999
 """Largest event number."""
 
 SessionId = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9._:@~-]+$", min_length=1, max_length=SESSION_CHARACTERS)
 ]
 UserId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@~-]+$", min_length=1, max_length=USER_ID_CHARACTERS)]
+USER_ID = re.compile(rf"[A-Za-z0-9._:@~-]{{1,{USER_ID_CHARACTERS}}}")
+"""The same, for where a request is only looked at."""
 AgentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", min_length=1, max_length=64)]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]+$", min_length=1, max_length=NAME_CHARACTERS)]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=METADATA_KEY_CHARACTERS)]
@@ -102,9 +104,9 @@ class AgentRequest(_Strict):
             description="https address told when the task has ended.",
         ),
     ] = None
-    user_id: Annotated[
-        UserId | None, Field(description="User of a trusted service's own; not regarded with any other key.")
-    ] = None
+    user_id: Annotated[UserId | None, Field(description="User of a trusted service's own; 403 with any other key.")] = (
+        None
+    )
 
     @field_validator("webhook_url")
     @classmethod

@@ -9,6 +9,7 @@ from shared import tickets, watchers
 from shared.errors import NotFound, SluiceError
 from shared.logs import get_logger
 from shared.tasks import events, store
+from shared.tasks.ids import MAX_SEQ, well_formed
 from shared.tasks.model import dumps
 
 MESSAGE_BYTES = 4096
@@ -62,10 +63,10 @@ def refuse(connection: str, route: str, code: str, message: str) -> None:
 
 def _connect(connection: str, event: dict[str, Any]) -> int:
     ticket = (event.get("queryStringParameters") or {}).get("ticket", "")
-    user = tickets.redeem(ticket)
-    if user is None:
+    viewer = tickets.redeem(ticket)
+    if viewer is None:
         return 401
-    tickets.connect(connection, user)
+    tickets.connect(connection, viewer)
     return 200
 
 
@@ -84,7 +85,7 @@ def _read(event: dict[str, Any]) -> dict[str, Any]:
 
 def _task_id(asked: dict[str, Any]) -> str:
     task_id = asked.get("task_id")
-    if not isinstance(task_id, str) or not task_id:
+    if not isinstance(task_id, str) or not well_formed(task_id):
         raise BadMessage('"task_id" must be the id of a task')
     return task_id
 
@@ -97,10 +98,9 @@ def _subscribe(connection: str, asked: dict[str, Any]) -> None:
     registration off.
     """
     task_id, after = _task_id(asked), asked.get("after", 0)
-    if type(after) is not int or after < 0:
-        raise BadMessage('"after" must be the number of an event, 0 or more')
-    user = tickets.user_of(connection)
-    if store.get(task_id).user != user:
+    if type(after) is not int or not 0 <= after <= MAX_SEQ:
+        raise BadMessage(f'"after" must be the number of an event, 0 to {MAX_SEQ}')
+    if not tickets.viewer_of(connection).owns(store.get(task_id).user):
         raise NotFound("no such task")
     page = events.read(task_id, after)
     try:

@@ -62,8 +62,8 @@ def post(task: Task, url: str) -> Answer:
     Raises:
         DependencyDown: a large response cannot be read right now.
     """
-    secret = webhooks.secret_for(task.key_id)
-    if not secret:
+    secrets = webhooks.secrets_for(task.key_id)
+    if not secrets:
         return Answer(error="not signed: this deployment has no WEBHOOK_SECRET", final=True)
     body = dumps(payload(task)).encode()
     message, at = webhooks.message_id(task), int(now())
@@ -71,7 +71,7 @@ def post(task: Task, url: str) -> Answer:
         "content-type": "application/json",
         "webhook-id": message,
         "webhook-timestamp": str(at),
-        "webhook-signature": webhooks.sign(secret, message, at, body),
+        "webhook-signature": webhooks.signatures(secrets, message, at, body),
     }
     try:
         webhooks.check_target(url)

@@ -157,7 +157,7 @@ def revoke(which: str) -> KeyInfo:
         NotFound: no key, or several, answer to that name.
         DependencyDown: DynamoDB is away.
     """
-    info = _named(which)
+    info = named(which)
     op = table.update_op(
         _key(info.key_hash),
         sets={"revoked": True, "revoked_at": clock.iso(clock.now())},
@@ -174,7 +174,7 @@ def rotate(which: str) -> str:
     Raises:
         NotFound: no key, or several, answer to that name.
     """
-    info = _named(which)
+    info = named(which)
     return create_key(info.user, info.tier, info.name, limits=info.limits)
 
 
@@ -187,12 +187,18 @@ def forget(digest: str | None = None) -> None:
             _cache.pop(digest, None)
 
 
-def _named(which: str) -> KeyInfo:
+def named(which: str) -> KeyInfo:
+    """Find a key by itself, its shown prefix, its id or its hash.
+
+    Raises:
+        NotFound: no key, or several, answer to that name.
+        DependencyDown: DynamoDB is away.
+    """
     digest = _digest(which) if _FORM.fullmatch(which) else which
-    named = [info for info in list_keys() if info.key_prefix == which or info.key_hash.startswith(digest)]
-    if len(named) != 1 or len(which) < 16:  # shorter names would match by accident
+    found = [info for info in list_keys() if info.key_prefix == which or info.key_hash.startswith(digest)]
+    if len(found) != 1 or len(which) < 16:  # shorter names would match by accident
         raise NotFound("no single key answers to that name")
-    return named[0]
+    return found[0]
 
 
 def key_id(key: str) -> str:

@@ -73,3 +73,20 @@ def breaker_key(name: str) -> str:
 def provider_window_key(minute: int) -> str:
     """Return the hash of calls and refusals in one minute since the epoch."""
     return f"{{sluice:provider}}:window:{minute}"
+
+
+class HoldKeys(NamedTuple):
+    """Keys of the requests that one function holds."""
+
+    holds: str
+    """Sorted set: ``owner id`` -> when its lease lapses (µs)."""
+    owners: str
+    """Hash: owner -> how many it holds."""
+    wants: str
+    """Sorted set: owner that was refused one -> until when that is kept in mind (µs)."""
+
+
+def hold_keys(place: str) -> HoldKeys:
+    """Return the keys of one function's held requests."""
+    base = f"{{sluice:holds:{place}}}"
+    return HoldKeys(f"{base}:holds", f"{base}:owners", f"{base}:wants")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from sluice.types import Usage as Usage
+
 ITEM_VERSION = 1
 """Shape of the items, in their attribute ``v``. This code reads this version and older ones; an item without one has
 version 1. See docs/upgrades.md."""
@@ -29,27 +31,6 @@ class Status(StrEnum):
 
 TERMINAL = frozenset({Status.COMPLETE, Status.FAILED, Status.CANCELLED})
 LANES = ("high", "normal", "quarantine")
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a run has cost so far. Money in micro-USD (1 USD = 1,000,000)."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    micro_usd: int = 0
-
-    @property
-    def tokens(self) -> int:
-        """All tokens, in and out."""
-        return self.input_tokens + self.output_tokens
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.micro_usd + other.micro_usd,
-        )
 
 
 @dataclass(slots=True, kw_only=True)

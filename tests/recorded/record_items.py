@@ -91,8 +91,8 @@ def test_record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     webhooks.enqueue(store.get(ids["complete"]))
     got: Any = aws.sqs().receive_message(QueueUrl=hooks, MaxNumberOfMessages=10)
     messages["webhook"] = [message["Body"] for message in got["Messages"]]
-    ticket = tickets.issue("ann")
-    tickets.connect("connection-1", "ann")
+    ticket = tickets.issue(tickets.Viewer("ann"))
+    tickets.connect("connection-1", tickets.Viewer("ann"))
 
     assert store.get(ids["continued"]).continuations == 1
     assert store.get(ids["retried"]).attempt == 1

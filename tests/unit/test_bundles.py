@@ -32,7 +32,7 @@ SPARED = {
     }
 }
 """Our own modules that wait until a request needs them: all answers' models, the scaler's policy."""
-OURS = {"functions", "shared"}
+OURS = {"functions", "shared", "sluice"}
 HEAVY = {"asyncio", "concurrent", "ctypes", "email", "multiprocessing", "sqlite3", "ssl", "unittest", "xml"}
 
 

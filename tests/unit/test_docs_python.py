@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from functions.worker import agents, types
+from functions.worker import agents
 from functions.worker.run.context import Context
 from shared.tasks import model, settle, store
+from sluice import types
 from tests.docs import BLOCKS, Block
 from tests.unit.worker.conftest import World
 
@@ -46,7 +47,7 @@ def attribute(of: Any, name: str) -> Any:
     if of is ANYTHING:
         return ANYTHING
     if inspect.isclass(of) and not hasattr(of, name):
-        kinds = [base for base in of.__mro__ if base.__module__ != "builtins"]
+        kinds = [base for base in of.__mro__ if base.__module__ not in ("builtins", "typing")]
         if any(name in inspect.get_annotations(base) for base in kinds):
             return ANYTHING
         given = ast.walk(ast.parse("\n".join(inspect.cleandoc("\n" + inspect.getsource(base)) for base in kinds)))
@@ -134,10 +135,10 @@ def test_what_the_examples_call_was_found() -> None:
     ("code", "error"),
     [
         ("def f(:", SyntaxError),
-        ("from functions.worker.types import Answer", AttributeError),
+        ("from sluice import Answer", AttributeError),
         ("from functions.nowhere import Answer", ModuleNotFoundError),
-        ("from functions.worker.types import AgentResult\nAgentResult()", TypeError),
-        ("from functions.worker.types import AgentResult\nAgentResult('', more=1)", TypeError),
+        ("from sluice import AgentResult\nAgentResult()", TypeError),
+        ("from sluice import AgentResult\nAgentResult('', more=1)", TypeError),
         ("await ctx.think([])", AttributeError),
         ("await ctx.model([], tool='x')", TypeError),
         ("await ctx.step('x')", TypeError),

@@ -10,14 +10,15 @@ from starlette.responses import JSONResponse
 
 from functions.api import views
 from functions.api.described import described
-from functions.api.identity import AUTHENTICATED, AnyCaller, own_task, well_formed
-from functions.api.schemas import MAX_SEQ, MAX_WAIT_SECONDS
+from functions.api.identity import AUTHENTICATED, AnyCaller, own_task
+from functions.api.schemas import MAX_WAIT_SECONDS
 from functions.api.waiting import hold
 from shared import watchers
 from shared.errors import NotFound
 from shared.logs import get_logger
 from shared.tasks import events
 from shared.tasks.events import Page
+from shared.tasks.ids import MAX_SEQ, well_formed
 from shared.valkey import RedisError
 
 READER_SECONDS = 60.0

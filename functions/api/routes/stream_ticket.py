@@ -20,5 +20,5 @@ def post_stream_ticket(caller: Subject) -> JSONResponse:
     """Return a ticket for one connection within a minute; connect to `url` with `?ticket=` and subscribe to tasks."""
     if not settings().ws_url:
         raise unavailable("this deployment has no WebSocket API", 3600)
-    shown = {"ticket": tickets.issue(caller.user), "url": settings().ws_url, "expires_in_s": tickets.TICKET_SECONDS}
+    shown = {"ticket": tickets.issue(caller.viewer), "url": settings().ws_url, "expires_in_s": tickets.TICKET_SECONDS}
     return JSONResponse(shown)

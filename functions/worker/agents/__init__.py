@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from shared.errors import NotFound
 
 if TYPE_CHECKING:
-    from functions.worker.types import Agent
+    from sluice import Agent
 
 
 @cache

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from functions.worker.types import AgentResult
+from sluice import AgentResult
 
 if TYPE_CHECKING:
-    from functions.worker.run.context import Context
+    from sluice import Context
 
 INSTRUCTIONS = "You are a helpful assistant. Answer briefly and say so when you do not know."
 

@@ -7,12 +7,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.tools.toolbox import TOOLS, ToolError
-from functions.worker.types import AgentResult
 from shared.tasks.model import dumps
+from sluice import AgentResult
 
 if TYPE_CHECKING:
-    from functions.worker.run.context import Context
-    from functions.worker.types import ToolCall
+    from sluice import Context, ToolCall
 
 INSTRUCTIONS = "You answer with the help of your tools. Use them for arithmetic, for the time, and to read web pages."
 MAX_ROUNDS = 8

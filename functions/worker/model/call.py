@@ -23,7 +23,7 @@ from shared.retry import ModelError, retry_after
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from functions.worker.types import ModelReply
+    from sluice.types import ModelReply
 
 ERROR_BODY_BYTES = 64 * 1024
 """How much of a refusal is read for its reason."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from functions.worker.types import ModelReply, ToolCall
 from shared import storable
 from shared.retry import ModelError
 from shared.tasks.model import Usage
+from sluice.types import ModelReply, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,12 +15,12 @@ from functions.worker.environment import clients
 from functions.worker.model import call as model_client
 from functions.worker.record.ledger import charge
 from functions.worker.record.signals import Defer
-from functions.worker.types import ModelReply, ToolCall
 from shared import metrics, retry
 from shared.errors import BudgetExhausted
 from shared.limits import prices
 from shared.settings import settings
 from shared.tasks.model import Usage, dumps
+from sluice.types import ModelReply, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable

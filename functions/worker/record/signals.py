@@ -23,7 +23,3 @@ class Continue(Signal):
 
 class Ended(Signal):
     """The run has ended, and a task that it left behind wants to begin another step."""
-
-
-class ReplayMismatch(Exception):
-    """The run does not repeat what it recorded: its code or its input changed shape."""

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from functions.worker.record.ledger import charge
 from functions.worker.record.persist import persist
-from functions.worker.record.signals import Ended, ReplayMismatch
+from functions.worker.record.signals import Ended
 from shared import storable
 from shared.clock import now
 from shared.errors import SluiceError, TooLarge, Unstorable
 from shared.logs import get_logger
 from shared.tasks import checkpoints
 from shared.tasks.events import Event
+from sluice.errors import ReplayMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

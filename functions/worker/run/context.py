@@ -22,6 +22,7 @@ from shared.errors import LeaseLost
 from shared.logs import get_logger
 from shared.tasks import conversation, sessions
 from shared.tasks.events import Event
+from sluice.context import Context as PublicContext
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from functions.worker.environment.environment import Environment
     from functions.worker.record.eventlog import EventLog
     from functions.worker.run.heartbeat import Beat
-    from functions.worker.types import ModelReply
     from shared.tasks.checkpoints import Step
     from shared.tasks.model import Task
+    from sluice.types import ModelReply
 
 _log = get_logger("context")
 
@@ -47,8 +48,8 @@ class Remembered(dict[str, Any]):
     """A message out of the session's memory: no part of a step's fingerprint, as a session may be deleted meanwhile."""
 
 
-class Context:
-    """One run, as its agent sees it."""
+class Context(PublicContext):
+    """One run, as its agent sees it: what `sluice.Context` promises."""
 
     def __init__(
         self,

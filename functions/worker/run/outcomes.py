@@ -6,20 +6,21 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from functions.worker.record.signals import Defer, ReplayMismatch
+from functions.worker.record.signals import Defer
 from shared import retry, storable
 from shared.errors import BudgetExhausted, DependencyDown, NewerVersion, SluiceError, TooLarge, Unstorable
 from shared.settings import settings
 from shared.tasks.leases import Requeue
 from shared.tasks.model import Status, dumps
 from shared.tasks.settle import Outcome
+from sluice.errors import ReplayMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from functions.worker.types import AgentResult
     from shared.tasks.events import Event
     from shared.tasks.model import Task
+    from sluice.types import AgentResult
 
 NEWER_DELAY_SECONDS = 30.0
 """How long a run waits whose items a newer version wrote; meanwhile a deployment replaces the old workers."""

@@ -97,3 +97,13 @@ local function keep_slots(slots, now)
     redis.call('PEXPIRE', slots, int(math.ceil((tonumber(last[2]) - now) / 1000) + 1000))
   end
 end
+
+-- The rule of `shared.limits.shares`: whether an owner that uses `mine` of `total` may take one more, `owners` counting
+-- all that are there. For what cannot be taken back.
+local OVERDRAFT = 2
+local function may_take(mine, total, owners, capacity)
+  if total < capacity then
+    return true
+  end
+  return mine < math.floor(capacity / math.max(1, owners)) and total < OVERDRAFT * capacity
+end

@@ -46,11 +46,34 @@ def test_a_cursor_that_was_tampered_with_is_refused(api: Api, pk: Any) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_cursor")
 
 
-def test_user_id_counts_for_a_trusted_key_only(api: Api) -> None:
-    mine = api.submit("demo", user_id="other").json()["task_id"]
-    assert api.get(f"/result/{mine}", "other").status_code == 404
-    assert api.get(f"/result/{mine}", "demo").status_code == 200
-    assert len(api.get("/agent", "demo", user_id="other").json()["tasks"]) == 1
+def test_user_id_with_a_key_that_may_not_name_one_is_refused_and_does_nothing(api: Api) -> None:
+    mine = api.submit("demo", session_id="s1").json()["task_id"]
+    refused = [api.submit("demo", user_id="other")]
+    refused += [
+        api.get(path, "demo", user_id="other") for path in ("/agent", f"/result/{mine}", "/limits", "/sessions/s1")
+    ]
+    refused += [api.delete(path, "demo", user_id="other") for path in ("/sessions/s1", "/me/data")]
+    refused += [api.client.post(f"/agent/{mine}/cancel?user_id=other", headers=api.head())]
+    refused += [api.client.post("/stream-ticket?user_id=other", headers=api.head())]
+    refused += [api.client.get("/agent?user_id=demo&user_id=other", headers=api.head())]
+    for answer in refused:
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], error["param"]) == (403, "user_id_not_allowed", "user_id")
+    assert [task["task_id"] for task in api.get("/agent", "demo").json()["tasks"]] == [mine]
+    assert api.get(f"/result/{mine}", "demo").json()["status"] == "queued"
+
+
+def test_a_key_may_name_its_own_user(api: Api) -> None:
+    mine = api.submit("demo", user_id="demo").json()["task_id"]
+    assert [task["task_id"] for task in api.get("/agent", "demo", user_id="demo").json()["tasks"]] == [mine]
+
+
+def test_a_service_that_acts_for_one_user_does_not_see_anothers(api: Api) -> None:
+    ann = api.submit("service", user_id="ann").json()["task_id"]
+    assert api.get(f"/result/{ann}", "service", user_id="ann").status_code == 200
+    assert api.get(f"/result/{ann}", "service", user_id="bob").status_code == 404
+    assert api.client.post(f"/agent/{ann}/cancel?user_id=bob", headers=api.head("service")).status_code == 404
+    assert api.get(f"/result/{ann}", "service").json()["status"] == "queued"
 
 
 def test_a_service_acts_for_its_users_each_with_limits_of_their_own(api: Api) -> None:
@@ -90,7 +113,9 @@ def test_a_stream_ticket_is_the_callers_and_used_once(api: Api, monkeypatch: pyt
     settings.cache_clear()
     shown = api.post("/stream-ticket").json()
     assert (shown["url"], shown["expires_in_s"]) == ("wss://live.example", 60)
-    assert tickets.redeem(shown["ticket"]) == "demo"
+    assert tickets.redeem(shown["ticket"]) == tickets.Viewer("demo")
     assert tickets.redeem(shown["ticket"]) is None
     ann = api.client.post("/stream-ticket?user_id=ann", headers=api.head("service")).json()
-    assert tickets.redeem(ann["ticket"]) == "service/ann"
+    assert tickets.redeem(ann["ticket"]) == tickets.Viewer("service/ann")
+    own = api.client.post("/stream-ticket", headers=api.head("service")).json()
+    assert tickets.redeem(own["ticket"]) == tickets.Viewer("service", serves=True)

@@ -50,7 +50,7 @@ def stack(fake_aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Stack:
 def test_a_key_is_made_rotated_and_revoked(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("shared.secrets.webhook_secret", lambda: "stored")
+    monkeypatch.setattr("shared.secrets.webhook_secrets", lambda: ["stored"])
     assert operate.main(["key", "create", "ada", "--tier", "vip"]) == 0
     key, secret = capsys.readouterr().out.splitlines()
     assert secret.startswith("webhook secret: whsec_")

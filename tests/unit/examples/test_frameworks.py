@@ -158,7 +158,7 @@ def test_pydantic_ai_takes_a_structured_answer_through_a_tool(
     from pydantic_ai import Agent
 
     from examples.agents._pydantic_ai import SluiceModel
-    from functions.worker.types import AgentResult
+    from sluice import AgentResult
 
     class Price(BaseModel):
         eur: float
@@ -182,7 +182,7 @@ def test_what_the_model_cannot_hand_on_is_refused(
     world: World, install: Callable[[ModuleType], None], package: str
 ) -> None:
     pytest.importorskip(package, reason=f"{package} is not installed (it is optional)")
-    from functions.worker.types import AgentResult
+    from sluice import AgentResult
 
     async def pydantic_ai(ctx: Any) -> AgentResult:
         from pydantic_ai import Agent, ImageUrl

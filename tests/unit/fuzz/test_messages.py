@@ -18,8 +18,10 @@ from functions.webhook.handler import handler as deliver
 from functions.worker.environment.environment import Environment
 from functions.worker.lane import batch
 from shared import tickets, watchers
+from shared.clock import day
 from shared.settings import settings
-from shared.tasks import lanes
+from shared.tasks import lanes, store
+from shared.tasks.model import Task
 from tests.unit.fuzz.hostile import CONTROLS, DEEP, FEW, HALF_PAIR, LONG_NUMBER, bodies, texts
 
 QUEUE = "arn:aws:sqs:us-east-1:123456789012:sluice-normal"
@@ -109,13 +111,19 @@ def test_the_sweeper_reads_nothing_of_its_event(
 def told(fake_aws: dict[str, str], redis_settings: str, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     pushed: list[bytes] = []
     monkeypatch.setattr(watchers, "push", lambda _, data: pushed.append(data))
-    tickets.connect("c1", "ann")
+    tickets.connect("c1", tickets.Viewer("ann"))
     return pushed
 
 
 @FEW
 @given(frames)
 @example(HALF_PAIR)
+@example(json.dumps({"action": "subscribe", "task_id": "x" * 3000}))
+@example(json.dumps({"action": "unsubscribe", "task_id": "x" * 3000}))
+@example(json.dumps({"action": "unsubscribe", "task_id": "\ud83d"}))
+@example(json.dumps({"action": "subscribe", "task_id": "\ud83d"}))
+@example(json.dumps({"action": "subscribe", "task_id": "t#1\x00"}))
+@example(json.dumps({"action": "\udc00", "task_id": "t1"}))
 @example(json.dumps({"action": "subscribe", "task_id": "t1", "after": 10**40}))
 @example('{"action": "subscribe", "task_id": "t1", "after": ' + LONG_NUMBER[:4000] + "}")
 def test_frames_are_answered_in_json_whatever_they_hold(told: list[bytes], body: str) -> None:
@@ -130,6 +138,23 @@ def test_frames_are_answered_in_json_whatever_they_hold(told: list[bytes], body:
 
 @FEW
 @given(st.one_of(st.none(), st.dictionaries(st.just("ticket"), texts)))
+@example({"ticket": "\ud83d"})
+@example({"ticket": "x" * 5000})
 def test_no_odd_ticket_lets_a_connection_in(told: list[bytes], query: dict[str, str] | None) -> None:
     asked = {"connectionId": "c2", "routeKey": "$connect"}
     assert stream({"requestContext": asked, "queryStringParameters": query}, None)["statusCode"] == 401
+
+
+def test_a_services_connection_may_watch_its_users_tasks_and_nobody_elses(told: list[bytes]) -> None:
+    at = time.time()
+    for name, user in (("theirs", "shop/ann"), ("foreign", "shopper/ann")):
+        task = Task(task_id=name, user=user, lane="normal", agent="chat", model="m", created=at, day=day(at))
+        store.submit(task, "hello")
+    for connection, viewer in (("c3", tickets.Viewer("shop", serves=True)), ("c4", tickets.Viewer("shop"))):
+        tickets.connect(connection, viewer)
+    answers = []
+    for connection, task_id in (("c3", "theirs"), ("c3", "foreign"), ("c4", "theirs")):
+        asked = {"connectionId": connection, "routeKey": "$default"}
+        body = json.dumps({"action": "subscribe", "task_id": task_id})
+        answers.append(stream({"requestContext": asked, "body": body}, None)["statusCode"])
+    assert answers == [200, 400, 400]

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from functions.sweeper.sweep import sweep
 from functions.worker.model.sse import Assembler, WholeReply
-from functions.worker.types import ModelReply
 from shared import aws
 from shared.clock import day
 from shared.limits import prices
@@ -21,6 +20,7 @@ from shared.retry import ModelError
 from shared.settings import settings
 from shared.tasks import blobs, items, store
 from shared.tasks.model import Status, Task
+from sluice import ModelReply
 from tests.unit.fuzz.hostile import DEEP, DEEP_OBJECTS, FEW, LONG_NUMBER, bodies, texts, values
 
 chunks = bodies(

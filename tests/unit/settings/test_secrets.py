@@ -50,7 +50,7 @@ def test_without_one_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_name_is_told_by_its_variable(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, WEBHOOK_SECRET_ARN=stored + "-other")
     with pytest.raises(SettingError, match="WEBHOOK_SECRET_ARN: Secrets Manager says ResourceNotFound"):
-        secrets.webhook_secret()
+        secrets.webhook_secrets()
 
 
 def test_valkey_counts_as_away_while_its_password_cannot_be_read(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from shared.limits import names
 from shared.limits.admission import CHECK_AGAIN_S, Gate
 from shared.settings import settings
 from shared.tasks import aftermath, claims, events, listing, settle, spend, store
+from shared.tasks.ids import new_task_id
 from shared.tasks.model import Status, Task
 
 
@@ -38,7 +39,14 @@ def hooks(fake_aws: dict[str, str], redis_settings: str, monkeypatch: pytest.Mon
 def ended(outcome: settle.Outcome, **params: Any) -> Task:
     at = time.time()
     task = Task(
-        task_id=f"t{at}", user="ann", lane="normal", agent="chat", model="m", created=at, day=day(at), params=params
+        task_id=new_task_id(),
+        user="ann",
+        lane="normal",
+        agent="chat",
+        model="m",
+        created=at,
+        day=day(at),
+        params=params,
     )
     store.submit(task, "hello")
     held = claims.claim(task.task_id, 0)
@@ -203,7 +211,7 @@ def test_slow_watchers_do_not_hold_up_an_end(watched: Task, monkeypatch: pytest.
 def test_who_subscribes_to_an_ended_task_is_told_alone(
     watched: Task, pushed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tickets.connect("third", "ann")
+    tickets.connect("third", tickets.Viewer("ann"))
     read, first_look = store.get, [True]
 
     def not_ended_at_first(task_id: str) -> Task:

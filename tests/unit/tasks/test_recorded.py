@@ -100,8 +100,8 @@ def test_all_tasks_are_listed_and_sessions_spending_keys_and_tickets_read(record
     assert identity is not None
     assert (identity.user, identity.limits.requests) == ("ann", 7)
     assert [info.name for info in keys.list_keys()] == ["a recorded key"]
-    assert tickets.redeem(recorded.ticket) == "ann"
-    assert tickets.user_of("connection-1") == "ann"
+    assert tickets.redeem(recorded.ticket) == tickets.Viewer("ann")
+    assert tickets.viewer_of("connection-1") == tickets.Viewer("ann")
     assert len(redrive.unreadable()) == 1
     repeat = store.find_repeat("ann", store.Idempotency("k" * 64, "b" * 64))
     assert repeat is not None

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localstack.receiver import Receiver
-from shared import webhooks
+from shared import secrets, webhooks
+from shared.errors import SettingError
 from shared.settings import settings
 from tests.unit.webhook.conftest import Hooks
 
@@ -103,6 +104,24 @@ def test_one_of_several_signatures_is_enough() -> None:
     headers = _signed(b"x", SECRET, 100)
     headers["Webhook-Signature"] = f"v1,{'A' * 43}= v2,é {headers['Webhook-Signature']}"
     assert webhooks.verify(SECRET, headers, b"x", at=100)
+
+
+def test_while_a_secret_is_changed_a_delivery_verifies_by_the_old_and_the_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_force(text: str) -> list[str]:
+        monkeypatch.setenv("WEBHOOK_SECRET", text)
+        settings.cache_clear()
+        return webhooks.secrets_for("k1")
+
+    (old,), (new,) = in_force("old"), in_force("new")
+    both = in_force("new , old\n")
+    assert both == [new, old]
+    assert webhooks.secret_for("k1") == new
+    headers = {"webhook-id": "m", "webhook-timestamp": "100"}
+    headers["webhook-signature"] = webhooks.signatures(both, "m", 100, b"x")
+    assert [webhooks.verify(one, headers, b"x", at=100) for one in (old, new, OTHER)] == [True, True, False]
+    assert len(in_force("a,b,c,d")) == secrets.MOST_WEBHOOK_SECRETS
+    with pytest.raises(SettingError, match="5 secrets"):
+        in_force("a,b,c,d,e")
 
 
 @pytest.mark.parametrize("missing", ["Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"])

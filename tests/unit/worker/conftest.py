@@ -18,13 +18,13 @@ from functions.worker.environment.environment import environment
 from functions.worker.lane import deliveries
 from functions.worker.lane.batch import run_batch
 from functions.worker.model import step as model_step
-from functions.worker.types import AgentResult
 from shared import aws
 from shared.clock import day
 from shared.settings import settings
 from shared.tasks import lanes, listing, store, table
 from shared.tasks.items import row_key
 from shared.tasks.model import Task
+from sluice import AgentResult
 from tests.unit.llm.conftest import launch
 
 

@@ -13,11 +13,11 @@ from functions.worker import agents
 from functions.worker.agents.tools import MAX_ROUNDS, RESULT_CHARACTERS
 from functions.worker.environment import clients
 from functions.worker.tools.toolbox import TOOLS
-from functions.worker.types import AgentResult
 from shared.errors import NotFound
 from shared.settings import settings
 from shared.tasks import checkpoints, events, sessions, settle, store
 from shared.tasks.model import Status, Task
+from sluice import AgentResult
 from tests.unit.worker.conftest import World
 
 Call = tuple[str, str]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from functions.worker import agents
-from functions.worker.types import AgentResult
 from shared.tasks import checkpoints, settle, store
+from sluice import AgentResult
 from tests.docs import BLOCKS, Block
 
 from .conftest import World

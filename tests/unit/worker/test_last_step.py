@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from functions.worker.record import persist
-from functions.worker.types import AgentResult
 from shared import aws
 from shared.errors import Contended, DependencyDown, LeaseLost, TooLarge
 from shared.limits.provider import ProviderBudget
 from shared.settings import settings
 from shared.tasks import checkpoints, events, leases, settle, spend, store, table
 from shared.tasks.model import Status, Task
+from sluice import AgentResult
 
 from .conftest import Install, World
 

@@ -10,11 +10,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from functions.worker import agents
-from functions.worker.types import AgentResult
 from shared import aws
 from shared.errors import DependencyDown
 from shared.tasks import blobs, checkpoints, events, store, table
 from shared.tasks.model import Status
+from sluice import AgentResult
 
 from .conftest import World
 

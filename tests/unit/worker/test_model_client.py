@@ -11,9 +11,9 @@ import pytest
 from functions.worker.environment import clients
 from functions.worker.model import call as model_client
 from functions.worker.model.call import call
-from functions.worker.types import ModelReply
 from shared.retry import ModelError, classify
 from shared.settings import settings
+from sluice import ModelReply
 
 Serve = Callable[["Exchange"], Awaitable[None]]
 

@@ -9,10 +9,10 @@ import pytest
 
 from functions.worker import agents
 from functions.worker.model.step import Call
-from functions.worker.types import AgentResult
 from shared.limits import prices
 from shared.tasks import checkpoints, settle, spend, store
 from shared.tasks.model import Status, Task
+from sluice import AgentResult
 
 from .conftest import Install, World
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from functions.worker import agents
-from functions.worker.types import AgentResult
 from shared import aws
 from shared.settings import settings
 from shared.tasks import checkpoints, claims, events, sessions, settle, spend, store
 from shared.tasks.model import Status, Task
+from sluice import AgentResult
 from tests.unit.worker.conftest import World
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from functions.worker import agents
 from functions.worker.record import eventlog
-from functions.worker.types import AgentResult
 from shared import watchers
 from shared.tasks import events
 from shared.tasks.store import get
+from sluice import AgentResult
 
 from .conftest import World
 

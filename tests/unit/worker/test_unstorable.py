@@ -11,11 +11,11 @@ import pytest
 from functions.worker.model import call as model_client
 from functions.worker.model.sse import Assembler
 from functions.worker.run import runner
-from functions.worker.types import AgentResult
 from shared.errors import DependencyDown, TooLarge, Unstorable
 from shared.retry import ModelError
 from shared.tasks import blobs, checkpoints, events, spend, store
 from shared.tasks.model import Status, Task
+from sluice import AgentResult
 
 from .conftest import Install, World
 

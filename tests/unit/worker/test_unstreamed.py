@@ -11,12 +11,12 @@ import pytest
 from functions.worker.environment import clients
 from functions.worker.model import call as model_client
 from functions.worker.model.sse import LINE_BYTES
-from functions.worker.types import AgentResult, ModelReply
 from shared.limits import prices
 from shared.retry import ModelError, classify
 from shared.settings import settings
 from shared.tasks import events, settle, spend, store
 from shared.tasks.model import Status, Task
+from sluice import AgentResult, ModelReply
 
 from .conftest import Install, World
 from .test_model_client import Exchange, ask, run, talk, use

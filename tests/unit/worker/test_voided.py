@@ -7,10 +7,10 @@ import pytest
 from functions.worker import agents
 from functions.worker.model import step as model_step
 from functions.worker.record.signals import Defer
-from functions.worker.types import AgentResult
 from shared.tasks import events, settle, store
 from shared.tasks.events import Event
 from shared.tasks.model import Status, Task
+from sluice import AgentResult
 
 from .conftest import World
 from .test_lost_answers import OneAgent

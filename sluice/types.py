@@ -1,12 +1,33 @@
-"""What agents and the model exchange."""
+"""What an agent, the model and Sluice exchange."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from functions.worker.run.context import Context
-    from shared.tasks.model import Usage
+    from sluice.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a run has cost so far. Money in micro-USD (1 USD = 1,000,000)."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    micro_usd: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """All tokens, in and out."""
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.micro_usd + other.micro_usd,
+        )
 
 
 class AgentResult(NamedTuple):
@@ -42,7 +63,7 @@ class ModelReply(NamedTuple):
 
 
 class Agent(Protocol):
-    """A module in ``functions/worker/agents``."""
+    """A module in the agents' folder: its file's name is the agent's name."""
 
     async def run(self, ctx: Context) -> AgentResult:
         """Run one task."""

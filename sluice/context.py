@@ -1,0 +1,110 @@
+"""What an agent sees of its run: its input, its session, and steps that are done once.
+
+Everything that costs or has effects goes through ``step``, ``model`` or ``tool``. A finished step is recorded; a
+retried, taken-over or continued run gets the recorded value instead of doing it again. Agent code between steps must
+therefore be repeatable: same input, same steps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import httpx2
+
+    from sluice.types import ModelReply
+
+
+class Context(Protocol):
+    """One run, as its agent sees it. The worker makes it; an agent's ``run(ctx)`` is called with it."""
+
+    task_id: str
+    """The run's id, which its client knows."""
+    user: str
+    """Whose run it is."""
+    session_id: str
+    """The conversation it belongs to; the task's own id where the client named none."""
+    model_name: str
+    """The model that the client asked for."""
+    message: str
+    """What the user wrote."""
+    input: list[dict[str, Any]] | None
+    """The client's message list, where it sent one."""
+    instructions: str | None
+    """The client's instructions to the model."""
+    metadata: dict[str, str]
+    """The client's own notes about the run."""
+    tools: list[dict[str, Any]]
+    """Tools that the client answers itself."""
+    tool_choice: Any
+    """The client's choice among them."""
+    max_output_tokens: int
+    """Output tokens of one model call, unless it sets its own."""
+    stream: bool
+    """Whether the client wants to see text while it is written."""
+    deadline: float
+    """When this environment's time ends, epoch seconds; a longer run goes on in another one."""
+
+    @property
+    def http(self) -> httpx2.AsyncClient:
+        """A pooled HTTP client for pages and APIs; on AWS it reaches no private address."""
+        ...
+
+    async def step(self, name: str, fn: Callable[[], Awaitable[Any]], *, fingerprint: Any = None) -> Any:
+        """Do something once in the life of this task and return its result, which must be JSON.
+
+        ``fn`` is a coroutine function; what blocks goes to a thread: ``lambda: asyncio.to_thread(f, x)``.
+        ``name`` and how often it was used before identify the step; steps that run in parallel need distinct names.
+        ``fingerprint`` is any JSON that the result depends on.
+
+        Raises:
+            ReplayMismatch: the recorded step of that name had another fingerprint, or this one is inside another step.
+            TooLarge, Unstorable: the result fits nowhere, or is no JSON; unless caught, they end the run for good.
+        """
+        ...
+
+    async def tool(self, name: str, fn: Callable[[], Awaitable[Any]], arguments: dict[str, Any]) -> Any:
+        """Call a tool once: a step with ``tool_call`` and ``tool_result`` events. See ``step`` for the errors."""
+        ...
+
+    async def model(
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        tools: list[dict[str, Any]] | None = None,
+        tool_choice: Any = None,
+        model: str | None = None,
+        max_output_tokens: int | None = None,
+        name: str = "model",
+        last: bool | Callable[[ModelReply], bool] = False,
+        stream: bool | None = None,
+    ) -> ModelReply:
+        """Call the language model once: streamed to watchers, metered, within every budget; see ``step`` for the rest.
+
+        ``last`` promises that the agent returns at once with this reply, or is a function that says True of a reply
+        with which it does: it is then written together with the run's end.
+        ``stream=False`` shows watchers the text in one piece, once it is whole.
+
+        Raises:
+            ModelError: the provider refused or failed; left alone, the run is tried again where that may help.
+            BudgetExhausted: the call's worst case does not fit a ceiling.
+        """
+        ...
+
+    async def emit(self, type: str, data: dict[str, Any]) -> None:
+        """Tell watchers something; it is stored within a second.
+
+        Raises:
+            Unstorable: the data is no JSON.
+        """
+        ...
+
+    async def history(self, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the session's last ``limit`` turns as chat messages, oldest first; ``asked`` goes behind them."""
+        ...
+
+    def asked(self) -> list[dict[str, Any]]:
+        """Return what the client asked as chat messages: its message list, or its message as one."""
+        ...

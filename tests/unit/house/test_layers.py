@@ -1,0 +1,56 @@
+"""Imports go one way: the public types at the bottom, then `shared`, then the functions; whatever runs them on top."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from localstack.environ import ROOT
+
+BELOW: dict[str, set[str]] = {
+    "sluice": {"sluice"},
+    "shared": {"sluice", "shared"},
+    "functions": {"sluice", "shared", "functions"},
+}
+"""Top folder -> those of ours that its modules may import. Of `sluice`, the part that agents import is meant."""
+FACE = {"__init__", "context", "errors", "types"}
+OURS = ("sluice", "shared", "functions", "localstack", "deploy", "benchmarks", "tests", "examples")
+
+
+def imports(path: Path) -> set[str]:
+    """Return the dotted names of ours that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.partition(".")[0] in OURS}
+
+
+def files(top: str) -> list[Path]:
+    found = sorted((ROOT / top).rglob("*.py"))
+    return [path for path in found if top != "sluice" or (path.parent.name == "sluice" and path.stem in FACE)]
+
+
+@pytest.mark.parametrize("top", list(BELOW))
+def test_nothing_is_imported_from_above(top: str) -> None:
+    upward = {
+        f"{path.relative_to(ROOT)} -> {name}"
+        for path in files(top)
+        for name in imports(path)
+        if name.partition(".")[0] not in BELOW[top]
+    }
+    assert upward == set()
+
+
+def test_functions_import_no_other_function() -> None:
+    across = {
+        f"{path.relative_to(ROOT)} -> {name}"
+        for path in files("functions")
+        for name in imports(path)
+        if name.startswith("functions.") and name.split(".")[1] != path.relative_to(ROOT).parts[1].removesuffix(".py")
+    }
+    assert across == set()
