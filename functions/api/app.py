@@ -22,12 +22,14 @@ from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
 from functions.api.routes import (
     agent,
+    chat,
     dashboard,
     docs,
     health,
     limits,
     me,
-    openai,
+    models,
+    responses,
     result,
     sessions,
     stats,
@@ -38,7 +40,7 @@ from functions.api.version import VERSION
 from shared import aws, settings
 from shared.errors import SluiceError
 
-ROUTERS = (dashboard, agent, result, stream_ticket, sessions, limits, stats, me, openai, health, docs)
+ROUTERS = (dashboard, agent, result, stream_ticket, sessions, limits, stats, me, responses, chat, models, health, docs)
 SHOWN_HEADERS = (
     "Location",
     "Retry-After",
@@ -48,6 +50,7 @@ SHOWN_HEADERS = (
     "Sluice-Degraded",
     "x-request-id",
     "x-should-retry",
+    "x-sluice-task-id",
     *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
 )
 """Headers that a page of another origin may read."""

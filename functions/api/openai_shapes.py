@@ -24,7 +24,7 @@ class OpenAIErrorBody(BaseModel):
 
 
 class ResponseView(BaseModel):
-    """OpenAI's response object."""
+    """OpenAI's response object, as the Open Responses document of 2026-04-24 has it."""
 
     id: str
     object: Literal["response"]
@@ -32,24 +32,46 @@ class ResponseView(BaseModel):
     completed_at: int | None
     status: Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
     background: bool
+    conversation: dict[str, str] | None
     error: dict[str, Any] | None
     incomplete_details: dict[str, Any] | None
     instructions: str | None
     max_output_tokens: int | None
+    max_tool_calls: int | None
     metadata: dict[str, str]
     model: str
     output: list[dict[str, Any]]
     parallel_tool_calls: bool
     previous_response_id: str | None
+    prompt_cache_key: str | None
+    reasoning: dict[str, Any]
+    safety_identifier: str | None
     service_tier: str
     store: bool
     temperature: float
+    presence_penalty: float
+    frequency_penalty: float
     text: dict[str, Any]
     tool_choice: str | dict[str, Any]
     tools: list[dict[str, Any]]
+    top_logprobs: int
     top_p: float
     truncation: str
     usage: dict[str, Any] | None
+    user: str | None
+
+
+class ChatCompletion(BaseModel):
+    """OpenAI's chat completion."""
+
+    id: Annotated[str, Field(description="`chatcmpl-` and the task's id.")]
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    service_tier: str
+    system_fingerprint: None
+    choices: list[dict[str, Any]]
+    usage: dict[str, Any]
 
 
 class ModelView(BaseModel):

@@ -104,7 +104,7 @@ def options_of(asked: Sampling, *, tools: bool) -> tuple[Options, dict[str, Any]
         options["service_tier"] = asked.service_tier
     echo["service_tier"] = asked.service_tier
     if asked.top_logprobs or "message.output_text.logprobs" in (asked.include or ()):
-        options |= {"logprobs": True, "top_logprobs": asked.top_logprobs or None}
+        options["logprobs"], options["top_logprobs"] = True, asked.top_logprobs or None
     return bounded(options), {name: value for name, value in echo.items() if value is not None}
 
 
@@ -130,9 +130,10 @@ def _response_format(format: Format | None) -> dict[str, Any] | None:
     if format.name is None or format.schema_ is None:
         missing = "name" if format.name is None else "schema"
         raise Problem(400, "missing_required_parameter", f"json_schema needs a {missing}", f"text.format.{missing}")
-    schema = {"name": format.name, "schema": format.schema_}
-    schema |= {} if format.strict is None else {"strict": format.strict}
-    schema |= {} if format.description is None else {"description": format.description}
+    schema: dict[str, Any] = {"name": format.name, "schema": format.schema_}
+    for name in ("strict", "description"):
+        if getattr(format, name) is not None:
+            schema[name] = getattr(format, name)
     return {"type": "json_schema", "json_schema": schema}
 
 

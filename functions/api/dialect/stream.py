@@ -86,7 +86,10 @@ class ResponseStream:
         if event.type == "reasoning":
             return self._think(str(data.get("text", "")))
         if event.type == "token":
-            return [*self._think_no_more(), *self._carry_out(self._segments.token(str(data["call"]), str(data["text"])))]
+            return [
+                *self._think_no_more(),
+                *self._carry_out(self._segments.token(str(data["call"]), str(data["text"]))),
+            ]
         if event.type == "step" and "call" in data:
             return [*self._think_no_more(), *self._carry_out(self._segments.recorded(str(data["call"])))]
         if event.type in VOIDING:
@@ -155,9 +158,7 @@ class ResponseStream:
         if self._thought is None:
             return []
         (place, number, text), self._thought = self._thought, None
-        item = reasoning_item(
-            ids.reasoning_id(self._task.task_id, number), text, encrypted=wants_encrypted(self._task)
-        )
+        item = reasoning_item(ids.reasoning_id(self._task.task_id, number), text, encrypted=wants_encrypted(self._task))
         at = {"item_id": item["id"], "output_index": place, "content_index": 0}
         return [
             {"type": "response.reasoning_text.done", **at, "text": text},
@@ -180,8 +181,9 @@ class ResponseStream:
             response["error"] = error
         blocks.append({"type": f"response.{kind}", "response": response})
         if kind == "failed":  # `openai` raises at this one only
-            what = {"type": error["type"] or "server_error", "code": error["code"], "message": error["message"]}
-            blocks.append({"type": "error", **what, "type": "error", "param": None, "error": {**what, "param": None}})
+            told = {"code": error["code"], "message": error["message"], "param": None}
+            what = {"type": error["type"] or "server_error", **told}
+            blocks.append({"type": "error", **told, "error": what})
         return [self._numbered(block) for block in blocks]
 
     def _answer(self, task: Task, result: dict[str, Any]) -> list[Block]:

@@ -89,7 +89,7 @@ def test_without_background_the_answer_is_held_until_it_is_there(
         threading.Timer(0.3, complete, [task_id, "held"]).start()
         return original(look, *args)
 
-    monkeypatch.setattr("functions.api.routes.openai.hold", settle_soon)
+    monkeypatch.setattr("functions.api.dialect.runs.hold", settle_soon)
     done = client.responses.create(model="sim-small", input="hello")
     assert (done.status, done.output_text, done.background) == ("completed", "held", False)
     assert seen == [task_of(done)]
