@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page chaos fairness capacity gb-seconds bench deploy-midway soak leaks peers bench-reference pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page limits-page chaos fairness capacity gb-seconds bench deploy-midway soak leaks peers bench-reference pins clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -97,7 +97,7 @@ test-stack: setup
 test-unit: setup
 	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 4 --dist loadfile $(PYTEST_ARGS)
 # Examples on other people's frameworks, in an environment that has them.
-WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py
+WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py tests/unit/examples/test_sub_agents.py
 test-frameworks: .tools/frameworks/.ready ## Tests of the examples with Pydantic AI and the Agents SDK
 	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
 lint: setup ## ruff, mypy, cfn-lint, sam validate
@@ -134,6 +134,8 @@ peers: .venv/.ready .tools/peers/.ready .tools/peers-arq/.ready
 bench-reference: setup peers ## Sluice beside Celery, arq, taskiq and dramatiq on the same work
 	@$(PYTHON) -m benchmarks.reference_work
 
+limits-page: .venv/.ready ## Write docs/aws-limits.md anew
+	@$(PYTHON) -m localstack.strict.page
 settings-page: .venv/.ready ## Write docs/settings.md anew
 	@$(PYTHON) -m deploy.settings_page
 

@@ -88,10 +88,15 @@ class Bench:
     def _functions(self) -> list[str]:
         return [function["FunctionName"] for function in self.functions.list_functions()["Functions"]]
 
+    def _group(self, function: str) -> str:
+        config = self.functions.get_function_configuration(FunctionName=function)
+        group: str = config["LoggingConfig"]["LogGroup"]
+        return group
+
     def lines(self, function: str, message: str) -> list[dict[str, Any]]:
         """Return a function's log lines with this message that were not returned before, with their stream."""
         found: list[dict[str, Any]] = []
-        pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{function}")
+        pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=self._group(function))
         for event in (event for page in pages for event in page["events"]):
             for text in event["message"].splitlines():
                 if f'"message": "{message}"' not in text:

@@ -83,7 +83,7 @@ def measure(requests: int) -> dict[str, Any]:
     api = deploy_bare(role)
     bare_url = f"{found['aws_endpoint_url']}/_aws/execute-api/{api}/$default/agent"
     headers = {"Authorization": f"Bearer {found['api_keys']['load']}"}
-    body = {"message": "[[sim latency=0 words=1]] hi", "session_id": "bench"}
+    body = {"message": "[[sim latency=0 words=1]] hi", "stream": True}
     times: dict[str, list[float]] = {"bare": [], "sluice": []}
     with httpx2.Client(headers=headers, timeout=60) as client:
         for n in range(requests + 20):

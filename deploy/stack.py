@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ import yaml
 from botocore.exceptions import ClientError
 
 from deploy.change_set import DeployError, apply, exists, parameters_of
+from deploy.checks import check_parameters
 from deploy.packages import BUILT, package
 
-__all__ = ["DeployError", "apply", "deploy", "exists", "read_template"]
+__all__ = ["DeployError", "apply", "check_parameters", "deploy", "exists", "read_template"]
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # in C: a tenth of the time
@@ -48,38 +48,6 @@ def read_template(path: Path) -> dict[str, Any]:
     """Read a template with its short forms spelled out."""
     loaded: dict[str, Any] = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader with tags
     return loaded
-
-
-def check_parameters(template: dict[str, Any], parameters: dict[str, str], now: dict[str, str] | None = None) -> None:
-    """Check what CloudFormation cannot: sums and names. ``now``: what parameters that are not given stay at.
-
-    Raises:
-        DeployError: naming the parameters.
-    """
-    known: dict[str, Any] = template["Parameters"]
-    unknown = sorted(set(parameters) - set(known))
-    if unknown:
-        raise DeployError(f"no such parameter: {', '.join(unknown)}")
-
-    def value(name: str) -> str:
-        return str(parameters.get(name, (now or {}).get(name, known[name]["Default"])))
-
-    lanes = sum(int(value(f"{lane}Concurrency")) for lane in ("High", "Normal", "Quarantine"))
-    if lanes != int(value("MaxReplicas")):
-        raise DeployError(f"MaxReplicas is {value('MaxReplicas')} but the lanes' concurrency adds up to {lanes}")
-    scaled = lanes - int(value("QuarantineConcurrency"))
-    if int(value("MinReplicas")) > scaled:
-        raise DeployError(f"MinReplicas must be at most {scaled}, HighConcurrency and NormalConcurrency together")
-    needed = math.ceil(lanes / 0.8)
-    if value("ReserveConcurrency") == "true" and int(value("ReservedConcurrency")) < needed:
-        raise DeployError(
-            f"ReservedConcurrency must be at least {needed} (MaxReplicas / 0.8): with less, pollers push messages that "
-            "find no environment towards the dead-letter queue"
-        )
-    if float(value("ModelTimeoutSeconds")) + 5 > float(value("WorkerTimeoutSeconds")):
-        raise DeployError("WorkerTimeoutSeconds must exceed ModelTimeoutSeconds by 5")
-    if float(value("HeartbeatSeconds")) * 2 > float(value("LeaseSeconds")):
-        raise DeployError("HeartbeatSeconds must be at most half of LeaseSeconds")
 
 
 def deploy(

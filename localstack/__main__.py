@@ -48,7 +48,9 @@ def _logs(asked: argparse.Namespace) -> None:
     found = outputs()
     use(found)
     logs: Any = boto3.client("logs")
-    group = f"/aws/lambda/{found['functions'][asked.function]}"
+    functions: Any = boto3.client("lambda")
+    config = functions.get_function_configuration(FunctionName=found["functions"][asked.function])
+    group = config["LoggingConfig"]["LogGroup"]
     for event in logs.filter_log_events(logGroupName=group, limit=500)["events"]:
         print(event["message"].rstrip())
 

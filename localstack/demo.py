@@ -73,7 +73,7 @@ class Demo:
             f"[cyan]{ask.user:>5}[/] {ask.agent:<5} {escape(ask.message[:38])}", total=100, state=""
         )
         headers = {"Authorization": f"Bearer {self.keys[ask.user]}"}
-        body = {"message": ask.message, "agent": ask.agent, "session_id": "demo", "webhook_url": self.receiver.url}
+        body = {"message": ask.message, "agent": ask.agent, "webhook_url": self.receiver.url}
         answer = self.client.post("/agent", json=body, headers=headers)
         if answer.status_code != 202:
             wait = answer.headers.get("Retry-After", "-")

@@ -36,6 +36,7 @@ LOCAL_DEFAULTS = {
     "ApiTag": API_ID,
     "WsTag": WS_ID,
     "AllowPrivateAddresses": "true",
+    "AllowUnpricedModels": "true",  # the simulator answers to any name, so every client's default model works
     "PointInTimeRecovery": "false",
     # One machine: fewer environments, and an ingress that load tests can use.
     "HighConcurrency": "2",
@@ -58,6 +59,20 @@ def parameters_from(text: str) -> dict[str, str]:
     if any(not equals for _, equals, _ in pairs):
         raise LocalError("PARAMS must look like 'Name=value Name=value'")
     return {name: value for name, _, value in pairs}
+
+
+def check(parameters: dict[str, str]) -> None:
+    """Hold parameters against the template and the code's own checks, before anything is started, built or sent.
+
+    Raises:
+        LocalError: naming the parameters.
+    """
+    from deploy import stack
+
+    try:
+        stack.check_parameters(stack.read_template(ROOT / "template.yaml"), parameters)
+    except stack.DeployError as error:
+        raise LocalError(f"nothing was changed: {error}") from error
 
 
 def digest_of_sources() -> str:
@@ -112,6 +127,7 @@ def deploy(
         except stack.DeployError as error:
             raise LocalError(str(error)) from error
     _number_mappings(parameters, outputs)
+    _allow_loops(outputs)
     _name_cors(parameters, outputs)
     write_private(note, json.dumps({"wanted": wanted, "outputs": outputs}))
     return outputs, True
@@ -125,6 +141,19 @@ def _alone_at_building() -> Iterator[None]:
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _allow_loops(outputs: dict[str, str]) -> None:
+    """Set the functions' recursion as the template says: MiniStack's CloudFormation leaves it out."""
+    import boto3
+
+    from deploy import stack
+
+    for name, resource in stack.read_template(ROOT / "template.yaml").get("Resources", {}).items():
+        loop = resource.get("Properties", {}).get("RecursiveLoop")
+        if loop is not None:
+            client: Any = boto3.client("lambda")
+            client.put_function_recursion_config(FunctionName=outputs[f"{name}Name"], RecursiveLoop=loop)
 
 
 def _name_cors(parameters: dict[str, str], outputs: dict[str, str]) -> None:
@@ -147,9 +176,16 @@ def _number_mappings(parameters: dict[str, str], outputs: dict[str, str]) -> Non
 
     template = template_defaults()
     client: Any = boto3.client("lambda")
-    for lane in ("High", "Normal", "Quarantine"):
-        concurrency = int(parameters.get(f"{lane}Concurrency", template[f"{lane}Concurrency"]))
-        batch = 1 if lane == "Quarantine" else int(parameters.get("BatchSize", template["BatchSize"]))
+
+    def number(name: str) -> int:
+        return int(parameters.get(name, template[name]))
+
+    lanes = ("High", "Normal", "Quarantine")
+    most = {lane: f"{lane}Concurrency" for lane in (*lanes, "Webhook")}
+    most |= {f"{lane}Dead": "DeadLetterConcurrency" for lane in lanes}
+    for lane, parameter in most.items():
+        concurrency = number(parameter)
+        batch = 1 if lane == "Quarantine" else number("BatchSize") if lane in lanes else 10
         client.update_event_source_mapping(
             UUID=outputs[f"{lane}MappingId"], BatchSize=batch, ScalingConfig={"MaximumConcurrency": concurrency}
         )

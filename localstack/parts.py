@@ -91,7 +91,8 @@ def aws(state: Path) -> Part:
         PYTHONUNBUFFERED="1",
     )
     python = ROOT / ".tools/localaws/bin/python"
-    command = [str(python), "-m", "ministack"]
+    front = [str(ROOT / "localstack/strict/serve.py")]
+    command = [str(python), *(["-m", "ministack"] if os.environ.get("STRICT", "").lower() == "false" else front)]
     return Part(
         "aws", command, environment, AWS_PORT, lambda: answers(f"http://127.0.0.1:{port}/_ministack/health"), 40
     )

@@ -66,6 +66,8 @@ class System:
         )
         llm_url = real_model.rstrip("/") or f"http://127.0.0.1:{LLM_PORT.number}/v1"
         endpoint = external_aws or f"http://127.0.0.1:{AWS_PORT.number}"
+        wanted = self._extra(extra)
+        deployment.check({**deployment.LOCAL_DEFAULTS, **wanted})  # what runs goes on as it is
         needed = [] if os.environ.get("REDIS_URL") else [parts.valkey(self.state)]
         needed += [] if external_aws else [parts.aws(self.state)]
         needed += [] if real_model else [parts.llm()]
@@ -75,9 +77,11 @@ class System:
             fresh_aws = fresh_aws or (started and part.name == "aws")
             say(f"{part.name}: {'started' if started else 'runs already'}")
         parameters = deployment.all_parameters(
-            self.state, endpoint=endpoint, redis_url=redis_url, llm_url=llm_url, extra=self._extra(extra)
+            self.state, endpoint=endpoint, redis_url=redis_url, llm_url=llm_url, extra=wanted
         )
         stack_outputs, done = deployment.deploy(self.state, endpoint, parameters, force=fresh_aws)
+        if extra is not None:
+            write_private(self.state / "parameters.json", json.dumps(extra))  # only now: a refused one is not kept
         say(f"template: {'built and deployed' if done else 'unchanged'}")
         found = self._outputs(endpoint, redis_url, llm_url, stack_outputs)
         use(found)
@@ -107,7 +111,6 @@ class System:
         """Return the deploy parameters asked for, now or by an earlier `up` (which `deploy` keeps)."""
         kept = self.state / "parameters.json"
         if extra is not None:
-            write_private(kept, json.dumps(extra))
             return extra
         return json.loads(kept.read_text()) if kept.exists() else {}
 

@@ -9,6 +9,7 @@ __all__ = [
     "Conflict",
     "Contended",
     "DependencyDown",
+    "Gone",
     "IdempotencyMismatch",
     "ItemThrottled",
     "LeaseLost",
@@ -25,6 +26,12 @@ class SettingError(SluiceError):
     """A setting is missing or out of range; the message names the variable."""
 
     code = "bad_setting"
+
+
+class BadOption(SluiceError):
+    """An option of a model call that Sluice cannot hand on; trying again would not help."""
+
+    code = "invalid_option"
 
 
 class DependencyDown(SluiceError):
@@ -78,6 +85,12 @@ class NewerVersion(SluiceError):
         """Name the item's version and the newest that this code knows."""
         super().__init__(f"the item has version {version}, and this code reads up to version {known}")
         self.version = version
+
+
+class Gone(SluiceError):
+    """A stored value is no longer there: S3's lifecycle, or somebody, deleted its object before its task."""
+
+    code = "result_gone"
 
 
 class Contended(SluiceError):

@@ -12,8 +12,9 @@ from sluice import errors
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-MAX_RETRY_AFTER_SECONDS = 900.0
-"""Longest wait taken from a provider's ``Retry-After``; SQS delays a message no longer."""
+MAX_RETRY_AFTER_SECONDS = 86_400.0
+"""Longest wait taken from a provider's ``Retry-After``: daily allowances come back once a day. SQS delays a message by
+15 minutes at most; one that comes before its time is hidden for the rest."""
 MAX_BACKOFF_SECONDS = 900.0
 
 
@@ -29,16 +30,19 @@ class ModelError(errors.ModelError):
         retry_after_s: float | None = None,
         own_fault: bool = False,
         unseen: bool = False,
+        had_s: float | None = None,
     ) -> None:
         """Describe it; ``own_fault`` means that the provider was not even asked (our pool was full).
 
         ``unseen`` means that it was, and may have written, and bill, a reply of which nothing is known.
+        ``had_s`` is the time that a call had on the whole which ran into a limit.
         The texts may be the provider's own, with half characters in them.
         """
         own_code = None if code is None else storable.text(code)
         super().__init__(storable.text(message), status=status, code=own_code, retry_after_s=retry_after_s)
         self.own_fault = own_fault
         self.unseen = unseen
+        self.had_s = had_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ _SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing
 _FILTERED = frozenset({"content_filter", "content_policy_violation"})
 _TOO_LONG = frozenset({"reply_too_long"})
 """Asking again costs as much and ends the same."""
+_OWN_LIMITS = frozenset({"model_stalled", "model_call_too_long"})
+"""Limits of ours that say nothing about the provider: a slow reply is one prompt's."""
 _TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
 
 _CODES = {
@@ -89,12 +95,14 @@ def classify(error: ModelError) -> Failure:
         return _failure(error, "permanent", str(code))
     if error.own_fault:
         return _failure(error, "transient", "pool_timeout")
+    if code in _OWN_LIMITS:
+        return _failure(error, "transient", str(code))
     if status is None:
         return _failure(error, "transient", code or "provider_unreachable", counts=True)
     if status >= 500:
         return _failure(error, "transient", "provider_error", counts=True)
-    if status < 400:  # an answer, but no usable one
-        return _failure(error, "transient", code or "malformed_reply", counts=True)
+    if status < 400:  # an answer, but no usable one: what one prompt can cause says nothing about the provider
+        return _failure(error, "transient", code or "malformed_reply")
     if status in _TRANSIENT_STATUSES:
         return _failure(error, "transient", _CODES.get(status, "provider_error"))
     return _failure(error, "permanent", _CODES.get(status, "invalid_request"), opens=status == 401)

@@ -22,8 +22,8 @@ POOL_PROFILES: dict[str, tuple[int, int]] = {"low": (20, 5), "medium": (100, 20)
 
 LEAST_SCALED = 4
 """Fewest environments that the scaler can divide: Lambda's smallest limit, 2, for each of two lanes."""
-CALL_MARGIN_SECONDS = 5
-"""What an invocation needs besides its longest model call, s."""
+STOP_MARGIN_SECONDS = 3.0
+"""Time kept at the end of an invocation for giving runs back, s."""
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 """Browsers send origins in lower case and without a path; anything else would silently match none."""
@@ -44,6 +44,7 @@ class Settings:
     log_level: str = _f("INFO", "Least level logged.", one_of=("DEBUG", "INFO", "WARNING", "ERROR"))
     table_name: str = _f("", "DynamoDB table.")
     blob_bucket: str = _f("", "S3 bucket of large values; empty: they are refused.")
+    blob_bucket_owner: str = _f("", "Account that must own it: S3 refuses calls to a bucket of another; empty: any.")
     redis_url: str = _f("", "Valkey or Redis address; `?cluster=true` for a cluster; empty: none.")
     redis_secret_arn: str = _f("", "Secret with the password for it, in Secrets Manager; empty: none.")
     redis_down: str = _f("degrade", "What a submit does without Redis.", one_of=("degrade", "refuse"))
@@ -65,10 +66,12 @@ class Settings:
     runs_per_environment: int = _f(10, "Runs at once in one environment.", low=1, high=500)
     batch_size: int = _f(10, "Messages of one worker invocation's event.", low=1, high=10)
     refill_seconds: float = _f(60, "How long an invocation fills slots that come free, s; 0: never.", low=0, high=900)
-    worker_timeout_seconds: int = _f(900, "The worker function's timeout, s.", low=10, high=900)
+    worker_timeout_seconds: int = _f(900, "The worker function's timeout, s.", low=10, high=1800)
     task_ttl_days: float = _f(7, "Days that a task and its events are kept.", low=0.01, high=3650)
+    untried_days: float = _f(14, "Days after which a task that no worker took is given up.", low=0.01, high=3650)
     blob_days: float = _f(30, "Days that large values are kept in S3.", low=1, high=3650)
     result_max_wait: float = _f(25, "Longest `wait` of a long poll, s.", low=0, high=25)
+    api_reserved_concurrency: int = _f(0, "Concurrency reserved for the API; 0: as Lambda says.", low=0)
     cors_origins: str = _f("", "Origins whose pages may call an API without a gateway, which else sees to it.")
     session_turns: int = _f(50, "Turns of a session that a run may see.", low=0, high=500)
 
@@ -87,10 +90,16 @@ class Settings:
 
     default_model: str = _f("gpt-4o-mini", "Model of a request that names none.")
     fallback_models: str = _f("", "Models tried, in order, when the first is down; comma-separated.")
+    prices: str = _f("", "JSON: model names or patterns to USD per million tokens, [input, output] or one figure.")
+    prices_object: str = _f("", "S3 object with the same, as `bucket/key`; `Prices` wins.")
+    context_tokens: str = _f("", "Context sizes: tokens of every model, or JSON by names or patterns.")
+    allow_unpriced_models: bool = _f(False, "Run models without a price, charged as the default one.")
     openai_base_url: str = _f("", "Model provider's address; empty: OpenAI's.")
     openai_api_key: str = _f("", "Model provider's key.")
     openai_secret_arn: str = _f("", "Secret with that key, in Secrets Manager; wins over the plain one.")
-    model_timeout_seconds: float = _f(60, "Longest model call, s.", low=0.5, high=870)
+    model_timeout_seconds: float = _f(60, "Longest wait for the first byte of a model's answer, s.", low=0.5, high=870)
+    model_stall_seconds: float = _f(60, "Longest silence within a model's answer, s.", low=0.5, high=870)
+    model_margin_seconds: float = _f(2, "Time kept after a model call before its function's end, s.", low=0, high=60)
     pool_profile: str = _f("medium", "Connection pool of the worker.", one_of=tuple(POOL_PROFILES))
     webhook_secret: str = _f("", "Secret that webhook signatures are derived from; empty: none are sent.")
     webhook_secret_arn: str = _f("", "That secret in Secrets Manager; wins over the plain one.")
@@ -116,9 +125,10 @@ class Settings:
             raise SettingError("HEARTBEAT_SECONDS must be at most half of LEASE_SECONDS")
         if self.batch_size > self.runs_per_environment:
             raise SettingError("BATCH_SIZE must be at most RUNS_PER_ENVIRONMENT")
-        if self.model_timeout_seconds + CALL_MARGIN_SECONDS > self.worker_timeout_seconds:
+        margin = self.model_margin_seconds + STOP_MARGIN_SECONDS
+        if self.model_timeout_seconds + margin > self.worker_timeout_seconds:
             raise SettingError(
-                f"WORKER_TIMEOUT_SECONDS must exceed MODEL_TIMEOUT_SECONDS by {CALL_MARGIN_SECONDS}, "
+                f"WORKER_TIMEOUT_SECONDS must exceed MODEL_TIMEOUT_SECONDS by {margin:g}, "
                 "or no model call could ever be started"
             )
         for origin in self.allowed_origins:

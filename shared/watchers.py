@@ -9,13 +9,14 @@ worker that runs the task pushes. Whoever takes a connection off the hash pushes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared import aws, valkey
+from shared import aws, live, valkey
 from shared.clock import now
 from shared.errors import SluiceError
+from shared.live import KEEP_SECONDS, LISTENER, task_key
 from shared.logs import get_logger
 from shared.tasks import events
 from shared.tasks.model import dumps
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shared.tasks.events import Event
-
-KEEP_SECONDS = 3 * 3600
-"""How long a registration lasts; API Gateway closes a connection after two hours
-(https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html)."""
 
 FINISH_SECONDS = 5.0
 """How long whoever ends a task pushes to watchers that lag. The sweeper goes on with the others."""
@@ -47,16 +44,23 @@ class TooMany(SluiceError):
     code = "too_many_watchers"
 
 
+class Watched(NamedTuple):
+    """Who follows a task."""
+
+    connections: dict[str, int]
+    """WebSocket connections, with the last event told."""
+    read: bool = False
+    """Whether somebody reads its log by polling."""
+    listeners: tuple[str, ...] = ()
+    """Environments of the API that stream it."""
+
+
 class Gone(Exception):
     """The connection is closed."""
 
 
 class Unreachable(Exception):
     """The event could not be pushed now."""
-
-
-def _task_key(task_id: str) -> str:
-    return f"{{sluice:watch:{task_id}}}"
 
 
 def _connection_key(connection: str) -> str:
@@ -73,13 +77,13 @@ def add(task_id: str, connection: str, told: int) -> None:
     server = valkey.client()
     server.sadd(_connection_key(connection), task_id)
     server.expire(_connection_key(connection), KEEP_SECONDS)
-    server.hset(_task_key(task_id), connection, told)
-    server.expire(_task_key(task_id), KEEP_SECONDS)
+    server.hset(task_key(task_id), connection, told)
+    server.expire(task_key(task_id), KEEP_SECONDS)
     # Looked at afterwards, so that of many at once none slips in unseen.
     if server.scard(_connection_key(connection)) > TASKS_PER_CONNECTION:
         remove(task_id, connection)
         raise TooMany(f"a connection follows at most {TASKS_PER_CONNECTION} tasks: unsubscribe, or open another")
-    if server.hlen(_task_key(task_id)) - server.hexists(_task_key(task_id), _READER) > WATCHERS_PER_TASK:
+    if server.hlen(task_key(task_id)) > WATCHERS_PER_TASK and len(of(task_id)) > WATCHERS_PER_TASK:
         remove(task_id, connection)
         raise TooMany(f"a task has at most {WATCHERS_PER_TASK} watchers")
 
@@ -90,11 +94,11 @@ def of(task_id: str) -> dict[str, int]:
     Raises:
         RedisError: Valkey is away.
     """
-    return look(task_id)[0]
+    return look(task_id).connections
 
 
-def look(task_id: str) -> tuple[dict[str, int], bool]:
-    """Return a task's watchers as ``of`` does, and whether anybody reads its log by polling.
+def look(task_id: str) -> Watched:
+    """Return everybody who follows a task.
 
     Raises:
         RedisError: Valkey is away.
@@ -102,16 +106,18 @@ def look(task_id: str) -> tuple[dict[str, int], bool]:
     return look_at([task_id])[task_id]
 
 
-def look_at(task_ids: Sequence[str]) -> dict[str, tuple[dict[str, int], bool]]:
+def look_at(task_ids: Sequence[str]) -> dict[str, Watched]:
     """Do so for several tasks in one round trip."""
-    rows = valkey.in_one_trip([("HGETALL", _task_key(task_id)) for task_id in task_ids])
+    rows = valkey.in_one_trip([("HGETALL", task_key(task_id)) for task_id in task_ids])
     return {task_id: _read(row) for task_id, row in zip(task_ids, rows, strict=True)}
 
 
-def _read(row: dict[str, str]) -> tuple[dict[str, int], bool]:
+def _read(row: dict[str, str]) -> Watched:
     found = {name: int(value) for name, value in row.items()}
     read_until = found.pop(_READER, 0)
-    return found, read_until > now()
+    listening = {name: found.pop(name) for name in list(found) if name.startswith(LISTENER)}
+    current = tuple(name[len(LISTENER) :] for name, until in listening.items() if until > now())
+    return Watched(found, read_until > now(), current)
 
 
 def reading(task_id: str, seconds: float) -> None:
@@ -121,27 +127,27 @@ def reading(task_id: str, seconds: float) -> None:
         RedisError: Valkey is away.
     """
     server = valkey.client()
-    server.hset(_task_key(task_id), _READER, int(now() + seconds) + 1)
-    server.expire(_task_key(task_id), KEEP_SECONDS)
+    server.hset(task_key(task_id), _READER, int(now() + seconds) + 1)
+    server.expire(task_key(task_id), KEEP_SECONDS)
 
 
 def told(task_id: str, connection: str, seq: int) -> None:
     """Note that a connection was told events up to ``seq``."""
-    valkey.client().hset(_task_key(task_id), connection, seq)
+    valkey.client().hset(task_key(task_id), connection, seq)
 
 
 def remove(task_id: str, connection: str) -> bool:
     """Take a connection off a task; True for the one caller that did it."""
     server = valkey.client()
     server.srem(_connection_key(connection), task_id)
-    return bool(server.hdel(_task_key(task_id), connection))
+    return bool(server.hdel(task_key(task_id), connection))
 
 
 def remove_connection(connection: str) -> None:
     """Forget a closed connection everywhere."""
     server = valkey.client()
     for task_id in server.smembers(_connection_key(connection)):
-        server.hdel(_task_key(task_id), connection)
+        server.hdel(task_key(task_id), connection)
     server.delete(_connection_key(connection))
 
 
@@ -189,7 +195,9 @@ def finish(task_id: str, only: str | None = None) -> bool:
     """
     give_up = now() + FINISH_SECONDS
     try:
-        for connection, seq in of(task_id).items():
+        found = look(task_id)
+        live.publish((listener, live.encode(task_id)) for listener in found.listeners)
+        for connection, seq in found.connections.items():
             if only is not None and connection != only:
                 continue
             if now() > give_up:

@@ -20,7 +20,7 @@ from sluice.errors import (
     TooLarge,
     Unstorable,
 )
-from sluice.types import Agent, AgentResult, ModelReply, ToolCall, Usage
+from sluice.types import Agent, AgentResult, ModelOptions, ModelReply, ToolCall, Usage
 
 __version__ = "0.2.0"
 
@@ -30,6 +30,7 @@ __all__ = [
     "BudgetExhausted",
     "Context",
     "ModelError",
+    "ModelOptions",
     "ModelReply",
     "NotFound",
     "ReplayMismatch",

@@ -7,14 +7,14 @@ therefore be repeatable: same input, same steps.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import httpx2
 
-    from sluice.types import ModelReply
+    from sluice.types import ModelOptions, ModelReply
 
 
 class Context(Protocol):
@@ -24,8 +24,8 @@ class Context(Protocol):
     """The run's id, which its client knows."""
     user: str
     """Whose run it is."""
-    session_id: str
-    """The conversation it belongs to; the task's own id where the client named none."""
+    session_id: str | None
+    """The conversation it belongs to; None where the client named none, and nothing is remembered."""
     model_name: str
     """The model that the client asked for."""
     message: str
@@ -80,12 +80,15 @@ class Context(Protocol):
         name: str = "model",
         last: bool | Callable[[ModelReply], bool] = False,
         stream: bool | None = None,
+        **options: Unpack[ModelOptions],
     ) -> ModelReply:
         """Call the language model once: streamed to watchers, metered, within every budget; see ``step`` for the rest.
 
         ``last`` promises that the agent returns at once with this reply, or is a function that says True of a reply
         with which it does: it is then written together with the run's end.
         ``stream=False`` shows watchers the text in one piece, once it is whole.
+        ``options`` (``temperature``, ``response_format``, ``reasoning`` …) go to the provider. What the client asked
+        for holds where the agent says nothing; None leaves an option out.
 
         Raises:
             ModelError: the provider refused or failed; left alone, the run is tried again where that may help.

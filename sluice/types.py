@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from sluice.context import Context
@@ -43,6 +43,17 @@ class ToolCall(NamedTuple):
     id: str
     name: str
     arguments: str
+    extra: dict[str, Any] | None = None
+    """What else stood in it, like a signature of the provider's: it goes back as it came."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it by its fields."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+    def as_message(self) -> dict[str, Any]:
+        """Return it as it stands in an assistant's message."""
+        function = {"name": self.name, "arguments": self.arguments}
+        return {"id": self.id, "type": "function", "function": function, **(self.extra or {})}
 
 
 class ModelReply(NamedTuple):
@@ -55,11 +66,51 @@ class ModelReply(NamedTuple):
     finish_reason: str
     estimated: bool = False
     """The provider reported no use of tokens that can be believed; ``usage`` goes by size."""
+    reasoning: str = ""
+    """What the model thought aloud, where the provider shows it."""
+    extra: dict[str, Any] | None = None
+    """What else stood in the assistant's message: some providers want it back with the next call."""
+    left_out: tuple[str, ...] = ()
+    """Options that the provider refused and that the call was then made without."""
+
+    def as_message(self) -> dict[str, Any]:
+        """Return the assistant's message as it goes back to the provider in a later call of the conversation."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.content or None, **(self.extra or {})}
+        if self.tool_calls:
+            message["tool_calls"] = [call.as_message() for call in self.tool_calls]
+        return message
 
     @property
     def cut(self) -> bool:
         """Whether the call's limit on output tokens ended it."""
         return self.finish_reason == "length"
+
+
+class ModelOptions(TypedDict, total=False):
+    """Options of a model call by name, in the words of chat completions.
+
+    None leaves out what the client asked for. ``extra`` holds any further fields of the body.
+    """
+
+    temperature: float | None
+    top_p: float | None
+    frequency_penalty: float | None
+    presence_penalty: float | None
+    seed: int | None
+    stop: str | list[str] | None
+    response_format: dict[str, Any] | None
+    reasoning: str | dict[str, Any] | None
+    """The effort (``"low"`` …), or the provider's object."""
+    reasoning_effort: str | None
+    verbosity: str | None
+    parallel_tool_calls: bool | None
+    logprobs: bool | None
+    top_logprobs: int | None
+    logit_bias: dict[str, int] | None
+    service_tier: str | None
+    user: str | None
+    prompt_cache_key: str | None
+    extra: dict[str, Any] | None
 
 
 class Agent(Protocol):

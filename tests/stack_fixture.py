@@ -126,6 +126,12 @@ class Stack:
             client.close()
 
 
+def violations(endpoint: str) -> list[dict[str, Any]]:
+    """Return what the strict front noted since it was last asked to forget."""
+    found: list[dict[str, Any]] = httpx2.get(f"{endpoint}/_strict/report", timeout=10).json()["violations"]
+    return found
+
+
 def free_ports(n: int) -> list[int]:
     """Return free loopback ports."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
@@ -162,8 +168,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             del os.environ[name]
         os.environ.update(before)
         yield made
+        noted = violations(made.outputs["aws_endpoint_url"])
         made.close()
     patch.undo()
+    assert noted == [], "requests went over limits of AWS; see docs/aws-limits.md"
 
 
 @pytest.fixture(autouse=True)

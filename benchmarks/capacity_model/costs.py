@@ -86,7 +86,7 @@ def _watch(used: Counter[str], watch: dict[str, float], load: Load, result: Resu
 
 def _usd_per_call(scenario: Scenario) -> float:
     prices = json.loads((ROOT.parent / "shared" / "limits" / "prices.json").read_text())["models"]
-    prompt, output = prices[scenario.shape.model]
+    prompt, output = prices[scenario.shape.model][:2]
     return (scenario.shape.prompt_tokens * prompt + scenario.shape.output_tokens * output) / 1_000_000
 
 

@@ -12,6 +12,7 @@ dropped.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,10 +24,11 @@ from agents.usage import Usage
 from openai import Omit
 from openai.types.chat import ChatCompletionMessage
 
-from shared.errors import SluiceError
-from shared.retry import ModelError
+from sluice import ModelError, ReplayMismatch, SluiceError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from agents import Agent, AgentOutputSchemaBase, FunctionTool, Handoff, ModelSettings, ModelTracing, RunResult, Tool
     from agents.tool_context import ToolContext
 
@@ -45,11 +47,34 @@ async def run_on_sluice(ctx: Context, agent: Agent[Context], input: str | list[A
     config = RunConfig(model_provider=SluiceProvider(ctx), tracing_disabled=True)
     try:
         return await Runner.run(agent, ctx.message if input is None else input, context=ctx, run_config=config)
-    except UserError as error:
-        # The SDK wraps what goes wrong about a tool. A lost lease or a spent budget must reach Sluice as what it is.
-        if isinstance(error.__cause__, SluiceError | ModelError):
-            raise error.__cause__ from None
-        raise
+    except Passing as passing:
+        raise passing.error from None
+
+
+class Passing(BaseException):
+    """Carries an error of the model or of Sluice through the SDK, which makes answers of a tool's exceptions.
+
+    An agent used as a tool is one: what failed in it would reach the outer model as a text, and the run would complete.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        """Keep the error, which `run_on_sluice` raises again."""
+        super().__init__(str(error))
+        self.error = error
+
+
+async def unswallowed[T](call: Awaitable[T]) -> T:
+    """Await a call of the context; its errors pass through the SDK as `Passing`."""
+    try:
+        return await call
+    except (SluiceError, ModelError, ReplayMismatch) as error:
+        raise Passing(error) from error
+
+
+def step_name(name: str, *about: Any) -> str:
+    """Name a step by what it is about, so that agents side by side do not take each other's steps at a replay."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
+    return f"{name[:40]}.{digest[:16]}"
 
 
 class SluiceProvider(ModelProvider):
@@ -91,12 +116,15 @@ class SluiceModel(Model):
         offered: list[Any] = [Converter.tool_to_openai(tool) for tool in tools]
         offered += [Converter.convert_handoff_tool(handoff) for handoff in handoffs]
         choice = Converter.convert_tool_choice(model_settings.tool_choice)
-        reply = await self._ctx.model(
-            json.loads(json.dumps(messages)),
-            tools=offered or None,
-            tool_choice=None if isinstance(choice, Omit) or not offered else choice,
-            model=self._name,
-            max_output_tokens=model_settings.max_tokens,
+        reply = await unswallowed(
+            self._ctx.model(
+                json.loads(json.dumps(messages)),
+                tools=offered or None,
+                tool_choice=None if isinstance(choice, Omit) or not offered else choice,
+                model=self._name,
+                max_output_tokens=model_settings.max_tokens,
+                name=step_name("model", self._name, messages, offered),
+            )
         )
         calls = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
@@ -126,7 +154,12 @@ def _check(settings: ModelSettings, output_schema: AgentOutputSchemaBase | None)
 
 
 def recorded(tool: FunctionTool) -> FunctionTool:
-    """Return a tool whose every call is a step: done once, with events, whatever happens."""
+    """Return a tool whose every call is a step: done once, with events, whatever happens.
+
+    An agent used as a tool stays as it is: the steps are those inside it.
+    """
+    if getattr(tool, "_is_agent_tool", False):
+        return tool
     inner = tool.on_invoke_tool
 
     async def invoke(call: ToolContext[Context], arguments: str) -> Any:
@@ -137,8 +170,8 @@ def recorded(tool: FunctionTool) -> FunctionTool:
             except TypeError:
                 return str(result)  # what the model would be shown
 
-        # Calls of one reply run beside each other: the call's id tells them apart, and it is recorded with the reply.
-        step = f"{tool.name[:24]}.{call.tool_call_id[-39:]}"
-        return await call.context.tool(step, do, {"json": arguments})
+        # Calls run beside each other: their ids, recorded with the reply, and their arguments tell them apart.
+        step = step_name(tool.name, call.tool_call_id, arguments)
+        return await unswallowed(call.context.tool(step, do, {"json": arguments}))
 
     return dataclasses.replace(tool, on_invoke_tool=invoke)

@@ -12,6 +12,7 @@ warned of, not dropped.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -86,11 +87,18 @@ class SluiceModel(Model):
             tool_choice=None if parameters.allow_text_output or not tools else "required",
             model=self._name,
             max_output_tokens=(model_settings or {}).get("max_tokens"),
+            name=step_name("model", self._name, asked, tools),
         )
         parts: list[TextPart | ToolCallPart] = [TextPart(reply.content)] if reply.content else []
         parts += [ToolCallPart(call.name, call.arguments, call.id) for call in reply.tool_calls]
         usage = RequestUsage(input_tokens=reply.usage.input_tokens, output_tokens=reply.usage.output_tokens)
         return ModelResponse(parts, usage=usage, model_name=reply.model, provider_name=self.system)
+
+
+def step_name(name: str, *about: Any) -> str:
+    """Name a step by what it is about, so that agents side by side do not take each other's steps at a replay."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
+    return f"{name[:40]}.{digest[:16]}"
 
 
 def _tool(definition: Any) -> dict[str, Any]:
@@ -157,9 +165,9 @@ class Recorded(WrapperToolset["Context"]):
             except ModelRetry as retry:
                 return {"retry": retry.message}
 
-        # Calls of one reply run beside each other: the call's id tells them apart, and it is recorded with the reply.
-        step = f"{name[:24]}.{(ctx.tool_call_id or '')[-39:]}"
-        told = await ctx.deps.tool(step, do, json.loads(json.dumps(tool_args, default=str)))
+        # Calls run beside each other: their ids, recorded with the reply, and their arguments tell them apart.
+        arguments = json.loads(json.dumps(tool_args, default=str))
+        told = await ctx.deps.tool(step_name(name, ctx.tool_call_id, arguments), do, arguments)
         if "retry" in told:
             raise ModelRetry(told["retry"])
         return told["result"]

@@ -18,7 +18,7 @@ from functions.api.cancel import cancel
 from shared import aws
 from shared.errors import Contended, DependencyDown, NotFound
 from shared.settings import settings
-from shared.tasks import listing, store, table
+from shared.tasks import blobs, listing, store, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +57,7 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
         for summary in found:
             # The conversation first: it can only be found through its tasks.
             session = str(summary.get("session_id", "default"))
-            if session not in known:
+            if session and session not in known:
                 known.add(session)
                 turns = _delete_partition(f"SESSION#{user}#{session}")
                 done.items += turns
@@ -128,4 +128,4 @@ def _delete_batch(keys: list[dict[str, Any]]) -> None:
 
 def _delete_objects(keys: Iterable[str]) -> None:
     for key in keys:
-        aws.s3().delete_object(Bucket=settings().blob_bucket, Key=key)
+        aws.s3().delete_object(Bucket=settings().blob_bucket, Key=key, **blobs.owner())

@@ -27,6 +27,7 @@ TYPES = {
     404: "not_found_error",
     405: "invalid_request_error",
     409: "conflict_error",
+    410: "gone_error",
     413: "invalid_request_error",
     422: "invalid_request_error",
     429: "rate_limit_error",
@@ -89,6 +90,7 @@ def unavailable(message: str, retry_after_s: float) -> Problem:
 _STATUS: dict[type[SluiceError], int] = {
     shared_errors.NotFound: 404,
     shared_errors.Conflict: 409,
+    shared_errors.Gone: 410,
     shared_errors.IdempotencyMismatch: 422,
     shared_errors.TooLarge: 413,
     shared_errors.BudgetExhausted: 402,

@@ -16,6 +16,8 @@ from shared.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shared.limits.permits import State
+
 log = get_logger("api")
 
 CACHE_S = 1.0
@@ -28,11 +30,23 @@ def _breaker() -> Breaker:
     return Breaker()
 
 
-def _breakers() -> dict[str, Any]:
-    return {
-        one.name: {"state": one.state, "failures": one.failures, "retry_after_s": round(one.retry_after_s, 1)}
-        for one in _breaker().states()
-    }
+def _breakers() -> list[State]:
+    return _breaker().states()
+
+
+def breakers() -> dict[str, Any]:
+    """Return, by name, every breaker for all owners that has seen a failure within a day."""
+    return {one.name: _shown(one) for one in breaker_states() if not one.owner}
+
+
+def owners_breakers() -> list[dict[str, Any]]:
+    """Return those owners' own breakers that are not closed."""
+    cut_off = (one for one in breaker_states() if one.owner and one.state != "closed")
+    return [{"owner": one.owner, "name": one.name, **_shown(one)} for one in cut_off]
+
+
+def _shown(one: State) -> dict[str, Any]:
+    return {"state": one.state, "failures": one.failures, "retry_after_s": round(one.retry_after_s, 1)}
 
 
 def own_breakers() -> dict[str, Any]:
@@ -80,5 +94,5 @@ def _sqs() -> object:
 
 dependencies = Remembered(_probe_all, CACHE_S)
 """Each dependency's ``status`` (``ok``, ``down``, or ``none``: not set up) and ``latency_ms``."""
-breakers = Remembered(_breakers, CACHE_S)
-"""Every breaker that has seen a failure within a day, by name."""
+breaker_states = Remembered(_breakers, CACHE_S)
+"""Every breaker that has seen a failure within a day, for all and of owners."""

@@ -59,8 +59,14 @@ class AgentRequest(_Strict):
     message: Annotated[str, Field(min_length=1, description=f"The text; at most {MESSAGE_BYTES} bytes of UTF-8.")]
     session_id: Annotated[
         SessionId | None,
-        Field(description="Conversation whose earlier turns the agent sees; null begins one, named like the task."),
-    ] = "default"
+        Field(description="Conversation whose earlier turns the agent sees; without one nothing is remembered."),
+    ] = None
+    on_busy: Annotated[
+        Literal["wait", "reject", "parallel"],
+        Field(
+            description="While another run of the session is not done: wait for it, be refused (409), or run beside it."
+        ),
+    ] = "wait"
     agent: Annotated[AgentName, Field(description="Which agent runs.")] = "chat"
     model: Annotated[ModelName | None, Field(description="Model; the deployment's default when absent.")] = None
     priority: Annotated[Priority | None, Field(description="Lane; the tier's own when absent, 403 above the tier.")] = (

@@ -63,7 +63,7 @@ class Result(BaseModel):
 
     response: str
     tokens: int
-    session_id: str
+    session_id: str | None
     data: ResultData | None = None
 
 
@@ -85,7 +85,7 @@ class TaskView(BaseModel):
     agent: str
     model: str
     lane: str
-    session_id: str
+    session_id: str | None
     created_at: str
     attempts: int
     started_at: str | None = None
@@ -109,7 +109,7 @@ class TaskSummary(BaseModel):
     agent: str
     model: str
     lane: str
-    session_id: str
+    session_id: str | None
     created_at: str
     started_at: str | None = None
     ended_at: str | None = None
@@ -241,6 +241,8 @@ class Stats(BaseModel):
     replicas: dict[str, int]
     runs_per_environment: int
     breakers: dict[str, Any]
+    owner_breakers: list[dict[str, Any]]
+    """Owners whose calls of a model are stopped, while others' go on."""
     provider: dict[str, Any]
     refusals: list[dict[str, Any]] | None
     spend: dict[str, Any] | None

@@ -46,6 +46,7 @@ def _gather() -> dict[str, Any]:
         "replicas": {"min": settings().min_replicas, "max": settings().max_replicas},
         "runs_per_environment": settings().runs_per_environment,
         "breakers": probes.breakers(),
+        "owner_breakers": probes.owners_breakers(),
         "provider": {
             "requests_per_minute": settings().provider_rpm or None,
             "tokens_per_minute": settings().provider_tpm or None,

@@ -18,14 +18,15 @@ from functions.api.schemas import DEFAULT_OUTPUT_TOKENS, MESSAGE_BYTES
 from shared import metrics
 from shared.clock import day, now
 from shared.errors import BudgetExhausted, Contended, DependencyDown, NotFound
-from shared.limits import prices
+from shared.limits import models, prices
 from shared.limits.admission import BUDGETS, Ask, Gate
 from shared.limits.headers import rate_limit_headers
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import lanes, spend, store
+from shared.tasks import lanes, spend, store, succession
 from shared.tasks.ids import new_task_id
 from shared.tasks.model import Task, dumps
+from shared.valkey import RedisError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,11 @@ class Submission:
     message: str
     agent: str
     session_id: str | None
-    """The conversation; None begins one that is named like the task."""
+    """The conversation; None: nothing is remembered."""
+    on_busy: str = "wait"
+    """What becomes of it while another run of its session is under way: ``wait``, ``reject`` or ``parallel``."""
+    begins_session: bool = False
+    """Without a ``session_id``: begin a conversation, named like the task."""
     model: str | None = None
     priority: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
@@ -113,7 +118,7 @@ def submit(
         running_cap=caller.limits.running,
         cap_tokens=caller.limits.tokens_per_day,
         cap_micro_usd=caller.limits.micro_usd_per_day,
-        session_id=wanted.session_id or task_id,
+        session_id=wanted.session_id or (task_id if wanted.begins_session else ""),
         key_id=caller.key_id,
         params={name: value for name, value in wanted.params.items() if value is not None},
         reserved_tokens=tokens,
@@ -130,11 +135,21 @@ def submit(
         metrics.count("Refused", limit=verdict.limit or "unknown")
         raise _refusal(verdict, ask, headers)
     task.parked = not verdict.slot
-    written = _write(task, wanted.message, ask, verdict, idempotency)
+    in_line = bool(wanted.session_id) and wanted.on_busy != "parallel"
+    if in_line:
+        _line_up(task, ask, wanted.on_busy)
+    written: Task | None = None
+    try:
+        written = _write(task, wanted.message, ask, verdict, idempotency)
+    finally:
+        if in_line and written is not task:
+            succession.leave(task)
     if written.task_id != task.task_id:  # another request with the same key was quicker
         gate().undo(ask)
         return Receipt(written, True, {"Idempotent-Replayed": "true"})
-    if not task.parked:
+    if task.after:
+        _follow(task)
+    elif not task.parked:
         _send(task)
     metrics.count("Submitted", lane=task.lane)
     return Receipt(task, False, headers)
@@ -159,6 +174,8 @@ def _allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:
         raise Problem(403, "agent_not_allowed", f"the tier {limits.tier} may not run the agent {wanted.agent}", "agent")
     if not limits.allows_model(model):
         raise Problem(403, "model_not_allowed", f"the tier {limits.tier} may not use the model {model}", "model")
+    if not models.is_allowed(model):
+        raise invalid(f"nobody priced the model {model!r}, so no ceiling could hold", "model", code="unpriced_model")
     lane = wanted.priority or limits.lane
     if not limits.allows_lane(lane):
         raise Problem(
@@ -199,6 +216,34 @@ def _spent(limit: str, ask: Ask, headers: dict[str, str]) -> Problem:
     elif "Retry-After" in headers:
         message += f"; it is renewed in {headers['Retry-After']} s"
     return Problem(402, "insufficient_quota", message, limit=limit, headers=headers)
+
+
+def _line_up(task: Task, ask: Ask, on_busy: str) -> None:
+    """Put a task in its session's line; behind another it is parked, without a running slot.
+
+    Raises:
+        Problem: 409, another is under way and this one is not to wait.
+    """
+    task.after = succession.join(task)
+    if task.after is None:
+        return
+    if on_busy == "reject":
+        succession.leave(task)
+        gate().undo(ask)
+        why = f"the run {task.after} of this session is not done; `on_busy` says what to do then"
+        raise Problem(409, "session_busy", why, "session_id")
+    gate().release_slot(task.user, task.task_id)
+    task.parked = True
+
+
+def _follow(task: Task) -> None:
+    try:
+        if not succession.follow(task):
+            from shared.tasks import aftermath  # here: most requests do without it
+
+            aftermath.wake(gate(), task.task_id)
+    except (DependencyDown, Contended, RedisError) as error:
+        log.warning("the sweeper sees to its turn", extra={"task_id": task.task_id, "error": str(error)})
 
 
 def _write(task: Task, message: str, ask: Ask, verdict: Verdict, idempotency: store.Idempotency | None) -> Task:

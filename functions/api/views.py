@@ -18,7 +18,7 @@ SUMMARY = ("task_id", "status", "agent", "model", "lane", "session_id", "reason"
 def summary(item: dict[str, Any]) -> dict[str, Any]:
     """Return a task of a list."""
     shown: dict[str, Any] = {name: item[name] for name in SUMMARY if name in item}
-    shown["session_id"] = item.get("session_id", "default")
+    shown["session_id"] = item.get("session_id", "default") or None
     shown["created_at"] = item["created"]
     for name in ("started_at", "ended_at", "next_try_at"):
         if item.get(name):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from shared.clock import now
 from shared.errors import DependencyDown, LeaseLost, NotFound
 from shared.limits.admission import Gate
+from shared.settings import settings
 from shared.tasks import aftermath, events, items, lanes, settle, spend, store, table
 from shared.tasks.claims import EARLY_SECONDS
 from shared.tasks.model import Status
@@ -16,6 +17,7 @@ from shared.tasks.settle import Outcome
 if TYPE_CHECKING:
     from shared.tasks.model import Task
 
+DAY_SECONDS = 86_400.0
 BODY_CHARACTERS = 200_000
 """How much of an unreadable message is kept."""
 
@@ -48,11 +50,14 @@ def bury(record: dict[str, Any]) -> str:
         return "not needed"
     if task.status is Status.PROCESSING and task.lease_until > now():
         return "running"  # its worker hides a message of its own, and the sweeper knows its lease
-    if task.status is Status.QUEUED and task.next_try_at > now() + EARLY_SECONDS:
-        lanes.send(
-            task.lane, task.task_id, task.gen, user=task.user, delay_s=task.next_try_at - now(), trace=task.trace
-        )
-        return "came early, sent again"
+    if task.status is Status.QUEUED:
+        early = task.next_try_at > now() + EARLY_SECONDS
+        if early or now() < task.created + settings().untried_days * DAY_SECONDS:
+            # Nobody took it since its message was sent: what a busy or paused lane gave back says nothing of it.
+            lanes.send(
+                task.lane, task.task_id, task.gen, user=task.user, delay_s=task.next_try_at - now(), trace=task.trace
+            )
+            return "came early, sent again" if early else "never tried, sent again"
     received = record.get("attributes", {}).get("ApproximateReceiveCount", "several")
     error = {
         "code": "dead_letter",

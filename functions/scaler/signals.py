@@ -60,6 +60,7 @@ def _breaker_open() -> bool:
     cut_off = {
         state.name
         for state in Breaker().states()
-        if state.state == "open" or (state.state == "half_open" and state.half_open_s < UNPROBED_SECONDS)
+        if not state.owner
+        and (state.state == "open" or (state.state == "half_open" and state.half_open_s < UNPROBED_SECONDS))
     }
     return all(breaker_name(config.openai_base_url, model) in cut_off for model in models)

@@ -17,7 +17,7 @@ from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, No
 from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import aftermath, lanes, listing, settle, spend, store, table
+from shared.tasks import aftermath, lanes, listing, settle, spend, store, succession, table
 from shared.tasks.items import DUE_SHARDS, row_key
 from shared.tasks.leases import RESEND_AFTER_SECONDS
 from shared.tasks.model import LANES, Status
@@ -112,6 +112,8 @@ def _look_after(task: Task, empty: set[str]) -> str:
         if task.lease_until + RESEND_AFTER_SECONDS / 30 > at:
             return "running"  # the queue brings it back by itself
         return _send(task)
+    if task.after:
+        return _try_wake(task)
     if task.parked:
         return _try_unpark(task)
     unsent = task.unsent or task.reason == "unsent"
@@ -143,6 +145,13 @@ def _postpone(task: Task, delay_s: float, *, count: bool) -> None:
         values={"status": str(task.status), "gen": task.gen, "lease_no": task.lease_no},
     )
     table.update(op)
+
+
+def _try_wake(task: Task) -> str:
+    if succession.follow(task):
+        _postpone(task, PARKED_RECHECK_SECONDS * 2 ** min(task.sweeps, 3), count=True)
+        return "waits for its session"
+    return "unparked" if aftermath.wake(_gate(), task.task_id) else "changed meanwhile"
 
 
 def _try_unpark(task: Task) -> str:

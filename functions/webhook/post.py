@@ -10,7 +10,7 @@ import httpx2
 
 from shared import webhooks
 from shared.clock import iso, now
-from shared.errors import NotFound
+from shared.errors import Gone, NotFound
 from shared.guarded_http import GuardedTransport, no_cookies, was_forbidden
 from shared.netguard import Forbidden
 from shared.retry import retry_after
@@ -116,7 +116,7 @@ def payload(task: Task) -> dict[str, Any]:
     data: dict[str, Any] = {"metadata": {}, **store.public(task)}
     try:
         result = settle.result_of(task)
-    except NotFound:  # erased meanwhile
+    except (NotFound, Gone):  # erased meanwhile, or its object is
         result = {**(task.result or {}), "response": None}
     if result is not None:
         texts = {"response": result["response"] or "", "data": dumps(result.get("data"))}

@@ -1,8 +1,13 @@
-"""A circuit breaker per provider and model, shared by all environments.
+"""Circuit breakers per provider and model, shared by all environments: one for all, and each owner's own.
 
 Closed: calls pass; consecutive failures open it. Open: calls are refused for a while. Half-open: one call,
 the probe, holds a lease; its success closes the breaker, its failure opens it again. The result of a call
 that was started before the last change of state says nothing about the present and is dropped.
+
+What a prompt can cause (5xx, no answer, a closed connection) counts for the owner of the run only: its own breaker
+opens, and others go on. The breaker for all opens when several owners met such failures, or on what no prompt can
+cause: connections refused, a refused key, an empty account. One owner's failed probe of it does not open it again,
+unless another's fails, too; that owner waits, and the next one probes. An owner is a user, or a trusted service.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from shared.settings import settings
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from shared.settings import Settings
 
@@ -53,47 +58,86 @@ class Breaker:
         self._lease_us = round((config.model_timeout_seconds + PROBE_MARGIN_S) * 1_000_000)
         self._local = LocalBreaker(self._threshold, self._open_us, self._lease_us)
 
-    def before_call(self, name: str) -> Permit:
+    def before_call(self, name: str, owner: str) -> Permit:
         """Ask before each model call. An allowed permit goes back through `record`, whatever happens."""
-        permit_id = uuid.uuid4().hex
-        args = [self._now(), permit_id, self._lease_us, self._open_us]
+        return self.before_calls([(name, owner)])[0]
+
+    def before_calls(self, wanted: Sequence[tuple[str, str]]) -> list[Permit]:
+        """Ask for several (name, owner) in one round trip."""
+        ids = [uuid.uuid4().hex for _ in wanted]
+        keys = [key for name, owner in wanted for key in (names.breaker_key(name), names.breaker_key(name, owner))]
+        args = [self._now(), self._lease_us, self._open_us]
+        args += [part for permit_id, (_, owner) in zip(ids, wanted, strict=True) for part in (permit_id, owner)]
         try:
-            answer = script("breaker_before")([names.breaker_key(name)], args, on=self._on)
+            answers = script("breaker_before")(keys, args, on=self._on)
         except RedisError:
-            return self._local.before_call(name, self._local_now(), permit_id)
-        allowed, wait_us, probe, started, failures = answer
-        permit_id = permit_id if probe else ""
-        return Permit(bool(allowed), wait_us / 1e6, bool(probe), name, int(started), permit_id, failures=int(failures))
+            now = self._local_now()
+            asked = zip(wanted, ids, strict=True)
+            return [self._local.before_call(name, owner, now, permit_id) for (name, owner), permit_id in asked]
+        permits = []
+        for (name, owner), permit_id, answer in zip(wanted, ids, answers, strict=True):
+            allowed, wait_us, scope, started, failures = map(int, answer)
+            permits.append(
+                Permit(
+                    bool(allowed),
+                    wait_us / 1e6,
+                    scope,
+                    name,
+                    started,
+                    permit_id if scope else "",
+                    failures=failures,
+                    owner=owner,
+                )
+            )
+        return permits
 
     def record(self, permit: Permit, outcome: Outcome) -> None:
         """Tell how the call ended. Never raises: a lost report costs a probe lease at most."""
-        if not permit.allowed:
+        self.record_all([(permit, outcome)])
+
+    def record_all(self, ended: Sequence[tuple[Permit, Outcome]]) -> None:
+        """Tell how several calls ended, in one round trip. Never raises."""
+        shared: list[tuple[Permit, Outcome]] = []
+        for permit, outcome in ended:
+            if permit.allowed and permit.local:
+                self._local.record(permit, outcome, self._local_now())
+            elif permit.allowed:
+                shared.append((permit, outcome))
+        if not shared:
             return
-        if permit.local:
-            self._local.record(permit, outcome, self._local_now())
-            return
-        keys = [names.breaker_key(permit.name), names.BREAKER_INDEX]
-        args = [self._now(), permit.name, outcome.value, str(permit.started_us), permit.id]
-        args += [self._threshold, self._open_us, KEEP_S]
+        keys = [names.BREAKER_INDEX, names.BREAKER_OWNERS]
+        args: list[int | str] = [self._now(), self._threshold, self._open_us, KEEP_S]
+        for permit, outcome in shared:
+            keys += [names.breaker_key(permit.name), names.breaker_key(permit.name, permit.owner)]
+            args += [permit.name, permit.owner, outcome.value, str(permit.started_us), permit.id]
         try:
             script("breaker_record")(keys, args, on=self._on)
         except RedisError as error:
-            _log.warning("breaker %s missed %s: %s", permit.name, outcome.value, error)
+            for permit, outcome in shared:
+                _log.warning("breaker %s missed %s: %s", permit.name, outcome.value, error)
 
     def states(self) -> list[State]:
-        """Return every breaker that has seen a failure within a day, for ``/health`` and the metrics."""
+        """Return every breaker that has seen a failure within a day, for ``/health`` and the metrics.
+
+        First those for all, then owners' own.
+        """
         try:
-            found: list[str] = script("breaker_index")([names.BREAKER_INDEX], [self._now(), KEEP_S], on=self._on)
+            found = [(name, "") for name in self._named(names.BREAKER_INDEX)]
+            for member in self._named(names.BREAKER_OWNERS):
+                owner, _, name = member.partition(" ")
+                found.append((name, owner))
             if not found:
                 return []
-            keys = [names.breaker_key(name) for name in found]
-            rows = script("breaker_states")(keys, [self._now()], on=self._on)
+            rows = script("breaker_states")([names.breaker_key(*one) for one in found], [self._now()], on=self._on)
         except RedisError:
             return self._local.states(self._local_now())
         return [
-            State(name, word, failures, wait_us / 1e6, half_open_us / 1e6)
-            for name, (word, failures, wait_us, half_open_us) in zip(found, rows, strict=True)
+            State(name, word, failures, wait_us / 1e6, half_open_us / 1e6, owner)
+            for (name, owner), (word, failures, wait_us, half_open_us) in zip(found, rows, strict=True)
         ]
+
+    def _named(self, index: str) -> list[str]:
+        return script("breaker_index")([index], [self._now(), KEEP_S], on=self._on)  # type: ignore[no-any-return]
 
     def _now(self) -> int | str:
         return self._now_us() if self._now_us else ""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from shared.limits.permits import Outcome, Permit, State
+from shared.limits.permits import ALL, NONE, OWN, Outcome, Permit, State
 
 NAMES = 1_000
 """Breakers kept; when there are more, closed ones go."""
@@ -13,79 +13,147 @@ NAMES = 1_000
 
 @dataclass(slots=True)
 class _Breaker:
-    failures: int = 0
+    fails: int = 0
+    by_owner: dict[str, int] = field(default_factory=dict)
+    """Failures that an owner's prompts may have caused; in the breaker for all only."""
+    probed: str | None = None
+    """Owner of the last failed probe."""
     until: int | None = None
     """Open before, half-open from then on; None: closed."""
     changed: int = -1
     probe: str | None = None
     lease: int = 0
 
+    def look(self, now: int, open_us: int) -> tuple[int, bool]:
+        """Return how long to wait, and whether the call would be the probe."""
+        if self.until is None:
+            return 0, False
+        if self.until > now:
+            return self.until - now, False
+        if self.probe is not None and self.lease > now:
+            return min(self.lease - now, open_us), False
+        return 0, True
+
+    def standing(self, started: int, permit_id: str) -> str | None:
+        """Say whether a call says anything about the present: as ``probe``, as ``call``, or not."""
+        if self.until is not None:
+            return "probe" if permit_id and self.probe == permit_id else None
+        return "call" if started > self.changed else None
+
+    def forget(self) -> None:
+        self.fails, self.by_owner, self.probed = 0, {}, None
+
+    def open(self, now: int, open_us: int) -> None:
+        self.forget()
+        self.until, self.changed, self.probe = now + open_us, now, None
+
+    def close(self, now: int) -> None:
+        self.forget()
+        self.until, self.changed, self.probe = None, now, None
+
 
 class LocalBreaker:
-    """Breakers by name. Times are microseconds of one steady clock, given by the caller."""
+    """Breakers by name and owner. Times are microseconds of one steady clock, given by the caller."""
 
     def __init__(self, failures: int, open_us: int, lease_us: int) -> None:
         """Set after how many failures it opens, for how long, and how long a probe may take."""
         self._threshold = failures
+        self._most_of_one = -(-failures // 2)
         self._open_us = open_us
         self._lease_us = lease_us
         self._lock = threading.Lock()
-        self._breakers: dict[str, _Breaker] = {}
+        self._breakers: dict[tuple[str, str], _Breaker] = {}
 
-    def before_call(self, name: str, now: int, permit_id: str) -> Permit:
+    def before_call(self, name: str, owner: str, now: int, permit_id: str) -> Permit:
         """Give leave for one call, or refuse."""
         with self._lock:
-            b = self._breakers.get(name)
-            if b is None or b.until is None:
-                return Permit(True, 0.0, False, name, now, local=True, failures=b.failures if b else 0)
-            if b.until > now:
-                return Permit(False, (b.until - now) / 1e6, False, name, local=True)
-            if b.probe is not None and b.lease > now:
-                return Permit(False, min(b.lease - now, self._open_us) / 1e6, False, name, local=True)
-            b.probe, b.lease = permit_id, now + self._lease_us
-            return Permit(True, 0.0, True, name, now, permit_id, local=True)
+            everybodys, own = self._get(name, ""), self._get(name, owner)
+            (wait_all, probes_all), (wait_own, probes_own) = (
+                breaker.look(now, self._open_us) for breaker in (everybodys, own)
+            )
+            wait = max(wait_all, wait_own)
+            if wait > 0:
+                return Permit(False, wait / 1e6, NONE, name, local=True, owner=owner)
+            if not (probes_all or probes_own):
+                others = sum(everybodys.by_owner.values()) if len(everybodys.by_owner) > 1 else 0
+                failures = max(own.fails, others) + everybodys.fails
+                return Permit(True, 0.0, NONE, name, now, local=True, failures=failures, owner=owner)
+            for breaker, probes in ((everybodys, probes_all), (own, probes_own)):
+                if probes:
+                    breaker.probe, breaker.lease = permit_id, now + self._lease_us
+            scope = ALL if probes_all and everybodys.probed != owner else OWN
+            return Permit(True, 0.0, scope, name, now, permit_id, local=True, owner=owner)
 
     def record(self, permit: Permit, outcome: Outcome, now: int) -> None:
         """Take in how a permitted call ended."""
         with self._lock:
-            b = self._breakers.get(permit.name)
-            if b is None:
-                if outcome in (Outcome.SUCCESS, Outcome.NEUTRAL):
-                    return
-                self._make_room()
-                b = self._breakers[permit.name] = _Breaker()
-            if permit.probe:
-                self._probed(b, permit, outcome, now)
-            elif b.until is None and permit.started_us > b.changed:
-                if outcome is Outcome.SUCCESS:
-                    b.failures = 0
-                elif outcome is not Outcome.NEUTRAL:
-                    b.failures += 1
-                    if outcome is Outcome.FATAL or b.failures >= self._threshold:
-                        b.until, b.changed, b.failures = now + self._open_us, now, 0
+            everybodys, own = (self._keep(permit.name, owner, outcome) for owner in ("", permit.owner))
+            for_all, for_own = (one.standing(permit.started_us, permit.id) for one in (everybodys, own))
+            for breaker, standing in ((everybodys, for_all), (own, for_own)):
+                if standing == "probe":
+                    breaker.probe = None
+            if outcome is Outcome.SUCCESS:
+                for breaker, standing in ((everybodys, for_all), (own, for_own)):
+                    if standing == "probe":
+                        breaker.close(now)
+                    elif standing:
+                        breaker.forget()
+            elif outcome is Outcome.FAILURE:
+                self._failed(everybodys, own, for_all, for_own, permit.owner, now)
+            elif outcome is not Outcome.NEUTRAL and for_all:
+                everybodys.fails += 1
+                if for_all == "probe" or outcome is Outcome.FATAL or self._enough(everybodys):
+                    everybodys.open(now, self._open_us)
 
     def states(self, now: int) -> list[State]:
         """Return all breakers that have seen a failure."""
         with self._lock:
-            return [_state(name, b, now) for name, b in self._breakers.items()]
+            return [_state(name, owner, one, now) for (name, owner), one in self._breakers.items()]
 
-    def _probed(self, b: _Breaker, permit: Permit, outcome: Outcome, now: int) -> None:
-        if b.probe != permit.id:
-            return  # its lease lapsed and another call probes
-        b.probe = None
-        if outcome is Outcome.SUCCESS:
-            b.until, b.changed, b.failures = None, now, 0
-        elif outcome is not Outcome.NEUTRAL:
-            b.until, b.changed = now + self._open_us, now
+    def _failed(
+        self, everybodys: _Breaker, own: _Breaker, for_all: str | None, for_own: str | None, owner: str, now: int
+    ) -> None:
+        own_fails = own.fails + 1
+        if "probe" in (for_own, for_all) or (for_own and own_fails >= self._threshold):
+            own.open(now, self._open_us)
+        elif for_own:
+            own.fails = own_fails
+        if for_all == "probe":
+            if everybodys.probed not in (None, owner):
+                everybodys.open(now, self._open_us)
+            else:
+                everybodys.probed = owner
+        elif for_all:
+            counted = everybodys.by_owner.get(owner, 0) + 1
+            everybodys.by_owner[owner] = min(counted, self._most_of_one)
+            if self._enough(everybodys):
+                everybodys.open(now, self._open_us)
+
+    def _enough(self, one: _Breaker) -> bool:
+        several = len(one.by_owner) > 1 and one.fails + sum(one.by_owner.values()) >= self._threshold
+        return one.fails >= self._threshold or several
+
+    def _get(self, name: str, owner: str) -> _Breaker:
+        return self._breakers.get((name, owner)) or _Breaker()
+
+    def _keep(self, name: str, owner: str, outcome: Outcome) -> _Breaker:
+        one = self._breakers.get((name, owner))
+        # What cannot change a new breaker makes none.
+        fails_for_all = outcome in (Outcome.UNREACHABLE, Outcome.FATAL)
+        if one is None and (outcome is Outcome.FAILURE or (fails_for_all and not owner)):
+            self._make_room()
+            one = self._breakers[name, owner] = _Breaker()
+        return one or _Breaker()
 
     def _make_room(self) -> None:
         if len(self._breakers) >= NAMES:
-            kept = {name: b for name, b in self._breakers.items() if b.until is not None}
+            kept = {key: one for key, one in self._breakers.items() if one.until is not None}
             self._breakers = kept if len(kept) < NAMES else {}
 
 
-def _state(name: str, b: _Breaker, now: int) -> State:
+def _state(name: str, owner: str, b: _Breaker, now: int) -> State:
+    failures = b.fails + sum(b.by_owner.values())
     if b.until is None:
-        return State(name, "closed", b.failures, 0.0)
+        return State(name, "closed", failures, 0.0, owner=owner)
     left = (b.until - now) / 1e6
-    return State(name, "open" if left > 0 else "half_open", b.failures, max(0.0, left), max(0.0, -left))
+    return State(name, "open" if left > 0 else "half_open", failures, max(0.0, left), max(0.0, -left), owner)

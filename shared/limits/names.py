@@ -15,6 +15,8 @@ PROVIDER_RPM = "{sluice:provider}:rpm"
 PROVIDER_TPM = "{sluice:provider}:tpm"
 BREAKER_INDEX = "{sluice:breaker}:index"
 """Sorted set of breakers that have seen a failure: name -> when (µs)."""
+BREAKER_OWNERS = "{sluice:breaker}:owners"
+"""The same of owners' own: ``owner name`` -> when (µs). An owner holds no space."""
 
 
 class UserKeys(NamedTuple):
@@ -44,6 +46,11 @@ def spend_all_key(day: str) -> str:
     return f"{_TAG}:spend:{day}:all"
 
 
+def session_key(user: str, session_id: str) -> str:
+    """Return the hash of a session's line: who is last in it, and who was before."""
+    return f"{_TAG}:session:{user}:{session_id}"
+
+
 def done_key(task_id: str) -> str:
     """Return the marker of a task that was settled a short while ago."""
     return f"{_TAG}:done:{task_id}"
@@ -65,9 +72,9 @@ def recount_key(shard: int) -> str:
     return f"{_TAG}:recounted:{shard}"
 
 
-def breaker_key(name: str) -> str:
-    """Return the hash of one breaker."""
-    return f"{{sluice:breaker}}:state:{name}"
+def breaker_key(name: str, owner: str = "") -> str:
+    """Return the hash of one breaker: for all owners, or of one owner's own."""
+    return f"{{sluice:breaker}}:of:{owner} {name}" if owner else f"{{sluice:breaker}}:state:{name}"
 
 
 def provider_window_key(minute: int) -> str:

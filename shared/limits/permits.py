@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.retry import Failure
 
 
 class Outcome(StrEnum):
-    """What a call's end says about the provider."""
+    """What a call's end says about the provider, and about whom."""
 
     SUCCESS = "success"
     FAILURE = "failure"
-    """The provider is ailing: 5xx, no answer, a broken one."""
+    """The provider failed in a way that a prompt may have caused: 5xx, no answer in time, a connection closed."""
+    UNREACHABLE = "unreachable"
+    """It could not even be asked: connection refused, no such host. No prompt can cause that."""
     FATAL = "fatal"
     """No call can succeed until somebody acts: the key is refused or the account is out of money."""
     NEUTRAL = "neutral"
-    """Says nothing: our own mistake, our own full pool, a cancelled run, a rate limit."""
+    """Says nothing: our own mistake or limit, our own full pool, a malformed reply, a cancelled run, a rate limit."""
+
+
+NONE, OWN, ALL = 0, 1, 2
+"""Of which breaker a call is the probe: of none, of its owner's own, of the one for all owners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +34,26 @@ class Permit:
 
     allowed: bool
     retry_after_s: float
-    probe: bool
+    scope: int
+    """Of which breaker it is the probe."""
     name: str
     started_us: int = 0
     id: str = ""
     local: bool = False
     """Given by this environment's own breaker, Valkey being away."""
     failures: int = 0
-    """Calls that failed in a row until now; the breaker is still closed."""
+    """Calls that failed in a row until now, as far as they concern this owner; the breaker is still closed."""
+    owner: str = ""
+
+    @property
+    def probe(self) -> bool:
+        """Whether a breaker learns from this call whether it may close."""
+        return self.scope != NONE
+
+    @property
+    def for_all(self) -> bool:
+        """Whether it probes on behalf of all owners, so that its failure is not its run's own."""
+        return self.scope == ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +67,17 @@ class State:
     retry_after_s: float
     half_open_s: float = 0.0
     """How long it has been half-open, and nobody has probed it with success."""
+    owner: str = ""
+    """Whose own it is; empty: the one for all."""
 
 
-def outcome_of(status: int | None, code: str | None = None) -> Outcome:
-    """Classify a call by its HTTP status and the provider's error code; None: no (whole) answer came.
+def outcome_of(failure: Failure, *, asked: bool) -> Outcome:
+    """Say what a failed call says about the provider; ``asked``: whether a request began to be sent to it.
 
-    A timeout while waiting for a free connection of our own pool is not a call at all: report
-    `Outcome.NEUTRAL`.
+    A timeout while waiting for a free connection of our own pool is not a call at all: `Outcome.NEUTRAL`.
     """
-    if code == "insufficient_quota" or status == 401:
+    if failure.opens_breaker:
         return Outcome.FATAL
-    if status is None or status >= 500:
-        return Outcome.FAILURE
-    return Outcome.SUCCESS if status < 400 else Outcome.NEUTRAL
+    if not failure.counts_for_breaker:
+        return Outcome.NEUTRAL
+    return Outcome.FAILURE if asked else Outcome.UNREACHABLE

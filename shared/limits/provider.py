@@ -133,9 +133,9 @@ class ProviderBudget:
         back = self._tokens.cost(abs(reserved - actual)) * (1 if reserved > actual else -1)
         self._correct(model, 0, back, 1, int(throttled))
 
-    def count(self, model: str, calls: int) -> None:
+    def count(self, calls: int) -> None:
         """Count finished calls for the scaler where no budget is kept (see ``adjust``). Never raises."""
-        self._correct(model, 0, 0, calls, 0)
+        self._correct("any model", 0, 0, calls, 0)
 
     def windows(self, minutes: int = 5) -> list[Minute]:
         """Return the counts of the last minutes, the current one last; empty without Valkey."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import SettingError
-from shared.limits.prices import undated
+from shared.limits.spelling import undated
 from shared.settings import settings
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shared import watchers, webhooks
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
 from shared.logs import get_logger
-from shared.tasks import lanes, listing, settle, store
+from shared.tasks import lanes, listing, settle, store, succession
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def finished(gate: Gate, task: Task, *, watched: bool = True) -> bool:
         others_wait = gate.settle(task.user, task.task_id, task.day, task.usage.tokens, task.micro_usd)
         if not told:
             gate.look_again(task.user, task.task_id, task.day)
+        if task.session_id and (follower := succession.follower_of(task)):
+            wake(gate, follower)
         if others_wait:
             unpark_next(gate, task.user, task.running_cap)
     except (RedisError, DependencyDown, Contended) as error:
@@ -76,6 +78,23 @@ def unpark_next(gate: Gate, user: str, running_cap: int) -> int:
             break
         sent += unpark(gate, user, task_id)
     return sent
+
+
+def wake(gate: Gate, task_id: str) -> bool:
+    """Let a task go on whose session is free now; False when it does not wait for that any more.
+
+    Raises:
+        RedisError, DependencyDown, Contended: it still waits; the sweeper sees to it.
+    """
+    try:
+        task = store.get(task_id)
+    except (NotFound, NewerVersion):
+        return False
+    if not task.after:
+        return False
+    if gate.take_slot(task.user, task_id, task.running_cap, PARKED_SLOT_SECONDS):
+        return unpark(gate, task.user, task_id)
+    return store.park_for_slot(task)
 
 
 def unpark(gate: Gate, user: str, task_id: str) -> bool:

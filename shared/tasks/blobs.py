@@ -13,7 +13,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import aws
-from shared.errors import DependencyDown, TooLarge
+from shared.errors import DependencyDown, Gone, TooLarge
+from shared.logs import get_logger
 from shared.settings import settings
 
 INLINE_BYTES = 1024
@@ -24,6 +25,11 @@ ITEM_BYTES = 340 * 1024
 """Most bytes of one value in an item; leaves room for the other attributes."""
 BLOB_BYTES = 64 * 1024 * 1024
 """Most bytes of one value at all."""
+MISSING = frozenset({"NoSuchKey", "404", "AccessDenied", "403"})
+"""What S3 says of an object that is not there. Without the right to list the bucket, which no function needs, it says
+403 (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, 2026-11)."""
+
+_log = get_logger("blobs")
 
 
 def pack(text: str, s3_key: str) -> dict[str, Any]:
@@ -49,24 +55,41 @@ def pack(text: str, s3_key: str) -> dict[str, Any]:
         raise TooLarge(f"a value of {len(data)} bytes needs BLOB_BUCKET, which is not set")
     key = f"{s3_key}/{hashlib.sha256(packed).hexdigest()[:32]}"
     try:
-        aws.s3().put_object(Bucket=bucket, Key=key, Body=packed)
+        aws.s3().put_object(Bucket=bucket, Key=key, Body=packed, **owner())
     except (ClientError, BotoCoreError) as error:
         raise _sorted_out(error) from error
     return {"s3": {"S": key}}
 
 
 def unpack(attributes: dict[str, Any]) -> str:
-    """Read back what ``pack`` made."""
+    """Read back what ``pack`` made.
+
+    Raises:
+        Gone: the object that the item names is no longer there.
+        DependencyDown: S3 is away.
+    """
     if "text" in attributes:
         return str(attributes["text"]["S"])
     if "z" in attributes:
         return zlib.decompress(attributes["z"]["B"]).decode()
     try:
-        body = aws.s3().get_object(Bucket=settings().blob_bucket, Key=attributes["s3"]["S"])["Body"]
+        body = aws.s3().get_object(Bucket=settings().blob_bucket, Key=attributes["s3"]["S"], **owner())["Body"]
         return zlib.decompress(body.read()).decode()
     except (ClientError, BotoCoreError) as error:
         raise _sorted_out(error) from error
 
 
+def owner() -> dict[str, Any]:
+    """Return the argument that has S3 refuse a bucket of another account, should ours be deleted and its name taken."""
+    expected = settings().blob_bucket_owner
+    return {"ExpectedBucketOwner": expected} if expected else {}
+
+
 def _sorted_out(error: Exception) -> Exception:
-    return DependencyDown("s3") if aws.is_outage(error) else error
+    if aws.is_outage(error):
+        return DependencyDown("s3")
+    if aws.error_code(error) in MISSING:
+        # The two cannot be told apart: an operator who took a right away reads here what S3 said.
+        _log.error("object gone, or not to be read", extra={"cause": str(error)[:300]})
+        return Gone("a stored part of this task is gone: it was deleted before the task, or may not be read any more")
+    return error

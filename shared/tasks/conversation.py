@@ -25,19 +25,24 @@ SHORTEST_CHARACTERS = 500
 
 
 def bounded(messages: Sequence[Message]) -> list[Message]:
-    """Cut what a run was asked to ``ASKED_BYTES``: first its longest texts, then its oldest messages.
+    """Cut what a run was asked to ``ASKED_BYTES``: first its longest texts, then its oldest exchanges.
 
-    A call's arguments are never cut: what is left would be no JSON.
+    A call's arguments are never cut: what is left would be no JSON. Of the last exchange the question always stays, and
+    the oldest of the calls that followed it go.
     """
     room = TURN_CHARACTERS
     kept = [_cut(message, room) for message in messages]
     while sum(map(_size, kept)) > ASKED_BYTES and room > SHORTEST_CHARACTERS:
         room //= 2
         kept = [_cut(message, room) for message in kept]
-    groups = list(_groups(kept))
+    exchanges = list(_exchanges(kept))
     size = sum(map(_size, kept))
-    while size > ASKED_BYTES:
-        size -= sum(map(_size, groups.pop(0)))
+    while size > ASKED_BYTES and len(exchanges) > 1:
+        size -= sum(map(_size, exchanges.pop(0)))
+    groups = [group for exchange in exchanges for group in _groups(exchange)]
+    first = 1 if groups and groups[0][0].get("role") not in ("assistant", "tool") else 0
+    while size > ASKED_BYTES and len(groups) > first:
+        size -= sum(map(_size, groups.pop(first)))
     return [message for group in groups for message in group]
 
 
@@ -45,9 +50,11 @@ def reply(response: str, data: dict[str, Any] | None) -> Message:
     """Return what a run answered, with the calls that it left to the client."""
     text = response[:TURN_CHARACTERS]
     calls = calls_of(data)
+    held = (data or {}).get("extra")
+    extra = held if isinstance(held, dict) else {}
     if not calls:
-        return {"role": "assistant", "content": text}
-    return {"role": "assistant", "content": text or None, "tool_calls": calls}
+        return {"role": "assistant", "content": text, **extra}
+    return {"role": "assistant", "content": text or None, **extra, "tool_calls": calls}
 
 
 def calls_of(data: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -58,7 +65,10 @@ def calls_of(data: dict[str, Any] | None) -> list[dict[str, Any]]:
         parts = [call.get(name) for name in ("id", "name", "arguments")] if isinstance(call, dict) else []
         if not parts or not all(isinstance(part, str) for part in parts):
             return []
-        calls.append({"id": parts[0], "type": "function", "function": {"name": parts[1], "arguments": parts[2]}})
+        extra = call.get("extra")
+        function = {"name": parts[1], "arguments": parts[2]}
+        held = extra if isinstance(extra, dict) else {}  # a provider's signature …: it goes back as it came
+        calls.append({"id": parts[0], "type": "function", "function": function, **held})
     return calls
 
 
@@ -78,6 +88,41 @@ def fitting(remembered: Sequence[Message], asked: Sequence[Message]) -> list[Mes
     for n, group in enumerate(groups):
         fit += _answered(group, answers if n == len(groups) - 1 else frozenset())
     return fit
+
+
+def opens(message: Message) -> bool:
+    """Tell whether a turn that begins with this message stands for itself; else it answers an earlier one's calls."""
+    return message.get("role") != "tool"
+
+
+def within(messages: Sequence[Message], room_bytes: int, *, open_loop: bool) -> list[Message]:
+    """Return the newest messages whose JSON fits in ``room_bytes``, by whole exchanges.
+
+    An exchange is what a user asked, with all that followed up to the next time they asked: cut within, a model would
+    see answers without their question. With ``open_loop`` the last one is still going on, its calls being answered now:
+    it is kept whatever its size.
+    """
+    exchanges = list(_exchanges(messages))
+    kept: list[list[Message]] = []
+    if open_loop and exchanges:
+        kept.append(exchanges.pop())
+        room_bytes -= sum(map(_size, kept[0]))
+    while exchanges and (size := sum(map(_size, exchanges[-1]))) <= room_bytes:
+        room_bytes -= size
+        kept.append(exchanges.pop())
+    return [message for exchange in reversed(kept) for message in exchange]
+
+
+def _exchanges(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    exchange: list[Message] = []
+    for message in messages:
+        asks = message.get("role") not in ("assistant", "tool")
+        if asks and exchange and exchange[-1].get("role") in ("assistant", "tool"):
+            yield exchange
+            exchange = []
+        exchange.append(message)
+    if exchange:
+        yield exchange
 
 
 def _answered(group: list[Message], answers: frozenset[str]) -> list[Message]:
@@ -128,9 +173,21 @@ def _call_ids(message: Message) -> set[str]:
 
 def _cut(message: Message, characters: int) -> Message:
     content = message.get("content")
+    if isinstance(content, list):
+        return {**message, "content": [_cut_part(part, characters) for part in content]}
     if not isinstance(content, str) or len(content) <= characters:
         return message
     return {**message, "content": content[:characters]}
+
+
+def _cut_part(part: Any, characters: int) -> Any:
+    """Cut a part of a message: a text to size; of a picture or a file, which cannot be cut, only the kind is kept."""
+    if isinstance(part, dict) and isinstance(part.get("text"), str):
+        return {**part, "text": part["text"][:characters]}
+    if len(dumps(part)) <= characters:
+        return part
+    kind = part.get("type") if isinstance(part, dict) else None
+    return {"type": "text", "text": f"[{kind if isinstance(kind, str) else 'a part'} left out]"}
 
 
 def _size(message: Message) -> int:

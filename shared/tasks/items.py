@@ -72,7 +72,8 @@ DUE_SHARDS = 4
 def task_row(task: Task, *, due_at: float) -> Attributes:
     """Encode a live task as its row with its index attributes."""
     values: dict[str, Any] = {name: getattr(task, name) for name in FIELDS}
-    values["parked"] = task.user if task.parked else None  # the sparse index's key
+    # The sparse index's key: whoever waits for a session is not among those that wait for a slot.
+    values["parked"] = (f"AFTER#{task.after}" if task.after else task.user) if task.parked else None
     values = {name: value for name, value in values.items() if value is not None and value is not False and value != {}}
     values |= {"created": iso(task.created), "by_user": task.user, "due": due_shard(task.task_id), "due_at": due_at}
     return row_key(task.task_id) | item(values)

@@ -47,6 +47,7 @@ class Task:
     v: int = ITEM_VERSION
     tier: str = "standard"
     session_id: str = "default"
+    """The conversation; empty: none."""
     key_id: str = ""
     status: Status = Status.QUEUED
     message: str | None = None
@@ -70,6 +71,10 @@ class Task:
     """SQS refused its message: it waits for none, and the sweeper sends one as soon as it is due."""
     cancel_requested: bool = False
     parked: bool = False
+    after: str | None = None
+    """The task of its session that it waits for, while it is parked for that."""
+    follower: str | None = None
+    """The task that waits for this one's end."""
     started_at: float | None = None
     ended_at: float | None = None
     ended_by: str | None = None

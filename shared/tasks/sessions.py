@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared import aws
 from shared.clock import iso
-from shared.errors import NotFound, TooLarge
+from shared.errors import NotFound, SluiceError, TooLarge
 from shared.settings import settings
 from shared.tasks import blobs, conversation, store, table
 from shared.tasks.conversation import TURN_CHARACTERS, Message
@@ -29,8 +29,18 @@ if TYPE_CHECKING:
 
     from shared.tasks.settle import Outcome
 
+LOOP_TURNS = 500
+"""Most turns of a tool loop that goes on over several runs, a client doing the tools' work."""
+LOOP_PAGE = 50
+"""How many more turns are read at once in search of the one that opened such a loop."""
 CHAT_BYTES = 80 * 1024
 """Largest JSON of a turn's messages that stays in its item, whose texts may take 256 KB of DynamoDB's 400."""
+
+
+class ConversationTooLong(SluiceError):
+    """A conversation cannot be shown to a model whole, and a part of it would mean something else."""
+
+    code = "conversation_too_long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +102,24 @@ def read(user: str, session_id: str, *, limit: int, before: float | None = None,
     limit = min(limit, settings().session_turns)
     if limit < 1:
         return []
+    return _page(_pk(user, session_id), limit, before=before, with_chat=with_chat)
+
+
+def _page(
+    pk: str, limit: int, *, before: float | None = None, older_than: Turn | None = None, with_chat: bool
+) -> list[Turn]:
     high = f"TURN#{iso(before)}" if before is not None else "TURN#~"
+    asked: dict[str, Any] = {}
+    if older_than is not None:
+        last = {"pk": {"S": pk}, "sk": {"S": f"TURN#{older_than.at}#{older_than.task_id}"}}
+        asked["ExclusiveStartKey"] = last
     page = table.query_page(
         KeyConditionExpression="pk = :pk AND sk BETWEEN :low AND :high",
-        ExpressionAttributeValues={":pk": {"S": _pk(user, session_id)}, ":low": {"S": "TURN#"}, ":high": {"S": high}},
+        ExpressionAttributeValues={":pk": {"S": pk}, ":low": {"S": "TURN#"}, ":high": {"S": high}},
         ScanIndexForward=False,
         ConsistentRead=True,
         Limit=limit,
+        **asked,
     )
     turns = []
     for row in reversed(page["Items"]):
@@ -107,6 +128,32 @@ def read(user: str, session_id: str, *, limit: int, before: float | None = None,
         chat = _chat(row, task_id) if with_chat else None
         turns.append(Turn(task_id=task_id, at=at, user=texts["user"], assistant=texts["assistant"], chat=chat))
     return turns
+
+
+def read_whole(user: str, session_id: str, *, limit: int, before: float | None = None) -> list[Turn]:
+    """Return the newest turns with their messages, and as many more as it takes to begin with a question.
+
+    A turn that only answers the calls of the one before makes no sense without it, so ``limit`` counts to the turn that
+    opened such a loop.
+
+    Raises:
+        ConversationTooLong: the loop has more than ``LOOP_TURNS`` turns.
+        DependencyDown: DynamoDB is away.
+    """
+    turns = read(user, session_id, limit=limit, before=before, with_chat=True)
+    while turns and not conversation.opens(turns[0].messages[0]):
+        if len(turns) >= LOOP_TURNS:
+            why = f"a tool loop of more than {LOOP_TURNS} turns: begin a new conversation with what matters of it"
+            raise ConversationTooLong(why)
+        older = _page(_pk(user, session_id), LOOP_PAGE, before=before, older_than=turns[0], with_chat=True)
+        if not older:
+            break  # the opening turn was kept no longer
+        turns = [*older, *turns]
+    # Pages come whole: of what stands before the opening turn only what is within the limit is wanted.
+    start = max(0, len(turns) - max(limit, 1))
+    while start and not conversation.opens(turns[start].messages[0]):
+        start -= 1
+    return turns[start:]
 
 
 def _chat(row: Attributes, task_id: str) -> list[Message] | None:

@@ -111,7 +111,8 @@ def _end(
         sets["result"], large = _result(task, outcome, response)
         ops += [store.blob_op(task.task_id, name, text, expires=expires) for name, text in large.items()]
         data = {"response": response, "tokens": task.usage.tokens}
-        ops += sessions.put_ops(task, outcome, message=message, asked=asked, at=at, expires=expires)
+        if task.session_id:
+            ops += sessions.put_ops(task, outcome, message=message, asked=asked, at=at, expires=expires)
     elif outcome.error is not None:
         sets["error"] = outcome.error
         data = {"error": outcome.error}
@@ -167,7 +168,7 @@ def webhook_enqueued(task: Task) -> None:
 
 def _result(task: Task, outcome: Outcome, response: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the result as the row holds it, and by name what is too large for the row, where None stands for it."""
-    result: dict[str, Any] = {"response": response, "tokens": task.usage.tokens, "session_id": task.session_id}
+    result: dict[str, Any] = {"response": response, "tokens": task.usage.tokens, "session_id": task.session_id or None}
     texts = {"response": response}
     if outcome.data:
         result["data"] = outcome.data

@@ -179,8 +179,24 @@ def unpark(task: Task) -> bool:
     op = table.update_op(
         row_key(task.task_id),
         sets={"due_at": now() + UNSENT_GRACE_SECONDS},
-        removes=("parked", "reason", "sweeps"),  # looks in the parking lot are none for a message
+        removes=("parked", "after", "reason", "sweeps"),  # looks in the parking lot are none for a message
         condition="attribute_exists(#parked) AND #status = :queued",
+        values={"queued": "queued"},
+    )
+    try:
+        table.update(op)
+    except table.ConditionFailed:
+        return False
+    return True
+
+
+def park_for_slot(task: Task) -> bool:
+    """Let a task that waited for its session wait for a running slot; False when it does not wait any more."""
+    op = table.update_op(
+        row_key(task.task_id),
+        sets={"parked": task.user, "due_at": now() + UNSENT_GRACE_SECONDS},
+        removes=("after", "sweeps"),
+        condition="attribute_exists(#after) AND #status = :queued",
         values={"queued": "queued"},
     )
     try:
@@ -198,7 +214,7 @@ def public(task: Task) -> dict[str, Any]:
         "agent": task.agent,
         "model": task.model_used or task.model,
         "lane": task.lane,
-        "session_id": task.session_id,
+        "session_id": task.session_id or None,
         "created_at": iso(task.created),
         "attempts": task.attempt,
     }
@@ -212,7 +228,7 @@ def public(task: Task) -> dict[str, Any]:
         if task.next_try_at:
             shown["next_try_at"] = iso(task.next_try_at)
         if task.parked:
-            shown["reason"] = "running_cap"
+            shown["reason"] = "session_busy" if task.after else "running_cap"
         elif task.reason:
             shown["reason"] = task.reason
     if task.last_error and not task.status.terminal:

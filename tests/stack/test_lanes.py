@@ -7,6 +7,9 @@ from typing import Any
 import boto3
 import pytest
 
+from shared.tasks import claims, table
+from shared.tasks.items import row_key
+from shared.tasks.model import Task
 from tests.stack_fixture import Stack
 
 FLOOD = 80
@@ -45,6 +48,30 @@ def test_a_running_task_is_cancelled_and_its_model_call_ends(stack: Stack) -> No
     assert (counts["started"], counts["completed"]) == (1, 0)
 
 
+def tried_once(task_id: str) -> None:
+    """Leave a task as a worker does that claimed it and died ten receives ago: its lease has lapsed."""
+    assert isinstance(claims.claim(task_id, 0), Task)
+    table.update(table.update_op(row_key(task_id), sets={"lease_until": time.time() - 600}))
+
+
+def test_a_message_that_is_given_back_ten_times_does_not_fail_a_task_that_no_worker_had(at_stack: Stack) -> None:
+    lambda_client: Any = boto3.client("lambda")
+    sqs: Any = boto3.client("sqs")
+    mapping, queue = at_stack.outputs["mappings"]["high"], at_stack.outputs["queues"]["high"]
+    lambda_client.update_event_source_mapping(UUID=mapping, Enabled=False)
+    try:
+        task_id = at_stack.submit("[[sim words=2]] hello", "vip")
+        given_back = 0
+        while given_back < 11:  # the eleventh finds it gone to the dead-letter queue
+            found = sqs.receive_message(QueueUrl=queue, VisibilityTimeout=0, WaitTimeSeconds=1).get("Messages", [])
+            given_back += 1 if found or given_back == 10 else 0
+        time.sleep(2)
+        assert at_stack.client("vip").get(f"/result/{task_id}").json()["status"] == "queued"
+    finally:
+        lambda_client.update_event_source_mapping(UUID=mapping, Enabled=True)
+    assert at_stack.result(task_id, "vip")["status"] == "complete"
+
+
 def test_a_dead_letter_fails_its_task_and_is_redriven_as_a_new_one(at_stack: Stack) -> None:
     from shared.tasks import redrive
 
@@ -54,6 +81,7 @@ def test_a_dead_letter_fails_its_task_and_is_redriven_as_a_new_one(at_stack: Sta
     lambda_client.update_event_source_mapping(UUID=mapping, Enabled=False)
     try:
         task_id = at_stack.submit("[[sim words=2]] hello", "vip")
+        tried_once(task_id)
         body = json.dumps({"v": 1, "task_id": task_id, "gen": 0})
         sqs.send_message(QueueUrl=at_stack.outputs["queues"]["high_dlq"], MessageBody=body)
         found = at_stack.result(task_id, "vip")

@@ -13,7 +13,7 @@ def test_a_run_completes(stack: Stack) -> None:
     found = stack.result(task_id)
     assert found["status"] == "complete"
     assert len(found["result"]["response"].split()) == 4
-    assert found["result"]["session_id"] == "default"
+    assert found["result"]["session_id"] is None
     assert found["usage"]["total_tokens"] == found["result"]["tokens"] > 0
     assert [e["type"] for e in stack.events(task_id) if e["type"] != "token"] == [
         "queued",

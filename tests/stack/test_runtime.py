@@ -19,7 +19,8 @@ from localstack.emulator import Emulated, binary, emulated
 from localstack.environ import CREDENTIALS, ROOT, LocalError
 from shared import webhooks
 from shared.clock import day
-from shared.tasks import lanes, store
+from shared.tasks import claims, lanes, store, table
+from shared.tasks.items import row_key
 from shared.tasks.model import Status, Task
 from tests.stack_fixture import Stack
 
@@ -134,6 +135,8 @@ def test_worker(stack: Stack, start: Start) -> None:
 def test_dead_letter(stack: Stack, start: Start) -> None:
     function = start("DeadLetterFunction")
     task = a_task()
+    assert isinstance(claims.claim(task.task_id, 0), Task)  # by a worker that died: its lease has lapsed
+    table.update(table.update_op(row_key(task.task_id), sets={"lease_until": time.time() - 600}))
     body = json.dumps({"v": lanes.VERSION, "task_id": task.task_id, "gen": 0})
     assert function.invoke({"Records": [record(body, stack.outputs["queues"]["normal_dlq"])]}) == {
         "batchItemFailures": []

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from functions.worker import agents
+from functions.worker.model.options import merged
 from functions.worker.run.context import Context
 from shared.tasks import model, settle, store
 from sluice import types
@@ -98,7 +99,10 @@ class Reader(ast.NodeVisitor):
             return
         self.calls += 1
         named = {one.arg: ANYTHING for one in node.keywords if one.arg}
-        inspect.signature(called).bind(*[ANYTHING for _ in node.args], **named)
+        signature = inspect.signature(called)
+        signature.bind(*[ANYTHING for _ in node.args], **named)
+        if "Unpack[ModelOptions]" in str(signature):  # the rest is options, which have names of their own
+            merged({}, {name: None for name in named if name not in signature.parameters})
 
     def what(self, node: ast.expr) -> Any:
         """Return what an expression is: an object, or the class of one."""

@@ -29,6 +29,7 @@ ACTIONS = {
     "post_to_connection": "execute-api:ManageConnections",
     "get_event_source_mapping": "lambda:GetEventSourceMapping",
     "update_event_source_mapping": "lambda:UpdateEventSourceMapping",
+    "get_function_concurrency": "lambda:GetFunctionConcurrency",
 }  # fmt: skip
 """The right that each call needs; a batch call needs that of the single one."""
 
@@ -44,13 +45,14 @@ KINDS = {
     **{f"{lane}Dlq": "dead letters" for lane in ("High", "Normal", "Quarantine")},
     **{f"{lane}Mapping": "mappings" for lane in ("High", "Normal")},
     "OpenaiSecretArn": "secrets", "WebhookSecretArn": "secrets", "RedisSecretArn": "secrets",
-    "ValkeyPassword": "secrets",
+    "ValkeyPassword": "secrets", "PricesObject": "prices", "AWS::StackName": "functions",
 }  # fmt: skip
 OF_SERVICE = {
     "dynamodb": "table", "s3": "blobs", "connections": "connections", "secrets_manager": "secrets",
     "lambda_client": "mappings",
 }  # fmt: skip
-OF_MODULE = {"shared.webhooks": "webhooks"}
+OF_METHOD = {"get_function_concurrency": "functions"}
+OF_MODULE = {"shared.webhooks": "webhooks", "shared.limits.operators": "prices"}
 
 Right = tuple[str, str]
 """An action and the kind of thing that it is done to."""
@@ -120,7 +122,8 @@ def needed(function: str) -> set[Right]:
             made = {name for where, name in places if where == "shared.tasks.table"}
             rights |= {(action, "table") for name, action in TRANSACTION.items() if name in made}
         else:
-            rights.add((ACTIONS[method], OF_SERVICE.get(service) or OF_MODULE.get(module, "lanes")))
+            kind = OF_METHOD.get(method) or OF_MODULE.get(module) or OF_SERVICE.get(service, "lanes")
+            rights.add((ACTIONS[method], kind))
     return rights | {(action, kind) for kind in fed_from(function) for action in POLLER}
 
 

@@ -69,6 +69,7 @@ def post_agent(
         message=asked.message,
         agent=asked.agent,
         session_id=asked.session_id,
+        on_busy=asked.on_busy,
         model=asked.model,
         priority=asked.priority,
         params={name: values[name] for name in _PARAMS if name in values},
@@ -82,7 +83,7 @@ def post_agent(
 
 
 @router.get("/agent", summary="List tasks")
-@described("TaskList", 401, 422)
+@described("TaskList", 401, 403, 422)
 def list_agent(
     caller: Subject,
     limit: Annotated[int, Query(ge=1, le=PAGE_TASKS)] = 20,
@@ -101,13 +102,13 @@ def list_agent(
 )
 @described(
     "Accepted",
-    *(401, 404, 409),
+    *(401, 403, 404, 409, 422),
     also={
         200: {"model": "Accepted", "description": "It has ended: cancelled, or as it was before."},
         202: {"description": "Its worker was asked to stop; it ends within a heartbeat."},
     },
 )
-def cancel_agent(caller: AnyCaller, task_id: str) -> JSONResponse:
+def cancel_agent(caller: Subject, task_id: str) -> JSONResponse:
     """Cancel a task: at once while it is queued, else through its worker. Repeating it is harmless."""
     task = cancel.cancel(own_task(caller, task_id))
     content: dict[str, Any] = {"task_id": task.task_id, "status": str(task.status)}

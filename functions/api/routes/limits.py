@@ -14,7 +14,7 @@ router = APIRouter(tags=["limits"], dependencies=AUTHENTICATED)
 
 
 @router.get("/limits", summary="Read your limits")
-@described("LimitsView", 401, 422)
+@described("LimitsView", 401, 403, 422)
 def get_limits(caller: Subject) -> JSONResponse:
     """Return every limit of the caller, used and left. Looking costs nothing."""
     limits = caller.limits

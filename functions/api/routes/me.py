@@ -15,7 +15,7 @@ router = APIRouter(prefix="/me", tags=["data"], dependencies=AUTHENTICATED)
 
 
 @router.delete("/data", summary="Erase your data")
-@described("Erased", 401, 422)
+@described("Erased", 401, 403, 422)
 def delete_data(request: Request, caller: Subject) -> JSONResponse:
     """Erase the caller's tasks and conversations. Cancels what still runs; repeat while `more` is true."""
     context = request.scope.get("aws.context")

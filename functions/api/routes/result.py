@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse
 
 from functions.api import views
 from functions.api.described import described
-from functions.api.identity import AUTHENTICATED, AnyCaller, own_task
+from functions.api.held import Held
+from functions.api.identity import AUTHENTICATED, Subject, own_task
 from functions.api.schemas import MAX_WAIT_SECONDS
 from functions.api.waiting import hold
 from shared import watchers
@@ -34,23 +35,25 @@ Wait = Annotated[
 
 
 @router.get("/{task_id}", summary="Look a task up")
-@described("TaskView", 401, 404, 422)
-def get_result(request: Request, caller: AnyCaller, task_id: str, wait: Wait = 0) -> JSONResponse:
+@described("TaskView", 401, 403, 404, 422)
+def get_result(request: Request, caller: Subject, task_id: str, wait: Wait = 0) -> JSONResponse:
     """Return a task's state; with `wait`, once it has ended or the seconds have passed."""
+    headers: dict[str, str] = {}
     task = hold(
         lambda: own_task(caller, task_id),
         lambda task: task.status.terminal,
         wait,
         request.scope.get("aws.context"),
+        Held(caller.user, headers),
     )
-    return JSONResponse(views.full(task))
+    return JSONResponse(views.full(task), headers=headers)
 
 
 @router.get("/{task_id}/events", summary="Read a task's events")
-@described("EventPage", 401, 404, 422)
+@described("EventPage", 401, 403, 404, 422)
 def get_events(
     request: Request,
-    caller: AnyCaller,
+    caller: Subject,
     task_id: str,
     after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="Number of the last event that you have.")] = 0,
     wait: Wait = 0,
@@ -71,18 +74,21 @@ def get_events(
             _note_reader(task_id, wait)
         return page
 
+    headers: dict[str, str] = {}
     page = hold(
         look,
         lambda page: bool(page.events) or page.task.status.terminal,
         wait,
         request.scope.get("aws.context"),
+        Held(caller.user, headers),
     )
     return JSONResponse(
         {
             "events": [event.public() for event in page.events],
             "last_seq": page.last_seq,
             "status": str(page.task.status),
-        }
+        },
+        headers=headers,
     )
 
 

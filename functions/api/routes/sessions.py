@@ -19,7 +19,7 @@ PAGE_TURNS = 500
 
 
 @router.get("/{session_id}", summary="Read a conversation")
-@described("SessionView", 401, 422)
+@described("SessionView", 401, 403, 422)
 def get_session(
     caller: Subject, session_id: SessionPath, limit: Annotated[int, Query(ge=1, le=PAGE_TURNS)] = 50
 ) -> JSONResponse:
@@ -30,7 +30,7 @@ def get_session(
 
 
 @router.delete("/{session_id}", summary="Forget a conversation")
-@described("SessionDeleted", 401, 422)
+@described("SessionDeleted", 401, 403, 422)
 def delete_session(caller: Subject, session_id: SessionPath) -> JSONResponse:
     """Forget a conversation's turns; tasks and their results stay."""
     return JSONResponse({"session_id": session_id, "deleted_turns": sessions.delete(caller.user, session_id)})

@@ -15,7 +15,7 @@ router = APIRouter(tags=["live"], dependencies=AUTHENTICATED)
 
 
 @router.post("/stream-ticket", summary="Get a WebSocket ticket")
-@described("Ticket", 401, 422)
+@described("Ticket", 401, 403, 422)
 def post_stream_ticket(caller: Subject) -> JSONResponse:
     """Return a ticket for one connection within a minute; connect to `url` with `?ticket=` and subscribe to tasks."""
     if not settings().ws_url:

@@ -21,7 +21,9 @@ async def run(ctx: Context) -> AgentResult:
     reply = await ctx.model(messages, tools=ctx.tools or None, last=True)
     data: dict[str, Any] = {}
     if reply.tool_calls:
-        data["tool_calls"] = [call._asdict() for call in reply.tool_calls]
+        data["tool_calls"] = [call.as_json() for call in reply.tool_calls]
+    if reply.extra:
+        data["extra"] = reply.extra  # the session's next call hands it back
     if reply.cut:
         data["finish_reason"] = reply.finish_reason
     return AgentResult(reply.content, data or None)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 INSTRUCTIONS = "You answer with the help of your tools. Use them for arithmetic, for the time, and to read web pages."
 MAX_ROUNDS = 8
-"""Model calls of one run at most; the last one is offered no tools."""
+"""Model calls of one run at most; in the last one it may call no tool."""
 RESULT_CHARACTERS = 20_000
 """How much of a tool's result the model is shown."""
 
@@ -25,16 +25,13 @@ async def run(ctx: Context) -> AgentResult:
     messages = [{"role": "system", "content": ctx.instructions or INSTRUCTIONS}, *await ctx.history(), *ctx.asked()]
     offered = [tool.description for tool in TOOLS.values()]
     for round_number in range(1, MAX_ROUNDS + 1):
-        tools = offered if round_number < MAX_ROUNDS else None
-        reply = await ctx.model(messages, tools=tools, last=lambda reply: not reply.tool_calls)
+        # In the last round, too: some providers want the tools described wherever messages hold calls of them.
+        choice = None if round_number < MAX_ROUNDS else "none"
+        reply = await ctx.model(messages, tools=offered, tool_choice=choice, last=lambda reply: not reply.tool_calls)
         if not reply.tool_calls:
             cut = {"finish_reason": reply.finish_reason} if reply.cut else {}
             return AgentResult(reply.content, {"rounds": round_number, **cut})
-        calls = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in reply.tool_calls
-        ]
-        messages.append({"role": "assistant", "content": reply.content or None, "tool_calls": calls})
+        messages.append(reply.as_message())
         results = await asyncio.gather(
             *(_call(ctx, call, f"{round_number}.{n}") for n, call in enumerate(reply.tool_calls, 1))
         )

@@ -36,7 +36,10 @@ def http() -> httpx2.AsyncClient:
     most, kept = settings().pool_limits
     return httpx2.AsyncClient(
         limits=httpx2.Limits(max_connections=most, max_keepalive_connections=kept, keepalive_expiry=KEEPALIVE_SECONDS),
-        timeout=httpx2.Timeout(settings().model_timeout_seconds, connect=CONNECT_SECONDS, pool=POOL_WAIT_SECONDS),
+        # How long an answer may take is held by `model.limits`: no fixed clock cuts a stream that flows.
+        timeout=httpx2.Timeout(
+            settings().model_timeout_seconds, read=None, connect=CONNECT_SECONDS, pool=POOL_WAIT_SECONDS
+        ),
         event_hooks={"request": [phases.follow]},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a provider's cookies serve nothing here
     )

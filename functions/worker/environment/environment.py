@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from functions.worker.environment import clients
 from functions.worker.environment.together import Together
+from functions.worker.record.outbox import Outbox
 from functions.worker.run.heartbeat import Heart
 from shared import watchers
 from shared.clock import now
 from shared.errors import DependencyDown
 from shared.limits import tiers
 from shared.limits.admission import Gate
-from shared.limits.breaker import Breaker, Outcome, Permit, breaker_name
+from shared.limits.breaker import Breaker, Outcome, Permit, breaker_name, outcome_of
 from shared.limits.provider import ProviderBudget
 from shared.logs import get_logger
 from shared.settings import settings
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from shared.retry import Failure
     from shared.tasks.model import Task
 
+type Asked = tuple[str, str]
+"""A model and the owner of the run that wants to call it."""
+
 _log = get_logger("environment")
 
 
@@ -41,11 +45,12 @@ class Environment:
         """Start with nothing open."""
         self._reports: set[asyncio.Future[None]] = set()
         self.watchers = Together(watchers.look_at)
+        self.outbox = Outbox()
         self._leaves = Together(self._ask_breakers)
         self._successes = Together(self._tell_successes)
-        self._succeeded: dict[str, tuple[Permit, int]] = {}
+        self._succeeded: dict[Asked, tuple[Permit, int]] = {}
         self._succeeded_lock = threading.Lock()
-        self._probing: dict[str, str] = {}
+        self._probing: dict[Asked, str] = {}
 
     held_until = 0.0
     """Until when the provider has no room, as far as runs here met it (epoch seconds); no work is taken till then."""
@@ -93,19 +98,21 @@ class Environment:
         except RedisError as error:
             raise DependencyDown("redis") from error
 
-    async def before_call(self, model: str) -> Permit:
-        """Ask the model's breaker; runs that ask at the same moment share its answer."""
-        permit = await self._leaves.get(model)
+    async def before_call(self, model: str, owner: str) -> Permit:
+        """Ask the model's breakers; runs that ask at the same moment share a round trip, and an owner's the answer."""
+        asked = model, owner
+        permit = await self._leaves.get(asked)
         if not permit.probe:
             return permit
-        if permit.id == self._probing.get(model):  # somebody else's already: only one may probe
-            return (await asyncio.to_thread(self._ask_breakers, [model]))[model]
-        self._probing[model] = permit.id
+        if permit.id == self._probing.get(asked):  # somebody else's already: only one may probe
+            return (await asyncio.to_thread(self._ask_breakers, [asked]))[asked]
+        self._probing[asked] = permit.id
         return permit
 
-    def _ask_breakers(self, models: list[str]) -> dict[str, Permit]:
+    def _ask_breakers(self, wanted: list[Asked]) -> dict[Asked, Permit]:
         provider = settings().openai_base_url
-        return {model: self.breaker.before_call(breaker_name(provider, model)) for model in models}
+        named = [(breaker_name(provider, model), owner) for model, owner in wanted]
+        return dict(zip(wanted, self.breaker.before_calls(named), strict=True))
 
     def report[**P](self, note: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Run one of the ``note_…`` methods in a thread, without waiting for it; see ``reported``."""
@@ -133,34 +140,29 @@ class Environment:
             self.report(self.note_success, permit, model, reserved, actual)
             return
         # One report speaks for all that succeeded since the last: to the breaker, as the call that began last.
+        asked = model, permit.owner
         with self._succeeded_lock:
-            newest, calls = self._succeeded.get(model, (permit, 0))
-            self._succeeded[model] = max(newest, permit, key=lambda one: one.started_us), calls + 1
-        self._follow(self._successes.get(model))
+            newest, calls = self._succeeded.get(asked, (permit, 0))
+            self._succeeded[asked] = max(newest, permit, key=lambda one: one.started_us), calls + 1
+        self._follow(self._successes.get(asked))
 
-    def _tell_successes(self, models: list[str]) -> dict[str, None]:
-        for model in models:
-            with self._succeeded_lock:
-                found = self._succeeded.pop(model, None)
-            if found is not None:  # else the trip before spoke for those of this one, too
-                newest, calls = found
-                self.breaker.record(newest, Outcome.SUCCESS)
-                self.budget.count(model, calls)
-        return dict.fromkeys(models)
+    def _tell_successes(self, wanted: list[Asked]) -> dict[Asked, None]:
+        with self._succeeded_lock:
+            # What is not found was spoken for by the trip before.
+            found = {asked: self._succeeded.pop(asked) for asked in wanted if asked in self._succeeded}
+        self.breaker.record_all([(newest, Outcome.SUCCESS) for newest, _ in found.values()])
+        if calls := sum(each for _, each in found.values()):
+            self.budget.count(calls)
+        return dict.fromkeys(wanted)
 
     def note_success(self, permit: Permit, model: str, reserved: int, actual: int) -> None:
         """Report a call that succeeded."""
         self.breaker.record(permit, Outcome.SUCCESS)
         self.budget.adjust(model, reserved, actual)
 
-    def note_failure(self, permit: Permit, model: str, reserved: int, failure: Failure) -> None:
-        """Report a call that failed; what the provider threw away costs no tokens."""
-        outcome = Outcome.NEUTRAL
-        if failure.opens_breaker:
-            outcome = Outcome.FATAL
-        elif failure.counts_for_breaker:
-            outcome = Outcome.FAILURE
-        self.breaker.record(permit, outcome)
+    def note_failure(self, permit: Permit, model: str, reserved: int, failure: Failure, *, asked: bool) -> None:
+        """Report a call that failed; what the provider threw away costs no tokens. ``asked``: a request was sent."""
+        self.breaker.record(permit, outcome_of(failure, asked=asked))
         self.budget.adjust(model, reserved, 0, throttled=failure.code == "rate_limit_exceeded")
 
     def note_nothing(self, permit: Permit, model: str, reserved: int) -> None:
@@ -185,7 +187,8 @@ class Environment:
     async def finished(self, task: Task) -> None:
         """See to what follows a settled task; never raises for it. Runs that end together share a look for watchers."""
         try:
-            watched = bool((await self.watchers.get(task.task_id))[0])
+            found = await self.watchers.get(task.task_id)
+            watched = bool(found.connections or found.listeners)
         except RedisError:
             watched = True  # for all that is known
         await asyncio.to_thread(aftermath.finished, self.gate, task, watched=watched)

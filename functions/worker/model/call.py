@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from functions.worker.environment import clients
-from functions.worker.model.phases import STALE_UNSTREAMED_SECONDS, Phases, current
-from functions.worker.model.sse import Assembler, WholeReply
+from functions.worker.model import limits
+from functions.worker.model.limits import Watch
+from functions.worker.model.phases import STALE_SECONDS, STALE_UNSTREAMED_SECONDS, Phases, current
+from functions.worker.model.progress import Progress, tokens_of
+from functions.worker.model.sse import Assembler, Ears, WholeReply
 from shared import metrics, secrets
 from shared.clock import now
 from shared.retry import ModelError, retry_after
@@ -44,26 +47,31 @@ async def call(
     tools: list[dict[str, Any]] | None,
     tool_choice: Any = None,
     max_output_tokens: int,
+    options: dict[str, Any] | None = None,
     timeout_s: float,
     on_delta: Callable[[str], None],
+    on_reasoning: Callable[[str], None] | None = None,
     stream: bool = True,
-    tries: list[Phases] | None = None,
+    progress: Progress | None = None,
 ) -> ModelReply:
     """Ask the model and return its whole reply; ``on_delta`` is told each piece of text as it comes.
 
-    Without ``stream`` the text comes in one piece; a run of one call then takes a fifth to a quarter less processor
-    time (`benchmarks.reference_work`).
+    ``options`` are further fields of the request's body. ``on_reasoning`` is told each piece of what the model thinks
+    aloud. Without ``stream`` the text comes in one piece; a run of one call then takes a fifth to a quarter less
+    processor time (`benchmarks.reference_work`).
 
-    Cancelling the call closes its stream at once; how far it had got then is told by ``tries``, which is added to. A
+    Cancelling the call closes its stream at once; how far it had got then, and what it cost, is told by ``progress``. A
     reused connection that proves dead before anything came back is replaced once; nothing else is tried again here.
 
     Raises:
-        ModelError: refused, unreachable, too slow (``timeout_s`` for the whole call), malformed or cut off.
+        ModelError: refused, unreachable, malformed or cut off; or too slow: to begin (``model_no_answer``), between two
+            bytes (``model_stalled``), or on the whole, ``timeout_s`` (``model_call_too_long``).
     """
     body: dict[str, Any] = {
         "model": model,
         "messages": messages,
         "max_completion_tokens": max_output_tokens,
+        **(options or {}),
     }
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -71,38 +79,51 @@ async def call(
         body["tools"] = tools
         if tool_choice is not None:
             body["tool_choice"] = tool_choice
-    tries = [] if tries is None else tries
+    progress = Progress() if progress is None else progress
+    watch = Watch(limits.of_call(timeout_s, max_output_tokens, stream=stream))
+    asked = json.dumps([messages, tools, options], ensure_ascii=False)
+    progress.sent_bytes, progress.prompt_tokens = len(asked.encode("utf-8", "replace")), tokens_of(asked)
 
     def begin() -> Phases:
-        tries.append(Phases() if stream else Phases(stale_s=STALE_UNSTREAMED_SECONDS))
-        return tries[-1]
+        stale_s = STALE_SECONDS if stream else STALE_UNSTREAMED_SECONDS
+        progress.tries.append(Phases(stale_s=stale_s, on_sent=watch.sent))
+        return progress.tries[-1]
 
+    def told(text: str) -> None:
+        progress.text(text)
+        on_delta(text)
+
+    def thought(text: str) -> None:
+        progress.reasoning(text)
+        if on_reasoning is not None:
+            on_reasoning(text)
+
+    ears = Ears(told, thought, progress.tool)
     attempt = begin()
     try:
-        async with asyncio.timeout(timeout_s):
+        async with watch:
             try:
-                reply = await _once(body, attempt, on_delta)
+                reply = await _once(body, attempt, ears, watch, progress)
             except _Stale:
                 attempt = begin()
-                reply = await _once(body, attempt, on_delta)
+                reply = await _once(body, attempt, ears, watch, progress)
     except TimeoutError as error:
         if attempt.waited_for_pool:
             raise _pool_full() from error
-        message = f"the model did not answer within {timeout_s:g} s"
-        raise ModelError(message, code="provider_timeout", unseen=_unseen(stream, attempt)) from error
+        raise watch.error(unseen=_unseen(stream, attempt)) from error
     except _Stale as error:
         raise ModelError("the provider closed the connection", code="provider_unreachable") from error
     if reply.estimated:
-        metrics.count("UsageEstimated", model=model)
+        metrics.count("UsageEstimated")
     return reply
 
 
-async def _once(body: dict[str, Any], attempt: Phases, on_delta: Callable[[str], None]) -> ModelReply:
+async def _once(body: dict[str, Any], attempt: Phases, ears: Ears, watch: Watch, progress: Progress) -> ModelReply:
     import openai
 
     model: str = body["model"]
     kind = Assembler if "stream" in body else WholeReply
-    assembler = kind(model, on_delta, lambda: len(json.dumps(body["messages"], ensure_ascii=False).encode()))
+    assembler = kind(model, ears, progress)
     token = current.set(attempt)
     try:
         client = clients.model()
@@ -114,7 +135,7 @@ async def _once(body: dict[str, Any], attempt: Phases, on_delta: Callable[[str],
             stream_cls=openai.AsyncStream[Any],
         )
         try:
-            await _read(response, assembler)
+            await _read(response, assembler, watch)
         finally:
             await response.aclose()
         return assembler.reply()
@@ -128,10 +149,11 @@ async def _once(body: dict[str, Any], attempt: Phases, on_delta: Callable[[str],
         current.reset(token)
 
 
-async def _read(response: httpx2.Response, assembler: Assembler) -> None:
+async def _read(response: httpx2.Response, assembler: Assembler, watch: Watch) -> None:
     async with aclosing(response.aiter_bytes()) as pieces:
         try:
             async for piece in pieces:
+                watch.byte()
                 assembler.feed(piece)
                 if assembler.done:
                     await _drain(pieces)
@@ -187,7 +209,9 @@ def _broken(error: BaseException, attempt: Phases, stream: bool) -> Exception:
     if isinstance(error, httpx2.PoolTimeout):
         return _pool_full()
     if isinstance(error, httpx2.TimeoutException):
-        return ModelError("the provider is too slow", code="provider_timeout", unseen=_unseen(stream, attempt))
+        return ModelError(
+            "the provider is too slow to connect", code="model_no_answer", unseen=_unseen(stream, attempt)
+        )
     if isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError | httpx2.WriteError) and attempt.stale:
         return _Stale()
     message = f"the provider is unreachable: {type(error).__name__}"

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import httpx2
 
 STALE_SECONDS = 2.0
@@ -31,6 +33,8 @@ class Phases:
     """When its headers were about to be sent, `time.monotonic`."""
     answered: bool = False
     """The headers of an answer came."""
+    on_sent: Callable[[], None] | None = None
+    """Told when the request begins to be sent."""
 
     @property
     def waited_for_pool(self) -> bool:
@@ -47,6 +51,8 @@ class Phases:
         """Note a phase."""
         if event.endswith("send_request_headers.started"):
             self.sent_at = time.monotonic()
+            if self.on_sent is not None:
+                self.on_sent()
         elif event.endswith("receive_response_headers.complete"):
             self.answered = True
         elif event.endswith("connect_tcp.started"):

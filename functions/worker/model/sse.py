@@ -7,7 +7,7 @@ end at a line feed only: readers of text lines also split at U+2028 and U+0085, 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared import storable
 from shared.retry import ModelError
@@ -16,6 +16,8 @@ from sluice.types import ModelReply, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from functions.worker.model.progress import Progress
 
 REPLY_CHARACTERS = 4_000_000
 """Longest reply taken, text and tool arguments together; far above any model's output limit."""
@@ -27,6 +29,22 @@ MAX_TOKENS = 100_000_000
 """A provider that reports more tokens than this for one call is not believed."""
 
 
+class Ears(NamedTuple):
+    """Who is told of the pieces of a reply as they come."""
+
+    text: Callable[[str], None]
+    reasoning: Callable[[str], None]
+    tool: Callable[[str], None]
+
+
+def _nothing(_: str) -> None:
+    """Take no notice."""
+
+
+DEAF = Ears(_nothing, _nothing, _nothing)
+"""Nobody."""
+
+
 class Assembler:
     """Collects the chunks of one reply."""
 
@@ -35,14 +53,11 @@ class Assembler:
     _unseen = False
     """Whether a reply that cannot be read may have been written, and is billed, without anything of it being seen."""
 
-    def __init__(self, model: str, on_delta: Callable[[str], None], prompt_bytes: Callable[[], int]) -> None:
-        """Start empty.
-
-        ``on_delta`` is told each piece of text; ``prompt_bytes`` is asked only if the provider reports no usage.
-        """
+    def __init__(self, model: str, ears: Ears, progress: Progress) -> None:
+        """Start empty; ``progress`` is what is charged by if the provider reports no usage."""
         self._model = model
-        self._on_delta = on_delta
-        self._prompt_bytes = prompt_bytes
+        self._ears = ears
+        self._progress = progress
         self._rest = b""
         self._text: list[str] = []
         self._size = 0
@@ -104,7 +119,11 @@ class Assembler:
                 text = storable.text(text)
                 self._grow(len(text))
                 self._text.append(text)
-                self._on_delta(text)
+                self._ears.text(text)
+            if thought := delta.get("reasoning_content") or delta.get("reasoning"):
+                thought = storable.text(thought)
+                self._grow(len(thought))
+                self._ears.reasoning(thought)
             for call in delta.get("tool_calls") or ():
                 self._take_call(call)
 
@@ -121,6 +140,8 @@ class Assembler:
             if piece:
                 self._grow(len(piece))
                 parts[n] += piece
+                if n:
+                    self._ears.tool(storable.text(piece))
 
     def _grow(self, characters: int) -> None:
         self._size += characters
@@ -141,12 +162,14 @@ class Assembler:
         if self._finish == "content_filter":
             raise ModelError("the provider's content filter ended the reply", status=200, code="content_filter")
         text = "".join(self._text)
-        calls = [ToolCall(*map(storable.text, parts)) for _, parts in sorted(self._tools.items())]
+        calls = [
+            ToolCall(storable.text(parts[0]), storable.text(parts[1]), storable.text(parts[2]))
+            for _, parts in sorted(self._tools.items())
+        ]
         usage = _reported_usage(self._usage)
         estimated = usage is None
-        if usage is None:  # charged by size, about four bytes a token
-            written = len(text.encode()) + sum(len(call.name) + len(call.arguments.encode()) for call in calls)
-            usage = Usage(-(-self._prompt_bytes() // 4), -(-written // 4))
+        if usage is None:
+            usage = Usage(self._progress.input_tokens, self._progress.output_tokens)
         return ModelReply(text, calls, usage, self._model, self._finish, estimated)
 
 

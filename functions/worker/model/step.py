@@ -13,25 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 from functions.worker.environment import clients
 from functions.worker.model import call as model_client
+from functions.worker.model import limits
+from functions.worker.model.progress import Progress
 from functions.worker.record.ledger import charge
 from functions.worker.record.signals import Defer
 from shared import metrics, retry
 from shared.errors import BudgetExhausted
 from shared.limits import prices
+from shared.limits.shares import owner_of
 from shared.settings import settings
 from shared.tasks.model import Usage, dumps
-from sluice.types import ModelReply, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from functions.worker.environment.environment import Environment
-    from functions.worker.model.phases import Phases
     from functions.worker.record.eventlog import EventLog
     from functions.worker.record.ledger import Ledger
     from shared.limits.breaker import Permit
     from shared.tasks.model import Task
+    from sluice.types import ModelReply
 
 DEFER_JITTER_SECONDS = 3.0
 """Deferred tasks come back spread over this long, so that they do not all meet a provider that just recovered."""
@@ -40,6 +42,11 @@ HESITATION_SECONDS = 3.0
 outage from a few calls, not from all that were about to be made."""
 PERMIT_SECONDS = 0.05
 """How long a breaker's leave is relied on; a new environment on a busy machine may take much longer to its call."""
+
+OUTAGE_STATUSES = frozenset({502, 503, 504, 529})
+"""By which gateways say that a provider is away or overloaded."""
+FREE_PROBES = 20
+"""Deferrals after which a run's failed probe of its owner's own breaker uses up an attempt even then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +59,20 @@ class Call:
     tool_choice: Any
     max_output_tokens: int
     stream: bool = True
-    timeout_s: float = field(default_factory=lambda: settings().model_timeout_seconds)
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further fields of the request's body."""
+    deadline: float = float("inf")
+    """When the run's stay in this environment ends, epoch seconds."""
 
     @property
     def payload_bytes(self) -> int:
         """Size of what the model reads."""
-        return len(dumps([self.messages, self.tools]).encode())
+        return len(dumps([self.messages, self.tools, self.options]).encode())
+
+    @property
+    def needs_s(self) -> float:
+        """Time without which the call cannot possibly end, so that it is not begun."""
+        return limits.needed_s(self.max_output_tokens)
 
 
 async def perform(
@@ -84,20 +99,14 @@ async def perform(
     asked_at = time.monotonic()
     tokens, micro_usd = prices.worst_case(model, call.payload_bytes, call.max_output_tokens)
     taken = 0
-    written = 0  # bytes of the reply
-    tries: list[Phases] = []
+    progress = Progress()
     reported = False
-
-    def on_delta(text: str) -> None:
-        nonlocal written
-        written += len(text.encode())
-        log.token(call_id, text)
 
     try:
         await _await_provider(model, tokens, environment)
         taken = tokens
         with await _reserved(task, ledger, tokens, micro_usd, environment):
-            check_time(call.timeout_s)  # again: finding a place may have taken a while
+            check_time(call.needs_s)  # again: finding a place may have taken a while
             permit = await _renewed(permit, asked_at, model, environment)
             reply = await model_client.call(
                 model,
@@ -105,10 +114,12 @@ async def perform(
                 tools=call.tools,
                 tool_choice=call.tool_choice,
                 max_output_tokens=call.max_output_tokens,
-                timeout_s=call.timeout_s,
-                on_delta=on_delta,
+                options=call.options,
+                timeout_s=limits.whole_s(call.deadline),
+                on_delta=lambda text: log.token(call_id, text),
+                on_reasoning=lambda text: log.reasoning(call_id, text),
                 stream=call.stream,
-                tries=tries,
+                progress=progress,
             )
             cost = prices.cost_micro_usd(model, reply.usage.input_tokens, reply.usage.output_tokens)
             usage = replace(reply.usage, micro_usd=cost)
@@ -118,19 +129,20 @@ async def perform(
         environment.report_success(permit, model, tokens, reply.usage.tokens)
     except retry.ModelError as error:
         reported = True
-        if written or error.unseen:
-            _charge_aborted(task, ledger, model, call, written)
+        if progress.written_bytes or error.unseen:
+            _charge_aborted(task, ledger, model, call, progress)
         verdict = retry.classify(error)
         metrics.count("ModelErrors", code=verdict.code, model=model)
         unused = 0 if error.unseen else tokens  # of the provider's rate
-        await asyncio.to_thread(environment.note_failure, permit, model, unused, verdict)
-        if permit.probe and verdict.kind == "transient" and verdict.counts_for_breaker:
+        asked = bool(progress.tries and progress.tries[-1].sent_at is not None)
+        await asyncio.to_thread(environment.note_failure, permit, model, unused, verdict, asked=asked)
+        if permit.probe and verdict.counts_for_breaker and (permit.for_all or _outage(error, task, asked=asked)):
             # The outage goes on. Whoever happens to probe it must not use up its tries in doing so.
             raise _deferral(settings().breaker_open_seconds, "breaker_open") from error
         raise
     except asyncio.CancelledError:
-        if any(attempt.sent_at is not None for attempt in tries) and not reported:
-            _charge_aborted(task, ledger, model, call, written)
+        if progress.sent and not reported:
+            _charge_aborted(task, ledger, model, call, progress)
         raise
     finally:
         if not reported:  # cancelled, or refused before the provider was asked
@@ -138,13 +150,21 @@ async def perform(
     return reply, usage
 
 
-def _charge_aborted(task: Task, ledger: Ledger, model: str, call: Call, written: int) -> None:
-    """Charge a call that was cut off by its size, about four bytes a token: the provider bills what it wrote.
+def _outage(error: retry.ModelError, task: Task, *, asked: bool) -> bool:
+    """Tell whether the failed probe of an owner's own breaker looks like an outage, rather than its run's own fault.
+
+    A prompt can have a gateway answer so, too: not for ever.
+    """
+    return not asked or (error.status in OUTAGE_STATUSES and task.deferrals < FREE_PROBES)
+
+
+def _charge_aborted(task: Task, ledger: Ledger, model: str, call: Call, progress: Progress) -> None:
+    """Charge a call that was cut off by what it is known to have sent and got: the provider bills what it wrote.
 
     Of a reply that is not streamed nothing was seen until it is whole: it counts as long as it may have been.
     """
-    output_tokens = -(-written // 4) if call.stream or written else call.max_output_tokens
-    use = Usage(-(-call.payload_bytes // 4), output_tokens)
+    seen = call.stream or progress.written_bytes
+    use = Usage(progress.input_tokens, progress.output_tokens if seen else call.max_output_tokens)
     use = replace(use, micro_usd=prices.cost_micro_usd(model, use.input_tokens, use.output_tokens))
     ledger.add(use)
     charge(task, use)
@@ -154,10 +174,10 @@ async def _find_model(call: Call, task: Task, environment: Environment) -> tuple
     fallbacks = task.params.get("models") or [name for name in settings().fallback_models.split(",") if name.strip()]
     soonest = float("inf")
     for model in dict.fromkeys([call.model, *(name.strip() for name in fallbacks)]):
-        permit = await environment.before_call(model)
+        permit = await environment.before_call(model, owner_of(task.user))
         if permit.failures:
             await _hesitate()
-            permit = await environment.before_call(model)
+            permit = await environment.before_call(model, owner_of(task.user))
         if permit.allowed:
             return permit, model
         soonest = min(soonest, permit.retry_after_s)
@@ -176,7 +196,7 @@ async def _renewed(permit: Permit, asked_at: float, model: str, environment: Env
     """
     if permit.probe or time.monotonic() - asked_at < PERMIT_SECONDS:
         return permit
-    renewed = await environment.before_call(model)
+    renewed = await environment.before_call(model, permit.owner)
     if not renewed.allowed:
         raise _deferral(renewed.retry_after_s, "breaker_open")
     return renewed
@@ -230,26 +250,3 @@ async def _reserved(
             task.reserved_micro_usd -= more_money
             raise
     return ledger.held(tokens, micro_usd)
-
-
-def pack(reply: ModelReply, call_id: str) -> dict[str, Any]:
-    """Turn a reply into the JSON that is recorded."""
-    return {
-        "call": call_id,
-        "content": reply.content,
-        "tool_calls": [list(call) for call in reply.tool_calls],
-        "usage": [reply.usage.input_tokens, reply.usage.output_tokens],
-        "model": reply.model,
-        "finish_reason": reply.finish_reason,
-    }
-
-
-def unpack(value: Any) -> ModelReply:
-    """Read back what ``pack`` made."""
-    return ModelReply(
-        value["content"],
-        [ToolCall(*call) for call in value["tool_calls"]],
-        Usage(*value["usage"]),
-        value["model"],
-        value["finish_reason"],
-    )

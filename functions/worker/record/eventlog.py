@@ -50,8 +50,11 @@ class EventLog:
         self._waits_since: float | None = None
         self._kept_back = 0
         self._pending: list[Event] = []
-        self._tokens: dict[str, list[str]] = {}
+        self._tokens: dict[tuple[str, str], list[str]] = {}
         self._unsettled: dict[str, None] = {}
+        self._shown: set[tuple[str, str]] = set()
+        self._being_written = False
+        self._hurry = asyncio.Event()
         self._flusher: asyncio.Task[None] | None = None
         self._batches = 0
         self.lock = asyncio.Lock()
@@ -69,9 +72,38 @@ class EventLog:
 
     def token(self, call: str, text: str) -> None:
         """Note a piece of a model's reply; pieces of one call are joined until the next batch."""
-        self._tokens.setdefault(call, []).append(text)
+        self._piece("token", call, text)
+
+    def reasoning(self, call: str, text: str) -> None:
+        """Note a piece of what a model thinks aloud, in the same way."""
+        self._piece("reasoning", call, text)
+
+    def _piece(self, kind: str, call: str, text: str) -> None:
+        self._tokens.setdefault((kind, call), []).append(text)
         self._unsettled[call] = None
         self._note(len(text), can_wait=True)
+        if self._publisher.listeners:
+            self._publisher.writes(self)
+            if (kind, call) not in self._shown:
+                self._hurry.set()
+
+    def listeners(self) -> tuple[str, ...]:
+        """Return which environments of the API stream this run."""
+        return self._publisher.listeners
+
+    def piece(self) -> Event | None:
+        """Return the text that is stored next as far as it is written, with the number that it will have.
+
+        None while a write is under way, which decides the number, or if the log shows nothing of the call yet: see
+        `shared.live`. Of several calls at once it is the first one's: the others' text has its place behind that.
+        """
+        if self._being_written or not self._tokens:
+            return None
+        (kind, call), pieces = next(iter(self._tokens.items()))
+        if (kind, call) not in self._shown:
+            return None
+        text = "".join(pieces)[:TOKEN_EVENT_CHARACTERS]
+        return Event(kind, now(), {"call": call, "text": text}, self._task.last_seq + len(self._pending) + 1)
 
     def stands(self, call: str) -> None:
         """Note that a call's reply is recorded: its text is never void."""
@@ -86,15 +118,21 @@ class EventLog:
         self._close_tokens()
         taken, self._pending = self._pending, []
         self._waits_since, self._kept_back = None, 0
+        self._being_written = True
         return taken
 
     def give_back(self, events: list[Event]) -> None:
         """Put back what could not be written."""
         self._pending[:0] = events
         self._waits_since = 0.0
+        self._being_written = False
 
     async def stored(self, events: Sequence[Event]) -> None:
         """Tell watchers of events that were just stored as the newest ones."""
+        self._being_written = False
+        self._shown.update((e.type, str(e.data["call"])) for e in events if e.type in ("token", "reasoning"))
+        if self._tokens and self._publisher.listeners:
+            self._publisher.writes(self)
         if events:
             first = self._task.last_seq - len(events) + 1
             await self._publisher.publish([Event(e.type, e.at, e.data, first + n) for n, e in enumerate(events)])
@@ -107,11 +145,11 @@ class EventLog:
             self._flusher = None
 
     def _close_tokens(self) -> None:
-        for call, pieces in self._tokens.items():
+        for (kind, call), pieces in self._tokens.items():
             text = "".join(pieces)
             for start in range(0, len(text), TOKEN_EVENT_CHARACTERS):
                 part = text[start : start + TOKEN_EVENT_CHARACTERS]
-                self._pending.append(Event("token", now(), {"call": call, "text": part}))
+                self._pending.append(Event(kind, now(), {"call": call, "text": part}))
         self._tokens = {}
 
     def _note(self, characters: int, *, can_wait: bool) -> None:
@@ -126,12 +164,21 @@ class EventLog:
     async def _flush_soon(self) -> None:
         while self._pending or self._tokens:
             quick = self._batches < QUICK_BATCHES and self._publisher.followed
-            await asyncio.sleep(FIRST_FLUSH_SECONDS if quick else SLOW_FLUSH_SECONDS)
+            await self._pause(FIRST_FLUSH_SECONDS if quick else SLOW_FLUSH_SECONDS)
             if self._may_wait() and not await self._publisher.awaited():
                 continue
             # Shielded with its lock: a batch is written whole and noted, and whoever comes next waits for it.
             await asyncio.shield(self._locked_flush())
             self._batches += 1
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or until there is text of a call that somebody listens to and the log shows nothing of yet."""
+        try:
+            await asyncio.wait_for(self._hurry.wait(), seconds)
+        except TimeoutError:
+            return
+        finally:
+            self._hurry.clear()
 
     def _may_wait(self) -> bool:
         """Whether what is pending is only text that is neither old nor much, and nobody is known to watch."""
@@ -146,6 +193,7 @@ class EventLog:
     async def _flush(self) -> None:
         batch = self.take()
         if not batch:
+            self._being_written = False
             return
         try:
             await persist(checkpoints.append_events, self._task, batch)

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from concurrent.futures import Future
 
+    from functions.worker.record.outbox import Outbox, Source
     from shared.tasks.events import Event
 
-    type Look = Callable[[str], Awaitable[tuple[dict[str, int], bool]]]
+    type Look = Callable[[str], Awaitable[watchers.Watched]]
 
 RECENT_EVENTS = 256
 """Newest events kept in memory, so that a follower which is up to date reads nothing."""
@@ -36,16 +37,22 @@ _pushers = ThreadPoolExecutor(8, thread_name_prefix="push")
 """Threads of their own: a slow watcher must not take one from those that record runs."""
 
 
-async def _look_alone(task_id: str) -> tuple[dict[str, int], bool]:
+async def _look_alone(task_id: str) -> watchers.Watched:
     return await asyncio.to_thread(watchers.look, task_id)
 
 
 class Publisher:
     """The live side of one run."""
 
-    def __init__(self, task_id: str, look: Look | None = None) -> None:
-        """Start with no follower; ``look`` finds the watchers, by default for this run alone."""
+    def __init__(self, task_id: str, look: Look | None = None, outbox: Outbox | None = None) -> None:
+        """Start with no follower; ``look`` finds the watchers, by default for this run alone.
+
+        ``outbox`` tells live listeners; without one they read the log.
+        """
         self._task_id = task_id
+        self._outbox = outbox
+        self._untold: list[Event] = []
+        self._look_again = False
         self._look_up = look or _look_alone
         self._recent: deque[Event] = deque(maxlen=RECENT_EVENTS)
         self._followers: dict[str, asyncio.Task[None]] = {}
@@ -54,6 +61,7 @@ class Publisher:
         self._listed: set[str] = set()
         self._looking: asyncio.Task[bool] | None = None
         self._read = False
+        self.listeners: tuple[str, ...] = ()
         self._news = asyncio.Condition()
         self._last = 0
         self._closed = False
@@ -68,22 +76,45 @@ class Publisher:
         """Look whether anybody follows the run or reads its log; yes if that cannot be known."""
         if not await self._look():
             return True
-        return self.followed or self._read
+        return self.followed or self._read or bool(self.listeners)
+
+    def writes(self, source: Source) -> None:
+        """Note that there is new text; listeners get it before it is stored."""
+        if self._outbox is not None:
+            self._outbox.writes(source, self._task_id)
 
     async def publish(self, batch: Sequence[Event]) -> None:
         """Offer events that were just stored; returns at once."""
         self._recent.extend(batch)
         self._last = batch[-1].seq
+        self._untold.extend(batch)
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
+            self._looking = asyncio.create_task(self._look_on())
+        else:
+            self._look_again = True
+
+    async def _look_on(self) -> bool:
+        """Look, once more if something was stored meanwhile.
+
+        A listener that the look did not find yet has read the log after it, and so what was stored before it. What was
+        stored since neither of the two may have seen.
+        """
+        while True:
+            self._look_again = False
+            known = await self._look()
+            if not self._look_again:
+                return known
 
     async def _look(self) -> bool:
-        """Find new watchers and wake the followers; False without Valkey."""
+        """Find new watchers, tell the listeners and wake the followers; False without Valkey."""
+        untold, self._untold = self._untold, []
         try:
-            found, self._read = await self._look_up(self._task_id)
+            found, self._read, self.listeners = await self._look_up(self._task_id)
         except RedisError as error:
             _log.warning("watchers unknown", extra={"task_id": self._task_id, "error": str(error)})
             return False
+        if untold and self.listeners and self._outbox is not None:
+            self._outbox.tell(self._task_id, self.listeners, untold)
         self._listed = set(found)
         for connection, told in found.items():
             follower = self._followers.get(connection)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from functions.worker.model import step as model_step
+from functions.worker.model.options import merged
+from functions.worker.model.reply import pack, unpack
 from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
 from functions.worker.record.signals import Continue
@@ -19,9 +21,11 @@ from functions.worker.record.steps import Done, Steps
 from shared import storable
 from shared.clock import now
 from shared.errors import LeaseLost
+from shared.limits import models
 from shared.logs import get_logger
 from shared.tasks import conversation, sessions
 from shared.tasks.events import Event
+from shared.tasks.model import dumps
 from sluice.context import Context as PublicContext
 
 if TYPE_CHECKING:
@@ -34,12 +38,19 @@ if TYPE_CHECKING:
     from functions.worker.run.heartbeat import Beat
     from shared.tasks.checkpoints import Step
     from shared.tasks.model import Task
-    from sluice.types import ModelReply
+    from sluice.types import ModelOptions, ModelReply
 
 _log = get_logger("context")
 
 DEFAULT_OUTPUT_TOKENS = 1024
 """Output tokens of a model call that sets no limit; it bounds what the call can cost."""
+CONTEXT_BYTES_PER_TOKEN = 3
+"""Bytes of JSON that a token stands for when history is fitted: 4 in English prose, 3 in many other scripts."""
+HISTORY_SHARE = 0.9
+"""How much of a model's context is filled: what an agent adds, and estimates that are off, need the rest."""
+CLOCK_SKEW_SECONDS = 1.0
+"""Turns that ended this much after a run's start by another machine's clock count as earlier: runs of a session go one
+after the other."""
 RESULT_EVENT_CHARACTERS = 2_000
 """How much of a tool's result its event shows; the run sees all of it."""
 
@@ -65,12 +76,13 @@ class Context(PublicContext):
         params = task.params
         self.task_id = task.task_id
         self.user = task.user
-        self.session_id = task.session_id
+        self.session_id = task.session_id or None
         self.model_name = task.model
         self.metadata: dict[str, str] = params.get("metadata") or {}
         self.instructions: str | None = params.get("instructions")
         self.tools: list[dict[str, Any]] = params.get("tools") or []
         self.tool_choice: Any = params.get("tool_choice")
+        self.options: dict[str, Any] = params.get("options") or {}
         self.max_output_tokens: int = params.get("max_output_tokens") or DEFAULT_OUTPUT_TOKENS
         self.stream: bool = params.get("stream", True)
         self.input: list[dict[str, Any]] | None = json.loads(message) if params.get("input_json") else None
@@ -135,6 +147,7 @@ class Context(PublicContext):
         name: str = "model",
         last: bool | Callable[[ModelReply], bool] = False,
         stream: bool | None = None,
+        **options: Unpack[ModelOptions],
     ) -> ModelReply:
         """Call the language model once: streamed to watchers, metered, within every budget; see ``step`` for the rest.
 
@@ -143,8 +156,11 @@ class Context(PublicContext):
         with which it does. It is then written together with the run's end: a quarter less of a short run's writes.
         ``stream=False`` shows watchers the text in one piece, once it is whole, and takes less processor time; unset,
         it is as the client asked for the run, which streams by default.
+        ``options`` (``temperature``, ``response_format``, ``reasoning`` …, see `ModelOptions`) go to the provider. What
+        the client asked for holds where the agent says nothing; None leaves an option out.
 
         Raises:
+            BadOption: an option is none, or has words of its own here.
             ModelError: the provider refused or failed; the runner decides whether to try again.
             BudgetExhausted: the call's worst case does not fit a ceiling.
         """
@@ -155,24 +171,30 @@ class Context(PublicContext):
             tool_choice=self.tool_choice if tool_choice is None and tools and tools is self.tools else tool_choice,
             max_output_tokens=max_output_tokens or self.max_output_tokens,
             stream=self.stream if stream is None else stream,
+            options=merged(self.options, options),
+            deadline=self.deadline,
         )
 
         async def work(nth: int) -> Done:
             call_id = f"{name}-{nth}.{self._task.lease_no}"
-            self.check_time(call.timeout_s)
+            self.check_time(call.needs_s)
             reply, usage = await model_step.perform(
                 call, call_id, self._task, self._ledger, self._log, self._environment, self.check_time
             )
-            data = {"call": call_id, "model": reply.model, "tokens": usage.tokens}
+            data: dict[str, Any] = {"call": call_id, "model": reply.model, "tokens": usage.tokens}
+            if reply.left_out:
+                data["left_out"] = list(reply.left_out)
             event = Event("step", now(), {"step": name, "n": nth, **data})
-            return Done(model_step.pack(reply, call_id), (event,), usage, reply.model, _ends_run(last, reply))
+            return Done(pack(reply, call_id), (event,), usage, reply.model, _ends_run(last, reply))
 
         asked = [message for message in messages if not isinstance(message, Remembered)]
-        fingerprint = {"model": call.model, "messages": asked, "tools": tools}
+        fingerprint: dict[str, Any] = {"model": call.model, "messages": asked, "tools": tools}
         if tool_choice is not None:  # no key of its own otherwise: what was recorded before there was one stays valid
             fingerprint["tool_choice"] = tool_choice
+        if options:
+            fingerprint["options"] = options
         value = await self.steps.once(name, work, kind="model", fingerprint=fingerprint)
-        return model_step.unpack(value)
+        return unpack(value)
 
     async def emit(self, type: str, data: dict[str, Any]) -> None:
         """Tell watchers something; it is stored within a second.
@@ -186,14 +208,34 @@ class Context(PublicContext):
         """Return the session's last ``limit`` turns as chat messages, oldest first; ``asked`` goes right behind them.
 
         Only turns count that were settled before this run started. Tool calls are there with their answers, and those
-        that ``asked`` answers. A run that begins its session, which is named like its task then, sees none.
+        that ``asked`` answers. A run that has no session, or begins one, sees none.
+
+        Where the model's context is known, only as many exchanges come as fit beside the instructions, what is asked
+        and the answer: an exchange comes whole or not at all. A tool loop that is still open comes from its question.
+
+        Raises:
+            ConversationTooLong: an open tool loop has more turns than can be read.
         """
-        if self.session_id == self.task_id:
+        if not self.session_id or self.session_id == self.task_id:
             return []
-        started = self._task.started_at or self._task.run_started
-        turns = await persist(sessions.read, self.user, self.session_id, limit=limit, before=started, with_chat=True)
-        remembered = [message for turn in turns for message in turn.messages]
-        return [Remembered(message) for message in conversation.fitting(remembered, self.asked())]
+        started = self._task.started_at or self._task.run_started or now()
+        turns = await persist(
+            sessions.read_whole, self.user, self.session_id, limit=limit, before=started + CLOCK_SKEW_SECONDS
+        )
+        asked = self.asked()
+        fitting = conversation.fitting([message for turn in turns for message in turn.messages], asked)
+        room = self._history_bytes(asked)
+        if room is not None:
+            fitting = conversation.within(fitting, room, open_loop=not conversation.opens(asked[0]) if asked else False)
+        return [Remembered(message) for message in fitting]
+
+    def _history_bytes(self, asked: list[dict[str, Any]]) -> int | None:
+        """Return how much JSON of history the model has room for; None when nobody knows its context."""
+        context = models.context_tokens(self.model_name)
+        if context is None:
+            return None
+        beside = len(dumps([self.instructions, self.tools, asked]).encode())
+        return max(0, round((context - self.max_output_tokens) * CONTEXT_BYTES_PER_TOKEN * HISTORY_SHARE) - beside)
 
     def asked(self) -> list[dict[str, Any]]:
         """Return what the client asked as chat messages: its message list, or its message as one."""

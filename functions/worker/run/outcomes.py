@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from functions.worker.model import limits
 from functions.worker.record.signals import Defer
 from shared import retry, storable
 from shared.errors import BudgetExhausted, DependencyDown, NewerVersion, SluiceError, TooLarge, Unstorable
@@ -31,6 +32,8 @@ CODE_CHARACTERS = 100
 LAST_EVENTS_BYTES = 256 * 1024
 """How much is kept of the events that were not written yet when a run ends otherwise than its agent wanted; so much
 always fits an item."""
+ALL_TIME = 0.9
+"""A model call that had this share of the most that it can have gets no other try."""
 UNUSABLE_RESULT = "unusable_result"
 UNUSABLE = (TooLarge, *storable.FAULTS)
 """What writing the end of a run raises when what its agent made of it cannot be stored."""
@@ -109,6 +112,8 @@ def after_error(task: Task, error: BaseException) -> Outcome | Requeue:
         failure = Failure(verdict.code, verdict.message, "model_error")
         if verdict.kind == "permanent":
             return failed(failure)
+        if verdict.code == "model_call_too_long":
+            return _elsewhere(task, failure, error.had_s or 0.0)
         return _again(task, failure, verdict.retry_after_s)
     return _again(task, Failure("agent_error", f"{type(error).__name__}: {error}"), None)
 
@@ -121,6 +126,17 @@ def waiting_for(error: DependencyDown) -> Requeue:
 def no_progress(task: Task) -> Outcome | Requeue:
     """Decide what follows a run that used up its function's time without finishing a single step."""
     return _again(task, Failure("step_too_long", "a step takes longer than the function may run"), None)
+
+
+def _elsewhere(task: Task, failure: Failure, had_s: float) -> Outcome | Requeue:
+    """Make a call again, at once, that the function's end has cut off: it is paid for each time, so not for ever.
+
+    One that had as good as all the time there is would be cut again.
+    """
+    attempt = task.attempt + 1
+    if had_s >= ALL_TIME * limits.longest_s() or attempt > settings().max_retries:
+        return failed(failure)
+    return Requeue(delay_s=0, reason="continuation", continuation=True, attempt=attempt, last_error=failure.public())
 
 
 def _again(task: Task, failure: Failure, retry_after_s: float | None) -> Outcome | Requeue:

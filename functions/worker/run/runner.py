@@ -23,7 +23,7 @@ from shared.clock import now
 from shared.errors import Contended, DependencyDown, LeaseLost, SluiceError
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
-from shared.settings import settings
+from shared.settings import STOP_MARGIN_SECONDS, settings
 from shared.tasks import checkpoints, lanes, leases, settle, store
 from shared.tasks.claims import Refused
 from shared.tasks.events import Event
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from functions.worker.lane.slots import Slot
     from functions.worker.record.steps import Steps
 
-STOP_MARGIN_SECONDS = 3.0
-"""Time kept at the end of an invocation for giving runs back."""
 CLEANUP_SECONDS = 2.0
 """How long a step that is cancelled with its run may take to end; less than ``STOP_MARGIN_SECONDS``."""
 DEFAULT_TIMEOUT_SECONDS = 86_400
@@ -77,7 +75,7 @@ class _Run:
         self.slot = slot
         self.stop_at = deadline - STOP_MARGIN_SECONDS
         self.loop = asyncio.get_running_loop()
-        self.publisher = Publisher(task.task_id, environment.watchers.get)
+        self.publisher = Publisher(task.task_id, environment.watchers.get, environment.outbox)
         self.log = EventLog(task, self.publisher)
         self.stopped: str | None = "cancel" if task.cancel_requested else None
         self.agent: asyncio.Task[Outcome] | None = None

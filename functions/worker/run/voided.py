@@ -15,7 +15,7 @@ def voided_calls(task_id: str, recorded: dict[tuple[str, int], Step]) -> list[st
     stand = {_call_of(step.value) for step in recorded.values()}
     seen: dict[str, None] = {}
     for event in events.read(task_id, 0).events:
-        if event.type == "token":
+        if event.type in ("token", "reasoning"):
             seen[str(event.data.get("call"))] = None
         elif event.type in ("resumed", "retry", "deferred"):
             for call in event.data.get("void", []):

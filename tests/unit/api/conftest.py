@@ -13,7 +13,7 @@ from botocore.client import BaseClient
 from moto import mock_aws
 from starlette.testclient import TestClient
 
-from functions.api import options, probes, queue_hint, stats, submit
+from functions.api import held, options, probes, queue_hint, stats, submit
 from functions.api.app import app
 from functions.api.refusals import refusals
 from shared import aws, valkey
@@ -63,8 +63,10 @@ def forget_everything() -> None:
     stats._provider.cache_clear()
     keys.forget()
     probes.dependencies.forget()
-    probes.breakers.forget()
+    probes.breaker_states.forget()
     queue_hint.forget()
+    held._known.cache_clear()
+    held._holds.cache_clear()
     stats.snapshot.forget()
     refusals.forget()
 

@@ -160,16 +160,28 @@ def test_health_shows_the_breakers_of_the_deployments_own_models_only(
 ) -> None:
     breaker, asked = Breaker(), list[int]()
     for model in ("gpt-4o-mini", "ft:gpt-4o:acme-corp:merger"):
-        breaker.record(breaker.before_call(breaker_name("", model)), Outcome.FATAL)
+        breaker.record(breaker.before_call(breaker_name("", model), "demo"), Outcome.FATAL)
     states = Breaker.states
     monkeypatch.setattr(Breaker, "states", lambda self: asked.append(1) or states(self))
     forget_everything()
-    monkeypatch.setattr(probes.breakers, "_seconds", 60)
+    monkeypatch.setattr(probes.breaker_states, "_seconds", 60)
     for _ in range(3):
         assert list(api.client.get("/health").json()["breakers"]) == ["api.openai.com/gpt-4o-mini"]
     assert len(asked) == 1  # remembered for a second
     stats = api.get("/stats", "operator").json()["breakers"]
     assert "api.openai.com/ft:gpt-4o:acme-corp:merger" in stats
+
+
+def test_a_breaker_of_one_owner_is_shown_to_operators_only(api: Api) -> None:
+    breaker, name = Breaker(), breaker_name("", "gpt-4o-mini")
+    for _ in range(settings().breaker_failures):
+        breaker.record(breaker.before_call(name, "demo"), Outcome.FAILURE)
+    forget_everything()
+    assert api.client.get("/health").json()["breakers"][name]["state"] == "closed"
+    stats = api.get("/stats", "operator").json()
+    assert stats["breakers"][name]["state"] == "closed"
+    [shown] = stats["owner_breakers"]
+    assert (shown["owner"], shown["name"], shown["state"]) == ("demo", name, "open")
 
 
 def test_a_submit_costs_one_redis_and_two_aws_round_trips(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from functions.api import waiting
-from shared import watchers
+from functions.api import held, waiting
+from shared import aws, valkey, watchers
+from shared.limits.holds import Holds
 from shared.tasks import checkpoints, claims, events, leases, sessions, settle, store
 from shared.tasks.model import Status, Task, Usage
 from tests.unit.api.conftest import Api
@@ -178,7 +179,7 @@ def test_erasure_leaves_nothing_but_what_it_says(api: Api) -> None:
     done = api.submit(message="m" * 20_000, session_id="s1").json()["task_id"]
     complete(done, "r" * 100_000)
     noise = os.urandom(400_000).hex()
-    complete(api.submit().json()["task_id"], noise)  # goes to S3
+    complete(api.submit(session_id="s3").json()["task_id"], noise)  # goes to S3
     queued = api.submit(session_id="s2").json()["task_id"]
     running = claim(api.submit().json()["task_id"])
     theirs = api.submit("other").json()["task_id"]
@@ -213,11 +214,11 @@ def test_erasure_stops_in_time_and_goes_on_when_asked_again(api: Api) -> None:
 
 def test_who_reads_a_live_tasks_events_is_known_to_its_worker(api: Api) -> None:
     task_id = api.submit().json()["task_id"]
-    assert watchers.look(task_id) == ({}, False)
+    assert watchers.look(task_id) == ({}, False, ())
     api.get(f"/result/{task_id}")
-    assert watchers.look(task_id) == ({}, False)
+    assert watchers.look(task_id) == ({}, False, ())
     api.get(f"/result/{task_id}/events")
-    assert watchers.look(task_id) == ({}, True)
+    assert watchers.look(task_id) == ({}, True, ())
 
 
 def test_events_are_read_without_valkey_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,3 +229,61 @@ def test_events_are_read_without_valkey_too(api: Api, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(watchers, "reading", away)
     assert [event["type"] for event in api.get(f"/result/{task_id}/events").json()["events"]] == ["queued"]
+
+
+def test_a_poll_that_there_is_no_place_for_is_answered_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held, "concurrency", lambda: 5)
+    task_id = api.submit().json()["task_id"]
+    others = Holds(held.place(), 3)
+    assert [others.take("demo", str(n), ttl_s=60) for n in range(4)] == [True, True, True, False]
+    for path in (f"/result/{task_id}", f"/result/{task_id}/events?after=1"):
+        answer = api.get(path, wait=25) if "?" not in path else api.get(f"{path}&wait=25")
+        assert answer.status_code == 200
+        assert answer.headers["Retry-After"] == "1"
+
+
+def test_a_held_poll_gives_its_place_to_who_has_less(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held, "concurrency", lambda: 5)
+    task_id = api.submit().json()["task_id"]
+    of = Holds(held.place(), 3)
+    assert all(of.take("demo", str(n), ttl_s=60) for n in range(2))
+    looked = threading.Event()
+    look_again = held.Held.go_on
+
+    def go_on(self: held.Held) -> bool:
+        kept = look_again(self)
+        looked.set()
+        return kept
+
+    monkeypatch.setattr(held.Held, "go_on", go_on)
+    answers: list[Any] = []
+    poll = threading.Thread(target=lambda: answers.append(api.get(f"/result/{task_id}", wait=25)))
+    poll.start()
+    assert looked.wait(10)
+    assert not of.take("other", "x", ttl_s=60)
+    poll.join(20)
+    assert answers[0].headers["Retry-After"] == "1"
+    assert of.take("other", "x", ttl_s=60)
+
+
+def test_a_poll_leaves_nothing_held(api: Api) -> None:
+    task_id = api.submit().json()["task_id"]
+    assert "Retry-After" not in api.get(f"/result/{task_id}", wait=0.3).headers
+    assert valkey.client().zcard(f"{{sluice:holds:{held.place()}}}:holds") == 0
+
+
+def test_the_concurrency_is_the_functions_own_and_asked_for_rarely(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Lambda:
+        def get_function_concurrency(self, **about: str) -> dict[str, int]:
+            asked.append(about["FunctionName"])
+            return {"ReservedConcurrentExecutions": 5}
+
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "sluice-ApiFunction-1")
+    monkeypatch.setattr(aws, "lambda_client", Lambda)
+    assert held.concurrency() == 5
+    held._known.cache_clear()  # another environment
+    assert held.concurrency() == 5
+    assert asked == ["sluice-ApiFunction-1"]
+    assert api.get("/health", who=None).status_code == 200

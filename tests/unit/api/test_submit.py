@@ -22,13 +22,11 @@ def messages(url: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_conversation_of_its_own_is_named_like_its_task(api: Api) -> None:
-    task_id = api.submit(session_id=None).json()["task_id"]
-    assert store.get(task_id).session_id == task_id
-    assert api.get(f"/result/{task_id}").json()["session_id"] == task_id
-    assert store.get(api.submit().json()["task_id"]).session_id == "default"
-    follower = store.get(api.submit(session_id=task_id).json()["task_id"])
-    assert follower.session_id == task_id
+def test_without_a_session_nothing_is_remembered(api: Api) -> None:
+    for body in ({}, {"session_id": None}):
+        task_id = api.submit(**body).json()["task_id"]
+        assert store.get(task_id).session_id == ""
+        assert api.get(f"/result/{task_id}").json()["session_id"] is None
 
 
 def test_a_submit_writes_the_row_and_sends_its_message(api: Api) -> None:

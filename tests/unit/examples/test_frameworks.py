@@ -4,7 +4,6 @@ They are optional: without them these tests skip. ``make test-frameworks`` has a
 """
 
 import importlib
-import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -133,7 +132,7 @@ def test_what_a_tool_refuses_is_recorded_and_told_to_the_model(
     records = world.receive()
     world.invoke(records)
     monkeypatch.setattr(shop.module, "CATALOGUE", {"spoon": (1.0, 1)})
-    time.sleep(2.1)
+    world.lapse(task.task_id)
     world.invoke(records)
     result_of(task)
     results = [event.data["result"] for event in events.read(task.task_id, 0).events if event.type == "tool_result"]

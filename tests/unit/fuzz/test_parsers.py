@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.sweeper.sweep import sweep
-from functions.worker.model.sse import Assembler, WholeReply
+from functions.worker.model.progress import Progress
+from functions.worker.model.sse import DEAF, Assembler, WholeReply
 from shared import aws
 from shared.clock import day
-from shared.limits import prices
+from shared.limits import models, prices
 from shared.retry import ModelError
 from shared.settings import settings
 from shared.tasks import blobs, items, store
@@ -42,7 +43,7 @@ chunks = bodies(
 
 
 def outcome(pieces: list[bytes], kind: type[Assembler] = Assembler) -> ModelReply | str:
-    assembler = kind("m", lambda _: None, lambda: 10)
+    assembler = kind("m", DEAF, Progress())
     try:
         for piece in pieces:
             assembler.feed(piece)
@@ -160,16 +161,14 @@ def test_any_price_table_prices_any_model(
 ) -> None:
     text = json.dumps({"as_of": "2026-01-01", "default": [100, 200], "models": table})
     (tmp_path / "prices.json").write_text(text)
-    monkeypatch.setattr(prices, "__file__", str(tmp_path / "prices.py"))
+    monkeypatch.setattr(models, "__file__", str(tmp_path / "models.py"))
     try:
-        for cached in (prices._table, prices._known):
-            cached.cache_clear()
+        models.forget()
         found = prices.price(model)
-        assert found in {*prices._table().models.values(), prices._table().default}
+        assert found in {*map(models._model, models.table().models.values()), models.table().default}
         assert prices.cost_micro_usd(model, tokens, tokens) >= 0
         if model in table:
-            assert found == prices._table().models[model]
+            assert found == models._model(models.table().models[model])
     finally:
         monkeypatch.undo()
-        for cached in (prices._table, prices._known):
-            cached.cache_clear()
+        models.forget()

@@ -18,7 +18,8 @@ SECRETS = {"secretsmanager:GetSecretValue", "kms:Decrypt", "kms:GenerateDataKey"
 """Given only where a parameter names a secret or a key."""
 
 RIGHTS = {
-    "ApiFunction": SENDS | {"dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "s3:DeleteObject"},
+    "ApiFunction": SENDS
+    | {"lambda:GetFunctionConcurrency", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "s3:DeleteObject"},
     "WorkerFunction": SENDS | RECEIVE | {"sqs:ChangeMessageVisibility", "dynamodb:PartiQLUpdate"},
     "DeadLetterFunction": SENDS | RECEIVE,
     "SweeperFunction": SENDS | {"dynamodb:BatchGetItem"},

@@ -25,6 +25,7 @@ ENVIRONMENTS = {
     for name, r in FUNCTIONS.items()
 }
 WIRING = {"stage", "table_name", "blob_bucket", "ws_url", "ws_endpoint_url", "esm_uuid_high", "esm_uuid_normal"}
+WIRING |= {"blob_bucket_owner"}
 WIRING |= {"metrics_namespace"}
 WIRING |= {"cors_origins"}  # its parameter sets up the gateway
 WIRING |= {f"queue_url_{lane}" for lane in ("high", "normal", "quarantine", "webhook")}

@@ -10,7 +10,7 @@ from redis.exceptions import NoPermissionError
 
 from deploy.stack import read_template
 from localstack.environ import ROOT
-from shared import valkey
+from shared import live, valkey
 from shared.limits.admission import Ask, Gate
 from shared.limits.breaker import Breaker, Outcome
 from shared.limits.provider import ProviderBudget
@@ -40,8 +40,8 @@ def test_the_limits_scripts_may_run(sluice: Any) -> None:
     assert gate.admit(ask).admitted
     gate.settle("ann", "task_1", "2026-11-25", 5, 5)
     breaker = Breaker(on=sluice)
-    breaker.record(breaker.before_call("p/m"), Outcome.FAILURE)
-    assert [state.failures for state in breaker.states()] == [1]
+    breaker.record(breaker.before_call("p/m", "ada"), Outcome.FAILURE)
+    assert [state.failures for state in breaker.states()] == [1, 1]  # for all, and the owner's own
     budget = ProviderBudget(on=sluice)
     assert budget.acquire("m", 10).taken
 
@@ -55,6 +55,17 @@ def test_plain_commands_of_watchers_and_counters_may_run(sluice: Any) -> None:
     assert sluice.set("{sluice:scaler}:state", "{}", ex=60)
 
 
+def test_live_listeners_may_be_told_and_hear(sluice: Any) -> None:
+    ears = sluice.pubsub()
+    ears.subscribe(live.channel("ear"))
+    assert ears.get_message(timeout=5)["type"] == "subscribe"
+    pipe = sluice.pipeline(transaction=False)
+    pipe.execute_command("PUBLISH", live.channel("ear"), "told")
+    pipe.execute()
+    assert ears.get_message(timeout=5)["data"] == "told"
+    ears.close()
+
+
 @pytest.mark.parametrize(
     "ask",
     [
@@ -62,8 +73,9 @@ def test_plain_commands_of_watchers_and_counters_may_run(sluice: Any) -> None:
         lambda client: client.flushall(),
         lambda client: client.config_get("*"),
         lambda client: client.keys("*"),
+        lambda client: client.publish("of-another", "x"),
     ],
-    ids=["another's key", "flush", "config", "keys"],
+    ids=["another's key", "flush", "config", "keys", "another's channel"],
 )
 def test_nothing_else_may(sluice: Any, ask: Any) -> None:
     with pytest.raises(NoPermissionError):

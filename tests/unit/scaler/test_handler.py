@@ -96,11 +96,11 @@ def test_throttling_by_the_provider_lowers_the_limits(stack: Stack, with_valkey:
 def test_an_open_breaker_holds_the_default_models_lanes(stack: Stack, with_valkey: Callable[[], None]) -> None:
     stack.fill("normal", 90)
     breaker = Breaker()
-    odd = breaker.before_call(breaker_name("", "odd-model"))
+    odd = breaker.before_call(breaker_name("", "odd-model"), "ada")
     breaker.record(odd, Outcome.FATAL)
     stack.tick(0)
     assert stack.tick(1)["targets"]["normal"] == 6, "an odd model's breaker holds nobody else"
-    permit = breaker.before_call(breaker_name("", "gpt-4o-mini"))
+    permit = breaker.before_call(breaker_name("", "gpt-4o-mini"), "ada")
     breaker.record(permit, Outcome.FATAL)
     assert stack.tick(2)["targets"]["normal"] == 6
 
@@ -109,7 +109,7 @@ def test_a_breaker_that_nobody_probes_holds_nobody_for_long(
     stack: Stack, with_valkey: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     breaker = Breaker()
-    breaker.record(breaker.before_call(breaker_name("", "gpt-4o-mini")), Outcome.FATAL)
+    breaker.record(breaker.before_call(breaker_name("", "gpt-4o-mini"), "ada"), Outcome.FATAL)
     opened_us = int(time.time() * 1e6)
     half_open_us = opened_us + settings().breaker_open_seconds * 1_000_000
 

@@ -131,6 +131,9 @@ def test_a_dead_letter_whose_webhook_sqs_refused_comes_back_until_it_is_told(
         ),
         "hello",
     )  # fmt: skip
+    with monkeypatch.context() as patch:  # a worker had it, and died
+        patch.setattr(claims, "now", lambda: at - 600)
+        assert isinstance(claims.claim("dead", 0), Task)
     records = {"Records": [{"messageId": "m", "body": '{"v":1,"task_id":"dead","gen":0}'}]}
 
     def refuse(_task: Task) -> None:

@@ -75,3 +75,38 @@ def test_a_repeat_of_a_write_finds_its_own_object() -> None:
     checkpoints.record(task, step("A"), [events.Event("step", 1, {"long": "x" * 50})])  # the first answer was lost
     assert objects() == stored
     assert len(stored) == 2
+
+
+@pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied"])
+def test_an_object_that_is_gone_is_said_to_be(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 says 404 to who may list the bucket and 403 to who may not, as the functions."""
+    from botocore.exceptions import ClientError
+
+    from shared import aws
+    from shared.errors import Gone
+
+    kept = blobs.pack("x" * 50, "tasks/t/message")
+
+    class S3:
+        def get_object(self, **_: str) -> None:
+            raise ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "GetObject")
+
+    monkeypatch.setattr(aws, "s3", S3)
+    with pytest.raises(Gone):
+        blobs.unpack(kept)
+
+
+def test_a_bucket_must_be_the_accounts_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    from shared import aws
+
+    asked: list[dict[str, object]] = []
+
+    class S3:
+        def put_object(self, **given: object) -> None:
+            asked.append(given)
+
+    monkeypatch.setenv("BLOB_BUCKET_OWNER", "123456789012")
+    settings.cache_clear()
+    monkeypatch.setattr(aws, "s3", S3)
+    blobs.pack("x" * 50, "tasks/t/message")
+    assert asked[0]["ExpectedBucketOwner"] == "123456789012"

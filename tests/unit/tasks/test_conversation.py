@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from localstack.llm.faults import ApiError
 from localstack.llm.messages import check_messages
 from shared.tasks import conversation
-from shared.tasks.conversation import ASKED_BYTES, SHORTEST_CHARACTERS, TURN_CHARACTERS, bounded, fitting
+from shared.tasks.conversation import ASKED_BYTES, SHORTEST_CHARACTERS, TURN_CHARACTERS, bounded, fitting, within
 
 
 def user(text: str) -> dict[str, Any]:
@@ -124,3 +124,40 @@ def test_a_reply_is_its_text_and_the_calls_that_it_left() -> None:
     data = {"tool_calls": [{"id": "a", "name": "f", "arguments": "{}"}]}
     assert conversation.reply("", data) == calls("a")
     assert conversation.reply("t", data) == calls("a", text="t")
+
+
+def test_a_question_stays_whatever_else_must_go() -> None:
+    large = calls("a")
+    large["tool_calls"][0]["function"]["arguments"] = "x" * (ASKED_BYTES + 1)
+    assert bounded([user("q"), large, answer("a"), calls("b"), answer("b")]) == [user("q"), calls("b"), answer("b")]
+
+
+def test_a_picture_is_remembered_as_one() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * (2 * ASKED_BYTES)}}
+    said = {"role": "user", "content": [{"type": "text", "text": "what is this?"}, picture]}
+    (kept,) = bounded([said])
+    assert kept["content"] == [
+        {"type": "text", "text": "what is this?"},
+        {"type": "text", "text": "[image_url left out]"},
+    ]
+    small = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}
+    assert bounded([small]) == [small]
+
+
+@settings(max_examples=100, deadline=None)
+@given(MESSAGES, st.integers(0, 1_000), st.booleans())
+def test_history_is_fitted_by_whole_exchanges(some: list[dict[str, Any]], room: int, open_loop: bool) -> None:
+    fit = within(fitting(some, []), room, open_loop=open_loop)
+    assert takes([*fit, user("now")])
+    whole = fitting(some, [])
+    assert whole[len(whole) - len(fit) :] == fit
+    if not open_loop:
+        assert sum(size_of([one]) for one in fit) <= room + 2 * len(fit)
+    if fit and len(fit) < len(whole):
+        assert fit[0]["role"] == "user"
+
+
+def test_an_open_loop_is_kept_from_its_question_on() -> None:
+    loop = [user("q" * 100), calls("a"), answer("a"), calls("b")]
+    assert within([user("before"), calls("z"), answer("z"), *loop], 0, open_loop=True) == loop
+    assert within([user("before"), *loop], 0, open_loop=False) == []

@@ -130,6 +130,7 @@ def world(
         "HEARTBEAT_SECONDS": "0.5",
         "RETRY_BASE_SECONDS": "0.2",
         "MODEL_TIMEOUT_SECONDS": "5",
+        "MODEL_MARGIN_SECONDS": "0.5",
         "BREAKER_OPEN_SECONDS": "1",
         "WORKER_TIMEOUT_SECONDS": "60",
         "REFILL_SECONDS": "0",  # an invocation runs what it is given; test_refill.py has the rest

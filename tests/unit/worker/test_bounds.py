@@ -22,10 +22,11 @@ def test_a_fallback_model_answers_while_the_first_one_is_down(world: World, monk
         opening.append(world.submit(f"[[sim words=1]] {n}").task_id)
     world.work()
 
-    async def states() -> list[str]:
-        return [state.state for state in environment().breaker.states()]
+    async def states() -> dict[str, str]:
+        return {state.owner: state.state for state in environment().breaker.states()}
 
-    assert world.runner.run(states()) == ["open"], [store.get(t) for t in opening]
+    known = world.runner.run(states())
+    assert known == {"": "closed", store.get(opening[0]).user: "open"}, [store.get(t) for t in opening]
     task = world.submit("[[sim words=2]] hello", params={"models": ["gpt-4o"]})
     records = [r for r in world.receive() if task.task_id in r["body"]]
     world.invoke(records)

@@ -38,11 +38,11 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
         cached.cache_clear()
 
 
-async def ask(text: str, deltas: list[str] | None = None, *, timeout_s: float = 20, **more: Any) -> ModelReply:
+async def ask(text: str, deltas: list[str] | None = None, *, timeout_s: float = 600, **more: Any) -> ModelReply:
     seen = deltas if deltas is not None else []
     return await call(
-        "m", [{"role": "user", "content": text}], tools=more.pop("tools", None), max_output_tokens=50,
-        timeout_s=timeout_s, on_delta=seen.append, **more,
+        "m", [{"role": "user", "content": text}],
+        **{"tools": None, "max_output_tokens": 50, "timeout_s": timeout_s, "on_delta": seen.append, **more},
     )  # fmt: skip
 
 
@@ -102,18 +102,18 @@ def test_parallel_tool_calls_are_put_together(simulator: str, use: Callable[...,
         ("fail=drop", "transient", "provider_unreachable", None),
         ("fail=reset", "transient", "provider_unreachable", None),
         ("fail=error_event", "transient", "server_error", None),
-        ("hang=60", "transient", "provider_timeout", None),
-        ("fail=stall hang=60", "transient", "provider_timeout", None),
+        ("hang=60", "transient", "model_no_answer", None),
+        ("fail=stall hang=60", "transient", "model_stalled", None),
     ],
 )
 def test_failures(
     simulator: str, use: Callable[..., None], directive: str, kind: str, code: str, wait: float | None
 ) -> None:
-    use(f"{simulator}/v1")
+    short = {"MODEL_TIMEOUT_SECONDS": "1", "MODEL_STALL_SECONDS": "1"} if "hang" in directive else {}
+    use(f"{simulator}/v1", **short)
     key = directive.replace(" ", "-").replace("=", "-")
-    timeout_s = 1.0 if "hang" in directive else 20
     with pytest.raises(ModelError) as caught:
-        run(lambda: ask(f"[[sim key={key} {directive}]] hi", timeout_s=timeout_s))
+        run(lambda: ask(f"[[sim key={key} {directive}]] hi"))
     verdict = classify(caught.value)
     assert (verdict.kind, verdict.code, verdict.retry_after_s) == (kind, code, wait)
     with httpx2.Client() as admin:
@@ -148,8 +148,9 @@ def test_cancelling_closes_the_stream_at_once(simulator: str, use: Callable[...,
 class Exchange:
     """One request as the provider sees it, and the means to answer."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int, on_connection: int):
-        self.reader = reader
+    def __init__(self, asked: dict[str, Any], writer: asyncio.StreamWriter, number: int, on_connection: int):
+        self.asked = asked
+        """The request's body."""
         self.writer = writer
         self.number = number
         self.on_connection = on_connection
@@ -183,10 +184,10 @@ def talk[T](use: Callable[..., None], serve: Serve, main: Callable[[], Awaitable
             try:
                 while head := (await reader.readuntil(b"\r\n\r\n")).decode():
                     length = next(line for line in head.lower().splitlines() if line.startswith("content-length"))
-                    await reader.readexactly(int(length.partition(":")[2]))
+                    asked = json.loads(await reader.readexactly(int(length.partition(":")[2])))
                     count += 1
                     on_connection += 1
-                    await serve(Exchange(reader, writer, count, on_connection))
+                    await serve(Exchange(asked, writer, count, on_connection))
             except (asyncio.IncompleteReadError, ConnectionError):
                 writer.close()
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from functions.worker.environment.environment import Environment
+from functions.worker.environment import clients
+from functions.worker.environment.environment import Environment, environment
 from functions.worker.model import step as model_step
 from shared.settings import settings
 from shared.tasks import store
@@ -27,8 +28,8 @@ def test_an_outage_is_learnt_from_few_calls(world: World, monkeypatch: pytest.Mo
     told: list[None] = []
     news, note, waiting = threading.Condition(), Environment.note_failure, itertools.count(1)
 
-    def noting(self: Environment, *args: Any) -> None:
-        note(self, *args)
+    def noting(self: Environment, *args: Any, **more: Any) -> None:
+        note(self, *args, **more)
         with news:
             told.append(None)
             news.notify_all()
@@ -69,3 +70,70 @@ def test_probing_a_long_outage_uses_up_no_attempts(world: World, monkeypatch: py
     world.sim.post("/config", json={"outage": False})
     world.work_until_quiet()
     assert store.get(task.task_id).status is Status.COMPLETE
+
+
+def test_a_prompt_that_always_fails_ends_although_its_owners_breaker_is_open(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its probes are at its own cost: deferred for nothing, it would be tried for ever."""
+    for name, value in {"BREAKER_FAILURES": "2", "BREAKER_OPEN_SECONDS": "0.1", "MAX_RETRIES": "3"}.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    monkeypatch.setattr(model_step, "DEFER_JITTER_SECONDS", 0.0)
+    monkeypatch.setattr(model_step, "HESITATION_SECONDS", 0.0)
+    tasks = [world.submit(f"[[sim key=poison fail=500]] {n}") for n in range(3)]
+    give_up = time.monotonic() + 30
+    while not all(store.get(task.task_id).status.terminal for task in tasks) and time.monotonic() < give_up:
+        world.work()
+        time.sleep(0.1)
+    rows = [store.get(task.task_id) for task in tasks]
+    assert [(row.status, (row.error or {}).get("code")) for row in rows] == [(Status.FAILED, "provider_error")] * 3
+    assert world.calls("poison")["started"] == 3 * 4
+
+
+def test_a_malformed_reply_opens_no_breaker_and_ends_after_its_retries(world: World) -> None:
+    tasks = [world.submit(f"[[sim key=odd fail=garbage]] {n}") for n in range(5)]
+    world.work_until_quiet()
+    rows = [store.get(task.task_id) for task in tasks]
+    assert [(row.status, row.deferrals) for row in rows] == [(Status.FAILED, 0)] * 5
+    assert world.calls("odd")["started"] == 5 * (settings().max_retries + 1)
+    assert environment_states(world) == {}
+
+
+def test_one_owners_failing_prompts_delay_nobody_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BREAKER_OPEN_SECONDS", "60")
+    settings.cache_clear()
+    for fault in ("500", "503", "drop"):
+        for n in range(6):
+            world.submit(f"[[sim fail={fault}]] {n}", user="mallory")
+        world.work()
+    assert environment_states(world)["mallory"] == "open"
+    task = world.submit("[[sim words=1]] hello", user="bob")
+    world.work()
+    row = store.get(task.task_id)
+    assert (row.status, row.deferrals, row.attempt) == (Status.COMPLETE, 0, 0)
+
+
+def test_a_provider_that_refuses_connections_is_known_to_all_from_one_owner(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("BREAKER_OPEN_SECONDS", "60")
+    settings.cache_clear()
+    clients.model.cache_clear()
+    monkeypatch.setattr(model_step, "HESITATION_SECONDS", 0.0)
+    for n in range(6):
+        world.submit(f"{n}")
+        world.work()
+    assert environment_states(world)[""] == "open"
+    other = world.submit("hello", user="bob")
+    world.work()
+    row = store.get(other.task_id)
+    assert (row.status, row.reason, row.attempt) == (Status.QUEUED, "breaker_open", 0)
+
+
+def environment_states(world: World) -> dict[str, str]:
+    async def states() -> dict[str, str]:
+        return {state.owner: state.state for state in environment().breaker.states()}
+
+    return world.runner.run(states())

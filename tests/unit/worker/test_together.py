@@ -114,7 +114,7 @@ async def test_a_batch_asks_its_breaker_and_tells_it_in_few_trips(
     environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = scripts_run(monkeypatch)
-    permits = await asyncio.gather(*(environment.before_call("m") for _ in range(60)))
+    permits = await asyncio.gather(*(environment.before_call("m", "ada") for _ in range(60)))
     assert all(permit.allowed and not permit.probe for permit in permits)
     for permit in permits:
         environment.report_success(permit, "m", 0, 10)
@@ -124,21 +124,21 @@ async def test_a_batch_asks_its_breaker_and_tells_it_in_few_trips(
 
 
 async def test_a_success_ends_a_row_of_failures_whoever_reports_it(environment: Environment) -> None:
-    permits = [await environment.before_call("m") for _ in range(4)]
+    permits = [await environment.before_call("m", "ada") for _ in range(4)]
     for permit in permits[:2]:
         environment.breaker.record(permit, Outcome.FAILURE)
-    assert (await environment.before_call("m")).failures == 2
+    assert (await environment.before_call("m", "ada")).failures == 2
     for permit in permits[2:]:
         environment.report_success(permit, "m", 0, 10)
     await environment.reported()
-    assert (await environment.before_call("m")).failures == 0
+    assert (await environment.before_call("m", "ada")).failures == 0
 
 
 async def test_a_report_that_spoke_for_a_later_success_leaves_the_next_one_nothing(
     environment: Environment, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The second call succeeds after its predecessor's report was asked for, and before that looked."""
-    permit = await environment.before_call("m")
+    permit = await environment.before_call("m", "ada")
     busy = threading.Event()
     with ThreadPoolExecutor(1) as one_thread:
         asyncio.get_running_loop().set_default_executor(one_thread)
@@ -155,40 +155,40 @@ async def test_a_report_that_spoke_for_a_later_success_leaves_the_next_one_nothi
 
 async def test_of_those_who_ask_at_once_one_may_probe(environment: Environment) -> None:
     for _ in range(3):
-        environment.breaker.record(await environment.before_call("m"), Outcome.FAILURE)
-    assert not (await environment.before_call("m")).allowed
+        environment.breaker.record(await environment.before_call("m", "ada"), Outcome.FAILURE)
+    assert not (await environment.before_call("m", "ada")).allowed
     await asyncio.sleep(2.1)
-    permits = await asyncio.gather(*(environment.before_call("m") for _ in range(20)))
+    permits = await asyncio.gather(*(environment.before_call("m", "ada") for _ in range(20)))
     assert sum(permit.probe for permit in permits) == sum(permit.allowed for permit in permits) == 1
     environment.report_success(next(permit for permit in permits if permit.probe), "m", 0, 10)
     await environment.reported()
-    assert (await environment.before_call("m")).allowed
+    assert (await environment.before_call("m", "ada")).allowed
 
 
 async def test_two_models_are_probed_once_each(environment: Environment) -> None:
     """An outage of their provider opens both, and both turn half-open together."""
     for model in ("a", "b"):
         for _ in range(3):
-            environment.breaker.record(await environment.before_call(model), Outcome.FAILURE)
+            environment.breaker.record(await environment.before_call(model, "ada"), Outcome.FAILURE)
     await asyncio.sleep(2.1)
-    permits = await asyncio.gather(*(environment.before_call("ab"[n % 2]) for n in range(20)))
+    permits = await asyncio.gather(*(environment.before_call("ab"[n % 2], "ada") for n in range(20)))
     assert sum(permit.probe for permit in permits) == sum(permit.allowed for permit in permits) == 2
 
 
 async def test_a_late_success_of_before_the_last_change_says_nothing(environment: Environment) -> None:
-    old = await environment.before_call("m")
+    old = await environment.before_call("m", "ada")
     for _ in range(3):
-        environment.breaker.record(await environment.before_call("m"), Outcome.FAILURE)
+        environment.breaker.record(await environment.before_call("m", "ada"), Outcome.FAILURE)
     await asyncio.sleep(2.1)
-    environment.report_success(await environment.before_call("m"), "m", 0, 10)  # the probe closes it
+    environment.report_success(await environment.before_call("m", "ada"), "m", 0, 10)  # the probe closes it
     await environment.reported()
-    environment.report_success(await environment.before_call("m"), "m", 0, 10)
+    environment.report_success(await environment.before_call("m", "ada"), "m", 0, 10)
     await environment.reported()
     for _ in range(2):
-        environment.breaker.record(await environment.before_call("m"), Outcome.FAILURE)
+        environment.breaker.record(await environment.before_call("m", "ada"), Outcome.FAILURE)
     environment.report_success(old, "m", 0, 10)
     await environment.reported()
-    assert (await environment.before_call("m")).failures == 2
+    assert (await environment.before_call("m", "ada")).failures == 2
 
 
 @pytest.mark.parametrize("kind", ["valkey_url", "valkey_cluster_url"])
@@ -202,9 +202,9 @@ def test_watchers_of_many_tasks_are_found_in_one_trip(
     watchers.add("one", "connection", 7)
     watchers.reading("two", 60)
     assert watchers.look_at(["one", "two", "three"]) == {
-        "one": ({"connection": 7}, False),
-        "two": ({}, True),
-        "three": ({}, False),
+        "one": ({"connection": 7}, False, ()),
+        "two": ({}, True, ()),
+        "three": ({}, False, ()),
     }
     assert watchers.look_at(["one"]) == {"one": watchers.look("one")}
     valkey.client().close()

@@ -86,7 +86,7 @@ def test_a_reader_is_no_watcher(world: World) -> None:
     watchers.reading("t", 30)
     assert watchers.of("t") == {}
     watchers.add("t", "c", 3)
-    assert watchers.look("t") == ({"c": 3}, True)
+    assert watchers.look("t") == ({"c": 3}, True, ())
 
 
 def test_old_text_is_stored_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

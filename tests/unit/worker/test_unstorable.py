@@ -9,7 +9,8 @@ import httpx2
 import pytest
 
 from functions.worker.model import call as model_client
-from functions.worker.model.sse import Assembler
+from functions.worker.model.progress import Progress
+from functions.worker.model.sse import DEAF, Assembler
 from functions.worker.run import runner
 from shared.errors import DependencyDown, TooLarge, Unstorable
 from shared.retry import ModelError
@@ -266,14 +267,14 @@ def test_a_refusal_with_half_a_character_is_told(world: World, monkeypatch: pyte
 
 
 def test_an_error_in_the_stream_with_half_a_character_is_told() -> None:
-    assembler = Assembler("m", lambda text: None, lambda: 0)
+    assembler = Assembler("m", DEAF, Progress())
     with pytest.raises(ModelError) as caught:
         assembler.feed(b"data: " + BODY + b"\n")
     assert (caught.value.message, caught.value.code) == ("invalid input: ?", "x?")
 
 
 def test_a_replys_model_and_end_can_be_stored() -> None:
-    assembler = Assembler("m", lambda text: None, lambda: 0)
+    assembler = Assembler("m", DEAF, Progress())
     assembler.feed(rb'data: {"model": "m\ud83d", "choices": [{"finish_reason": "st\ud83d", "delta": null}]}' + b"\n")
     reply = assembler.reply()
     assert (reply.model, reply.finish_reason) == ("m?", "st?")

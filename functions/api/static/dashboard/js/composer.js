@@ -26,7 +26,7 @@ export function composer(me, { onSubmitted, signal }) {
     id: "session",
     name: "session",
     value: last.session ?? "",
-    placeholder: "default",
+    placeholder: "none",
     autocomplete: "off",
     spellcheck: false,
     maxLength: 128,

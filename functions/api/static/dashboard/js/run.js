@@ -59,6 +59,7 @@ export function runView(id, { signal, onEnded }) {
 
   // A message submitted elsewhere is known from the session's memory once the run is complete.
   async function recall({ session_id: session }) {
+    if (!session) return;
     const found = await api.call(`sessions/${encodeURIComponent(session)}`, { signal }).catch(() => null);
     const turn = found?.turns.find((one) => one.task_id === id);
     if (turn) keepMessage(id, turn.user);

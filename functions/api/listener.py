@@ -1,0 +1,217 @@
+"""This environment's ear: one subscription to Valkey for all the streams that it serves.
+
+The subscription lives as long as there is a stream. On Lambda, where an environment is frozen between requests, no
+socket is therefore found dead that nobody was told of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from shared import live, valkey
+from shared.logs import get_logger
+from shared.valkey import RedisError
+
+if TYPE_CHECKING:
+    from shared.live import Message
+
+HEARD_MESSAGES = 200
+"""Messages that wait for a stream whose client reads slowly; then they are dropped, and it reads the log."""
+SUBSCRIBE_SECONDS = 2.0
+"""How long a subscription may take to be confirmed."""
+RETRY_SECONDS = 1.0
+"""Pause before a lost subscription is made anew."""
+
+_log = get_logger("listener")
+
+
+class Ear:
+    """What one stream hears of its task. Made inside the event loop that reads it."""
+
+    def __init__(self, task_id: str) -> None:
+        """Hear nothing yet."""
+        self.task_id = task_id
+        self._loop = asyncio.get_running_loop()
+        self._heard: deque[Message | None] = deque()
+        self._news = asyncio.Event()
+
+    def hear(self, message: Message | None) -> None:
+        """Take a message, from any thread; None: something may have been missed."""
+        try:
+            self._loop.call_soon_threadsafe(self._take, message)
+        except RuntimeError:  # the loop is closed, and nobody reads any more
+            return
+
+    def _take(self, message: Message | None) -> None:
+        if len(self._heard) >= HEARD_MESSAGES:
+            self._heard.clear()
+            message = None
+        self._heard.append(message)
+        self._news.set()
+
+    async def next(self, seconds: float) -> Message | None:
+        """Return the next message; None when something may have been missed.
+
+        Raises:
+            TimeoutError: there was none for so long.
+        """
+        while not self._heard:
+            self._news.clear()
+            await asyncio.wait_for(self._news.wait(), seconds)
+        return self._heard.popleft()
+
+
+class Listener:
+    """One subscription, shared by all ears of the environment. Its methods block; they are called in threads."""
+
+    def __init__(self) -> None:
+        """Listen to nothing yet."""
+        self.name = secrets.token_hex(8)
+        self._ears: dict[str, set[Ear]] = {}
+        self._lock = threading.Lock()
+        self._subscription: _Subscription | None = None
+
+    @property
+    def well(self) -> bool:
+        """Whether messages can arrive."""
+        subscription = self._subscription
+        return subscription is not None and subscription.alive and subscription.well
+
+    def add(self, ear: Ear) -> None:
+        """Let a stream hear of its task. What is stored from when this returns on, it hears of.
+
+        Raises:
+            RedisError: Valkey is away: it hears nothing, and has to look. `renew` tries again.
+        """
+        with self._lock:
+            self._ears.setdefault(ear.task_id, set()).add(ear)
+        self.renew(ear)
+
+    def renew(self, ear: Ear) -> None:
+        """Keep a registration from lapsing, and subscribe where that has not been done.
+
+        Raises:
+            RedisError: Valkey is away.
+        """
+        with self._lock:
+            if self._subscription is None or not self._subscription.alive:
+                self._subscription = _Subscription(self)
+        live.listen(ear.task_id, self.name)
+
+    def remove(self, ear: Ear) -> None:
+        """Forget a stream; never raises."""
+        with self._lock:
+            ears = self._ears.get(ear.task_id, set())
+            ears.discard(ear)
+            last_of_task = not ears
+            if last_of_task:
+                self._ears.pop(ear.task_id, None)
+            ended = self._subscription if not self._ears else None
+            if ended is not None:
+                self._subscription = None
+        try:
+            if last_of_task:
+                live.leave(ear.task_id, self.name)
+        except RedisError:
+            _log.info("registration left to lapse", extra={"task_id": ear.task_id})
+        if ended is not None:
+            ended.end()
+
+    def heard(self, text: str) -> None:
+        """Pass a message on."""
+        try:
+            message = live.decode(text)
+        except (ValueError, KeyError, TypeError) as error:  # of another version: there is the log
+            _log.warning("message not understood", extra={"error": type(error).__name__})
+            self.missed()
+            return
+        for ear in self._of(message.task_id):
+            ear.hear(message)
+
+    def missed(self) -> None:
+        """Tell every stream that messages may have been lost."""
+        with self._lock:
+            ears = [ear for of_task in self._ears.values() for ear in of_task]
+        for ear in ears:
+            ear.hear(None)
+
+    def _of(self, task_id: str) -> list[Ear]:
+        with self._lock:
+            return list(self._ears.get(task_id, ()))
+
+
+class _Subscription:
+    """A subscribed connection and the thread that reads it."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._ended = False
+        self.well = False
+        self._pubsub = self._subscribe()
+        self._thread = threading.Thread(target=self._read, name="listener", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive() and not self._ended
+
+    def end(self) -> None:
+        self._ended = True
+
+    def _subscribe(self) -> Any:
+        pubsub = valkey.client().pubsub()
+        try:
+            pubsub.subscribe(live.channel(self._listener.name))
+            give_up = time.monotonic() + SUBSCRIBE_SECONDS
+            while not pubsub.subscribed or (said := pubsub.get_message(timeout=0.5)) is None:
+                if time.monotonic() > give_up:
+                    raise valkey.Away("the subscription was not confirmed")
+            if said["type"] != "subscribe":
+                self._listener.heard(said["data"])
+        except RedisError:
+            pubsub.close()
+            raise
+        self.well = True
+        return pubsub
+
+    def _read(self) -> None:
+        while not self._ended:
+            try:
+                said = self._pubsub.get_message(timeout=1.0)
+            except (RedisError, OSError, ValueError) as error:
+                self._lost(error)
+                continue
+            if said is not None and said["type"] == "message":
+                self._listener.heard(said["data"])
+        self._pubsub.close()
+
+    def _lost(self, error: Exception) -> None:
+        """Subscribe again, until it works or nobody listens any more."""
+        self.well = False
+        if not self._ended:
+            _log.warning("subscription lost", extra={"error": str(error)})
+        self._pubsub.close()
+        while not self._ended:
+            time.sleep(RETRY_SECONDS)
+            try:
+                self._pubsub = self._subscribe()
+            except RedisError:
+                continue
+            self._listener.missed()
+            return
+
+
+_listener: Listener | None = None
+
+
+def listener() -> Listener:
+    """Return the environment's one."""
+    global _listener  # noqa: PLW0603 - one per environment is the point
+    if _listener is None:
+        _listener = Listener()
+    return _listener

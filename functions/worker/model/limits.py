@@ -1,0 +1,105 @@
+"""How long a model call may take: to its first byte, between bytes, and on the whole.
+
+A stream that flows is cut by no clock but the end of the function's own time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from shared.clock import now
+from shared.retry import ModelError
+from shared.settings import STOP_MARGIN_SECONDS, settings
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+FAST_TOKENS_PER_SECOND = 400
+"""Few models write faster; a call that would have to is not begun."""
+SLOW_TOKENS_PER_SECOND = 20
+"""Of a reply that is not streamed nothing shows while it is written; so slowly it may be, before it counts as hung."""
+MOST_NEEDED = 0.5
+"""A call needs at most this share of a function's time to be begun, or long ones would wait for one another's end."""
+
+
+class Limits(NamedTuple):
+    """Limits of one call, s."""
+
+    first_byte: float
+    between: float
+    whole: float
+
+
+def of_call(whole_s: float, max_output_tokens: int, *, stream: bool) -> Limits:
+    """Return the limits of a call that must be over in ``whole_s``."""
+    first = settings().model_timeout_seconds
+    if not stream:
+        first += max_output_tokens / SLOW_TOKENS_PER_SECOND
+    return Limits(first, settings().model_stall_seconds, whole_s)
+
+
+def longest_s() -> float:
+    """Return how long a call can take that begins with its function, s."""
+    config = settings()
+    return config.worker_timeout_seconds - STOP_MARGIN_SECONDS - config.model_margin_seconds
+
+
+def whole_s(deadline: float) -> float:
+    """Return how long a call may take that begins now, before a run's deadline (epoch seconds), s."""
+    return max(0.0, min(deadline - now() - settings().model_margin_seconds, longest_s()))
+
+
+def needed_s(max_output_tokens: int) -> float:
+    """Return how much time must be left before a call is begun, s."""
+    config = settings()
+    long = min(max_output_tokens / FAST_TOKENS_PER_SECOND, MOST_NEEDED * longest_s())
+    return max(config.model_timeout_seconds, long) + config.model_margin_seconds
+
+
+class Watch:
+    """Holds a call under way to its limits: raises `TimeoutError` in it when one has passed. A context manager."""
+
+    def __init__(self, of: Limits) -> None:
+        """Keep the limits; time begins to count when the context is entered."""
+        self._limits = of
+        self._timeout = asyncio.timeout(None)
+        self._ends = 0.0
+        self._code = "model_call_too_long"
+
+    async def __aenter__(self) -> Self:
+        """Begin to count the whole."""
+        await self._timeout.__aenter__()
+        self._ends = asyncio.get_running_loop().time() + self._limits.whole
+        self._timeout.reschedule(self._ends)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop counting."""
+        await self._timeout.__aexit__(kind, error, trace)
+
+    def sent(self) -> None:
+        """Note that a request begins to be sent."""
+        self._within(self._limits.first_byte, "model_no_answer")
+
+    def byte(self) -> None:
+        """Note that something came."""
+        self._within(self._limits.between, "model_stalled")
+
+    def _within(self, seconds: float, code: str) -> None:
+        until = asyncio.get_running_loop().time() + seconds
+        self._code = code if until < self._ends else "model_call_too_long"
+        if not self._timeout.expired():
+            self._timeout.reschedule(min(until, self._ends))
+
+    def error(self, *, unseen: bool) -> ModelError:
+        """Say which limit has passed."""
+        first, between, whole = self._limits
+        message = {
+            "model_no_answer": f"the model did not begin to answer within {first:g} s",
+            "model_stalled": f"the model stopped in the middle of its answer for {between:g} s",
+            "model_call_too_long": f"the model had not ended its answer after {whole:.0f} s, the time that was left",
+        }[self._code]
+        return ModelError(message, code=self._code, unseen=unseen, had_s=whole)

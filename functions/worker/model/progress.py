@@ -1,0 +1,97 @@
+"""How far one model call got: what was sent, and what came back of each kind, whether or not it came to an end.
+
+A call is paid for by what the provider read and wrote, also when it is cut, cancelled or refused half-way. So whoever
+makes a call hands in one of these, and charges by it when there is no reply to charge by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from functions.worker.model.phases import Phases
+    from shared.tasks.model import Usage
+
+BYTES_PER_TOKEN = 4
+"""Of English text and of code, about (https://help.openai.com/en/articles/4936856)."""
+SPLIT_BYTES = 1.5
+"""Pieces that are shorter than this on average are letters, not tokens: they do not count as tokens each."""
+
+
+def tokens_of(text: str) -> int:
+    """Estimate a text's tokens so that it errs upwards: a token per word, per 4 letters, per character beyond ASCII."""
+    letters = len(text)
+    if text.isascii():
+        return max(-(-letters // BYTES_PER_TOKEN), len(text.split()))
+    plain = len(text.encode("ascii", "ignore"))
+    return max(-(-plain // BYTES_PER_TOKEN) + letters - plain, len(text.split()))
+
+
+@dataclass(slots=True, eq=False)
+class Progress:
+    """One call's account; counts grow as bytes come. Sizes are UTF-8 bytes."""
+
+    tries: list[Phases] = field(default_factory=list)
+    """The HTTP requests made for it; more than one when a stale socket was replaced or a refused option left out."""
+    sent_bytes: int = 0
+    """Size of the newest request's body, which holds the messages, the tools and the options."""
+    prompt_tokens: int = 0
+    """Estimate of what the provider reads of it, erring upwards; 0 until it is sent."""
+    text_bytes: int = 0
+    reasoning_bytes: int = 0
+    tool_bytes: int = 0
+    """Names and arguments of tool calls."""
+    pieces: int = 0
+    """Words and pieces of words that came: a streamed piece is a token or more."""
+    weight: int = 0
+    """Quarters of tokens, by size."""
+    reported: Usage | None = None
+    """What the provider said so far that it used; some say so in every chunk, and some only at the end."""
+
+    @property
+    def sent(self) -> bool:
+        """Whether the provider may have begun to read a request."""
+        return any(one.sent_at is not None for one in self.tries)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the headers of an answer came."""
+        return any(one.answered for one in self.tries)
+
+    @property
+    def written_bytes(self) -> int:
+        """All that the model was seen to write, visible to the user or not."""
+        return self.text_bytes + self.reasoning_bytes + self.tool_bytes
+
+    @property
+    def output_tokens(self) -> int:
+        """Estimate of the tokens written so far, erring upwards; what the provider reported counts if it is more."""
+        by_size = -(-self.weight // BYTES_PER_TOKEN)
+        seen = max(by_size, self.pieces) if self.written_bytes >= SPLIT_BYTES * self.pieces else by_size
+        return max(seen, self.reported.output_tokens if self.reported else 0)
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens that the provider read: as reported, else as estimated."""
+        return self.reported.input_tokens if self.reported and self.reported.input_tokens else self.prompt_tokens
+
+    def text(self, piece: str) -> None:
+        """Count a piece of the visible reply."""
+        self.text_bytes += self._count(piece)
+
+    def reasoning(self, piece: str) -> None:
+        """Count a piece of what the model thinks aloud."""
+        self.reasoning_bytes += self._count(piece)
+
+    def tool(self, piece: str) -> None:
+        """Count a piece of a tool call."""
+        self.tool_bytes += self._count(piece)
+
+    def _count(self, piece: str) -> int:
+        size = len(piece.encode())
+        letters = len(piece)
+        # Beyond ASCII a character counts as a token: four quarters; its further bytes count nothing.
+        self.weight += letters if size == letters else letters + 3 * sum(character > "\x7f" for character in piece)
+        self.pieces += max(1, len(piece.split()))
+        return size

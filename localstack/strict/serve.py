@@ -1,0 +1,51 @@
+"""Starts MiniStack behind the strict front: ``python localstack/strict/serve.py``, on MiniStack's own interpreter.
+
+By path, not as a module: functions inherit the environment, and must find nothing of this checkout in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    sys.path[0] = str(Path(__file__).resolve().parent.parent.parent)
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+    from ministack import app as emulator
+    from ministack.services import lambda_svc
+
+    from localstack.strict.front import Front
+    from localstack.strict.functions import Functions
+    from localstack.strict.report import Report
+    from localstack.strict.sqs import Queues
+
+    quota = int(os.environ["LAMBDA_ACCOUNT_CONCURRENCY"])
+    report, queues = Report(), Queues()
+    functions = Functions(lambda_svc, report, queues, quota=quota)
+    front: Any = Front(emulator.app, report, queues, functions, quota=quota)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    _raise_file_limit()
+    config = Config()
+    config.bind = [f"{os.environ['BIND_HOST']}:{os.environ['GATEWAY_PORT']}"]
+    config.keep_alive_timeout = 75
+    config.loglevel = os.environ.get("LOG_LEVEL", "INFO").upper()
+    asyncio.run(serve(front, config))
+
+
+def _raise_file_limit() -> None:
+    """Take as many open files as allowed: bursts of connections need them."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+if __name__ == "__main__":
+    main()

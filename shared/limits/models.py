@@ -1,0 +1,128 @@
+"""What is known of models by their names: prices and context sizes, from the table and from the operator.
+
+A name is looked up as it is, then without what gateways put around it (`shared.limits.spelling`). The operator's own
+word comes first, by names or patterns.
+
+The table, ``prices.json``, is made by ``python -m deploy.price_table``, which names its source.
+"""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatchcase
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from shared.limits import operators
+from shared.limits.spelling import NAMES_KEPT, spellings
+from shared.settings import settings
+
+COMMON = (
+    "gpt-3.5-turbo", "gpt-4", "gpt-4-turbo", "gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano",
+    "gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-5.1", "o1", "o3", "o3-mini", "o4-mini",
+)  # fmt: skip
+"""Names that are listed to clients beside the deployment's own; the whole table has thousands."""
+_MILLION = 1_000_000
+
+
+class Model(NamedTuple):
+    """A model's price in micro-USD per 1,000,000 tokens, and its context in tokens (0: not known)."""
+
+    input: int
+    output: int
+    context: int = 0
+    above: int = 0
+    """Prompts of more tokens than this cost the prices below (0: all cost the same)."""
+    input_above: int = 0
+    output_above: int = 0
+
+
+class _Table(NamedTuple):
+    as_of: str
+    source: str
+    default: Model
+    models: dict[str, list[float]]
+    """Names to what `_model` reads; a few of the thousands are ever asked for."""
+
+
+@cache
+def table() -> _Table:
+    """Return the table that Sluice was released with."""
+    raw = json.loads((Path(__file__).parent / "prices.json").read_text())
+    return _Table(raw["as_of"], raw.get("source", ""), _model(raw["default"]), raw["models"])
+
+
+def _model(figures: list[float]) -> Model:
+    """Read ``[input, output, context?, above?, input above?, output above?]``, prices in USD per million tokens."""
+    read, written, context, above, read_above, written_above = [*figures, 0, 0, 0, 0][:6]
+    return Model(_micro(read), _micro(written), int(context), int(above), _micro(read_above), _micro(written_above))
+
+
+def _micro(usd: float) -> int:
+    return round(usd * _MILLION)
+
+
+@lru_cache(NAMES_KEPT)
+def known(model: str) -> Model | None:
+    """Return what the operator or the table says of a model's price; None: nobody priced it.
+
+    Raises:
+        SettingError: what the operator says cannot be read.
+    """
+    own = operators.price(spellings(model))
+    if own is not None:
+        return _model([*own])
+    return _listed(model)
+
+
+def _listed(model: str) -> Model | None:
+    models = table().models
+    for name in spellings(model):
+        if name in models:
+            return _model(models[name])
+    for pattern in _patterns():
+        if fnmatchcase(model, pattern):
+            return _model(models[pattern])
+    return None
+
+
+@cache
+def _patterns() -> tuple[str, ...]:
+    return tuple(name for name in table().models if "*" in name)
+
+
+@lru_cache(NAMES_KEPT)
+def context_tokens(model: str) -> int | None:
+    """Return how many tokens a model takes, prompt and answer together; None when nobody knows.
+
+    The operator's ``CONTEXT_TOKENS`` come first, then the table; where the two parts have limits of their own it is the
+    prompt's.
+
+    Raises:
+        SettingError: what the operator says cannot be read.
+    """
+    own = operators.context(spellings(model))
+    if own is not None:
+        return own or None
+    found = _listed(model)
+    return (found.context or None) if found else None
+
+
+def is_allowed(model: str) -> bool:
+    """Tell whether a model may be asked: it has a price, or the operator allows models without one."""
+    return settings().allow_unpriced_models or known(model) is not None
+
+
+def forget() -> None:
+    """Read everything again at the next question."""
+    for cached in (table, known, _patterns, context_tokens, spellings):
+        cached.cache_clear()
+    operators.forget()
+
+
+def figures_of(model: Model) -> list[Any]:
+    """Return a model as the table's file holds it."""
+    usd = [price / _MILLION for price in (model.input, model.output)]
+    above = [model.above, model.input_above / _MILLION, model.output_above / _MILLION] if model.above else []
+    return [*(int(one) if one == int(one) else one for one in [*usd, model.context, *above])]

@@ -1,0 +1,98 @@
+"""Runs of one conversation go one after the other, in the order of their submission.
+
+Who is last in a session's line is known to Valkey, in one round trip. Only a run that finds another in front of it pays
+for more: it is parked, and noted in the row of the one before, which wakes it when it ends. Both sides of that note are
+conditional writes on one row, so either the end sees the note or the note sees the end. Where Valkey is away or lost
+its data, runs of a session may overlap; nothing else changes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared import aws
+from shared.errors import DependencyDown
+from shared.limits import names
+from shared.limits.scripts import script
+from shared.logs import get_logger
+from shared.settings import settings
+from shared.tasks import table
+from shared.tasks.ids import PREFIX
+from shared.tasks.items import plain, read_task, row_key
+from shared.tasks.model import TERMINAL
+from shared.valkey import RedisError
+
+if TYPE_CHECKING:
+    from shared.tasks.model import Task
+
+KEEP_SECONDS = 7 * 86_400
+"""How long a session's line is remembered after its last submit; who is in front may run for days."""
+
+_log = get_logger("succession")
+
+
+def join(task: Task) -> str | None:
+    """Put a task at the end of its session's line; returns the open task in front of it, if there is one."""
+    # A conversation that began with a run, and is named like it, has that one in front of all others.
+    first = task.session_id if task.session_id.startswith(PREFIX) and task.session_id != task.task_id else ""
+    keys = [names.user_keys(task.user).entries, names.session_key(task.user, task.session_id)]
+    try:
+        return str(script("session_join")(keys, [task.task_id, first, KEEP_SECONDS])) or None
+    except RedisError as error:
+        _log.warning("the session's order is not kept", extra={"task_id": task.task_id, "error": str(error)})
+        return None
+
+
+def leave(task: Task) -> None:
+    """Take back what ``join`` did: the task was not written."""
+    try:
+        script("session_leave")([names.session_key(task.user, task.session_id)], [task.task_id])
+    except RedisError as error:
+        _log.warning("a task that was not written is in line", extra={"task_id": task.task_id, "error": str(error)})
+
+
+def follow(task: Task) -> bool:
+    """Have a parked task woken when the one in front of it ends; False when that has ended, or is gone.
+
+    Raises:
+        Contended, DependencyDown: not noted; the sweeper does it.
+    """
+    assert task.after is not None  # noqa: S101 - for the type checker
+    ended = {str(status): str(status) for status in TERMINAL}
+    op = table.update_op(
+        row_key(task.after),
+        sets={"follower": task.task_id},
+        condition="attribute_exists(pk) AND NOT (#status IN (:complete, :failed, :cancelled)) "
+        "AND (attribute_not_exists(#follower) OR #follower = :s_follower)",
+        values=ended,
+    )
+    try:
+        table.update(op)
+    except table.ConditionFailed as refusal:
+        row = refusal.items[0]
+        # Another follows it already: Valkey had forgotten the line. The sweeper looks again.
+        return row is not None and not read_task(row).status.terminal
+    return True
+
+
+def follower_of(task: Task) -> str | None:
+    """Return who waits for a task that has just ended.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    try:
+        answer: Any = aws.dynamodb().get_item(
+            TableName=settings().table_name,
+            Key=row_key(task.task_id),
+            ProjectionExpression="follower",
+            ConsistentRead=True,
+        )
+    except (ClientError, BotoCoreError) as error:
+        if aws.is_outage(error):
+            raise DependencyDown("dynamodb") from error
+        raise
+    found = answer.get("Item", {}).get("follower")
+    return None if found is None else str(plain(found))

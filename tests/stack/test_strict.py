@@ -1,0 +1,107 @@
+"""Limits that the local AWS enforces itself, and that the front stands before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import httpx2
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from shared.settings import settings
+from tests.stack_fixture import Stack
+
+KEY = {"pk": {"S": "limits"}, "sk": {"S": "s"}}
+VALUE = {":v": {"S": "1"}}
+
+
+def client(service: str) -> Any:
+    config = Config(parameter_validation=False, retries={"total_max_attempts": 1})
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
+
+
+def put(**more: Any) -> None:
+    client("dynamodb").put_item(TableName=settings().table_name, Item=KEY | more)
+
+
+def transact(ops: list[dict[str, Any]]) -> None:
+    client("dynamodb").transact_write_items(TransactItems=ops)
+
+
+def op(n: int, **more: Any) -> dict[str, Any]:
+    return {"Put": {"TableName": settings().table_name, "Item": {"pk": {"S": "limits"}, "sk": {"S": str(n)}} | more}}
+
+
+def update(expression: str) -> None:
+    client("dynamodb").update_item(
+        TableName=settings().table_name, Key=KEY, UpdateExpression=expression, ExpressionAttributeValues=VALUE
+    )
+
+
+def statements(n: int) -> None:
+    text = f"UPDATE \"{settings().table_name}\" SET x='1' WHERE pk='limits' AND sk="
+    client("dynamodb").batch_execute_statement(Statements=[{"Statement": f"{text}'{one}'"} for one in range(n)])
+
+
+def send(entries: list[dict[str, Any]]) -> None:
+    client("sqs").send_message_batch(QueueUrl=settings().queue_urls["quarantine"], Entries=entries)
+
+
+def write_batch(keys: list[int]) -> None:
+    items = [{"PutRequest": {"Item": op(n)["Put"]["Item"]}} for n in keys]
+    client("dynamodb").batch_write_item(RequestItems={settings().table_name: items})
+
+
+def mapping(stack: Stack, most: int) -> None:
+    uuid = stack.outputs["mappings"]["quarantine"]
+    client("lambda").update_event_source_mapping(UUID=uuid, ScalingConfig={"MaximumConcurrency": most})
+
+
+REFUSED: dict[str, Any] = {
+    "an item of 400 KB": lambda _: put(x={"S": "x" * 409_600}),
+    "a partition key of 2,049 bytes": lambda _: put(pk={"S": "p" * 2049}),
+    "a sort key of 1,025 bytes": lambda _: put(sk={"S": "s" * 1025}),
+    "a transaction of 101 items": lambda _: transact([op(n) for n in range(101)]),
+    "a transaction with an item twice": lambda _: transact([op(1), op(1)]),
+    "a transaction of 4 MB": lambda _: transact([op(n, x={"S": "x" * 390_000}) for n in range(12)]),
+    "26 statements": lambda _: statements(26),
+    "an expression of 4 KB": lambda _: update(f"SET {'a' * 4096} = :v"),
+    "overlapping paths": lambda _: update("SET a.b = :v, a = :v"),
+    "26 writes": lambda _: write_batch([*range(26)]),
+    "a key twice in a batch": lambda _: write_batch([1, 1]),
+    "11 messages": lambda _: send([{"Id": str(n), "MessageBody": "x"} for n in range(11)]),
+    "an id twice": lambda _: send([{"Id": "1", "MessageBody": "x"}] * 2),
+    "a batch of more than 1 MiB": lambda _: send([{"Id": str(n), "MessageBody": "x" * 300_000} for n in range(4)]),
+    "a mapping's concurrency of 1": lambda stack: mapping(stack, 1),
+    "a mapping's concurrency of 1,001": lambda stack: mapping(stack, 1001),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_the_local_aws_refuses(stack: Stack, what: str) -> None:
+    with stack.used(), pytest.raises(ClientError) as refused:
+        REFUSED[what](stack)
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_the_front_stands_before_it(stack: Stack) -> None:
+    report = f"{stack.outputs['aws_endpoint_url']}/_strict/report"
+    before = httpx2.get(report).json()["violations"]
+    with stack.used(), pytest.raises(ClientError) as refused:
+        send([{"Id": "1", "MessageBody": "x", "DelaySeconds": 901}])
+    assert refused.value.response["Error"]["Code"] == "InvalidParameterValue"
+    noted = httpx2.delete(report).json()["violations"]
+    assert [one["rule"] for one in noted] == [*(one["rule"] for one in before), "sqs-delay"]
+    assert before == [], "something before this test went over a limit"
+
+
+def test_a_run_is_one_chain_of_invocations(stack: Stack) -> None:
+    """The API's message is received by a worker that counts as the second link of the same trace."""
+    task_id = stack.submit("[[sim words=1]] hello")
+    assert stack.result(task_id)["status"] == "complete"
+    with stack.used():
+        from shared.tasks import store
+
+        assert (store.get(task_id).trace or "").startswith("Root=1-")
