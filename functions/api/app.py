@@ -23,12 +23,14 @@ from functions.api.errors import Problem
 from functions.api.routes import (
     agent,
     chat,
+    conversations,
     dashboard,
     docs,
     health,
     limits,
     me,
     models,
+    response_parts,
     responses,
     result,
     sessions,
@@ -40,7 +42,23 @@ from functions.api.version import VERSION
 from shared import aws, settings
 from shared.errors import SluiceError
 
-ROUTERS = (dashboard, agent, result, stream_ticket, sessions, limits, stats, me, responses, chat, models, health, docs)
+ROUTERS = (
+    dashboard,
+    agent,
+    result,
+    stream_ticket,
+    sessions,
+    limits,
+    stats,
+    me,
+    response_parts,
+    responses,
+    conversations,
+    chat,
+    models,
+    health,
+    docs,
+)
 SHOWN_HEADERS = (
     "Location",
     "Retry-After",

@@ -88,3 +88,52 @@ class ModelList(BaseModel):
 
     object: Literal["list"]
     data: list[ModelView]
+
+
+class ResponseDeleted(BaseModel):
+    """A response was deleted."""
+
+    id: str
+    object: Literal["response"]
+    deleted: Literal[True]
+
+
+class ItemView(BaseModel):
+    """An item: a message, a call, an output; its fields go by its type."""
+
+    id: str
+    type: str
+
+
+class ItemList(BaseModel):
+    """A page of items."""
+
+    object: Literal["list"]
+    data: list[dict[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class InputTokens(BaseModel):
+    """How many tokens an input has, about."""
+
+    object: Literal["response.input_tokens"]
+    input_tokens: int
+
+
+class ConversationView(BaseModel):
+    """A conversation."""
+
+    id: str
+    object: Literal["conversation"]
+    created_at: int
+    metadata: dict[str, str]
+
+
+class ConversationDeleted(BaseModel):
+    """A conversation was deleted."""
+
+    id: str
+    object: Literal["conversation.deleted"]
+    deleted: Literal[True]

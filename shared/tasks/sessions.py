@@ -208,6 +208,11 @@ def delete(user: str, session_id: str) -> int:
     return len(keys)
 
 
+def delete_turn(user: str, session_id: str, *, at: str, name: str) -> None:
+    """Forget one turn, which ended ``at`` (as `clock.iso` writes it); harmless if there is none."""
+    delete_items([{"pk": {"S": _pk(user, session_id)}, "sk": {"S": f"TURN#{at}#{name}"}}])
+
+
 def delete_items(keys: Iterable[dict[str, Any]]) -> None:
     """Delete items one by one; a few dozen at most, and each is safe to repeat."""
     for key in keys:

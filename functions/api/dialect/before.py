@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 UNSTORED_SECONDS = 3600
 """How long a response made with ``store: false`` can be retrieved after its end."""
-DIALECTS = frozenset({"responses", "chat"})
+IMAGE_TOKENS = 1_000
+"""About what an image or a page is to a model."""
 
 
 def own_response(caller: Caller, response_id: str) -> Task:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from functions.api.dialect.content import response_content
 from functions.api.errors import Problem
+from shared.tasks import store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from shared.tasks.model import Task
 
 PAGE_ITEMS = 100
 
@@ -40,6 +44,17 @@ def items_of(messages: Sequence[dict[str, Any]], name: str) -> list[dict[str, An
                 }
             )
     return items
+
+
+def given(task: Task) -> list[dict[str, Any]]:
+    """Return the items that a response was asked with.
+
+    Raises:
+        DependencyDown: a large input cannot be read right now.
+    """
+    message = store.message_of(task)
+    said = json.loads(message) if task.params.get("input_json") else [{"role": "user", "content": message}]
+    return items_of(said, task.task_id)
 
 
 def page_of(items: Sequence[dict[str, Any]], *, limit: int, order: str, after: str | None) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def chat_messages(
     *,
     open_calls: frozenset[str] = frozenset(),
     resolve: Callable[[str, str], list[dict[str, Any]]] | None = None,
+    param: str = "input",
 ) -> list[Message]:
     """Turn input items into chat messages.
 
@@ -44,10 +45,10 @@ def chat_messages(
         Problem: an item is none that agents can read, or a call and its answer do not meet; it is named.
     """
     if not items:
-        raise invalid("input must not be empty", "input")
-    conversation = _Conversation(open_calls)
+        raise invalid(f"{param} must not be empty", param)
+    conversation = _Conversation(open_calls, param)
     for n, item in enumerate(items):
-        place = f"input.{n}"
+        place = f"{param}.{n}"
         kind = item.get("type") or ("message" if "role" in item else "item_reference")
         if kind == "item_reference" and resolve is not None:
             for found in resolve(text_of(item, "id", place), f"{place}.id"):
@@ -58,7 +59,8 @@ def chat_messages(
 
 
 class _Conversation:
-    def __init__(self, open_calls: frozenset[str]) -> None:
+    def __init__(self, open_calls: frozenset[str], param: str) -> None:
+        self.param = param
         self.messages: list[Message] = []
         self.answers: list[Message] = []
         self.before = open_calls
@@ -108,9 +110,9 @@ class _Conversation:
         for call_id, place in self.waiting.items():
             raise Problem(400, "invalid_request", NO_OUTPUT.format(call_id[:80]), f"{place}.call_id")
         if self.answers and self.before:  # some are answered, so all have to be: the provider refuses the rest
-            raise Problem(400, "invalid_request", NO_OUTPUT.format(min(self.before)[:80]), "input")
+            raise Problem(400, "invalid_request", NO_OUTPUT.format(min(self.before)[:80]), self.param)
         if not self.messages and not self.answers:
-            raise invalid("input must hold more than reasoning", "input")
+            raise invalid(f"{self.param} must hold more than reasoning", self.param)
         return [*self.answers, *_behind_their_calls(self.messages)]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -11,19 +13,21 @@ from starlette.responses import StreamingResponse
 
 from functions.api.dialect import errors
 from functions.api.dialect.content import inline
-from functions.api.dialect.following import follow
 from functions.api.dialect.stream import DONE
 from functions.api.errors import Problem, invalid, problem_of
+from functions.api.held import Held
 from functions.api.identity import own_task
+from functions.api.live import End, KeepAlive, LogEvent, Place, follow
 from functions.api.schemas import MAX_WAIT_SECONDS, UserId
 from functions.api.submit import submit
 from functions.api.waiting import hold
 from shared.errors import SluiceError
 from shared.logs import get_logger
+from shared.tasks.events import TERMINAL_EVENTS
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
     from starlette.requests import Request
 
@@ -34,13 +38,17 @@ if TYPE_CHECKING:
     from shared.tasks.events import Event
     from shared.tasks.model import Task
 
-LONGEST_SECONDS = 890.0
+LONGEST_SECONDS = 840.0
 """How long the streaming address holds a request or a stream: its function's time, less what an answer takes."""
+MARGIN_SECONDS = 5.0
+"""Left of the function's own time when a stream ends by itself."""
+STREAMING = "sluice.streaming"
+"""Key of the ASGI scope that the streaming address sets."""
 INLINE_BYTES = 5 * 1024 * 1024
 """Most of images, files and sound that may stand in a request."""
 NO_STREAMS = "this address cannot stream"
-KEEP_ALIVE = ": keep-alive\n\n"
-"""A comment; the block has no other line, which every reader passes over."""
+KEEP_ALIVE = ": keep-alive\n"
+"""A comment, and no block of its own: the next one follows on it."""
 
 log = get_logger("api")
 _user_id: TypeAdapter[str] = TypeAdapter(UserId)
@@ -48,7 +56,7 @@ _user_id: TypeAdapter[str] = TypeAdapter(UserId)
 
 def streams(request: Request) -> bool:
     """Tell whether this address can stream, and hold a request to its end: all but the HTTP API can."""
-    return "aws.event" not in request.scope or bool(request.scope.get("sluice.streams"))
+    return bool(request.scope.get(STREAMING, "aws.event" not in request.scope))
 
 
 def must_stream(request: Request) -> None:
@@ -116,10 +124,11 @@ def run(
     return receipt.task, receipt.headers
 
 
-def await_end(request: Request, caller: Caller, task: Task) -> Task:
+def await_end(request: Request, caller: Caller, task: Task, headers: dict[str, str]) -> Task:
     """Wait for a run's end, as long as this address can; returns the task as it then is.
 
-    The run is accepted whatever fails from here on: the task comes back as it was last seen.
+    The run is accepted whatever fails from here on: the task comes back as it was last seen. ``headers`` gets what the
+    answer is to say of the wait.
     """
     seen = task
 
@@ -128,13 +137,12 @@ def await_end(request: Request, caller: Caller, task: Task) -> Task:
         seen = own_task(caller, task.task_id)
         return seen
 
-    longest = LONGEST_SECONDS if streams(request) else MAX_WAIT_SECONDS
+    until = time.monotonic() + (LONGEST_SECONDS if streams(request) else MAX_WAIT_SECONDS)
+    context = request.scope.get("aws.context")
     try:
-        while not seen.status.terminal:
-            started = time.monotonic()
-            hold(look, lambda task: task.status.terminal, longest, request.scope.get("aws.context"))
-            longest -= max(time.monotonic() - started, 0.01)
-            if longest <= 0 or not streams(request):
+        while not seen.status.terminal and (left := until - time.monotonic()) > 0:
+            hold(look, lambda task: task.status.terminal, left, context, Held(caller.user, headers))
+            if "Retry-After" in headers:  # no place to wait in
                 break
     except (SluiceError, ClientError, BotoCoreError) as error:
         log.warning("the end of a run was not seen", extra={"task_id": task.task_id}, exc_info=error)
@@ -142,27 +150,46 @@ def await_end(request: Request, caller: Caller, task: Task) -> Task:
 
 
 def server_sent(
-    task: Task, encoded: Callable[[Event], str], ended: Callable[[], bool], headers: dict[str, str]
+    request: Request,
+    task: Task,
+    encoded: Callable[[Event], str],
+    headers: dict[str, str],
+    *,
+    pieces: bool,
 ) -> StreamingResponse:
-    """Answer with a run's log as server-sent events; ``encoded`` writes what each of its events gives."""
+    """Answer with a run's log as server-sent events; ``encoded`` writes what each of its events gives.
 
-    def blocks() -> Iterator[str]:
+    With ``pieces`` a text comes before it is stored, in parts: for streams that nobody takes up again.
+    """
+
+    async def blocks() -> AsyncIterator[str]:
         try:
-            for event in follow(task.task_id, time.monotonic() + LONGEST_SECONDS):
-                text = KEEP_ALIVE if event is None else encoded(event)
-                if text:
-                    yield text
-                if ended():
-                    yield DONE
-                    return
-            yield _error(
-                Problem(504, "stream_timeout", "the stream is open for as long as one may be; the run goes on")
-            )
+            async with aclosing(follow(task.task_id, Place(), until=_until(request), pieces=pieces)) as items:
+                async for item in items:
+                    match item:
+                        case KeepAlive():
+                            yield KEEP_ALIVE
+                        case LogEvent(event):
+                            ended = event.type in TERMINAL_EVENTS
+                            text = await asyncio.to_thread(encoded, event) if ended else encoded(event)
+                            if text:
+                                yield text
+                        case End(status=None):
+                            message = "a stream is open for so long only; the run goes on"
+                            yield _error(Problem(504, "stream_timeout", message))
+                            return
+            yield DONE
         except (SluiceError, ClientError, BotoCoreError) as error:
             yield _error(problem_of(error))
 
-    more = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    more = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
     return StreamingResponse(blocks(), headers=headers | more, media_type="text/event-stream")
+
+
+def _until(request: Request) -> float:
+    context = request.scope.get("aws.context")
+    left = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS if context is not None else LONGEST_SECONDS
+    return time.monotonic() + min(LONGEST_SECONDS, left)
 
 
 def _error(problem: Problem) -> str:

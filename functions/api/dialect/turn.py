@@ -48,6 +48,7 @@ def submission_of(caller: Caller, asked: ResponsesRequest) -> Submission:
         message=message,
         agent=asked.agent,
         session_id=session_id,
+        begins_session=asked.store is not False,
         model=asked.model,
         priority=asked.priority,
         params=params,

@@ -29,12 +29,13 @@ from functions.api.repeats import idempotency_of
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.submit import Submission
 from shared.tasks import store
+from shared.tasks.events import Event
 from shared.tasks.model import Task
 
 router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
 
 _EXAMPLE = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Write a haiku about queues."}]}
-_STREAM = {200: {"description": "The completion; with `stream`, its chunks as `text/event-stream`."}}
+_STREAM = {200: {"description": "The completion; with `stream`, its chunks.", "content": {"text/event-stream": {}}}}
 HOW = "Its answer will be at GET /result/{}."
 _OWN = ("timeout_s", "max_cost_usd", "metadata", "webhook_url")
 
@@ -69,8 +70,8 @@ def post_chat_completions(
     )
     headers = {**headers, **ends.headers_of(task)}
     if asked.stream:
-        return _streamed(task, asked, headers)
-    return JSONResponse(_held(request, caller, task), headers=headers)
+        return _streamed(request, task, asked, headers)
+    return JSONResponse(_held(request, caller, task, headers), headers=headers)
 
 
 def _submission(asked: ChatRequest) -> Submission:
@@ -94,8 +95,8 @@ def _submission(asked: ChatRequest) -> Submission:
     )
 
 
-def _held(request: Request, caller: Caller, task: Task) -> dict[str, Any]:
-    task = runs.await_end(request, caller, task)
+def _held(request: Request, caller: Caller, task: Task, headers: dict[str, str]) -> dict[str, Any]:
+    task = runs.await_end(request, caller, task, headers)
     if not task.status.terminal:
         raise ends.unfinished(task, completion_id(task), runs.streaming_address(), how=HOW.format(task.task_id))
     problem = ends.problem_of(task, completion_id(task))
@@ -104,9 +105,11 @@ def _held(request: Request, caller: Caller, task: Task) -> dict[str, Any]:
     return completion_of(task)
 
 
-def _streamed(task: Task, asked: ChatRequest, headers: dict[str, str]) -> Response:
+def _streamed(request: Request, task: Task, asked: ChatRequest, headers: dict[str, str]) -> Response:
     usage = bool(asked.stream_options and asked.stream_options.include_usage)
     made = ChatStream(task, lambda: store.get(task.task_id), include_usage=usage)
-    return runs.server_sent(
-        task, lambda event: "".join(encode(chunk) for chunk in made.take(event)), lambda: made.ended, headers
-    )
+
+    def encoded(event: Event) -> str:
+        return "".join(encode(chunk) for chunk in made.take(event))
+
+    return runs.server_sent(request, task, encoded, headers, pieces=True)

@@ -21,13 +21,16 @@ from functions.api.identity import AUTHENTICATED, AnyCaller, Caller
 from functions.api.repeats import idempotency_of
 from functions.api.routes.agent import IdempotencyKey
 from shared.tasks import store
+from shared.tasks.events import Event
 from shared.tasks.ids import MAX_SEQ
 from shared.tasks.model import Task
 
 router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
 
 _EXAMPLE = {"model": "gpt-4o-mini", "input": "Write a haiku about queues."}
-_STREAM = {200: {"description": "The response object; with `stream`, its events as `text/event-stream`."}}
+_STREAM = {
+    200: {"description": "The response object; with `stream`, its events.", "content": {"text/event-stream": {}}}
+}
 HOW = "Retrieve it with GET /v1/responses/{}, or make such requests with background=true."
 
 ResponseId = Annotated[str, Path(description="`resp_…`")]
@@ -66,10 +69,10 @@ def post_responses(
     )
     headers = {**headers, **ends.headers_of(task)}
     if asked.stream:
-        return _streamed(task, None, headers)
+        return _streamed(request, task, None, headers)
     if asked.background:
         return JSONResponse(response_of(task), headers=headers)
-    return JSONResponse(_held(request, caller, task), headers=headers)
+    return JSONResponse(_held(request, caller, task, headers), headers=headers)
 
 
 @router.get("/responses/{response_id}", summary="Retrieve a response")
@@ -88,26 +91,27 @@ def get_response(
     if not stream:
         return JSONResponse(response_of(task))
     runs.must_stream(request)
-    return _streamed(task, starting_after, {})
+    return _streamed(request, task, starting_after, {})
 
 
 @router.post("/responses/{response_id}/cancel", summary="Cancel a response")
 @described("ResponseView", 401, 404, 409, error="OpenAIErrorBody")
 def cancel_response(request: Request, caller: AnyCaller, response_id: ResponseId) -> JSONResponse:
     """Cancel a response; when it is running, wait for its worker to stop (a heartbeat, 25 s at most)."""
+    headers: dict[str, str] = {}
     task = cancel.cancel(before.own_response(caller, response_id))
     if not task.status.terminal:
-        task = runs.await_end(request, caller, task)
-    return JSONResponse(response_of(task))
+        task = runs.await_end(request, caller, task, headers)
+    return JSONResponse(response_of(task), headers=headers)
 
 
-def _held(request: Request, caller: Caller, task: Task) -> dict[str, Any]:
+def _held(request: Request, caller: Caller, task: Task, headers: dict[str, str]) -> dict[str, Any]:
     """Return the response once it is done. One without an answer is an error, or frameworks take it for an answer.
 
     Raises:
         Problem: it failed, was cancelled, or goes on.
     """
-    task = runs.await_end(request, caller, task)
+    task = runs.await_end(request, caller, task, headers)
     response_id = f"resp_{task.task_id}"
     if not task.status.terminal:
         raise ends.unfinished(task, response_id, runs.streaming_address(), how=HOW.format(response_id))
@@ -117,11 +121,10 @@ def _held(request: Request, caller: Caller, task: Task) -> dict[str, Any]:
     return response_of(task)
 
 
-def _streamed(task: Task, number: int | None, headers: dict[str, str]) -> Response:
+def _streamed(request: Request, task: Task, number: int | None, headers: dict[str, str]) -> Response:
     made = ResponseStream(task, lambda: store.get(task.task_id))
-    return runs.server_sent(
-        task,
-        lambda event: "".join(encode(block) for block in after(made.take(event), number)),
-        lambda: made.ended,
-        headers,
-    )
+
+    def encoded(event: Event) -> str:
+        return "".join(encode(block) for block in after(made.take(event), number))
+
+    return runs.server_sent(request, task, encoded, headers, pieces=False)

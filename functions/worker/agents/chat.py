@@ -24,6 +24,10 @@ async def run(ctx: Context) -> AgentResult:
         data["tool_calls"] = [call.as_json() for call in reply.tool_calls]
     if reply.extra:
         data["extra"] = reply.extra  # the session's next call hands it back
+    if reply.reasoning:
+        data["reasoning"] = reply.reasoning
+    if reply.left_out:
+        data["left_out"] = list(reply.left_out)
     if reply.cut:
         data["finish_reason"] = reply.finish_reason
     return AgentResult(reply.content, data or None)

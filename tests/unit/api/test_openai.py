@@ -45,6 +45,9 @@ def address(api: Api) -> Iterator[str]:
     server.should_exit = True
     thread.join()
     listener.close()
+    for each in threading.enumerate():  # what streams listened with, before their connection is taken away
+        if each.name == "listener":
+            each.join(5)
 
 
 @pytest.fixture
@@ -540,7 +543,174 @@ def test_the_asynchronous_client(api: Api, address: str) -> None:
             assert (await client.responses.cancel(last.id)).status == "cancelled"
             with pytest.raises(openai.NotFoundError):
                 await client.responses.retrieve("resp_none")
-            with pytest.raises(openai.BadRequestError):
-                await client.responses.create(model="sim-small", input="x", stream=True)
+            with ended_soon(settle.Outcome(status=Status.COMPLETE, response="streamed")):
+                stream = await client.responses.create(model="sim-small", input="x", stream=True)
+                kinds = [event.type async for event in stream]
+            assert (kinds[0], kinds[-1]) == ("response.created", "response.completed")
 
     asyncio.run(drive())
+
+
+def ask_for_a_stream(client: openai.OpenAI) -> list[Any]:
+    return list(client.responses.create(model="sim-small", input="hello", stream=True))
+
+
+def test_a_stream_is_the_run_and_is_taken_up_again_after_any_event(client: openai.OpenAI) -> None:
+    with ended_soon(settle.Outcome(status=Status.COMPLETE, response="hi there")):
+        events = ask_for_a_stream(client)
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == "hi there"
+    done = events[-1].response
+    assert client.responses.retrieve(done.id).to_dict() == done.to_dict()
+    for n in range(len(events)):
+        rest = list(client.responses.retrieve(done.id, stream=True, starting_after=n))
+        assert [event.to_dict() for event in rest] == [event.to_dict() for event in events[n + 1 :]]
+
+
+def test_the_sdks_own_helpers_read_a_stream(client: openai.OpenAI) -> None:
+    outcome = settle.Outcome(status=Status.COMPLETE, response="hi there")
+    with ended_soon(outcome), client.responses.stream(model="sim-small", input="hello") as stream:
+        assert stream.get_final_response().output_text == "hi there"
+    chat: Any = [{"role": "user", "content": "hello"}]
+    with ended_soon(outcome), client.chat.completions.stream(model="sim-small", messages=chat) as chunks:
+        assert chunks.get_final_completion().choices[0].message.content == "hi there"
+
+
+def test_a_run_that_fails_raises_out_of_its_stream(client: openai.OpenAI) -> None:
+    error = {"code": "model_refused", "message": "no", "type": "model_error"}
+    chat: Any = [{"role": "user", "content": "hello"}]
+    with ended_soon(settle.Outcome(status=Status.FAILED, error=error)):
+        with pytest.raises(openai.APIError, match="no"):
+            ask_for_a_stream(client)
+        with pytest.raises(openai.APIError, match="no"):
+            list(client.chat.completions.create(model="sim-small", messages=chat, stream=True))
+
+
+def test_a_chat_completion_is_a_task(api: Api, client: openai.OpenAI) -> None:
+    data = {"tool_calls": [{"id": "c9", "name": "lookup", "arguments": "{}"}]}
+    tool: Any = {"type": "function", "function": {"name": "lookup", "parameters": {"type": "object"}}}
+    chat: Any = [
+        {"role": "developer", "content": "be brief"},
+        {"role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "u"}}]},
+        {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": CALLED}]},
+        {"role": "tool", "tool_call_id": "c1", "content": "first"},
+    ]
+    with ended_soon(settle.Outcome(status=Status.COMPLETE, response="", data=data)):
+        raw = client.chat.completions.with_raw_response.create(
+            model="sim-small",
+            messages=chat,
+            tools=[tool],
+            max_completion_tokens=50,
+            stop=["."],
+            seed=1,
+            logprobs=True,
+            response_format={"type": "json_object"},
+        )
+    done = raw.parse()
+    task_id = raw.headers["x-sluice-task-id"]
+    (choice,) = done.choices
+    assert (done.id, choice.finish_reason) == (f"chatcmpl-{task_id}", "tool_calls")
+    assert choice.message.tool_calls is not None
+    assert choice.message.tool_calls[0].id == "c9"
+    assert [task["task_id"] for task in api.get("/agent").json()["tasks"]] == [task_id]
+    task = store.get(task_id)
+    assert json.loads(store.message_of(task)) == [chat[0] | {"role": "system"}, chat[1], chat[2] | NONE, chat[3]]
+    assert task.params["max_output_tokens"] == 50
+    options = {"stop": ["."], "seed": 1, "logprobs": True, "response_format": {"type": "json_object"}}
+    assert task.params["options"] == options
+
+
+CALLED = {"name": "lookup", "arguments": "{}"}
+NONE = {"content": None}
+
+
+def test_the_sdks_own_retry_joins_the_run_of_its_first_try(api: Api, client: openai.OpenAI) -> None:
+    impatient = client.with_options(timeout=0.3, max_retries=1)
+    with pytest.raises(openai.APITimeoutError):
+        impatient.responses.create(model="sim-small", input="hello")
+    (task,) = api.get("/agent").json()["tasks"]
+    for again in range(2):
+        complete(task["task_id"]) if not again else None
+        done = client.responses.create(model="sim-small", input="hello", extra_headers={"x-stainless-retry-count": "1"})
+        assert task_of(done) == task["task_id"]
+    other: Any = {"model": "sim-small", "background": True, "extra_headers": {"x-stainless-retry-count": "1"}}
+    assert task_of(client.responses.create(input="other", **other)) != task["task_id"]
+    asked_twice = client.responses.create(model="sim-small", input="hello", background=True)
+    assert task_of(asked_twice) != task["task_id"]
+
+
+def test_deleting_a_response_deletes_its_task_and_its_turn(api: Api, client: openai.OpenAI) -> None:
+    made = client.responses.create(model="sim-small", input="one", background=True)
+    with pytest.raises(openai.ConflictError):
+        client.responses.delete(made.id)
+    complete(task_of(made))
+    session = store.get(task_of(made)).session_id
+    assert len(api.get(f"/sessions/{session}").json()["turns"]) == 1
+    client.responses.delete(made.id)
+    assert api.get(f"/sessions/{session}").json()["turns"] == []
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(made.id)
+    assert api.get(f"/result/{task_of(made)}").status_code == 404
+
+
+def test_input_items_are_what_was_asked(client: openai.OpenAI) -> None:
+    before = with_calls(client, "c1")
+    items: list[Any] = [
+        {"type": "function_call_output", "call_id": "c1", "output": "first"},
+        {"role": "user", "content": [{"type": "input_text", "text": "a"}, {"type": "input_image", "image_url": "u"}]},
+    ]
+    made = client.responses.create(
+        model="sim-small", input=items, previous_response_id=before.id, background=True, tools=[TOOL]
+    )
+    listed: Any = client.responses.input_items.list(made.id, order="asc").data
+    assert [item.type for item in listed] == ["function_call_output", "message"]
+    assert [part.type for part in listed[1].content] == ["input_text", "input_image"]
+    one: Any = client.responses.input_items.list(made.id, limit=1)
+    assert [item.type for item in one] == ["message", "function_call_output"]  # page by page, the newest first
+    plain = client.responses.create(model="sim-small", input="hello", background=True)
+    (only,) = client.responses.input_items.list(plain.id).data
+    assert only.to_dict()["content"] == [{"type": "input_text", "text": "hello"}]
+
+
+def test_input_tokens_are_estimated_and_nothing_is_run(api: Api, client: openai.OpenAI) -> None:
+    counted = client.responses.input_tokens.count(model="sim-small", input="x" * 4000)
+    assert 1000 <= counted.input_tokens <= 1200
+    assert api.get("/agent").json()["tasks"] == []
+
+
+def test_a_conversation_holds_items_and_the_turns_made_in_it(api: Api, client: openai.OpenAI) -> None:
+    made = client.conversations.create(items=[{"role": "user", "content": "my name is Ann"}], metadata={"k": "v"})
+    assert client.conversations.retrieve(made.id).metadata == {"k": "v"}
+    assert client.conversations.update(made.id, metadata={"k": "w"}).metadata == {"k": "w"}
+    client.conversations.items.create(made.id, items=[{"role": "assistant", "content": "hello Ann"}])
+    response = client.responses.create(model="sim-small", input="who am I?", conversation=made.id, background=True)
+    assert response.conversation is not None
+    assert response.conversation.id == made.id
+    complete(task_of(response), "Ann", "who am I?")
+    items: Any = client.conversations.items.list(made.id, order="asc").data
+    texts = [item.content[0].text for item in items]
+    assert texts == ["my name is Ann", "hello Ann", "who am I?", "Ann"]
+    assert client.conversations.items.retrieve(items[0].id, conversation_id=made.id).id == items[0].id
+    theirs = openai.OpenAI(base_url=client.base_url, api_key=api.keys["other"], max_retries=0)
+    for ask in (theirs.conversations.retrieve, theirs.conversations.delete):
+        with pytest.raises(openai.NotFoundError):
+            ask(made.id)
+    client.conversations.delete(made.id)
+    with pytest.raises(openai.NotFoundError):
+        client.conversations.retrieve(made.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.create(model="sim-small", input="x", conversation=made.id, background=True)
+
+
+def test_a_response_that_is_not_stored_is_gone_after_an_hour(
+    client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = client.responses.create(model="sim-small", input="one", background=True, store=False)
+    assert made.store is False
+    complete(task_of(made))
+    assert client.responses.retrieve(made.id).status == "completed"
+    with pytest.raises(openai.BadRequestError):
+        client.responses.create(model="sim-small", input="two", previous_response_id=made.id)
+    monkeypatch.setattr("functions.api.dialect.before.UNSTORED_SECONDS", -1)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(made.id)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from openai.types.responses.response_create_params import ResponseCreateParamsBase
-
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
+from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from functions.api.dialect.chat_request import CHAT_UNSUPPORTED, ChatRequest
 from functions.api.dialect.options import OPTIONS_BYTES
@@ -67,11 +66,19 @@ OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "x"}
             "input[0].content[0].file_url",
             "unsupported_value",
         ),
-        ({"input": [{"role": "user", "content": [{"type": "hologram"}]}]}, "input[0].content[0].type", "unsupported_value"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "hologram"}]}]},
+            "input[0].content[0].type",
+            "unsupported_value",
+        ),
         ({"input": [{"type": "reasoning", "id": "x", "summary": []}]}, "input", "invalid_request"),
         ({"input": [{"type": "web_search_call", "id": "x"}]}, "input[0].type", "unsupported_value"),
         ({"input": [{"type": "item_reference", "id": "msg_none"}]}, "input[0].id", "invalid_request"),
-        ({"input": [{"type": "compaction", "encrypted_content": "x"}]}, "input[0].encrypted_content", "invalid_request"),
+        (
+            {"input": [{"type": "compaction", "encrypted_content": "x"}]},
+            "input[0].encrypted_content",
+            "invalid_request",
+        ),
         ({"input": [OUTPUT]}, "input[0].call_id", "invalid_request"),
         ({"input": [CALL]}, "input[0].call_id", "invalid_request"),
         ({"input": [CALL, CALL, OUTPUT]}, "input[1].call_id", "invalid_request"),
@@ -122,7 +129,11 @@ def test_every_error_under_v1_has_openais_shape(steady: Api, method: str, path: 
     [
         ({"messages": []}, "messages", "invalid_request"),
         ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role", "invalid_request"),
-        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "c"}]}, "messages[0].tool_call_id", "invalid_request"),
+        (
+            {"messages": [{"role": "tool", "content": "x", "tool_call_id": "c"}]},
+            "messages[0].tool_call_id",
+            "invalid_request",
+        ),
         ({"n": 2}, "n", "invalid_request"),
         ({"stop": ["a"] * 5}, "stop", "invalid_request"),
         ({"functions": []}, "functions", "unsupported_parameter"),
