@@ -1,7 +1,7 @@
 """Builds one function's bundle: what it imports and nothing else. `sam build` calls it through the Makefile.
 
 Dependencies are installed once per requirement file and platform, trimmed, compiled and kept in ``.build/deps``; a code
-change then only copies Sluice's own files. Runs with any Python 3.9+ and uv.
+change then only copies files of Sluice and of the project.
 """
 
 import compileall
@@ -13,9 +13,14 @@ import py_compile
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from deploy import agents, paths
+from deploy.pins import worker_requirements
+from deploy.project import Project, ProjectError, load
+
+ROOT = paths.SYSTEM
 RUNTIME = "3.13"
 
 # Logical id -> (package under functions/, requirement file, packages and modules of shared/ that it never imports)
@@ -53,29 +58,58 @@ NEEDLESS = ("bin", "boto3/examples", "boto3/data", "*/tests", "*/test")
 
 
 def main(function: str, artifacts: Path) -> None:
-    """Fill ``artifacts`` with the bundle of a function, named by its logical id in the template."""
+    """Fill ``artifacts`` with the bundle of a function, named by its logical id in the template.
+
+    Raises:
+        ProjectError: the project's agents import what is nowhere.
+    """
     package, requirements = FUNCTIONS[function]
-    deps = dependencies(ROOT / "requirements" / f"{requirements}.txt")
+    project = _project()
+    deps = packages_of(requirements, project)
     shutil.copytree(deps, artifacts, dirs_exist_ok=True, copy_function=_link)
-    for source in (ROOT / "shared", ROOT / "functions" / package):
-        target = artifacts / source.relative_to(ROOT)
-        shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    shutil.copy2(ROOT / "functions" / "__init__.py", artifacts / "functions" / "__init__.py")
+    base = artifacts.joinpath(*paths.PREFIX.split("."))
+    for name in ("shared", f"functions/{package}"):
+        shutil.copytree(ROOT / name, base / name, dirs_exist_ok=True, ignore=_NO_BYTECODE)
+    shutil.copy2(ROOT / "functions" / "__init__.py", base / "functions" / "__init__.py")
     (artifacts / "sluice").mkdir(exist_ok=True)
     for name in PUBLIC:
-        shutil.copy2(ROOT / "sluice" / name, artifacts / "sluice" / name)
+        shutil.copy2(paths.FACE / name, artifacts / "sluice" / name)
+    if paths.INSTALLED:
+        shutil.copy2(ROOT / "__init__.py", base / "__init__.py")
+    if package == "worker":
+        found = agents.gather(project, deps)
+        (base / "functions/worker/agents/registered.json").write_text(json.dumps(found.registered))
+        if project is not None:
+            agents.copy(project, found, artifacts)
+            _compile_files(artifacts / path for path in found.files if path.suffix == ".py")
     if package == "api":
-        agents = sorted(p.stem for p in (ROOT / "functions/worker/agents").glob("*.py") if not p.stem.startswith("_"))
-        (artifacts / "functions/api/agents.txt").write_text("\n".join(agents) + "\n")
-    for folder in ("shared", "functions", "sluice"):
-        _compile(artifacts / folder)
+        names = sorted(agents.built_in() | (project.agents() if project else {}))
+        (base / "functions/api/agents.txt").write_text("\n".join(names) + "\n")
+    for folder in (base / "shared", base / "functions", artifacts / "sluice"):
+        _compile(folder)
+
+
+_NO_BYTECODE = shutil.ignore_patterns("__pycache__", "*.pyc")
+
+
+def _project() -> Project | None:
+    root = paths.project()
+    return load(root) if root else None
+
+
+def packages_of(requirements: str, project: Project | None) -> Path:
+    """Return the folder with the packages of a bundle: the worker's has those of the project's agents, too."""
+    pins = ROOT / "requirements" / f"{requirements}.txt"
+    if requirements == "worker" and project is not None and project.requirements:
+        pins = worker_requirements(project)
+    return dependencies(pins)
 
 
 def dependencies(requirements: Path) -> Path:
     """Return the folder with a requirement file's packages, installed now if they are not there yet."""
     platform = os.environ.get("BUNDLE_PLATFORM", "aarch64-manylinux2014")
     text = requirements.read_text() + platform + RUNTIME + Path(__file__).read_text()
-    folder = ROOT / ".build" / "deps" / f"{requirements.stem}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    folder = paths.WORK / ".build" / "deps" / f"{requirements.stem}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{requirements.stem}.lock").open("w") as lock:  # `sam build` runs functions in parallel
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -127,7 +161,15 @@ def _compile(folder: Path) -> None:
     compileall.compile_dir(folder, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
 
 
+def _compile_files(files: Iterable[Path]) -> None:
+    for path in files:
+        compileall.compile_file(path, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+
+
 if __name__ == "__main__":
     if sys.version_info[:2] != tuple(int(part) for part in RUNTIME.split(".")):
         sys.exit(f"bundles must be compiled by Python {RUNTIME}, this is {sys.version.split()[0]}")
-    main(sys.argv[1], Path(sys.argv[2]))
+    try:
+        main(sys.argv[1], Path(sys.argv[2]))
+    except ProjectError as error:
+        sys.exit(str(error))

@@ -10,9 +10,9 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from deploy.bundle import ROOT
+from deploy.paths import WORK
 
-BUILT = ROOT / ".aws-sam" / "build"
+BUILT = WORK / ".aws-sam" / "build"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -53,7 +53,7 @@ def package(template: dict[str, Any], bucket: str) -> None:
         s3.head_bucket(Bucket=bucket)
     except ClientError:
         s3.create_bucket(Bucket=bucket, **_where(s3.meta.region_name))
-    zips = ROOT / ".build" / "zips"
+    zips = WORK / ".build" / "zips"
     zips.mkdir(parents=True, exist_ok=True)
     known: dict[tuple[int, int], bytes] = {}
     for name, resource in template["Resources"].items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from localstack.system import FUNCTIONS, PARTS, System
 
 def _up(_: argparse.Namespace) -> None:
     text = os.environ.get("PARAMS")
-    found = System().up(deployment.parameters_from(text) if text is not None else {})
+    asked = deployment.parameters_from(text) if text is not None else {}
+    found = System().up(deployment.project_parameters() | asked)
     print(f"\n  API        {found['api_url']}\n  docs       {found['api_url']}/docs\n  dashboard  {found['api_url']}/")
     print(f"  WebSocket  {found['ws_url']}\n  keys       {found['state_dir']}/outputs.json\n")
 
@@ -40,7 +42,7 @@ def _status(_: argparse.Namespace) -> None:
 
 def _logs(asked: argparse.Namespace) -> None:
     """Follow the local AWS's log, which holds what the functions print; or print one function's log group."""
-    if not asked.function:
+    if not asked.function and not asked.json:
         subprocess.run(["tail", "-n", "50", "-F", str(System().processes.log("aws"))], check=False)
         return
     import boto3
@@ -49,10 +51,15 @@ def _logs(asked: argparse.Namespace) -> None:
     use(found)
     logs: Any = boto3.client("logs")
     functions: Any = boto3.client("lambda")
-    config = functions.get_function_configuration(FunctionName=found["functions"][asked.function])
-    group = config["LoggingConfig"]["LogGroup"]
-    for event in logs.filter_log_events(logGroupName=group, limit=500)["events"]:
-        print(event["message"].rstrip())
+    for name in [asked.function] if asked.function else found["functions"]:
+        config = functions.get_function_configuration(FunctionName=found["functions"][name])
+        try:
+            told = logs.filter_log_events(logGroupName=config["LoggingConfig"]["LogGroup"], limit=500)
+        except logs.exceptions.ResourceNotFoundException:  # it was not called yet
+            continue
+        for event in told["events"]:
+            text = event["message"].rstrip()
+            print(json.dumps({"function": name, "at": event["timestamp"], "text": text}) if asked.json else text)
 
 
 def _key(asked: argparse.Namespace) -> None:
@@ -94,6 +101,7 @@ def main() -> int:
         commands.add_parser(name).set_defaults(run=run)
     logs = commands.add_parser("logs")
     logs.add_argument("function", nargs="?", choices=list(FUNCTIONS))
+    logs.add_argument("--json", action="store_true")
     logs.set_defaults(run=_logs)
     for name, enabled in {"pause": False, "resume": True}.items():
         lane = commands.add_parser(name)

@@ -12,6 +12,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploy import paths
+from deploy.project import ProjectError, load
 from localstack.environ import (
     API_ID,
     ROOT,
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 STACK = "sluice"
 BUCKET = "sluice-deployments"
 SOURCES = ("template.yaml", "Makefile", "requirements", "deploy", "functions", "shared", "sluice")
+NO_SOURCES = ("node_modules", "__pycache__")
+"""Folders of a project that nothing is made from, beside hidden ones and environments."""
+LIVE = "SLUICE_LIVE"
+"""Variable with the folder where `sluice up --watch` keeps each saved version of a project's agents."""
 
 LOCAL_DEFAULTS = {
     "Stage": "local",
@@ -61,6 +67,19 @@ def parameters_from(text: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def project_parameters() -> dict[str, str]:
+    """Return what the project's ``pyproject.toml`` sets for runs on this machine; none in Sluice's own tree.
+
+    Raises:
+        LocalError: it cannot be read.
+    """
+    root = paths.project()
+    try:
+        return dict(load(root).local.parameters) if root else {}
+    except ProjectError as error:
+        raise LocalError(str(error)) from error
+
+
 def check(parameters: dict[str, str]) -> None:
     """Hold parameters against the template and the code's own checks, before anything is started, built or sent.
 
@@ -83,21 +102,46 @@ def digest_of_sources() -> str:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and "__pycache__" not in file.parts:
                 digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
+    if project := paths.project():
+        for file in project_files(project):
+            about = file.stat()
+            digest.update(f"{file}\0{about.st_mtime_ns}\0{about.st_size}\n".encode())
     return digest.hexdigest()
 
 
-def build() -> None:
-    """Run `sam build`.
+def project_files(root: Path) -> Iterator[Path]:
+    """Yield a project's files, sorted; not those of hidden folders and of environments."""
+    for folder, folders, names in root.walk():
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and name not in NO_SOURCES and not (folder / name / "pyvenv.cfg").exists()
+        )
+        yield from (folder / name for name in sorted(names) if not name.endswith(".pyc"))
+
+
+def build() -> dict[str, Any]:
+    """Run `sam build`, or build a project's bundles without SAM; returns the template that points at them.
 
     Raises:
         LocalError: it failed; with its output.
     """
+    from deploy import stack
+    from deploy.build import build as build_bundles
+
+    if paths.INSTALLED:
+        os.environ["BUNDLE_PLATFORM"] = bundle_platform()
+        try:
+            return build_bundles()
+        except ProjectError as error:
+            raise LocalError(str(error)) from error
     environment = {**os.environ, "BUNDLE_PLATFORM": bundle_platform(), "SAM_CLI_TELEMETRY": "0"}
     only_local_aws(environment)
     command = [str(ROOT / ".tools/sam/bin/sam"), "build", "--build-in-source", "--parallel"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LocalError(f"sam build failed:\n{done.stdout}{done.stderr}")
+    return stack.read_template(stack.BUILT / "template.yaml")
 
 
 def deploy(
@@ -114,16 +158,19 @@ def deploy(
     note = state / "deployed.json"
     # a digest: parameters hold secrets
     wanted = hashlib.sha256(
-        json.dumps([endpoint, digest_of_sources(), parameters], sort_keys=True).encode()
+        json.dumps([endpoint, digest_of_sources(), parameters, os.environ.get(LIVE)], sort_keys=True).encode()
     ).hexdigest()
     if not force and note.exists():
         last: dict[str, Any] = json.loads(note.read_text())
         if last.get("wanted") == wanted and stack.exists(STACK):
             return last["outputs"], False
     with _alone_at_building():
-        build()
+        template = build()
+        if live := os.environ.get(LIVE):
+            worker = template["Resources"]["WorkerFunction"]["Properties"]
+            worker["Environment"]["Variables"]["LIVE_AGENTS"] = live
         try:
-            outputs = stack.deploy(STACK, stack.read_template(stack.BUILT / "template.yaml"), parameters, bucket=BUCKET)
+            outputs = stack.deploy(STACK, template, parameters, bucket=BUCKET)
         except stack.DeployError as error:
             raise LocalError(str(error)) from error
     _number_mappings(parameters, outputs)
@@ -136,8 +183,8 @@ def deploy(
 @contextlib.contextmanager
 def _alone_at_building() -> Iterator[None]:
     """Let one system at a time build: those of one checkout share the folder that `sam build` empties first."""
-    folder = ROOT / ".build"
-    folder.mkdir(exist_ok=True)
+    folder = paths.WORK / ".build"
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

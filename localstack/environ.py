@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploy.paths import INSTALLED, SYSTEM, WORK
+
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = SYSTEM
+COMMAND = "sluice" if INSTALLED else "make"
+"""What people type."""
 API_ID = "51a1ce00"
 WS_ID = "51a1ce01"
 REGION = "us-east-1"
@@ -55,7 +59,7 @@ PORTS = {"aws": AWS_PORT, "valkey": REDIS_PORT, "llm": LLM_PORT}
 
 def state_dir() -> Path:
     """Return where state is kept: ``SLUICE_STATE``, by default ``.local``."""
-    return Path(os.environ.get("SLUICE_STATE") or ROOT / ".local").resolve()
+    return Path(os.environ.get("SLUICE_STATE") or WORK / ".local").resolve()
 
 
 def outputs() -> dict[str, Any]:
@@ -66,7 +70,7 @@ def outputs() -> dict[str, Any]:
     """
     path = state_dir() / "outputs.json"
     if not path.exists():
-        raise LocalError("the local system is not up: run `make up`")
+        raise LocalError(f"the local system is not up: run `{COMMAND} up`")
     found: dict[str, Any] = json.loads(path.read_text())
     return found
 

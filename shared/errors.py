@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sluice.errors import BudgetExhausted, NotFound, SluiceError, TooLarge, Unstorable
+from sluice.errors import BadOption, BudgetExhausted, NotFound, SluiceError, TooLarge, Unstorable
 
 __all__ = [
+    "BadOption",
     "BudgetExhausted",
     "Conflict",
     "Contended",
@@ -26,12 +27,6 @@ class SettingError(SluiceError):
     """A setting is missing or out of range; the message names the variable."""
 
     code = "bad_setting"
-
-
-class BadOption(SluiceError):
-    """An option of a model call that Sluice cannot hand on; trying again would not help."""
-
-    code = "invalid_option"
 
 
 class DependencyDown(SluiceError):

@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from sluice.context import Context
 from sluice.errors import (
+    BadOption,
     BudgetExhausted,
+    Denied,
     ModelError,
     NotFound,
     ReplayMismatch,
     SluiceError,
     TooLarge,
     Unstorable,
+    WaitTimeout,
 )
 from sluice.types import Agent, AgentResult, ModelOptions, ModelReply, ToolCall, Usage
 
@@ -27,8 +30,10 @@ __version__ = "0.2.0"
 __all__ = [
     "Agent",
     "AgentResult",
+    "BadOption",
     "BudgetExhausted",
     "Context",
+    "Denied",
     "ModelError",
     "ModelOptions",
     "ModelReply",
@@ -39,5 +44,6 @@ __all__ = [
     "ToolCall",
     "Unstorable",
     "Usage",
+    "WaitTimeout",
     "__version__",
 ]

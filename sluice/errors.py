@@ -38,6 +38,12 @@ class Unstorable(SluiceError):
     code = "unstorable_value"
 
 
+class BadOption(SluiceError):
+    """An option of a model call that Sluice cannot hand on; trying again would not help."""
+
+    code = "invalid_option"
+
+
 class BudgetExhausted(SluiceError):
     """A token or money ceiling would be passed; ``limit`` names it."""
 
@@ -47,6 +53,21 @@ class BudgetExhausted(SluiceError):
         """Name the ceiling: ``tokens_per_day``, ``usd_per_day``, ``max_cost_usd`` …."""
         super().__init__(f"the budget {limit} does not cover this call")
         self.limit = limit
+
+
+class WaitTimeout(TimeoutError):
+    """What a run waited for did not come in time; unless caught, it ends the run for good."""
+
+
+class Denied(SluiceError):
+    """A tool call was not allowed; ``reason`` is for the model. Unless caught, it ends the run for good."""
+
+    code = "denied"
+
+    def __init__(self, tool: str, reason: str) -> None:
+        """Keep the reason, which may be empty."""
+        super().__init__(f"the call of {tool} was not allowed" + (f": {reason}" if reason else ""))
+        self.reason = reason
 
 
 class ReplayMismatch(Exception):

@@ -5,8 +5,8 @@ after a crash. Every call of a recorded tool goes through ``ctx.tool``. A run ne
 
     done = await run_on_sluice(ctx, agent)
 
-What ``ctx.model`` has no word for (temperature, output types, hosted tools, streaming into the agent) is refused, not
-dropped.
+Settings and output types go to the provider. What ``ctx.model`` has no word for (hosted tools, headers, streaming into
+the agent) is refused, not dropped.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from agents import RunConfig, Runner, UserError
 from agents.items import ModelResponse
 from agents.models.chatcmpl_converter import Converter
+from agents.models.default_models import get_default_model_settings
 from agents.models.interface import Model, ModelProvider
 from agents.usage import Usage
 from openai import Omit
@@ -34,12 +35,10 @@ if TYPE_CHECKING:
 
     from sluice import Context
 
-UNSUPPORTED = (
-    "temperature", "top_p", "frequency_penalty", "presence_penalty", "top_logprobs", "extra_body",
-    "extra_args", "extra_query", "extra_headers",
-)  # fmt: skip
-"""Settings that change an answer and that ``ctx.model`` cannot hand on. Not ``reasoning`` and ``verbosity``: the SDK
-sets them by itself, for a model that it guesses."""
+OPTIONS = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "verbosity", "top_logprobs")
+"""Settings that ``ctx.model`` takes under the same names."""
+UNSUPPORTED = ("extra_query", "extra_headers", "context_management")
+"""Settings that change an answer and that it cannot hand on."""
 
 
 async def run_on_sluice(ctx: Context, agent: Agent[Context], input: str | list[Any] | None = None) -> RunResult:
@@ -109,13 +108,14 @@ class SluiceModel(Model):
         **_: Any,
     ) -> ModelResponse:
         """Make one call, or get the reply that was recorded."""
-        _check(model_settings, output_schema)
+        _check(model_settings)
         messages: list[Any] = list(Converter.items_to_messages(input, model=self._name))
         if system_instructions:
             messages.insert(0, {"role": "system", "content": system_instructions})
         offered: list[Any] = [Converter.tool_to_openai(tool) for tool in tools]
         offered += [Converter.convert_handoff_tool(handoff) for handoff in handoffs]
         choice = Converter.convert_tool_choice(model_settings.tool_choice)
+        options = _options(model_settings, output_schema, tools=bool(offered))
         reply = await unswallowed(
             self._ctx.model(
                 json.loads(json.dumps(messages)),
@@ -123,7 +123,8 @@ class SluiceModel(Model):
                 tool_choice=None if isinstance(choice, Omit) or not offered else choice,
                 model=self._name,
                 max_output_tokens=model_settings.max_tokens,
-                name=step_name("model", self._name, messages, offered),
+                name=step_name("model", self._name, messages, offered, options),
+                **options,
             )
         )
         calls = [
@@ -145,9 +146,26 @@ class SluiceModel(Model):
         raise UserError("use run_on_sluice: Sluice streams the tokens to whoever watches the run")
 
 
-def _check(settings: ModelSettings, output_schema: AgentOutputSchemaBase | None) -> None:
-    if output_schema is not None and not output_schema.is_plain_text():
-        raise UserError("Sluice's model has no response format: let a tool take the structured answer")
+def _options(settings: ModelSettings, output_schema: AgentOutputSchemaBase | None, *, tools: bool) -> Any:
+    # The SDK sets these two by itself, for the model that it takes when an agent names none: not this one.
+    guessed = get_default_model_settings()
+    given = {name: getattr(settings, name) for name in OPTIONS}
+    given["verbosity"] = None if settings.verbosity == guessed.verbosity else settings.verbosity
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if settings.reasoning is not None and settings.reasoning != guessed.reasoning:
+        options["reasoning"] = settings.reasoning.model_dump(exclude_none=True)
+    if settings.top_logprobs is not None:
+        options["logprobs"] = True
+    if tools and settings.parallel_tool_calls is not None:
+        options["parallel_tool_calls"] = settings.parallel_tool_calls
+    wanted = Converter.convert_response_format(output_schema)
+    if not isinstance(wanted, Omit):
+        options["response_format"] = wanted
+    extra = {**(settings.extra_args or {}), **cast("dict[str, Any]", settings.extra_body or {})}
+    return options | ({"extra": extra} if extra else {})
+
+
+def _check(settings: ModelSettings) -> None:
     given = [name for name in UNSUPPORTED if getattr(settings, name) is not None]
     if given:
         raise UserError(f"Sluice's model does not take {', '.join(given)}")

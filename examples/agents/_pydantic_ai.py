@@ -6,8 +6,8 @@ after a crash. Every call of a tool goes through ``ctx.tool``. An agent needs no
     agent = Agent(deps_type=Context, toolsets=[Recorded(FunctionToolset([look_up]))])
     result = await agent.run(ctx.message, deps=ctx, model=SluiceModel(ctx))
 
-What ``ctx.model`` has no word for (temperature, pictures, streaming into the agent) is refused or
-warned of, not dropped.
+Settings, structured output and pictures go to the provider. What ``ctx.model`` has no word for (``top_k``, headers,
+files, streaming into the agent) is refused or warned of, not dropped.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic_ai.exceptions import ModelRetry, UserError
 from pydantic_ai.messages import (
+    BinaryContent,
+    ImageUrl,
     ModelRequest,
     ModelResponse,
     SystemPromptPart,
+    TextContent,
     TextPart,
     ThinkingPart,
     ToolCallPart,
@@ -34,24 +37,29 @@ from pydantic_ai.usage import RequestUsage
 
 if TYPE_CHECKING:
     from pydantic_ai import RunContext
-    from pydantic_ai.messages import ModelMessage, ModelRequestPart
+    from pydantic_ai.messages import ModelMessage, ModelRequestPart, UserContent
     from pydantic_ai.models import ModelRequestParameters
     from pydantic_ai.settings import ModelSettings
     from pydantic_ai.toolsets.abstract import ToolsetTool
 
     from sluice import Context
 
-PROFILE = ModelProfile(supports_json_schema_output=False, supports_json_object_output=False)
-"""Structured output comes through a tool: ``ctx.model`` has no response format."""
+PROFILE = ModelProfile(supports_json_schema_output=True, supports_json_object_output=True)
+"""Structured output comes as the agent asks for it: through a tool, or by the provider's own means (`NativeOutput`)."""
+OPTIONS = {
+    name: name
+    for name in (
+        "temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "parallel_tool_calls",
+        "service_tier",
+    )
+} | {"stop_sequences": "stop", "extra_body": "extra"}  # fmt: skip
+"""Settings and what ``ctx.model`` calls them."""
 
 
 class SluiceModel(Model):
     """The model of one run. Made anew for each: it belongs to the run's context."""
 
-    unsupported_settings: ClassVar[frozenset[Any]] = frozenset(
-        {"temperature", "top_p", "top_k", "seed", "stop_sequences", "timeout", "logit_bias", "extra_body"}
-        | {"presence_penalty", "frequency_penalty", "parallel_tool_calls", "extra_headers"}
-    )
+    unsupported_settings: ClassVar[frozenset[Any]] = frozenset({"top_k", "timeout", "extra_headers"})
 
     def __init__(self, ctx: Context, model: str | None = None) -> None:
         """Bind to a run; ``model`` is the provider's name of it, by default the one that the task asked for."""
@@ -81,13 +89,15 @@ class SluiceModel(Model):
         asked = [{"role": "system", "content": part.content} for part in parameters.instruction_parts or ()]
         for message in messages:
             asked += _request(message) if isinstance(message, ModelRequest) else _response(message)
+        options = _options(model_settings, parameters)
         reply = await self._ctx.model(
             asked,
             tools=tools or None,
             tool_choice=None if parameters.allow_text_output or not tools else "required",
             model=self._name,
             max_output_tokens=(model_settings or {}).get("max_tokens"),
-            name=step_name("model", self._name, asked, tools),
+            name=step_name("model", self._name, asked, tools, options),
+            **options,
         )
         parts: list[TextPart | ToolCallPart] = [TextPart(reply.content)] if reply.content else []
         parts += [ToolCallPart(call.name, call.arguments, call.id) for call in reply.tool_calls]
@@ -108,6 +118,21 @@ def _tool(definition: Any) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
+def _options(settings: ModelSettings | None, parameters: ModelRequestParameters) -> Any:
+    given: dict[str, Any] = dict(settings or {})
+    options = {word: given[name] for name, word in OPTIONS.items() if given.get(name) is not None}
+    if not parameters.function_tools and not parameters.output_tools:
+        options.pop("parallel_tool_calls", None)  # providers refuse it without tools
+    wanted = parameters.output_object
+    if parameters.output_mode == "native" and wanted is not None:
+        schema = {"name": wanted.name or "final_result", "schema": wanted.json_schema, "strict": wanted.strict}
+        schema |= {"description": wanted.description} if wanted.description else {}
+        options["response_format"] = {"type": "json_schema", "json_schema": schema}
+    elif parameters.output_mode == "prompted" and not parameters.function_tools:
+        options["response_format"] = {"type": "json_object"}
+    return options
+
+
 def _request(message: ModelRequest) -> list[dict[str, Any]]:
     return [_part(part) for part in message.parts]
 
@@ -117,18 +142,31 @@ def _part(part: ModelRequestPart) -> dict[str, Any]:
         case SystemPromptPart():
             return {"role": "system", "content": part.content}
         case UserPromptPart():
-            return {"role": "user", "content": _text(part)}
+            return {"role": "user", "content": _content(part)}
         case ToolReturnPart():
             return {"role": "tool", "tool_call_id": part.tool_call_id, "content": part.model_response_str()}
     raise UserError(f"Sluice's model takes no {type(part).__name__}")
 
 
-def _text(part: UserPromptPart) -> str:
+def _content(part: UserPromptPart) -> str | list[dict[str, Any]]:
     if isinstance(part.content, str):
         return part.content
-    if any(not isinstance(piece, str) for piece in part.content):
-        raise UserError("Sluice's model takes text only")
-    return "\n\n".join(str(piece) for piece in part.content)
+    if all(isinstance(piece, str) for piece in part.content):
+        return "\n\n".join(str(piece) for piece in part.content)
+    return [_piece(piece) for piece in part.content]
+
+
+def _piece(piece: UserContent) -> dict[str, Any]:
+    match piece:
+        case str():
+            return {"type": "text", "text": piece}
+        case TextContent():
+            return {"type": "text", "text": piece.content}
+        case ImageUrl():
+            return {"type": "image_url", "image_url": {"url": piece.url}}
+        case BinaryContent() if piece.is_image:
+            return {"type": "image_url", "image_url": {"url": piece.data_uri}}
+    raise UserError(f"Sluice's model takes texts and pictures, and no {type(piece).__name__}")
 
 
 def _response(message: ModelResponse) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
 from functions.api.routes import (
     agent,
+    approvals,
     chat,
     conversations,
     dashboard,
@@ -34,6 +35,7 @@ from functions.api.routes import (
     responses,
     result,
     sessions,
+    signals,
     stats,
     stream_ticket,
 )
@@ -45,6 +47,8 @@ from shared.errors import SluiceError
 ROUTERS = (
     dashboard,
     agent,
+    signals,
+    approvals,
     result,
     stream_ticket,
     sessions,
@@ -127,7 +131,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     adapter, loop = _mangum()
     asyncio.set_event_loop(loop)
     try:
-        return adapter(event, context)
+        return answers.within(adapter(event, context))
     except Exception as error:
         # Mangum could not make a request of it: a Host of no known form, a body that is no base64 …
         return answers.of_unreadable(error)

@@ -15,7 +15,8 @@ from typing import Any
 
 def main() -> None:
     """Serve until told to stop."""
-    sys.path[0] = str(Path(__file__).resolve().parent.parent.parent)
+    tree = Path(__file__).absolute().parents[2]
+    sys.path[0] = str(tree.parents[1] if tree.name == "_system" else tree)  # as in the wheel
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack import app as emulator

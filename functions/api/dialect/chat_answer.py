@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from functions.api import views
 from functions.api.dialect import errors, ids
 from functions.api.dialect.ends import problem_of
-from functions.api.dialect.response import calls_of, is_cut, usage_of
+from functions.api.dialect.response import addresses_of, calls_of, is_cut, usage_of
 from functions.api.dialect.segments import Begin, Delta, End, Segments
 from functions.api.dialect.stream import VOIDING
 from functions.api.errors import Problem
@@ -43,18 +44,24 @@ def completion_of(task: Task) -> dict[str, Any]:
     Raises:
         DependencyDown: a large answer cannot be read right now.
     """
-    result = settle.result_of(task) or {"response": ""}
+    result = views.result(task) or {"response": ""}
     data = result.get("data") or {}
     calls = calls_of(task, result)
-    message: dict[str, Any] = {"role": "assistant", "content": result["response"], "refusal": None, "annotations": []}
+    text = result["response"] or ""
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
     if calls:
-        message["content"] = result["response"] or None
+        message["content"] = text or None
         message["tool_calls"] = [_call(call) for call in calls]
     if data.get("reasoning"):
         message["reasoning_content"] = data["reasoning"]
     logprobs = {"content": data["logprobs"], "refusal": None} if data.get("logprobs") else None
     choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": _finish(task, result)}
-    return {**_frame(task, "chat.completion"), "choices": [choice], "usage": _usage(task, result)}
+    return {
+        **_frame(task, "chat.completion"),
+        "choices": [choice],
+        "usage": _usage(task, result),
+        **addresses_of(result),
+    }
 
 
 def _frame(task: Task, object_: str) -> dict[str, Any]:
@@ -74,7 +81,7 @@ def _call(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def _finish(task: Task, result: dict[str, Any]) -> str:
-    if is_cut(result):
+    if is_cut(result) or addresses_of(result):
         return "length"
     return "tool_calls" if calls_of(task, result) else "stop"
 

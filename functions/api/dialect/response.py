@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from functions.api import views
 from functions.api.dialect import ids, opaque
 from functions.api.dialect.messages import response_tool_choice, response_tools
 from functions.api.dialect.options import echoed
-from shared.tasks import settle
 from shared.tasks.model import Status
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 STATUS = {
     Status.QUEUED: "queued",
     Status.PROCESSING: "in_progress",
+    Status.WAITING: "in_progress",
     Status.COMPLETE: "completed",
     Status.FAILED: "failed",
     Status.CANCELLED: "cancelled",
@@ -29,7 +30,7 @@ def response_of(task: Task) -> dict[str, Any]:
     Raises:
         DependencyDown: a large response cannot be read right now.
     """
-    result = settle.result_of(task) if task.status is Status.COMPLETE else None
+    result = views.result(task) if task.status is Status.COMPLETE else None
     return shown(task, result, status_of(task, result))
 
 
@@ -40,7 +41,7 @@ def under_way(task: Task, status: str) -> dict[str, Any]:
 
 def status_of(task: Task, result: dict[str, Any] | None) -> str:
     """Return the response's status, given a complete task's result."""
-    return "incomplete" if is_cut(result) else STATUS.get(task.status, "in_progress")
+    return "incomplete" if is_cut(result) or addresses_of(result) else STATUS.get(task.status, "in_progress")
 
 
 def shown(task: Task, result: dict[str, Any] | None, status: str) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def shown(task: Task, result: dict[str, Any] | None, status: str) -> dict[str, A
         "background": bool(params.get("background", False)),
         "conversation": {"id": conversation} if conversation else None,
         "error": error_of(task) if ended else None,
-        "incomplete_details": {"reason": "max_output_tokens"} if is_cut(result) else None,
+        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
         "instructions": params.get("instructions") or None,
         "max_output_tokens": params.get("max_output_tokens"),
         "metadata": params.get("metadata") or {},
@@ -70,7 +71,15 @@ def shown(task: Task, result: dict[str, Any] | None, status: str) -> dict[str, A
         "usage": usage_of(task, result) if ended else None,
         "user": params.get("end_user"),
         **echoed(params.get("options") or {}, params.get("echo") or {}),
+        **addresses_of(result),
+        **({"left_out": left_out} if (left_out := _data(result or {}).get("left_out")) else {}),
     }
+
+
+def addresses_of(result: dict[str, Any] | None) -> dict[str, str]:
+    """Return where what is too large for an answer can be fetched."""
+    found = result or {}
+    return {name: found[name] for name in ("response_url", "data_url") if found.get(name) is not None}
 
 
 def is_cut(result: dict[str, Any] | None) -> bool:
@@ -97,7 +106,7 @@ def output_of(task: Task, result: dict[str, Any]) -> list[dict[str, Any]]:
         output.append(thought)
     if result["response"] or not calls:
         status = "incomplete" if cut and not calls else "completed"  # calls come after a text that is whole
-        text = {**text_part(result["response"]), "logprobs": _data(result).get("logprobs") or []}
+        text = {**text_part(result["response"] or ""), "logprobs": _data(result).get("logprobs") or []}
         output.append(message_item(ids.message_id(task.task_id), status, [text]))
     for n, call in enumerate(calls):
         status = "incomplete" if cut and not _whole(call["arguments"]) else "completed"

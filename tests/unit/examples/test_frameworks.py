@@ -4,7 +4,7 @@ They are optional: without them these tests skip. ``make test-frameworks`` has a
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +14,7 @@ from shared.tasks import checkpoints, events, store
 from shared.tasks.model import Status, Task
 from tests.unit.examples.conftest import crash_and_take_over, die_after, result_of, stop_before
 from tests.unit.worker.conftest import World
+from tests.unit.worker.test_agents import Provider, serve
 
 PACKAGES = {"shop_pydantic_ai": "pydantic_ai", "shop_openai_agents": "agents"}
 MESSAGE = '[[sim key=f tool=look_up args={"item": "lamp"} rounds=1]] How much is a lamp?'
@@ -176,6 +177,65 @@ def test_pydantic_ai_takes_a_structured_answer_through_a_tool(
     assert world.calls("f")["completed"] == 1
 
 
+@pytest.fixture
+def provider(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    yield from serve(monkeypatch)
+
+
+def run_of(package: str) -> Callable[[Any], Awaitable[Any]]:
+    """Ask for a structured answer by the provider's own means, with settings."""
+    from pydantic import BaseModel
+
+    from sluice import AgentResult
+
+    class Price(BaseModel):
+        eur: float
+
+    async def pydantic_ai(ctx: Any) -> AgentResult:
+        from pydantic_ai import Agent, ImageUrl, NativeOutput
+
+        from examples.agents._pydantic_ai import SluiceModel
+
+        agent = Agent(output_type=NativeOutput(Price), model_settings={"temperature": 0.5, "seed": 7})
+        done = await agent.run([ctx.message, ImageUrl("https://a.example/x.png")], model=SluiceModel(ctx))
+        return AgentResult(f"{done.output.eur:.2f}")
+
+    async def agents_sdk(ctx: Any) -> AgentResult:
+        from agents import Agent, ModelSettings
+
+        from examples.agents._openai_agents import run_on_sluice
+
+        settings = ModelSettings(temperature=0.5, extra_body={"seed": 7})
+        done = await run_on_sluice(ctx, Agent(name="price", output_type=Price, model_settings=settings))
+        return AgentResult(f"{done.final_output.eur:.2f}")
+
+    return {"pydantic_ai": pydantic_ai, "agents": agents_sdk}[package]
+
+
+@pytest.mark.parametrize("package", PACKAGES.values())
+def test_settings_and_structured_output_go_to_the_provider(
+    world: World, provider: Provider, install: Callable[[ModuleType], None], package: str
+) -> None:
+    pytest.importorskip(package, reason=f"{package} is not installed (it is optional)")
+    module = ModuleType("structured")
+    module.run = run_of(package)  # type: ignore[attr-defined]
+    install(module)
+    provider.replies = ['{"eur": 39}']
+    task = world.submit("What does a lamp cost?", agent="example")
+    world.work_until_quiet()
+    assert result_of(task)["response"] == "39.00"
+    (asked,) = provider.asked
+    assert (asked["temperature"], asked["seed"]) == (0.5, 7)
+    wanted = asked["response_format"]
+    assert wanted["type"] == "json_schema"
+    assert list(wanted["json_schema"]["schema"]["properties"]) == ["eur"]
+    assert not {"reasoning_effort", "verbosity", "parallel_tool_calls"} & set(asked)
+    if package == "pydantic_ai":
+        text, picture = asked["messages"][-1]["content"]
+        assert text == {"type": "text", "text": "What does a lamp cost?"}
+        assert picture == {"type": "image_url", "image_url": {"url": "https://a.example/x.png"}}
+
+
 @pytest.mark.parametrize("package", PACKAGES.values())
 def test_what_the_model_cannot_hand_on_is_refused(
     world: World, install: Callable[[ModuleType], None], package: str
@@ -184,11 +244,11 @@ def test_what_the_model_cannot_hand_on_is_refused(
     from sluice import AgentResult
 
     async def pydantic_ai(ctx: Any) -> AgentResult:
-        from pydantic_ai import Agent, ImageUrl
+        from pydantic_ai import Agent, AudioUrl
 
         from examples.agents._pydantic_ai import SluiceModel
 
-        await Agent().run(["What is it?", ImageUrl("https://a.example/x.png")], model=SluiceModel(ctx))
+        await Agent().run(["What is it?", AudioUrl("https://a.example/x.wav")], model=SluiceModel(ctx))
         return AgentResult("seen")
 
     async def agents_sdk(ctx: Any) -> AgentResult:
@@ -196,7 +256,7 @@ def test_what_the_model_cannot_hand_on_is_refused(
 
         from examples.agents._openai_agents import run_on_sluice
 
-        await run_on_sluice(ctx, Agent(name="hot", model_settings=ModelSettings(temperature=2)))
+        await run_on_sluice(ctx, Agent(name="hot", model_settings=ModelSettings(extra_headers={"x-hot": "2"})))
         return AgentResult("hot")
 
     module = ModuleType("refused")

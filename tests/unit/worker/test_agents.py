@@ -79,6 +79,11 @@ class Provider:
 
 @pytest.fixture
 def provider(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    yield from serve(monkeypatch)
+
+
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    """Have the worker ask a provider that says what a test wants."""
     made = Provider()
     monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{made.server.server_address[1]}/v1")
     settings.cache_clear()

@@ -1,0 +1,68 @@
+"""What the commands print, for people or as JSON, and the codes that they end with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from sluice.client.errors import ApiError, LimitedError, UnavailableError
+from sluice.project import ProjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FAILED = 1
+"""The run, or what was asked for, failed."""
+USAGE = 2
+"""The command was not understood."""
+AWAY = 3
+"""There is no system, or it does not answer."""
+REFUSED = 4
+"""The API refused: a limit, a key, an input."""
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+@contextlib.contextmanager
+def told(as_json: bool) -> Iterator[None]:
+    """Print errors without a traceback and end with the code that is theirs.
+
+    Raises:
+        typer.Exit: always, after an error.
+    """
+    try:
+        yield
+    except ProjectError as error:
+        _end(as_json, str(error), "project", FAILED)
+    except UnavailableError as error:
+        _end(as_json, error.message, error.code, AWAY)
+    except ApiError as error:
+        wait = (
+            f"; try again in {error.retry_after_s:.0f} s"
+            if error.retry_after_s and isinstance(error, LimitedError)
+            else ""
+        )
+        _end(as_json, f"{error}{wait}", error.code, REFUSED)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _end(as_json: bool, message: str, code: str, status: int) -> None:
+    if as_json:
+        show_json({"error": {"code": code, "message": message}})
+    else:
+        err.print(f"[red]error:[/] {escape(message)}")
+    sys.stdout.flush()
+    raise typer.Exit(status)

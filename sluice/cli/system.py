@@ -1,0 +1,152 @@
+"""Commands about the system: up, down, status, logs, key, check, deploy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from sluice.cli.console import FAILED, err, out, show_json, told
+from sluice.cli.runs import Json
+from sluice.cli.where import local
+from sluice.project import Local, ProjectError
+
+Parameters = Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]…", help="Parameters of the template.")]
+
+
+def up(
+    parameters: Parameters = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Make edited agents live at once, until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start the whole system on this machine and deploy your agents to it."""
+    with told(as_json):
+        here = _ready(as_json)
+        asked = _parameters(parameters or [])
+        live = {"SLUICE_LIVE": str(here.work / "live")} if watch else {}
+        if watch:
+            _system(here, as_json, "localstack.live", "once")
+        _system(here, as_json, "localstack", "up", PARAMS=asked, **live)
+        if as_json:
+            show_json(here.outputs)
+        if watch:
+            _system(here, as_json, "localstack.live", "follow", PARAMS=asked, **live)
+
+
+def down(as_json: Json = False) -> None:
+    """Stop what `sluice up` started."""
+    with told(as_json):
+        here = local()
+        if here.python.exists():
+            _system(here, as_json, "localstack", "down")
+        elif not as_json:
+            out.print("nothing was running")
+        if as_json:
+            show_json({"up": False})
+
+
+def status(as_json: Json = False) -> None:
+    """Say what runs; 0 when the local system is up."""
+    with told(as_json):
+        here = local()
+        found = here.outputs
+        if as_json:
+            show_json({"up": found is not None, "api_url": (found or {}).get("api_url")})
+        elif here.python.exists():
+            _system(here, as_json, "localstack", "status")
+        if found is None:
+            raise typer.Exit(FAILED)
+
+
+def logs(
+    function: Annotated[str | None, typer.Argument(help="worker, api, sweeper …; all of them by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Follow the local system's log, or print one function's."""
+    with told(as_json):
+        _system(_up(), False, "localstack", "logs", *([function] if function else []), *(["--json"] if as_json else []))
+
+
+def key(
+    action: Annotated[str, typer.Argument(help="create, list, rotate or revoke.")],
+    name: Annotated[str | None, typer.Argument(help="A user (create), or a key, its prefix or its id.")] = None,
+    tier: Annotated[str, typer.Option(help="free, standard, vip, service, load or operator.")] = "standard",
+    limits: Annotated[str, typer.Option(help='Overrides as JSON: {"requests": 5}.')] = "{}",
+    as_json: Json = False,
+) -> None:
+    """Make, list, rotate and revoke API keys of the local system."""
+    if action not in ("create", "list", "rotate", "revoke"):
+        raise typer.BadParameter("one of create, list, rotate, revoke", param_hint="ACTION")
+    if (name is None) != (action == "list"):
+        raise typer.BadParameter(f"`key {action}` takes {'no name' if action == 'list' else 'a name'}")
+    more = ["--tier", tier, "--limits", limits] if action == "create" else []
+    with told(as_json):
+        flag = ["--json"] if as_json else []
+        _system(_up(), False, "localstack", "key", *flag, action, *([name] if name else []), *more)
+
+
+def check(
+    stage: Annotated[str, typer.Option(help="Hold this stage's parameters against the template, too.")] = "local",
+    as_json: Json = False,
+) -> None:
+    """Say what would go wrong before anything is deployed: missing imports, wrong parameters."""
+    with told(as_json):
+        here = _ready(as_json)
+        _system(here, False, "deploy.check", stage, *(["--json"] if as_json else []))
+
+
+def deploy(
+    stage: Annotated[str, typer.Argument(help="A stage of pyproject.toml: [tool.sluice.stages.NAME].")],
+    parameters: Parameters = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and build, but deploy nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build and deploy to AWS, with the credentials and region of this shell."""
+    with told(as_json):
+        here = _ready(as_json)
+        flags = [flag for flag, given in (("--json", as_json), ("--dry-run", dry_run)) if given]
+        _system(here, False, "deploy.release", stage, *_parameters(parameters or []).split(), *flags)
+
+
+def _parameters(given: list[str]) -> str:
+    for each in given:
+        if "=" not in each or any(character.isspace() for character in each):
+            raise typer.BadParameter(f"parameters are NAME=VALUE without spaces, not {each!r}")
+    return " ".join(given)
+
+
+def _ready(as_json: bool) -> Local:
+    here = local()
+    here.prepare(say=err.print if as_json else out.print)
+    return here
+
+
+def _up() -> Local:
+    here = local()
+    if here.outputs is None or not here.python.exists():
+        raise ProjectError("the local system is not up: run `sluice up`")
+    return here
+
+
+def _system(here: Local, quiet: bool, module: str, *arguments: str, **environment: str) -> None:
+    """Run one of the system's modules; its words go to standard error where ours are JSON.
+
+    Raises:
+        typer.Exit: it failed; it has said why.
+    """
+    sys.stdout.flush()
+    command = here.command(module, *arguments)
+    given = here.environment(**environment)
+    if not quiet:
+        done = subprocess.run(command, env=given, check=False)
+        if done.returncode:
+            raise typer.Exit(done.returncode)
+        return
+    heard = subprocess.run(command, env=given, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, check=False)
+    if heard.returncode:
+        message = heard.stderr.strip().removeprefix("error: ")
+        show_json({"error": {"code": "local_system", "message": message}})
+        raise typer.Exit(heard.returncode)
+    sys.stderr.write(heard.stderr)

@@ -1,0 +1,171 @@
+"""The asynchronous client; `synchronous` has the same, call for call."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+import httpx2
+
+from sluice.client import calls
+from sluice.client.errors import RunError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import TracebackType
+
+    from sluice.client.shapes import Event, Page, Run
+
+
+class AsyncClient:
+    """A caller of one Sluice API; one pool of connections. Use it as a context manager, or `aclose` it."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        patience_s: float = calls.PATIENCE_SECONDS,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Use the API at ``url`` with an API key; both may come from ``SLUICE_URL`` and ``SLUICE_KEY``.
+
+        ``patience_s`` is how long a call is tried again that fails on the way, or is told to wait.
+
+        Raises:
+            ValueError: there is no address.
+        """
+        self._address, headers = calls.settings(url, key)
+        self._patience = patience_s
+        self._http = httpx2.AsyncClient(timeout=calls.TIMEOUT_SECONDS, headers=headers, transport=transport)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def submit(
+        self,
+        message: str,
+        *,
+        agent: str | None = None,
+        session_id: str | None = None,
+        idempotency_key: str | None = None,
+        **more: Any,
+    ) -> Run:
+        """Submit a message and return its run at once. ``more``: any other field of ``POST /agent``.
+
+        It carries an idempotency key, yours or one of its own: sent twice, it is still one run.
+
+        Raises:
+            ApiError: the API refused.
+        """
+        fields = {"agent": agent, "session_id": session_id, **more}
+        return cast("Run", await self._do(calls.submit(message, self._patience, idempotency_key, fields)))
+
+    async def result(self, task_id: str, *, wait_s: float = 0) -> Run:
+        """Return a run as it is; with ``wait_s`` as it ended, if that happens in that time.
+
+        Raises:
+            ApiError: the API refused.
+        """
+        return cast("Run", await self._do(calls.result(task_id, self._patience, wait_s)))
+
+    async def follow(self, task_id: str, *, after: int = 0) -> AsyncIterator[Event]:
+        """Yield a run's events as they happen, to its end, each once; goes on by itself where it was cut off.
+
+        Raises:
+            ApiError: the API refused, or was away for longer than the client's patience.
+        """
+        ended = False
+        while not ended:
+            found, ended = await self._do(calls.events(task_id, self._patience, after))
+            for event in found:
+                after = event.seq
+                yield event
+
+    async def run(self, message: str, *, timeout_s: float = 600, **fields: Any) -> Run:
+        """Submit a message and wait for the end of its run.
+
+        Raises:
+            RunError: the run failed or was cancelled.
+            TimeoutError: it did not end in ``timeout_s``; it goes on.
+            ApiError: the API refused.
+        """
+        submitted = await self.submit(message, **fields)
+        ended = await self.result(submitted.task_id, wait_s=timeout_s)
+        if not ended.ended:
+            raise TimeoutError(f"{ended.task_id} is still {ended.status} after {timeout_s} s")
+        if ended.status != "complete":
+            raise RunError(ended)
+        return ended
+
+    async def cancel(self, task_id: str) -> Run:
+        """Ask for a run's end; asking twice is no error.
+
+        Raises:
+            ApiError: the API refused.
+        """
+        return cast("Run", await self._do(calls.cancel(task_id, self._patience)))
+
+    async def page(self, *, status: str | None = None, limit: int = 20, cursor: str | None = None) -> Page:
+        """Return some of your runs, newest first.
+
+        Raises:
+            ApiError: the API refused.
+        """
+        return cast("Page", await self._do(calls.page(self._patience, status, limit, cursor)))
+
+    async def runs(self, *, status: str | None = None) -> AsyncIterator[Run]:
+        """Yield all of your runs, newest first, page by page.
+
+        Raises:
+            ApiError: the API refused.
+        """
+        cursor: str | None = None
+        while True:
+            found = await self.page(status=status, limit=100, cursor=cursor)
+            for run in found.runs:
+                yield run
+            cursor = found.cursor
+            if cursor is None:
+                return
+
+    async def limits(self) -> dict[str, Any]:
+        """Return your limits and what is left of them.
+
+        Raises:
+            ApiError: the API refused.
+        """
+        return cast("dict[str, Any]", await self._do(calls.limits(self._patience)))
+
+    async def _do(self, call: calls.Call) -> Any:
+        """Carry out a call: send what it asks to be sent, wait as it asks."""
+        try:
+            asked = next(call)
+            while True:
+                if isinstance(asked, float | int):
+                    await asyncio.sleep(asked)
+                    asked = call.send(None)
+                    continue
+                try:
+                    response = await self._http.request(
+                        asked.method,
+                        self._address + asked.path,
+                        json=asked.json,
+                        params=asked.params,
+                        headers=asked.headers,
+                    )
+                except httpx2.TransportError as error:
+                    asked = call.throw(error)
+                else:
+                    asked = call.send(response)
+        except StopIteration as end:
+            return end.value

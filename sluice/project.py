@@ -1,0 +1,170 @@
+"""A project on this machine: where it is, where its local system keeps its things, and its environments.
+
+The system runs on Python 3.13 and packages of its own, in ``.sluice/`` of the project; nothing of it is installed into
+the user's environment. ``uv`` makes the environments, and gets that Python where the machine has none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from sluice import python
+
+FACE = Path(__file__).absolute().parent
+SYSTEM = FACE / "_system"
+"""The system as the wheel brings it; Sluice's own tree has none."""
+FOLDER = ".sluice"
+
+
+class ProjectError(Exception):
+    """Something that the person at the keyboard can mend; the message says how."""
+
+
+def root_of(start: Path) -> Path | None:
+    """Return the nearest folder from ``start`` upwards whose ``pyproject.toml`` has ``[tool.sluice]``."""
+    for folder in (start.resolve(), *start.resolve().parents):
+        if table_of(folder) is not None:
+            return folder
+    return None
+
+
+def table_of(folder: Path) -> dict[str, Any] | None:
+    """Return ``[tool.sluice]`` of a folder's ``pyproject.toml``, if there is one that can be read."""
+    try:
+        told = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    table = told.get("tool", {}).get("sluice")
+    return table if isinstance(table, dict) else None
+
+
+class Local:
+    """The local side of one project."""
+
+    def __init__(self, root: Path) -> None:
+        """Take the project at ``root``."""
+        self.root = root
+        self.work = root / FOLDER
+        self.state = self.work / "state"
+        self.lib = self.work / "lib"
+        self.env = self.work / "env"
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of the system, which the project's tests run on, too."""
+        return self.env / "bin" / "python"
+
+    @property
+    def outputs(self) -> dict[str, Any] | None:
+        """Addresses and keys of the local system, if it is up."""
+        try:
+            found: dict[str, Any] = json.loads((self.state / "outputs.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return found
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return the environment variables of the system's processes."""
+        drop = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE", "UV_PYTHON")
+        kept = {name: value for name, value in os.environ.items() if name not in drop}
+        return kept | {
+            "SLUICE_PROJECT": str(self.root),
+            "SLUICE_WORK": str(self.work),
+            "SLUICE_STATE": str(self.state),
+            "PYTHONPYCACHEPREFIX": str(self.work / "bytecode"),
+            "UV": uv(),
+            **more,
+        }
+
+    def command(self, module: str, *arguments: str) -> list[str]:
+        """Return the command line of one of the system's modules."""
+        return [str(self.python), "-m", f"sluice._system.{module}", *arguments]
+
+    def prepare(self, say: Any = print) -> None:
+        """Make the environments, where they are not there or what they are made of has changed.
+
+        Raises:
+            ProjectError: a package, or Python itself, is not to be had; with uv's words.
+        """
+        if not SYSTEM.is_dir():
+            raise ProjectError("this Sluice runs from its own tree: use make there, or install the wheel")
+        self.work.mkdir(exist_ok=True)
+        (self.work / ".gitignore").write_text("*\n")
+        self.lib.mkdir(exist_ok=True)
+        link = self.lib / "sluice"
+        if not link.is_symlink() or link.readlink() != FACE:
+            link.unlink(missing_ok=True)
+            link.symlink_to(FACE)
+        pins = SYSTEM / "requirements"
+        own = self.own_requirements()
+        wanted: tuple[tuple[Path, Path, list[str]], ...] = (
+            (self.env, pins / "project.txt", own),
+            (self.work / ".tools" / "localaws", pins / "localaws.txt", []),
+        )
+        with ThreadPoolExecutor(len(wanted)) as pool:
+            made = [pool.submit(_environment, folder, file, more, say) for folder, file, more in wanted]
+            for each in made:
+                each.result()
+        for site in (self.env / "lib").glob("python*/site-packages"):
+            (site / "sluice-project.pth").write_text(f"{self.lib}\n")
+
+    def own_requirements(self) -> list[str]:
+        """Return what the project's agents and tests need, as arguments of ``uv pip install``."""
+        table = table_of(self.root) or {}
+        told = table.get("requirements", [])
+        found = ["-r", str(self.root / told)] if isinstance(told, str) else [str(one) for one in told]
+        return found + [str(one) for one in table.get("test-requirements", [])]
+
+
+def _environment(folder: Path, pins: Path, more: list[str], say: Any) -> None:
+    named = b"".join(Path(one).read_bytes() for one in more if Path(one).is_file())
+    digest = hashlib.sha256(pins.read_bytes() + "\0".join(more).encode() + named).hexdigest()
+    ready = folder / ".ready"
+    if ready.exists() and ready.read_text() == digest and (folder / "bin" / "python").exists():
+        return
+    say(f"setting up: {folder.name}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    _uv("venv", "--python", python.find(), str(folder))
+    into = ["--python", str(folder / "bin" / "python")]
+    _uv("pip", "install", *into, "--require-hashes", "-r", str(pins))
+    if more:
+        _uv("pip", "install", *into, "--constraint", str(pins), *more)
+    ready.write_text(digest)
+
+
+def _uv(*arguments: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "UV_PYTHON")}
+    command = [uv(), *arguments[:1], "--quiet", *arguments[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise ProjectError(f"uv {' '.join(arguments[:2])} failed:\n{done.stderr.strip()}")
+
+
+def uv() -> str:
+    """Return the path of uv: the one that was installed with Sluice, else the machine's.
+
+    Raises:
+        ProjectError: there is none.
+    """
+    beside = Path(sys.executable).parent / "uv"
+    if beside.exists():
+        return str(beside)
+    try:
+        from uv import find_uv_bin
+
+        return str(find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        found = os.environ.get("UV") or shutil.which("uv")
+    if not found:
+        raise ProjectError("uv is not there: `pip install uv`")
+    return found

@@ -1,0 +1,174 @@
+"""The client over a network that fails: a submit makes one run, following goes on, limits are waited out or told."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from sluice.client import ApiError, AsyncClient, Client, LimitedError, UnavailableError
+from sluice.client.calls import retry_after
+
+Handler = Callable[[httpx2.Request], httpx2.Response]
+
+
+def client(handler: Handler, patience_s: float = 5) -> Client:
+    return Client("http://api.test/base/", "sk", patience_s=patience_s, transport=httpx2.MockTransport(handler))
+
+
+def test_a_submit_that_is_cut_off_is_sent_again_with_the_same_key() -> None:
+    keys: list[str] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        keys.append(request.headers["Idempotency-Key"])
+        assert request.headers["Authorization"] == "Bearer sk"
+        assert str(request.url) == "http://api.test/base/agent"
+        if len(keys) == 1:
+            raise httpx2.ReadError("cut off")
+        if len(keys) == 2:
+            return httpx2.Response(503, json={"error": {"code": "dependency_down", "message": "no"}})
+        return httpx2.Response(202, json={"task_id": "t", "status": "queued"})
+
+    with client(answer) as api:
+        assert api.submit("hi", agent="hello").task_id == "t"
+        assert len(set(keys)) == 1
+        assert len(keys) == 3
+        api.submit("hi")
+    assert len(set(keys)) == 2
+
+
+def test_following_goes_on_behind_the_last_event_that_it_gave() -> None:
+    asked: list[str] = []
+    log = [{"seq": n, "type": "token", "at": "", "data": {"n": n}} for n in range(1, 6)]
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        after = int(request.url.params["after"])
+        asked.append(str(after))
+        if len(asked) == 2:
+            raise httpx2.ConnectError("away")
+        page = log[after : after + 2]
+        status = "complete" if after >= 2 else "processing"  # ended, and still more to read
+        return httpx2.Response(200, json={"events": page, "last_seq": 5, "status": status})
+
+    with client(answer) as api:
+        assert [event.seq for event in api.follow("t")] == [1, 2, 3, 4, 5]
+    assert asked == ["0", "2", "2", "4"]
+
+
+@pytest.mark.parametrize(("wait", "calls"), [("1", 2), ("3600", 1)])
+def test_a_limit_is_waited_out_within_the_clients_patience_and_told_beyond(wait: str, calls: int) -> None:
+    seen: list[int] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(1)
+        if len(seen) == 1:
+            body = {"error": {"code": "rate_limited", "message": "slowly"}}
+            return httpx2.Response(429, json=body, headers={"Retry-After": wait})
+        return httpx2.Response(202, json={"task_id": "t", "status": "queued"})
+
+    with client(answer) as api:
+        if calls == 2:
+            assert api.submit("hi").task_id == "t"
+        else:
+            with pytest.raises(LimitedError) as told:
+                api.submit("hi")
+            assert told.value.retry_after_s == 3600
+            assert told.value.code == "rate_limited"
+    assert len(seen) == calls
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 413, 422])
+def test_a_refusal_is_told_at_once_with_its_code(status: int) -> None:
+    seen: list[int] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(1)
+        return httpx2.Response(status, json={"error": {"code": "why", "message": "because", "param": "agent"}})
+
+    with client(answer) as api, pytest.raises(ApiError) as told:
+        api.submit("hi")
+    assert (told.value.status, told.value.code, told.value.param, len(seen)) == (status, "why", "agent", 1)
+
+
+@pytest.mark.parametrize("body", [b"<html>bad gateway</html>", b"[1]", b"", b'{"error": "text"}', b'{"message":"x"}'])
+def test_an_answer_of_something_between_is_an_error_like_any_other(body: bytes) -> None:
+    with client(lambda _: httpx2.Response(502, content=body), 0) as api, pytest.raises(UnavailableError) as told:
+        api.result("t")
+    assert told.value.status == 502
+
+
+def test_an_api_that_is_away_is_told_after_the_clients_patience() -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("refused")
+
+    with client(answer, 0.1) as api, pytest.raises(UnavailableError, match="cannot be reached"):
+        api.result("t")
+
+
+def test_an_id_cannot_leave_its_place_in_the_address() -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        assert request.url.raw_path.startswith(b"/base/result/..%2F..%2Flimits?")
+        return httpx2.Response(404, json={"error": {"code": "not_found", "message": "no"}})
+
+    with client(answer) as api, pytest.raises(ApiError, match="not_found"):
+        api.result("../../limits")
+
+
+def test_all_pages_are_read_one_after_the_other() -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        n = int(request.url.params.get("cursor", "0"))
+        found = [{"task_id": f"t{n}", "status": "complete"}]
+        return httpx2.Response(200, json={"tasks": found, "next_cursor": str(n + 1) if n < 2 else None})
+
+    with client(answer) as api:
+        assert [run.task_id for run in api.runs()] == ["t0", "t1", "t2"]
+
+
+def test_both_clients_have_the_same_calls() -> None:
+    def shape(kind: type) -> dict[str, list[str]]:
+        named = {name: member for name, member in vars(kind).items() if not name.startswith("_")}
+        return {name.removeprefix("a") if name == "aclose" else name: list(inspect.signature(each).parameters)
+                for name, each in named.items()}  # fmt: skip
+
+    assert shape(Client) == shape(AsyncClient)
+
+
+def test_the_asynchronous_client_does_the_same() -> None:
+    sent: list[Any] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "POST":
+            sent.append(json.loads(request.content))
+            return httpx2.Response(202, json={"task_id": "t", "status": "queued"})
+        if request.url.path.endswith("/events"):
+            return httpx2.Response(200, json={"events": [], "last_seq": 0, "status": "complete"})
+        told = {"task_id": "t", "status": "complete", "result": {"response": "hello", "tokens": 1, "session_id": "t"}}
+        return httpx2.Response(200, json=told)
+
+    async def main() -> None:
+        async with AsyncClient("http://api.test", "sk", transport=httpx2.MockTransport(answer)) as api:
+            run = await api.run("hi", agent="hello")
+            assert run.response == "hello"
+            assert [event async for event in api.follow("t")] == []
+
+    asyncio.run(main())
+    assert sent == [{"message": "hi", "agent": "hello"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [(None, None), ("", None), ("7", 7.0), ("soon", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)]
+)
+def test_what_retry_after_may_say(text: str | None, seconds: float | None) -> None:
+    assert retry_after(text) == seconds
+
+
+@pytest.mark.parametrize("url", [None, "", "api.test", "ftp://api.test"])
+def test_an_address_that_is_none_is_refused(url: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLUICE_URL", raising=False)
+    with pytest.raises(ValueError, match="SLUICE_URL"):
+        Client(url, "sk")
