@@ -23,12 +23,16 @@ from functions.api.errors import Problem
 from functions.api.routes import (
     agent,
     approvals,
+    chat,
+    conversations,
     dashboard,
     docs,
     health,
     limits,
     me,
-    openai,
+    models,
+    response_parts,
+    responses,
     result,
     sessions,
     signals,
@@ -53,7 +57,11 @@ ROUTERS = (
     limits,
     stats,
     me,
-    openai,
+    response_parts,
+    responses,
+    conversations,
+    chat,
+    models,
     health,
     docs,
 )
@@ -66,6 +74,7 @@ SHOWN_HEADERS = (
     "Sluice-Degraded",
     "x-request-id",
     "x-should-retry",
+    "x-sluice-task-id",
     *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
 )
 """Headers that a page of another origin may read."""
