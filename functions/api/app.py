@@ -28,6 +28,7 @@ from functions.api.routes import (
     limits,
     me,
     openai,
+    operator,
     result,
     sessions,
     stats,
@@ -38,7 +39,7 @@ from functions.api.version import VERSION
 from shared import aws, settings
 from shared.errors import SluiceError
 
-ROUTERS = (dashboard, agent, result, stream_ticket, sessions, limits, stats, me, openai, health, docs)
+ROUTERS = (dashboard, agent, result, stream_ticket, sessions, limits, stats, operator, me, openai, health, docs)
 SHOWN_HEADERS = (
     "Location",
     "Retry-After",

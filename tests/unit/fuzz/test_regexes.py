@@ -173,7 +173,8 @@ def patterns() -> list[tuple[str, str | bytes]]:
             for node in ast.walk(tree):
                 if isinstance(node, ast.Call):
                     found += [(where(path, node), text) for text in given(node, known)]
-    return found
+    template = (ROOT / "template.yaml").read_text()
+    return found + [("template.yaml", text) for text in re.findall(r"AllowedPattern: \"(.*?)\"", template)]
 
 
 def where(path: Path, node: ast.Call) -> str:
