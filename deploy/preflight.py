@@ -55,6 +55,8 @@ def check(template: dict[str, Any], parameters: dict[str, str], stack: str) -> F
     _architecture(found, values)
     if values["ManagedRedis"] == "true":
         _zones(found, values)
+    if values["ManagedRedis"] != "false" and stack != stack.lower():
+        found.errors.append(f"ElastiCache takes names in lower case only, and the stack is called {stack}")
     return found
 
 

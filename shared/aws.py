@@ -87,6 +87,16 @@ def s3() -> S3Client:
     return _client("s3")  # type: ignore[no-any-return]
 
 
+def s3_signer() -> Any:
+    """Return a client that makes presigned URLs: with the signature that every region and key takes."""
+    client = _clients.get("s3 signer")
+    if client is None:
+        with _lock:
+            config = _config().merge(Config(signature_version="s3v4"))
+            client = _clients["s3 signer"] = boto3.client("s3", config=config)
+    return client
+
+
 def lambda_client() -> LambdaClient:
     """Return the Lambda client of this environment."""
     return _client("lambda")  # type: ignore[no-any-return]

@@ -41,6 +41,7 @@ class Settings:
 
     stage: str = _f("aws", "Where it runs.", one_of=("aws", "local"))
     metrics_namespace: str = _f("Sluice", "CloudWatch namespace of the metrics.")
+    publish_metrics: bool = _f(True, "Whether CloudWatch makes metrics of the log lines, which costs by metric.")
     log_level: str = _f("INFO", "Least level logged.", one_of=("DEBUG", "INFO", "WARNING", "ERROR"))
     table_name: str = _f("", "DynamoDB table.")
     blob_bucket: str = _f("", "S3 bucket of large values; empty: they are refused.")
@@ -72,6 +73,7 @@ class Settings:
     blob_days: float = _f(30, "Days that large values are kept in S3.", low=1, high=3650)
     result_max_wait: float = _f(25, "Longest `wait` of a long poll, s.", low=0, high=25)
     api_reserved_concurrency: int = _f(0, "Concurrency reserved for the API; 0: as Lambda says.", low=0)
+    result_url_seconds: int = _f(3600, "How long the address of a large result is good, s.", low=60, high=43_200)
     cors_origins: str = _f("", "Origins whose pages may call an API without a gateway, which else sees to it.")
     session_turns: int = _f(50, "Turns of a session that a run may see.", low=0, high=500)
 

@@ -20,7 +20,7 @@ from shared.clock import now
 from shared.netguard import check_url
 from shared.settings import settings
 from shared.tasks.lanes import MAX_DELAY_SECONDS, down, group
-from shared.tasks.model import dumps
+from shared.tasks.model import Status, dumps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 TOLERANCE_SECONDS = 300
 """How far a signature's timestamp may be from the receiver's clock."""
 VERSION = 1
+WAITING = "task.waiting"
+"""Type of the webhook which says that a task waits for somebody; of the others each says how one ended."""
 
 
 def check_target(url: str) -> None:
@@ -55,7 +57,9 @@ def secrets_for(key_id: str) -> list[str]:
 
 
 def message_id(task: Task) -> str:
-    """Return the id of the webhook of a task's end: stable, so that a receiver can tell a repeat."""
+    """Return the id of the webhook of a task's end, or present wait: stable, so that a receiver can tell a repeat."""
+    if task.status is Status.WAITING:
+        return f"msg_{task.task_id}_{task.status}_{task.gen}"
     return f"msg_{task.task_id}_{task.status}"
 
 
@@ -112,6 +116,19 @@ def enqueue(task: Task) -> None:
     if url and settings().queue_url_webhook:
         at = now()
         send({"task_id": task.task_id, "type": f"task.{task.status}", "url": str(url)}, attempt=1, first=at, due=at)
+
+
+def tell_waiting(task: Task) -> None:
+    """Have it told that a task waits for somebody, if it asked for webhooks; ``gen`` names this wait.
+
+    Raises:
+        DependencyDown: SQS is away.
+    """
+    url = task.params.get("webhook_url")
+    if url and settings().queue_url_webhook:
+        at = now()
+        what = {"task_id": task.task_id, "type": WAITING, "url": str(url), "wait": str(task.gen)}
+        send(what, attempt=1, first=at, due=at)
 
 
 def send(what: Mapping[str, str], *, attempt: int, first: float, due: float) -> None:

@@ -14,12 +14,14 @@ from sluice.context import Context
 from sluice.errors import (
     BadOption,
     BudgetExhausted,
+    Denied,
     ModelError,
     NotFound,
     ReplayMismatch,
     SluiceError,
     TooLarge,
     Unstorable,
+    WaitTimeout,
 )
 from sluice.types import Agent, AgentResult, ModelOptions, ModelReply, ToolCall, Usage
 
@@ -31,6 +33,7 @@ __all__ = [
     "BadOption",
     "BudgetExhausted",
     "Context",
+    "Denied",
     "ModelError",
     "ModelOptions",
     "ModelReply",
@@ -41,5 +44,6 @@ __all__ = [
     "ToolCall",
     "Unstorable",
     "Usage",
+    "WaitTimeout",
     "__version__",
 ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime
 
     import httpx2
 
@@ -67,8 +68,31 @@ class Context(Protocol):
         """
         ...
 
-    async def tool(self, name: str, fn: Callable[[], Awaitable[Any]], arguments: dict[str, Any]) -> Any:
-        """Call a tool once: a step with ``tool_call`` and ``tool_result`` events. See ``step`` for the errors."""
+    async def tool(
+        self,
+        name: str,
+        fn: Callable[..., Awaitable[Any]],
+        arguments: dict[str, Any],
+        *,
+        approve: bool | Callable[[dict[str, Any]], bool] = False,
+        approve_within: float | None = None,
+        tool: str | None = None,
+    ) -> Any:
+        """Call a tool once: a step with ``tool_call`` and ``tool_result`` events. See ``step`` for the errors.
+
+        With ``approve`` (or where it says so of the arguments) the run waits before the call until its owner allows it
+        (docs/waits.md), for ``approve_within`` seconds at most. A ``fn`` that takes one argument gets the arguments,
+        which whoever allows the call may have changed. ``tool`` is what they are told it is called, where ``name`` is
+        made up to tell parallel calls apart.
+
+        Raises:
+            Denied: the call was not allowed; says why.
+            WaitTimeout: nobody answered in time.
+        """
+        ...
+
+    def wants_approval(self, tool: str) -> bool:
+        """Whether the client or its tier wants calls of a tool of this name allowed first."""
         ...
 
     async def model(
@@ -95,6 +119,37 @@ class Context(Protocol):
         Raises:
             ModelError: the provider refused or failed; left alone, the run is tried again where that may help.
             BudgetExhausted: the call's worst case does not fit a ceiling.
+        """
+        ...
+
+    async def sleep(
+        self, seconds: float | None = None, *, until: datetime | float | None = None, name: str = "sleep"
+    ) -> None:
+        """Wait for so many seconds, or until a time (epoch seconds, or a datetime with a zone); a year at most.
+
+        The time counts from when the run first came here, whatever happens to it meanwhile. It costs nothing: the run
+        holds no slot and no environment. Several at the same time need distinct names.
+
+        Raises:
+            ValueError: not one of the two was given, or it is no such time.
+        """
+        ...
+
+    async def wait(
+        self,
+        name: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - of a wait that outlives this process
+        schema: dict[str, Any] | None = None,
+    ) -> Any:
+        """Wait for the next signal of a name (``POST /agent/{id}/signals/{name}``) and return its payload.
+
+        A signal that came before is taken at once, the oldest first, each by one wait only. ``timeout`` is in seconds;
+        without one the wait ends after a year. ``schema`` is a JSON schema of a few words (docs/waits.md): what does
+        not fit is refused where it is sent, and passed over where it came early.
+
+        Raises:
+            WaitTimeout: no signal came in time; it is a ``TimeoutError``.
+            ValueError: the name, the timeout or the schema is none.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ class Usage:
     input_tokens: int = 0
     output_tokens: int = 0
     micro_usd: int = 0
+    day: str = field(default="", compare=False)
+    """UTC day on which the call was made that this is of; empty: of several, or not known."""
 
     @property
     def tokens(self) -> int:

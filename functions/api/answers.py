@@ -12,6 +12,7 @@ from starlette.routing import Match, Route
 
 from functions.api.dialect import errors as dialect
 from functions.api.errors import CODES, Problem, problem_of, problem_of_validation
+from shared import wire
 from shared.logs import get_logger
 
 if TYPE_CHECKING:
@@ -62,6 +63,22 @@ def _methods(request: Request) -> list[str]:
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
             methods |= route.methods or set()
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+def within(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer, or say that it is too large: Lambda would drop it, and tell the client nothing of use."""
+    body = answer.get("body") or ""
+    if len(body) * wire.MOST_PER_CHARACTER < wire.ANSWER_BYTES:  # however it is escaped
+        return answer
+    size = len(json.dumps(answer, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    if size <= wire.LAMBDA_BYTES:
+        return answer
+    log.error("answer too large", extra={"bytes": size})
+    problem = Problem(
+        500, "answer_too_large", f"the answer has {size} bytes, which cannot be sent; ask for a part of it"
+    )
+    headers = {"content-type": "application/json"}
+    return {"statusCode": 500, "headers": headers, "body": json.dumps(problem.body()), "isBase64Encoded": False}
 
 
 def of_unreadable(error: Exception) -> dict[str, Any]:

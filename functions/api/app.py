@@ -22,6 +22,7 @@ from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
 from functions.api.routes import (
     agent,
+    approvals,
     dashboard,
     docs,
     health,
@@ -31,6 +32,7 @@ from functions.api.routes import (
     operator,
     result,
     sessions,
+    signals,
     stats,
     stream_ticket,
 )
@@ -39,7 +41,22 @@ from functions.api.version import VERSION
 from shared import aws, settings
 from shared.errors import SluiceError
 
-ROUTERS = (dashboard, agent, result, stream_ticket, sessions, limits, stats, operator, me, openai, health, docs)
+ROUTERS = (
+    dashboard,
+    agent,
+    signals,
+    approvals,
+    result,
+    stream_ticket,
+    sessions,
+    limits,
+    stats,
+    operator,
+    me,
+    openai,
+    health,
+    docs,
+)
 SHOWN_HEADERS = (
     "Location",
     "Retry-After",
@@ -107,7 +124,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     adapter, loop = _mangum()
     asyncio.set_event_loop(loop)
     try:
-        return adapter(event, context)
+        return answers.within(adapter(event, context))
     except Exception as error:
         # Mangum could not make a request of it: a Host of no known form, a body that is no base64 …
         return answers.of_unreadable(error)

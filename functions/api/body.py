@@ -75,7 +75,21 @@ def check[M: BaseModel](model: type[M], value: dict[str, Any]) -> M:
 
 
 def decode(body: bytes, content_type: str | None) -> dict[str, Any]:
-    """Decode a JSON object strictly: no duplicate keys, NaN, huge numbers, deep nesting, NUL or lone surrogates.
+    """Decode a JSON object strictly; see ``decode_any``.
+
+    Raises:
+        Problem: 422 with code ``invalid_json``, ``invalid_encoding`` or ``unsupported_content_type``.
+    """
+    if not body:
+        raise invalid("the body is empty; it must be a JSON object", code="invalid_json")
+    value = decode_any(body, content_type)
+    if not isinstance(value, dict):
+        raise invalid("the body must be a JSON object", code="invalid_json")
+    return value
+
+
+def decode_any(body: bytes, content_type: str | None) -> Any:
+    """Decode JSON strictly: no duplicate keys, NaN, huge numbers, deep nesting, NUL or lone surrogates.
 
     Raises:
         Problem: 422 with code ``invalid_json``, ``invalid_encoding`` or ``unsupported_content_type``.
@@ -85,8 +99,6 @@ def decode(body: bytes, content_type: str | None) -> dict[str, Any]:
         raise invalid(
             "the body must be JSON, sent as application/json", "Content-Type", code="unsupported_content_type"
         )
-    if not body:
-        raise invalid("the body is empty; it must be a JSON object", code="invalid_json")
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -99,9 +111,8 @@ def decode(body: bytes, content_type: str | None) -> dict[str, Any]:
         raise invalid(f"the body is not JSON: {error.msg} at character {error.pos}", code="invalid_json") from error
     except RecursionError as error:
         raise _too_deep() from error
-    if not isinstance(value, dict):
-        raise invalid("the body must be a JSON object", code="invalid_json")
-    _check_depth(value, 1)
+    if isinstance(value, dict | list):
+        _check_depth(value, 1)
     if "\\u" in text or "\x00" in text:
         _check_text(value)
     return value

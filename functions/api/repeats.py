@@ -13,10 +13,11 @@ def idempotency_of(key: str | None, body: Any, *, place: str) -> store.Idempoten
     """Digest an ``Idempotency-Key`` and the body that it came with; ``place`` keeps two kinds of request apart."""
     if key is None:
         return None
-    return store.Idempotency(_digest(key), _digest(f"{place}\n{_canonical(body)}"))
+    return store.Idempotency(digest(key), digest(f"{place}\n{_canonical(body)}"))
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Digest a client's words to what stands for them in keys."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -35,6 +35,39 @@ class Accepted(BaseModel):
     status: StatusName
 
 
+class SignalTaken(BaseModel):
+    """A signal was kept for its task."""
+
+    task_id: str
+    status: StatusName
+    name: str
+    signal: Annotated[str, Field(description="The signal's id within its task.")]
+
+
+class ApprovalView(BaseModel):
+    """A call that a task waits to be allowed."""
+
+    task_id: str
+    agent: str
+    session_id: str | None
+    kind: Literal["approval"]
+    name: str
+    tool: str
+    arguments: Annotated[dict[str, Any] | None, Field(description="The call's arguments.")]
+    fingerprint: Annotated[str, Field(description="Of tool and arguments: an answer is for this very call.")]
+    editable: Annotated[bool, Field(description="Whether an answer may change the arguments.")]
+    cost_usd: Annotated[float, Field(description="What the run had cost when it asked.")]
+    since: str
+    until: str
+
+
+class ApprovalList(BaseModel):
+    """Pending approvals, newest task first."""
+
+    approvals: list[ApprovalView]
+    next_cursor: Annotated[str | None, Field(description="Give it as ``cursor`` for the next page; null at the end.")]
+
+
 class Usage(BaseModel):
     """What a run used."""
 
@@ -61,10 +94,13 @@ class ResultData(BaseModel):
 class Result(BaseModel):
     """What a complete task answered."""
 
-    response: str
+    response: Annotated[str | None, Field(description="null where it is too large for an answer: see `response_url`.")]
     tokens: int
     session_id: str | None
     data: ResultData | None = None
+    response_bytes: Annotated[int | None, Field(description="Size of a response that is fetched by address.")] = None
+    response_url: Annotated[str | None, Field(description="Its address for a while; it needs no key.")] = None
+    data_url: Annotated[str | None, Field(description="Their address.")] = None
 
 
 class QueueHint(BaseModel):
@@ -75,6 +111,17 @@ class QueueHint(BaseModel):
         float | None,
         Field(description="About how many seconds until it starts, by what others waited lately."),
     ] = None
+
+
+class WaitView(BaseModel):
+    """Something that a task waits for; each kind has fields of its own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Annotated[str, Field(description="`sleep`, `signal`, `approval` or `children`.")]
+    name: str
+    since: str | None = None
+    until: Annotated[str | None, Field(description="When the task goes on without it.")] = None
 
 
 class TaskView(BaseModel):
@@ -91,7 +138,8 @@ class TaskView(BaseModel):
     started_at: str | None = None
     ended_at: str | None = None
     next_try_at: Annotated[str | None, Field(description="When a waiting or deferred task is tried again.")] = None
-    reason: Annotated[str | None, Field(description="Why it waits.")] = None
+    reason: Annotated[str | None, Field(description="Why it is still queued.")] = None
+    waiting_for: Annotated[list[WaitView] | None, Field(description="What a `waiting` task waits for.")] = None
     metadata: dict[str, str] | None = None
     cancel_requested: bool | None = None
     last_error: dict[str, Any] | None = None
@@ -115,6 +163,7 @@ class TaskSummary(BaseModel):
     ended_at: str | None = None
     next_try_at: str | None = None
     reason: str | None = None
+    waiting_for: list[WaitView] | None = None
     message: Annotated[str | None, Field(description="How the message begins.")] = None
     error: dict[str, Any] | None = None
     last_error: dict[str, Any] | None = None
@@ -186,7 +235,8 @@ class EventPage(BaseModel):
 
     events: list[EventView]
     last_seq: int
-    status: StatusName
+    status: Annotated[StatusName, Field(description="As of the page's last event.")]
+    has_more: Annotated[bool | None, Field(description="The page is full: ask for what comes after `last_seq`.")] = None
 
 
 class TurnView(BaseModel):
@@ -203,6 +253,9 @@ class SessionView(BaseModel):
 
     session_id: str
     turns: list[TurnView]
+    cursor: Annotated[str | None, Field(description="Leads to the turns before these; absent when there are none.")] = (
+        None
+    )
 
 
 class SessionDeleted(BaseModel):

@@ -108,14 +108,17 @@ def submit(
         running_cap=caller.limits.running,
         cap_tokens=caller.limits.tokens_per_day,
         cap_micro_usd=caller.limits.micro_usd_per_day,
+        cap_key_tokens=caller.limits.key_tokens_per_day,
+        cap_key_micro_usd=caller.limits.key_micro_usd_per_day,
         session_id=wanted.session_id or (task_id if wanted.begins_session else ""),
         key_id=caller.key_id,
-        params={name: value for name, value in wanted.params.items() if value is not None},
+        params=_params(wanted, caller),
         reserved_tokens=tokens,
         reserved_micro_usd=micro_usd,
         trace=trace,
     )
-    ask = Ask(task.user, task.task_id, task.day, tokens, micro_usd, caller.limits)
+    ends = at + float(task.params["timeout_s"]) if task.params.get("timeout_s") else 0.0
+    ask = Ask(task.user, task.task_id, task.day, tokens, micro_usd, caller.limits, lane, ends)
     verdict = gate().admit(ask)
     headers = rate_limit_headers(verdict)
     if verdict.degraded:
@@ -143,6 +146,15 @@ def submit(
         _send(task)
     metrics.count("Submitted", lane=task.lane)
     return Receipt(task, False, headers)
+
+
+def _params(wanted: Submission, caller: Caller) -> dict[str, Any]:
+    """Return what is kept of a submission, with what its tier adds: tools whose calls must be allowed."""
+    params = {name: value for name, value in wanted.params.items() if value is not None}
+    asked = params.get("approve")
+    if caller.limits.approve and asked is not True:
+        params["approve"] = sorted({*caller.limits.approve, *(asked or ())})
+    return params
 
 
 def _allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:
@@ -238,12 +250,10 @@ def _follow(task: Task) -> None:
 
 def _write(task: Task, message: str, ask: Ask, verdict: Verdict, idempotency: store.Idempotency | None) -> Task:
     """Write the row; whatever goes wrong, either it stands or the admission is taken back."""
-    precharge = None
     if verdict.precharge:
-        precharge = store.Precharge(ask.limits.tokens_per_day, ask.limits.micro_usd_per_day)
         task.precharged_tokens, task.precharged_micro_usd = ask.tokens, ask.micro_usd
     try:
-        return _patiently(lambda: store.submit(task, message, idempotency=idempotency, precharge=precharge))
+        return _patiently(lambda: store.submit(task, message, idempotency=idempotency, precharge=verdict.precharge))
     except BudgetExhausted as error:
         gate().undo(ask)
         midnight = 86_400 - task.created % 86_400

@@ -50,6 +50,8 @@ def bury(record: dict[str, Any]) -> str:
         return "not needed"
     if task.status is Status.PROCESSING and task.lease_until > now():
         return "running"  # its worker hides a message of its own, and the sweeper knows its lease
+    if task.status is Status.WAITING:
+        return "waiting"  # the sweeper knows when it is due, and sends a message of its own
     if task.status is Status.QUEUED:
         early = task.next_try_at > now() + EARLY_SECONDS
         if early or now() < task.created + settings().untried_days * DAY_SECONDS:

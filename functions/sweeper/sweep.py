@@ -10,6 +10,7 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from functions.sweeper import alarms
 from functions.sweeper.recount import recount
 from shared import metrics, watchers
 from shared.clock import day, now
@@ -17,7 +18,7 @@ from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, No
 from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import aftermath, lanes, listing, settle, spend, store, succession, table
+from shared.tasks import aftermath, days, lanes, listing, settle, spend, store, succession, table
 from shared.tasks.items import DUE_SHARDS, row_key
 from shared.tasks.leases import RESEND_AFTER_SECONDS
 from shared.tasks.model import LANES, Status
@@ -63,6 +64,7 @@ def sweep(stop_at: float) -> dict[str, int]:
             except (KeyError, ValueError, TypeError):  # a damaged row must not keep the others from being looked after
                 _log.exception("row not understood", extra={"task_id": task_id})
                 done["unreadable"] += 1
+    done += alarms.ring(stop_at)
     done["counters freed"] = _free_counters(stop_at)
     done["recounted"] = recount(_gate(), stop_at)
     metrics.emit({"Resent": (done["sent"], "Count"), "Unparked": (done["unparked"], "Count")})
@@ -182,7 +184,7 @@ def _free_counters(stop_at: float) -> int:
                 continue
             if task.status.terminal:
                 told = watchers.finish(task_id)
-                _gate().settle(user, task_id, day, task.usage.tokens, task.micro_usd)
+                _gate().settle(user, task_id, day, *days.by_day(task).get(day, (0, 0)))
                 if not told:
                     _gate().look_again(user, task_id, day)
                 freed += 1

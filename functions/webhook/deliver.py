@@ -15,6 +15,7 @@ from shared.clock import now
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound, SluiceError
 from shared.logs import get_logger
 from shared.tasks import store
+from shared.tasks.model import Status
 
 if TYPE_CHECKING:
     from functions.webhook.post import Answer
@@ -43,6 +44,8 @@ class Delivery:
     attempt: int
     first: float
     due: float
+    wait: str = ""
+    """Which wait of the task it tells of; empty: its end."""
 
     def again(self, *, attempt: int, due: float) -> None:
         """Put another try into the queue.
@@ -51,6 +54,7 @@ class Delivery:
             DependencyDown: SQS is away.
         """
         what = {"task_id": self.task_id, "type": self.type, "url": self.url}
+        what |= {"wait": self.wait} if self.wait else {}
         webhooks.send(what, attempt=attempt, first=self.first, due=due)
 
 
@@ -71,6 +75,7 @@ def parse(body: str) -> Delivery:
             attempt=int(value["attempt"]),
             first=float(value["first"]),
             due=float(value["due"]),
+            wait=str(value.get("wait", "")),
         )
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise BadDelivery(f"not a delivery: {type(error).__name__}") from error
@@ -92,9 +97,11 @@ def see_to(body: str) -> str:
         delivery.again(attempt=delivery.attempt, due=delivery.due)
         return "early"
     try:
-        if record.is_done(delivery.task_id, delivery.attempt):
+        if record.is_done(delivery.task_id, delivery.attempt, wait=delivery.wait):
             return "repeat"
         task = store.get(delivery.task_id)
+        if delivery.wait and (task.status is not Status.WAITING or str(task.gen) != delivery.wait):
+            return "moot"  # it waits no more for what this tells of
         answer = post(task, delivery.url)
     except NotFound:
         return "erased"
@@ -106,7 +113,9 @@ def see_to(body: str) -> str:
         return "postponed"
     status = _settle(delivery, answer)
     try:
-        record.write(delivery.task_id, record.Outcome(status, delivery.attempt, answer.status, answer.error))
+        record.write(
+            delivery.task_id, record.Outcome(status, delivery.attempt, answer.status, answer.error), wait=delivery.wait
+        )
     except (DependencyDown, Contended) as error:
         # The try is over whether that is known or not; making it again would be worse.
         _log.error("webhook outcome not recorded", extra={"task_id": delivery.task_id, "error": error.message})

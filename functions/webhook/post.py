@@ -124,4 +124,8 @@ def payload(task: Task) -> dict[str, Any]:
         if large:
             result = {**result, **dict.fromkeys(large), "truncated": True}
         data["result"] = result
-    return {"type": f"task.{task.status}", "timestamp": iso(task.ended_at or task.created), "data": data}
+    return {
+        "type": f"task.{task.status}",
+        "timestamp": iso(task.ended_at or task.waiting_since or task.created),
+        "data": data,
+    }

@@ -1,4 +1,7 @@
-"""What came of a task's webhook, beside the task: item ``TASK#<id>`` / ``WEBHOOK``."""
+"""What came of a task's webhook, beside the task: item ``TASK#<id>`` / ``WEBHOOK``.
+
+The webhook of a wait has one of its own, ``WEBHOOK#<wait>``.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +24,21 @@ class Outcome:
     last_error: str | None
 
 
-def _key(task_id: str) -> Attributes:
-    return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": "WEBHOOK"}}
+def _key(task_id: str, wait: str) -> Attributes:
+    return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": f"WEBHOOK#{wait}" if wait else "WEBHOOK"}}
 
 
-def is_done(task_id: str, attempt: int) -> bool:
+def is_done(task_id: str, attempt: int, *, wait: str = "") -> bool:
     """Tell whether this try has been recorded, or none is wanted any more: its message is a repeat.
 
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    row = table.get(_key(task_id))
+    row = table.get(_key(task_id, wait))
     return row is not None and (plain(row["attempts"]) >= attempt or plain(row["status"]) in FINAL)
 
 
-def write(task_id: str, outcome: Outcome) -> None:
+def write(task_id: str, outcome: Outcome, *, wait: str = "") -> None:
     """Record a try. A delivery is always recorded; a failure does not hide a delivery or a later try.
 
     Raises:
@@ -46,7 +49,7 @@ def write(task_id: str, outcome: Outcome) -> None:
     sets = {"status": outcome.status, "attempts": outcome.attempts, "at": at, "ttl": int(events.expires(at))}
     later = "attribute_not_exists(#attempts) OR (#attempts < :attempts AND NOT #status = :delivered)"
     op = table.update_op(
-        _key(task_id),
+        _key(task_id, wait),
         sets=sets | {name: value for name, value in known.items() if value is not None},
         removes=tuple(name for name, value in known.items() if value is None),
         condition=None if outcome.status == "delivered" else later,

@@ -83,7 +83,7 @@ _TABLE = [
     Rule("lambda-request", "Lambda", "an event of at most 6 MB", f"{_LAMBDA}/dg/gettingstarted-limits.html",
          "API Gateway's own limit is met first by `functions/api/body.py`", _STRICT, 6_291_556),
     Rule("lambda-response", "Lambda", "an answer of at most 6 MB, its JSON and base64 counted",
-         f"{_LAMBDA}/dg/gettingstarted-limits.html", "pages by bytes, presigned URLs",
+         f"{_LAMBDA}/dg/gettingstarted-limits.html", "pages by bytes, presigned URLs (`shared/wire.py`)",
          _STRICT, 6_291_556),
     Rule("lambda-async", "Lambda", "an asynchronous event of at most 1 MB", f"{_LAMBDA}/dg/gettingstarted-limits.html",
          "only schedules invoke so", _STRICT, 1_048_576),

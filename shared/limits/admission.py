@@ -11,6 +11,7 @@ window and the queue sizes start afresh.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from shared.errors import BudgetExhausted, DependencyDown
 from shared.limits import names
 from shared.limits.local import LocalGate
 from shared.limits.scripts import script
+from shared.limits.shares import owner_of
 from shared.limits.tiers import Limits
 from shared.limits.usage import usage as _usage
 from shared.limits.verdict import BUDGETS, Ask, Verdict, Window, verdict_of
@@ -89,14 +91,15 @@ class Gate:
                 Valkey can keep; or the durable spending cannot be read.
         """
         limits, user = ask.limits, names.user_keys(ask.user)
-        spend, spend_all = names.spend_key(ask.user, ask.day), names.spend_all_key(ask.day)
-        keys = [names.INGRESS, names.OPEN, user.log, user.entries, user.slots, spend, spend_all]
+        keys = [names.INGRESS, names.OPEN, user.log, user.entries, user.slots, *_spends(ask.user, ask.day)]
+        keys += [names.OWNERS, names.INGRESS_OWNERS, names.INGRESS_WANTS, names.DEADLINES, *names.LANES]
         member = names.member(ask.user, ask.task_id, ask.day)
         args = [self._now(), ask.task_id, member, limits.requests, limits.window_s * 1_000_000]
         args += [limits.queued, self._config.global_queue_limit, limits.running, QUEUED_SLOT_S * 1_000_000]
         args += [ask.tokens, ask.micro_usd, *self._caps(limits)]
         args += [self._interval_us, self._config.ingress_burst]
         args += [CHECK_S * 1_000_000, self._keep_s, FRESH_S * 1_000_000, BUSY_S * 1_000_000]
+        args += [ask.lane, round(ask.deadline * 1_000_000), limits.key_queued]
         try:
             reply = self._with_spend("admit", keys, args, ask.user, ask.day)
         except RedisError as error:
@@ -110,6 +113,8 @@ class Gate:
         ceilings = {
             "tokens_per_day": (ask.tokens, ask.limits.tokens_per_day),
             "usd_per_day": (ask.micro_usd, ask.limits.micro_usd_per_day),
+            "tokens_per_day_key": (ask.tokens, ask.limits.key_tokens_per_day),
+            "usd_per_day_key": (ask.micro_usd, ask.limits.key_micro_usd_per_day),
             "tokens_per_day_global": (ask.tokens, self._tokens_all),
             "usd_per_day_global": (ask.micro_usd, self._micro_all),
         }
@@ -119,32 +124,34 @@ class Gate:
     def undo(self, ask: Ask) -> None:
         """Take an admission back, quota included: the row could not be written. A repeat changes nothing."""
         user = names.user_keys(ask.user)
-        spend, spend_all = names.spend_key(ask.user, ask.day), names.spend_all_key(ask.day)
-        keys = [names.INGRESS, names.OPEN, user.log, user.entries, user.slots, spend, spend_all]
+        keys = [names.INGRESS, names.OPEN, user.log, user.entries, user.slots, *_spends(ask.user, ask.day)]
+        keys += [names.OWNERS, names.INGRESS_OWNERS, names.DEADLINES, *names.LANES]
         member = names.member(ask.user, ask.task_id, ask.day)
         self._quietly("undo", keys, [ask.task_id, member, self._interval_us])
 
-    def take_slot(self, user: str, task_id: str, running: int, ttl_s: float) -> bool:
+    def take_slot(
+        self, user: str, task_id: str, running: int, ttl_s: float, *, lane: str = "", starts: bool = False
+    ) -> bool:
         """Take a running slot, or renew the one the task holds; ``running`` is the cap, 0 for none.
 
+        With it goes that the task ``starts``, or that it waits in its ``lane`` with a message.
         True without Valkey: the cap then rests on the number of workers.
         """
-        if running == 0:
-            return True
-        args = [self._now(), task_id, running, round(ttl_s * 1_000_000)]
-        return bool(self._quietly("take_slot", [names.user_keys(user).slots], args) != 0)
+        args = [self._now(), task_id, running, round(ttl_s * 1_000_000), lane, owner_of(user)]
+        keys = [names.user_keys(user).slots, *names.LANES]
+        return bool(self._quietly("take_slot", keys, [*args, "start" if starts else "wait"]) != 0)
 
     def renew(self, holders: Sequence[tuple[str, str]], ttl_s: float) -> None:
         """Extend the slots of (user, task_id) pairs, in one round trip; a task that was settled gets none back."""
         if holders:
             keys = [names.user_keys(user).slots for user, _ in holders]
             keys += [names.done_key(task_id) for _, task_id in holders]
-            args = [self._now(), round(ttl_s * 1_000_000), *(task_id for _, task_id in holders)]
-            self._quietly("renew", keys, args)
+            args = [self._now(), round(ttl_s * 1_000_000), len(holders), *(task_id for _, task_id in holders)]
+            self._quietly("renew", [*keys, *names.LANES], args)
 
     def release_slot(self, user: str, task_id: str) -> None:
         """Free the task's slot; without Valkey it lapses by itself."""
-        self._quietly("release_slot", [names.user_keys(user).slots], [task_id])
+        self._quietly("release_slot", [names.user_keys(user).slots, *names.LANES], [task_id])
 
     def reserve(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, limits: Limits) -> bool:
         """Raise the task's reservation to these amounts; False when a daily ceiling would be passed or it has ended.
@@ -189,10 +196,18 @@ class Gate:
         Returns whether the user may have parked tasks, whose turn it is now (True when nobody can say).
         Without Valkey the entry stays, comes up in `overdue`, and the sweeper settles it.
         """
+        return self._leave(user, task_id, day, tokens, micro_usd, DONE_S)
+
+    def rest(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int) -> bool:
+        """Do the same for a task that waits: it counts nowhere until it is `adopt`-ed again."""
+        return self._leave(user, task_id, day, tokens, micro_usd, 0)
+
+    def _leave(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, done_s: int) -> bool:
         keys = names.user_keys(user)
-        spend = [names.spend_key(user, day), names.spend_all_key(day)]
-        args = [self._now(), task_id, names.member(user, task_id, day), tokens, micro_usd, DONE_S]
-        used = [names.OPEN, keys.entries, keys.slots, *spend, names.done_key(task_id)]
+        spend, spend_all, spend_service = _spends(user, day)
+        args = [self._now(), task_id, names.member(user, task_id, day), tokens, micro_usd, done_s]
+        used = [names.OPEN, keys.entries, keys.slots, spend, spend_all, names.done_key(task_id), spend_service]
+        used += [names.OWNERS, names.DEADLINES, *names.LANES]
         return bool(self._quietly("settle", used, args) != 0)
 
     def look_again(self, user: str, task_id: str, day: str) -> None:
@@ -236,8 +251,9 @@ class Gate:
         caps = self._caps(limits)
         if not any(caps) and not adopt:
             return None  # nothing is limited by the day: no round trip
-        keys = [names.OPEN, names.user_keys(user).entries]
-        keys += [names.spend_key(user, day), names.spend_all_key(day), names.done_key(task_id)]
+        spend, spend_all, spend_service = _spends(user, day)
+        keys = [names.OPEN, names.user_keys(user).entries, spend, spend_all, names.done_key(task_id), spend_service]
+        keys.append(names.OWNERS)
         args = [self._now(), task_id, names.member(user, task_id, day), int(adopt), tokens, micro_usd, *caps]
         args += [CHECK_S * 1_000_000, self._keep_s, FRESH_S * 1_000_000]
         try:
@@ -247,12 +263,12 @@ class Gate:
         return None if reply[0] == "ok" else str(reply[1])
 
     def _with_spend(self, name: str, keys: list[str], args: list[Any], user: str, day: str) -> list[Any]:
-        reply: list[Any] = script(name)(keys, [*args, "", "", "", ""], on=self._on)
+        reply: list[Any] = script(name)(keys, [*args, *[""] * 6], on=self._on)
         if reply[0] != "need":
             return reply
-        mine = self._load(user, day) if reply[1] else ("", "")
-        everybody = self._load("*", day) if reply[2] else ("", "")
-        return script(name)(keys, [*args, *mine, *everybody], on=self._on)  # type: ignore[no-any-return]
+        whose = (user, "*", names.key_name(user))
+        loaded = [self._load(who, day) if need else ("", "") for who, need in zip(whose, reply[1:], strict=True)]
+        return script(name)(keys, [*args, *itertools.chain(*loaded)], on=self._on)  # type: ignore[no-any-return]
 
     def _quietly(self, name: str, keys: list[str], args: list[Any]) -> Any:
         """Run a script whose effect repairs itself later if Valkey is away."""
@@ -263,7 +279,13 @@ class Gate:
             return None
 
     def _caps(self, limits: Limits) -> list[int]:
-        return [limits.tokens_per_day, limits.micro_usd_per_day, self._tokens_all, self._micro_all]
+        service = (limits.key_tokens_per_day, limits.key_micro_usd_per_day)
+        return [limits.tokens_per_day, limits.micro_usd_per_day, self._tokens_all, self._micro_all, *service]
 
     def _now(self) -> int | str:
         return self._now_us() if self._now_us else ""
+
+
+def _spends(user: str, day: str) -> tuple[str, str, str]:
+    """Return the keys of a day's use: the user's, everybody's, and that of the service which the user belongs to."""
+    return names.spend_key(user, day), names.spend_all_key(day), names.spend_key(names.key_name(user), day)

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from shared.limits.verdict import Verdict, Window
 
-_NAMES = {"usd_per_day": "micro_usd_per_day"}  # both fields take integers only
+_NAMES = {
+    "usd_per_day": "micro_usd_per_day",
+    "usd_per_day_key": "micro_usd_per_day_key",
+}  # both fields take integers only
 _UNITS = {"requests": "requests", "ingress": "requests"}
 _OPENAI = {"requests": "requests", "tokens_per_day": "tokens"}
 

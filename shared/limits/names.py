@@ -11,6 +11,33 @@ INGRESS = f"{_TAG}:ingress"
 OPEN = f"{_TAG}:open"
 """Sorted set of all open tasks: member -> when the sweeper should look at it (µs)."""
 
+OWNERS = f"{_TAG}:open:owners"
+"""Sorted set: owner -> how many open tasks it has."""
+INGRESS_OWNERS = f"{_TAG}:ingress:owners"
+"""Sorted set: owner -> theoretical arrival time (µs) of its own part of the ingress bucket."""
+INGRESS_WANTS = f"{_TAG}:ingress:wants"
+"""Sorted set: owner below its share that was refused -> until when that is kept in mind (µs)."""
+DEADLINES = f"{_TAG}:deadlines"
+"""Sorted set: open task with a ``timeout_s`` -> when it must have ended (µs)."""
+PAUSED = f"{_TAG}:paused"
+"""Hash: paused lane -> until when that is believed (µs); renewed every minute by the scaler."""
+LANE_SLOTS = f"{_TAG}:lane:slots"
+"""Hash: lane -> how many runs it may have at once, as the scaler last said."""
+LANES = tuple(
+    f"{_TAG}:lane:{name}"
+    for name in (
+        "where",
+        "waiting",
+        "high:queue",
+        "high:use",
+        "high:running",
+        "normal:queue",
+        "normal:use",
+        "normal:running",
+    )
+)
+"""Who waits and who runs in the lanes; see ``lua/common.lua``."""
+
 PROVIDER_RPM = "{sluice:provider}:rpm"
 PROVIDER_TPM = "{sluice:provider}:tpm"
 BREAKER_INDEX = "{sluice:breaker}:index"
@@ -39,6 +66,11 @@ def user_keys(user: str) -> UserKeys:
 def spend_key(user: str, day: str) -> str:
     """Return the hash of a user's use and reservations of one UTC day."""
     return f"{_TAG}:spend:{day}:user:{user}"
+
+
+def key_name(user: str) -> str:
+    """Name all that a trusted service's key spends, its users' together; no user can be called so."""
+    return f"{user.partition('/')[0]}/*"
 
 
 def spend_all_key(day: str) -> str:

@@ -22,9 +22,10 @@ LANES = ("high", "normal")
 """Lanes that a client may ask for."""
 
 _COUNTS = ("requests", "window_s", "queued", "running", "tokens_per_day", "message_bytes")
-_LISTS = ("lanes", "agents", "models")
+_LISTS = ("lanes", "agents", "models", "approve")
 _FLAGS = ("trusted", "operator")
-FIELDS = (*_COUNTS, "usd_per_day", *_LISTS, *_FLAGS)
+_OF_USERS = ("requests", "window_s", "queued", "running", "tokens_per_day", "usd_per_day")
+FIELDS = (*_COUNTS, "usd_per_day", *_LISTS, *_FLAGS, "users")
 """What a tier or an override may set."""
 _MOST = 10**12
 
@@ -47,15 +48,21 @@ class Limits:
     lanes: tuple[str, ...] = ("normal",)
     """Lanes (priorities) that may be asked for."""
     message_bytes: int = 0
+    approve: tuple[str, ...] = ()
+    """Tools whose calls an owner must allow, ``*`` in their names; agents that call tools by the model's choice ask."""
     trusted: bool = False
-    """A service that acts for its own users (``user_id`` counts); each of them has these limits."""
+    """A service that acts for its own users (``user_id`` counts). Each of them has these limits, or what ``users`` of
+    the tier or the override changes of them; all of them together have the ``key_…`` ones: the service's own."""
+    key_queued: int = 0
+    key_tokens_per_day: int = 0
+    key_micro_usd_per_day: int = 0
     operator: bool = False
     """May read what concerns all users (``GET /stats``)."""
 
     @property
     def budgeted(self) -> bool:
         """Whether tokens or money are limited per day."""
-        return self.tokens_per_day > 0 or self.micro_usd_per_day > 0
+        return any((self.tokens_per_day, self.micro_usd_per_day, self.key_tokens_per_day, self.key_micro_usd_per_day))
 
     def allows_agent(self, name: str) -> bool:
         """Tell whether the tier may run this agent."""
@@ -94,6 +101,10 @@ def resolve(tier: str, overrides: Mapping[str, Any] | None = None) -> Limits:
     if tier not in _table():
         raise SettingError(f"tier must be one of {', '.join(_table())}, not {tier!r}", param="tier")
     values = _table()[tier] | _checked(overrides or {}, where="limits", blanks=False)
+    trusted = values.get("trusted", False)
+    of_key = values if trusted else {"queued": 0, "tokens_per_day": 0, "usd_per_day": 0}
+    if trusted:
+        values = values | values.get("users", {})
     # The standard tier's quota is a parameter of the deployment.
     requests = settings().quota_requests if values["requests"] is None else values["requests"]
     window_s = settings().quota_window_seconds if values["window_s"] is None else values["window_s"]
@@ -111,14 +122,24 @@ def resolve(tier: str, overrides: Mapping[str, Any] | None = None) -> Limits:
         message_bytes=values["message_bytes"],
         agents=tuple(values["agents"]),
         models=tuple(values["models"]),
-        trusted=values.get("trusted", False),
+        approve=tuple(values.get("approve", ())),
+        trusted=trusted,
+        key_queued=of_key["queued"],
+        key_tokens_per_day=of_key["tokens_per_day"],
+        key_micro_usd_per_day=round(of_key["usd_per_day"] * 1_000_000),
         operator=values.get("operator", False),
     )
 
 
 def of_task(task: Task) -> Limits:
     """Return a task's tier with the daily ceilings that it was admitted under."""
-    return replace(resolve(task.tier), tokens_per_day=task.cap_tokens, micro_usd_per_day=task.cap_micro_usd)
+    return replace(
+        resolve(task.tier),
+        tokens_per_day=task.cap_tokens,
+        micro_usd_per_day=task.cap_micro_usd,
+        key_tokens_per_day=task.cap_key_tokens,
+        key_micro_usd_per_day=task.cap_key_micro_usd,
+    )
 
 
 def _checked(values: Mapping[str, Any], *, where: str, blanks: bool) -> dict[str, Any]:
@@ -141,6 +162,10 @@ def _wrong(name: str, value: Any) -> str | None:
         if not isinstance(value, list) or not value or not all(isinstance(part, str) and part for part in value):
             return "a list of names"
         return f"a list of {' and '.join(LANES)}" if name == "lanes" and not set(value) <= set(LANES) else None
+    if name == "users":
+        if not isinstance(value, dict) or not set(value) <= set(_OF_USERS):
+            return f"an object with some of {', '.join(_OF_USERS)}"
+        return next((f"such that {of} is {wrong}" for of, each in value.items() if (wrong := _wrong(of, each))), None)
     number = isinstance(value, int) and not isinstance(value, bool)
     if name == "usd_per_day":
         fits = (number or isinstance(value, float)) and 0 <= value <= _MOST / 1_000_000  # NaN fails both

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shared import clock
 from shared.limits import names
 from shared.limits.scripts import script
+from shared.limits.shares import owner_of
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -36,25 +37,51 @@ def usage(
     keys = names.user_keys(user)
     known: list[Any] | None
     try:
-        args = [now, limits.requests, limits.window_s * 1_000_000, fresh_us]
-        known = script("usage")([keys.log, keys.entries, keys.slots, names.spend_key(user, day)], args, on=on)
+        args = [now, limits.requests, limits.window_s * 1_000_000, fresh_us, owner_of(user)]
+        service = names.key_name(user)
+        spends = [names.spend_key(user, day), names.spend_key(service, day)]
+        known = script("usage")([keys.log, keys.entries, keys.slots, *spends, names.OWNERS], args, on=on)
     except RedisError:
         known = None
-    used, next_us, _, queued, running, midnight_us, fresh, *spent = known or [None] * 7
+    used, next_us, _, queued, running, midnight_us, fresh, *spent = (known or [None] * 7)[:11]
     tokens, held_tokens, micro, held_micro = spent if fresh else (*_pairs(load(user, day), spent),)
     midnight_s = round(midnight_us / 1e6, 3) if midnight_us is not None else round(86_400 - clock.now() % 86_400, 3)
     requests = _row(limits.requests, used, reset_s=None if next_us is None else round(next_us / 1e6, 3))
     requests["window_s"] = limits.window_s
-    money = _row(limits.micro_usd_per_day, micro, held_micro, reset_s=midnight_s)
-    for name in ("limit", "used", "left", "reserved"):
-        money[name] = None if money[name] is None else money[name] / 1_000_000
-    return {
+    shown = {
         "requests": requests,
         "queued": _row(limits.queued, queued),
         "running": _row(limits.running, running),
         "tokens_per_day": _row(limits.tokens_per_day, tokens, held_tokens, reset_s=midnight_s),
-        "usd_per_day": money,
+        "usd_per_day": _dollars(_row(limits.micro_usd_per_day, micro, held_micro, reset_s=midnight_s)),
     }
+    return shown | (_of_key(user, day, limits, load, known, midnight_s) if limits.trusted else {})
+
+
+def _of_key(
+    user: str,
+    day: str,
+    limits: Limits,
+    load: Callable[[str, str], tuple[int, int]],
+    known: list[Any] | None,
+    midnight_s: float,
+) -> dict[str, dict[str, Any]]:
+    """Return the ceilings of a trusted service's key, which all its users share."""
+    queued: int | None
+    queued, fresh, *spent = known[11:] if known else (None, 0)
+    tokens, held_tokens, micro, held_micro = spent if fresh else (*_pairs(load(names.key_name(user), day), spent),)
+    money = _row(limits.key_micro_usd_per_day, micro, held_micro, reset_s=midnight_s)
+    return {
+        "queued_key": _row(limits.key_queued, queued),
+        "tokens_per_day_key": _row(limits.key_tokens_per_day, tokens, held_tokens, reset_s=midnight_s),
+        "usd_per_day_key": _dollars(money),
+    }
+
+
+def _dollars(money: dict[str, Any]) -> dict[str, Any]:
+    for name in ("limit", "used", "left", "reserved"):
+        money[name] = None if money[name] is None else money[name] / 1_000_000
+    return money
 
 
 def _pairs(durable: tuple[int, int], spent: list[int]) -> tuple[int, int, int, int]:

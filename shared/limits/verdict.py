@@ -21,6 +21,9 @@ class Ask:
     tokens: int
     micro_usd: int
     limits: Limits
+    lane: str = "normal"
+    deadline: float = 0.0
+    """When it must have ended, epoch seconds; 0: no limit of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,13 @@ class Verdict:
     writes the task, on condition that used + estimate stays within the budget."""
 
 
-BUDGETS = frozenset({"tokens_per_day", "usd_per_day", "tokens_per_day_global", "usd_per_day_global"})
+BUDGETS = frozenset(f"{what}_per_day{whose}" for what in ("tokens", "usd") for whose in ("", "_key", "_global"))
 """Limits whose refusal means that money or tokens are spent (402), not that requests came too fast (429)."""
 
 
 def verdict_of(reply: list[Any], limits: Limits, config: Settings) -> Verdict:
     """Read the reply of ``lua/admit.lua``."""
-    word, limit, wait_us, slot, used, next_us, full_us, open_tasks, tokens, micro, midnight_us = reply
+    word, limit, wait_us, slot, used, next_us, full_us, open_tasks, tokens, micro, midnight_us, *of_key = reply
     windows = []
     if limits.requests:
         left = max(0, limits.requests - used)
@@ -72,6 +75,13 @@ def verdict_of(reply: list[Any], limits: Limits, config: Settings) -> Verdict:
         windows.append(_day("tokens_per_day", limits.tokens_per_day, tokens, midnight_us))
     if limits.micro_usd_per_day:
         windows.append(_day("usd_per_day", limits.micro_usd_per_day, micro, midnight_us))
+    key_open, key_tokens, key_micro = of_key
+    if limits.key_tokens_per_day:
+        windows.append(_day("tokens_per_day_key", limits.key_tokens_per_day, key_tokens, midnight_us))
+    if limits.key_micro_usd_per_day:
+        windows.append(_day("usd_per_day_key", limits.key_micro_usd_per_day, key_micro, midnight_us))
+    if limit == "queued_key":
+        windows.append(Window(limit, limits.key_queued, 0, max(0, limits.key_queued - key_open), wait_us / 1e6))
     if limit == "ingress":
         full_s = config.ingress_burst / config.ingress_rate
         windows.append(Window("ingress", config.ingress_burst, max(1, round(full_s)), 0, wait_us / 1e6, full_s))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shared import watchers, webhooks
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
 from shared.logs import get_logger
-from shared.tasks import lanes, listing, settle, store, succession
+from shared.tasks import days, lanes, listing, settle, store, succession
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def finished(gate: Gate, task: Task, *, watched: bool = True) -> bool:
     announced = announce(task)
     told = watchers.finish(task.task_id) if watched else True
     try:
-        others_wait = gate.settle(task.user, task.task_id, task.day, task.usage.tokens, task.micro_usd)
+        others_wait = gate.settle(task.user, task.task_id, task.day, *days.of_newest(task))
         if not told:
             gate.look_again(task.user, task.task_id, task.day)
         if task.session_id and (follower := succession.follower_of(task)):
@@ -116,6 +116,7 @@ def unpark(gate: Gate, user: str, task_id: str) -> bool:
         return False
     if not store.unpark(task):
         return False
+    gate.take_slot(user, task_id, 0, 0, lane=task.lane)  # it has a slot: what is noted is that it waits in its lane
     try:
         lanes.send(task.lane, task_id, task.gen, user=user, trace=task.trace)
     except DependencyDown:

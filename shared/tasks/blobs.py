@@ -61,6 +61,38 @@ def pack(text: str, s3_key: str) -> dict[str, Any]:
     return {"s3": {"S": key}}
 
 
+def put_plain(text: str, s3_key: str, content_type: str) -> dict[str, Any]:
+    """Write text to S3 as it is, so that whoever is given its address can read it; returns the attributes of ``pack``.
+
+    Raises:
+        TooLarge: over ``BLOB_BYTES``, or there is no bucket.
+        DependencyDown: S3 is away.
+    """
+    data = text.encode()
+    if len(data) > BLOB_BYTES:
+        raise TooLarge(f"a value of {len(data)} bytes is over the limit of {BLOB_BYTES}")
+    bucket = settings().blob_bucket
+    if not bucket:
+        raise TooLarge(f"a value of {len(data)} bytes needs BLOB_BUCKET, which is not set")
+    key = f"{s3_key}/{hashlib.sha256(data).hexdigest()[:32]}"
+    try:
+        aws.s3().put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type, **owner())
+    except (ClientError, BotoCoreError) as error:
+        raise _sorted_out(error) from error
+    return {"s3": {"S": key}, "plain": {"BOOL": True}}
+
+
+def address(attributes: dict[str, Any]) -> str:
+    """Return a presigned URL of what ``put_plain`` wrote: whoever has it may read that object for a while."""
+    return str(
+        aws.s3_signer().generate_presigned_url(
+            "get_object",
+            Params={"Bucket": settings().blob_bucket, "Key": attributes["s3"]["S"]},
+            ExpiresIn=settings().result_url_seconds,
+        )
+    )
+
+
 def unpack(attributes: dict[str, Any]) -> str:
     """Read back what ``pack`` made.
 
@@ -74,7 +106,7 @@ def unpack(attributes: dict[str, Any]) -> str:
         return zlib.decompress(attributes["z"]["B"]).decode()
     try:
         body = aws.s3().get_object(Bucket=settings().blob_bucket, Key=attributes["s3"]["S"], **owner())["Body"]
-        return zlib.decompress(body.read()).decode()
+        return body.read().decode() if "plain" in attributes else zlib.decompress(body.read()).decode()
     except (ClientError, BotoCoreError) as error:
         raise _sorted_out(error) from error
 

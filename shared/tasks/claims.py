@@ -20,7 +20,8 @@ from shared.errors import DependencyDown, NewerVersion
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import statements, table
-from shared.tasks.items import Attributes, read_task, row_key
+from shared.tasks.items import Attributes, due_shard, read_task, row_key
+from shared.tasks.lanes import MAX_DELAY_SECONDS
 from shared.tasks.leases import OVERDUE_LEASE_SECONDS
 from shared.tasks.model import ITEM_VERSION, Status, Task
 
@@ -31,6 +32,8 @@ OWNER = f"{os.environ.get('AWS_LAMBDA_FUNCTION_NAME', 'local')}/{os.getpid()}-{u
 """Names this environment: in the ends that it writes, and with a claim's own part behind it in the rows it holds."""
 EARLY_SECONDS = 2.0
 """A message may come this much before ``next_try_at`` (clocks and SQS's whole seconds) and still be taken."""
+WOKEN = "woken"
+"""Reason of a task that waited and is to go on."""
 _DUE = "#status = :queued AND #gen <= :gen AND attribute_not_exists(#parked) AND #next_try_at <= :soon"
 """What holds of a task that waits for a worker and nothing else."""
 
@@ -46,6 +49,8 @@ class Refusal(StrEnum):
     PARKED = "parked"
     LEASED = "leased"
     EARLY = "early"
+    WAITING = "waiting"
+    """It waits for what has not come; what brings that sends a message of its own."""
     NEWER = "newer_version"
     """A newer version of Sluice wrote the row: a worker of that version is to have it."""
 
@@ -100,6 +105,8 @@ def claim(task_id: str, gen: int, *, owner: str | None = None) -> Task | Refused
     verdict = _judge(task, gen, at)
     if verdict is not None:
         return verdict
+    if task.status is Status.WAITING:
+        return _take_due(task, owner, at)
     try:
         taken = _take(
             task_id,
@@ -119,12 +126,32 @@ def claim(task_id: str, gen: int, *, owner: str | None = None) -> Task | Refused
     return taken
 
 
+def _take_due(task: Task, owner: str, at: float) -> Task | Refused:
+    """Take a task whose time to wait is over: this write is what wakes it."""
+    try:
+        return _take(
+            task.task_id,
+            owner,
+            at,
+            task.gen,
+            condition="#status = :waiting AND #gen = :old AND #lease_no = :lease_no",
+            values={"waiting": "waiting", "old": task.gen, "lease_no": task.lease_no},
+            adds={"lease_no": 1},
+            more={"due": due_shard(task.task_id), "reason": WOKEN},
+        )
+    except table.ConditionFailed as refusal:
+        row = refusal.items[0]
+        if row is None or not _wrote(owner, row):
+            return Refused(Refusal.OLD)  # it was woken otherwise, which sends a message, or ended
+        return read_task(row)
+
+
 def _wrote(owner: str, row: Attributes) -> bool:
     return row.get("lease_owner") == {"S": owner}  # it goes when the lease is given up, whoever does that
 
 
 def _judge(task: Task, gen: int, at: float) -> Refused | None:
-    """Say why a task cannot be taken, or None when its lease has lapsed."""
+    """Say why a task cannot be taken, or None when its lease has lapsed or its time to wait is over."""
     if task.status.terminal:
         return Refused(Refusal.TERMINAL)
     if gen < task.gen:
@@ -132,6 +159,11 @@ def _judge(task: Task, gen: int, at: float) -> Refused | None:
     if task.status is Status.PROCESSING:
         left = task.lease_until - at
         return Refused(Refusal.LEASED, left + 0.5) if left > 0 else None
+    if task.status is Status.WAITING:
+        early = task.next_try_at - at
+        if early <= EARLY_SECONDS:
+            return None
+        return Refused(Refusal.EARLY, early) if early <= MAX_DELAY_SECONDS else Refused(Refusal.WAITING)
     if task.parked:
         return Refused(Refusal.PARKED)  # leaving the parking lot sends a message of its own
     # Either not due yet, or it changed hands between the write and this look.
@@ -139,12 +171,21 @@ def _judge(task: Task, gen: int, at: float) -> Refused | None:
 
 
 def _take(
-    task_id: str, owner: str, at: float, gen: int, *, condition: str, values: dict[str, Any], adds: dict[str, int]
+    task_id: str,
+    owner: str,
+    at: float,
+    gen: int,
+    *,
+    condition: str,
+    values: dict[str, Any],
+    adds: dict[str, int],
+    more: dict[str, Any] | None = None,
 ) -> Task:
     # The claim is the first look at a row: it must not change one that this code cannot read.
     condition += " AND (attribute_not_exists(#v) OR #v <= :known)"
     values = values | {"known": ITEM_VERSION}
-    op = table.update_op(row_key(task_id), sets=_marks(owner, at, gen), adds=adds, condition=condition, values=values)
+    sets = _marks(owner, at, gen) | (more or {})
+    op = table.update_op(row_key(task_id), sets=sets, adds=adds, condition=condition, values=values)
     return read_task(table.update(op))
 
 

@@ -11,11 +11,12 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from shared import wire
 from shared.clock import iso
 from shared.errors import NotFound
 from shared.settings import settings
 from shared.tasks import blobs, table
-from shared.tasks.items import Attributes, attribute, read_task
+from shared.tasks.items import Attributes, attribute, read_task, row_key
 from shared.tasks.model import Task, dumps
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Page:
 
     task: Task
     events: list[Event]
+    full: bool = False
+    """The log has more events than fit."""
 
     @property
     def last_seq(self) -> int:
@@ -97,8 +100,10 @@ def expires(at: float) -> float:
     return at + settings().task_ttl_days * 86_400
 
 
-def read(task_id: str, after: int) -> Page:
+def read(task_id: str, after: int, *, most_bytes: int | None = None) -> Page:
     """Read a task and its events after number ``after``, in one query.
+
+    With ``most_bytes`` the page ends before it would take more of an answer, but never before its first event.
 
     The query is consistent but no snapshot: a write may come between the events, which are read first, and the row. Its
     row then knows of events that were not seen, and they are read again. A gap that stays is of events that expired.
@@ -108,14 +113,14 @@ def read(task_id: str, after: int) -> Page:
         DependencyDown: DynamoDB is away.
     """
     for _ in range(READS):
-        page = _read(task_id, after)
+        page = _read(task_id, after, most_bytes)
         reached = page.events[-1].seq if page.events else after
-        if reached >= page.task.last_seq:
+        if page.full or reached >= page.task.last_seq:
             break
     return page
 
 
-def _read(task_id: str, after: int) -> Page:
+def _read(task_id: str, after: int, most_bytes: int | None) -> Page:
     items = table.query(
         KeyConditionExpression="pk = :pk AND sk BETWEEN :low AND :high",
         ExpressionAttributeValues={
@@ -127,13 +132,23 @@ def _read(task_id: str, after: int) -> Page:
     )
     stored: list[Event] = []
     task: Task | None = None
+    taken = 0
+    full = False
     for item in items:
         if item["sk"]["S"] == "TASK":
             task = read_task(item)
-        else:
-            stored += [
-                Event(seq=e["seq"], type=e["type"], at=e["at"], data=e["data"]) for e in json.loads(blobs.unpack(item))
-            ]
+            break
+        for e in json.loads(blobs.unpack(item)):
+            event = Event(seq=e["seq"], type=e["type"], at=e["at"], data=e["data"])
+            taken += 0 if most_bytes is None or event.seq <= after else wire.wire_bytes(event.public())
+            full = most_bytes is not None and taken > most_bytes and any(one.seq > after for one in stored)
+            if full:
+                break
+            stored.append(event)
+        if full:  # the row comes last, and is not waited for
+            row = table.get(row_key(task_id))
+            task = read_task(row) if row is not None else None
+            break
     if task is None:
         raise NotFound("no such task")
     first = Event("queued", task.created, {"lane": task.lane}, seq=1)
@@ -146,4 +161,4 @@ def _read(task_id: str, after: int) -> Page:
             break
         gapless.append(event)
         expected += 1
-    return Page(task, gapless)
+    return Page(task, gapless, full)

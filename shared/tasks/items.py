@@ -74,12 +74,27 @@ def due_shard(task_id: str) -> str:
 DUE_SHARDS = 4
 
 
+def wait_shard(task_id: str) -> str:
+    """Spread waiting tasks over partitions of the ``due`` index of their own: sweeps of live tasks never meet them."""
+    return wait_shard_name(sum(task_id.encode()) % WAIT_SHARDS)
+
+
+def wait_shard_name(n: int) -> str:
+    """Return the name of one of those partitions."""
+    return f"WAIT{n}"
+
+
+WAIT_SHARDS = 16
+"""A partition of an index takes about 1,000 writes a second; so many runs may come to wait in one second, each way."""
+
+
 def task_row(task: Task, *, due_at: float) -> Attributes:
     """Encode a live task as its row with its index attributes."""
     values: dict[str, Any] = {name: getattr(task, name) for name in FIELDS}
     # The sparse index's key: whoever waits for a session is not among those that wait for a slot.
     values["parked"] = (f"AFTER#{task.after}" if task.after else task.user) if task.parked else None
-    values = {name: value for name, value in values.items() if value is not None and value is not False and value != {}}
+    empty: tuple[Any, ...] = (None, {}, [])
+    values = {name: value for name, value in values.items() if value is not False and value not in empty}
     values |= {
         "created": iso(task.created),
         "by_user": task.user,
@@ -104,7 +119,7 @@ def read_task(row: Attributes) -> Task:
     values["status"] = Status(values["status"])
     values["parked"] = "parked" in row
     values["created"] = epoch(values["created"])
-    for name in ("lease_until", "next_try_at"):
+    for name in ("lease_until", "next_try_at", "waiting_since", "waited_s", "kept_until"):
         if name in values:
             values[name] = float(values[name])
     return Task(**values)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shared.clock import now
 from shared.errors import DependencyDown, LeaseLost
 from shared.settings import settings
-from shared.tasks import events, lanes, table
+from shared.tasks import days, events, lanes, table
 from shared.tasks.items import read_task, row_key
 from shared.tasks.model import Status, Task
 
@@ -23,6 +23,9 @@ RESEND_AFTER_SECONDS = 900.0
 """A queued task's message counts as lost after this; doubles with every sweep. 15 minutes is SQS's longest delay."""
 OVERDUE_LEASE_SECONDS = 30.0
 """How long after a lapsed lease the sweeper waits for the queue to bring the message back by itself."""
+
+GIVEN_BACK = ("lease_until", "lease_owner", "sweeps", "unsent", "waiting_since")
+"""Attributes that a task loses when it is given back."""
 
 
 class CancelRequested(Exception):
@@ -69,6 +72,8 @@ class Requeue:
     deferral: bool = False
     continuation: bool = False
     park: bool = False
+    suspend: bool = False
+    """It only waits now, if nothing came meanwhile: see `shared.tasks.waits.suspend`."""
 
 
 def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
@@ -120,7 +125,7 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
         row_key(task.task_id),
         sets=sets,
         adds=adds,
-        removes=tuple(name for name in ("lease_until", "lease_owner", "sweeps", "unsent") if name not in sets),
+        removes=tuple(name for name in GIVEN_BACK if name not in sets),
         condition=f"{condition} AND attribute_not_exists(#cancel_requested)",
         values=values,
     )
@@ -132,17 +137,18 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
         if ours and found.cancel_requested:  # not ended meanwhile: it is this worker that ends it
             raise CancelRequested from lost
         raise
+    task.unwritten.clear()
     return sent
 
 
 def carried(task: Task) -> dict[str, Any]:
     """Return what a worker knows better than the row: reservations, calls that were aborted but cost, the start."""
-    return {
+    waits: dict[str, Any] = {"waiting_for": task.waiting_for} if task.waiting_for else {}
+    return waits | {
+        "waited_s": task.waited_s,
         "reserved_tokens": task.reserved_tokens,
         "reserved_micro_usd": task.reserved_micro_usd,
-        "input_tokens": task.input_tokens,
-        "output_tokens": task.output_tokens,
-        "micro_usd": task.micro_usd,
+        **days.used(task),
         "started_at": task.started_at or task.run_started or now(),
     }
 

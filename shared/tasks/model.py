@@ -19,6 +19,8 @@ class Status(StrEnum):
 
     QUEUED = "queued"
     PROCESSING = "processing"
+    WAITING = "waiting"
+    """It holds no slot, no message and no environment until what it waits for is there."""
     COMPLETE = "complete"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -44,6 +46,7 @@ class Task:
     model: str
     created: float
     day: str
+    """UTC day of its newest call, before the first one that of its submission: which day's money it spends."""
     v: int = ITEM_VERSION
     tier: str = "standard"
     session_id: str = "default"
@@ -90,20 +93,42 @@ class Task:
     """Its user's tokens per day; 0: no ceiling."""
     cap_micro_usd: int = 0
     """Its user's micro-USD per day; 0: no ceiling."""
+    cap_key_tokens: int = 0
+    """Tokens per day of the trusted service that submitted it, all its users together; 0: no ceiling."""
+    cap_key_micro_usd: int = 0
     reserved_tokens: int = 0
     reserved_micro_usd: int = 0
     precharged_tokens: int = 0
     precharged_micro_usd: int = 0
+    charged: dict[str, Any] = field(default_factory=dict)
+    """What of its use its user's days were charged with before its end: day -> [tokens, micro-USD]; empty: the estimate
+    above, if any, on the day of its submission."""
     input_tokens: int = 0
     output_tokens: int = 0
     micro_usd: int = 0
+    past: dict[str, Any] = field(default_factory=dict)
+    """Of that use, what belongs to days before ``day``: day -> [tokens, micro-USD]. See `shared.tasks.days`."""
     calls: int = 0
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     model_used: str | None = None
     trace: str | None = None
+    signals: int = 0
+    """How many signals were ever accepted for it: tells a run about to wait whether it has seen them all."""
+    waiting_for: list[dict[str, Any]] = field(default_factory=list)
+    """What it waits, or last waited, for; see `shared.tasks.waits.Wait`. Its times hold through retries."""
+    waiting_since: float = 0.0
+    """Since when it waits, or waited before the wake that is under way."""
+    waited_s: float = 0.0
+    """How long all its earlier waits took together, s."""
+    untold: bool = False
+    """The webhook which says that it waits is not known to be on its way."""
+    kept_until: float = 0.0
+    """Until when its items are kept at least; 0: as long as at its submission."""
     run_started: float | None = None
     """When this worker took it; kept in the worker only."""
+    unwritten: list[Usage] = field(default_factory=list)
+    """What it was charged with that its row does not say yet; kept in the worker only."""
     taken_from: str | None = None
     """The worker that it was taken over from, when that one's lease had lapsed; kept in the worker only."""
 
@@ -118,8 +143,8 @@ class Task:
         return self.lane
 
 
-JSON_FIELDS = frozenset({"params", "last_error", "result", "error"})
-FIELDS = {item.name for item in fields(Task)} - {"run_started", "taken_from"}
+JSON_FIELDS = frozenset({"params", "past", "charged", "last_error", "result", "error", "waiting_for"})
+FIELDS = {item.name for item in fields(Task)} - {"run_started", "taken_from", "unwritten"}
 
 
 def dumps(value: Any) -> str:

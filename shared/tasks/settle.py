@@ -6,10 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shared import wire
 from shared.clock import now
 from shared.errors import NotFound, TooLarge
 from shared.settings import settings
-from shared.tasks import events, sessions, spend, store, table
+from shared.tasks import days, events, sessions, spend, store, table
 from shared.tasks.claims import OWNER
 from shared.tasks.items import due_shard, row_key
 from shared.tasks.leases import fenced_write, held
@@ -23,7 +24,13 @@ RESPONSE_INLINE_BYTES = 32 * 1024
 DATA_BYTES = 1024 * 1024
 """Largest JSON of a result's data: twice what a model may write of tool arguments (128,000 tokens), a sixth of what an
 answer of Lambda may hold."""
-LIVE = ("due", "due_at", "lease_until", "lease_owner", "parked", "next_try_at", "reason", "sweeps", "unsent")
+SHOWN_BYTES = {"response": 4_000_000, "data": 1_400_000}
+"""How much of an answer each may take; what is larger is fetched by a presigned URL. Together `wire.ANSWER_BYTES`."""
+CONTENT_TYPES = {"response": "text/plain; charset=utf-8", "data": "application/json"}
+LIVE = (
+    *("due", "due_at", "lease_until", "lease_owner", "parked", "next_try_at", "reason", "sweeps", "unsent"),
+    *("waiting_for", "waiting_since", "untold"),
+)
 """Attributes that only a live task has; one whose webhook is still to be sent stays due."""
 WEBHOOK_GRACE_SECONDS = 30.0
 """How long after a task's end the sweeper leaves its webhook to who ended it."""
@@ -94,7 +101,7 @@ def _end(
     at = now()
     expires = events.expires(at)
     sets: dict[str, Any] = {"status": str(outcome.status), "ended_at": at, "ended_by": by, "ttl": int(expires)}
-    sets |= {"input_tokens": task.input_tokens, "output_tokens": task.output_tokens, "micro_usd": task.micro_usd}
+    sets |= days.used(task)
     sets |= {
         "calls": task.calls,
         "reserved_tokens": task.reserved_tokens,
@@ -109,7 +116,7 @@ def _end(
     if outcome.status is Status.COMPLETE:
         response = outcome.response or ""
         sets["result"], large = _result(task, outcome, response)
-        ops += [store.blob_op(task.task_id, name, text, expires=expires) for name, text in large.items()]
+        ops += [_blob_op(task, name, text, sets["result"], expires) for name, text in large.items()]
         data = {"response": response, "tokens": task.usage.tokens}
         if task.session_id:
             ops += sessions.put_ops(task, outcome, message=message, asked=asked, at=at, expires=expires)
@@ -127,9 +134,10 @@ def _end(
     removes = tuple(name for name in LIVE if name not in sets)
     row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, condition=condition, values=values)
     fenced_write(
-        [row, event, *ops, *spend.add_ops(task, task.usage, expires=expires)],
+        [row, event, *ops, *spend.add_ops(task, expires=expires)],
         written=lambda old: (old.ended_by, old.status, old.last_seq) == (by, outcome.status, last),
     )
+    task.unwritten.clear()
     task.status, task.ended_at, task.last_seq, task.started_at = outcome.status, at, last, started_at
     task.result, task.error = sets.get("result"), outcome.error
 
@@ -177,17 +185,30 @@ def _result(task: Task, outcome: Outcome, response: str) -> tuple[dict[str, Any]
         if size > DATA_BYTES:
             raise TooLarge(f"the result's data has {size} bytes, over the limit of {DATA_BYTES}")
     large = {name: text for name, text in texts.items() if len(text.encode()) > RESPONSE_INLINE_BYTES}
+    if settings().blob_bucket:
+        for name, text in large.items():
+            if not wire.fits(text, SHOWN_BYTES[name]):
+                result[f"{name}_bytes"] = len(text.encode())
     return result | dict.fromkeys(large), large
 
 
-def result_of(task: Task) -> dict[str, Any] | None:
-    """Return a complete task's result with its response and its data, wherever these are stored."""
+def _blob_op(task: Task, name: str, text: str, result: dict[str, Any], expires: float) -> dict[str, Any]:
+    """Make the Put of what is too large for the row; what is too large for an answer can be read by its address."""
+    content_type = CONTENT_TYPES[name] if f"{name}_bytes" in result else None
+    return store.blob_op(task.task_id, name, text, expires=expires, content_type=content_type)
+
+
+def result_of(task: Task, *, leave: Sequence[str] = ()) -> dict[str, Any] | None:
+    """Return a complete task's result with its response and its data, wherever these are stored.
+
+    What ``leave`` names is not read: None stands for it.
+    """
     if task.result is None:
         return None
     large: dict[str, Any] = {}
-    if task.result.get("response") is None:
+    if task.result.get("response") is None and "response" not in leave:
         large["response"] = store.read_blob(task.task_id, "response")
-    if "data" in task.result and task.result["data"] is None:
+    if "data" in task.result and task.result["data"] is None and "data" not in leave:
         large["data"] = json.loads(store.read_blob(task.task_id, "data"))
     return task.result | large
 
@@ -210,7 +231,7 @@ def cancel(task_id: str, user: str) -> Task:
             return task
         lapsed = task.status is Status.PROCESSING and task.lease_until <= now()
         try:
-            if task.status is Status.QUEUED or lapsed:
+            if task.status in (Status.QUEUED, Status.WAITING) or lapsed:
                 end_unheld(task, Outcome(status=Status.CANCELLED))
                 return task
             op = table.update_op(

@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.clock import iso, now
 from shared.errors import BudgetExhausted, IdempotencyMismatch, NotFound
-from shared.tasks import blobs, conversation, events, items, listing, spend, table
+from shared.tasks import blobs, conversation, events, items, listing, spend, table, waits
 from shared.tasks.items import Attributes, attribute, plain, read_task, row_key
 from shared.tasks.model import Status, Task
 
@@ -26,20 +26,11 @@ class Idempotency:
     body: str
 
 
-@dataclass(frozen=True, slots=True)
-class Precharge:
-    """A day's ceilings (0: none), given when the estimate is charged durably because Valkey is away."""
-
-    tokens_per_day: int
-    micro_usd_per_day: int
-
-
-def submit(
-    task: Task, message: str, *, idempotency: Idempotency | None = None, precharge: Precharge | None = None
-) -> Task:
+def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, precharge: bool = False) -> Task:
     """Write an accepted task down, all of it or nothing.
 
-    Returns the task, or the earlier one that the same ``Idempotency-Key`` made.
+    Returns the task, or the earlier one that the same ``Idempotency-Key`` made. With ``precharge`` its estimate is
+    charged durably, because Valkey is away.
 
     Raises:
         IdempotencyMismatch: the key came with another body before.
@@ -59,20 +50,15 @@ def submit(
         task.excerpt = conversation.last_user_text(json.loads(message))[: listing.EXCERPT_CHARACTERS]
     due_at = at + UNSENT_GRACE_SECONDS
     ops.insert(0, table.put_op(items.task_row(task, due_at=due_at), condition="attribute_not_exists(pk)"))
-    idempotency_at = precharge_at = -1
+    idempotency_at = -1
+    precharged_at: set[int] = set()
     if idempotency:
         idempotency_at = len(ops)
         ops.append(_idempotency_op(task, idempotency, at))
     if precharge:
-        precharge_at = len(ops)
-        ops.append(
-            spend.precharge_op(
-                task,
-                tokens_per_day=precharge.tokens_per_day,
-                micro_usd_per_day=precharge.micro_usd_per_day,
-                expires=expires,
-            )
-        )
+        charges = spend.precharge_ops(task, expires=expires)
+        precharged_at = set(range(len(ops), len(ops) + len(charges)))
+        ops += charges
     try:
         if len(ops) == 1:
             table.put(ops[0])
@@ -81,7 +67,7 @@ def submit(
     except table.ConditionFailed as refusal:
         if idempotency and idempotency_at in refusal.items:
             return _earlier(refusal.items[idempotency_at], idempotency)
-        if precharge_at in refusal.items:
+        if precharged_at & refusal.items.keys():
             raise BudgetExhausted("budget_per_day") from refusal
         # The id is ours alone: an earlier try of this very call had been written.
     return task
@@ -158,10 +144,25 @@ def read_blob(task_id: str, name: str) -> str:
     return blobs.unpack(item)
 
 
-def blob_op(task_id: str, name: str, text: str, *, expires: float) -> dict[str, Any]:
-    """Make the Put of a large value of a task."""
+def blob_address(task_id: str, name: str) -> str | None:
+    """Return a presigned URL of a large value of a task; None if it is not stored so that others can read it.
+
+    Raises:
+        NotFound: the task has no such value.
+        DependencyDown: DynamoDB is away.
+    """
+    item = table.get(_blob_key(task_id, name))
+    if item is None:
+        raise NotFound(f"the task has no {name}")
+    return blobs.address(item) if "plain" in item else None
+
+
+def blob_op(task_id: str, name: str, text: str, *, expires: float, content_type: str | None = None) -> dict[str, Any]:
+    """Make the Put of a large value of a task; with a ``content_type`` it goes to S3 as it is, for `blob_address`."""
     item = _blob_key(task_id, name) | {"ttl": attribute(int(expires))}
-    return table.put_op(item | blobs.pack(text, f"tasks/{task_id}/{name}"))
+    key = f"tasks/{task_id}/{name}"
+    packed = blobs.pack(text, key) if content_type is None else blobs.put_plain(text, key, content_type)
+    return table.put_op(item | packed)
 
 
 def mark_unsent(task: Task) -> None:
@@ -235,6 +236,9 @@ def public(task: Task) -> dict[str, Any]:
             shown["reason"] = "session_busy" if task.after else "running_cap"
         elif task.reason:
             shown["reason"] = task.reason
+    if task.status is Status.WAITING:
+        shown["waiting_for"] = [waits.public(one) for one in task.waiting_for]
+        shown["next_try_at"] = iso(task.next_try_at)
     if task.last_error and not task.status.terminal:
         shown["last_error"] = task.last_error
     if task.cancel_requested and not task.status.terminal:

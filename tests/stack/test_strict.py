@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
+import subprocess
+import time
+import uuid
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -10,7 +15,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from shared.clock import day
 from shared.settings import settings
+from shared.tasks.model import Status, Task
 from tests.stack_fixture import Stack
 
 KEY = {"pk": {"S": "limits"}, "sk": {"S": "s"}}
@@ -105,3 +112,46 @@ def test_a_run_is_one_chain_of_invocations(stack: Stack) -> None:
         from shared.tasks import store
 
         assert (store.get(task_id).trace or "").startswith("Root=1-")
+
+
+def test_twenty_megabytes_are_fetched_by_plain_curl(stack: Stack, tmp_path: Path) -> None:
+    from shared.tasks import claims, settle, store
+
+    response = "All's well. " * 1_700_000
+    at = time.time()
+    with stack.used():
+        task = Task(
+            task_id=f"task_{uuid.uuid4().hex}", user="load", lane="normal", agent="chat", model="m", created=at,
+            day=day(at), session_id="",
+        )  # fmt: skip
+        store.submit(task, "hello")
+        held = claims.claim(task.task_id, 0)
+        assert isinstance(held, Task)
+        settle.settle(held, settle.Outcome(status=Status.COMPLETE, response=response), message="hello")
+    result = stack.result(task.task_id)["result"]
+    assert result["response_bytes"] == len(response) > 20_000_000
+    command = ["curl", "--silent", "--show-error", "--fail", "--output", str(tmp_path / "r"), result["response_url"]]
+    subprocess.run(command, check=True)
+    assert (tmp_path / "r").read_text() == response
+
+
+def test_an_object_that_is_gone_is_told_by_the_deployed_api(stack: Stack) -> None:
+    from shared.tasks import claims, settle, store
+
+    at = time.time()
+    with stack.used():
+        task = Task(
+            task_id=f"task_{uuid.uuid4().hex}", user="load", lane="normal", agent="chat", model="m", created=at,
+            day=day(at), session_id="",
+        )  # fmt: skip
+        store.submit(task, "hello")
+        held = claims.claim(task.task_id, 0)
+        assert isinstance(held, Task)
+        noise = "".join(secrets.token_urlsafe(3) for _ in range(250_000))
+        settle.settle(held, settle.Outcome(status=Status.COMPLETE, response=noise), message="hello")
+        assert stack.result(task.task_id)["result"]["response"] == noise
+        s3, bucket = client("s3"), stack.outputs["bucket"]
+        for kept in s3.list_objects_v2(Bucket=bucket, Prefix=f"tasks/{task.task_id}/response")["Contents"]:
+            s3.delete_object(Bucket=bucket, Key=kept["Key"])
+    answer = stack.client().get(f"/result/{task.task_id}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (410, "result_gone")

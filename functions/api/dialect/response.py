@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from functions.api import views
 from functions.api.dialect.messages import response_tool_choice, response_tools
 from shared.errors import NotFound
-from shared.tasks import settle
 from shared.tasks.model import Status
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ PREFIX = "resp_"
 _STATUS = {
     Status.QUEUED: "queued",
     Status.PROCESSING: "in_progress",
+    Status.WAITING: "in_progress",
     Status.COMPLETE: "completed",
     Status.FAILED: "failed",
     Status.CANCELLED: "cancelled",
@@ -42,8 +43,11 @@ def response_of(task: Task, *, held: bool = False) -> dict[str, Any]:
         DependencyDown: a large response cannot be read right now.
     """
     params = task.params
-    result = settle.result_of(task) if task.status is Status.COMPLETE else None
-    cut = _cut(result)
+    result = views.result(task) if task.status is Status.COMPLETE else None
+    addresses: dict[str, Any] = {
+        name: url for name in ("response_url", "data_url") if (url := (result or {}).get(name)) is not None
+    }
+    cut = bool(addresses) or _cut(result)
     status = "in_progress" if held and task.status is Status.QUEUED else _STATUS[task.status]
     if cut:
         status = "incomplete"
@@ -72,6 +76,7 @@ def response_of(task: Task, *, held: bool = False) -> dict[str, Any]:
         "top_p": 1.0,
         "truncation": "disabled",
         "usage": _usage(task) if task.status.terminal else None,
+        **addresses,  # what is too large for an answer can be fetched there
     }
 
 
@@ -85,7 +90,12 @@ def _output(task_id: str, result: dict[str, Any]) -> list[dict[str, Any]]:
     output: list[dict[str, Any]] = []
     calls = (result.get("data") or {}).get("tool_calls") or []
     if result["response"] or not calls:
-        text = {"type": "output_text", "text": result["response"], "annotations": [], "logprobs": []}
+        text: dict[str, Any] = {
+            "type": "output_text",
+            "text": result["response"] or "",
+            "annotations": [],
+            "logprobs": [],
+        }
         status = "incomplete" if cut and not calls else "completed"  # calls come after a text that is whole
         message = {"type": "message", "role": "assistant", "status": status, "content": [text]}
         output.append({"id": f"msg_{task_id}", **message})

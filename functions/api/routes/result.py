@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -20,7 +20,9 @@ from shared.logs import get_logger
 from shared.tasks import events
 from shared.tasks.events import Page
 from shared.tasks.ids import MAX_SEQ, well_formed
+from shared.tasks.model import Status
 from shared.valkey import RedisError
+from shared.wire import ANSWER_BYTES
 
 READER_SECONDS = 60.0
 """Whoever comes back within so long finds a run's text stored as it came; see `watchers.reading`."""
@@ -66,7 +68,7 @@ def get_events(
 
     def look() -> Page:
         nonlocal noted
-        page = events.read(task_id, after)
+        page = events.read(task_id, after, most_bytes=ANSWER_BYTES)
         if not caller.owns(page.task.user):
             raise NotFound("no such task")
         if not noted and not page.task.status.terminal:
@@ -82,14 +84,15 @@ def get_events(
         request.scope.get("aws.context"),
         Held(caller.user, headers),
     )
-    return JSONResponse(
-        {
-            "events": [event.public() for event in page.events],
-            "last_seq": page.last_seq,
-            "status": str(page.task.status),
-        },
-        headers=headers,
-    )
+    shown: dict[str, Any] = {
+        "events": [event.public() for event in page.events],
+        "last_seq": page.last_seq,
+        "status": str(page.task.status),
+    }
+    if page.full:
+        # A client stops at a terminal status: as of the last event that it gets, the task has not ended.
+        shown |= {"has_more": True, "status": str(Status.PROCESSING)}
+    return JSONResponse(shown, headers=headers)
 
 
 def _note_reader(task_id: str, wait: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from starlette.responses import JSONResponse
@@ -11,6 +11,7 @@ from functions.api.described import described
 from functions.api.identity import AUTHENTICATED, Subject
 from functions.api.schemas import SESSION_CHARACTERS
 from shared.tasks import sessions
+from shared.wire import ANSWER_BYTES
 
 router = APIRouter(prefix="/sessions", tags=["sessions"], dependencies=AUTHENTICATED)
 
@@ -21,12 +22,23 @@ PAGE_TURNS = 500
 @router.get("/{session_id}", summary="Read a conversation")
 @described("SessionView", 401, 403, 422)
 def get_session(
-    caller: Subject, session_id: SessionPath, limit: Annotated[int, Query(ge=1, le=PAGE_TURNS)] = 50
+    caller: Subject,
+    session_id: SessionPath,
+    limit: Annotated[int, Query(ge=1, le=PAGE_TURNS)] = 50,
+    cursor: Annotated[
+        str | None, Query(max_length=400, description="Of the page whose turns came after these.")
+    ] = None,
 ) -> JSONResponse:
-    """Return the newest turns of a conversation, oldest of them first; one that never was has none."""
-    turns = sessions.read(caller.user, session_id, limit=limit)
-    shown = [{"task_id": t.task_id, "at": t.at, "user": t.user, "assistant": t.assistant} for t in turns]
-    return JSONResponse({"session_id": session_id, "turns": shown})
+    """Return the newest turns of a conversation, as many as an answer holds, oldest of them first.
+
+    One that never was has none. With `cursor` the turns before those of an earlier page.
+    """
+    page = sessions.page(caller.user, session_id, limit=limit, most_bytes=ANSWER_BYTES, cursor=cursor)
+    turns = [{"task_id": t.task_id, "at": t.at, "user": t.user, "assistant": t.assistant} for t in page.turns]
+    shown: dict[str, Any] = {"session_id": session_id, "turns": turns}
+    if page.cursor is not None:
+        shown["cursor"] = page.cursor
+    return JSONResponse(shown)
 
 
 @router.delete("/{session_id}", summary="Forget a conversation")

@@ -18,6 +18,7 @@ from shared.errors import DependencyDown
 from shared.limits import tiers
 from shared.limits.admission import Gate
 from shared.limits.breaker import Breaker, Outcome, Permit, breaker_name, outcome_of
+from shared.limits.lane import Lanes
 from shared.limits.provider import ProviderBudget
 from shared.logs import get_logger
 from shared.settings import settings
@@ -65,6 +66,11 @@ class Environment:
         return Gate(load_spend=spend.load)
 
     @cached_property
+    def lanes(self) -> Lanes:
+        """Who waits and who runs in the lanes."""
+        return Lanes()
+
+    @cached_property
     def heart(self) -> Heart:
         """Keeps the leases of all runs here."""
         return Heart(self.gate)
@@ -85,16 +91,16 @@ class Environment:
         return clients.pages()
 
     def take_slot(self, task: Task, ttl_s: int) -> bool:
-        """Hold one of the user's running slots; True without Valkey, where replicas are the only bound."""
+        """Hold one of the user's running slots, if it has a cap; True without Valkey: replicas are the only bound."""
         try:
-            return self.gate.take_slot(task.user, task.task_id, task.running_cap, ttl_s)
+            return self.gate.take_slot(task.user, task.task_id, task.running_cap, ttl_s, lane=task.lane, starts=True)
         except (RedisError, DependencyDown):
             return True
 
-    def keep_slot(self, task: Task, ttl_s: int) -> None:
-        """Keep the slot of a task that waits with a message in a lane."""
+    def keep_slot(self, task: Task, lane: str, delay_s: float, ttl_s: int) -> None:
+        """Keep the slot of a task that waits with a message in a lane, from ``delay_s`` on."""
         try:
-            self.gate.renew([(task.user, task.task_id)], ttl_s)
+            self.lanes.waits(lane, task.user, task.task_id, delay_s, ttl_s)
         except RedisError as error:
             raise DependencyDown("redis") from error
 
@@ -175,14 +181,25 @@ class Environment:
         """Tell whether a day's ceiling holds for the task; otherwise reserving needs no round trip."""
         return self.gate.bounded(tiers.of_task(task))
 
-    def reserve(self, task: Task, tokens: int, micro_usd: int) -> None:
-        """Raise the task's reservation to these amounts within its user's day and everyone's.
+    def change_day(self, task: Task, before: str, used: tuple[int, int]) -> None:
+        """Let go of what a task holds on a day that is over, having ``used`` so much, and count it on the new one.
+
+        Without Valkey nothing is held; where a ceiling is set, the reservation that follows says so.
+        """
+        try:
+            self.gate.rest(task.user, task.task_id, before, *used)
+            self.gate.adopt(task.user, task.task_id, task.day, 0, 0, tiers.of_task(task))
+        except (RedisError, DependencyDown) as error:
+            _log.warning("day not changed", extra={"task_id": task.task_id, "error": str(error)})
+
+    def reserve(self, task: Task, day: str, tokens: int, micro_usd: int) -> None:
+        """Raise the task's reservation of a day to these amounts within its user's day and everyone's.
 
         Raises:
             BudgetExhausted: a ceiling would be passed.
             DependencyDown: Valkey is away and a ceiling is set: nobody could keep it.
         """
-        self.gate.must_reserve(task.user, task.task_id, task.day, tokens, micro_usd, tiers.of_task(task))
+        self.gate.must_reserve(task.user, task.task_id, day, tokens, micro_usd, tiers.of_task(task))
 
     async def finished(self, task: Task) -> None:
         """See to what follows a settled task; never raises for it. Runs that end together share a look for watchers."""

@@ -6,6 +6,7 @@ makes a call hands in one of these, and charges by it when there is no reply to 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,8 @@ class Progress:
     """Words and pieces of words that came: a streamed piece is a token or more."""
     weight: int = 0
     """Quarters of tokens, by size."""
+    first_at: float | None = None
+    """When the first of that came, `time.monotonic`."""
     reported: Usage | None = None
     """What the provider said so far that it used; some say so in every chunk, and some only at the end."""
 
@@ -89,6 +92,8 @@ class Progress:
         self.tool_bytes += self._count(piece)
 
     def _count(self, piece: str) -> int:
+        if self.first_at is None:
+            self.first_at = time.monotonic()
         size = len(piece.encode())
         letters = len(piece)
         # Beyond ASCII a character counts as a token: four quarters; its further bytes count nothing.

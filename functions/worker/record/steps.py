@@ -73,8 +73,23 @@ class Steps:
         self.progressed = False
         """Whether this worker recorded a step."""
 
-    async def once(self, name: str, work: Callable[[int], Awaitable[Done]], *, kind: str, fingerprint: Any) -> Any:
+    @property
+    def idle(self) -> bool:
+        """Whether no step is under way or being recorded."""
+        return not self._open and self._last is None and (self._recording is None or self._recording.done())
+
+    async def once(
+        self,
+        name: str,
+        work: Callable[[int], Awaitable[Done]],
+        *,
+        kind: str,
+        fingerprint: Any,
+        ready: Callable[[int], Awaitable[None]] | None = None,
+    ) -> Any:
         """Replay or do and record one step; ``work`` is told how often the name was used, this time included.
+
+        ``ready`` is waited for before that: the step is not under way yet, and the run may be suspended meanwhile.
 
         A step that says it is the run's ``last`` is left to the write that ends the run (`take_last`).
         """
@@ -95,6 +110,9 @@ class Steps:
         if outer is not None:
             raise ReplayMismatch(f"step {name} is inside step {outer}, whose replay would not ask for it")
         await self.flush()
+        if ready is not None:
+            await ready(nth)
+            await self.flush()
         if self._closed:
             raise Ended(f"step {name} was to begin after its run")
         self._check_time(0)

@@ -14,7 +14,7 @@ from shared.settings import settings
 from shared.tasks.leases import Requeue
 from shared.tasks.model import Status, dumps
 from shared.tasks.settle import Outcome
-from sluice.errors import ReplayMismatch
+from sluice.errors import ReplayMismatch, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,6 +105,8 @@ def after_error(task: Task, error: BaseException) -> Outcome | Requeue:
         return failed(Failure(error.code, error.message, "insufficient_quota"))
     if isinstance(error, ReplayMismatch):
         return failed(Failure("replay_mismatch", str(error)))
+    if isinstance(error, WaitTimeout):
+        return failed(Failure("wait_timeout", str(error)))
     if isinstance(error, SluiceError):
         return failed(Failure(error.code, error.message))
     if isinstance(error, retry.ModelError):

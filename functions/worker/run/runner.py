@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from functions.worker.record.ledger import count_recorded
 from functions.worker.record.persist import persist
 from functions.worker.record.publisher import Publisher
 from functions.worker.record.signals import Continue, Ended, Signal
-from functions.worker.run import outcomes, report
+from functions.worker.run import outcomes, report, rest
 from functions.worker.run.context import Context
 from functions.worker.run.heartbeat import SLOT_GRACE_SECONDS, Beat
 from functions.worker.run.outcomes import Failure, failed
@@ -24,7 +25,7 @@ from shared.errors import Contended, DependencyDown, LeaseLost, SluiceError
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
 from shared.settings import STOP_MARGIN_SECONDS, settings
-from shared.tasks import checkpoints, lanes, leases, settle, store
+from shared.tasks import checkpoints, claims, lanes, leases, settle, spend, store
 from shared.tasks.claims import Refused
 from shared.tasks.events import Event
 from shared.tasks.leases import Requeue
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from functions.worker.lane.deliveries import Delivery
     from functions.worker.lane.slots import Slot
     from functions.worker.record.steps import Steps
+    from functions.worker.run.waits import Waits
 
 CLEANUP_SECONDS = 2.0
 """How long a step that is cancelled with its run may take to end; less than ``STOP_MARGIN_SECONDS``."""
@@ -63,7 +65,18 @@ async def handle(delivery: Delivery, environment: Environment, deadline: float, 
             return await _Run(claimed, delivery, environment, deadline, slot).go()
         except LeaseLost:
             _log.warning("lease lost")
+            await _charge_lost(claimed)
             return Disposition.KEEP
+
+
+async def _charge_lost(task: Task) -> None:
+    """Charge the owner's day for calls that this worker made and whoever has the task now does not know of."""
+    lost, task.unwritten = task.unwritten, []
+    for use in lost:
+        try:
+            await persist(spend.lost, task, use)
+        except (Contended, DependencyDown):
+            _log.error("not charged", extra={"tokens": use.tokens, "micro_usd": use.micro_usd, "day": use.day})
 
 
 class _Run:
@@ -80,6 +93,7 @@ class _Run:
         self.stopped: str | None = "cancel" if task.cancel_requested else None
         self.agent: asyncio.Task[Outcome] | None = None
         self.steps: Steps | None = None
+        self.waits: Waits | None = None
         self.message = ""
         self.asked: list[dict[str, Any]] | None = None
         self.beat = Beat(
@@ -100,12 +114,17 @@ class _Run:
             return await self.carry_out(decision)
         finally:
             self.environment.heart.remove(self.beat)
+            if self.waits is not None:
+                await self.waits.close()
             await self.log.close()
             await self.publisher.close()
 
     async def decide_before(self) -> Outcome | Requeue | None:
         """Say what becomes of the task without running it, if anything."""
         task = self.task
+        if task.waiting_since:
+            await asyncio.to_thread(rest.woken, task, self.environment)
+            self.log.add("woken", {"waited_s": round(task.waited_s, 3)})
         if self.stopped == "cancel":
             return Outcome(status=Status.CANCELLED)
         if now() >= self.ends_at():
@@ -115,7 +134,7 @@ class _Run:
         if task.crashes >= settings().quarantine_after and self.delivery.lane != "quarantine":
             return Requeue(delay_s=0, reason="quarantine", lane="quarantine")
         ttl = settings().lease_seconds + SLOT_GRACE_SECONDS
-        if task.running_cap and not await asyncio.to_thread(self.environment.take_slot, task, ttl):
+        if not await asyncio.to_thread(self.environment.take_slot, task, ttl):
             return Requeue(delay_s=0, reason="running_cap", park=True)
         return None
 
@@ -139,11 +158,11 @@ class _Run:
         return self.judge()
 
     def ends_at(self) -> float:
-        """When the run must have ended: so long after its submission as it asked for, or a day after its start."""
+        """When the run must have ended: so long after its submission as it asked for, or after a day of not waiting."""
         asked = self.task.params.get("timeout_s")
         if asked:
             return self.task.created + float(asked)
-        return (self.task.started_at or now()) + DEFAULT_TIMEOUT_SECONDS
+        return (self.task.started_at or now()) + self.task.waited_s + DEFAULT_TIMEOUT_SECONDS
 
     async def call_agent(self) -> Outcome:
         task = self.task
@@ -151,11 +170,12 @@ class _Run:
         recorded = await persist(checkpoints.load, task.task_id) if resuming else {}
         await self.announce(recorded)
         message = task.message if task.message is not None else await persist(store.message_of, task)
-        context = Context(task, message, recorded, self.log, self.beat, self.environment, self.stop_at)
+        context = Context(task, message, recorded, self.log, self.beat, self.environment, self.stop_at, self.suspend)
         self.message = context.message
         self.asked = None if context.input is None else [*context.input]  # the agent may go on with its own
         run = agents.load(task.agent).run
         self.steps = steps = context.steps
+        self.waits = context.waits
         try:
             result = await run(context)
             # What it did not wait for is paid for all the same: cut off and charged before the run is settled.
@@ -199,6 +219,8 @@ class _Run:
             raise LeaseLost("another worker has the task")
         if self.stopped == "cancel":
             return Outcome(status=Status.CANCELLED)
+        if self.stopped == "waiting":
+            return Requeue(delay_s=0, reason=claims.WOKEN, continuation=True, suspend=True)
         if self.stopped == "timeout":
             return failed(TIMED_OUT)
         if (
@@ -214,7 +236,7 @@ class _Run:
         async with self.log.lock:
             if isinstance(decision, Outcome):
                 await self.settle(decision)
-            else:
+            elif not (decision.suspend and await self.rest()):
                 await self.requeue(decision)
         return Disposition.DONE
 
@@ -258,6 +280,23 @@ class _Run:
         count_recorded(self.task, done.usage, done.model)
         return done.events
 
+    async def rest(self) -> bool:
+        """Let the run wait, or end as its owner wants; False when what it waits for came just now: it is to go on."""
+        assert self.waits is not None  # noqa: S101 - for the type checker
+        try:
+            # Only a limit that was asked for goes on to count while the run waits.
+            ends_at = self.ends_at() if self.task.params.get("timeout_s") else math.inf
+            written = await rest.suspend(self.task, self.waits, self.log, ends_at)
+        except leases.CancelRequested:
+            await self.settle(Outcome(status=Status.CANCELLED))
+            return True
+        if written is None:
+            return False
+        self.slot.leave()
+        await self.log.stored(written)
+        await rest.leave(self.task, self.environment)
+        return True
+
     async def requeue(self, how: Requeue) -> None:
         events = self.log.take()
         # Said at once: whoever shows the text need not wait for `resumed`, which may be minutes away.
@@ -284,9 +323,14 @@ class _Run:
             return
         ttl = int(how.delay_s) + lanes.MAX_DELAY_SECONDS
         try:
-            await asyncio.to_thread(self.environment.keep_slot, self.task, ttl)
+            lane = how.lane or self.task.lane
+            await asyncio.to_thread(self.environment.keep_slot, self.task, lane, how.delay_s, ttl)
         except DependencyDown as error:
             _log.warning("slot not kept", extra={"error": error.message})
+
+    def suspend(self) -> None:
+        """Stop the agent, as all that is left to it is to wait."""
+        self.stop("waiting")
 
     def stop_from_thread(self, why: str) -> None:
         """Stop the run; called by the heartbeat's threads."""

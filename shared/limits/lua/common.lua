@@ -78,16 +78,33 @@ local function unhold(key, tokens, micro, used_tokens, used_micro)
   end
 end
 
--- An open entry is 'tokens:micro:flags'; flag 1: held against the user's day, 2: against everybody's.
+-- An open entry is 'tokens:micro:flags'; flag 1: held against the user's day, 2: everybody's, 4: its service's.
 local function read_entry(text)
   local tokens, micro, flags = string.match(text, '^(%d+):(%d+):(%d)$')
   flags = tonumber(flags)
-  return tonumber(tokens), tonumber(micro), flags % 2 == 1, flags >= 2
+  return tonumber(tokens), tonumber(micro), flags % 2 == 1, flags % 4 >= 2, flags >= 4
 end
 
-local function write_entry(key, task, tokens, micro, mine, all, keep_s)
-  redis.call('HSET', key, task, int(tokens) .. ':' .. int(micro) .. ':' .. (mine and 1 or 0) + (all and 2 or 0))
+local function write_entry(key, task, tokens, micro, mine, all, service, keep_s)
+  local flags = (mine and 1 or 0) + (all and 2 or 0) + (service and 4 or 0)
+  redis.call('HSET', key, task, int(tokens) .. ':' .. int(micro) .. ':' .. flags)
   redis.call('EXPIRE', key, keep_s)
+end
+
+-- The owner that a user counts for, see `shared.limits.shares.owner_of`; a member of the open tasks ends with the user.
+local function owner_of_member(member)
+  return string.match(member, '^%S+ %S+ ([^/]+)')
+end
+
+-- Count an owner's open tasks.
+local function count_open(owners, member, by, keep_s)
+  local owner = owner_of_member(member)
+  if tonumber(redis.call('ZINCRBY', owners, by, owner)) <= 0 then
+    redis.call('ZREM', owners, owner)
+  end
+  if keep_s then
+    redis.call('EXPIRE', owners, keep_s)
+  end
 end
 
 -- Let the slots' key live as long as its last lease.
@@ -106,4 +123,99 @@ local function may_take(mine, total, owners, capacity)
     return true
   end
   return mine < math.floor(capacity / math.max(1, owners)) and total < OVERDRAFT * capacity
+end
+
+local function gives_back(mine, theirs)
+  return theirs + 1 < mine
+end
+
+-- Who waits and who runs in the lanes. `where` says of each task 'w lane since owner' or 'r lane owner'; `waiting` holds
+-- 'lane owner since task' in that order (all scores 0), `queue` of a lane its owners by when the oldest task that waits
+-- was due, `use` of a lane its owners by runs under way, `running` of a lane 'owner task' by when that lapses.
+local LANE_KEEP_S = 86400
+
+local function lanes_of(keys, from)
+  return {
+    where = keys[from],
+    waiting = keys[from + 1],
+    queue = { high = keys[from + 2], normal = keys[from + 5] },
+    use = { high = keys[from + 3], normal = keys[from + 6] },
+    running = { high = keys[from + 4], normal = keys[from + 7] },
+  }
+end
+
+local function oldest_of(lanes, lane, owner)
+  local found = redis.call('ZRANGEBYLEX', lanes.waiting, '[' .. lane .. ' ' .. owner .. ' ', '(' .. lane .. ' ' .. owner .. '!', 'LIMIT', 0, 1)
+  if not found[1] then
+    return nil
+  end
+  local since, task = string.match(found[1], '^%S+ %S+ (%d+) (%S+)$')
+  return task, tonumber(since)
+end
+
+local function lane_leave(lanes, task)
+  local at = redis.call('HGET', lanes.where, task)
+  if not at then
+    return
+  end
+  redis.call('HDEL', lanes.where, task)
+  local kind, lane, rest = string.match(at, '^(%a) (%a+) (.+)$')
+  if kind == 'w' then
+    local since, owner = string.match(rest, '^(%d+) (%S+)$')
+    redis.call('ZREM', lanes.waiting, lane .. ' ' .. owner .. ' ' .. since .. ' ' .. task)
+    local _, oldest = oldest_of(lanes, lane, owner)
+    if oldest then
+      redis.call('ZADD', lanes.queue[lane], int(oldest), owner)
+    else
+      redis.call('ZREM', lanes.queue[lane], owner)
+    end
+  elseif redis.call('ZREM', lanes.running[lane], rest .. ' ' .. task) == 1 then
+    if tonumber(redis.call('ZINCRBY', lanes.use[lane], -1, rest)) <= 0 then
+      redis.call('ZREM', lanes.use[lane], rest)
+    end
+  end
+end
+
+local function lane_keep(lanes, lane)
+  for _, key in ipairs({ lanes.where, lanes.waiting, lanes.queue[lane], lanes.use[lane], lanes.running[lane] }) do
+    redis.call('EXPIRE', key, LANE_KEEP_S)
+  end
+end
+
+local function lane_wait(lanes, lane, owner, task, since)
+  lane_leave(lanes, task)
+  if not lanes.queue[lane] then
+    return -- quarantine: its runs share nothing
+  end
+  local digits = string.format('%017.0f', since)
+  redis.call('HSET', lanes.where, task, 'w ' .. lane .. ' ' .. digits .. ' ' .. owner)
+  redis.call('ZADD', lanes.waiting, 0, lane .. ' ' .. owner .. ' ' .. digits .. ' ' .. task)
+  local known = redis.call('ZSCORE', lanes.queue[lane], owner)
+  if not known or tonumber(known) > since then
+    redis.call('ZADD', lanes.queue[lane], int(since), owner)
+  end
+  lane_keep(lanes, lane)
+end
+
+local function lane_start(lanes, lane, owner, task, until_us)
+  lane_leave(lanes, task)
+  if not lanes.queue[lane] then
+    return
+  end
+  redis.call('HSET', lanes.where, task, 'r ' .. lane .. ' ' .. owner)
+  redis.call('ZADD', lanes.running[lane], int(until_us), owner .. ' ' .. task)
+  redis.call('ZINCRBY', lanes.use[lane], 1, owner)
+  lane_keep(lanes, lane)
+end
+
+-- Forget runs whose worker has not been heard of.
+local function lane_purge(lanes, lane, now)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', lanes.running[lane], '-inf', int(now), 'LIMIT', 0, 200)) do
+    lane_leave(lanes, string.match(member, '^%S+ (%S+)$'))
+    redis.call('ZREM', lanes.running[lane], member) -- had it no place in `where`
+  end
+end
+
+local function lane_use(lanes, lane, owner)
+  return tonumber(redis.call('ZSCORE', lanes.use[lane], owner) or 0)
 end

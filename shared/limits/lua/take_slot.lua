@@ -1,16 +1,27 @@
--- Give a task a running slot of its user, or renew the one it holds. Lapsed leases are free. Reply: 1 or 0.
+-- Give a task a running slot of its user, or renew the one it holds, and note that it starts (or, with a message in its
+-- lane now, that it waits). Lapsed leases are free; a cap of 0 is none. Reply: 1 or 0.
 
 local slots = KEYS[1]
+local lanes = lanes_of(KEYS, 2)
 local now = clock(ARGV[1])
 local task, running, ttl_us = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local lane, owner, starts = ARGV[5], ARGV[6], ARGV[7] == 'start'
 
-local lapses = redis.call('ZSCORE', slots, task)
-if not (lapses and tonumber(lapses) > now) then
-  if redis.call('ZCOUNT', slots, '(' .. int(now), '+inf') >= running then
-    return 0
+if running > 0 then
+  local lapses = redis.call('ZSCORE', slots, task)
+  if not (lapses and tonumber(lapses) > now) then
+    if redis.call('ZCOUNT', slots, '(' .. int(now), '+inf') >= running then
+      lane_leave(lanes, task)
+      return 0
+    end
   end
+  redis.call('ZREMRANGEBYSCORE', slots, '-inf', int(now))
+  redis.call('ZADD', slots, int(now + ttl_us), task)
+  keep_slots(slots, now)
 end
-redis.call('ZREMRANGEBYSCORE', slots, '-inf', int(now))
-redis.call('ZADD', slots, int(now + ttl_us), task)
-keep_slots(slots, now)
+if starts then
+  lane_start(lanes, lane, owner, task, now + ttl_us)
+else
+  lane_wait(lanes, lane, owner, task, now)
+end
 return 1

@@ -9,7 +9,7 @@ from functions.worker.run.context import Context
 from localstack.environ import ROOT
 from shared import errors, retry
 
-INNER = {"check_time", "steps"}
+INNER = {"check_time", "steps", "waits"}
 """Members of the worker's context that agents have no business with."""
 
 
@@ -26,7 +26,7 @@ def test_everything_of_a_run_stands_in_the_public_context() -> None:
 
 
 def test_methods_take_the_same_words_inside_and_outside() -> None:
-    for name in ("step", "tool", "model", "emit", "history", "asked"):
+    for name in ("step", "tool", "model", "sleep", "wait", "emit", "history", "asked"):
         inside, outside = (inspect.signature(getattr(kind, name)) for kind in (Context, sluice.Context))
         assert list(inside.parameters) == list(outside.parameters), name
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.limits import names
 from shared.limits.admission import Ask, Gate
 from shared.limits.tiers import Limits
 from shared.settings import Settings
@@ -83,3 +84,9 @@ def dump(client: Any) -> dict[str, Any]:
         else:
             found[key] = client.zrange(key, 0, -1, withscores=True)
     return found
+
+
+def counted(client: Any) -> dict[str, Any]:
+    """What counts for limits: all but who was here lately, by which the ingress bucket is shared."""
+    lately = (names.INGRESS_OWNERS, names.INGRESS_WANTS)
+    return {key: value for key, value in dump(client).items() if key not in lately}

@@ -65,9 +65,12 @@ def test_ingress_is_a_token_bucket_of_all_users(any_valkey: Any) -> None:
     assert (admitted[3].limit, admitted[3].retry_after_s) == ("ingress", 0.1)
     assert admitted[3].windows[0].quota == 3
     clock.forward(0.1)
+    assert not g.admit(ask("5", free)).admitted  # what came free is u3's, who was refused before
+    assert g.admit(ask("3", free, user="u3")).admitted
+    clock.forward(0.1)
     assert g.admit(ask("5", free)).admitted
     assert not g.admit(ask("6", free)).admitted
-    clock.forward(60)
+    clock.forward(61)
     assert sum(g.admit(ask(f"x{n}", free)).admitted for n in range(10)) == 3
 
 
@@ -78,9 +81,12 @@ def test_queue_sizes_per_user_and_of_all(any_valkey: Any) -> None:
     assert g.admit(ask("2", two)).admitted
     assert g.admit(ask("3", two)).limit == "queued"
     assert g.admit(ask("4", two, user="bob")).admitted
-    assert g.admit(ask("5", two, user="eve")).limit == "queued_global"
+    assert g.admit(ask("5", two, user="bob")).limit == "queued_global"  # bob has his share of the three
+    assert g.admit(ask("6", two, user="eve")).admitted  # eve has not
     g.settle("ada", "1", DAY, 0, 0)
-    assert g.admit(ask("5", two, user="eve")).admitted
+    assert g.admit(ask("5", two, user="bob")).limit == "queued_global"
+    g.settle("ada", "2", DAY, 0, 0)
+    assert g.admit(ask("5", two, user="bob")).admitted
 
 
 def test_slots_are_leased_and_admission_goes_on_without_one(any_valkey: Any) -> None:
@@ -314,7 +320,7 @@ def test_every_key_expires_and_shares_a_slot(any_valkey: Any) -> None:
     g.admit(ask("2", of))
     g.settle("ada", "2", DAY, 1, 1)
     keys = any_valkey.keys("*")
-    assert len(keys) == 7
+    assert len(keys) == 12
     assert all(any_valkey.ttl(key) > 0 for key in keys)
     assert all("{sluice}" in key for key in keys)
 

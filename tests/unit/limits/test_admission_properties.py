@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.limits import names
-from tests.unit.limits.helpers import DAY, START_US, Clock, Ledger, ask, dump, gate, limits
+from tests.unit.limits.helpers import DAY, START_US, Clock, Ledger, ask, counted, gate, limits
 
 course = settings(
     max_examples=15,
@@ -139,7 +139,7 @@ def test_refusals_touch_nothing_and_ceilings_hold(
         g.settle("bob", "warm-2", DAY, 0, 0)
     for step, which, amount in steps:
         user, task = ("ada", "bob")[which % 2], f"t{which}"
-        before = dump(any_valkey)
+        before = counted(any_valkey)
         if step == "wait":
             clock.forward(amount / 100)
         elif step == "admit" and task not in held and task not in ended:
@@ -147,13 +147,13 @@ def test_refusals_touch_nothing_and_ceilings_hold(
             if verdict.admitted:
                 held[task] = [amount, amount // 2]
             else:
-                assert dump(any_valkey) == before
+                assert counted(any_valkey) == before
         elif step == "reserve" and task in held:
             more = [held[task][0] + amount, held[task][1] + 1]
             if g.reserve(user, task, DAY, *more, of):
                 held[task] = more
             else:
-                assert dump(any_valkey) == before
+                assert counted(any_valkey) == before
         elif step == "settle" and task in held:
             used = (
                 min(amount, held[task][0]),

@@ -1,4 +1,4 @@
-"""Any interleaving of claims, beats, lapses, crashes, cancellations, settlements and redeliveries keeps the invariants.
+"""Any interleaving of claims, beats, lapses, crashes, waits, signals, cancellations, ends and redeliveries is sound.
 
 The machine plays all workers, the queue (which may deliver anything it ever held, in any order, any number of times)
 and the clock. The real functions write to a real table (moto's).
@@ -24,11 +24,12 @@ from hypothesis.stateful import (
 )
 
 from shared import clock
-from shared.errors import LeaseLost
-from shared.tasks import checkpoints, claims, events, lanes, leases, listing, settle, spend, store
+from shared.errors import Conflict, LeaseLost
+from shared.tasks import checkpoints, claims, events, inbox, lanes, leases, listing, settle, spend, store, waits
 from shared.tasks.events import Event
-from shared.tasks.items import due_shard
+from shared.tasks.items import due_shard, wait_shard
 from shared.tasks.model import Status, Task, Usage
+from shared.tasks.waits import Wait
 
 DAY = "2026-01-01"
 STEP_USE = Usage(10, 5, 7)
@@ -50,7 +51,7 @@ class Life(RuleBasedStateMachine):
         self.history: list[lanes.Message] = []
         self.executed: dict[str, int] = {}
         self.ended: list[Status] = []
-        self.claims = 0
+        self.claims = self.waits = self.wakes = self.signals = 0
         self.lease_until = 0.0
         task = Task(
             task_id=self.task_id, user=self.user, lane="normal", agent="chat", model="m", created=self.at, day=DAY
@@ -83,12 +84,15 @@ class Life(RuleBasedStateMachine):
         source = self.history if duplicate or not self.queue else self.queue
         message = source[pick % len(source)]
         before = self.row()
+        due = before.status is Status.WAITING and before.next_try_at <= self.at + claims.EARLY_SECONDS
         free = before.status is Status.QUEUED or (before.status is Status.PROCESSING and before.lease_until <= self.at)
+        free = free or due
         claimed = claims.claim(message.task_id, message.gen)
         if isinstance(claimed, Task):
             assert free
             assert claimed.lease_no == before.lease_no + 1
             assert claimed.crashes == before.crashes + (before.status is Status.PROCESSING)
+            self.wakes += due
             return claimed
         assert before.status.terminal or not free or message.gen < before.gen or before.next_try_at > self.at
         if claimed.hide_s == 0 and message in self.queue:
@@ -149,6 +153,57 @@ class Life(RuleBasedStateMachine):
             assert sent
             self.sent(row.gen)
 
+    @rule(task=consumes(held), seconds=st.sampled_from([1.0, 60.0, 5000.0]), seen=st.booleans())
+    def wait(self, task: Task, seconds: float, seen: bool) -> None:
+        """Let the run wait for a signal; it has ``seen`` all that came, or none."""
+        allowed = self.current(task)
+        before = self.row()
+        task.signals = before.signals if seen else 0
+        one = Wait(kind="signal", name="go", nth=1, since=self.at, until=self.at + seconds)
+        try:
+            waits_now = waits.suspend(task, [one], [Event("waiting", self.at)], ends_at=self.at + 1e9)
+        except LeaseLost:
+            assert not allowed
+        except leases.CancelRequested:
+            assert allowed
+            assert before.cancel_requested
+            settle.settle(task, settle.Outcome(status=Status.CANCELLED))
+            self.ended.append(Status.CANCELLED)
+        else:
+            assert allowed
+            row = self.row()
+            assert waits_now == (task.signals == before.signals)
+            if not waits_now:
+                assert row.status is Status.PROCESSING
+                return
+            self.waits += 1
+            assert (row.status, row.gen, row.next_try_at) == (Status.WAITING, before.gen + 1, self.at + seconds)
+            if seconds <= lanes.MAX_DELAY_SECONDS:
+                self.sent(row.gen)
+
+    @rule(name=st.sampled_from(["go", "other"]))
+    def signal(self, name: str) -> None:
+        before = self.row()
+        try:
+            receipt = inbox.post(self.task_id, name, {"n": self.signals})
+        except Conflict:
+            assert before.status.terminal
+        else:
+            assert not before.status.terminal
+            self.signals += 1
+            assert receipt.woken == (before.status is Status.WAITING and name == "go")
+            if receipt.woken:
+                self.wakes += 1
+                self.sent(self.row().gen)
+
+    @rule()
+    def sweep_timer(self) -> None:
+        """Send the timer that is due or within reach, as the sweeper does."""
+        row = self.row()
+        if self.task_id in listing.unsent_or_overdue(wait_shard(self.task_id), before=self.at, limit=10):
+            waits.looked_after(row, max(self.at, row.next_try_at) + waits.REPAIR_SECONDS)
+            self.sent(row.gen)
+
     @rule(task=consumes(held), good=st.booleans())
     def end(self, task: Task, good: bool) -> None:
         allowed = self.current(task)
@@ -173,7 +228,7 @@ class Life(RuleBasedStateMachine):
             assert after.status is before.status
         elif after.status.terminal:
             assert after.status is Status.CANCELLED
-            assert before.status is Status.QUEUED or before.lease_until <= self.at
+            assert before.status in (Status.QUEUED, Status.WAITING) or before.lease_until <= self.at
             self.ended.append(Status.CANCELLED)
         else:
             assert self.row().cancel_requested
@@ -195,14 +250,18 @@ class Life(RuleBasedStateMachine):
         # It is paid once.
         assert all(times == 1 for times in self.executed.values())
         assert row.calls == len(self.executed)
-        assert spend.load(self.user, DAY) == ((row.usage.tokens, row.micro_usd) if self.ended else (0, 0))
+        ahead = (row.precharged_tokens, row.precharged_micro_usd)
+        assert spend.load(self.user, DAY) == ((row.usage.tokens, row.micro_usd) if self.ended else ahead)
+        # It is woken once for each wait, and every signal that was taken is there.
+        assert self.waits - (row.status is Status.WAITING) - bool(self.ended) <= self.wakes <= self.waits
+        assert (row.signals, len(inbox.load(self.task_id))) == (self.signals, self.signals)
         # Its log has no gap and one end.
         assert [event.seq for event in page.events] == list(range(1, row.last_seq + 1))
         assert [e.type for e in page.events if e.type in events.TERMINAL_EVENTS] == [
             str(status) for status in self.ended
         ]
         # While it lives the sweeper knows it, whatever became of its messages.
-        shard = due_shard(self.task_id)
+        shard = (wait_shard if row.status is Status.WAITING else due_shard)(self.task_id)
         assert (self.task_id in listing.unsent_or_overdue(shard, before=self.at + 1e7, limit=1000)) == (not self.ended)
 
 

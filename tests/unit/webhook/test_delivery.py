@@ -4,6 +4,7 @@ import itertools
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,11 +13,14 @@ import pytest
 from functions.webhook import deliver, handler, post, schedule
 from localstack.receiver import Receiver
 from shared import aws, netguard, webhooks
+from shared.clock import day
 from shared.errors import DependencyDown, NotFound
 from shared.netguard import Forbidden
 from shared.settings import settings
-from shared.tasks import settle, store
-from shared.tasks.model import Status
+from shared.tasks import claims, inbox, settle, store, waits
+from shared.tasks.events import Event
+from shared.tasks.model import Status, Task
+from shared.tasks.waits import Wait
 from tests.unit.webhook.conftest import Hooks
 
 
@@ -250,7 +254,7 @@ def test_an_outage_of_the_table_is_waited_out_and_is_no_try(hooks: Hooks, monkey
 def test_what_was_delivered_is_not_repeated_because_it_cannot_be_recorded(
     hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(*_: object) -> None:
+    def write(*_: object, **__: object) -> None:
         raise DependencyDown("dynamodb")
 
     monkeypatch.setattr(deliver.record, "write", write)
@@ -359,3 +363,44 @@ def test_a_redirect_to_a_private_address_is_not_followed(hooks: Hooks) -> None:
         hooks.run()
         assert len(outer.deliveries) == 1
         assert inner.deliveries == []
+
+
+def wait(url: str) -> Task:
+    """Let a task wait for a signal, as a worker does."""
+    at = time.time()
+    task = Task(
+        task_id=f"task_{at:.6f}_w", user="ann", lane="normal", agent="chat", model="m", created=at, day=day(at),
+        key_id="k1", params={"webhook_url": url},
+    )  # fmt: skip
+    store.submit(task, "hello")
+    held = claims.claim(task.task_id, 0)
+    assert isinstance(held, Task)
+    one = Wait(kind="signal", name="go", nth=1, since=at, until=at + 3600)
+    assert waits.suspend(held, [one], [Event("waiting", at)], ends_at=at + 1e6)
+    return held
+
+
+def test_a_wait_is_told_of_once_and_its_end_all_the_same(hooks: Hooks) -> None:
+    with Receiver() as receiver:
+        task = wait(receiver.url)
+        assert store.get(task.task_id).untold
+        webhooks.tell_waiting(task)
+        hooks.run()
+        webhooks.tell_waiting(task)  # by the sweeper, too: it could not know
+        hooks.run()
+        assert [one.body["type"] for one in receiver.deliveries] == ["task.waiting"]
+        assert receiver.deliveries[0].body["data"]["waiting_for"][0]["name"] == "go"
+        settle.cancel(task.task_id, "ann")
+        webhooks.enqueue(store.get(task.task_id))
+        hooks.run()
+    assert [one.body["type"] for one in receiver.deliveries] == ["task.waiting", "task.cancelled"]
+    assert len({one.id for one in receiver.deliveries}) == 2
+
+
+def test_a_wait_that_is_over_is_not_told_of(hooks: Hooks) -> None:
+    with Receiver() as receiver:
+        task = wait(receiver.url)
+        webhooks.tell_waiting(task)
+        assert inbox.post(task.task_id, "go", 1).woken
+        assert hooks.run() == []
+        assert receiver.deliveries == []

@@ -1,0 +1,57 @@
+"""Keeping a task's items, and the S3 objects that they name, for longer: a run may wait past their usual time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared import aws
+from shared.clock import now
+from shared.errors import DependencyDown
+from shared.logs import get_logger
+from shared.settings import settings
+from shared.tasks import table
+from shared.tasks.items import plain
+
+_log = get_logger("keep")
+
+
+def keep(task_id: str, until: float) -> float:
+    """Keep all items of a live task until a time; returns until when they and its objects in S3 are kept now.
+
+    The bucket deletes by age, and knows no exception: an object is written once more, which makes it young.
+
+    Raises:
+        DependencyDown: some may be kept for longer already.
+    """
+    objects = False
+    for item in table.query(
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": f"TASK#{task_id}"}},
+        ProjectionExpression="pk, sk, s3, #ttl, v",
+        ExpressionAttributeNames={"#ttl": "ttl"},
+        ConsistentRead=True,
+    ):
+        if "s3" in item:
+            objects = True
+            _renew(item["s3"]["S"])
+        if "ttl" in item and plain(item["ttl"]) < until:
+            key = {"pk": item["pk"], "sk": item["sk"]}
+            op: dict[str, Any] = table.update_op(key, sets={"ttl": int(until)}, condition="attribute_exists(#pk)")
+            try:
+                table.update(op)
+            except table.ConditionFailed:
+                continue  # erased meanwhile
+    return min(until, now() + settings().blob_days * 86_400) if objects else until
+
+
+def _renew(key: str) -> None:
+    bucket = settings().blob_bucket
+    try:
+        body = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+        aws.s3().put_object(Bucket=bucket, Key=key, Body=body)
+    except (ClientError, BotoCoreError) as error:
+        if aws.is_outage(error):
+            raise DependencyDown("s3") from error
+        _log.error("object not kept", extra={"key": key, "code": aws.error_code(error)})  # its reader will be told

@@ -1,0 +1,126 @@
+"""What an agent may wait for: each a step, which a replay finds done."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from functions.worker.record.steps import Done
+from functions.worker.run.waits import TAKEN
+from shared import json_schema
+from shared.clock import iso, now
+from shared.errors import TooLarge
+from shared.tasks.model import dumps
+from shared.tasks.waits import LONGEST_SECONDS
+from sluice.errors import WaitTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from functions.worker.record.steps import Steps
+    from functions.worker.run.waits import Waits
+    from shared.tasks.inbox import Signal
+
+SIGNAL_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+"""What a signal's name may be: it stands in an address."""
+
+
+class Waiting:
+    """The part of a context that waits; see `Context`."""
+
+    steps: Steps
+    waits: Waits
+
+    async def sleep(
+        self, seconds: float | None = None, *, until: datetime | float | None = None, name: str = "sleep"
+    ) -> None:
+        """Wait for so many seconds, or until a time (epoch seconds, or a datetime with a zone); a year at most.
+
+        The time counts from when the run first came here, whatever happens to it meanwhile. It costs nothing: the run
+        holds no slot and no environment. Several at the same time need distinct names.
+
+        Raises:
+            ValueError: not one of the two was given, or it is no such time.
+        """
+        wake_at = _time(seconds, until)
+
+        async def ready(nth: int) -> None:
+            await self.waits.until(self.waits.begin("sleep", name, nth, wake_at))
+
+        async def work(_nth: int) -> Done:
+            return Done({"woke": iso(now())})
+
+        await self.steps.once(name, work, kind="sleep", fingerprint=None, ready=ready)
+
+    async def wait(
+        self,
+        name: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - of a wait that outlives this process
+        schema: dict[str, Any] | None = None,
+    ) -> Any:
+        """Wait for the next signal of a name (``POST /agent/{id}/signals/{name}``) and return its payload.
+
+        A signal that came before is taken at once, the oldest first, each by one wait only. ``timeout`` is in seconds;
+        without one the wait ends after a year. ``schema`` is a JSON schema (`shared.json_schema` says how much of it):
+        what does not fit is refused where it is sent, and passed over where it came early.
+
+        Raises:
+            WaitTimeout: no signal came in time; it is a ``TimeoutError``.
+            ValueError: the name, the timeout or the schema is none.
+        """
+        if not SIGNAL_NAME.fullmatch(name):
+            raise ValueError(f"a signal's name has 1 to 64 letters, digits and . _ : -; {name[:80]!r} has not")
+        more = {"schema": _checked(schema)} if schema else None
+
+        async def about() -> dict[str, Any] | None:
+            return more
+
+        value = await self._wait_for(name, "signal", timeout, about)
+        if value is None:
+            raise WaitTimeout(f"no signal {name} came in time")
+        return value["payload"]
+
+    async def _wait_for(
+        self, name: str, kind: str, timeout_s: float | None, about: Callable[[], Awaitable[dict[str, Any] | None]]
+    ) -> dict[str, Any] | None:
+        """Wait for a signal and return what is recorded of it, or None after the time."""
+        until = _time(LONGEST_SECONDS if timeout_s is None else timeout_s, None)
+        came: Signal | None = None
+
+        async def ready(nth: int) -> None:
+            nonlocal came
+            came = await self.waits.signal(self.waits.begin(kind, name, nth, until, await about()))
+
+        async def work(_nth: int) -> Done:
+            if came is None:
+                return Done({TAKEN: None})
+            return Done({TAKEN: came.id, "payload": came.payload, "at": iso(came.at), "by": came.by})
+
+        value: dict[str, Any] = await self.steps.once(name, work, kind=kind, fingerprint=None, ready=ready)
+        return value if value[TAKEN] is not None else None
+
+
+def _time(seconds: float | None, until: datetime | float | None) -> float:
+    """Return the time at which to go on."""
+    if (seconds is None) == (until is None):
+        raise ValueError("say either for how many seconds to wait, or until when")
+    if seconds is not None:
+        if not 0 <= seconds <= LONGEST_SECONDS:  # NaN fails, too
+            raise ValueError(f"a wait takes 0 to {LONGEST_SECONDS:.0f} seconds")
+        return now() + seconds
+    if isinstance(until, datetime):
+        if until.tzinfo is None:
+            raise ValueError("the time to wait until must have a time zone")
+        until = until.timestamp()
+    if until is None or not math.isfinite(until) or until > now() + LONGEST_SECONDS:
+        raise ValueError(f"a wait takes {LONGEST_SECONDS:.0f} seconds at most")
+    return float(until)
+
+
+def _checked(schema: dict[str, Any]) -> dict[str, Any]:
+    json_schema.check_schema(schema)
+    if len(dumps(schema).encode()) > json_schema.SCHEMA_BYTES:
+        raise TooLarge(f"a schema has {json_schema.SCHEMA_BYTES} bytes at most")
+    return schema

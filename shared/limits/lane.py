@@ -1,0 +1,115 @@
+"""Who waits and who runs in a lane, so that its slots are shared among owners (`shares`), long runs included.
+
+SQS holds the messages, and a queue's order is good enough while slots come free by themselves. Valkey knows besides
+which owner has how many runs under way, and which tasks wait in vain. An environment looks twice a second:
+
+- a task that nobody has taken for `GRACE_S` has a slot free somewhere else, or none at all: `Look.due` tells an
+  environment with a free slot to ask the queue, although its time for that is over;
+- a task whose owner has less than others is handed out by name (`Look.picks`): its message may stand behind hundreds;
+- when no slot is free, owners that hold two more than one that waits *owe* a slot (`Look.owing`): their next run that
+  begins a step gives its slot back, to the very task that waits (`Lane.give_back`);
+- a paused lane hands out nothing.
+
+All of it may be lost: then the queue's order and the pollers decide, as before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared import valkey
+from shared.limits import names
+from shared.limits.scripts import script
+from shared.limits.shares import owner_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+GRACE_S = 0.25
+"""A task that waits for longer is taken by nobody: a poller that could have it would have it by now."""
+STUCK_S = 2.0
+"""A task that waits for longer, while the queue has nothing, is handed out whosever it is: its message is nowhere."""
+HAND_S = 10.0
+"""So long a task that was handed out counts as running, until it is claimed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What an environment is to do."""
+
+    paused: bool = False
+    room: int | None = None
+    """How many more runs the lane may have; None: as many as there are slots."""
+    due: int = 0
+    """Owners of tasks that wait, and that nobody has taken."""
+    picks: tuple[str, ...] = ()
+    """Tasks to take now, without a message."""
+    owing: frozenset[str] = frozenset()
+    """Owners whose runs are to give slots back."""
+    late: tuple[str, ...] = ()
+    """Open tasks whose ``timeout_s`` is over."""
+
+
+class Lanes:
+    """The lanes of this environment's Valkey. Every method raises `RedisError` when it is away."""
+
+    def __init__(self, *, on: Any = None, now_us: Callable[[], int] | None = None) -> None:
+        """Wire it up; ``on`` and ``now_us`` are another Valkey client and clock (tests)."""
+        self._on = on
+        self._now_us = now_us
+
+    def look(self, lane: str, free: int, *, queue_empty: bool = False) -> Look:
+        """Look at a lane, with so many slots free here; ``queue_empty``: it had nothing when it was last asked."""
+        stuck_s = STUCK_S if queue_empty else 1e9
+        args = [self._now(), lane, free, *(round(s * 1_000_000) for s in (GRACE_S, stuck_s, HAND_S))]
+        keys = [names.PAUSED, names.LANE_SLOTS, names.DEADLINES, *names.LANES]
+        paused, room, due, picks, owing, late = script("look_at_lane")(keys, args, on=self._on)
+        return Look(bool(paused), None if room < 0 else room, due, tuple(picks), frozenset(owing), tuple(late))
+
+    def give_back(self, lane: str, user: str, task_id: str) -> str | None:
+        """Give a run's slot back, if its owner owes one; returns the task that is to have it."""
+        args = [self._now(), lane, owner_of(user), task_id, round(GRACE_S * 1_000_000), round(HAND_S * 1_000_000)]
+        return script("give_back")([*names.LANES], args, on=self._on) or None
+
+    def waits(self, lane: str, user: str, task_id: str, delay_s: float, slot_s: float) -> None:
+        """Note that a task that ran waits again, from ``delay_s`` on, and keeps its user's slot for ``slot_s``."""
+        keys = [names.user_keys(user).slots, names.done_key(task_id), *names.LANES]
+        args = [self._now(), task_id, round(slot_s * 1_000_000), lane, owner_of(user), round(delay_s * 1_000_000)]
+        script("wait")(keys, args, on=self._on)
+
+    def leave(self, task_id: str) -> None:
+        """Forget a task: it neither waits nor runs, as far as anybody knows here."""
+        script("leave_lane")([*names.LANES], [task_id], on=self._on)
+
+    def pause(self, lanes: Mapping[str, float]) -> None:
+        """Say which lanes are paused, and for how many seconds that is believed; all others are not."""
+        server = self._server()
+        at = self._now_us() if self._now_us else self._time()
+        server.delete(names.PAUSED)
+        if lanes:
+            server.hset(names.PAUSED, mapping={lane: at + round(s * 1_000_000) for lane, s in lanes.items()})
+
+    def is_paused(self, lane: str) -> bool:
+        """Tell whether a lane is paused."""
+        until = self._server().hget(names.PAUSED, lane)
+        return until is not None and int(until) > (self._now_us() if self._now_us else self._time())
+
+    def limit(self, slots: Mapping[str, int]) -> None:
+        """Set how many runs each lane may have at once."""
+        self._server().hset(names.LANE_SLOTS, mapping=dict(slots))
+        self._server().expire(names.LANE_SLOTS, LIMIT_KEPT_S)
+
+    def _server(self) -> Any:
+        return self._on if self._on is not None else valkey.client()
+
+    def _time(self) -> int:
+        seconds, micros = self._server().time()
+        return int(seconds) * 1_000_000 + int(micros)
+
+    def _now(self) -> int | str:
+        return self._now_us() if self._now_us else ""
+
+
+LIMIT_KEPT_S = 600
+"""A limit that the scaler has not renewed for so long binds nobody."""

@@ -1,0 +1,78 @@
+"""What follows when a run comes to wait, and when it is woken: counters, running slots, messages.
+
+None of it can lose the run: its row says what it is, and the sweeper repairs what is lost here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.clock import now
+from shared.errors import Contended, DependencyDown
+from shared.limits import tiers
+from shared.logs import get_logger
+from shared.tasks import aftermath, lanes, store, table
+from shared.tasks.items import row_key
+from shared.valkey import RedisError
+
+if TYPE_CHECKING:
+    from shared.limits.admission import Gate
+    from shared.tasks.model import Task
+
+_log = get_logger("waking")
+
+
+def rests(gate: Gate, task: Task) -> None:
+    """Give back what a task that now waits held: its place in every count, its reservation, its running slot."""
+    try:
+        if gate.rest(task.user, task.task_id, task.day, task.usage.tokens, task.micro_usd):
+            aftermath.unpark_next(gate, task.user, task.running_cap)
+    except (RedisError, DependencyDown, Contended) as error:
+        _log.warning("counters not settled", extra={"task_id": task.task_id, "error": str(error)})
+
+
+def count_again(gate: Gate, task: Task) -> None:
+    """Count a task that waited as an open one again, with what its row holds reserved."""
+    try:
+        limits = tiers.of_task(task)
+        gate.adopt(task.user, task.task_id, task.day, task.reserved_tokens, task.reserved_micro_usd, limits)
+    except (RedisError, DependencyDown) as error:
+        _log.warning("not counted again", extra={"task_id": task.task_id, "error": str(error)})
+
+
+def send(gate: Gate, task: Task) -> bool:
+    """Send a task that was just woken, or park it while its user is at the running cap; returns whether it was sent.
+
+    The row was written before: whoever dies here leaves a queued task, which the sweeper sends.
+    """
+    count_again(gate, task)
+    try:
+        if not gate.take_slot(task.user, task.task_id, task.running_cap, aftermath.PARKED_SLOT_SECONDS):
+            _park(task)
+            return False
+    except (RedisError, DependencyDown):
+        pass  # without Valkey replicas are the only bound
+    try:
+        lanes.send(task.lane, task.task_id, task.gen, user=task.user, trace=task.trace)
+    except DependencyDown:
+        _log.warning("SQS refused a message; the sweeper will send it", extra={"task_id": task.task_id})
+        try:
+            store.mark_unsent(task)
+        except (DependencyDown, Contended) as error:
+            _log.warning("the task becomes due by itself", extra={"task_id": task.task_id, "error": error.message})
+    return True
+
+
+def _park(task: Task) -> None:
+    op = table.update_op(
+        row_key(task.task_id),
+        sets={"parked": task.user, "due_at": now() + 60},
+        condition="#status = :queued AND #gen = :gen",
+        values={"queued": "queued", "gen": task.gen},
+    )
+    try:
+        table.update(op)
+    except table.ConditionFailed:
+        return  # it was cancelled, or a worker had it before
+    except (Contended, DependencyDown) as error:  # the sweeper sends it, and its worker parks it
+        _log.warning("not parked", extra={"task_id": task.task_id, "error": error.message})

@@ -1,0 +1,26 @@
+"""How large a value is in an answer of Lambda's, which lets 6 MB through.
+
+The answer's body is JSON, and the answer itself is JSON around that text: what JSON escapes is escaped twice.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+LAMBDA_BYTES = 6_291_556
+"""Largest answer of a function (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html, 2026-11)."""
+ANSWER_BYTES = 5_500_000
+"""Most that a page or a result may take of it; headers, and what stands around them, need little of the rest."""
+MOST_PER_CHARACTER = 7
+r"""A control character is written ``\\u0001``."""
+
+
+def wire_bytes(value: Any) -> int:
+    """Return the bytes that a value's JSON takes in an answer."""
+    return len(json.dumps(json.dumps(value, ensure_ascii=False), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+def fits(text: str, most: int) -> bool:
+    """Whether a text takes at most ``most`` bytes; long texts alone are written out to see."""
+    return len(text) * MOST_PER_CHARACTER + 2 <= most or wire_bytes(text) <= most

@@ -1,0 +1,161 @@
+"""Signals through the API, and how a task that waits looks there."""
+
+from typing import Any
+
+import pytest
+
+from shared.clock import now
+from shared.tasks import approvals, claims, inbox, settle, store, waits
+from shared.tasks.events import Event
+from shared.tasks.model import Status, Task
+from shared.tasks.waits import Wait
+from tests.unit.api.conftest import Api
+
+SCHEMA = {"type": "object", "required": ["ok"], "properties": {"ok": {"type": "boolean"}}}
+
+
+def wait(api: Api, **more: Any) -> Task:
+    """Submit a task and let it wait for the signal `go`, as a worker does."""
+    task_id = api.submit(**more).json()["task_id"]
+    task = claims.claim(task_id, 0)
+    assert isinstance(task, Task)
+    one = Wait(kind="signal", name="go", nth=1, since=now(), until=now() + 3600, more={"schema": SCHEMA})
+    assert waits.suspend(task, [one], [Event("waiting", now(), {})], ends_at=now() + 1e6)
+    return task
+
+
+@pytest.fixture
+def task(api: Api) -> Task:
+    return wait(api)
+
+
+def test_a_waiting_task_looks_the_same_in_every_view(api: Api, task: Task) -> None:
+    shown = api.get(f"/result/{task.task_id}").json()
+    assert (shown["status"], shown["waiting_for"][0]["kind"], shown["waiting_for"][0]["name"]) == (
+        "waiting",
+        "signal",
+        "go",
+    )
+    assert "schema" not in shown["waiting_for"][0]
+    assert "reason" not in shown
+    listed = api.get("/agent", status="waiting").json()["tasks"]
+    assert [(one["task_id"], one["waiting_for"]) for one in listed] == [
+        (task.task_id, [{"kind": "signal", "name": "go"}])
+    ]
+    assert api.get("/agent", status="queued").json()["tasks"] == []
+    assert api.get(f"/v1/responses/resp_{task.task_id}").json()["status"] == "in_progress"
+    assert api.get(f"/result/{task.task_id}/events").json()["status"] == "waiting"
+
+
+def test_a_signal_wakes_the_task_and_a_repeat_does_not(api: Api, task: Task) -> None:
+    head = api.head(**{"Idempotency-Key": "once"})
+    path = f"/agent/{task.task_id}/signals/go"
+    first = api.client.post(path, json={"ok": True}, headers=head)
+    assert (first.status_code, first.json()["status"], first.json()["name"]) == (202, "queued", "go")
+    again = api.client.post(path, json={"ok": True}, headers=head)
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (202, "true")
+    assert again.json()["signal"] == first.json()["signal"]
+    assert api.client.post(path, json={"ok": False}, headers=head).status_code == 422
+    assert store.get(task.task_id).signals == 1
+
+
+@pytest.mark.parametrize("payload", [{"ok": "yes"}, {}, [1], None])
+def test_a_payload_that_does_not_fit_is_refused_where_it_is_sent(api: Api, task: Task, payload: Any) -> None:
+    answer = api.client.post(f"/agent/{task.task_id}/signals/go", json=payload, headers=api.head())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_payload")
+    assert store.get(task.task_id).status is Status.WAITING
+
+
+def test_a_task_that_has_ended_takes_no_signal(api: Api, task: Task) -> None:
+    settle.cancel(task.task_id, "demo")
+    answer = api.post(f"/agent/{task.task_id}/signals/go", ok=True)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+
+
+def test_cancelling_ends_a_waiting_task_at_once(api: Api, task: Task) -> None:
+    answer = api.post(f"/agent/{task.task_id}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+
+
+def test_others_cannot_signal(api: Api, task: Task) -> None:
+    assert api.post(f"/agent/{task.task_id}/signals/go", "other", ok=True).status_code == 404
+    assert api.post(f"/agent/{task.task_id}/signals/go", None, ok=True).status_code == 401
+
+
+@pytest.mark.parametrize("name", ["a b", "x" * 65, "a%23b", "é"])
+def test_no_signal_has_such_a_name(api: Api, task: Task, name: str) -> None:
+    assert api.post(f"/agent/{task.task_id}/signals/{name}").status_code == 422
+
+
+@pytest.mark.parametrize(("size", "status"), [(256 * 1024 - 2, 202), (256 * 1024 - 1, 413)])
+def test_a_payload_may_be_so_large(api: Api, task: Task, size: int, status: int) -> None:
+    answer = api.client.post(f"/agent/{task.task_id}/signals/early", json="x" * size, headers=api.head())
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize("body", [b"{", b"NaN", b'{"a":1,"a":2}', b"\xff"])
+def test_what_is_no_json_is_refused(api: Api, task: Task, body: bytes) -> None:
+    answer = api.client.post(f"/agent/{task.task_id}/signals/early", content=body, headers=api.head())
+    assert answer.status_code == 422
+
+
+def test_an_empty_body_is_a_signal_too(api: Api, task: Task) -> None:
+    assert api.client.post(f"/agent/{task.task_id}/signals/early", headers=api.head()).status_code == 202
+
+
+def test_a_held_answer_does_not_end_with_a_wait(api: Api, task: Task) -> None:
+    assert api.get(f"/result/{task.task_id}", wait=0.2).json()["status"] == "waiting"
+
+
+# ---- approvals
+
+
+@pytest.fixture
+def asking(api: Api) -> Task:
+    """A task that waits to make a call."""
+    task_id = api.submit(agent="tools", approve=["send*"]).json()["task_id"]
+    task = claims.claim(task_id, 0)
+    assert isinstance(task, Task)
+    assert task.params["approve"] == ["send*"]
+    asked = approvals.Asked("send_mail", {"to": "bob"}, "ab12", True, 7)
+    more = approvals.more_of(task, asked)
+    one = Wait(kind="approval", name="approval:ab12", nth=1, since=now(), until=now() + 3600, more=more)
+    assert waits.suspend(task, [one], [Event("waiting", now(), {})], ends_at=now() + 1e6)
+    return task
+
+
+def test_the_inbox_shows_the_call_and_only_to_its_owner(api: Api, asking: Task) -> None:
+    (one,) = api.get("/approvals").json()["approvals"]
+    assert (one["task_id"], one["tool"], one["arguments"], one["fingerprint"]) == (
+        asking.task_id,
+        "send_mail",
+        {"to": "bob"},
+        "ab12",
+    )
+    assert one["cost_usd"] == 7e-6
+    assert api.get("/approvals", "other").json() == {"approvals": [], "next_cursor": None}
+    assert api.post(f"/agent/{asking.task_id}/approvals/ab12", "other", decision="allow").status_code == 404
+
+
+def test_an_answer_wakes_the_task_and_is_kept(api: Api, asking: Task) -> None:
+    path = f"/agent/{asking.task_id}/approvals/ab12"
+    assert api.post(path, decision="allow", arguments={"to": "eve"}).json()["status"] == "queued"
+    assert api.post(path, decision="allow", arguments={"to": "eve"}).headers["Idempotent-Replayed"] == "true"
+    assert api.post(path, decision="deny").status_code == 409
+    assert inbox.load(asking.task_id)[0].payload == {"decision": "allow", "arguments": {"to": "eve"}, "user": "demo"}
+    assert api.get("/approvals").json()["approvals"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"decision": "maybe"}, {"decision": "deny", "arguments": {}}, {"decision": "deny", "reason": "x" * 4001}],
+)
+def test_what_is_no_answer(api: Api, asking: Task, body: dict[str, Any]) -> None:
+    assert api.post(f"/agent/{asking.task_id}/approvals/ab12", **body).status_code == 422
+
+
+def test_only_what_is_asked_can_be_answered(api: Api, asking: Task) -> None:
+    assert api.post(f"/agent/{asking.task_id}/approvals/ffff", decision="allow").status_code == 404
+    assert api.post(f"/agent/{asking.task_id}/signals/approval:ab12", decision="allow").status_code == 422
+    settle.cancel(asking.task_id, "demo")
+    assert api.post(f"/agent/{asking.task_id}/approvals/ab12", decision="allow").status_code == 409
