@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page limits-page chaos fairness capacity gb-seconds bench deploy-midway soak leaks peers bench-reference pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page limits-page check-deploy chaos fairness capacity gb-seconds bench deploy-midway soak leaks peers bench-reference pins clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -100,13 +100,17 @@ test-unit: setup
 WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py tests/unit/examples/test_sub_agents.py
 test-frameworks: .tools/frameworks/.ready ## Tests of the examples with Pydantic AI and the Agents SDK
 	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
+# Of each of AWS's partitions, and one that is not the first.
+REGIONS := us-east-1 eu-central-1 cn-north-1 us-gov-west-1
 lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 	@nice -n 5 $(PYTHON) -m mypy functions shared sluice
-	@nice -n 5 $(SAM)/bin/cfn-lint template.yaml
+	@nice -n 5 $(SAM)/bin/cfn-lint -r $(REGIONS) -t template.yaml
 	@AWS_DEFAULT_REGION=us-east-1 nice -n 5 $(SAM)/bin/sam validate --lint --template template.yaml >/dev/null
 policy: .tools/checkov/.ready ## Hold the template against checkov's rules, offline
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml && echo "policy: nothing to complain about"
+check-deploy: .venv/.ready ## What a deployment would make and cost, and what the account refuses (ARGS="--profile small")
+	@$(PYTHON) -m deploy.check $(ARGS)
 audit: .venv/.ready .tools/audit/.ready ## Known vulnerabilities of the pinned packages (asks PyPI's advisory service)
 	@$(PYTHON) -m deploy.audit .tools/audit/bin/pip-audit
 chaos: setup ## Fault campaign, about five minutes
