@@ -78,7 +78,7 @@ def list_tasks(
     wanted = None if status is None else (lambda summary: summary.get("status") == status)
     where = of_user(user)
     start = read_cursor(where, cursor) if cursor else None
-    found, start, _ = page(where, limit=limit, start=start, wanted=wanted, most=LOOKED_AT_ONCE)
+    found, start, _ = one_page(where, limit=limit, start=start, wanted=wanted, most=LOOKED_AT_ONCE)
     return found, write_cursor(start) if start else None
 
 
@@ -87,7 +87,7 @@ def of_user(user: str) -> Listed:
     return Listed("of_user", "by_user", user)
 
 
-def page(
+def one_page(
     where: Listed,
     *,
     limit: int,

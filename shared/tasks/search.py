@@ -81,7 +81,7 @@ def search(wanted: Wanted, *, limit: int, cursor: str | None = None) -> tuple[li
             except BadCursor:
                 continue
         days += 1
-        more, start, seen = listing.page(
+        more, start, seen = listing.one_page(
             where, limit=limit - len(found), start=start, wanted=fits, most=LOOKED_AT_ONCE - looked_at
         )
         found += more
