@@ -99,6 +99,7 @@ class Settings:
     openai_base_url: str = _f("", "Model provider's address; empty: OpenAI's.")
     openai_api_key: str = _f("", "Model provider's key.")
     openai_secret_arn: str = _f("", "Secret with that key, in Secrets Manager; wins over the plain one.")
+    provider_profiles: str = _f("", "JSON: model names or patterns to how the provider takes requests.")
     model_timeout_seconds: float = _f(60, "Longest wait for the first byte of a model's answer, s.", low=0.5, high=870)
     model_stall_seconds: float = _f(60, "Longest silence within a model's answer, s.", low=0.5, high=870)
     model_margin_seconds: float = _f(2, "Time kept after a model call before its function's end, s.", low=0, high=60)
@@ -133,6 +134,10 @@ class Settings:
                 f"WORKER_TIMEOUT_SECONDS must exceed MODEL_TIMEOUT_SECONDS by {margin:g}, "
                 "or no model call could ever be started"
             )
+        if self.provider_profiles:
+            from shared import provider_profiles
+
+            provider_profiles.parse(self.provider_profiles)
         for origin in self.allowed_origins:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise SettingError(f"CORS_ORIGINS holds {origin!r}, which is no origin like https://app.example.com")

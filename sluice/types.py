@@ -74,6 +74,8 @@ class ModelReply(NamedTuple):
     """What else stood in the assistant's message: some providers want it back with the next call."""
     left_out: tuple[str, ...] = ()
     """Options that the provider refused and that the call was then made without."""
+    logprobs: list[Any] | None = None
+    """Log probabilities by token, where they were asked for."""
 
     def as_message(self) -> dict[str, Any]:
         """Return the assistant's message as it goes back to the provider in a later call of the conversation."""
