@@ -14,7 +14,7 @@ from shared.retry import ModelError, classify
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ALLOWED = {"lane", "status", "code", "limit", "outcome", "reason"}
+ALLOWED = {"lane", "status", "code", "limit", "outcome", "reason", "kind"}
 """Dimensions whose values are words of Sluice's own."""
 
 
