@@ -38,6 +38,7 @@ from functions.api.routes import (
     sessions,
     signals,
     stats,
+    stream,
     stream_ticket,
 )
 from functions.api.submit import gate
@@ -51,6 +52,7 @@ ROUTERS = (
     signals,
     approvals,
     result,
+    stream,
     stream_ticket,
     sessions,
     limits,
