@@ -178,10 +178,11 @@ def test_without_valkey_free_slots_are_in_reach_by_asking_the_queue(
     sharing.submit(LONG)
     first = sharing.receive()
 
-    def away() -> Any:
+    def away(*_: object, **__: object) -> Any:
         raise valkey.Away("no server")
 
-    monkeypatch.setattr(valkey, "client", away)
+    monkeypatch.setattr(Lanes, "look", away)
+    monkeypatch.setattr(Lanes, "is_paused", away)
     came: list[Task] = []
     thread = later(1.0, lambda: came.append(sharing.submit(QUICK)))
     sharing.invoke(first)
