@@ -32,7 +32,17 @@ def emit_beside(line: Mapping[str, Any], /, *sets: tuple[Values, Mapping[str, An
     """
     namespace = settings().metrics_namespace
     record = dict(line)
-    record["_aws"] = {
+    if settings().publish_metrics:
+        record["_aws"] = _directive(namespace, sets)
+    for values, dimensions in sets:
+        record |= {name: str(value) for name, value in dimensions.items()}
+        record |= {name: value for name, (value, _) in values.items()}
+    sys.stdout.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")  # ASCII, as in shared.logs
+
+
+def _directive(namespace: str, sets: tuple[tuple[Values, Mapping[str, Any]], ...]) -> dict[str, Any]:
+    """Say which of a line's fields CloudWatch is to make metrics of."""
+    return {
         "Timestamp": int(now() * 1000),
         "CloudWatchMetrics": [
             {
@@ -43,10 +53,6 @@ def emit_beside(line: Mapping[str, Any], /, *sets: tuple[Values, Mapping[str, An
             for values, dimensions in sets
         ],
     }
-    for values, dimensions in sets:
-        record |= {name: str(value) for name, value in dimensions.items()}
-        record |= {name: value for name, (value, _) in values.items()}
-    sys.stdout.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")  # ASCII, as in shared.logs
 
 
 def count(name: str, value: float = 1, /, **dimensions: Any) -> None:

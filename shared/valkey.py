@@ -35,6 +35,7 @@ from redis.retry import Retry
 
 from shared import secrets
 from shared.errors import SluiceError
+from shared.iam_login import CONNECTION_SECONDS, login_of
 from shared.settings import settings
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ _client: Any = None
 _rest_until = 0.0
 _failures = 0
 _last_use = 0.0
+_made_at = 0.0
 
 
 _COSTLY = (RedisConnectionError, RedisTimeoutError, ClusterError, InvalidResponse)
@@ -77,6 +79,8 @@ def _password() -> str:
 def connect(url: str, *, password: str = "") -> Any:
     """Make a client; the scheme may be redis, rediss or unix, and ``?cluster=true`` asks for a cluster.
 
+    With ``?iam=CACHE`` its connections log in with a token (`shared.iam_login`).
+
     One immediate retry covers a pooled socket that died meanwhile. redis-py itself would retry ten times with
     back-off, and for a cluster ask for its whole topology each time; the scripts are written so that a repeat
     after a lost answer does no harm, but for two whose figures heal by themselves: `provider_adjust` then gives a
@@ -89,10 +93,13 @@ def connect(url: str, *, password: str = "") -> Any:
         "decode_responses": True,
         "max_connections": 2 * settings().runs_per_environment + 64,
     }
+    url, login = login_of(url)
+    if login is not None:
+        options["credential_provider"] = login
     base, _, query = url.partition("?")
     asked = [part for part in query.split("&") if part]
     rest = [part for part in asked if part.lower() != "cluster=true"]
-    if password:
+    if password and login is None:
         options["password"] = password
     url = base + ("?" + "&".join(rest) if rest else "")
     if len(rest) < len(asked):
@@ -145,16 +152,17 @@ def client() -> Any:
         Away: ``REDIS_URL`` is empty, or the server failed a moment ago.
         RedisError: a cluster's topology could not be read.
     """
-    global _client, _last_use  # noqa: PLW0603 - one per environment is the point
+    global _client, _last_use, _made_at  # noqa: PLW0603 - one per environment is the point
     if time.monotonic() < _rest_until:
         raise Away("Valkey failed a moment ago")
-    if _client is None:
+    now = time.time()  # wall clock: it goes on while the environment is frozen
+    if _client is None or now - _made_at > CONNECTION_SECONDS:
         with _lock:
-            if _client is None:
+            if _client is None or now - _made_at > CONNECTION_SECONDS:
                 if not settings().redis_url:
                     raise Away("no REDIS_URL is set")
-                _client = _connected()
-    now = time.time()  # wall clock: it goes on while the environment is frozen
+                # After so long a fresh one: a token's connection would be ended soon. Who holds the old one goes on.
+                _client, _made_at = _connected(), now
     if now - _last_use > IDLE_S and _last_use:
         _drop_idle(_client)
     _last_use = now
@@ -209,9 +217,9 @@ def _drop_idle(server: Any) -> None:
 
 def reset() -> None:
     """Drop the client, so that the next use reconnects (after a SnapStart restore, between tests)."""
-    global _client, _rest_until, _failures, _last_use
+    global _client, _rest_until, _failures, _last_use, _made_at
     with _lock:
-        _client, _rest_until, _failures, _last_use = None, 0.0, 0, 0.0
+        _client, _rest_until, _failures, _last_use, _made_at = None, 0.0, 0, 0.0, 0.0
 
 
 def _failed(error: RedisError) -> None:

@@ -14,6 +14,7 @@ from sluice.context import Context
 from sluice.errors import (
     BadOption,
     BudgetExhausted,
+    Denied,
     ModelError,
     NotFound,
     ReplayMismatch,
@@ -32,6 +33,7 @@ __all__ = [
     "BadOption",
     "BudgetExhausted",
     "Context",
+    "Denied",
     "ModelError",
     "ModelOptions",
     "ModelReply",

@@ -68,8 +68,31 @@ class Context(Protocol):
         """
         ...
 
-    async def tool(self, name: str, fn: Callable[[], Awaitable[Any]], arguments: dict[str, Any]) -> Any:
-        """Call a tool once: a step with ``tool_call`` and ``tool_result`` events. See ``step`` for the errors."""
+    async def tool(
+        self,
+        name: str,
+        fn: Callable[..., Awaitable[Any]],
+        arguments: dict[str, Any],
+        *,
+        approve: bool | Callable[[dict[str, Any]], bool] = False,
+        approve_within: float | None = None,
+        tool: str | None = None,
+    ) -> Any:
+        """Call a tool once: a step with ``tool_call`` and ``tool_result`` events. See ``step`` for the errors.
+
+        With ``approve`` (or where it says so of the arguments) the run waits before the call until its owner allows it
+        (docs/waits.md), for ``approve_within`` seconds at most. A ``fn`` that takes one argument gets the arguments,
+        which whoever allows the call may have changed. ``tool`` is what they are told it is called, where ``name`` is
+        made up to tell parallel calls apart.
+
+        Raises:
+            Denied: the call was not allowed; says why.
+            WaitTimeout: nobody answered in time.
+        """
+        ...
+
+    def wants_approval(self, tool: str) -> bool:
+        """Whether the client or its tier wants calls of a tool of this name allowed first."""
         ...
 
     async def model(

@@ -59,6 +59,17 @@ class WaitTimeout(TimeoutError):
     """What a run waited for did not come in time; unless caught, it ends the run for good."""
 
 
+class Denied(SluiceError):
+    """A tool call was not allowed; ``reason`` is for the model. Unless caught, it ends the run for good."""
+
+    code = "denied"
+
+    def __init__(self, tool: str, reason: str) -> None:
+        """Keep the reason, which may be empty."""
+        super().__init__(f"the call of {tool} was not allowed" + (f": {reason}" if reason else ""))
+        self.reason = reason
+
+
 class ReplayMismatch(Exception):
     """The run does not repeat what it recorded: its code or its input changed shape."""
 

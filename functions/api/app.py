@@ -22,16 +22,22 @@ from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
 from functions.api.routes import (
     agent,
+    approvals,
+    chat,
+    conversations,
     dashboard,
     docs,
     health,
     limits,
     me,
-    openai,
+    models,
+    response_parts,
+    responses,
     result,
     sessions,
     signals,
     stats,
+    stream,
     stream_ticket,
 )
 from functions.api.submit import gate
@@ -39,7 +45,26 @@ from functions.api.version import VERSION
 from shared import aws, settings
 from shared.errors import SluiceError
 
-ROUTERS = (dashboard, agent, signals, result, stream_ticket, sessions, limits, stats, me, openai, health, docs)
+ROUTERS = (
+    dashboard,
+    agent,
+    signals,
+    approvals,
+    result,
+    stream,
+    stream_ticket,
+    sessions,
+    limits,
+    stats,
+    me,
+    response_parts,
+    responses,
+    conversations,
+    chat,
+    models,
+    health,
+    docs,
+)
 SHOWN_HEADERS = (
     "Location",
     "Retry-After",
@@ -49,6 +74,7 @@ SHOWN_HEADERS = (
     "Sluice-Degraded",
     "x-request-id",
     "x-should-retry",
+    "x-sluice-task-id",
     *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
 )
 """Headers that a page of another origin may read."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from shared.netguard import URL_CHARACTERS as WEBHOOK_CHARACTERS
 from shared.netguard import Forbidden
@@ -28,10 +28,14 @@ MAX_TIMEOUT_SECONDS = 86_400
 """Longest ``timeout_s``: a day."""
 MAX_COST_USD = 10_000
 IDEMPOTENCY_KEY_CHARACTERS = 255
+REASON_CHARACTERS = 4_000
+"""Longest reason of a denial."""
 PAGE_TASKS = 100
 """Most tasks of one page of ``GET /agent``."""
 MAX_WAIT_SECONDS = 25
 """Longest ``wait``; an HTTP API of API Gateway gives up after 30 s."""
+MAX_STREAMED_WAIT_SECONDS = 870
+"""Longest ``wait`` at the streaming address, where `StreamSeconds` bounds it."""
 """Largest event number."""
 
 SessionId = Annotated[
@@ -95,6 +99,12 @@ class AgentRequest(_Strict):
         ),
     ] = None
     metadata: Annotated[Metadata | None, Field(description="Yours; shown in the result.")] = None
+    approve: Annotated[
+        bool
+        | Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=64)]], Field(max_length=64)]
+        | None,
+        Field(description="Tools whose calls wait until you allow them: their names, `*` in them, or true for all."),
+    ] = None
     stream: Annotated[
         bool | None,
         Field(
@@ -118,6 +128,24 @@ class AgentRequest(_Strict):
     @classmethod
     def _public_address(cls, url: str | None) -> str | None:
         return None if url is None else checked_webhook_url(url)
+
+
+class ApprovalAnswer(_Strict):
+    """The answer to a call that a run waits to be allowed."""
+
+    decision: Annotated[Literal["allow", "deny"], Field(description="Whether the call is made.")]
+    reason: Annotated[
+        str | None, Field(max_length=REASON_CHARACTERS, description="Why not, in words that the model is shown.")
+    ] = None
+    arguments: Annotated[
+        dict[str, Any] | None, Field(description="Arguments in place of those asked for; only with `allow`.")
+    ] = None
+
+    @model_validator(mode="after")
+    def _arguments_are_of_what_is_allowed(self) -> Self:
+        if self.arguments is not None and self.decision != "allow":
+            raise ValueError("arguments go with `allow` only")
+        return self
 
 
 def checked_webhook_url(url: str) -> str:

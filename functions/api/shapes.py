@@ -44,6 +44,30 @@ class SignalTaken(BaseModel):
     signal: Annotated[str, Field(description="The signal's id within its task.")]
 
 
+class ApprovalView(BaseModel):
+    """A call that a task waits to be allowed."""
+
+    task_id: str
+    agent: str
+    session_id: str | None
+    kind: Literal["approval"]
+    name: str
+    tool: str
+    arguments: Annotated[dict[str, Any] | None, Field(description="The call's arguments.")]
+    fingerprint: Annotated[str, Field(description="Of tool and arguments: an answer is for this very call.")]
+    editable: Annotated[bool, Field(description="Whether an answer may change the arguments.")]
+    cost_usd: Annotated[float, Field(description="What the run had cost when it asked.")]
+    since: str
+    until: str
+
+
+class ApprovalList(BaseModel):
+    """Pending approvals, newest task first."""
+
+    approvals: list[ApprovalView]
+    next_cursor: Annotated[str | None, Field(description="Give it as ``cursor`` for the next page; null at the end.")]
+
+
 class Usage(BaseModel):
     """What a run used."""
 
@@ -158,6 +182,12 @@ class EventView(BaseModel):
     data: dict[str, Any]
 
 
+class StreamedEvent(EventView):
+    """The data of one message of a task's stream."""
+
+    partial: Annotated[bool, Field(description="Text of an event that is not whole yet; more of it follows.")] = False
+
+
 class EventPage(BaseModel):
     """Events after a number."""
 
@@ -194,10 +224,10 @@ class SessionDeleted(BaseModel):
 
 
 class Ticket(BaseModel):
-    """A ticket for one WebSocket connection."""
+    """A ticket for one WebSocket connection, or for a task's stream."""
 
     ticket: str
-    url: Annotated[str, Field(description="Connect to it with `?ticket=`.")]
+    url: Annotated[str, Field(description="Connect to it with `?ticket=`; of a task's stream: open it as it is.")]
     expires_in_s: int
 
 

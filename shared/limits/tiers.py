@@ -22,7 +22,7 @@ LANES = ("high", "normal")
 """Lanes that a client may ask for."""
 
 _COUNTS = ("requests", "window_s", "queued", "running", "tokens_per_day", "message_bytes")
-_LISTS = ("lanes", "agents", "models")
+_LISTS = ("lanes", "agents", "models", "approve")
 _FLAGS = ("trusted", "operator")
 _OF_USERS = ("requests", "window_s", "queued", "running", "tokens_per_day", "usd_per_day")
 FIELDS = (*_COUNTS, "usd_per_day", *_LISTS, *_FLAGS, "users")
@@ -48,6 +48,8 @@ class Limits:
     lanes: tuple[str, ...] = ("normal",)
     """Lanes (priorities) that may be asked for."""
     message_bytes: int = 0
+    approve: tuple[str, ...] = ()
+    """Tools whose calls an owner must allow, ``*`` in their names; agents that call tools by the model's choice ask."""
     trusted: bool = False
     """A service that acts for its own users (``user_id`` counts). Each of them has these limits, or what ``users`` of
     the tier or the override changes of them; all of them together have the ``key_…`` ones: the service's own."""
@@ -120,6 +122,7 @@ def resolve(tier: str, overrides: Mapping[str, Any] | None = None) -> Limits:
         message_bytes=values["message_bytes"],
         agents=tuple(values["agents"]),
         models=tuple(values["models"]),
+        approve=tuple(values.get("approve", ())),
         trusted=trusted,
         key_queued=of_key["queued"],
         key_tokens_per_day=of_key["tokens_per_day"],

@@ -56,14 +56,30 @@ def prefix(name: str) -> str:
     return f"{SIGNAL}{name}#"
 
 
-def post(task_id: str, name: str, payload: Any, *, key: str | None = None, by: str | None = None) -> Receipt:
-    """Send a signal to a run; ``key`` is the digest of the client's ``Idempotency-Key``.
+def has(task_id: str, name: str, signal_id: str) -> bool:
+    """Tell whether a signal was taken before.
 
-    The caller has made sure that the task is the sender's. It then adopts and sends the task if that was ``woken``.
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    return table.get(_key(task_id, name, signal_id)) is not None
+
+
+def _key(task_id: str, name: str, signal_id: str) -> Attributes:
+    return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": prefix(name) + signal_id}}
+
+
+def post(
+    task_id: str, name: str, payload: Any, *, key: str | None = None, by: str | None = None, early: bool = True
+) -> Receipt:
+    """Send a signal to a run; ``key`` makes a repeat harmless: the digest of the client's ``Idempotency-Key``.
+
+    Unless ``early`` it is taken only by a task that waits for it. The caller has made sure that the task is the
+    sender's, and sends the task (`waking.send`) if it was ``woken``.
 
     Raises:
         NotFound: there is no such task.
-        Conflict: it has ended, or was sent too many.
+        Conflict: it has ended, was sent too many, or does not wait for this.
         IdempotencyMismatch: the key came with another payload before.
         Contended: the task changed hands too often to catch; try again.
         DependencyDown: nothing was written.
@@ -71,25 +87,21 @@ def post(task_id: str, name: str, payload: Any, *, key: str | None = None, by: s
     text = dumps(payload)
     digest = hashlib.sha256(text.encode()).hexdigest()
     signal_id = key[:32] if key else secrets.token_hex(16)
-    where: Attributes = {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": prefix(name) + signal_id}}
+    where = _key(task_id, name, signal_id)
     packed: Attributes | None = None
     for _ in range(TRIES):
         if key and (there := table.get(where)) is not None:
             if plain(there["digest"]) != digest:
-                raise IdempotencyMismatch(
-                    "this Idempotency-Key came with another signal before", param="Idempotency-Key"
-                )
+                message = "this Idempotency-Key came with another signal before"
+                raise IdempotencyMismatch(message, param="Idempotency-Key")
             return Receipt(store.get(task_id), signal_id, repeat=True)
         task = store.get(task_id)
-        if task.status.terminal:
-            raise Conflict(f"the task has ended: it is {task.status}")
-        if task.signals >= SIGNALS_OF_A_RUN:
-            raise Conflict(f"the task was sent {SIGNALS_OF_A_RUN} signals, which is the most")
+        _may_take(task, name, early=early)
         at = now()
         packed = packed or blobs.pack(text, f"tasks/{task_id}/signal/{signal_id}")
         about = {"name": name, "at": iso(at), "by": by, "digest": digest, "ttl": int(events.expires(at))}
         put = table.put_op(where | item(about) | packed, condition="attribute_not_exists(pk)")
-        wakes = task.status is Status.WAITING and any(one.name == name for one in waits.of_row(task))
+        wakes = task.status is Status.WAITING and _waits_for(task, name)
         row = waits.wake_op(task) if wakes else _count_op(task)
         try:
             table.transact([row, put])
@@ -104,6 +116,19 @@ def post(task_id: str, name: str, payload: Any, *, key: str | None = None, by: s
             task.status, task.gen, task.next_try_at, task.reason = Status.QUEUED, task.gen + 1, 0.0, WOKEN
         return Receipt(task, signal_id, woken=wakes)
     raise Contended("the task is changing hands; try again")
+
+
+def _waits_for(task: Task, name: str) -> bool:
+    return any(one.name == name for one in waits.of_row(task))
+
+
+def _may_take(task: Task, name: str, *, early: bool) -> None:
+    if task.status.terminal:
+        raise Conflict(f"the task has ended: it is {task.status}")
+    if task.signals >= SIGNALS_OF_A_RUN:
+        raise Conflict(f"the task was sent {SIGNALS_OF_A_RUN} signals, which is the most")
+    if not early and not _waits_for(task, name):
+        raise Conflict(f"the task does not wait for {name} (any more)")
 
 
 def _count_op(task: Task) -> dict[str, Any]:
@@ -123,7 +148,7 @@ def load(task_id: str) -> list[Signal]:
     """
     found = [
         Signal(
-            row["sk"]["S"].rsplit("#", 1)[1],
+            row["sk"]["S"].removeprefix(SIGNAL),
             plain(row["name"]),
             epoch(plain(row["at"])),
             json.loads(blobs.unpack(row)),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from shared.clock import iso, now
 from shared.errors import DependencyDown, LeaseLost
 from shared.settings import settings
-from shared.tasks import events, lanes, spend, table
+from shared.tasks import days, events, lanes, spend, table
 from shared.tasks.claims import WOKEN
 from shared.tasks.items import due_shard, row_key, wait_shard
 from shared.tasks.leases import CancelRequested, carried, fenced_write, held
@@ -85,7 +85,7 @@ def in_list(reason: str) -> list[dict[str, str]]:
 def reason_of(waits: Sequence[Wait]) -> str:
     """Write what a task waits for in few words: ``kind:name``, the first ones if they are many."""
     text = ""
-    for one in waits:
+    for one in sorted(waits, key=lambda one: one.kind):  # approvals first: who lists them looks for these
         more = f"{',' if text else ''}{one.kind}:{one.name.replace(',', ' ')}"
         if len(text) + len(more) > REASON_CHARACTERS:
             break
@@ -127,9 +127,10 @@ def suspend(task: Task, waits: Sequence[Wait], log: Sequence[events.Event], *, e
     }
     if wants_webhook(task, waits):
         sets |= {"untold": True, "due_at": min(due_at, at + GRACE_SECONDS)}
-    # What it has used belongs to today, however long it waits; what it may yet use is reserved anew when it goes on.
-    spent = spend.add_ops(task, task.usage, expires=events.expires(at))
-    sets |= {"precharged_tokens": task.usage.tokens, "precharged_micro_usd": task.micro_usd}
+    # What it has used is charged now, however long it waits; what it may yet use is reserved anew when it goes on.
+    spent = spend.add_ops(task, expires=events.expires(at), ended=False)
+    charged = days.by_day(task)
+    sets |= {"precharged_tokens": task.usage.tokens, "precharged_micro_usd": task.micro_usd, "charged": charged}
     op, last = events.append_op(task.task_id, task.last_seq, log, expires=events.expires(at))
     condition, values = held(task)
     unseen = "#signals = :signals" if task.signals else "(attribute_not_exists(#signals) OR #signals = :signals)"
@@ -154,6 +155,8 @@ def suspend(task: Task, waits: Sequence[Wait], log: Sequence[events.Event], *, e
     task.status, task.gen, task.next_try_at, task.last_seq = Status.WAITING, gen, wake_at, last
     task.waiting_for, task.waiting_since = sets["waiting_for"], at
     task.precharged_tokens, task.precharged_micro_usd = task.usage.tokens, task.micro_usd
+    task.charged = charged
+    task.unwritten.clear()
     return True
 
 

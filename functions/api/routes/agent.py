@@ -35,7 +35,7 @@ _EXAMPLE = {
     "session_id": "homework",
     "metadata": {"class": "4b"},
 }
-_PARAMS = ("max_output_tokens", "timeout_s", "max_cost_usd", "metadata", "stream", "webhook_url")
+_PARAMS = ("max_output_tokens", "timeout_s", "max_cost_usd", "metadata", "stream", "webhook_url", "approve")
 
 
 @router.post(

@@ -36,6 +36,8 @@ def post_signal(
     """Send any JSON, or nothing, to a run that waits for it, or will: it is kept. One that has ended takes none."""
     from shared.tasks import inbox, waking  # here: most requests do without them
 
+    if name.startswith("approval:"):
+        raise invalid("an approval is answered at /agent/{task_id}/approvals/{fingerprint}", "name")
     task = own_task(caller, task_id)
     payload = decode_any(body, request.headers.get("content-type")) if body else None
     size = len(dumps(payload).encode())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.worker.tools.toolbox import TOOLS, ToolError
 from shared.tasks.model import dumps
-from sluice import AgentResult
+from sluice import AgentResult, Denied
 
 if TYPE_CHECKING:
     from sluice import Context, ToolCall
@@ -54,11 +54,15 @@ async def _call(ctx: Context, call: ToolCall, place: str) -> Any:
     if not isinstance(arguments, dict):
         return {"error": "the arguments must be a JSON object"}
 
-    async def do() -> Any:
+    async def do(used: dict[str, Any]) -> Any:
         try:
-            return await tool.run(ctx.http, arguments)
+            return await tool.run(ctx.http, used)
         except ToolError as error:
             return {"error": str(error)}
 
     # Parallel steps need names of their own.
-    return await ctx.tool(f"{call.name[:40]}.{place}", do, arguments)
+    try:
+        ask = ctx.wants_approval(call.name)
+        return await ctx.tool(f"{call.name[:40]}.{place}", do, arguments, approve=ask, tool=call.name)
+    except Denied as denied:
+        return {"error": denied.message}

@@ -192,14 +192,25 @@ class Environment:
         """Tell whether a day's ceiling holds for the task; otherwise reserving needs no round trip."""
         return self.gate.bounded(tiers.of_task(task))
 
-    def reserve(self, task: Task, tokens: int, micro_usd: int) -> None:
-        """Raise the task's reservation to these amounts within its user's day and everyone's.
+    def change_day(self, task: Task, before: str, used: tuple[int, int]) -> None:
+        """Let go of what a task holds on a day that is over, having ``used`` so much, and count it on the new one.
+
+        Without Valkey nothing is held; where a ceiling is set, the reservation that follows says so.
+        """
+        try:
+            self.gate.rest(task.user, task.task_id, before, *used)
+            self.gate.adopt(task.user, task.task_id, task.day, 0, 0, tiers.of_task(task))
+        except (RedisError, DependencyDown) as error:
+            _log.warning("day not changed", extra={"task_id": task.task_id, "error": str(error)})
+
+    def reserve(self, task: Task, day: str, tokens: int, micro_usd: int) -> None:
+        """Raise the task's reservation of a day to these amounts within its user's day and everyone's.
 
         Raises:
             BudgetExhausted: a ceiling would be passed.
             DependencyDown: Valkey is away and a ceiling is set: nobody could keep it.
         """
-        self.gate.must_reserve(task.user, task.task_id, task.day, tokens, micro_usd, tiers.of_task(task))
+        self.gate.must_reserve(task.user, task.task_id, day, tokens, micro_usd, tiers.of_task(task))
 
     async def finished(self, task: Task) -> None:
         """See to what follows a settled task; never raises for it. Runs that end together share a look for watchers."""

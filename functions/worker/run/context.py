@@ -7,7 +7,6 @@ therefore be repeatable: same input, same steps.
 
 from __future__ import annotations
 
-import inspect
 import json
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -18,9 +17,9 @@ from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
 from functions.worker.record.signals import Continue, GiveWay
 from functions.worker.record.steps import Done, Steps
+from functions.worker.run.tooling import Tooling, result_of
 from functions.worker.run.waiting import Waiting
 from functions.worker.run.waits import Waits
-from shared import storable
 from shared.clock import now
 from shared.errors import LeaseLost
 from shared.limits import models
@@ -53,15 +52,13 @@ HISTORY_SHARE = 0.9
 CLOCK_SKEW_SECONDS = 1.0
 """Turns that ended this much after a run's start by another machine's clock count as earlier: runs of a session go one
 after the other."""
-RESULT_EVENT_CHARACTERS = 2_000
-"""How much of a tool's result its event shows; the run sees all of it."""
 
 
 class Remembered(dict[str, Any]):
     """A message out of the session's memory: no part of a step's fingerprint, as a session may be deleted meanwhile."""
 
 
-class Context(Waiting, PublicContext):
+class Context(Tooling, Waiting, PublicContext):
     """One run, as its agent sees it: what `sluice.Context` promises."""
 
     def __init__(
@@ -118,27 +115,9 @@ class Context(Waiting, PublicContext):
         """
 
         async def work(_nth: int) -> Done:
-            return Done(await _result(fn, f"step {name}"))
+            return Done(await result_of(fn, f"step {name}"))
 
         return await self.steps.once(name, work, kind="step", fingerprint=fingerprint)
-
-    async def tool(self, name: str, fn: Callable[[], Awaitable[Any]], arguments: dict[str, Any]) -> Any:
-        """Call a tool once: a step with ``tool_call`` and ``tool_result`` events. See ``step`` for the errors.
-
-        Raises:
-            Unstorable: the arguments are no JSON; nothing was done.
-        """
-        storable.check(arguments, f"the arguments of tool {name}")
-
-        async def work(nth: int) -> Done:
-            self._log.add("tool_call", {"tool": name, "n": nth, "arguments": arguments})
-            result = await _result(fn, f"tool {name}")
-            storable.check(result, f"the result of tool {name}")
-            shown = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
-            event = Event("tool_result", now(), {"tool": name, "n": nth, "result": shown[:RESULT_EVENT_CHARACTERS]})
-            return Done(result, (event,))
-
-        return await self.steps.once(name, work, kind="tool", fingerprint=arguments)
 
     async def model(
         self,
@@ -265,17 +244,6 @@ class Context(Waiting, PublicContext):
             raise Continue
         if not self._beat.alive:
             raise LeaseLost("the lease lapsed")
-
-
-async def _result(fn: Callable[[], Awaitable[Any]], what: str) -> Any:
-    """Call an agent's function; the mistake that beginners make is told in words that help."""
-    made = fn()
-    if not inspect.isawaitable(made):
-        raise TypeError(
-            f"{what}: its function must be async, and returned {type(made).__name__}; "
-            "one that blocks is called as `lambda: asyncio.to_thread(f, x)`"
-        )
-    return await made
 
 
 def _ends_run(last: bool | Callable[[ModelReply], bool], reply: ModelReply) -> bool:

@@ -17,6 +17,8 @@ from shared.tasks.waits import LONGEST_SECONDS
 from sluice.errors import WaitTimeout
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from functions.worker.record.steps import Steps
     from functions.worker.run.waits import Waits
     from shared.tasks.inbox import Signal
@@ -70,13 +72,18 @@ class Waiting:
         """
         if not SIGNAL_NAME.fullmatch(name):
             raise ValueError(f"a signal's name has 1 to 64 letters, digits and . _ : -; {name[:80]!r} has not")
-        value = await self._wait_for(name, "signal", timeout, {"schema": _checked(schema)} if schema else None)
+        more = {"schema": _checked(schema)} if schema else None
+
+        async def about() -> dict[str, Any] | None:
+            return more
+
+        value = await self._wait_for(name, "signal", timeout, about)
         if value is None:
             raise WaitTimeout(f"no signal {name} came in time")
         return value["payload"]
 
     async def _wait_for(
-        self, name: str, kind: str, timeout_s: float | None, more: dict[str, Any] | None
+        self, name: str, kind: str, timeout_s: float | None, about: Callable[[], Awaitable[dict[str, Any] | None]]
     ) -> dict[str, Any] | None:
         """Wait for a signal and return what is recorded of it, or None after the time."""
         until = _time(LONGEST_SECONDS if timeout_s is None else timeout_s, None)
@@ -84,7 +91,7 @@ class Waiting:
 
         async def ready(nth: int) -> None:
             nonlocal came
-            came = await self.waits.signal(self.waits.begin(kind, name, nth, until, more))
+            came = await self.waits.signal(self.waits.begin(kind, name, nth, until, await about()))
 
         async def work(_nth: int) -> Done:
             if came is None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.clock import now
-from shared.tasks import claims, settle, store, waits
+from shared.tasks import approvals, claims, inbox, settle, store, waits
 from shared.tasks.events import Event
 from shared.tasks.model import Status, Task
 from shared.tasks.waits import Wait
@@ -105,3 +105,57 @@ def test_an_empty_body_is_a_signal_too(api: Api, task: Task) -> None:
 
 def test_a_held_answer_does_not_end_with_a_wait(api: Api, task: Task) -> None:
     assert api.get(f"/result/{task.task_id}", wait=0.2).json()["status"] == "waiting"
+
+
+# ---- approvals
+
+
+@pytest.fixture
+def asking(api: Api) -> Task:
+    """A task that waits to make a call."""
+    task_id = api.submit(agent="tools", approve=["send*"]).json()["task_id"]
+    task = claims.claim(task_id, 0)
+    assert isinstance(task, Task)
+    assert task.params["approve"] == ["send*"]
+    asked = approvals.Asked("send_mail", {"to": "bob"}, "ab12", True, 7)
+    more = approvals.more_of(task, asked)
+    one = Wait(kind="approval", name="approval:ab12", nth=1, since=now(), until=now() + 3600, more=more)
+    assert waits.suspend(task, [one], [Event("waiting", now(), {})], ends_at=now() + 1e6)
+    return task
+
+
+def test_the_inbox_shows_the_call_and_only_to_its_owner(api: Api, asking: Task) -> None:
+    (one,) = api.get("/approvals").json()["approvals"]
+    assert (one["task_id"], one["tool"], one["arguments"], one["fingerprint"]) == (
+        asking.task_id,
+        "send_mail",
+        {"to": "bob"},
+        "ab12",
+    )
+    assert one["cost_usd"] == 7e-6
+    assert api.get("/approvals", "other").json() == {"approvals": [], "next_cursor": None}
+    assert api.post(f"/agent/{asking.task_id}/approvals/ab12", "other", decision="allow").status_code == 404
+
+
+def test_an_answer_wakes_the_task_and_is_kept(api: Api, asking: Task) -> None:
+    path = f"/agent/{asking.task_id}/approvals/ab12"
+    assert api.post(path, decision="allow", arguments={"to": "eve"}).json()["status"] == "queued"
+    assert api.post(path, decision="allow", arguments={"to": "eve"}).headers["Idempotent-Replayed"] == "true"
+    assert api.post(path, decision="deny").status_code == 409
+    assert inbox.load(asking.task_id)[0].payload == {"decision": "allow", "arguments": {"to": "eve"}, "user": "demo"}
+    assert api.get("/approvals").json()["approvals"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"decision": "maybe"}, {"decision": "deny", "arguments": {}}, {"decision": "deny", "reason": "x" * 4001}],
+)
+def test_what_is_no_answer(api: Api, asking: Task, body: dict[str, Any]) -> None:
+    assert api.post(f"/agent/{asking.task_id}/approvals/ab12", **body).status_code == 422
+
+
+def test_only_what_is_asked_can_be_answered(api: Api, asking: Task) -> None:
+    assert api.post(f"/agent/{asking.task_id}/approvals/ffff", decision="allow").status_code == 404
+    assert api.post(f"/agent/{asking.task_id}/signals/approval:ab12", decision="allow").status_code == 422
+    settle.cancel(asking.task_id, "demo")
+    assert api.post(f"/agent/{asking.task_id}/approvals/ab12", decision="allow").status_code == 409

@@ -14,8 +14,8 @@ BLOBS = {"s3:GetObject", "s3:PutObject"}
 RECEIVE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
 PUSH = {"execute-api:ManageConnections"}
 SENDS = ROWS | BLOBS | PUSH | {"sqs:SendMessage", "sqs:GetQueueAttributes"}
-SECRETS = {"secretsmanager:GetSecretValue", "kms:Decrypt", "kms:GenerateDataKey"}
-"""Given only where a parameter names a secret or a key."""
+SECRETS = {"secretsmanager:GetSecretValue", "kms:Decrypt", "kms:GenerateDataKey", "elasticache:Connect"}
+"""Given only where a parameter names a secret or a key, or asks for a Valkey on the internet."""
 
 RIGHTS = {
     "ApiFunction": SENDS

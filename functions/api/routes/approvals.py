@@ -1,0 +1,74 @@
+"""Approvals: the calls that the caller's runs wait to be allowed, and the answers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from functions.api.body import parse, raw_body
+from functions.api.described import described
+from functions.api.errors import invalid
+from functions.api.identity import AUTHENTICATED, AnyCaller, Subject, own_task
+from functions.api.schemas import PAGE_TASKS, ApprovalAnswer
+from functions.api.submit import gate
+from shared.errors import Conflict, IdempotencyMismatch
+from shared.tasks import listing
+
+router = APIRouter(tags=["tasks"], dependencies=AUTHENTICATED)
+
+_EXAMPLE = {"decision": "deny", "reason": "The amount is too high; ask for half of it."}
+
+
+@router.get("/approvals", summary="List pending approvals")
+@described("ApprovalList", 401, 403, 422)
+def list_approvals(
+    caller: Subject,
+    limit: Annotated[int, Query(ge=1, le=PAGE_TASKS)] = 20,
+    cursor: Annotated[str | None, Query(max_length=2048, description="From `next_cursor`.")] = None,
+) -> JSONResponse:
+    """List the calls that the caller's tasks wait to be allowed, newest task first. The index lags by a moment."""
+    from shared.tasks import approvals, items, table  # here: most requests do without them
+
+    found, more = listing.list_tasks(caller.user, limit=limit, cursor=cursor, status="waiting")
+    ids = [str(one["task_id"]) for one in found if f"{approvals.KIND}:" in str(one.get("reason", ""))]
+    rows = table.get_many([items.row_key(task_id) for task_id in ids]) if ids else []
+    tasks = sorted((items.read_task(row) for row in rows), key=lambda task: task.created, reverse=True)
+    asked = [
+        {"task_id": task.task_id, "agent": task.agent, "session_id": task.session_id or None, **one}
+        for task in tasks
+        for one in approvals.pending(task)
+    ]
+    return JSONResponse({"approvals": asked, "next_cursor": more})
+
+
+@router.post("/agent/{task_id}/approvals/{fingerprint}", status_code=202, summary="Answer an approval")
+@described("SignalTaken", 401, 404, 409, 413, 422, takes=ApprovalAnswer, example=_EXAMPLE)
+def answer_approval(
+    request: Request,
+    caller: AnyCaller,
+    task_id: str,
+    fingerprint: str,
+    body: Annotated[bytes, Depends(raw_body)],
+) -> JSONResponse:
+    """Allow or deny the very call that a run waits for. The first answer counts; the same once more is harmless."""
+    from shared.tasks import approvals, inbox, waking  # here: most requests do without them
+
+    answer = parse(ApprovalAnswer, body, request.headers.get("content-type"))
+    task = own_task(caller, task_id)
+    if task.status.terminal:
+        raise Conflict(f"the task has ended: it is {task.status}")
+    asked = approvals.find(task, fingerprint)
+    if answer.arguments is not None and not (asked.more or {}).get("editable"):
+        raise invalid("the arguments of this call cannot be changed", "arguments")
+    payload = {**answer.model_dump(exclude_none=True), "user": caller.user}
+    try:
+        receipt = inbox.post(task_id, asked.name, payload, key=str(asked.nth), by=caller.key_id, early=False)
+    except IdempotencyMismatch as error:
+        raise Conflict("this call was answered otherwise before") from error
+    if receipt.woken:
+        waking.send(gate(), receipt.task)
+    content = {"task_id": task_id, "status": str(receipt.task.status), "name": asked.name, "signal": receipt.signal}
+    return JSONResponse(content, 202, {"Idempotent-Replayed": "true"} if receipt.repeat else {})

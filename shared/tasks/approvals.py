@@ -1,0 +1,98 @@
+"""Calls that a person is to allow: what is asked, and how an answer is held against it.
+
+An approval is a wait for a signal whose name holds the fingerprint of the call. An answer is that signal's payload:
+``{"decision": "allow" | "deny", "reason"?, "arguments"?}``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared.clock import now
+from shared.errors import NotFound
+from shared.tasks import events, inbox, store, table, waits
+from shared.tasks.model import Status, Task, dumps
+
+if TYPE_CHECKING:
+    from shared.tasks.waits import Wait
+
+KIND = "approval"
+ALLOW, DENY = "allow", "deny"
+INLINE_BYTES = 1024
+"""Arguments up to this size stand in the row, larger ones in an item of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call that is to be allowed. ``micro_usd`` is what the run has cost so far."""
+
+    tool: str
+    arguments: dict[str, Any]
+    fingerprint: str
+    editable: bool
+    micro_usd: int
+
+
+def name_of(fingerprint: str) -> str:
+    """Return the name of the signal that answers."""
+    return f"{KIND}:{fingerprint}"
+
+
+def more_of(task: Task, asked: Asked) -> dict[str, Any]:
+    """Return what the row says of an approval; arguments too large for it are put beside it.
+
+    Raises:
+        Contended, DependencyDown: try again.
+        TooLarge: they fit nowhere.
+    """
+    text = dumps(asked.arguments)
+    small = len(text.encode()) <= INLINE_BYTES
+    if not small:
+        table.put(store.blob_op(task.task_id, _blob(asked.fingerprint), text, expires=events.expires(now())))
+    return {
+        "tool": asked.tool,
+        "fingerprint": asked.fingerprint,
+        "editable": asked.editable,
+        "cost_usd": asked.micro_usd / 1_000_000,
+        "arguments": asked.arguments if small else None,
+    }
+
+
+def _blob(fingerprint: str) -> str:
+    return f"ask-{fingerprint}"
+
+
+def pending(task: Task) -> list[dict[str, Any]]:
+    """Return the approvals that a task waits for, as clients see them, with their arguments wherever they are.
+
+    Raises:
+        DependencyDown: some cannot be read right now.
+    """
+    if task.status is not Status.WAITING:
+        return []
+    shown = [one for one in store.public(task)["waiting_for"] if one["kind"] == KIND]
+    for one in shown:
+        if one.get("arguments") is None:
+            try:
+                one["arguments"] = json.loads(store.read_blob(task.task_id, _blob(one["fingerprint"])))
+            except NotFound:  # erased meanwhile
+                continue
+    return shown
+
+
+def find(task: Task, fingerprint: str) -> Wait:
+    """Return the wait that an answer is for: of several for the same call, the first that has none yet.
+
+    A task that was woken by one answer goes on to take those that it asked for beside it.
+
+    Raises:
+        NotFound: nobody asks for it (any more).
+        DependencyDown: DynamoDB is away.
+    """
+    name = name_of(fingerprint)
+    same = sorted((one for one in waits.of_row(task) if one.name == name), key=lambda one: one.nth)
+    if not same:
+        raise NotFound("the task asks for no such approval (any more)")
+    return next((one for one in same if not inbox.has(task.task_id, name, str(one.nth))), same[-1])
