@@ -29,8 +29,8 @@ from localstack.system import System
 MESSAGE = "[[sim latency={seconds} words=200 ttft=0.2]] tell a story"
 RUN_SECONDS = 5
 AT_ONCE = 4
-"""Runs followed at the same time. As on Lambda nothing tells the function that a client has left: the stream of every cut
-goes on to its run's end, and holds a place."""
+"""Runs followed at the same time. As on Lambda nothing tells the function that a client has left: the stream of every
+cut goes on to its run's end, and holds a place."""
 MOST_MESSAGES = 4
 """Messages between two cuts, at most."""
 

@@ -103,8 +103,8 @@ def _concurrency(found: Findings, values: dict[str, str], stack: str) -> None:
         free += _reserved_by(stack, "StreamingFunction") if streaming else 0
         if streaming and free - wanted - streaming < KEPT_FREE <= free - wanted:
             found.errors.append(
-                f"StreamingConcurrency is {streaming}, but {free - wanted - KEPT_FREE} can be reserved for the streaming "
-                "function; 0 reserves none"
+                f"StreamingConcurrency is {streaming}, but {free - wanted - KEPT_FREE} can be reserved for it besides; "
+                "0 reserves none"
             )
         if free - wanted < KEPT_FREE:
             found.errors.append(

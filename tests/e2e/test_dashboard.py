@@ -107,7 +107,7 @@ def test_a_run_is_followed_by_event_source(dashboard: Dashboard, stack: Stack) -
 def test_a_run_is_followed_over_the_websocket_without_a_streaming_address(dashboard: Dashboard, stack: Stack) -> None:
     without_stream(dashboard)
     page = dashboard.open("load")
-    task_id = dashboard.submit("[[sim latency=3 words=60]] Tell me about bays.")
+    task_id = dashboard.submit("[[sim latency=10 words=60]] Tell me about bays.")
     expect(page.locator("#mode")).to_have_text("Live")
     dashboard.status("Complete")
     expect(page.locator("#output")).to_have_text(stack.result(task_id)["result"]["response"])
