@@ -37,6 +37,7 @@ from functions.api.routes import (
     sessions,
     signals,
     stats,
+    stream,
     stream_ticket,
 )
 from functions.api.submit import gate
@@ -50,6 +51,7 @@ ROUTERS = (
     signals,
     approvals,
     result,
+    stream,
     stream_ticket,
     sessions,
     limits,

@@ -34,6 +34,8 @@ PAGE_TASKS = 100
 """Most tasks of one page of ``GET /agent``."""
 MAX_WAIT_SECONDS = 25
 """Longest ``wait``; an HTTP API of API Gateway gives up after 30 s."""
+MAX_STREAMED_WAIT_SECONDS = 870
+"""Longest ``wait`` at the streaming address, where `StreamSeconds` bounds it."""
 """Largest event number."""
 
 SessionId = Annotated[

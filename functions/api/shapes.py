@@ -182,6 +182,12 @@ class EventView(BaseModel):
     data: dict[str, Any]
 
 
+class StreamedEvent(EventView):
+    """The data of one message of a task's stream."""
+
+    partial: Annotated[bool, Field(description="Text of an event that is not whole yet; more of it follows.")] = False
+
+
 class EventPage(BaseModel):
     """Events after a number."""
 
@@ -218,10 +224,10 @@ class SessionDeleted(BaseModel):
 
 
 class Ticket(BaseModel):
-    """A ticket for one WebSocket connection."""
+    """A ticket for one WebSocket connection, or for a task's stream."""
 
     ticket: str
-    url: Annotated[str, Field(description="Connect to it with `?ticket=`.")]
+    url: Annotated[str, Field(description="Connect to it with `?ticket=`; of a task's stream: open it as it is.")]
     expires_in_s: int
 
 
