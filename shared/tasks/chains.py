@@ -17,8 +17,6 @@ CHAIN_TURNS = 500
 """Most turns of a session that are read for a chain."""
 _MORE = "begin a new conversation with what matters of it, or compact it"
 DOES_NOT_FIT = f"longer than the model reads: {_MORE}; with truncation=auto the oldest is left out"
-    f"the conversation is longer than the model's context: {_MORE}; with truncation=auto the oldest is left out"
-)
 
 
 class Chain(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.tasks import chains
+from shared.tasks import chains, store
 from shared.tasks.model import Status, Task
 from tests.unit.worker.conftest import World
 from tests.unit.worker.test_agents import Provider, finish, provider
@@ -21,8 +21,9 @@ def say(world: World, text: str, before: Task | None = None, **params: Any) -> T
     if before is not None:
         asked["previous_response_id"] = f"resp_{before.task_id}"
     more = {"session_id": before.session_id} if before is not None else {}
-    row, _ = finish(world, text, agent="chat", params=asked, **more)
-    return row
+    task = world.submit(text, agent="chat", params=asked, **more)
+    world.work_until_quiet()
+    return store.get(task.task_id)
 
 
 def seen(provider: Provider) -> list[str]:
