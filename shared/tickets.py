@@ -29,7 +29,7 @@ TICKET_CHARACTERS = 128
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Whose things somebody may see: a user's own; a trusted service's (``serves``) also those of its users."""
+    """Whose things somebody may see: a user their own, a trusted service (``serves``) also those of its users."""
 
     user: str
     serves: bool = False

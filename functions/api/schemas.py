@@ -42,7 +42,7 @@ SessionId = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9._:@~-]+$", min_length=1, max_length=SESSION_CHARACTERS)
 ]
 UserId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@~-]+$", min_length=1, max_length=USER_ID_CHARACTERS)]
-USER_ID = re.compile(rf"[A-Za-z0-9._:@~-]{{1,{USER_ID_CHARACTERS}}}")
+USER_ID = re.compile(r"[A-Za-z0-9._:@~-]{1,64}")
 """The same, for where a request is only looked at."""
 AgentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", min_length=1, max_length=64)]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]+$", min_length=1, max_length=NAME_CHARACTERS)]
