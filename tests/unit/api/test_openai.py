@@ -721,7 +721,7 @@ def test_a_compaction_stands_for_its_conversation(client: openai.OpenAI) -> None
     with ended_soon(settle.Outcome(status=Status.COMPLETE, response="She is Ann.")):
         raw = client.responses.with_raw_response.compact(model="sim-small", input=items)
     assert [item.type for item in raw.parse().output] == ["message", "compaction"]
-    output = json.loads(raw.text())["output"]
+    output = json.loads(raw.text)["output"]
     again: Any = [*output, {"role": "user", "content": "who am I?"}]
     made = client.responses.create(model="sim-small", input=again, background=True)
     said = [one["content"] for one in json.loads(store.message_of(store.get(task_of(made))))]
