@@ -54,6 +54,7 @@ class Settings:
     queue_url_quarantine: str = _f("", "Queue of tasks that crashed twice.")
     queue_url_webhook: str = _f("", "Queue of webhook deliveries; empty: none are sent.")
     ws_url: str = _f("", "Address of the WebSocket API for clients.")
+    stream_url: str = _f("", "The streaming address, for clients; empty: none.")
     ws_endpoint_url: str = _f("", "Management address of the WebSocket API.")
     esm_uuid_high: str = _f("", "Event source mapping of the high lane.")
     esm_uuid_normal: str = _f("", "Event source mapping of the normal lane.")
@@ -71,10 +72,13 @@ class Settings:
     task_ttl_days: float = _f(7, "Days that a task and its events are kept.", low=0.01, high=3650)
     untried_days: float = _f(14, "Days after which a task that no worker took is given up.", low=0.01, high=3650)
     blob_days: float = _f(30, "Days that large values are kept in S3.", low=1, high=3650)
-    result_max_wait: float = _f(25, "Longest `wait` of a long poll, s.", low=0, high=25)
+    result_max_wait: float = _f(
+        25, "Longest `wait` of a long poll, s; the streaming address has its own.", low=0, high=870
+    )
     api_reserved_concurrency: int = _f(0, "Concurrency reserved for the API; 0: as Lambda says.", low=0)
     result_url_seconds: int = _f(3600, "How long the address of a large result is good, s.", low=60, high=43_200)
     cors_origins: str = _f("", "Origins whose pages may call an API without a gateway, which else sees to it.")
+    stream_seconds: float = _f(840, "Longest life of a stream, s; its client then comes again.", low=1, high=870)
     session_turns: int = _f(50, "Turns of a session that a run may see.", low=0, high=500)
 
     quota_requests: int = _f(60, "Requests per window of the standard tier; 0: no limit.", low=0)

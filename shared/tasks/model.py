@@ -55,6 +55,8 @@ class Task:
     status: Status = Status.QUEUED
     message: str | None = None
     """The text, when small; otherwise it is in the item ``BLOB#message``."""
+    excerpt: str | None = None
+    """How the user's text begins, where ``message`` does not show it: what lists show."""
     params: dict[str, Any] = field(default_factory=dict)
     """Everything else that the client asked for: max_output_tokens, timeout_s, max_cost_usd, metadata, models …."""
 

@@ -30,9 +30,15 @@ def client(service: str) -> Any:
 
 
 def make_table() -> None:
-    """Create the table with its three indexes."""
-    attributes = {"pk": "S", "sk": "S", "by_user": "S", "created": "S", "due": "S", "due_at": "N", "parked": "S"}
-    indexes = {"by_user": ("by_user", "created"), "due": ("due", "due_at"), "parked": ("parked", "created")}
+    """Create the table with its indexes."""
+    indexes = {
+        "of_user": ("by_user", "created"),
+        "feed": ("feed", "created"),
+        "due": ("due", "due_at"),
+        "parked": ("parked", "created"),
+    }
+    attributes = dict.fromkeys(("pk", "sk", *(key for keys in indexes.values() for key in keys)), "S")
+    attributes["due_at"] = "N"
     client("dynamodb").create_table(
         TableName=TABLE,
         BillingMode="PAY_PER_REQUEST",
@@ -42,7 +48,7 @@ def make_table() -> None:
             {
                 "IndexName": name,
                 "KeySchema": [{"AttributeName": h, "KeyType": "HASH"}, {"AttributeName": r, "KeyType": "RANGE"}],
-                "Projection": {"ProjectionType": "ALL"},
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
             }
             for name, (h, r) in indexes.items()
         ],

@@ -40,13 +40,20 @@ class Shop:
         return self.run("sluice", *arguments, expect=expect)
 
 
+def _some_python3(folder: Path) -> str:
+    """Return the machine's own ``python3``, which may be older than what the system runs on; this one if too old."""
+    code = "import sys; sys.exit(sys.version_info < (3, 11))"
+    own = subprocess.run(["python3", "-c", code], cwd=folder, capture_output=True, check=False)
+    return "python3" if own.returncode == 0 else sys.executable
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("user")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder / "wheel")]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     made = Shop(folder)
-    made.run(sys.executable, "-m", "venv", str(made.environment), where=folder)
+    made.run(_some_python3(folder), "-m", "venv", str(made.environment), where=folder)
     wheel = next((folder / "wheel").glob("*.whl"))
     python = str(made.environment / "bin" / "python")
     made.run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel), where=folder)

@@ -45,6 +45,8 @@ outage from a few calls, not from all that were about to be made."""
 PERMIT_SECONDS = 0.05
 """How long a breaker's leave is relied on; a new environment on a busy machine may take much longer to its call."""
 
+EARLY_SHARE = 0.5
+"""Part of the longest wait in memory by which a deferred run comes back before its place in the provider's budget."""
 OUTAGE_STATUSES = frozenset({502, 503, 504, 529})
 """By which gateways say that a provider is away or overloaded."""
 FREE_PROBES = 20
@@ -113,7 +115,8 @@ async def perform(
             charge(task, use)
 
     try:
-        await _await_provider(model, tokens, environment)
+        place = f"{task.task_id}:{call_id.rpartition('.')[0]}"
+        await _await_provider(model, tokens, place, owner_of(task.user), environment)
         taken = tokens
         day, held = await _reserved(task, ledger, tokens, micro_usd, environment)
         with held:
@@ -141,7 +144,8 @@ async def perform(
         reported = True
         stopped(error)
         verdict = retry.classify(error)
-        metrics.count("ModelErrors", code=bounded(verdict.code))
+        # The model is a client's word: a field of the line, no dimension, each of whose values costs money.
+        metrics.emit_beside({"model": model}, ({"ModelErrors": (1, "Count")}, {"code": bounded(verdict.code)}))
         unused = 0 if error.unseen else tokens  # of the provider's rate
         asked = bool(progress.tries and progress.tries[-1].sent_at is not None)
         await asyncio.to_thread(environment.note_failure, permit, model, unused, verdict, asked=asked)
@@ -169,7 +173,7 @@ def _outage(error: retry.ModelError, task: Task, *, asked: bool) -> bool:
 
 async def _find_model(call: Call, task: Task, environment: Environment) -> tuple[Permit, str]:
     fallbacks = task.params.get("models") or [name for name in settings().fallback_models.split(",") if name.strip()]
-    soonest = float("inf")
+    soonest, for_all = float("inf"), True
     for model in dict.fromkeys([call.model, *(name.strip() for name in fallbacks)]):
         permit = await environment.before_call(model, owner_of(task.user))
         if permit.failures:
@@ -178,6 +182,9 @@ async def _find_model(call: Call, task: Task, environment: Environment) -> tuple
         if permit.allowed:
             return permit, model
         soonest = min(soonest, permit.retry_after_s)
+        for_all = for_all and permit.for_all
+    if for_all and call.model == settings().default_model:  # else other runs, which ask for others, may well go on
+        environment.hold(soonest)
     raise _deferral(soonest, "breaker_open")
 
 
@@ -207,12 +214,21 @@ def _jitter(most_s: float) -> float:
     return random.uniform(0, most_s)  # noqa: S311 - no secret
 
 
-async def _await_provider(model: str, tokens: int, environment: Environment) -> None:
+async def _await_provider(model: str, tokens: int, place: str, owner: str, environment: Environment) -> None:
+    """Wait for a place in the provider's budget, or have the run come back for the one that is promised to it.
+
+    Raises:
+        Defer: it comes up too late to be waited for here.
+    """
     if not environment.budget.limited:
         return  # changing threads costs more than the answer
-    grant = await asyncio.to_thread(environment.budget.acquire, model, tokens)
+    grant = await asyncio.to_thread(environment.budget.acquire, model, tokens, place=place, owner=owner)
     if not grant.taken:
-        raise _deferral(grant.wait_s, "provider_budget")
+        if grant.local:
+            raise _deferral(grant.wait_s, "provider_budget")
+        # A little early, and the rest is waited for here: a place that is missed is another's.
+        early = settings().provider_max_wait_seconds * EARLY_SHARE
+        raise Defer(max(1.0, grant.wait_s - early), "provider_budget")
     if grant.wait_s > 0:
         try:
             await asyncio.sleep(grant.wait_s)

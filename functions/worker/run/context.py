@@ -86,7 +86,7 @@ class Context(Tooling, Waiting, PublicContext):
         self.max_output_tokens: int = params.get("max_output_tokens") or DEFAULT_OUTPUT_TOKENS
         self.stream: bool = params.get("stream", True)
         self.input: list[dict[str, Any]] | None = json.loads(message) if params.get("input_json") else None
-        self.message = message if self.input is None else _last_user_text(self.input)
+        self.message = message if self.input is None else conversation.last_user_text(self.input)
         self.deadline = deadline
         self._task = task
         self._ledger = Ledger.of(task)
@@ -244,14 +244,3 @@ def _ends_run(last: bool | Callable[[ModelReply], bool], reply: ModelReply) -> b
     except Exception:
         _log.warning("the agent's `last` failed", exc_info=True)
         return False
-
-
-def _last_user_text(messages: list[dict[str, Any]]) -> str:
-    for message in reversed(messages):
-        if message.get("role") == "user":
-            content = message.get("content")
-            if isinstance(content, str):
-                return content
-            if isinstance(content, list):
-                return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return ""

@@ -44,6 +44,8 @@ CLEANUP_SECONDS = 2.0
 DEFAULT_TIMEOUT_SECONDS = 86_400
 """How long a run may take, from its start, that sets no ``timeout_s`` (which counts from its submission)."""
 
+OF_ONE_MODEL = frozenset({"provider_budget", "breaker_open"})
+"""Reasons of deferrals that say nothing about other runs: their models, or their owners, may have room."""
 OWN_CANCEL = "the agent waited for something that it had cancelled itself"
 TIMED_OUT = Failure("timeout", "the run took longer than its timeout_s", "timeout")
 
@@ -305,7 +307,7 @@ class _Run:
             events.append(Event("retry", now(), {"attempt": how.attempt, "error": how.last_error, **facts}))
         elif how.deferral or how.park or how.lane:
             events.append(Event("deferred", now(), {"reason": how.reason, **facts}))
-        if how.deferral:
+        if how.deferral and how.reason not in OF_ONE_MODEL:
             self.environment.hold(how.delay_s)
         how = replace(how, delay_s=min(how.delay_s, max(0.0, self.ends_at() - now())))
         try:
