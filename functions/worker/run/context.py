@@ -15,7 +15,7 @@ from functions.worker.model.options import merged
 from functions.worker.model.reply import pack, unpack
 from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
-from functions.worker.record.signals import Continue
+from functions.worker.record.signals import Continue, GiveWay
 from functions.worker.record.steps import Done, Steps
 from functions.worker.run.tooling import Tooling, result_of
 from functions.worker.run.waiting import Waiting
@@ -93,7 +93,7 @@ class Context(Tooling, Waiting, PublicContext):
         self._log = log
         self._beat = beat
         self._environment = environment
-        self.steps = Steps(task, recorded, log, self.check_time)
+        self.steps = Steps(task, recorded, log, self.check_time, self.give_way)
         self.waits = Waits(task, recorded, self.steps, log, suspend)
 
     @property
@@ -223,6 +223,15 @@ class Context(Tooling, Waiting, PublicContext):
     def asked(self) -> list[dict[str, Any]]:
         """Return what the client asked as chat messages: its message list, or its message as one."""
         return self.input if self.input is not None else [{"role": "user", "content": self.message}]
+
+    async def give_way(self) -> None:
+        """Leave the slot here, to go on when there is one again, if it is owed to another owner's task.
+
+        Raises:
+            GiveWay: handled by the runner.
+        """
+        if await self._environment.share.gives_back(self._task):
+            raise GiveWay
 
     def check_time(self, needed_s: float) -> None:
         """Stop this run here, to go on elsewhere, when less than ``needed_s`` of the function's time is left.

@@ -13,7 +13,7 @@ from functions.worker.record.eventlog import EventLog
 from functions.worker.record.ledger import count_recorded
 from functions.worker.record.persist import persist
 from functions.worker.record.publisher import Publisher
-from functions.worker.record.signals import Continue, Ended, Signal
+from functions.worker.record.signals import Continue, Ended, GiveWay, Signal
 from functions.worker.run import outcomes, report, rest
 from functions.worker.run.context import Context
 from functions.worker.run.heartbeat import SLOT_GRACE_SECONDS, Beat
@@ -213,6 +213,8 @@ class _Run:
                 raise error
             if self.stopped == "cancel":
                 return Outcome(status=Status.CANCELLED)
+            if isinstance(error, GiveWay):
+                return Requeue(delay_s=0, reason="share", continuation=True)
             if not isinstance(error, Continue | Ended):
                 if not isinstance(error, Signal | SluiceError | ModelError):
                     _log.warning("run failed", exc_info=error)
