@@ -42,7 +42,9 @@ def environment(name: str) -> Path:
     if not (TOOLS / name / ".ready").exists():
         print(f"building {TOOLS / name}, which takes minutes …", flush=True)
         subprocess.run([sys.executable, "-m", "venv", str(TOOLS / name)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PACKAGES[name]], check=True)
+        # Built for any processor of its kind: what is built for this very one may not run where it is emulated.
+        portable = os.environ | {"CMAKE_ARGS": "-DGGML_NATIVE=OFF"}
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PACKAGES[name]], check=True, env=portable)
         (TOOLS / name / ".ready").touch()
     return python
 
@@ -57,10 +59,10 @@ def model_file(python: Path) -> Path:
 
 
 @contextmanager
-def server(name: str, command: list[str], port: int, ready: str) -> Iterator[None]:
+def server(name: str, command: list[str], port: int, ready: str, **variables: str) -> Iterator[None]:
     """Run a server until its address answers, and for as long as the context lasts."""
     with (TOOLS / f"{name}.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | variables)
         try:
             _wait(process, f"http://127.0.0.1:{port}{ready}", name)
             yield
@@ -157,7 +159,9 @@ def main() -> None:
         )
         command = [str(litellm.parent / "litellm"), "--config", str(config), "--port", str(proxy)]
         command += ["--host", "127.0.0.1", "--telemetry", "False"]
-        with server("litellm", command, proxy, "/health/liveliness"):
+        # A proxy without a master key of its own starts only where it is told that this is meant.
+        meant = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
+        with server("litellm", command, proxy, "/health/liveliness", **meant):
             print(f"LiteLLM proxy ({PACKAGES['litellm'][0]})")
             against(f"http://127.0.0.1:{proxy}/v1", "gemma")
 

@@ -67,6 +67,8 @@ class Call:
     """Further fields of the request's body."""
     deadline: float = float("inf")
     """When the run's stay in this environment ends, epoch seconds."""
+    listen: Callable[[str], None] | None = None
+    """Told each piece of text, besides the watchers."""
 
     @property
     def payload_bytes(self) -> int:
@@ -130,7 +132,7 @@ async def perform(
                 max_output_tokens=call.max_output_tokens,
                 options=call.options,
                 timeout_s=limits.whole_s(call.deadline),
-                on_delta=lambda text: log.token(call_id, text),
+                on_delta=lambda text: _tell(call, call_id, log, text),
                 on_reasoning=lambda text: log.reasoning(call_id, text),
                 stream=call.stream,
                 progress=progress,
@@ -169,6 +171,13 @@ def _outage(error: retry.ModelError, task: Task, *, asked: bool) -> bool:
     A prompt can have a gateway answer so, too: not for ever.
     """
     return not asked or (error.status in OUTAGE_STATUSES and task.deferrals < FREE_PROBES)
+
+
+def _tell(call: Call, call_id: str, log: EventLog, text: str) -> None:
+    """Show a piece of text to watchers, and to the agent that listens."""
+    log.token(call_id, text)
+    if call.listen is not None:
+        call.listen(text)
 
 
 async def _find_model(call: Call, task: Task, environment: Environment) -> tuple[Permit, str]:
