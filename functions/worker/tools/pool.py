@@ -98,6 +98,9 @@ class SharedTransport(httpx2.AsyncBaseTransport):
         except BaseException:
             self._pool.leave(run)
             raise
+        if answer.is_closed:  # it came in one piece
+            self._pool.leave(run)
+            return answer
         assert isinstance(answer.stream, httpx2.AsyncByteStream)  # noqa: S101 - for the type checker
         answer.stream = _Stream(answer.stream, lambda: self._pool.leave(run))
         return answer

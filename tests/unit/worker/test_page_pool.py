@@ -21,7 +21,7 @@ class Silent(httpx2.AsyncBaseTransport):
         self.asked[RUN.get()] += 1
         if request.url.path != "/quick":
             await asyncio.Event().wait()
-        return httpx2.Response(200, content=b"hello")
+        return httpx2.Response(200, stream=httpx2.ByteStream(b"hello"))
 
 
 async def settled() -> None:
