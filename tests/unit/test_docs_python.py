@@ -136,6 +136,7 @@ def test_what_the_examples_call_was_found() -> None:
         "README.md": 4,
         "docs/agents.md": 13,
         "docs/waits.md": 3,
+        "docs/children.md": 3,
     }
 
 
