@@ -13,10 +13,11 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page limits-page chaos fairness capacity gb-seconds bench deploy-midway soak leaks peers bench-reference pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page limits-page check-deploy pins clean
 
-help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+help:
+	@grep -hE '^[a-z-]+:.*##$(if $(ALL),?) ' Makefile | awk -F ':.*##? ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@echo "  (what maintainers need besides: make help ALL=1; benchmarks: make -C benchmarks)"
 
 # ---- set-up: each environment is made again when its pins change
 
@@ -48,10 +49,6 @@ $(SAM)/.ready: requirements/sam.txt | $(UV)
 	$(call environment,.tools/runtime,$<)
 .tools/frameworks/.ready: requirements/frameworks.txt | $(UV)
 	$(call environment,.tools/frameworks,$<)
-.tools/peers/.ready: requirements/peers.txt | $(UV)
-	$(call environment,.tools/peers,$<)
-.tools/peers-arq/.ready: requirements/peers-arq.txt | $(UV)
-	$(call environment,.tools/peers-arq,$<)
 
 setup: | $(UV)
 	@$(MAKE) --no-print-directory -j4 environments
@@ -83,7 +80,7 @@ redrive: .venv/.ready ## Run dead-lettered tasks again
 
 sam-local: setup ## Serve the API in Lambda's base image, beside what `make up` started (PORT=3000; needs Docker)
 	@$(PYTHON) -m localstack.sam_local api --port $(or $(PORT),3000)
-sam-invoke: setup ## Call a function in that image with an event (EVENT=events/worker.json)
+sam-invoke: setup # Call a function in that image with an event (EVENT=events/worker.json)
 	@$(PYTHON) -m localstack.sam_local invoke $(or $(EVENT),events/worker.json)
 
 # ---- quality
@@ -98,46 +95,28 @@ test-unit: setup
 	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 4 --dist loadfile $(PYTEST_ARGS)
 # Examples on other people's frameworks, in an environment that has them.
 WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py tests/unit/examples/test_sub_agents.py
-test-frameworks: .tools/frameworks/.ready ## Tests of the examples with Pydantic AI and the Agents SDK
+test-frameworks: .tools/frameworks/.ready # Tests of the examples with Pydantic AI and the Agents SDK
 	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
+# Of each of AWS's partitions, and one that is not the first.
+REGIONS := us-east-1 eu-central-1 cn-north-1 us-gov-west-1
 lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 	@nice -n 5 $(PYTHON) -m mypy functions shared sluice
-	@nice -n 5 $(SAM)/bin/cfn-lint template.yaml
+	@nice -n 5 $(SAM)/bin/cfn-lint -r $(REGIONS) -t template.yaml
 	@AWS_DEFAULT_REGION=us-east-1 nice -n 5 $(SAM)/bin/sam validate --lint --template template.yaml >/dev/null
-policy: .tools/checkov/.ready ## Hold the template against checkov's rules, offline
+policy: .tools/checkov/.ready # Hold the template against checkov's rules, offline
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml && echo "policy: nothing to complain about"
-audit: .venv/.ready .tools/audit/.ready ## Known vulnerabilities of the pinned packages (asks PyPI's advisory service)
+check-deploy: .venv/.ready # What a deployment would make and cost, and what the account refuses (ARGS="--profile small")
+	@$(PYTHON) -m deploy.check $(ARGS)
+audit: .venv/.ready .tools/audit/.ready # Known vulnerabilities of the pinned packages (asks PyPI's advisory service)
 	@$(PYTHON) -m deploy.audit .tools/audit/bin/pip-audit
-chaos: setup ## Fault campaign, about five minutes
-	@$(PYTHON) -m benchmarks.chaos
-deploy-midway: setup ## Deploy a change in the middle of 100 runs
-	@$(PYTHON) -m benchmarks.deploy_midway
-soak: setup ## Half an hour of steady load: memory, waits, losses (MINUTES=30)
-	@$(PYTHON) -m benchmarks.soak --minutes $(or $(MINUTES),30)
-leaks: setup ## Memory of the API over 50,000 requests and of a worker over 20,000 runs, about twenty minutes
-	@$(PYTHON) -m benchmarks.leaks
-capacity: setup ## Simulate up to a million users; waits, peaks and costs
-	@$(PYTHON) -m benchmarks.capacity
-gb-seconds: setup ## GB-seconds beside a naive Lambda, about fifteen minutes
-	@$(PYTHON) -m benchmarks.gb_seconds
-bench: setup peers ## The questions that a small machine answers within ten minutes
-	@$(PYTHON) -m benchmarks.admission --users 2000 --rounds 5000
-	@$(PYTHON) -m benchmarks.daily_cost
-	@$(PYTHON) -m benchmarks.cold_start
-	@$(PYTHON) -m benchmarks.reference_work
-fairness: setup ## How long a flooding user delays the others
-	@$(PYTHON) -m benchmarks.fairness
 
-peers: .venv/.ready .tools/peers/.ready .tools/peers-arq/.ready
-	@:
-bench-reference: setup peers ## Sluice beside Celery, arq, taskiq and dramatiq on the same work
-	@$(PYTHON) -m benchmarks.reference_work
-
-limits-page: .venv/.ready ## Write docs/aws-limits.md anew
+limits-page: .venv/.ready # Write docs/aws-limits.md anew
 	@$(PYTHON) -m localstack.strict.page
-settings-page: .venv/.ready ## Write docs/settings.md anew
+settings-page: .venv/.ready # Write docs/settings.md anew
 	@$(PYTHON) -m deploy.settings_page
+
+include benchmarks/Makefile
 
 UPGRADE := --upgrade
 pins: $(UV) ## Pin the newest versions (UPGRADE= keeps what is pinned and adds what is new)

@@ -147,7 +147,7 @@ def tasks(outputs: dict[str, Any], most: int) -> list[dict[str, float]]:
             dynamodb.batch_write_item(RequestItems={outputs["table"]: puts})
             written += len(puts)
         middle = {"by_user": {"S": user}, "created": {"S": iso(began + number // 2)}}
-        cursor = listing._cursor(row_key(f"task_growth_{number // 2:08d}") | middle)
+        cursor = listing.write_cursor(row_key(f"task_growth_{number // 2:08d}") | middle)
         row: dict[str, float] = {"tasks": number}
         for name, at in (("first", None), ("middle", cursor)):
             row |= {f"{name}_page_{figure}": value for figure, value in page(at).items()}
@@ -173,7 +173,7 @@ def stored(outputs: dict[str, Any], most: int) -> list[dict[str, float]]:
         for n in range(start, start + 25):
             user = "stored-mine" if n < LISTED else f"stored-{n % users_at_most}"
             row = row_key(f"task_stored_{n:08d}") | item(
-                {"by_user": user, "created": iso(at - n), "status": "complete"}
+                {"by_user": user, "feed": iso(at - n)[:10], "created": iso(at - n), "status": "complete", "user": user}
             )
             puts.append({"PutRequest": {"Item": row}})
         dynamodb.batch_write_item(RequestItems={outputs["table"]: puts})

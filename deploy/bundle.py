@@ -26,6 +26,7 @@ RUNTIME = "3.13"
 # Logical id -> (package under functions/, requirement file, packages and modules of shared/ that it never imports)
 FUNCTIONS = {
     "ApiFunction": ("api", "api"),
+    "StreamingFunction": ("api", "api"),
     "WorkerFunction": ("worker", "worker"),
     "DeadLetterFunction": ("dead_letter", "base"),
     "SweeperFunction": ("sweeper", "base"),
@@ -71,6 +72,8 @@ def main(function: str, artifacts: Path) -> None:
     for name in ("shared", f"functions/{package}"):
         shutil.copytree(ROOT / name, base / name, dirs_exist_ok=True, ignore=_NO_BYTECODE)
     shutil.copy2(ROOT / "functions" / "__init__.py", base / "functions" / "__init__.py")
+    if package == "api":
+        (base / "functions/api/streaming/start").chmod(0o755)  # an installed package may have lost that
     (artifacts / "sluice").mkdir(exist_ok=True)
     for name in PUBLIC:
         shutil.copy2(paths.FACE / name, artifacts / "sluice" / name)

@@ -1,51 +1,62 @@
-"""Says what a project would fail with, before anything is deployed: ``python -m deploy.check STAGE [--json]``."""
+"""Shows before a deployment what it would make, what that costs, and what the account refuses.
+
+``python -m deploy.check --profile small Name=value …``; an error ends it with status 1.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from pathlib import Path
+from collections import Counter
 
-from deploy import agents, bundle, paths
+from botocore.exceptions import BotoCoreError, ClientError
+
+from deploy import chosen, costs, preflight, profiles
+from deploy.bundle import ROOT
 from deploy.change_set import DeployError
-from deploy.project import LOCAL, Project, ProjectError, load
-from deploy.stack import check_parameters, read_template
+from deploy.checks import check_parameters
+from deploy.stack import read_template
 
 
-def complaints(root: Path, stage: str) -> tuple[Project | None, list[str]]:
-    """Return the project and what is wrong with it, a sentence each."""
-    try:
-        project = load(root)
-        parameters = project.stage(stage).parameters
-        found = agents.gather(project, bundle.packages_of("worker", project))
-    except ProjectError as error:
-        return None, str(error).splitlines()
-    del found
-    try:
-        check_parameters(read_template(paths.SYSTEM / "template.yaml"), dict(parameters))
-    except DeployError as error:
-        return project, [f"parameters of {stage}: {error}"]
-    return project, []
-
-
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(prog="check", description=__doc__)
-    parser.add_argument("stage", nargs="?", default=LOCAL)
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    root = paths.project() or Path.cwd()
-    project, wrong = complaints(root, asked.stage)
-    names = sorted(project.agents()) if project else []
-    if asked.json:
-        print(json.dumps({"ok": not wrong, "agents": names, "complaints": wrong}))
-    else:
-        for each in wrong:
-            print(f"error: {each}", file=sys.stderr)
-        if not wrong:
-            print(f"nothing to complain about; agents: {', '.join(names)}")
-    return 1 if wrong else 0
+    parser = argparse.ArgumentParser(prog="python -m deploy.check", description=__doc__)
+    parser.add_argument("--stack", default="sluice")
+    parser.add_argument("--profile", choices=profiles.NAMES, help="parameters of samconfig.toml")
+    parser.add_argument("parameters", nargs="*", metavar="Name=value")
+    asked = parser.parse_args(arguments)
+    pairs = [pair.partition("=") for pair in asked.parameters]
+    if any(not equals for _, equals, _ in pairs):
+        parser.error("parameters look like Name=value")
+    given = (profiles.read(asked.profile) if asked.profile else {}) | {name: value for name, _, value in pairs}
+    template = read_template(ROOT / "template.yaml")
+    try:
+        check_parameters(template, given)
+    except DeployError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    made = Counter(one["Type"] for one in chosen.resources(template, given).values())
+    print(f"{sum(made.values())} resources:")
+    print("\n".join(f"  {count:3} {kind}" for kind, count in sorted(made.items())))
+    lines, day = costs.idle(template, given), costs.idle_day(template, given)
+    print(f"\nidle, USD {day:.2f} a day, {day * costs.DAYS:.2f} a month:")
+    print("\n".join(f"  {line.usd_per_day:8.4f} {line.what}" for line in lines))
+    print("\nwith runs of 36 s and three model calls, without model tokens, about:")
+    for runs, usd in costs.loaded_days(template, given):
+        print(f"  {runs:7,} runs a day: USD {usd:.2f} a day")
+    print("\nthe account:")
+    try:
+        found = preflight.check(template, given, asked.stack)
+    except (ClientError, BotoCoreError) as error:
+        print(f"  it cannot be asked: {error}", file=sys.stderr)
+        return 1
+    for text in found.warnings:
+        print(f"  warning: {text}")
+    for text in found.errors:
+        print(f"  error: {text}", file=sys.stderr)
+    if not found.errors:
+        print("  nothing stands in the way")
+    return 1 if found.errors else 0
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from re import fullmatch
 from typing import Any
 
 from deploy.change_set import DeployError
@@ -39,7 +40,7 @@ def _check_one(name: str, text: str, one: dict[str, Any]) -> None:
     if "AllowedValues" in one and text not in [str(value) for value in one["AllowedValues"]]:
         allowed = ", ".join(str(value) or "(empty)" for value in one["AllowedValues"])
         raise DeployError(f"{name} must be one of {allowed}, not {text!r}")
-    if "AllowedPattern" in one and not re.fullmatch(one["AllowedPattern"], text):
+    if "AllowedPattern" in one and not fullmatch(one["AllowedPattern"], text):
         raise DeployError(f"{name} must match {one['AllowedPattern']}, which {text!r} does not")
     if one["Type"] != "Number":
         return

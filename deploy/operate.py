@@ -9,19 +9,43 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from localstack import keys
+from localstack import environ, keys
 from localstack.environ import LocalError
 from shared import aws
 from shared.errors import SluiceError
 from shared.settings import settings
 from shared.tasks import redrive
 
+ACCOUNT = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_ENDPOINT_URL",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+)
+"""Variables that say which account is meant."""
 LANES = ("high", "normal", "quarantine")
+
+
+def _find_local() -> None:
+    """Turn to the running local system where nothing says which account is meant, and say so."""
+    named = [name for name in ACCOUNT if os.environ.get(name)]
+    configured = any((Path.home() / ".aws" / name).exists() for name in ("config", "credentials"))
+    if not named and not configured and (environ.state_dir() / "outputs.json").exists():
+        found = environ.outputs()
+        environ.use(found)
+        print(f"on the local system at {found['aws_endpoint_url']}", file=sys.stderr)
 
 
 def outputs_of(stack: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -79,6 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("redrive", help="run dead-lettered tasks again")
     asked = parser.parse_args(arguments)
     try:
+        _find_local()
         outputs, parameters = outputs_of(asked.stack)
         use(outputs, parameters)
         if asked.command == "key":

@@ -33,7 +33,7 @@ def zip_folder(folder: Path, target: Path) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for path in _files(folder):
             info = zipfile.ZipInfo(str(path.relative_to(folder)), _EPOCH)
-            info.external_attr = 0o644 << 16
+            info.external_attr = (0o755 if path.stat().st_mode & 0o100 else 0o644) << 16
             archive.writestr(info, path.read_bytes())
 
 

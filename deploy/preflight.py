@@ -92,6 +92,11 @@ def _concurrency(found: Findings, values: dict[str, str], stack: str) -> None:
     quota = limit["ConcurrentExecutions"]
     free = limit["UnreservedConcurrentExecutions"] + _reserved_by(stack)
     most = int(values["MaxReplicas"])
+    of_api = int(values["ApiReservedConcurrency"])
+    free += _reserved_by(stack, "ApiFunction") if of_api else 0
+    if of_api and values["ReserveConcurrency"] != "true" and free - of_api < KEPT_FREE:
+        found.errors.append(f"ApiReservedConcurrency is {of_api}, but {max(0, free - KEPT_FREE)} can be reserved")
+    free -= of_api
     if values["ReserveConcurrency"] == "true":
         wanted = int(values["ReservedConcurrency"])
         if free - wanted < KEPT_FREE:
@@ -112,12 +117,10 @@ def _concurrency(found: Findings, values: dict[str, str], stack: str) -> None:
             found.warnings.append(f"{text}: under full load the API may be throttled")
 
 
-def _reserved_by(stack: str) -> int:
-    """Return what the stack's worker holds already: an update gives it back first."""
+def _reserved_by(stack: str, logical: str = "WorkerFunction") -> int:
+    """Return what a function of the stack holds already: an update gives it back first."""
     try:
-        found = boto3.client("cloudformation").describe_stack_resource(
-            StackName=stack, LogicalResourceId="WorkerFunction"
-        )
+        found = boto3.client("cloudformation").describe_stack_resource(StackName=stack, LogicalResourceId=logical)
         name = str(found["StackResourceDetail"]["PhysicalResourceId"])
         kept = boto3.client("lambda").get_function_concurrency(FunctionName=name)
     except ClientError as error:

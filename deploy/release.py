@@ -14,8 +14,8 @@ import sys
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy import build, paths, preflight, stack
-from deploy.check import complaints
 from deploy.project import ProjectError
+from deploy.project_check import complaints
 from deploy.stack import read_template
 
 

@@ -18,6 +18,7 @@ import boto3
 import yaml
 from botocore.exceptions import ClientError
 
+from deploy import profiles
 from deploy.change_set import DeployError, apply, exists, parameters_of
 from deploy.checks import check_parameters
 from deploy.packages import BUILT, package
@@ -94,10 +95,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stack", default="sluice")
     parser.add_argument("--bucket", help="for the bundles; by default one of the account's own, made on first use")
+    parser.add_argument("--profile", choices=profiles.NAMES, help="parameters of samconfig.toml; those given win")
     parser.add_argument("parameters", nargs="*", metavar="Name=value")
     asked = parser.parse_args()
     try:
-        parameters = dict(pair.split("=", 1) for pair in asked.parameters)
+        parameters = profiles.read(asked.profile) if asked.profile else {}
+        parameters |= dict(pair.split("=", 1) for pair in asked.parameters)
         template = read_template(BUILT / "template.yaml")
         outputs = deploy(asked.stack, template, parameters, bucket=asked.bucket or own_bucket(), keep=True)
     except ValueError:

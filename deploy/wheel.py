@@ -53,7 +53,8 @@ def lay_out(target: Path) -> None:
     for path in package.rglob("*.py"):
         path.write_text(renamed(path.read_text(), str(path.relative_to(package))))
     template = system / "template.yaml"
-    template.write_text(re.sub(r"(?m)^(\s+Handler: )functions\.", rf"\g<1>{PREFIX}functions.", template.read_text()))
+    text = re.sub(r"(?m)^(\s+Handler: )functions\.", rf"\g<1>{PREFIX}functions.", template.read_text())
+    template.write_text(text.replace("/var/task/functions/", f"/var/task/{PREFIX.replace('.', '/')}functions/"))
 
 
 def renamed(source: str, name: str) -> str:

@@ -19,6 +19,7 @@ def _up(_: argparse.Namespace) -> None:
     asked = deployment.parameters_from(text) if text is not None else {}
     found = System().up(deployment.project_parameters() | asked)
     print(f"\n  API        {found['api_url']}\n  docs       {found['api_url']}/docs\n  dashboard  {found['api_url']}/")
+    print(f"  streaming  {found['stream_url']}   (base_url of OpenAI clients: {found['openai_base_url']})")
     print(f"  WebSocket  {found['ws_url']}\n  keys       {found['state_dir']}/outputs.json\n")
 
 

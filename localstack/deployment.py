@@ -247,7 +247,7 @@ def template_defaults() -> dict[str, Any]:
 
 
 def all_parameters(
-    state: Path, *, endpoint: str, redis_url: str, llm_url: str, extra: dict[str, str]
+    state: Path, *, endpoint: str, redis_url: str, llm_url: str, stream_url: str, extra: dict[str, str]
 ) -> dict[str, str]:
     """Return the parameters of a local deployment; ``extra`` wins."""
     return {
@@ -255,6 +255,7 @@ def all_parameters(
         "Architecture": architecture(),
         "LocalEndpoint": endpoint,
         "RedisUrl": redis_url,
+        "LocalStreamUrl": stream_url,
         "OpenaiBaseUrl": llm_url,
         "OpenaiApiKey": os.environ.get("OPENAI_API_KEY") or "sk-local",
         "WebhookSecret": _secret(state / "webhook-secret"),

@@ -60,14 +60,23 @@ class Emulated:
         Raises:
             LocalError: it raised, or ended; with what it said and printed.
         """
+        answer: Any = json.loads(self.call(event, timeout_s=timeout_s) or b"null")
+        if isinstance(answer, dict) and "errorType" in answer:
+            raise LocalError(f"{answer['errorType']}: {answer.get('errorMessage')}\n{self.printed()}")
+        return answer
+
+    def call(self, event: Any, *, timeout_s: float = 60) -> bytes:
+        """Call the function and return its answer as it is.
+
+        Raises:
+            LocalError: the call did not come as far as the function.
+        """
         request = urllib.request.Request(self._url, json.dumps(event).encode(), method="POST")  # noqa: S310 - our own
         try:
             with urllib.request.urlopen(request, timeout=timeout_s) as response:  # noqa: S310
-                answer: Any = json.loads(response.read() or b"null")
-        except urllib.error.HTTPError as error:  # it did not come as far as the function
+                answer: bytes = response.read()
+        except urllib.error.HTTPError as error:
             raise LocalError(f"{error.read().decode(errors='replace')}\n{self.printed()}") from error
-        if isinstance(answer, dict) and "errorType" in answer:
-            raise LocalError(f"{answer['errorType']}: {answer.get('errorMessage')}\n{self.printed()}")
         return answer
 
     def printed(self) -> str:
@@ -79,7 +88,10 @@ class Emulated:
 def emulated(
     handler: str, bundle: Path, variables: Mapping[str, str], log: Path, *, timeout_s: int = 60
 ) -> Iterator[Emulated]:
-    """Run the function of a bundle for a while; ``variables`` is its environment, its AWS settings included."""
+    """Run the function of a bundle for a while; ``variables`` is its environment, its AWS settings included.
+
+    ``AWS_LAMBDA_EXEC_WRAPPER`` in it is obeyed as Lambda does.
+    """
     front, runtime = _free_port(), _free_port()
     command = [
         str(binary()),
@@ -89,6 +101,7 @@ def emulated(
         f"127.0.0.1:{runtime}",
         "--log-level",
         "error",
+        *_wrapper(bundle, variables),
         str(RUNTIME_PYTHON),
         "-m",
         "awslambdaric",
@@ -118,6 +131,11 @@ def emulated(
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _wrapper(bundle: Path, variables: Mapping[str, str]) -> list[str]:
+    named = variables.get("AWS_LAMBDA_EXEC_WRAPPER", "")
+    return [str(bundle / named.removeprefix("/var/task/"))] if named else []
 
 
 def _free_port() -> int:

@@ -53,7 +53,8 @@ class Port:
 AWS_PORT = Port("AWS_PORT", 4566)
 REDIS_PORT = Port("REDIS_PORT", 6399)
 LLM_PORT = Port("LLM_PORT", 8399)
-PORTS = {"aws": AWS_PORT, "valkey": REDIS_PORT, "llm": LLM_PORT}
+STREAM_PORT = Port("STREAM_PORT", 8401)
+PORTS = {"aws": AWS_PORT, "valkey": REDIS_PORT, "llm": LLM_PORT, "streaming": STREAM_PORT}
 """Each part's port."""
 
 

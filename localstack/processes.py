@@ -178,13 +178,13 @@ def _taken(port: int) -> bool:
     return False
 
 
-def answers(url: str, timeout_s: float = 1) -> bool:
-    """Whether something answers at an HTTP address, whatever it says."""
+def answers(url: str, timeout_s: float = 1, *, well: bool = False) -> bool:
+    """Whether something answers at an HTTP address, whatever it says; ``well``: only if it is no error."""
     try:
         with urllib.request.urlopen(url, timeout=timeout_s):  # noqa: S310 - our own addresses
             return True
     except urllib.error.HTTPError:
-        return True
+        return not well
     except OSError:
         return False
 

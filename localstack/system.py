@@ -14,13 +14,14 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from localstack import deployment, parts, rights
+from localstack import deployment, parts, rights, streaming
 from localstack.environ import (
     AWS_PORT,
     COMMAND,
     LLM_PORT,
     PORTS,
     REDIS_PORT,
+    STREAM_PORT,
     LocalError,
     state_dir,
     use,
@@ -31,7 +32,7 @@ from localstack.processes import Processes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PARTS = ("llm", "aws", "valkey")
+PARTS = ("llm", "aws", "valkey", "streaming")
 KEYS = {"demo": "standard", "other": "standard", "vip": "vip", "load": "load", "operator": "operator"}
 """Seeded keys: user -> tier."""
 
@@ -75,6 +76,7 @@ class System:
             "https://api.openai.com/v1" if os.environ.get("OPENAI_API_KEY") else ""
         )
         llm_url = real_model.rstrip("/") or f"http://127.0.0.1:{LLM_PORT.number}/v1"
+        stream_url = f"http://127.0.0.1:{STREAM_PORT.number}"
         endpoint = external_aws or f"http://127.0.0.1:{AWS_PORT.number}"
         wanted = self._extra(extra)
         deployment.check({**deployment.LOCAL_DEFAULTS, **wanted})  # what runs goes on as it is
@@ -87,18 +89,24 @@ class System:
             fresh_aws = fresh_aws or (started and part.name == "aws")
             say(f"{part.name}: {'started' if started else 'runs already'}")
         parameters = deployment.all_parameters(
-            self.state, endpoint=endpoint, redis_url=redis_url, llm_url=llm_url, extra=wanted
+            self.state, endpoint=endpoint, redis_url=redis_url, llm_url=llm_url, stream_url=stream_url, extra=wanted
         )
         stack_outputs, done = deployment.deploy(self.state, endpoint, parameters, force=fresh_aws)
         if extra is not None:
             write_private(self.state / "parameters.json", json.dumps(extra))  # only now: a refused one is not kept
         say(f"template: {'built and deployed' if done else 'unchanged'}")
-        found = self._outputs(endpoint, redis_url, llm_url, stack_outputs)
+        found = self._outputs(endpoint, redis_url, llm_url, stream_url, stack_outputs)
         use(found)
         if rights.enforced():
             rights.grant_local_names(found)
         self._seed(found)
         self._write(found)
+        front = streaming.part(self.state)
+        if done or not (self.processes.running(front.name) and front.ready()):
+            self.processes.stop([front.name])
+            streaming.set_up(self.state, found)
+        if self.processes.start(front):
+            say("streaming: started")
         self._await_api(found)
         say(f"ready after {time.monotonic() - began:.1f} s")
         return found
@@ -138,7 +146,9 @@ class System:
                 shutil.rmtree(scratch, ignore_errors=True)
         return stopped
 
-    def _outputs(self, endpoint: str, redis_url: str, llm_url: str, stack: dict[str, str]) -> dict[str, Any]:
+    def _outputs(
+        self, endpoint: str, redis_url: str, llm_url: str, stream_url: str, stack: dict[str, str]
+    ) -> dict[str, Any]:
         lanes = ("High", "Normal", "Quarantine", "Webhook")
         queues = {lane.lower(): stack[f"{lane}QueueUrl"] for lane in lanes}
         queues |= {f"{lane.lower()}_dlq": stack[f"{lane}DlqUrl"] for lane in lanes}
@@ -147,6 +157,8 @@ class System:
             "api_url": f"{endpoint}/_aws/execute-api/{stack['ApiId']}/$default",
             "ws_url": f"ws{endpoint.removeprefix('http')}/_aws/execute-api/{stack['WsApiId']}/live",
             "ws_endpoint_url": f"{endpoint}/_aws/execute-api/{stack['WsApiId']}/live",
+            "stream_url": stream_url,
+            "openai_base_url": f"{stream_url}/v1",
             "llm_url": llm_url,
             "redis_url": redis_url,
             "aws_endpoint_url": endpoint,
@@ -196,6 +208,7 @@ class System:
 
 FUNCTIONS = {
     "api": "Api",
+    "streaming": "Streaming",
     "worker": "Worker",
     "dead_letter": "DeadLetter",
     "sweeper": "Sweeper",

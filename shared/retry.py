@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import email.utils
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from shared import storable
+from shared import asked_waits, provider_words, storable
 from sluice import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-MAX_RETRY_AFTER_SECONDS = 86_400.0
-"""Longest wait taken from a provider's ``Retry-After``: daily allowances come back once a day. SQS delays a message by
-15 minutes at most; one that comes before its time is hidden for the rest."""
+MAX_RETRY_AFTER_SECONDS = asked_waits.MOST_SECONDS
+"""Longest wait taken from a provider's ``Retry-After``. SQS delays a message by 15 minutes at most; one that comes
+before its time is hidden for the rest."""
+SPREAD_SECONDS = 60.0
+"""Callers that a provider asked to wait come back spread over this at most."""
 MAX_BACKOFF_SECONDS = 900.0
 
 
@@ -31,18 +32,20 @@ class ModelError(errors.ModelError):
         own_fault: bool = False,
         unseen: bool = False,
         had_s: float | None = None,
+        param: str | None = None,
     ) -> None:
         """Describe it; ``own_fault`` means that the provider was not even asked (our pool was full).
 
         ``unseen`` means that it was, and may have written, and bill, a reply of which nothing is known.
-        ``had_s`` is the time that a call had on the whole which ran into a limit.
-        The texts may be the provider's own, with half characters in them.
+        ``param`` is what the provider blames. ``had_s`` is the time that a call had on the whole which ran into a
+        limit. The texts may be the provider's own, with half characters in them.
         """
         own_code = None if code is None else storable.text(code)
         super().__init__(storable.text(message), status=status, code=own_code, retry_after_s=retry_after_s)
         self.own_fault = own_fault
         self.unseen = unseen
         self.had_s = had_s
+        self.param = param
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +60,13 @@ class Failure:
     opens_breaker: bool
 
 
-# Codes by which providers say that a 4xx will not pass by waiting.
-_SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-_FILTERED = frozenset({"content_filter", "content_policy_violation"})
 _TOO_LONG = frozenset({"reply_too_long"})
 """Asking again costs as much and ends the same."""
 _OWN_LIMITS = frozenset({"model_stalled", "model_call_too_long"})
 """Limits of ours that say nothing about the provider: a slow reply is one prompt's."""
 _TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
+_FATAL_STATUSES = frozenset({401, 402, 403, 429})
+"""Statuses whose words about money or keys are the provider's own: no prompt of a user stands in them."""
 
 _CODES = {
     400: "invalid_request",
@@ -83,14 +85,23 @@ def classify(error: ModelError) -> Failure:
     """Say whether a failed call may be tried again and what it says about the provider.
 
     Transient: 408, 409, 425, 429, 5xx, timeouts, broken connections, malformed or cut-off replies.
-    Permanent: every other 4xx, spent credit (402, or a 429 with ``insufficient_quota``), a content filter, an endless
-    reply.
+    Permanent: every other 4xx, a redirect, spent credit, a prompt that does not fit, a content filter, an endless
+    reply. For the last ones providers have many words (`shared.provider_words`), and any status.
     """
     code, status = error.code, error.status
-    if code in _SPENT or status == 402:
-        return _failure(error, "permanent", "provider_insufficient_quota", opens=True)
-    if code in _FILTERED:
+    meaning = provider_words.of_code(code)
+    said = meaning is not None
+    if meaning is None and status is not None and code not in _TOO_LONG:
+        meaning = provider_words.of_message(error.message, status, waits=error.retry_after_s is not None)
+    if meaning == "quota" or status == 402:
+        opens = said or status in _FATAL_STATUSES
+        return _failure(error, "permanent", "provider_insufficient_quota", opens=opens)
+    if meaning == "filter":
         return _failure(error, "permanent", "content_filter")
+    if meaning == "context_too_long":
+        return _failure(error, "permanent", "context_too_long")
+    if meaning == "unauthorized":
+        return _failure(error, "permanent", "provider_unauthorized", opens=said or status in _FATAL_STATUSES)
     if code in _TOO_LONG:
         return _failure(error, "permanent", str(code))
     if error.own_fault:
@@ -101,6 +112,8 @@ def classify(error: ModelError) -> Failure:
         return _failure(error, "transient", code or "provider_unreachable", counts=True)
     if status >= 500:
         return _failure(error, "transient", "provider_error", counts=True)
+    if 300 <= status < 400:
+        return _failure(error, "permanent", "provider_redirect")
     if status < 400:  # an answer, but no usable one: what one prompt can cause says nothing about the provider
         return _failure(error, "transient", code or "malformed_reply")
     if status in _TRANSIENT_STATUSES:
@@ -122,32 +135,11 @@ def backoff(attempt: int, base_s: float, retry_after_s: float | None, random: Ca
     a little on top so that its callers do not all come back at once.
     """
     if retry_after_s is not None:
-        return min(retry_after_s * (1 + 0.1 * random()), MAX_RETRY_AFTER_SECONDS)
+        return min(retry_after_s + min(0.1 * retry_after_s, SPREAD_SECONDS) * random(), MAX_RETRY_AFTER_SECONDS)
     top = min(base_s * 2.0 ** (attempt - 1), MAX_BACKOFF_SECONDS)
     return top / 2 + top / 2 * random()
 
 
 def retry_after(headers: Mapping[str, str], now_s: float) -> float | None:
-    """Read how long a provider asks to wait, s: ``retry-after-ms`` or ``Retry-After`` in seconds or as a date.
-
-    None when it says nothing that can be understood. Never negative, at most ``MAX_RETRY_AFTER_SECONDS``.
-    """
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return min(milliseconds / 1000, MAX_RETRY_AFTER_SECONDS)
-    text = headers.get("retry-after")
-    seconds = _number(text)
-    if seconds is None and text:
-        try:
-            seconds = max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now_s)
-        except (ValueError, OverflowError):
-            return None
-    return None if seconds is None else min(seconds, MAX_RETRY_AFTER_SECONDS)
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text) if text else None
-    except ValueError:
-        return None
-    return value if value is not None and 0 <= value < float("inf") else None
+    """Read how long an answer asks to wait, s: ``retry-after-ms`` or ``Retry-After`` in seconds or as a date."""
+    return asked_waits.from_headers(headers, now_s)

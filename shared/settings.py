@@ -54,6 +54,7 @@ class Settings:
     queue_url_quarantine: str = _f("", "Queue of tasks that crashed twice.")
     queue_url_webhook: str = _f("", "Queue of webhook deliveries; empty: none are sent.")
     ws_url: str = _f("", "Address of the WebSocket API for clients.")
+    stream_url: str = _f("", "The streaming address, for clients; empty: none.")
     ws_endpoint_url: str = _f("", "Management address of the WebSocket API.")
     esm_uuid_high: str = _f("", "Event source mapping of the high lane.")
     esm_uuid_normal: str = _f("", "Event source mapping of the normal lane.")
@@ -71,10 +72,13 @@ class Settings:
     task_ttl_days: float = _f(7, "Days that a task and its events are kept.", low=0.01, high=3650)
     untried_days: float = _f(14, "Days after which a task that no worker took is given up.", low=0.01, high=3650)
     blob_days: float = _f(30, "Days that large values are kept in S3.", low=1, high=3650)
-    result_max_wait: float = _f(25, "Longest `wait` of a long poll, s.", low=0, high=25)
+    result_max_wait: float = _f(
+        25, "Longest `wait` of a long poll, s; the streaming address has its own.", low=0, high=870
+    )
     api_reserved_concurrency: int = _f(0, "Concurrency reserved for the API; 0: as Lambda says.", low=0)
     result_url_seconds: int = _f(3600, "How long the address of a large result is good, s.", low=60, high=43_200)
     cors_origins: str = _f("", "Origins whose pages may call an API without a gateway, which else sees to it.")
+    stream_seconds: float = _f(840, "Longest life of a stream, s; its client then comes again.", low=1, high=870)
     max_children: int = _f(1_000, "Runs that one run may start.", low=0, high=10_000)
     max_depth: int = _f(4, "Levels of runs that start others, below one that a client submitted.", low=0, high=20)
     session_turns: int = _f(50, "Turns of a session that a run may see.", low=0, high=500)
@@ -101,6 +105,7 @@ class Settings:
     openai_base_url: str = _f("", "Model provider's address; empty: OpenAI's.")
     openai_api_key: str = _f("", "Model provider's key.")
     openai_secret_arn: str = _f("", "Secret with that key, in Secrets Manager; wins over the plain one.")
+    provider_profiles: str = _f("", "JSON: model names or patterns to how the provider takes requests.")
     model_timeout_seconds: float = _f(60, "Longest wait for the first byte of a model's answer, s.", low=0.5, high=870)
     model_stall_seconds: float = _f(60, "Longest silence within a model's answer, s.", low=0.5, high=870)
     model_margin_seconds: float = _f(2, "Time kept after a model call before its function's end, s.", low=0, high=60)
@@ -135,6 +140,10 @@ class Settings:
                 f"WORKER_TIMEOUT_SECONDS must exceed MODEL_TIMEOUT_SECONDS by {margin:g}, "
                 "or no model call could ever be started"
             )
+        if self.provider_profiles:
+            from shared import provider_profiles
+
+            provider_profiles.parse(self.provider_profiles)
         for origin in self.allowed_origins:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise SettingError(f"CORS_ORIGINS holds {origin!r}, which is no origin like https://app.example.com")

@@ -1,6 +1,7 @@
-"""Who is behind a WebSocket connection: a browser cannot send a header with it, so it brings a one-use ticket.
+"""Who is behind a WebSocket connection or an `EventSource`: a browser sends no header with them, but a ticket.
 
-A ticket is 256 random bits, stored hashed, good for one connection within a minute.
+A ticket is 256 random bits, stored hashed. One for the WebSocket is good for one connection within a minute; one for a
+task's stream, which `EventSource` opens again by itself, for that task's events for an hour.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from shared.tasks import items, table
 from shared.tasks.items import Attributes, plain
 
 TICKET_SECONDS = 60
+FOLLOW_SECONDS = 3600
 CONNECTION_SECONDS = 3 * 3600
 TICKET_CHARACTERS = 128
 """Longest text looked up as a ticket."""
@@ -27,7 +29,7 @@ TICKET_CHARACTERS = 128
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Whose things somebody may see: a user's own; a trusted service's (``serves``) also those of its users."""
+    """Whose things somebody may see: a user their own, a trusted service (``serves``) also those of its users."""
 
     user: str
     serves: bool = False
@@ -39,6 +41,10 @@ class Viewer:
 
 def _ticket_key(ticket: str) -> Attributes:
     return {"pk": {"S": f"TICKET#{hashlib.sha256(ticket.encode()).hexdigest()}"}, "sk": {"S": "TICKET"}}
+
+
+def _follow_key(ticket: str) -> Attributes:
+    return _ticket_key(ticket) | {"sk": {"S": "FOLLOW"}}
 
 
 def _connection_key(connection: str) -> Attributes:
@@ -56,6 +62,33 @@ def issue(viewer: Viewer) -> str:
     held = _held(viewer) | {"until": until, "ttl": int(until) + 60}
     table.put(table.put_op(_ticket_key(ticket) | items.item(held)))
     return ticket
+
+
+def issue_for(viewer: Viewer, task_id: str) -> str:
+    """Make a ticket for a task's stream.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    ticket = secrets.token_urlsafe(32)
+    until = now() + FOLLOW_SECONDS
+    held = _held(viewer) | {"task_id": task_id, "until": until, "ttl": int(until) + 60}
+    table.put(table.put_op(_follow_key(ticket) | items.item(held)))
+    return ticket
+
+
+def follower(ticket: str, task_id: str) -> Viewer | None:
+    """Return whose ticket for a task's stream it is; None when there is none, or it is old or of another task.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    if not 0 < len(ticket) <= TICKET_CHARACTERS or not ticket.isascii():
+        return None
+    row = table.get(_follow_key(ticket))
+    if row is None or plain(row["until"]) < now() or plain(row["task_id"]) != task_id:
+        return None
+    return _viewer(row)
 
 
 def redeem(ticket: str) -> Viewer | None:

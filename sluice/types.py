@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ class Usage:
     input_tokens: int = 0
     output_tokens: int = 0
     micro_usd: int = 0
+    day: str = field(default="", compare=False)
+    """UTC day on which the call was made that this is of; empty: of several, or not known."""
 
     @property
     def tokens(self) -> int:
@@ -72,6 +74,8 @@ class ModelReply(NamedTuple):
     """What else stood in the assistant's message: some providers want it back with the next call."""
     left_out: tuple[str, ...] = ()
     """Options that the provider refused and that the call was then made without."""
+    logprobs: list[Any] | None = None
+    """Log probabilities by token, where they were asked for."""
 
     def as_message(self) -> dict[str, Any]:
         """Return the assistant's message as it goes back to the provider in a later call of the conversation."""

@@ -152,9 +152,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     from localstack.guard import guarded
 
     state = tmp_path_factory.mktemp("system")
-    names = ("AWS_PORT", "REDIS_PORT", "LLM_PORT")
+    names = ("AWS_PORT", "REDIS_PORT", "LLM_PORT", "STREAM_PORT")
     patch = pytest.MonkeyPatch()
-    for name, port in zip(names, free_ports(3), strict=True):
+    for name, port in zip(names, free_ports(4), strict=True):
         patch.setenv(name, str(port))
     for name in ("REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "AWS_ENDPOINT_URL", "SLUICE_AWS_ENDPOINT_URL"):
         patch.delenv(name, raising=False)

@@ -58,10 +58,11 @@ def of_framework(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    methods = {"OPTIONS"}
+    methods, path = {"OPTIONS"}, None
     for route in request.app.routes:
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            methods |= route.methods or set()
+            path = path or route.path  # a path of its own stands before one with a name in that place
+            methods |= (route.methods or set()) if route.path == path else set()
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 

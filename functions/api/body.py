@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 """Largest body: a message of 256 KiB whose every character is escaped (six bytes each), and the rest."""
+LARGE_BODY_BYTES = 6 * 1024 * 1024 - 64 * 1024
+"""Largest body of a route that takes images: what Lambda lets through, less the rest of the event."""
 MAX_DEPTH = 32
 """Deepest nesting of objects and arrays."""
 MAX_INTEGER = 2**63 - 1
@@ -31,14 +33,27 @@ async def raw_body(request: Request) -> bytes:
     Raises:
         Problem: 413 when it is larger.
     """
+    return await _read(request, MAX_BODY_BYTES)
+
+
+async def large_body(request: Request) -> bytes:
+    """Read the body of a route that takes images and files, at most ``LARGE_BODY_BYTES`` of it.
+
+    Raises:
+        Problem: 413 when it is larger.
+    """
+    return await _read(request, LARGE_BODY_BYTES)
+
+
+async def _read(request: Request, most: int) -> bytes:
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and len(declared) < 20 and int(declared) > MAX_BODY_BYTES:
-        raise _too_large()
+    if declared.isdecimal() and len(declared) < 20 and int(declared) > most:
+        raise _too_large(most)
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise _too_large()
+        if size > most:
+            raise _too_large(most)
         chunks.append(chunk)
     body = b"".join(chunks)
     # A gateway may have put U+FFFD (3 bytes) for each byte that was no UTF-8; then the length betrays it.
@@ -47,8 +62,8 @@ async def raw_body(request: Request) -> bytes:
     return body
 
 
-def _too_large() -> Problem:
-    return Problem(413, "too_large", f"the body is over the limit of {MAX_BODY_BYTES} bytes")
+def _too_large(most: int) -> Problem:
+    return Problem(413, "too_large", f"the body is over the limit of {most} bytes")
 
 
 def parse[M: BaseModel](model: type[M], body: bytes, content_type: str | None) -> M:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.api.cancel import cancel
+from functions.api.dialect import conversations
 from shared import aws
 from shared.errors import Contended, DependencyDown, NotFound
 from shared.settings import settings
@@ -59,7 +60,7 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
             session = str(summary.get("session_id", "default"))
             if session and session not in known:
                 known.add(session)
-                turns = _delete_partition(f"SESSION#{user}#{session}")
+                turns = delete_partition(f"SESSION#{user}#{session}")
                 done.items += turns
                 done.sessions += turns > 0
             _erase_task(user, str(summary["task_id"]), done)
@@ -69,7 +70,8 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
         if cursor is None:
             # Again: a run that ended meanwhile has put another turn.
             for session in known:
-                done.items += _delete_partition(f"SESSION#{user}#{session}")
+                done.items += delete_partition(f"SESSION#{user}#{session}")
+            done.items += conversations.forget_all(user)
             return done
 
 
@@ -89,11 +91,11 @@ def _erase_task(user: str, task_id: str, done: Erasure) -> None:
     except Contended:
         done.more = True
         return
-    done.items += _delete_partition(f"TASK#{task_id}")
+    done.items += delete_partition(f"TASK#{task_id}")
     done.tasks += 1
 
 
-def _delete_partition(pk: str) -> int:
+def delete_partition(pk: str) -> int:
     """Delete every item under a key, with the S3 objects that they name; returns how many."""
     found = list(
         table.query(

@@ -33,6 +33,7 @@ TYPES = {
     429: "rate_limit_error",
     500: "server_error",
     503: "service_unavailable_error",
+    504: "timeout_error",
 }
 """Kind of error by status; one of few words that a client can switch on."""
 

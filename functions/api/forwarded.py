@@ -4,6 +4,7 @@
   stays in the path, too, but nothing in the event names it: on the ``$default`` stage a mapping must have no key.
 - A local gateway is reached at ``/_aws/execute-api/{apiId}/{stage}/…`` and passes only what follows. It shows by its
   ``domainName``, ``{apiId}.execute-api.…`` outside amazonaws.com, with another ``Host`` than that.
+- A REST API passes the path without stage or mapping, and the whole of it in ``requestContext.path``.
 - A proxy in front may say ``X-Forwarded-Prefix``; it can only change the links in the answer to that same request.
 """
 
@@ -23,6 +24,9 @@ def split(event: dict[str, Any] | None, headers: dict[str, str], path: str) -> t
     stage, api_id, domain = (str(context.get(name) or "") for name in ("stage", "apiId", "domainName"))
     if stage and stage != "$default" and (path == f"/{stage}" or path.startswith(f"/{stage}/")):
         return f"{outer}/{stage}", path[len(stage) + 1 :] or "/"
+    whole = str(context.get("path") or "")
+    if not outer and len(whole) > len(path) and whole.endswith(path):
+        return whole.removesuffix(path), path
     by_path = domain.startswith(f"{api_id}.execute-api.") and ".amazonaws.com" not in domain
     if not outer and api_id and by_path and not headers.get("host", "").startswith(f"{api_id}."):
         return f"/_aws/execute-api/{api_id}/{stage}", path

@@ -27,6 +27,9 @@ SUBSCRIBE_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 """Pause before a lost subscription is made anew."""
 
+_CLOSED = (TypeError, ValueError, AttributeError)
+"""What redis-py raises in a thread whose connection another one closes."""
+
 _log = get_logger("listener")
 
 
@@ -37,6 +40,7 @@ class Ear:
         """Hear nothing yet."""
         self.task_id = task_id
         self._loop = asyncio.get_running_loop()
+        self.closed = False
         self._heard: deque[Message | None] = deque()
         self._news = asyncio.Event()
 
@@ -89,6 +93,8 @@ class Listener:
             RedisError: Valkey is away: it hears nothing, and has to look. `renew` tries again.
         """
         with self._lock:
+            if ear.closed:  # its stream was given up while this was under way
+                return
             self._ears.setdefault(ear.task_id, set()).add(ear)
         self.renew(ear)
 
@@ -99,6 +105,8 @@ class Listener:
             RedisError: Valkey is away.
         """
         with self._lock:
+            if ear.closed:
+                return
             if self._subscription is None or not self._subscription.alive:
                 self._subscription = _Subscription(self)
         live.listen(ear.task_id, self.name)
@@ -106,6 +114,7 @@ class Listener:
     def remove(self, ear: Ear) -> None:
         """Forget a stream; never raises."""
         with self._lock:
+            ear.closed = True
             ears = self._ears.get(ear.task_id, set())
             ears.discard(ear)
             last_of_task = not ears
@@ -117,6 +126,8 @@ class Listener:
         try:
             if last_of_task:
                 live.leave(ear.task_id, self.name)
+                if self._of(ear.task_id):  # another stream of the task began meanwhile
+                    live.listen(ear.task_id, self.name)
         except RedisError:
             _log.info("registration left to lapse", extra={"task_id": ear.task_id})
         if ended is not None:
@@ -164,7 +175,8 @@ class _Subscription:
         self._ended = True
 
     def _subscribe(self) -> Any:
-        pubsub = valkey.client().pubsub()
+        self._client = valkey.client()  # kept: a client that is dropped closes its connections
+        pubsub = self._client.pubsub()
         try:
             pubsub.subscribe(live.channel(self._listener.name))
             give_up = time.monotonic() + SUBSCRIBE_SECONDS
@@ -183,7 +195,7 @@ class _Subscription:
         while not self._ended:
             try:
                 said = self._pubsub.get_message(timeout=1.0)
-            except (RedisError, OSError, ValueError) as error:
+            except (RedisError, OSError, *_CLOSED) as error:
                 self._lost(error)
                 continue
             if said is not None and said["type"] == "message":
@@ -207,11 +219,13 @@ class _Subscription:
 
 
 _listener: Listener | None = None
+_making = threading.Lock()
 
 
 def listener() -> Listener:
     """Return the environment's one."""
     global _listener  # noqa: PLW0603 - one per environment is the point
-    if _listener is None:
-        _listener = Listener()
-    return _listener
+    with _making:
+        if _listener is None:
+            _listener = Listener()
+        return _listener

@@ -22,6 +22,7 @@ from shared.valkey import RedisError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
+    from functions.api.held import Held
     from shared.live import Message
     from shared.tasks.events import Event, Page
 
@@ -33,6 +34,11 @@ DEAF_LOOK_SECONDS = 1.0
 """How often it is read while nothing can be heard."""
 RENEW_SECONDS = 20.0
 """How often a registration is renewed; it lapses after `live.LISTEN_SECONDS`."""
+
+PAGE_BYTES = 1_000_000
+"""How much of a log is read and written at a time."""
+HOLD_SECONDS = 2.0
+"""How often a stream's hold is renewed (`held.LEASE_S`)."""
 
 _log = get_logger("live")
 
@@ -131,7 +137,7 @@ class Cursor:
 
 
 async def follow(
-    task_id: str, after: Place, *, until: float, pieces: bool = True
+    task_id: str, after: Place, *, until: float, pieces: bool = True, held: Held | None = None
 ) -> AsyncGenerator[LogEvent | KeepAlive | End]:
     """Yield what comes after a place, and an `End`. The caller has seen to it that the task is the client's.
 
@@ -140,15 +146,20 @@ async def follow(
         after: where the client is.
         until: longest life of the stream, on the monotonic clock.
         pieces: whether text may come before it is stored; without them every `LogEvent` is a whole event of the log.
+        held: a hold that was begun; it is renewed for as long as this lives, whether or not the client reads, then
+            ended. When its place is owed to another owner, the stream ends as with its longest life.
 
     An outage of DynamoDB or Valkey delays what is yielded; a task that has been erased meanwhile raises `NotFound`.
     """
     stream = _Stream(task_id, after, until, pieces)
+    keeping = asyncio.create_task(stream.keep(held)) if held is not None else None
     try:
         async for item in stream.run():
             yield item
     finally:
-        await stream.close()
+        if keeping is not None:
+            keeping.cancel()
+        await stream.close(held)
 
 
 class _Stream:
@@ -158,13 +169,15 @@ class _Stream:
         self._until = until
         self._pieces = pieces
         self._ear = Ear(task_id)
+        self._listener = listener()
         self._renew_at = 0.0
         self._read_for = 0
         self._ended: str | None = None
+        self._displaced = False
 
     async def run(self) -> AsyncGenerator[LogEvent | KeepAlive | End]:
         quiet_since = time.monotonic()
-        await self._listen(listener().add)
+        await self._listen(self._listener.add)
         look = True
         while True:
             if look:
@@ -175,15 +188,15 @@ class _Stream:
                 yield End(self._ended, self._cursor.place)
                 return
             at = time.monotonic()
-            if at >= self._until:
+            if at >= self._until or self._displaced:
                 yield End(None, self._cursor.place)
                 return
             if at - quiet_since >= KEEP_ALIVE_SECONDS:
                 quiet_since = at
                 yield KeepAlive()
             if at >= self._renew_at:
-                await self._listen(listener().renew)
-            rest = LOOK_SECONDS if listener().well else DEAF_LOOK_SECONDS
+                await self._listen(self._listener.renew)
+            rest = LOOK_SECONDS if self._listener.well else DEAF_LOOK_SECONDS
             try:
                 message = await self._ear.next(max(0.0, min(rest, self._until - at)))
             except TimeoutError:
@@ -194,8 +207,20 @@ class _Stream:
                 quiet_since = time.monotonic()
                 yield item
 
-    async def close(self) -> None:
-        await asyncio.shield(asyncio.to_thread(listener().remove, self._ear))
+    async def keep(self, held: Held) -> None:
+        """Renew the hold; when its place is owed to another, let the stream end."""
+        while not self._displaced:
+            await asyncio.sleep(HOLD_SECONDS)
+            self._displaced = not await asyncio.to_thread(held.go_on)
+        self._ear.hear(None)
+
+    async def close(self, held: Held | None) -> None:
+        await asyncio.shield(asyncio.to_thread(self._leave, held))
+
+    def _leave(self, held: Held | None) -> None:
+        self._listener.remove(self._ear)
+        if held is not None:
+            held.end()
 
     async def _listen(self, how: object) -> None:
         assert callable(how)  # noqa: S101 - for the type checker
@@ -208,14 +233,18 @@ class _Stream:
 
     async def _read(self) -> Sequence[LogEvent]:
         try:
-            page: Page = await asyncio.to_thread(events.read, self._task_id, self._cursor.place.seq)
+            page: Page = await asyncio.to_thread(
+                events.read, self._task_id, self._cursor.place.seq, most_bytes=PAGE_BYTES
+            )
         except DependencyDown as error:
             _log.warning("log not read", extra={"task_id": self._task_id, "error": error.message})
             await asyncio.sleep(DEAF_LOOK_SECONDS)
             self._ear.hear(None)  # read again
             return ()
         new = [item for event in page.events if (item := self._cursor.take(event)) is not None]
-        if page.task.status.terminal:
+        if page.full:
+            self._ear.hear(None)
+        elif page.task.status.terminal:
             if self._cursor.place.seq >= page.task.last_seq or not page.events:  # what is missing has expired
                 self._ended = str(page.task.status)
             else:

@@ -24,7 +24,7 @@ class OpenAIErrorBody(BaseModel):
 
 
 class ResponseView(BaseModel):
-    """OpenAI's response object."""
+    """OpenAI's response object, as the Open Responses document of 2026-04-24 has it."""
 
     id: str
     object: Literal["response"]
@@ -32,24 +32,46 @@ class ResponseView(BaseModel):
     completed_at: int | None
     status: Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
     background: bool
+    conversation: dict[str, str] | None
     error: dict[str, Any] | None
     incomplete_details: dict[str, Any] | None
     instructions: str | None
     max_output_tokens: int | None
+    max_tool_calls: int | None
     metadata: dict[str, str]
     model: str
     output: list[dict[str, Any]]
     parallel_tool_calls: bool
     previous_response_id: str | None
+    prompt_cache_key: str | None
+    reasoning: dict[str, Any]
+    safety_identifier: str | None
     service_tier: str
     store: bool
     temperature: float
+    presence_penalty: float
+    frequency_penalty: float
     text: dict[str, Any]
     tool_choice: str | dict[str, Any]
     tools: list[dict[str, Any]]
+    top_logprobs: int
     top_p: float
     truncation: str
     usage: dict[str, Any] | None
+    user: str | None
+
+
+class ChatCompletion(BaseModel):
+    """OpenAI's chat completion."""
+
+    id: Annotated[str, Field(description="`chatcmpl-` and the task's id.")]
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    service_tier: str
+    system_fingerprint: None
+    choices: list[dict[str, Any]]
+    usage: dict[str, Any]
 
 
 class ModelView(BaseModel):
@@ -66,3 +88,52 @@ class ModelList(BaseModel):
 
     object: Literal["list"]
     data: list[ModelView]
+
+
+class ResponseDeleted(BaseModel):
+    """A response was deleted."""
+
+    id: str
+    object: Literal["response"]
+    deleted: Literal[True]
+
+
+class ItemView(BaseModel):
+    """An item: a message, a call, an output; its fields go by its type."""
+
+    id: str
+    type: str
+
+
+class ItemList(BaseModel):
+    """A page of items."""
+
+    object: Literal["list"]
+    data: list[dict[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class InputTokens(BaseModel):
+    """How many tokens an input has, about."""
+
+    object: Literal["response.input_tokens"]
+    input_tokens: int
+
+
+class ConversationView(BaseModel):
+    """A conversation."""
+
+    id: str
+    object: Literal["conversation"]
+    created_at: int
+    metadata: dict[str, str]
+
+
+class ConversationDeleted(BaseModel):
+    """A conversation was deleted."""
+
+    id: str
+    object: Literal["conversation.deleted"]
+    deleted: Literal[True]

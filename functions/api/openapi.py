@@ -31,6 +31,7 @@ _MEANING = {
     429: "A limit is reached; `limit` names it, `Retry-After` says when to come back.",
     500: "A defect on this side.",
     503: "A dependency that the request needs is down; come back after `Retry-After`.",
+    504: "It goes on for longer than this address holds a request; the error names what to retrieve.",
 }
 _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
 _ABOUT = """Submit a message with `POST /agent`, then follow its task: poll `GET /result/{task_id}`, hold it with
@@ -52,6 +53,10 @@ def describe(app: FastAPI) -> dict[str, Any]:
                     del operation["responses"]["422"]
         for name in _FRAMEWORK:
             found["components"]["schemas"].pop(name, None)
+        for route in routes:
+            note: Description = getattr(route.endpoint, NOTE)
+            if note.takes is not None:
+                found["components"]["schemas"] |= _schema(note.takes).get("$defs", {})
         app.openapi_schema = found
     return app.openapi_schema
 
@@ -91,7 +96,11 @@ def _responses(note: Description) -> dict[int | str, dict[str, Any]]:
 
 
 def _json_body(model: type[BaseModel], example: Mapping[str, Any] | None) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema = _schema(model)
     schema.pop("$defs", None)
     content = {"application/json": {"schema": schema, "example": example}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema(ref_template="#/components/schemas/{model}")

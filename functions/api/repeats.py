@@ -13,7 +13,7 @@ def idempotency_of(key: str | None, body: Any, *, place: str) -> store.Idempoten
     """Digest an ``Idempotency-Key`` and the body that it came with; ``place`` keeps two kinds of request apart."""
     if key is None:
         return None
-    return store.Idempotency(digest(key), digest(f"{place}\n{_canonical(body)}"))
+    return store.Idempotency(digest(key), digest(f"{place}\n{canonical(body)}"))
 
 
 def digest(text: str) -> str:
@@ -21,9 +21,10 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _canonical(body: Any) -> str:
+def canonical(body: Any) -> str:
+    """Encode JSON so that equal values give equal texts, whatever the order of their keys."""
     if isinstance(body, dict):
-        return "{" + ",".join(f"{dumps(name)}:{_canonical(body[name])}" for name in sorted(body)) + "}"
+        return "{" + ",".join(f"{dumps(name)}:{canonical(body[name])}" for name in sorted(body)) + "}"
     if isinstance(body, list):
-        return "[" + ",".join(_canonical(item) for item in body) + "]"
+        return "[" + ",".join(canonical(item) for item in body) + "]"
     return dumps(body)

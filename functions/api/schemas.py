@@ -34,13 +34,15 @@ PAGE_TASKS = 100
 """Most tasks of one page of ``GET /agent``."""
 MAX_WAIT_SECONDS = 25
 """Longest ``wait``; an HTTP API of API Gateway gives up after 30 s."""
+MAX_STREAMED_WAIT_SECONDS = 870
+"""Longest ``wait`` at the streaming address, where `StreamSeconds` bounds it."""
 """Largest event number."""
 
 SessionId = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9._:@~-]+$", min_length=1, max_length=SESSION_CHARACTERS)
 ]
 UserId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@~-]+$", min_length=1, max_length=USER_ID_CHARACTERS)]
-USER_ID = re.compile(rf"[A-Za-z0-9._:@~-]{{1,{USER_ID_CHARACTERS}}}")
+USER_ID = re.compile(r"[A-Za-z0-9._:@~-]{1,64}")
 """The same, for where a request is only looked at."""
 AgentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", min_length=1, max_length=64)]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]+$", min_length=1, max_length=NAME_CHARACTERS)]

@@ -188,6 +188,54 @@ class TaskSummary(BaseModel):
     next_try_at: str | None = None
     reason: str | None = None
     waiting_for: list[WaitView] | None = None
+    message: Annotated[str | None, Field(description="How the message begins.")] = None
+    error: dict[str, Any] | None = None
+    last_error: dict[str, Any] | None = None
+    cost_usd: float = 0.0
+
+
+class OperatorTaskSummary(TaskSummary):
+    """A task in an operator's list."""
+
+    user: str
+    key_id: str | None
+    parked: bool
+    input_tokens: int
+    output_tokens: int
+
+
+class OperatorTaskList(BaseModel):
+    """A page of everybody's tasks, newest first."""
+
+    tasks: list[OperatorTaskSummary]
+    next_cursor: Annotated[str | None, Field(description="Give it as ``cursor`` for the next page; null at the end.")]
+
+
+class OperatorTaskView(TaskView):
+    """A task as an operator sees it."""
+
+    user: str
+    key_id: str | None
+    tier: str
+    message: str
+
+
+class AuditAct(BaseModel):
+    """What an operator did."""
+
+    at: str
+    operator: str
+    key_id: str
+    what: str
+    task_id: str
+    user: str
+
+
+class AuditPage(BaseModel):
+    """What operators did on a day, newest first."""
+
+    acts: list[AuditAct]
+    next_cursor: str | None
 
 
 class TaskList(BaseModel):
@@ -204,6 +252,12 @@ class EventView(BaseModel):
     type: str
     at: str
     data: dict[str, Any]
+
+
+class StreamedEvent(EventView):
+    """The data of one message of a task's stream."""
+
+    partial: Annotated[bool, Field(description="Text of an event that is not whole yet; more of it follows.")] = False
 
 
 class EventPage(BaseModel):
@@ -242,10 +296,10 @@ class SessionDeleted(BaseModel):
 
 
 class Ticket(BaseModel):
-    """A ticket for one WebSocket connection."""
+    """A ticket for one WebSocket connection, or for a task's stream."""
 
     ticket: str
-    url: Annotated[str, Field(description="Connect to it with `?ticket=`.")]
+    url: Annotated[str, Field(description="Connect to it with `?ticket=`; of a task's stream: open it as it is.")]
     expires_in_s: int
 
 

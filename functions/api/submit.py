@@ -38,6 +38,8 @@ log = get_logger("api")
 
 WRITE_TRIES = 4
 """Times that a write is tried while another request holds the same item (two submits with one key)."""
+INLINE_TOKENS = 3_000
+"""What an image or file in a message is reckoned at, as so many bytes of text: the first model call reserves more."""
 FRAME_BYTES = 256
 """Bytes that a first model call has around the message, as JSON."""
 
@@ -57,6 +59,13 @@ class Submission:
     model: str | None = None
     priority: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
+    inline: list[int] = field(default_factory=list)
+    """Sizes of the images and files in the message, which are no text."""
+
+    @property
+    def text_bytes(self) -> int:
+        """Size of the message without them."""
+        return len(self.message.encode()) - sum(self.inline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,8 @@ def submit(
     if idempotency and (earlier := _find_repeat(caller, idempotency)):
         return Receipt(earlier, True, {"Idempotent-Replayed": "true"})
     at = now()
-    size = len(wanted.message.encode()) + len(dumps(wanted.params.get("tools") or [])) + FRAME_BYTES
+    size = wanted.text_bytes + len(dumps(wanted.params.get("tools") or [])) + FRAME_BYTES
+    size += len(dumps(wanted.params.get("options") or {})) + INLINE_TOKENS * len(wanted.inline)
     size += len((wanted.params.get("instructions") or "").encode())
     output_tokens = wanted.params.get("max_output_tokens") or DEFAULT_OUTPUT_TOKENS
     tokens, micro_usd = prices.worst_case(model, size, output_tokens)
@@ -170,7 +180,7 @@ def _allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:
     if wanted.params.get("webhook_url") and not settings().sends_webhooks:
         raise invalid("this deployment sends no webhooks", "webhook_url", code="webhooks_off")
     most = min(MESSAGE_BYTES, limits.message_bytes or MESSAGE_BYTES)
-    if len(wanted.message.encode()) > most:
+    if wanted.text_bytes > most:
         raise Problem(413, "message_too_large", f"the message is over the limit of {most} bytes", "message")
     if not limits.allows_agent(wanted.agent):
         raise Problem(403, "agent_not_allowed", f"the tier {limits.tier} may not run the agent {wanted.agent}", "agent")

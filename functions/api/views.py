@@ -13,7 +13,7 @@ from shared.tasks.model import Status, dumps
 if TYPE_CHECKING:
     from shared.tasks.model import Task
 
-SUMMARY = ("task_id", "status", "agent", "model", "lane", "session_id", "reason")
+SUMMARY = ("task_id", "status", "agent", "model", "lane", "session_id", "reason", "message", "error", "last_error")
 
 
 def summary(item: dict[str, Any]) -> dict[str, Any]:
@@ -21,12 +21,19 @@ def summary(item: dict[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {name: item[name] for name in SUMMARY if name in item}
     shown["session_id"] = item.get("session_id", "default") or None
     shown["created_at"] = item["created"]
+    shown["cost_usd"] = item.get("micro_usd", 0) / 1_000_000
     if item.get("status") == "waiting":
         shown["waiting_for"] = waits.in_list(str(shown.pop("reason", "")))
     for name in ("started_at", "ended_at", "next_try_at"):
         if item.get(name):
             shown[name] = iso(float(item[name]))
     return shown
+
+
+def operators_summary(item: dict[str, Any]) -> dict[str, Any]:
+    """Return a task of an operator's list: whose it is, too, and what it used."""
+    used = {name: item.get(name, 0) for name in ("input_tokens", "output_tokens")}
+    return summary(item) | {"user": item["user"], "key_id": item.get("key_id"), "parked": "parked" in item, **used}
 
 
 def result(task: Task) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, No
 from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import aftermath, kin, lanes, listing, settle, spend, store, succession, table
+from shared.tasks import aftermath, days, kin, lanes, listing, settle, spend, store, succession, table
 from shared.tasks.items import DUE_SHARDS, row_key
 from shared.tasks.leases import RESEND_AFTER_SECONDS
 from shared.tasks.model import LANES, Status
@@ -199,7 +199,7 @@ def _free_counters(stop_at: float) -> int:
                 continue
             if task.status.terminal:
                 told = watchers.finish(task_id)
-                _gate().settle(user, task_id, day, task.usage.tokens, task.micro_usd)
+                _gate().settle(user, task_id, day, *days.by_day(task).get(day, (0, 0)))
                 if not told:
                     _gate().look_again(user, task_id, day)
                 freed += 1

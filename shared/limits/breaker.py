@@ -84,7 +84,7 @@ class Breaker:
                     scope,
                     name,
                     started,
-                    permit_id if scope else "",
+                    permit_id if allowed and scope else "",
                     failures=failures,
                     owner=owner,
                 )

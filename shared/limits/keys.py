@@ -142,12 +142,16 @@ def list_keys() -> list[KeyInfo]:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    rows = table.query(
-        IndexName="by_user",
+    listed = table.query(
+        IndexName="of_user",
         KeyConditionExpression="by_user = :keys",
         ExpressionAttributeValues={":keys": {"S": LISTED}},
     )
-    return [_info(row) for row in rows]
+    keys = [{"pk": one["pk"], "sk": one["sk"]} for one in listed]
+    rows: dict[str, Attributes] = {}
+    for start in range(0, len(keys), table.READ_AT_ONCE):
+        rows |= {row["pk"]["S"]: row for row in table.get_many(keys[start : start + table.READ_AT_ONCE])}
+    return [_info(rows[key["pk"]["S"]]) for key in keys if key["pk"]["S"] in rows]
 
 
 def revoke(which: str) -> KeyInfo:

@@ -73,7 +73,8 @@ class LocalBreaker:
             )
             wait = max(wait_all, wait_own)
             if wait > 0:
-                return Permit(False, wait / 1e6, NONE, name, local=True, owner=owner)
+                scope = ALL if wait_all > 0 else OWN
+                return Permit(False, wait / 1e6, scope, name, local=True, owner=owner)
             if not (probes_all or probes_own):
                 others = sum(everybodys.by_owner.values()) if len(everybodys.by_owner) > 1 else 0
                 failures = max(own.fails, others) + everybodys.fails

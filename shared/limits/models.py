@@ -23,6 +23,13 @@ COMMON = (
     "gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-5.1", "o1", "o3", "o3-mini", "o4-mini",
 )  # fmt: skip
 """Names that are listed to clients beside the deployment's own; the whole table has thousands."""
+THINKING = (
+    "o[1-9]*", "gpt-[5-9]*", "gpt-oss*", "codex*", "*reasoner*", "*reasoning*", "*thinking*", "*deep-research*",
+    "deepseek-r1*", "qwq*", "magistral*", "grok-3-mini*", "grok-4*", "gemini-2.5*", "gemini-[3-9]*",
+)  # fmt: skip
+"""Models that think before they answer unless told otherwise; others do when they are asked to."""
+DIRECT = ("gpt-5-chat*", "*non-reasoning*", "gemini-2.5-flash-lite*")
+"""Among these, those that do not."""
 _MILLION = 1_000_000
 
 
@@ -107,6 +114,16 @@ def context_tokens(model: str) -> int | None:
         return own or None
     found = _listed(model)
     return (found.context or None) if found else None
+
+
+def thinks(model: str) -> bool:
+    """Tell whether a model writes thoughts of its own accord, which are billed and may not be shown."""
+    names = spellings(model)
+
+    def one_of(patterns: tuple[str, ...]) -> bool:
+        return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+    return one_of(THINKING) and not one_of(DIRECT)
 
 
 def is_allowed(model: str) -> bool:

@@ -40,6 +40,8 @@ LANES = tuple(
 
 PROVIDER_RPM = "{sluice:provider}:rpm"
 PROVIDER_TPM = "{sluice:provider}:tpm"
+PROVIDER_WAITING = "{sluice:provider}:waiting"
+"""Sorted set: owner -> the last place that is promised to it in the provider's budget (µs)."""
 BREAKER_INDEX = "{sluice:breaker}:index"
 """Sorted set of breakers that have seen a failure: name -> when (µs)."""
 BREAKER_OWNERS = "{sluice:breaker}:owners"
@@ -107,6 +109,11 @@ def recount_key(shard: int) -> str:
 def breaker_key(name: str, owner: str = "") -> str:
     """Return the hash of one breaker: for all owners, or of one owner's own."""
     return f"{{sluice:breaker}}:of:{owner} {name}" if owner else f"{{sluice:breaker}}:state:{name}"
+
+
+def provider_place_key(place: str) -> str:
+    """Return the key of a place that is promised to a call in the provider's budget: ``at:how often before``."""
+    return f"{{sluice:provider}}:place:{place}"
 
 
 def provider_window_key(minute: int) -> str:

@@ -25,7 +25,7 @@ class Outcome(StrEnum):
 
 
 NONE, OWN, ALL = 0, 1, 2
-"""Of which breaker a call is the probe: of none, of its owner's own, of the one for all owners."""
+"""Which breaker: none, the owner's own, the one for all owners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Permit:
     allowed: bool
     retry_after_s: float
     scope: int
-    """Of which breaker it is the probe."""
+    """Of which breaker it is the probe; of a refusal, which one refuses."""
     name: str
     started_us: int = 0
     id: str = ""
@@ -48,11 +48,11 @@ class Permit:
     @property
     def probe(self) -> bool:
         """Whether a breaker learns from this call whether it may close."""
-        return self.scope != NONE
+        return self.allowed and self.scope != NONE
 
     @property
     def for_all(self) -> bool:
-        """Whether it probes on behalf of all owners, so that its failure is not its run's own."""
+        """Whether it probes, or is refused, on behalf of all owners, and not for its own's sake."""
         return self.scope == ALL
 
 

@@ -2,8 +2,9 @@
 
 Two token buckets in arrival-time form (GCRA). A bucket holds a tenth of the minute's budget and refills at
 nine tenths a minute, so that no rolling minute starts more than the budget (a call larger than the token
-bucket may pass it by its own size once). A place is taken at once for a moment in the future, so waiters keep
-their order; nothing here sleeps: the caller waits as long as it is told, or defers.
+bucket may pass it by its own size once). A place is taken at once for a moment in the near future, so waiters keep
+their order; one that is further off is promised, and owners that wait take turns. Nothing here sleeps: the caller waits
+as long as it is told, or defers and comes back for its place.
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ _MINUTE_US = 60_000_000
 BURST = 0.1
 """Share of a minute's budget that may be used at once."""
 WINDOW_KEEP_S = 3600
+PROMISES = 2
+"""How often a call is told to come back for its place; then it waits where it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A place in the budget: call after ``wait_s`` (0: now). Not taken: ask again after ``wait_s``."""
+    """A place in the budget: call after ``wait_s`` (0: now). Not taken: one is promised for then, ask again."""
 
     taken: bool
     wait_s: float
@@ -95,11 +98,15 @@ class ProviderBudget:
         self._tokens = _Bucket.of_tokens(self._config.provider_tpm)
         self._local = _LocalBudget(self._config)
 
-    def acquire(self, model: str, tokens: int, *, max_wait_s: float | None = None) -> Grant:
-        """Take a place for one call, if it comes up within ``max_wait_s``.
+    def acquire(
+        self, model: str, tokens: int, *, place: str = "", owner: str = "", max_wait_s: float | None = None
+    ) -> Grant:
+        """Take a place for one call, if it comes up within ``max_wait_s``; else have one promised.
 
-        ``tokens`` are those of the prompt and the longest output. ``max_wait_s`` defaults to
-        ``PROVIDER_MAX_WAIT_SECONDS``. All models share the budget; ``model`` is for the log.
+        ``tokens`` are those of the prompt and the longest output. ``place`` is the call's own name: who comes back with
+        it shortly before the time that it was told finds its place, and at the third time in any case. ``owner`` is
+        whose call it is: owners that wait take turns. Without a ``place`` nothing is promised. ``max_wait_s`` defaults
+        to ``PROVIDER_MAX_WAIT_SECONDS``. All models share the budget; ``model`` is for the log.
         """
         if not self.limited:
             return Grant(True, 0.0)
@@ -110,10 +117,14 @@ class ProviderBudget:
             self._calls.room_us,
             self._tokens.cost(tokens),
             self._tokens.room_us,
+            round(longest * 1e6),
+            owner,
+            PROMISES,
         ]
+        keys = [names.PROVIDER_RPM, names.PROVIDER_TPM, names.PROVIDER_WAITING]
+        keys += [names.provider_place_key(place)] if place else []
         try:
-            keys = [names.PROVIDER_RPM, names.PROVIDER_TPM]
-            taken, wait_us = script("provider_acquire")(keys, [*args, round(longest * 1e6)], on=self._on)
+            taken, wait_us = script("provider_acquire")(keys, args, on=self._on)
         except RedisError:
             return self._local.acquire(tokens, longest)
         if not taken:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shared import watchers, webhooks
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
 from shared.logs import get_logger
-from shared.tasks import lanes, listing, settle, store, succession
+from shared.tasks import days, lanes, listing, settle, store, succession
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def finished(gate: Gate, task: Task, *, watched: bool = True) -> bool:
     announced = announce(task)
     told = watchers.finish(task.task_id) if watched else True
     try:
-        others_wait = gate.settle(task.user, task.task_id, task.day, task.usage.tokens, task.micro_usd)
+        others_wait = gate.settle(task.user, task.task_id, task.day, *days.of_newest(task))
         if not told:
             gate.look_again(task.user, task.task_id, task.day)
         if (task.session_id or task.parent) and (follower := succession.follower_of(task)):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.clock import now
-from shared.tasks import blobs, events, table
+from shared.tasks import blobs, days, events, table
 from shared.tasks.items import attribute, plain, row_key
 from shared.tasks.leases import fenced_write, held
 from shared.tasks.model import Status, Task, Usage, dumps
@@ -82,36 +82,35 @@ def record(
         **blobs.pack(dumps(step.value), f"tasks/{task.task_id}/steps/{step.name}/{step.nth}"),
     }
     sets: dict[str, Any] = {"attempt": 0}
-    adds: dict[str, int] = {}
     ops = [table.put_op(item, condition="attribute_not_exists(pk)")]
     last = task.last_seq
     if log:
         op, last = events.append_op(task.task_id, task.last_seq, log, expires=expires)
         sets["last_seq"] = last
         ops.append(op)
-    if use:
+    aborted = len(task.unwritten)
+    if use or aborted:
         sets |= {"reserved_tokens": task.reserved_tokens, "reserved_micro_usd": task.reserved_micro_usd}
-        adds = {
-            "input_tokens": use.input_tokens,
-            "output_tokens": use.output_tokens,
-            "micro_usd": use.micro_usd,
-            "calls": 1,
-        }
+        sets |= days.used(task, use)
     if model_used:
         sets["model_used"] = model_used
     if task.started_at is None:
         sets["started_at"] = task.run_started or at
     condition, values = held(task)
     row = table.update_op(
-        row_key(task.task_id), sets=sets, adds=adds, removes=("last_error",), condition=condition, values=values
+        row_key(task.task_id),
+        sets=sets,
+        adds={"calls": 1} if use else None,
+        removes=("last_error",),
+        condition=condition,
+        values=values,
     )
     fenced_write([row, *ops], written=lambda old: _is_ours(old, task, last))
     task.attempt, task.last_seq, task.last_error = 0, last, None
     task.started_at = task.started_at or sets.get("started_at")
+    del task.unwritten[:aborted]
     if use:
-        task.input_tokens += use.input_tokens
-        task.output_tokens += use.output_tokens
-        task.micro_usd += use.micro_usd
+        days.count(task, use)
         task.calls += 1
     if model_used:
         task.model_used = model_used

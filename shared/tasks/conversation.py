@@ -192,3 +192,15 @@ def _cut_part(part: Any, characters: int) -> Any:
 
 def _size(message: Message) -> int:
     return len(dumps(message).encode()) + 1
+
+
+def last_user_text(messages: Sequence[Message]) -> str:
+    """Return the text of the last message that is the user's; empty: there is none."""
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            content = message.get("content")
+            if isinstance(content, str):
+                return content
+            if isinstance(content, list):
+                return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return ""

@@ -61,6 +61,11 @@ def row_key(task_id: str) -> Attributes:
     return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": "TASK"}}
 
 
+def feed_of(created: float) -> str:
+    """Return the partition of the ``feed`` index, which lists everybody's tasks: their UTC day."""
+    return iso(created)[:10]
+
+
 def due_shard(task_id: str) -> str:
     """Spread live tasks over four partitions of the ``due`` index."""
     return str(sum(task_id.encode()) % DUE_SHARDS)
@@ -90,7 +95,13 @@ def task_row(task: Task, *, due_at: float) -> Attributes:
     values["parked"] = (f"AFTER#{task.after}" if task.after else task.user) if task.parked else None
     empty: tuple[Any, ...] = (None, {}, [])
     values = {name: value for name, value in values.items() if value is not False and value not in empty}
-    values |= {"created": iso(task.created), "by_user": task.user, "due": due_shard(task.task_id), "due_at": due_at}
+    values |= {
+        "created": iso(task.created),
+        "by_user": task.user,
+        "feed": feed_of(task.created),
+        "due": due_shard(task.task_id),
+        "due_at": due_at,
+    }
     return row_key(task.task_id) | item(values)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shared.clock import now
 from shared.errors import DependencyDown, LeaseLost
 from shared.settings import settings
-from shared.tasks import events, lanes, table
+from shared.tasks import days, events, lanes, table
 from shared.tasks.items import read_task, row_key
 from shared.tasks.model import Status, Task
 
@@ -137,6 +137,7 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
         if ours and found.cancel_requested:  # not ended meanwhile: it is this worker that ends it
             raise CancelRequested from lost
         raise
+    task.unwritten.clear()
     return sent
 
 
@@ -147,9 +148,7 @@ def carried(task: Task) -> dict[str, Any]:
         "waited_s": task.waited_s,
         "reserved_tokens": task.reserved_tokens,
         "reserved_micro_usd": task.reserved_micro_usd,
-        "input_tokens": task.input_tokens,
-        "output_tokens": task.output_tokens,
-        "micro_usd": task.micro_usd,
+        **days.used(task),
         "started_at": task.started_at or task.run_started or now(),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import SluiceError
@@ -13,14 +14,17 @@ from shared.tasks.items import attribute, plain
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-LIST_PAGE = 100
+    from shared.tasks.items import Attributes
+
+LIST_PAGE = table.READ_AT_ONCE
 """Tasks read at a time when a list is filtered."""
 LOOKED_AT_ONCE = 1_000
 """Tasks that one filtered page looks at: a user with a million must not hold the API for as long as that takes."""
 SUMMARY = (
     "task_id",
+    "user",
     "status",
     "agent",
     "model",
@@ -31,14 +35,32 @@ SUMMARY = (
     "ended_at",
     "next_try_at",
     "reason",
+    "micro_usd",
+    "input_tokens",
+    "output_tokens",
+    "parked",
+    "key_id",
 )
-"""What the ``by_user`` index holds of a task."""
+"""What of a task's row a list shows as it is."""
+EXCERPT_CHARACTERS = 200
+"""How much of a task's message a list shows."""
 
 
 class BadCursor(SluiceError):
     """A list cursor that this caller was not given."""
 
     code = "invalid_cursor"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One partition of an index whose keys lead to tasks, and from when to when (ISO texts, both included)."""
+
+    index: str
+    name: str
+    value: str
+    since: str = "0"
+    until: str = "~"
 
 
 def list_tasks(
@@ -53,49 +75,121 @@ def list_tasks(
         BadCursor: the cursor is not one of this user's.
         DependencyDown: DynamoDB is away.
     """
+    wanted = None if status is None else (lambda summary: summary.get("status") == status)
+    where = of_user(user)
+    start = read_cursor(where, cursor) if cursor else None
+    found, start, _ = one_page(where, limit=limit, start=start, wanted=wanted, most=LOOKED_AT_ONCE)
+    return found, write_cursor(start) if start else None
+
+
+def of_user(user: str) -> Listed:
+    """Return where a user's tasks are listed."""
+    return Listed("of_user", "by_user", user)
+
+
+def one_page(
+    where: Listed,
+    *,
+    limit: int,
+    start: Attributes | None,
+    wanted: Callable[[dict[str, Any]], bool] | None,
+    most: int,
+) -> tuple[list[dict[str, Any]], Attributes | None, int]:
+    """Return up to ``limit`` summaries from ``start`` on, newest first, where to go on, and how many were looked at.
+
+    The index holds keys alone, which never change, so that a task's later writes do not pay for it; the rows are read
+    beside it, as they are now.
+    """
     found: list[dict[str, Any]] = []
-    start = _read_cursor(user, cursor) if cursor else None
     looked_at = 0
-    while len(found) < limit and looked_at < LOOKED_AT_ONCE:
+    while len(found) < limit and looked_at < most:
         asked: dict[str, Any] = {
-            "IndexName": "by_user",
-            "KeyConditionExpression": "by_user = :user",
-            "ExpressionAttributeValues": {":user": {"S": user}},
+            "IndexName": where.index,
+            "KeyConditionExpression": f"{where.name} = :value AND created BETWEEN :since AND :until",
+            "ExpressionAttributeValues": {
+                ":value": {"S": where.value},
+                ":since": {"S": where.since},
+                ":until": {"S": where.until},
+            },
             "ScanIndexForward": False,
-            "Limit": limit - len(found) if status is None else LIST_PAGE,
+            "Limit": min(LIST_PAGE, limit - len(found) if wanted is None else LIST_PAGE),
         }
         if start:
             asked["ExclusiveStartKey"] = start
-        page = table.query_page(**asked)
-        looked_at += len(page["Items"])
-        for item in page["Items"]:
-            summary = {name: plain(item[name]) for name in SUMMARY if name in item}
-            if status is None or summary.get("status") == status:
-                found.append(summary)
-                if len(found) == limit:
-                    last = {name: item[name] for name in ("pk", "sk", "by_user", "created")}
-                    more = item is not page["Items"][-1] or "LastEvaluatedKey" in page
-                    return found, _cursor(last) if more else None
-        start = page.get("LastEvaluatedKey")
+        keys = table.query_page(**asked)
+        looked_at += len(keys["Items"])
+        rows = {row["pk"]["S"]: row for row in table.get_many([_row_key(one) for one in keys["Items"]])}
+        for n, one in enumerate(keys["Items"], 1):
+            row = rows.get(one["pk"]["S"])
+            summary = None if row is None else _summary(row)
+            if summary is None or (wanted is not None and not wanted(summary)):
+                continue  # it was erased since the index was read, or is another
+            found.append(summary)
+            if len(found) == limit:
+                more = n < len(keys["Items"]) or "LastEvaluatedKey" in keys
+                last = {name: one[name] for name in ("pk", "sk", where.name, "created")}
+                return found, last if more else None, looked_at
+        start = keys.get("LastEvaluatedKey")
         if start is None:
             break
-    return found, _cursor(start) if start else None
+    return found, start, looked_at
 
 
-def _cursor(key: Any) -> str:
+def _row_key(one: Attributes) -> Attributes:
+    return {"pk": one["pk"], "sk": one["sk"]}
+
+
+def _summary(row: Attributes) -> dict[str, Any]:
+    """Return what a list shows of a row; of one that a newer version wrote, what is known by name."""
+    summary = {name: plain(row[name]) for name in SUMMARY if name in row}
+    text = row.get("excerpt", row.get("message"))
+    if text is not None:
+        summary["message"] = str(plain(text))[:EXCERPT_CHARACTERS]
+    for name in ("error", "last_error"):
+        if name in row:
+            summary[name] = json.loads(plain(row[name]))
+    return summary
+
+
+def write_cursor(key: Any) -> str:
+    """Return a place in a list as a text for clients."""
     return base64.urlsafe_b64encode(dumps(key).encode()).decode().rstrip("=")
 
 
-def _read_cursor(user: str, cursor: str) -> Any:
-    try:
-        key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        owner, names = key["by_user"]["S"], set(key)
-        texts = all(set(value) == {"S"} and isinstance(value["S"], str) and value["S"] for value in key.values())
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
-        raise BadCursor("not a cursor of this list", param="cursor") from error
-    if owner != user or names != {"pk", "sk", "by_user", "created"} or not texts:
+def read_cursor(where: Listed, cursor: str) -> Attributes:
+    """Read it back.
+
+    Raises:
+        BadCursor: it is no place in this list.
+    """
+    key = _read(cursor)
+    if key.get(where.name) != {"S": where.value} or set(key) != {"pk", "sk", where.name, "created"}:
         raise BadCursor("not a cursor of this list", param="cursor")
     return key
+
+
+def read_place(cursor: str, pk: str) -> Attributes:
+    """Read back a place in a partition of the table itself.
+
+    Raises:
+        BadCursor: it is none in this one.
+    """
+    key = _read(cursor)
+    if key.get("pk") != {"S": pk} or set(key) != {"pk", "sk"}:
+        raise BadCursor("not a cursor of this list", param="cursor")
+    return key
+
+
+def _read(cursor: str) -> Attributes:
+    try:
+        key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        texts = all(set(each) == {"S"} and isinstance(each["S"], str) and each["S"] for each in key.values())
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
+        raise BadCursor("not a cursor of this list", param="cursor") from error
+    if not texts:
+        raise BadCursor("not a cursor of this list", param="cursor")
+    found: Attributes = key
+    return found
 
 
 def parked_tasks(user: str, *, limit: int) -> list[str]:

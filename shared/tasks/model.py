@@ -46,6 +46,7 @@ class Task:
     model: str
     created: float
     day: str
+    """UTC day of its newest call, before the first one that of its submission: which day's money it spends."""
     v: int = ITEM_VERSION
     tier: str = "standard"
     session_id: str = "default"
@@ -54,6 +55,8 @@ class Task:
     status: Status = Status.QUEUED
     message: str | None = None
     """The text, when small; otherwise it is in the item ``BLOB#message``."""
+    excerpt: str | None = None
+    """How the user's text begins, where ``message`` does not show it: what lists show."""
     params: dict[str, Any] = field(default_factory=dict)
     """Everything else that the client asked for: max_output_tokens, timeout_s, max_cost_usd, metadata, models …."""
 
@@ -97,9 +100,14 @@ class Task:
     reserved_micro_usd: int = 0
     precharged_tokens: int = 0
     precharged_micro_usd: int = 0
+    charged: dict[str, Any] = field(default_factory=dict)
+    """What of its use its user's days were charged with before its end: day -> [tokens, micro-USD]; empty: the estimate
+    above, if any, on the day of its submission."""
     input_tokens: int = 0
     output_tokens: int = 0
     micro_usd: int = 0
+    past: dict[str, Any] = field(default_factory=dict)
+    """Of that use, what belongs to days before ``day``: day -> [tokens, micro-USD]. See `shared.tasks.days`."""
     calls: int = 0
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
@@ -132,6 +140,8 @@ class Task:
     """How many of its children this worker saw ended; kept in the worker only."""
     run_started: float | None = None
     """When this worker took it; kept in the worker only."""
+    unwritten: list[Usage] = field(default_factory=list)
+    """What it was charged with that its row does not say yet; kept in the worker only."""
     taken_from: str | None = None
     """The worker that it was taken over from, when that one's lease had lapsed; kept in the worker only."""
 
@@ -151,8 +161,8 @@ class Task:
         return self.lane
 
 
-JSON_FIELDS = frozenset({"params", "last_error", "result", "error", "waiting_for"})
-FIELDS = {item.name for item in fields(Task)} - {"run_started", "taken_from", "joined"}
+JSON_FIELDS = frozenset({"params", "past", "charged", "last_error", "result", "error", "waiting_for"})
+FIELDS = {item.name for item in fields(Task)} - {"run_started", "taken_from", "unwritten", "joined"}
 
 
 def dumps(value: Any) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared import aws, wire
 from shared.clock import iso
-from shared.errors import NotFound, SluiceError
+from shared.errors import NotFound, SluiceError, TooLarge
 from shared.settings import settings
 from shared.tasks import blobs, conversation, store, table
 from shared.tasks.conversation import TURN_CHARACTERS, Message
@@ -218,6 +218,27 @@ def _chat(row: Attributes, task_id: str) -> list[Message] | None:
     return messages
 
 
+def add(user: str, session_id: str, name: str, messages: Sequence[Message], *, at: float, expires: float) -> None:
+    """Append messages to a session that no run has made, as a turn called ``name``.
+
+    Raises:
+        TooLarge: they fit no item.
+        DependencyDown: DynamoDB is away.
+    """
+    chat = dumps(list(messages)).encode()
+    packed = zlib.compress(chat, 6)
+    if len(packed) > blobs.ITEM_BYTES:
+        raise TooLarge(f"the messages have {len(chat)} bytes of JSON, which is too much for one turn")
+    item: Attributes = {
+        "pk": {"S": _pk(user, session_id)},
+        "sk": {"S": f"TURN#{iso(at)}#{name}"},
+        "ttl": attribute(int(expires)),
+        "chat": attribute(packed),
+        **blobs.pack(dumps({"user": "", "assistant": ""}), f"sessions/{name}"),
+    }
+    table.put(table.put_op(item))
+
+
 def delete(user: str, session_id: str) -> int:
     """Forget a session; returns how many turns it held.
 
@@ -234,6 +255,11 @@ def delete(user: str, session_id: str) -> int:
     ]
     delete_items(keys)
     return len(keys)
+
+
+def delete_turn(user: str, session_id: str, *, at: str, name: str) -> None:
+    """Forget one turn, which ended ``at`` (as `clock.iso` writes it); harmless if there is none."""
+    delete_items([{"pk": {"S": _pk(user, session_id)}, "sk": {"S": f"TURN#{at}#{name}"}}])
 
 
 def delete_items(keys: Iterable[dict[str, Any]]) -> None:

@@ -10,7 +10,7 @@ from shared import wire
 from shared.clock import now
 from shared.errors import NotFound, TooLarge
 from shared.settings import settings
-from shared.tasks import events, family, sessions, spend, store, table
+from shared.tasks import days, events, family, sessions, spend, store, table
 from shared.tasks.claims import OWNER
 from shared.tasks.items import due_shard, row_key
 from shared.tasks.leases import fenced_write, held
@@ -101,7 +101,7 @@ def _end(
     at = now()
     expires = events.expires(at)
     sets: dict[str, Any] = {"status": str(outcome.status), "ended_at": at, "ended_by": by, "ttl": int(expires)}
-    sets |= {"input_tokens": task.input_tokens, "output_tokens": task.output_tokens, "micro_usd": task.micro_usd}
+    sets |= days.used(task)
     sets |= {
         "calls": task.calls,
         "reserved_tokens": task.reserved_tokens,
@@ -136,9 +136,10 @@ def _end(
     removes = tuple(name for name in LIVE if name not in sets)
     row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, condition=condition, values=values)
     fenced_write(
-        [row, event, *ops, *spend.add_ops(task, task.usage, expires=expires), *family.ended_ops(task, expires=expires)],
+        [row, event, *ops, *spend.add_ops(task, expires=expires), *family.ended_ops(task, expires=expires)],
         written=lambda old: (old.ended_by, old.status, old.last_seq) == (by, outcome.status, last),
     )
+    task.unwritten.clear()
     task.status, task.ended_at, task.last_seq, task.started_at = outcome.status, at, last, started_at
     task.result, task.error = sets.get("result"), outcome.error
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from shared import clock
 from shared.limits import names
 from shared.settings import settings
-from shared.tasks import table
+from shared.tasks import days, events, table
 from shared.tasks.items import Attributes, plain
 from shared.tasks.model import Task, Usage
 
@@ -33,19 +34,37 @@ def _has_key_ceiling(task: Task) -> bool:
     return bool(task.cap_key_tokens or task.cap_key_micro_usd)
 
 
-def add_ops(task: Task, use: Usage, *, expires: float) -> list[dict[str, Any]]:
-    """Make the Updates that charge a run's use to its user's day (and to the total), less what was charged ahead."""
-    tokens, money = use.tokens - task.precharged_tokens, use.micro_usd - task.precharged_micro_usd
-    if not tokens and not money:
-        return []
-    adds = {"tokens": tokens, "micro_usd": money, "runs": 1}
+def add_ops(task: Task, *, expires: float, ended: bool = True) -> list[dict[str, Any]]:
+    """Make the Updates that charge a run's use to its user's days (and to the total), less what was charged before."""
+    before = task.charged or {days.submitted(task): (task.precharged_tokens, task.precharged_micro_usd)}
+    spent = days.by_day(task)
+    ops = []
+    for day in sorted(spent.keys() | before.keys()):
+        (tokens, money), (tokens_before, money_before) = spent.get(day, (0, 0)), before.get(day, (0, 0))
+        if tokens != tokens_before or money != money_before:
+            adds = {"tokens": tokens - tokens_before, "micro_usd": money - money_before}
+            ops += _adds(task, day, adds | ({"runs": 1} if ended and day == task.day else {}), expires)
+    return ops
+
+
+def lost(task: Task, use: Usage) -> None:
+    """Charge a user's day for a call of a run that is another worker's by now, so that its row will not tell of it.
+
+    Raises:
+        Contended, DependencyDown: nothing was written.
+    """
+    adds = {"tokens": use.tokens, "micro_usd": use.micro_usd}
+    table.transact(_adds(task, use.day or task.day, adds, events.expires(clock.now())))
+
+
+def _adds(task: Task, day: str, adds: dict[str, int], expires: float) -> list[dict[str, Any]]:
     users = [task.user]
     if _has_key_ceiling(task):
         users.append(names.key_name(task.user))
     if has_global_ceiling():
         users.append(f"{EVERYONE}{random.randrange(SHARDS)}")  # noqa: S311 - spreads writes, hides nothing
     whole_days = -(-int(expires) // 86_400) * 86_400  # runs that end together add up in one write only if they agree
-    return [table.update_op(_key(user, task.day), adds=adds, sets={"ttl": whole_days}) for user in users]
+    return [table.update_op(_key(user, day), adds=adds, sets={"ttl": whole_days}) for user in users]
 
 
 def precharge_ops(task: Task, *, expires: float) -> list[dict[str, Any]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from shared.clock import iso, now
 from shared.errors import BudgetExhausted, IdempotencyMismatch, NotFound
-from shared.tasks import blobs, events, items, spend, table, waits
+from shared.tasks import blobs, conversation, events, items, listing, spend, table, waits
 from shared.tasks.items import Attributes, attribute, plain, read_task, row_key
 from shared.tasks.model import Status, Task
 
@@ -42,8 +43,11 @@ def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, 
     if len(message.encode()) <= blobs.INLINE_BYTES:
         task.message = message
     else:
+        task.excerpt = message[: listing.EXCERPT_CHARACTERS]
         blob = _blob_key(task.task_id, "message") | {"ttl": attribute(int(expires))}
         ops.append(table.put_op(blob | blobs.pack(message, f"tasks/{task.task_id}/message")))
+    if task.params.get("input_json"):
+        task.excerpt = conversation.last_user_text(json.loads(message))[: listing.EXCERPT_CHARACTERS]
     due_at = at + UNSENT_GRACE_SECONDS
     ops.insert(0, table.put_op(items.task_row(task, due_at=due_at), condition="attribute_not_exists(pk)"))
     idempotency_at = -1

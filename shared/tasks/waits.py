@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from shared.clock import iso, now
 from shared.errors import DependencyDown, LeaseLost
 from shared.settings import settings
-from shared.tasks import events, lanes, spend, table
+from shared.tasks import days, events, lanes, spend, table
 from shared.tasks.claims import WOKEN
 from shared.tasks.items import due_shard, row_key, wait_shard
 from shared.tasks.leases import CancelRequested, carried, fenced_write, held
@@ -131,9 +131,10 @@ def suspend(task: Task, waits: Sequence[Wait], log: Sequence[events.Event], *, e
         sets |= {"untold": True, "due_at": min(due_at, at + GRACE_SECONDS)}
     if any(one.kind == "children" for one in waits):
         sets["due_at"] = min(sets["due_at"], at + CHECK_SECONDS)
-    # What it has used belongs to today, however long it waits; what it may yet use is reserved anew when it goes on.
-    spent = spend.add_ops(task, task.usage, expires=events.expires(at))
-    sets |= {"precharged_tokens": task.usage.tokens, "precharged_micro_usd": task.micro_usd}
+    # What it has used is charged now, however long it waits; what it may yet use is reserved anew when it goes on.
+    spent = spend.add_ops(task, expires=events.expires(at), ended=False)
+    charged = days.by_day(task)
+    sets |= {"precharged_tokens": task.usage.tokens, "precharged_micro_usd": task.micro_usd, "charged": charged}
     op, last = events.append_op(task.task_id, task.last_seq, log, expires=events.expires(at))
     condition, values = held(task)
     unseen = "#signals = :signals" if task.signals else "(attribute_not_exists(#signals) OR #signals = :signals)"
@@ -158,6 +159,8 @@ def suspend(task: Task, waits: Sequence[Wait], log: Sequence[events.Event], *, e
     task.status, task.gen, task.next_try_at, task.last_seq = Status.WAITING, gen, wake_at, last
     task.waiting_for, task.waiting_since = sets["waiting_for"], at
     task.precharged_tokens, task.precharged_micro_usd = task.usage.tokens, task.micro_usd
+    task.charged = charged
+    task.unwritten.clear()
     return True
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from sluice.cli.console import FAILED, err, out, show_json, told
 from sluice.cli.where import client
@@ -85,7 +85,7 @@ def list_(
         if as_json:
             show_json({"tasks": [one.raw for one in found.runs], "next_cursor": found.cursor})
             return
-        table = Table("run", "status", "agent", "model", "created", box=None)
+        table = Table(Column("run", no_wrap=True, min_width=37), "status", "agent", "model", "created", box=None)
         for one in found.runs:
             table.add_row(one.task_id, one.status, *(str(one.raw.get(k, "")) for k in ("agent", "model", "created_at")))
         out.print(table)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-import sluice
 from sluice.cli.console import out, show_json, told
+from sluice.cli.origin import WHEELS, noted, origin
 from sluice.cli.runs import Json
 from sluice.project import ProjectError
 
 NEW = Path(__file__).parent / "new"
-"""The files as they are written; ``NAME`` and ``VERSION`` in them are replaced."""
+"""The files as they are written; ``NAME`` and ``REQUIREMENT`` in them are replaced."""
 FILES = {
     "pyproject.toml.txt": "pyproject.toml",
     "README.md": "README.md",
@@ -48,9 +49,14 @@ def write(where: Path, name: str) -> Path:
     folder = where / name
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ProjectError(f"there is a {name!r} already, and it is not empty")
+    found = origin(noted())
     for source, target in FILES.items():
         text = (NEW / source).read_text(encoding="utf-8")
         path = folder / target
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.replace("NAME", name).replace("VERSION", sluice.__version__), encoding="utf-8")
+        text = text.replace("NAME", name).replace("REQUIREMENT", found.requirement)
+        path.write_text(text, encoding="utf-8")
+    if found.wheel is not None:
+        (folder / WHEELS).mkdir()
+        shutil.copy2(found.wheel, folder / WHEELS)
     return folder

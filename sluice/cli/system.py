@@ -22,9 +22,9 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Start the whole system on this machine and deploy your agents to it."""
+    asked = _parameters(parameters or [])
     with told(as_json):
         here = _ready(as_json)
-        asked = _parameters(parameters or [])
         live = {"SLUICE_LIVE": str(here.work / "live")} if watch else {}
         if watch:
             _system(here, as_json, "localstack.live", "once")
@@ -94,7 +94,7 @@ def check(
     """Say what would go wrong before anything is deployed: missing imports, wrong parameters."""
     with told(as_json):
         here = _ready(as_json)
-        _system(here, False, "deploy.check", stage, *(["--json"] if as_json else []))
+        _system(here, False, "deploy.project_check", stage, *(["--json"] if as_json else []))
 
 
 def deploy(
@@ -104,10 +104,11 @@ def deploy(
     as_json: Json = False,
 ) -> None:
     """Build and deploy to AWS, with the credentials and region of this shell."""
+    asked = _parameters(parameters or []).split()
     with told(as_json):
         here = _ready(as_json)
         flags = [flag for flag, given in (("--json", as_json), ("--dry-run", dry_run)) if given]
-        _system(here, False, "deploy.release", stage, *_parameters(parameters or []).split(), *flags)
+        _system(here, False, "deploy.release", stage, *asked, *flags)
 
 
 def _parameters(given: list[str]) -> str:

@@ -62,27 +62,36 @@ EVERYBODY: dict[str, Call] = {
 }
 """What no function may do."""
 
+_API = {"api", "streaming"}
+"""The two functions of one bundle."""
+
 MAY: dict[str, tuple[Call, set[str]]] = {
-    "read an item": (dynamodb("get_item", Key=KEY), {"api", "worker", "dead_letter", "sweeper", "stream", "webhook"}),
-    "put an item": (dynamodb("put_item", Item=ITEM), {"api", "worker", "dead_letter", "sweeper", "stream"}),
+    "read an item": (
+        dynamodb("get_item", Key=KEY),
+        {*_API, "worker", "dead_letter", "sweeper", "stream", "webhook"},
+    ),
+    "put an item": (
+        dynamodb("put_item", Item=ITEM),
+        {*_API, "worker", "dead_letter", "sweeper", "stream"},
+    ),
     "put in a transaction": (
         lambda session, found: session.client("dynamodb").transact_write_items(
             TransactItems=[{"Put": {"TableName": found["table"], "Item": ITEM}}]
         ),
-        {"api", "worker", "dead_letter", "sweeper", "stream"},
+        {*_API, "worker", "dead_letter", "sweeper", "stream"},
     ),
-    "delete an item": (dynamodb("delete_item", Key=ITEM), {"api", "stream"}),
+    "delete an item": (dynamodb("delete_item", Key=ITEM), {*_API, "stream"}),
     "change items by statements": (
         lambda session, _: session.client("dynamodb").batch_execute_statement(Statements=[{"Statement": "UPDATE"}]),
         {"worker"},
     ),
-    "send to a lane": (sqs("get_queue_attributes", "high"), {"api", "worker", "sweeper", "scaler"}),
+    "send to a lane": (sqs("get_queue_attributes", "high"), {*_API, "worker", "sweeper", "scaler"}),
     "take a lane's message": (sqs("receive_message", "quarantine"), {"worker"}),
     "take a dead message": (sqs("receive_message", "high_dlq"), {"dead_letter"}),
     "take a webhook": (sqs("receive_message", "webhook", VisibilityTimeout=0), {"webhook"}),
-    "write a blob": (s3("put_object", Body=b""), {"api", "worker", "dead_letter", "sweeper"}),
-    "read a blob": (s3("get_object"), {"api", "worker", "dead_letter", "sweeper", "stream", "webhook"}),
-    "delete a blob": (s3("delete_object"), {"api"}),
+    "write a blob": (s3("put_object", Body=b""), {*_API, "worker", "dead_letter", "sweeper"}),
+    "read a blob": (s3("get_object"), {*_API, "worker", "dead_letter", "sweeper", "stream", "webhook"}),
+    "delete a blob": (s3("delete_object"), _API),
     "see a lane's concurrency": (mapping("normal"), {"scaler"}),
 }
 """What some functions may do, and who they are."""

@@ -26,6 +26,8 @@ from tests.stack_fixture import Stack
 
 RESOURCES = read_template(ROOT / "template.yaml")["Resources"]
 Start = Callable[..., Emulated]
+NAMES = {"StreamingFunction": "streaming"}
+"""What the outputs call a function whose package is another's, too."""
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def start(stack: Stack, tmp_path: Path) -> Iterator[Start]:
 
     def make(logical: str, **variables: str) -> Emulated:
         deployed: Any = boto3.client("lambda").get_function_configuration(
-            FunctionName=stack.outputs["functions"][FUNCTIONS[logical][0]]
+            FunctionName=stack.outputs["functions"][NAMES.get(logical, FUNCTIONS[logical][0])]
         )
         everything = deployed["Environment"]["Variables"] | CREDENTIALS | variables
         everything["AWS_ENDPOINT_URL"] = stack.outputs["aws_endpoint_url"]
@@ -114,6 +116,21 @@ def test_api(stack: Stack, start: Start) -> None:
     )
     assert api.invoke(request("GET", f"/result/{task_id}", "nobody"))["statusCode"] == 401
     assert loggers(api) == {"sluice.api"}
+
+
+def test_streaming(stack: Stack, start: Start) -> None:
+    streaming = start("StreamingFunction")
+    task_id = stack.submit("[[sim words=3]] hi")
+    stack.result(task_id)
+    answer = streaming.call(request("GET", f"/result/{task_id}/stream", stack.keys["load"]))
+    head, _, body = answer.partition(b"\0" * 8)
+    assert (json.loads(head)["statusCode"], json.loads(head)["headers"]["content-type"].partition(";")[0]) == (
+        200,
+        "text/event-stream",
+    )
+    events = [json.loads(line[6:]) for line in body.decode().splitlines() if line.startswith("data: ")]
+    assert events[:-1] == stack.events(task_id)
+    assert events[-1]["status"] == "complete"
 
 
 def test_worker(stack: Stack, start: Start) -> None:

@@ -1,42 +1,5 @@
-"""The table and lanes that unit tests run against, in moto: the same keys and indexes as template.yaml."""
+"""Arranges the tests' account: the table, its indexes and the lanes, as in template.yaml."""
 
-from functools import cache
-from typing import Any
+from sluice.testing.account import TABLE, client, make_lanes, make_table
 
-import boto3
-
-TABLE = "sluice-test"
-
-
-@cache
-def client(service: str) -> Any:
-    """Return a client for arranging things, made once: making one takes longer than most tests."""
-    return boto3.client(service)  # type: ignore[call-overload]
-
-
-def make_table() -> None:
-    """Create the table with its three indexes."""
-    attributes = {"pk": "S", "sk": "S", "by_user": "S", "created": "S", "due": "S", "due_at": "N", "parked": "S"}
-    indexes = {"by_user": ("by_user", "created"), "due": ("due", "due_at"), "parked": ("parked", "created")}
-    client("dynamodb").create_table(
-        TableName=TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": n, "AttributeType": t} for n, t in attributes.items()],
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": name,
-                "KeySchema": [{"AttributeName": h, "KeyType": "HASH"}, {"AttributeName": r, "KeyType": "RANGE"}],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-            for name, (h, r) in indexes.items()
-        ],
-    )
-
-
-def make_lanes() -> dict[str, str]:
-    """Create the lanes' queues; returns their URLs by lane."""
-    return {
-        lane: client("sqs").create_queue(QueueName=f"sluice-{lane}")["QueueUrl"]
-        for lane in ("high", "normal", "quarantine")
-    }
+__all__ = ["TABLE", "client", "make_lanes", "make_table"]

@@ -160,7 +160,8 @@ def test_modules_and_targets_that_are_called_exist(page: str) -> None:
     for module in re.findall(r"python -m ((?:deploy|localstack|benchmarks)(?:\.\w+)*)", PAGES[page]):
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    rules = "".join((ROOT / path).read_text() for path in ("Makefile", "benchmarks/Makefile"))
+    targets = set(re.findall(r"^([a-z-]+):", rules, re.M))
     for target in re.findall(r"`make ([a-z-]+)", PAGES[page]):
         assert target in targets, target
 

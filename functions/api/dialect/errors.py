@@ -18,7 +18,7 @@ _CODES = {
     "internal_error": "server_error",
 }
 _INVALID = "invalid_request_error"
-_TYPES = {429: "requests", 500: "server_error", 503: "server_error"}
+_TYPES = {429: "requests", 500: "server_error", 503: "server_error", 504: "server_error"}
 
 
 def speaks(path: str) -> bool:

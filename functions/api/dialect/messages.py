@@ -3,83 +3,147 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from functions.api.dialect import opaque
+from functions.api.dialect.content import chat_content, text_of, unsupported
 from functions.api.errors import Problem, invalid
 from shared.tasks.model import dumps
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from functions.api.dialect.content import Part
+
+    type Message = dict[str, Any]
+
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
-_TEXTS = frozenset({"input_text", "output_text", "text"})
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CHOICES = frozenset({"auto", "none", "required"})
+NO_OUTPUT = "No tool output found for function call {}."
+NO_CALL = "No tool call found for function call output with call_id {}."
 
 
-def as_json(messages: list[dict[str, Any]]) -> str:
+def as_json(messages: list[Message]) -> str:
     """Encode messages as the task's message."""
     return dumps(messages)
 
 
-def chat_messages(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def chat_messages(
+    items: list[dict[str, Any]],
+    *,
+    open_calls: frozenset[str] = frozenset(),
+    resolve: Callable[[str, str], list[dict[str, Any]]] | None = None,
+    param: str = "input",
+) -> list[Message]:
     """Turn input items into chat messages.
 
+    ``open_calls`` are the calls that the response before left to the client: what answers them comes first, as a
+    provider wants an answer right behind its call. ``resolve`` returns the items that a reference (id, place) means.
+
     Raises:
-        Problem: an item is none that agents can read; it is named.
+        Problem: an item is none that agents can read, or a call and its answer do not meet; it is named.
     """
     if not items:
-        raise invalid("input must not be empty", "input")
-    messages: list[dict[str, Any]] = []
-    called: set[str] = set()
-    answers = 0
+        raise invalid(f"{param} must not be empty", param)
+    conversation = _Conversation(open_calls, param)
     for n, item in enumerate(items):
-        place, kind = f"input.{n}", item.get("type", "message")
-        if kind == "message":
-            messages.append(_message(item, place))
-        elif kind == "function_call":
-            call = _call(item, place)
-            called.add(call["id"])
-            if messages and messages[-1].get("tool_calls"):  # one turn of the model may call several
-                messages[-1]["tool_calls"].append(call)
-            else:
-                messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
-        elif kind == "function_call_output":
-            output = item.get("output")
-            text = output if isinstance(output, str) else _content(output, f"{place}.output")
-            call_id = _text(item, "call_id", place)
-            message = {"role": "tool", "tool_call_id": call_id, "content": text}
-            if call_id in called:
-                messages.append(message)
-            else:  # answers the response before: a provider wants it right behind the call
-                messages.insert(answers, message)
-                answers += 1
+        place = f"{param}.{n}"
+        kind = item.get("type") or ("message" if "role" in item else "item_reference")
+        if kind == "item_reference" and resolve is not None:
+            for found in resolve(text_of(item, "id", place), f"{place}.id"):
+                conversation.take(found, found["type"], place)
         else:
-            raise _unsupported(f"input items of type {str(kind)[:40]!r}", f"{place}.type")
-    return messages
+            conversation.take(item, kind, place)
+    return conversation.whole()
 
 
-def _message(item: dict[str, Any], place: str) -> dict[str, Any]:
+class _Conversation:
+    def __init__(self, open_calls: frozenset[str], param: str) -> None:
+        self.param = param
+        self.messages: list[Message] = []
+        self.answers: list[Message] = []
+        self.before = open_calls
+        self.waiting: dict[str, str] = {}
+        """Calls of this input without an answer so far, and where they stand."""
+        self.seen: set[str] = set()
+
+    def take(self, item: dict[str, Any], kind: Any, place: str) -> None:
+        if kind == "message":
+            self.messages.append(_message(item, place))
+        elif kind == "function_call":
+            self._call(item, place)
+        elif kind == "function_call_output":
+            self._output(item, place)
+        elif kind == "compaction":
+            text = opaque.unseal(text_of(item, "encrypted_content", place), "compaction", f"{place}.encrypted_content")
+            self.messages.append({"role": "system", "content": f"Summary of the conversation so far:\n{text}"})
+        elif kind != "reasoning":  # what a model thought is its provider's affair: chat completions take none back
+            raise unsupported(f"input items of type {str(kind)[:40]!r}", f"{place}.type")
+
+    def _call(self, item: dict[str, Any], place: str) -> None:
+        call = _call(item, place)
+        if call["id"] in self.seen:
+            raise invalid(f"the call {call['id'][:80]!r} stands twice", f"{place}.call_id")
+        self.seen.add(call["id"])
+        self.waiting[call["id"]] = place
+        last = self.messages[-1] if self.messages else {}
+        if last.get("role") == "assistant":  # one turn of the model may speak, and call several
+            last.setdefault("tool_calls", []).append(call)
+        else:
+            self.messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+
+    def _output(self, item: dict[str, Any], place: str) -> None:
+        call_id = text_of(item, "call_id", place)
+        content = chat_content(item.get("output"), f"{place}.output")
+        message = {"role": "tool", "tool_call_id": call_id, "content": content}
+        if call_id in self.waiting:
+            del self.waiting[call_id]
+            self.messages.append(message)
+        elif call_id in self.before:
+            self.before -= {call_id}
+            self.answers.append(message)
+        else:
+            raise Problem(400, "invalid_request", NO_CALL.format(call_id[:80]), f"{place}.call_id")
+
+    def whole(self) -> list[Message]:
+        for call_id, place in self.waiting.items():
+            raise Problem(400, "invalid_request", NO_OUTPUT.format(call_id[:80]), f"{place}.call_id")
+        if self.answers and self.before:  # some are answered, so all have to be: the provider refuses the rest
+            raise Problem(400, "invalid_request", NO_OUTPUT.format(min(self.before)[:80]), self.param)
+        if not self.messages and not self.answers:
+            raise invalid(f"{self.param} must hold more than reasoning", self.param)
+        return [*self.answers, *_behind_their_calls(self.messages)]
+
+
+def _behind_their_calls(messages: list[Message]) -> list[Message]:
+    """Put each answer right behind the message with its call, whatever was sent between the two."""
+    ordered: list[Message] = []
+    home: dict[str, list[Message]] = {}
+    groups: list[list[Message]] = []
+    for message in messages:
+        if message["role"] == "tool":
+            home[message["tool_call_id"]].append(message)
+            continue
+        group = [message]
+        groups.append(group)
+        for call in message.get("tool_calls", ()):
+            home[call["id"]] = group
+    for group in groups:
+        ordered += group
+    return ordered
+
+
+def _message(item: dict[str, Any], place: str) -> Message:
     role = item.get("role")
     if not isinstance(role, str) or role not in _ROLES:
         raise invalid(f"a message's role must be one of {', '.join(_ROLES)}", f"{place}.role")
-    return {"role": _ROLES[role], "content": _content(item.get("content"), f"{place}.content")}
+    return {"role": _ROLES[role], "content": chat_content(item.get("content"), f"{place}.content")}
 
 
-def _content(content: Any, place: str) -> str:
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise invalid("must be text or a list of parts", place)
-    texts = []
-    for n, part in enumerate(content):
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind not in _TEXTS:
-            raise _unsupported(f"content of type {str(kind)[:40]!r}", f"{place}.{n}.type")
-        texts.append(_text(part, "text", f"{place}.{n}"))
-    return "\n".join(texts)
-
-
-def _call(item: dict[str, Any], place: str) -> dict[str, Any]:
-    function = {"name": _text(item, "name", place), "arguments": _text(item, "arguments", place)}
-    return {"id": _text(item, "call_id", place), "type": "function", "function": function}
+def _call(item: dict[str, Any], place: str) -> Part:
+    function = {"name": text_of(item, "name", place), "arguments": text_of(item, "arguments", place)}
+    return {"id": text_of(item, "call_id", place), "type": "function", "function": function}
 
 
 def chat_tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -92,19 +156,28 @@ def chat_tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for n, tool in enumerate(tools):
         place = f"tools.{n}"
         if tool.get("type") != "function":
-            raise _unsupported(f"tools of type {str(tool.get('type'))[:40]!r}", f"{place}.type")
-        name = _text(tool, "name", place)
-        if not _NAME.fullmatch(name):
-            raise invalid("must be 1 to 64 letters, digits, _ or -", f"{place}.name")
-        function: dict[str, Any] = {"name": name}
-        for field, kind in (("description", str), ("parameters", dict), ("strict", bool)):
-            value = tool.get(field)
-            if value is not None:
-                if not isinstance(value, kind):
-                    raise invalid("has the wrong type", f"{place}.{field}")
-                function[field] = value
-        made.append({"type": "function", "function": function})
+            raise unsupported(f"tools of type {str(tool.get('type'))[:40]!r}", f"{place}.type")
+        made.append({"type": "function", "function": function_of(tool, place)})
     return made
+
+
+def function_of(tool: dict[str, Any], place: str) -> dict[str, Any]:
+    """Return a function's definition, of what a chat request knows.
+
+    Raises:
+        Problem: it is not whole.
+    """
+    name = text_of(tool, "name", place)
+    if not _NAME.fullmatch(name):
+        raise invalid("must be 1 to 64 letters, digits, _ or -", f"{place}.name")
+    function: dict[str, Any] = {"name": name}
+    for field, kind in (("description", str), ("parameters", dict), ("strict", bool)):
+        value = tool.get(field)
+        if value is not None:
+            if not isinstance(value, kind):
+                raise invalid("has the wrong type", f"{place}.{field}")
+            function[field] = value
+    return function
 
 
 def chat_tool_choice(choice: str | dict[str, Any]) -> str | dict[str, Any]:
@@ -117,29 +190,37 @@ def chat_tool_choice(choice: str | dict[str, Any]) -> str | dict[str, Any]:
         if choice not in _CHOICES:
             raise invalid(f"must be one of {', '.join(sorted(_CHOICES))} or a function", "tool_choice")
         return choice
+    if choice.get("type") == "allowed_tools":
+        return _allowed(choice)
     if choice.get("type") != "function":
-        raise _unsupported(f"a tool choice of type {str(choice.get('type'))[:40]!r}", "tool_choice.type")
-    return {"type": "function", "function": {"name": _text(choice, "name", "tool_choice")}}
+        raise unsupported(f"a tool choice of type {str(choice.get('type'))[:40]!r}", "tool_choice.type")
+    return {"type": "function", "function": {"name": text_of(choice, "name", "tool_choice")}}
+
+
+def _allowed(choice: dict[str, Any]) -> dict[str, Any]:
+    mode, tools = choice.get("mode", "auto"), choice.get("tools")
+    if mode not in _CHOICES or not isinstance(tools, list):
+        raise invalid("must have a mode and a list of tools", "tool_choice")
+    named = []
+    for n, tool in enumerate(tools):
+        if not isinstance(tool, dict) or tool.get("type") != "function":
+            raise unsupported("tools other than functions", f"tool_choice.tools.{n}")
+        named.append({"type": "function", "function": {"name": text_of(tool, "name", f"tool_choice.tools.{n}")}})
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": named}}
 
 
 def response_tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Turn a chat request's tools back into what the client sent."""
-    return [{"type": "function", "strict": None, "parameters": None, **tool["function"]} for tool in tools]
+    """Turn a chat request's tools back into what the client sent; what it left out is null."""
+    empty: dict[str, Any] = {"description": None, "parameters": None, "strict": None}
+    return [{"type": "function", **empty, **tool["function"]} for tool in tools]
 
 
 def response_tool_choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any]:
     """Turn a chat request's tool choice back into what the client sent."""
-    if isinstance(choice, dict):
-        return {"type": "function", "name": choice["function"]["name"]}
-    return choice or "auto"
-
-
-def _text(holder: dict[str, Any], field: str, place: str) -> str:
-    value = holder.get(field)
-    if not isinstance(value, str):
-        raise invalid("must be text", f"{place}.{field}")
-    return value
-
-
-def _unsupported(what: str, param: str) -> Problem:
-    return Problem(400, "unsupported_value", f"{what} are not supported", param)
+    if not isinstance(choice, dict):
+        return choice or "auto"
+    if choice["type"] == "allowed_tools":
+        allowed = choice["allowed_tools"]
+        tools = [{"type": "function", "name": tool["function"]["name"]} for tool in allowed["tools"]]
+        return {"type": "allowed_tools", "mode": allowed["mode"], "tools": tools}
+    return {"type": "function", "name": choice["function"]["name"]}

@@ -1,4 +1,4 @@
-"""A `POST /v1/responses` body: checked by name and turned into what an agent reads, chat messages and tools."""
+"""A `POST /v1/responses` body, checked by name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from functions.api.dialect import messages
-from functions.api.errors import Problem, invalid
+from functions.api.dialect.options import Sampling
+from functions.api.errors import Problem
 from functions.api.schemas import (
     MAX_COST_USD,
     MAX_OUTPUT_TOKENS,
@@ -22,7 +22,7 @@ from functions.api.schemas import (
 from shared.netguard import URL_CHARACTERS as WEBHOOK_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
 INSTRUCTIONS_BYTES = 32 * 1024
 """Longest ``instructions``; they stay in the task's row. Longer ones can be sent as a system message of ``input``."""
@@ -32,20 +32,43 @@ TOOLS_BYTES = 32 * 1024
 RESPONSE_ID_CHARACTERS = 80
 
 
-class ResponsesRequest(BaseModel):
-    """What this API understands of OpenAI's request, and its own additions (the SDK's ``extra_body``)."""
+class StreamOptions(BaseModel):
+    """``stream_options``."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
+    include_obfuscation: bool | None = None
+
+
+class ConversationParam(BaseModel):
+    """``conversation`` as an object."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+    id: Annotated[str, Field(max_length=RESPONSE_ID_CHARACTERS)]
+
+
+class ResponsesRequest(Sampling):
+    """What this API understands of OpenAI's request, and its own additions (the SDK's ``extra_body``)."""
+
     input: Annotated[
-        str | list[dict[str, Any]], Field(description="Text, or a list of messages, function calls and their outputs.")
-    ]
+        str | list[dict[str, Any]] | None,
+        Field(description="Text, or a list of messages, function calls and their outputs, and references to items."),
+    ] = None
     model: Annotated[ModelName | None, Field(description="The deployment's default when absent.")] = None
     background: Annotated[
-        bool | None, Field(description="Answer at once; otherwise the answer is held up to 25 s.")
+        bool | None, Field(description="Answer at once; otherwise the answer is held until it is there.")
     ] = None
+    stream: Annotated[
+        bool | None, Field(description="Server-sent events as the response is written (the streaming address).")
+    ] = None
+    stream_options: Annotated[StreamOptions | None, Field(description="Obfuscation is always off.")] = None
+    store: Annotated[bool | None, Field(description="false: kept for an hour at most.")] = None
     instructions: Annotated[str | None, Field(description=f"At most {INSTRUCTIONS_BYTES} bytes.")] = None
     previous_response_id: Annotated[str | None, Field(max_length=RESPONSE_ID_CHARACTERS)] = None
+    conversation: Annotated[
+        str | ConversationParam | None, Field(description="Its items come first; this turn is added to it.")
+    ] = None
     max_output_tokens: Annotated[int | None, Field(ge=1, le=MAX_OUTPUT_TOKENS)] = None
     metadata: Metadata | None = None
     tools: Annotated[list[dict[str, Any]] | None, Field(max_length=TOOLS, description="Functions only.")] = None
@@ -74,69 +97,35 @@ class ResponsesRequest(BaseModel):
         return text
 
 
-def _only(*values: Any) -> Callable[[Any], bool]:
-    return lambda value: any(value == allowed and type(value) is type(allowed) for allowed in values)
-
-
-def _anything(_: Any) -> bool:
-    return True
-
-
-TOLERATED: dict[str, Callable[[Any], bool]] = {
-    "stream": _only(False),
-    "store": _only(True),
-    "temperature": lambda value: value == 1,
-    "top_p": lambda value: value == 1,
-    "top_logprobs": _only(0),
-    "truncation": _only("disabled"),
-    "parallel_tool_calls": _only(True),
-    "service_tier": _only("auto", "default"),
-    "text": _only({"format": {"type": "text"}}),
-    "include": _only([]),
-    "prompt_cache_key": _anything,
-    "safety_identifier": _anything,
+UNSUPPORTED: dict[str, str] = {
+    "access_programs": "",
+    "background_options": "",
+    "context_management": "compact a conversation with POST /v1/responses/compact",
+    "image": "",
+    "moderation": "",
+    "prompt": "prompts kept at OpenAI are not known here: send their text",
+    "prompt_cache_options": "",
+    "prompt_cache_retention": "",
 }
-"""Parameters that change nothing here, with the values that they may have: the ones that say what is done anyway."""
-UNSUPPORTED = frozenset(
-    {
-        "access_programs", "background_options", "context_management", "conversation", "image", "max_tool_calls",
-        "moderation", "prompt", "prompt_cache_options", "prompt_cache_retention", "reasoning", "stream_options",
-    }
-)  # fmt: skip
-"""Further parameters that OpenAI has."""
+"""Further parameters that OpenAI has, and what there is instead."""
 
 
-def without_tolerated(value: dict[str, Any]) -> dict[str, Any]:
-    """Drop what changes nothing.
+def known(value: dict[str, Any], model: type[BaseModel], unsupported: Mapping[str, str]) -> dict[str, Any]:
+    """Leave out parameters that are null, as if they were not given.
 
     Raises:
-        Problem: a parameter is unknown, or asks for something that is not done here; it is named.
+        Problem: one is unknown, or asks for something that is not done here; it is named.
     """
     kept: dict[str, Any] = {}
     for name, given in value.items():
-        if name in ResponsesRequest.model_fields:
+        if given is None:
+            continue
+        if name in model.model_fields:
             kept[name] = given
-        elif name == "stream" and given is True:
-            message = "stream=true is not supported: poll the response, or follow its task by events or WebSocket"
-            raise Problem(400, "unsupported_parameter", message, "stream")
-        elif name in TOLERATED or name in UNSUPPORTED:
-            if given is not None and not (name in TOLERATED and TOLERATED[name](given)):
-                what = "this value of " if name in TOLERATED else ""
-                raise Problem(400, "unsupported_parameter", f"{what}the parameter {name!r} is not supported", name)
+        elif name in unsupported:
+            instead = f": {unsupported[name]}" if unsupported[name] else ""
+            raise Problem(400, "unsupported_parameter", f"the parameter {name!r} is not supported{instead}", name)
         else:
             shown = name.encode("ascii", "replace").decode()[:64]
             raise Problem(400, "unknown_parameter", f"Unknown parameter: '{shown}'.", shown)
     return kept
-
-
-def message_of(asked: ResponsesRequest) -> tuple[str, bool]:
-    """Return the task's message and whether it is a message list as JSON.
-
-    Raises:
-        Problem: the input is empty, or holds what agents cannot read.
-    """
-    if isinstance(asked.input, str):
-        if not asked.input:
-            raise invalid("input must not be empty", "input")
-        return asked.input, False
-    return messages.as_json(messages.chat_messages(asked.input)), True

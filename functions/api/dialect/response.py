@@ -1,4 +1,4 @@
-"""A task as OpenAI's response object."""
+"""A task as OpenAI's response object: every field of the Open Responses document is there, null where there is none."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from functions.api import views
+from functions.api.dialect import ids, opaque
 from functions.api.dialect.messages import response_tool_choice, response_tools
-from shared.errors import NotFound
+from functions.api.dialect.options import echoed
 from shared.tasks.model import Status
 
 if TYPE_CHECKING:
     from shared.tasks.model import Task
 
-PREFIX = "resp_"
-
-_STATUS = {
+STATUS = {
     Status.QUEUED: "queued",
     Status.PROCESSING: "in_progress",
     Status.WAITING: "in_progress",
@@ -25,92 +24,138 @@ _STATUS = {
 }
 
 
-def task_id_of(response_id: str) -> str:
-    """Return the id of a response's task.
-
-    Raises:
-        NotFound: no response has such an id.
-    """
-    if not response_id.startswith(PREFIX):
-        raise NotFound(f"Response with id '{response_id[:80]}' not found.")
-    return response_id.removeprefix(PREFIX)
-
-
-def response_of(task: Task, *, held: bool = False) -> dict[str, Any]:
-    """Return the response object; ``held`` is the answer to a request that waited for it and ran out of time.
+def response_of(task: Task) -> dict[str, Any]:
+    """Return the response object.
 
     Raises:
         DependencyDown: a large response cannot be read right now.
     """
-    params = task.params
     result = views.result(task) if task.status is Status.COMPLETE else None
-    addresses: dict[str, Any] = {
-        name: url for name in ("response_url", "data_url") if (url := (result or {}).get(name)) is not None
-    }
-    cut = bool(addresses) or _cut(result)
-    status = "in_progress" if held and task.status is Status.QUEUED else _STATUS[task.status]
-    if cut:
-        status = "incomplete"
+    return shown(task, result, status_of(task, result))
+
+
+def under_way(task: Task, status: str) -> dict[str, Any]:
+    """Return the response as it was when it had that status, before its end."""
+    return shown(task, None, status)
+
+
+def status_of(task: Task, result: dict[str, Any] | None) -> str:
+    """Return the response's status, given a complete task's result."""
+    return "incomplete" if is_cut(result) or addresses_of(result) else STATUS.get(task.status, "in_progress")
+
+
+def shown(task: Task, result: dict[str, Any] | None, status: str) -> dict[str, Any]:
+    """Return the response object of a task and its result, which is None before the end."""
+    params = task.params
+    ended = status not in ("queued", "in_progress")
+    conversation = params.get("conversation")
     return {
-        "id": f"{PREFIX}{task.task_id}",
+        "id": ids.response_id(task.task_id),
         "object": "response",
         "created_at": int(task.created),
         "completed_at": int(task.ended_at) if task.ended_at and status == "completed" else None,
         "status": status,
         "background": bool(params.get("background", False)),
-        "error": _error(task),
-        "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
-        "instructions": params.get("instructions"),
+        "conversation": {"id": conversation} if conversation else None,
+        "error": error_of(task) if ended else None,
+        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
+        "instructions": params.get("instructions") or None,
         "max_output_tokens": params.get("max_output_tokens"),
         "metadata": params.get("metadata") or {},
-        "model": task.model_used or task.model,
-        "output": _output(task.task_id, result) if result is not None else [],
-        "parallel_tool_calls": True,
+        "model": (task.model_used if ended else None) or task.model,
+        "output": output_of(task, result) if result is not None else [],
         "previous_response_id": params.get("previous_response_id"),
-        "service_tier": "default",
-        "store": True,
-        "temperature": 1.0,
-        "text": {"format": {"type": "text"}},
+        "store": params.get("store", True),
         "tool_choice": response_tool_choice(params.get("tool_choice")),
         "tools": response_tools(params.get("tools") or []),
-        "top_p": 1.0,
-        "truncation": "disabled",
-        "usage": _usage(task) if task.status.terminal else None,
-        **addresses,  # what is too large for an answer can be fetched there
+        "usage": usage_of(task, result) if ended else None,
+        "user": params.get("end_user"),
+        **echoed(params.get("options") or {}, params.get("echo") or {}),
+        **addresses_of(result),
+        **({"left_out": left_out} if (left_out := _data(result or {}).get("left_out")) else {}),
     }
 
 
-def _cut(result: dict[str, Any] | None) -> bool:
+def addresses_of(result: dict[str, Any] | None) -> dict[str, str]:
+    """Return where what is too large for an answer can be fetched."""
+    found = result or {}
+    return {name: found[name] for name in ("response_url", "data_url") if found.get(name) is not None}
+
+
+def is_cut(result: dict[str, Any] | None) -> bool:
     """Whether the model's reply ended at its limit."""
-    return result is not None and (result.get("data") or {}).get("finish_reason") == "length"
+    return result is not None and _data(result).get("finish_reason") == "length"
 
 
-def _output(task_id: str, result: dict[str, Any]) -> list[dict[str, Any]]:
-    cut = _cut(result)
+def _data(result: dict[str, Any]) -> dict[str, Any]:
+    return result.get("data") or {}
+
+
+def calls_of(task: Task, result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the calls that a run left to its client: ``id``, ``name``, ``arguments``; ``max_tool_calls`` at most."""
+    calls: list[dict[str, Any]] = _data(result).get("tool_calls") or []
+    return calls[: (task.params.get("echo") or {}).get("max_tool_calls")]
+
+
+def output_of(task: Task, result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a complete run's output items: what the model thought, said and called."""
+    cut, calls = is_cut(result), calls_of(task, result)
     output: list[dict[str, Any]] = []
-    calls = (result.get("data") or {}).get("tool_calls") or []
+    thought = reasoning_of(task, result)
+    if thought is not None:
+        output.append(thought)
     if result["response"] or not calls:
-        text: dict[str, Any] = {
-            "type": "output_text",
-            "text": result["response"] or "",
-            "annotations": [],
-            "logprobs": [],
-        }
         status = "incomplete" if cut and not calls else "completed"  # calls come after a text that is whole
-        message = {"type": "message", "role": "assistant", "status": status, "content": [text]}
-        output.append({"id": f"msg_{task_id}", **message})
+        text = {**text_part(result["response"] or ""), "logprobs": _data(result).get("logprobs") or []}
+        output.append(message_item(ids.message_id(task.task_id), status, [text]))
     for n, call in enumerate(calls):
-        output.append(
-            {
-                "type": "function_call",
-                "id": f"fc_{task_id}_{n}",
-                "call_id": call["id"],
-                "name": call["name"],
-                "arguments": call["arguments"],
-                "status": "incomplete" if cut and not _whole(call["arguments"]) else "completed",
-            }
-        )
+        status = "incomplete" if cut and not _whole(call["arguments"]) else "completed"
+        output.append(call_item(ids.call_id(task.task_id, n), call, status))
     return output
+
+
+def reasoning_of(task: Task, result: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the model thought, as far as its provider tells, as an item."""
+    text = _data(result).get("reasoning")
+    if not isinstance(text, str) or not text:
+        return None
+    return reasoning_item(ids.reasoning_id(task.task_id), text, encrypted=wants_encrypted(task))
+
+
+def wants_encrypted(task: Task) -> bool:
+    """Whether the client asked for reasoning that it can send back."""
+    return "reasoning.encrypted_content" in ((task.params.get("echo") or {}).get("include") or ())
+
+
+def reasoning_item(item_id: str, text: str, *, encrypted: bool) -> dict[str, Any]:
+    """Return a reasoning item."""
+    item: dict[str, Any] = {"type": "reasoning", "id": item_id, "summary": []}
+    item["content"] = [{"type": "reasoning_text", "text": text}]
+    if encrypted:
+        item["encrypted_content"] = opaque.seal("reasoning", text)
+    return item
+
+
+def text_part(text: str) -> dict[str, Any]:
+    """Return a text as a part of a message."""
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def message_item(item_id: str, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a message of the model."""
+    return {"id": item_id, "type": "message", "role": "assistant", "status": status, "content": content}
+
+
+def call_item(item_id: str, call: dict[str, Any], status: str) -> dict[str, Any]:
+    """Return a function call of the model."""
+    return {
+        "type": "function_call",
+        "id": item_id,
+        "call_id": call["id"],
+        "name": call["name"],
+        "arguments": call["arguments"],
+        "status": status,
+    }
 
 
 def _whole(arguments: str) -> bool:
@@ -122,17 +167,19 @@ def _whole(arguments: str) -> bool:
     return True
 
 
-def _usage(task: Task) -> dict[str, Any]:
+def usage_of(task: Task, result: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the run's use of tokens."""
+    details = _data(result or {}).get("usage_details") or {}
     return {
         "input_tokens": task.input_tokens,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": int(details.get("cached_tokens", 0)), "cache_write_tokens": 0},
         "output_tokens": task.output_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": int(details.get("reasoning_tokens", 0))},
         "total_tokens": task.usage.tokens,
     }
 
 
-def _error(task: Task) -> dict[str, Any] | None:
+def error_of(task: Task) -> dict[str, Any] | None:
     """OpenAI has few codes for a failed response; the task's own is the error's type."""
     if task.error is None:
         return None

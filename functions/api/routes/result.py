@@ -10,13 +10,15 @@ from starlette.responses import JSONResponse
 
 from functions.api import views
 from functions.api.described import described
+from functions.api.errors import invalid
 from functions.api.held import Held
 from functions.api.identity import AUTHENTICATED, Subject, own_task
-from functions.api.schemas import MAX_WAIT_SECONDS
+from functions.api.schemas import MAX_STREAMED_WAIT_SECONDS, MAX_WAIT_SECONDS
 from functions.api.waiting import hold
 from shared import watchers
 from shared.errors import NotFound
 from shared.logs import get_logger
+from shared.settings import settings
 from shared.tasks import events
 from shared.tasks.events import Page
 from shared.tasks.ids import MAX_SEQ, well_formed
@@ -32,7 +34,12 @@ router = APIRouter(prefix="/result", tags=["tasks"], dependencies=AUTHENTICATED)
 
 Wait = Annotated[
     float,
-    Query(ge=0, le=MAX_WAIT_SECONDS, allow_inf_nan=False, description="Hold the answer so many seconds at most."),
+    Query(
+        ge=0,
+        le=MAX_STREAMED_WAIT_SECONDS,
+        allow_inf_nan=False,
+        description=f"Hold the answer so many seconds at most; {MAX_WAIT_SECONDS}, but on the streaming address.",
+    ),
 ]
 
 
@@ -47,6 +54,7 @@ def get_result(
 ) -> JSONResponse:
     """Return a task's state; with `wait`, once it has ended or the seconds have passed."""
     headers: dict[str, str] = {}
+    _check(wait)
     task = hold(
         lambda: own_task(caller, task_id),
         lambda task: task.status.terminal,
@@ -72,6 +80,7 @@ def get_events(
     wait: Wait = 0,
 ) -> JSONResponse:
     """Return the events after a number; with `wait`, once there is one, the task ended or the seconds passed."""
+    _check(wait)
     if not well_formed(task_id):
         raise NotFound("no such task")
 
@@ -104,6 +113,12 @@ def get_events(
         # A client stops at a terminal status: as of the last event that it gets, the task has not ended.
         shown |= {"has_more": True, "status": str(Status.PROCESSING)}
     return JSONResponse(shown, headers=headers)
+
+
+def _check(wait: float) -> None:
+    longest = max(MAX_WAIT_SECONDS, settings().result_max_wait)
+    if wait > longest:
+        raise invalid(f"wait: Input should be less than or equal to {longest:g}", "wait")
 
 
 def _note_reader(task_id: str, wait: float) -> None:

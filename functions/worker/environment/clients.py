@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from functions.worker.model import phases
+from functions.worker.model import address, phases
 from functions.worker.tools.page import pages_client
 from shared import secrets
 from shared.settings import settings
@@ -65,9 +65,23 @@ def model() -> openai.AsyncOpenAI:
 
 
 @lru_cache(maxsize=1)
+def _first_url(client: openai.AsyncOpenAI, base: str) -> str:
+    return address.completions(base or str(client.base_url))
+
+
 def completions_url(client: openai.AsyncOpenAI) -> str:
     """Return the whole address of chat completions: putting it together costs a twentieth of a call."""
-    return str(client.base_url.join("chat/completions"))
+    url = _first_url(client, settings().openai_base_url)
+    return _moved.get(url, url)
+
+
+_moved: dict[str, str] = {}
+
+
+def move(url: str, target: str) -> None:
+    """Use another address in this environment: the provider redirected a call to it."""
+    first = next((old for old, new in _moved.items() if new == url), url)
+    _moved[first] = target
 
 
 @cache

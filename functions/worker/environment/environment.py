@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.worker.environment import clients
 from functions.worker.environment.together import Together
+from functions.worker.lane.share import Share, end_late
 from functions.worker.record.outbox import Outbox
 from functions.worker.run.heartbeat import Heart
 from shared import watchers
@@ -44,6 +45,7 @@ class Environment:
 
     def __init__(self) -> None:
         """Start with nothing open."""
+        self.share = Share("", "", Lanes())
         self._reports: set[asyncio.Future[None]] = set()
         self.watchers = Together(watchers.look_at)
         self.outbox = Outbox()
@@ -84,6 +86,15 @@ class Environment:
     def budget(self) -> ProviderBudget:
         """The provider's rate."""
         return ProviderBudget()
+
+    def begin(self, lane: str, url: str) -> Share:
+        """Begin an invocation for a lane: what its runs look up about sharing its slots."""
+        self.share = Share(lane, url, self.lanes)
+        return self.share
+
+    def end_late(self, task_ids: list[str]) -> None:
+        """End tasks that wait though their ``timeout_s`` is over, without waiting for it; see ``reported``."""
+        self.report(end_late, self.gate, task_ids)
 
     @property
     def pages(self) -> httpx2.AsyncClient:
@@ -181,14 +192,25 @@ class Environment:
         """Tell whether a day's ceiling holds for the task; otherwise reserving needs no round trip."""
         return self.gate.bounded(tiers.of_task(task))
 
-    def reserve(self, task: Task, tokens: int, micro_usd: int) -> None:
-        """Raise the task's reservation to these amounts within its user's day and everyone's.
+    def change_day(self, task: Task, before: str, used: tuple[int, int]) -> None:
+        """Let go of what a task holds on a day that is over, having ``used`` so much, and count it on the new one.
+
+        Without Valkey nothing is held; where a ceiling is set, the reservation that follows says so.
+        """
+        try:
+            self.gate.rest(task.user, task.task_id, before, *used)
+            self.gate.adopt(task.user, task.task_id, task.day, 0, 0, tiers.of_task(task))
+        except (RedisError, DependencyDown) as error:
+            _log.warning("day not changed", extra={"task_id": task.task_id, "error": str(error)})
+
+    def reserve(self, task: Task, day: str, tokens: int, micro_usd: int) -> None:
+        """Raise the task's reservation of a day to these amounts within its user's day and everyone's.
 
         Raises:
             BudgetExhausted: a ceiling would be passed.
             DependencyDown: Valkey is away and a ceiling is set: nobody could keep it.
         """
-        self.gate.must_reserve(task.user, task.task_id, task.day, tokens, micro_usd, tiers.of_task(task))
+        self.gate.must_reserve(task.user, task.task_id, day, tokens, micro_usd, tiers.of_task(task))
 
     async def finished(self, task: Task) -> None:
         """See to what follows a settled task; never raises for it. Runs that end together share a look for watchers."""

@@ -10,34 +10,33 @@ import asyncio
 import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import httpx2
 
 from functions.worker.environment import clients
-from functions.worker.model import limits
+from functions.worker.model import address, limits, profile, refusal
 from functions.worker.model.limits import Watch
 from functions.worker.model.phases import STALE_SECONDS, STALE_UNSTREAMED_SECONDS, Phases, current
 from functions.worker.model.progress import Progress, tokens_of
 from functions.worker.model.sse import Assembler, Ears, WholeReply
-from shared import metrics, secrets
-from shared.clock import now
-from shared.retry import ModelError, retry_after
+from shared import metrics, retry
+from shared.logs import get_logger
+from shared.retry import ModelError
+from shared.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from sluice.types import ModelReply
 
-ERROR_BODY_BYTES = 64 * 1024
-"""How much of a refusal is read for its reason."""
-GATEWAY_TIMEOUTS = frozenset({504, 524})
-"""What stands before a provider gave up waiting, and the provider may have gone on."""
+_log = get_logger("model")
 DRAIN_SECONDS = 0.5
 """How long the end of an answer is waited for once its reply is whole."""
 
 
-class _Stale(Exception):
-    """A pooled connection turned out to be dead before anything came back."""
+class _Again(Exception):
+    """The request is to be made once more: nothing of a reply came, and something was changed."""
 
 
 async def call(
@@ -61,28 +60,22 @@ async def call(
     processor time (`benchmarks.reference_work`).
 
     Cancelling the call closes its stream at once; how far it had got then, and what it cost, is told by ``progress``. A
-    reused connection that proves dead before anything came back is replaced once; nothing else is tried again here.
+    reused connection that proves dead before anything came back is replaced once, a redirect is followed, and what a
+    refusal names is left out (`profile`); nothing else is tried again here.
 
     Raises:
         ModelError: refused, unreachable, malformed or cut off; or too slow: to begin (``model_no_answer``), between two
             bytes (``model_stalled``), or on the whole, ``timeout_s`` (``model_call_too_long``).
     """
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": messages,
-        "max_completion_tokens": max_output_tokens,
-        **(options or {}),
-    }
-    if stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    asked: dict[str, Any] = {"model": model, "messages": messages, **(options or {})}
     if tools:
-        body["tools"] = tools
+        asked["tools"] = tools
         if tool_choice is not None:
-            body["tool_choice"] = tool_choice
+            asked["tool_choice"] = tool_choice
     progress = Progress() if progress is None else progress
     watch = Watch(limits.of_call(timeout_s, max_output_tokens, stream=stream))
-    asked = json.dumps([messages, tools, options], ensure_ascii=False)
-    progress.sent_bytes, progress.prompt_tokens = len(asked.encode("utf-8", "replace")), tokens_of(asked)
+    size = json.dumps([messages, tools, options], ensure_ascii=False)
+    progress.sent_bytes, progress.prompt_tokens = len(size.encode("utf-8", "replace")), tokens_of(size)
 
     def begin() -> Phases:
         stale_s = STALE_SECONDS if stream else STALE_UNSTREAMED_SECONDS
@@ -98,55 +91,148 @@ async def call(
         if on_reasoning is not None:
             on_reasoning(text)
 
-    ears = Ears(told, thought, progress.tool)
+    one = _One(asked, max_output_tokens, stream, Ears(told, thought, progress.tool), watch, progress)
     attempt = begin()
     try:
         async with watch:
-            try:
-                reply = await _once(body, attempt, ears, watch, progress)
-            except _Stale:
-                attempt = begin()
-                reply = await _once(body, attempt, ears, watch, progress)
+            while True:
+                try:
+                    reply = await one.ask(attempt)
+                    break
+                except _Again:
+                    attempt = begin()
     except TimeoutError as error:
         if attempt.waited_for_pool:
             raise _pool_full() from error
         raise watch.error(unseen=_unseen(stream, attempt)) from error
-    except _Stale as error:
-        raise ModelError("the provider closed the connection", code="provider_unreachable") from error
     if reply.estimated:
         metrics.count("UsageEstimated")
     return reply
 
 
-async def _once(body: dict[str, Any], attempt: Phases, ears: Ears, watch: Watch, progress: Progress) -> ModelReply:
-    import openai
+class _One:
+    """One call, through the few requests that it may take: at another address, without a refused field."""
 
-    model: str = body["model"]
-    kind = Assembler if "stream" in body else WholeReply
-    assembler = kind(model, ears, progress)
-    token = current.set(attempt)
-    try:
-        client = clients.model()
-        response: Any = await client.post(
-            clients.completions_url(client),
-            cast_to=httpx2.Response,
-            body=body,
-            stream=True,
-            stream_cls=openai.AsyncStream[Any],
-        )
+    def __init__(
+        self,
+        asked: dict[str, Any],
+        max_output_tokens: int,
+        stream: bool,
+        ears: Ears,
+        watch: Watch,
+        progress: Progress,
+    ) -> None:
+        self.asked = asked
+        self.model: str = asked["model"]
+        self.most = max_output_tokens
+        self.stream = stream
+        self.ears = ears
+        self.watch = watch
+        self.progress = progress
+        self.base = settings().openai_base_url
+        self.profile = profile.of(self.base, self.model)
+        self.adapted = 0
+        self.moved = self.repeated = False
+
+    async def ask(self, attempt: Phases) -> ModelReply:
+        """Make one request.
+
+        Raises:
+            _Again: to be made once more, changed.
+            ModelError: refused, unreachable, malformed or cut off.
+        """
+        import openai
+
+        body = self.profile.body(self.asked, self.most, stream=self.stream)
+        streams = "stream" in body
+        if not streams:
+            self.watch.unstreamed(self.most)
+        assembler = (Assembler if streams else WholeReply)(self.model, self.ears, self.progress, self.most)
+        token = current.set(attempt)
         try:
-            await _read(response, assembler, watch)
+            client = clients.model()
+            response: Any = await client.post(
+                clients.completions_url(client),
+                cast_to=httpx2.Response,
+                body=body,
+                stream=True,
+                stream_cls=openai.AsyncStream[Any],
+            )
+            try:
+                await _read(response, assembler, self.watch)
+            finally:
+                await response.aclose()
+            reply = assembler.reply()
+        except openai.APIStatusError as error:
+            self._redirected(error.response)
+            raise self._refused(error.response, body) from error
+        except openai.APIError as error:
+            raise self._broken(error.__cause__ or error, attempt, streams) from error
+        except httpx2.HTTPError as error:  # while the answer was read
+            raise self._broken(error, attempt, streams) from error
+        except ModelError as error:
+            self._adapt(error, body)  # some refuse with a 200
+            raise
         finally:
-            await response.aclose()
-        return assembler.reply()
-    except openai.APIStatusError as error:
-        raise _refused(error.response, "stream" in body) from error
-    except openai.APIError as error:
-        raise _broken(error.__cause__ or error, attempt, "stream" in body) from error
-    except httpx2.HTTPError as error:  # while the answer was read
-        raise _broken(error, attempt, "stream" in body) from error
-    finally:
-        current.reset(token)
+            current.reset(token)
+        if assembler.cut:
+            profile.remember(self.base, self.model, profile.other_limit(self.profile))
+        left_out = sorted(self.profile.without & self.asked.keys())
+        return reply._replace(left_out=tuple(left_out)) if left_out else reply
+
+    def _refused(self, response: httpx2.Response, body: dict[str, Any]) -> ModelError:
+        """Read the provider's own error out of a refusal, which the client has read."""
+        error = refusal.read(response.content, response.status_code, response.headers, unseen="stream" not in body)
+        self._adapt(error, body)
+        return error
+
+    def _adapt(self, error: ModelError, body: dict[str, Any]) -> None:
+        """Make the call again without what a refusal names, if it can be done without."""
+        if self.progress.written_bytes or self.adapted >= profile.MOST_ADAPTED:
+            return
+        if retry.classify(error).code not in ("invalid_request", "provider_error", "model_not_found"):
+            return
+        changed = profile.adapted(self.profile, error, body)
+        if changed is None or changed == self.profile:
+            return
+        self.adapted += 1
+        self.profile = changed
+        profile.remember(self.base, self.model, changed)
+        _log.info("the provider takes requests otherwise", extra={"status": error.status, "learned": str(changed)})
+        raise _Again from error
+
+    def _redirected(self, response: httpx2.Response) -> None:
+        """Follow a redirect once, where our key may go.
+
+        Raises:
+            _Again: the address is another one from now on.
+            ModelError: it leads elsewhere.
+        """
+        status = response.status_code
+        if not 300 <= status < 400:
+            return
+        url, location = str(response.request.url), response.headers.get("location", "")
+        target = address.moved(url, location) if status in address.MOVED and not self.moved else None
+        if target is None:
+            where = address.shown(urljoin(url, location)) if location else "nowhere"
+            message = f"the provider's address redirects ({status}) to {where}: OpenaiBaseUrl must be where it leads"
+            raise ModelError(message, status=status, code="provider_redirect")
+        self.moved = True
+        clients.move(url, target)
+        raise _Again
+
+    def _broken(self, error: BaseException, attempt: Phases, stream: bool) -> Exception:
+        if isinstance(error, httpx2.PoolTimeout):
+            return _pool_full()
+        if isinstance(error, httpx2.TimeoutException):
+            message = "the provider is too slow to connect to"
+            return ModelError(message, code="provider_unreachable", unseen=_unseen(stream, attempt))
+        dropped = isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError | httpx2.WriteError)
+        if dropped and attempt.stale and not self.repeated:
+            self.repeated = True
+            return _Again()
+        message = f"the provider is unreachable: {type(error).__name__}"
+        return ModelError(message, code="provider_unreachable", unseen=_unseen(stream, attempt))
 
 
 async def _read(response: httpx2.Response, assembler: Assembler, watch: Watch) -> None:
@@ -156,7 +242,8 @@ async def _read(response: httpx2.Response, assembler: Assembler, watch: Watch) -
                 watch.byte()
                 assembler.feed(piece)
                 if assembler.done:
-                    await _drain(pieces)
+                    if not assembler.cut:
+                        await _drain(pieces)
                     break
         except httpx2.HTTPError:
             if not assembler.finished:
@@ -174,45 +261,9 @@ async def _drain(pieces: AsyncIterator[bytes]) -> None:
         return  # only the connection is given up
 
 
-def _refused(response: httpx2.Response, stream: bool) -> ModelError:
-    """Read the provider's own error out of a 4xx or 5xx, which the client has read."""
-    code = message = None
-    try:
-        found = json.loads(response.content[:ERROR_BODY_BYTES]).get("error") or {}
-        code, message = found.get("code") or found.get("type"), found.get("message")
-    except (ValueError, AttributeError, RecursionError):
-        message = None  # a body that says nothing; the status does
-    return ModelError(
-        _without_key(str(message or f"the provider answered {response.status_code}")),
-        status=response.status_code,
-        code=str(code) if code else None,
-        retry_after_s=retry_after(response.headers, now()),
-        unseen=not stream and response.status_code in GATEWAY_TIMEOUTS,
-    )
-
-
-def _without_key(text: str) -> str:
-    """Take our key out of a provider's message, which a task's owner will see."""
-    key = secrets.openai_api_key()
-    return text.replace(key, "[key]") if key else text
-
-
 def _pool_full() -> ModelError:
     return ModelError("no connection of the pool came free", code="pool_timeout", own_fault=True)
 
 
 def _unseen(stream: bool, attempt: Phases) -> bool:
     return not stream and attempt.sent_at is not None
-
-
-def _broken(error: BaseException, attempt: Phases, stream: bool) -> Exception:
-    if isinstance(error, httpx2.PoolTimeout):
-        return _pool_full()
-    if isinstance(error, httpx2.TimeoutException):
-        return ModelError(
-            "the provider is too slow to connect", code="model_no_answer", unseen=_unseen(stream, attempt)
-        )
-    if isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError | httpx2.WriteError) and attempt.stale:
-        return _Stale()
-    message = f"the provider is unreachable: {type(error).__name__}"
-    return ModelError(message, code="provider_unreachable", unseen=_unseen(stream, attempt))

@@ -84,6 +84,10 @@ class Watch:
         """Note that a request begins to be sent."""
         self._within(self._limits.first_byte, "model_no_answer")
 
+    def unstreamed(self, max_output_tokens: int) -> None:
+        """Note that nothing of the answer will show before it is whole."""
+        self._limits = of_call(self._limits.whole, max_output_tokens, stream=False)
+
     def byte(self) -> None:
         """Note that something came."""
         self._within(self._limits.between, "model_stalled")

@@ -6,6 +6,7 @@ makes a call hands in one of these, and charges by it when there is no reply to 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 BYTES_PER_TOKEN = 4
 """Of English text and of code, about (https://help.openai.com/en/articles/4936856)."""
+LONG_TOKEN_BYTES = 10
+"""More than a token has on average in any text."""
 SPLIT_BYTES = 1.5
 """Pieces that are shorter than this on average are letters, not tokens: they do not count as tokens each."""
 
@@ -44,8 +47,12 @@ class Progress:
     """Names and arguments of tool calls."""
     pieces: int = 0
     """Words and pieces of words that came: a streamed piece is a token or more."""
+    streamed: int = 0
+    """Pieces of the stream."""
     weight: int = 0
     """Quarters of tokens, by size."""
+    first_at: float | None = None
+    """When the first of that came, `time.monotonic`."""
     reported: Usage | None = None
     """What the provider said so far that it used; some say so in every chunk, and some only at the end."""
 
@@ -72,6 +79,15 @@ class Progress:
         return max(seen, self.reported.output_tokens if self.reported else 0)
 
     @property
+    def surely_written(self) -> int:
+        """Tokens that were written beyond doubt: what a limit is held against, so that no good reply is cut."""
+        told = self.reported.output_tokens if self.reported else 0
+        long = max(told, self.written_bytes // LONG_TOKEN_BYTES)
+        if self.written_bytes < SPLIT_BYTES * self.streamed:
+            return max(long, self.weight // BYTES_PER_TOKEN)
+        return max(long, self.streamed)
+
+    @property
     def input_tokens(self) -> int:
         """Tokens that the provider read: as reported, else as estimated."""
         return self.reported.input_tokens if self.reported and self.reported.input_tokens else self.prompt_tokens
@@ -89,9 +105,12 @@ class Progress:
         self.tool_bytes += self._count(piece)
 
     def _count(self, piece: str) -> int:
+        if self.first_at is None:
+            self.first_at = time.monotonic()
         size = len(piece.encode())
         letters = len(piece)
         # Beyond ASCII a character counts as a token: four quarters; its further bytes count nothing.
         self.weight += letters if size == letters else letters + 3 * sum(character > "\x7f" for character in piece)
+        self.streamed += 1
         self.pieces += max(1, len(piece.split()))
         return size

@@ -21,10 +21,16 @@ def pack(reply: ModelReply, call_id: str) -> dict[str, Any]:
         "model": reply.model,
         "finish_reason": reply.finish_reason,
     }
-    for name in ("reasoning", "extra", "left_out"):
+    for name in ("reasoning", "extra", "left_out", "logprobs"):
         if held := getattr(reply, name):
             value[name] = held
+    if reply.reasoning and reply.reasoning == _thought(reply.extra):
+        del value["reasoning"]  # it stands there already
     return value
+
+
+def _thought(extra: dict[str, Any] | None) -> str:
+    return str((extra or {}).get("reasoning_content") or (extra or {}).get("reasoning") or "")
 
 
 def unpack(value: Any) -> ModelReply:
@@ -35,7 +41,8 @@ def unpack(value: Any) -> ModelReply:
         Usage(*value["usage"]),
         value["model"],
         value["finish_reason"],
-        reasoning=value.get("reasoning", ""),
+        reasoning=value.get("reasoning") or _thought(value.get("extra")),
         extra=value.get("extra"),
         left_out=tuple(value.get("left_out", ())),
+        logprobs=value.get("logprobs"),
     )

@@ -1,234 +1,210 @@
 """Puts a chat completion together from the bytes of its server-sent events, or of its one JSON object.
 
-Plain dictionaries instead of the client's models: a run reads a hundred chunks and needs four fields of each. Lines
-end at a line feed only: readers of text lines also split at U+2028 and U+0085, which JSON may hold as they are.
+What came is told by its first byte, not by what was asked for: some gateways stream always, and some never. Lines end
+at a line feed only: readers of text lines also split at U+2028 and U+0085, which JSON may hold as they are.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from enum import Enum
+from typing import TYPE_CHECKING, Any
 
-from shared import storable
+from functions.worker.model import refusal
+from functions.worker.model.assembler import DEAF, Ears, Parts
 from shared.retry import ModelError
-from shared.tasks.model import Usage
-from sluice.types import ModelReply, ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from functions.worker.model.progress import Progress
+    from sluice.types import ModelReply
 
-REPLY_CHARACTERS = 4_000_000
-"""Longest reply taken, text and tool arguments together; far above any model's output limit."""
+__all__ = ["DEAF", "LINE_BYTES", "Assembler", "Ears", "WholeReply"]
+
 LINE_BYTES = 4_000_000
-"""Longest line of the stream."""
-MAX_TOOL_CALLS = 128
-"""Tool calls of one reply; OpenAI lets a request define as many tools."""
-MAX_TOKENS = 100_000_000
-"""A provider that reports more tokens than this for one call is not believed."""
+"""Longest line of the stream, and longest answer in one piece."""
+PAGE_BYTES = 64 * 1024
+"""How much of an answer that is no JSON at all is read for its words."""
+_BEFORE = b" \t\r\n\xef\xbb\xbf"
+"""White space and a byte order mark."""
 
 
-class Ears(NamedTuple):
-    """Who is told of the pieces of a reply as they come."""
-
-    text: Callable[[str], None]
-    reasoning: Callable[[str], None]
-    tool: Callable[[str], None]
-
-
-def _nothing(_: str) -> None:
-    """Take no notice."""
-
-
-DEAF = Ears(_nothing, _nothing, _nothing)
-"""Nobody."""
+class _Kind(Enum):
+    STREAM = "stream"
+    WHOLE = "whole"
+    PAGE = "page"
 
 
 class Assembler:
     """Collects the chunks of one reply."""
 
-    _part = "delta"
-    """Under which name a choice holds its text and tool calls."""
     _unseen = False
     """Whether a reply that cannot be read may have been written, and is billed, without anything of it being seen."""
 
-    def __init__(self, model: str, ears: Ears, progress: Progress) -> None:
-        """Start empty; ``progress`` is what is charged by if the provider reports no usage."""
-        self._model = model
-        self._ears = ears
-        self._progress = progress
+    def __init__(self, model: str, ears: Ears, progress: Progress, most_tokens: int | None = None) -> None:
+        """Start empty; ``progress`` is what is charged by if the provider reports no usage.
+
+        A reply that passes ``most_tokens`` is cut there: it ends as ``length``, whatever the provider was told.
+        """
+        self._parts = Parts(model, ears, progress, most_tokens)
+        self._kind: _Kind | None = None
         self._rest = b""
-        self._text: list[str] = []
-        self._size = 0
-        self._tools: dict[int, list[str]] = {}
-        self._usage: Any = None
-        self._finish: str | None = None
+        self._joined = b""
+        """Lines of an event that are only together JSON."""
+        self._event = ""
+        self._noise = b""
+        """The first data that nobody understood."""
         self.done = False
-        """The stream said that it is complete."""
+        """The stream said that it is complete, or it is cut."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether we ended the reply, not the provider."""
+        return self._parts.cut
 
     @property
     def finished(self) -> bool:
-        """Whether the model has ended its reply, though the stream may not have."""
-        return self._finish is not None
+        """Whether the model has ended its reply, though the answer may not have."""
+        if self._kind is _Kind.WHOLE:
+            return _read(self._rest) is not None
+        return self._parts.finish is not None
 
     def feed(self, data: bytes) -> None:
-        """Take some bytes of the event stream.
+        """Take some bytes of the answer.
 
         Raises:
             ModelError: they are no chunks, too many, or the provider reports an error in the middle.
         """
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        if self._kind is None:
+            data = (self._rest + data).lstrip(_BEFORE)
+            self._rest = b""
+            if not data:
+                return
+            self._kind = _kind_of(data)
+        if self._kind is _Kind.STREAM:
+            self._feed_lines(data)
+            return
+        self._rest += data
+        if self._kind is _Kind.PAGE and len(self._rest) > PAGE_BYTES:
+            self.done = True
+        elif len(self._rest) > LINE_BYTES:
+            raise ModelError("the reply is too long", status=200, code="reply_too_long", unseen=self._unseen)
+
+    def _feed_lines(self, data: bytes) -> None:
+        data = self._rest + data
+        if b"\r" in data:
+            data, held = (data[:-1], b"\r") if data.endswith(b"\r") else (data, b"")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") + held
+        *lines, self._rest = data.split(b"\n")
         for line in lines:
+            if self.done:
+                return
             self._line(line)
         if len(self._rest) > LINE_BYTES:
-            raise ModelError("the provider sent an endless line", status=200)
+            raise ModelError("the provider sent an endless line", status=200, code="reply_too_long")
 
     def _line(self, line: bytes) -> None:
-        if self.done or not line.startswith(b"data:"):
-            return
-        data = line[5:].strip()
+        if line.startswith(b"data:"):
+            self._data(line[5:].strip())
+        elif line.startswith(b"{"):  # some report an error without the form of an event
+            self._data(line)
+        elif line.startswith(b"event:"):
+            self._event = line[6:].strip().decode("utf-8", "replace")
+        elif not line.strip():
+            self._end_event()
+        elif not line.startswith((b":", b"id:", b"retry:")):
+            self._noise = self._noise or line
+
+    def _data(self, data: bytes) -> None:
         if data == b"[DONE]":
-            self.done = True
+            self._end_event()
+            self.done = self._parts.said_done = True
             return
-        self._read(data)
+        if not data:  # keeps the connection alive
+            return
+        if self._joined:
+            data = self._joined + b"\n" + data
+        value = _read(data)
+        if value is not None:
+            self._joined = b""
+            self._take(value)
+        elif data[:1] in b"{[":
+            self._joined = data  # the event may have more lines
+            if len(data) > LINE_BYTES:
+                raise ModelError("the provider sent an endless line", status=200, code="reply_too_long")
+        else:
+            self._noise = self._noise or data
 
-    def _read(self, data: bytes) -> None:
+    def _end_event(self) -> None:
+        if self._joined:
+            raise self._malformed("the provider sent a malformed chunk: no JSON")
+        self._event = ""
+
+    def _take(self, value: Any) -> None:
         try:
-            chunk = json.loads(data)
-            if error := chunk.get("error"):
-                raise _reported(error)
-            self._take(chunk)
+            if self._event == "error" and isinstance(value, dict) and "choices" not in value and "error" not in value:
+                value = {"error": value}
+            if not self._parts.take(value):
+                self._noise = self._noise or json.dumps(value).encode()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            message = f"the provider sent a malformed chunk: {type(error).__name__}"
-            raise ModelError(message, status=200, unseen=self._unseen) from error
+            raise self._malformed(f"the provider sent a malformed chunk: {type(error).__name__}") from error
+        except ModelError as error:
+            error.unseen = error.unseen or (self._unseen and error.code == "reply_too_long")
+            raise
+        self.done = self.done or self._parts.cut
 
-    def _take(self, chunk: dict[str, Any]) -> None:
-        if model := chunk.get("model"):
-            self._model = storable.text(str(model))
-        self._usage = chunk.get("usage") or self._usage
-        for choice in chunk["choices"]:
-            if finish := choice.get("finish_reason"):
-                self._finish = storable.text(str(finish))
-            delta = choice.get(self._part)
-            if not delta:
-                continue
-            # A model that refuses says why in a field of its own; to the user it is the answer.
-            text = delta.get("content") or delta.get("refusal")
-            if text:
-                text = storable.text(text)
-                self._grow(len(text))
-                self._text.append(text)
-                self._ears.text(text)
-            if thought := delta.get("reasoning_content") or delta.get("reasoning"):
-                thought = storable.text(thought)
-                self._grow(len(thought))
-                self._ears.reasoning(thought)
-            for call in delta.get("tool_calls") or ():
-                self._take_call(call)
-
-    def _take_call(self, call: dict[str, Any]) -> None:
-        index = call.get("index")
-        if not isinstance(index, int):  # some providers number nothing and send each call whole
-            index = len(self._tools)
-        parts = self._tools.setdefault(index, ["", "", ""])
-        if len(self._tools) > MAX_TOOL_CALLS:
-            message = "the reply calls too many tools"
-            raise ModelError(message, status=200, code="reply_too_long", unseen=self._unseen)
-        function = call.get("function") or {}
-        for n, piece in enumerate((call.get("id"), function.get("name"), function.get("arguments"))):
-            if piece:
-                self._grow(len(piece))
-                parts[n] += piece
-                if n:
-                    self._ears.tool(storable.text(piece))
-
-    def _grow(self, characters: int) -> None:
-        self._size += characters
-        if self._size > REPLY_CHARACTERS:
-            raise ModelError("the reply is too long", status=200, code="reply_too_long", unseen=self._unseen)
+    def _malformed(self, message: str) -> ModelError:
+        return ModelError(message, status=200, unseen=self._unseen)
 
     def reply(self) -> ModelReply:
         """Return the whole reply.
 
         Raises:
-            ModelError: the stream ended early, or a content filter ended it.
+            ModelError: it is none, reports an error, ended early, or a content filter ended it.
         """
-        if self._rest:  # the last line may lack its end
-            self._line(self._rest)
-            self._rest = b""
-        if self._finish is None:
-            raise ModelError("the reply was cut off", status=200, code="truncated_reply", unseen=self._unseen)
-        if self._finish == "content_filter":
-            raise ModelError("the provider's content filter ended the reply", status=200, code="content_filter")
-        text = "".join(self._text)
-        calls = [
-            ToolCall(storable.text(parts[0]), storable.text(parts[1]), storable.text(parts[2]))
-            for _, parts in sorted(self._tools.items())
-        ]
-        usage = _reported_usage(self._usage)
-        estimated = usage is None
-        if usage is None:
-            usage = Usage(self._progress.input_tokens, self._progress.output_tokens)
-        return ModelReply(text, calls, usage, self._model, self._finish, estimated)
+        rest, self._rest = self._rest, b""
+        if self._kind is _Kind.PAGE:
+            raise refusal.page(rest, 200, unseen=self._unseen)
+        if self._kind is _Kind.WHOLE and not self.done:
+            self._take_whole(rest)
+        elif rest.strip() and not self.done:  # the last line may lack its end
+            self._line(rest.rstrip(b"\r"))
+        if self._joined and not self.done:
+            raise self._malformed("the provider sent a malformed chunk: no JSON")
+        if self._noise and self._parts.empty:
+            raise refusal.read(self._noise, 200, {}, unseen=self._unseen)
+        try:
+            return self._parts.reply(whole=self._kind is _Kind.WHOLE)
+        except ModelError as error:
+            error.unseen = error.unseen or (self._unseen and error.code == "truncated_reply")
+            raise
+
+    def _take_whole(self, data: bytes) -> None:
+        value = _read(data)
+        if value is not None:
+            self._take(value)
+            return
+        lines = [_read(line) for line in data.splitlines() if line.strip()]
+        if len(lines) < 2 or None in lines:
+            raise self._malformed("the provider's answer is malformed: no JSON")
+        for line in lines:
+            self._take(line)
 
 
 class WholeReply(Assembler):
-    """Reads a reply that was not streamed: one JSON object, of ``LINE_BYTES`` at most."""
+    """Reads a reply that was not to be streamed: one JSON object, of ``LINE_BYTES`` at most."""
 
-    _part = "message"
     _unseen = True
 
-    @property
-    def finished(self) -> bool:
-        """Whether the object is whole."""
-        try:
-            json.loads(self._rest)
-        except (ValueError, RecursionError):
-            return False
-        return True
 
-    def feed(self, data: bytes) -> None:
-        """Take some bytes of it.
-
-        Raises:
-            ModelError: they are too many.
-        """
-        self._rest += data
-        if len(self._rest) > LINE_BYTES:
-            raise ModelError("the reply is too long", status=200, code="reply_too_long", unseen=True)
-
-    def reply(self) -> ModelReply:
-        """Return the reply.
-
-        Raises:
-            ModelError: it is none, reports an error, or a content filter ended it.
-        """
-        data, self._rest = self._rest, b""
-        if data:
-            self._read(data)
-        return super().reply()
+def _kind_of(data: bytes) -> _Kind:
+    if data[:1] in b"{[":
+        return _Kind.WHOLE
+    return _Kind.PAGE if data[:1] == b"<" else _Kind.STREAM
 
 
-def _reported(error: Any) -> ModelError:
-    """Make an error event an error; some providers send only a text, or a number as the code."""
-    if not isinstance(error, dict):
-        return ModelError(str(error), status=200)
-    code = error.get("code") or error.get("type")
-    return ModelError(
-        str(error.get("message") or "the provider reported an error in the stream"),
-        status=200,
-        code=str(code) if code else None,
-    )
-
-
-def _reported_usage(usage: Any) -> Usage | None:
-    """Read the provider's token counts; None when they cannot be believed."""
-    if not isinstance(usage, dict):
+def _read(data: bytes) -> Any:
+    """Read JSON; None if it is none."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
         return None
-    read, written = usage.get("prompt_tokens", -1), usage.get("completion_tokens", -1)
-    return Usage(read, written) if _believable(read) and _believable(written) else None
-
-
-def _believable(count: Any) -> bool:
-    return type(count) is int and 0 <= count <= MAX_TOKENS

@@ -8,21 +8,23 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.environment import clients
 from functions.worker.model import call as model_client
-from functions.worker.model import limits
+from functions.worker.model import charges, limits
+from functions.worker.model.codes import bounded
 from functions.worker.model.progress import Progress
 from functions.worker.record.ledger import charge
 from functions.worker.record.signals import Defer
-from shared import metrics, retry
+from shared import clock, metrics, retry
 from shared.errors import BudgetExhausted
 from shared.limits import prices
 from shared.limits.shares import owner_of
 from shared.settings import settings
-from shared.tasks.model import Usage, dumps
+from shared.tasks import days
+from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from functions.worker.record.eventlog import EventLog
     from functions.worker.record.ledger import Ledger
     from shared.limits.breaker import Permit
-    from shared.tasks.model import Task
+    from shared.tasks.model import Task, Usage
     from sluice.types import ModelReply
 
 DEFER_JITTER_SECONDS = 3.0
@@ -43,6 +45,8 @@ outage from a few calls, not from all that were about to be made."""
 PERMIT_SECONDS = 0.05
 """How long a breaker's leave is relied on; a new environment on a busy machine may take much longer to its call."""
 
+EARLY_SHARE = 0.5
+"""Part of the longest wait in memory by which a deferred run comes back before its place in the provider's budget."""
 OUTAGE_STATUSES = frozenset({502, 503, 504, 529})
 """By which gateways say that a provider is away or overloaded."""
 FREE_PROBES = 20
@@ -101,11 +105,21 @@ async def perform(
     taken = 0
     progress = Progress()
     reported = False
+    day = ""
+
+    def stopped(error: retry.ModelError | None) -> None:
+        """Charge what was sent and got of a call that brings no reply."""
+        if (use := charges.of_cut(model, call, progress, error)) is not None:
+            use = charges.priced(model, use, day)
+            ledger.add(use)
+            charge(task, use)
 
     try:
-        await _await_provider(model, tokens, environment)
+        place = f"{task.task_id}:{call_id.rpartition('.')[0]}"
+        await _await_provider(model, tokens, place, owner_of(task.user), environment)
         taken = tokens
-        with await _reserved(task, ledger, tokens, micro_usd, environment):
+        day, held = await _reserved(task, ledger, tokens, micro_usd, environment)
+        with held:
             check_time(call.needs_s)  # again: finding a place may have taken a while
             permit = await _renewed(permit, asked_at, model, environment)
             reply = await model_client.call(
@@ -121,18 +135,17 @@ async def perform(
                 stream=call.stream,
                 progress=progress,
             )
-            cost = prices.cost_micro_usd(model, reply.usage.input_tokens, reply.usage.output_tokens)
-            usage = replace(reply.usage, micro_usd=cost)
+            usage = charges.priced(model, reply.usage, day)
             ledger.add(usage)
         reported = True
         # Told beside what follows: nothing may come between a reply that was paid for and its recording.
         environment.report_success(permit, model, tokens, reply.usage.tokens)
     except retry.ModelError as error:
         reported = True
-        if progress.written_bytes or error.unseen:
-            _charge_aborted(task, ledger, model, call, progress)
+        stopped(error)
         verdict = retry.classify(error)
-        metrics.count("ModelErrors", code=verdict.code, model=model)
+        # The model is a client's word: a field of the line, no dimension, each of whose values costs money.
+        metrics.emit_beside({"model": model}, ({"ModelErrors": (1, "Count")}, {"code": bounded(verdict.code)}))
         unused = 0 if error.unseen else tokens  # of the provider's rate
         asked = bool(progress.tries and progress.tries[-1].sent_at is not None)
         await asyncio.to_thread(environment.note_failure, permit, model, unused, verdict, asked=asked)
@@ -141,8 +154,8 @@ async def perform(
             raise _deferral(settings().breaker_open_seconds, "breaker_open") from error
         raise
     except asyncio.CancelledError:
-        if progress.sent and not reported:
-            _charge_aborted(task, ledger, model, call, progress)
+        if not reported:
+            stopped(None)
         raise
     finally:
         if not reported:  # cancelled, or refused before the provider was asked
@@ -158,21 +171,9 @@ def _outage(error: retry.ModelError, task: Task, *, asked: bool) -> bool:
     return not asked or (error.status in OUTAGE_STATUSES and task.deferrals < FREE_PROBES)
 
 
-def _charge_aborted(task: Task, ledger: Ledger, model: str, call: Call, progress: Progress) -> None:
-    """Charge a call that was cut off by what it is known to have sent and got: the provider bills what it wrote.
-
-    Of a reply that is not streamed nothing was seen until it is whole: it counts as long as it may have been.
-    """
-    seen = call.stream or progress.written_bytes
-    use = Usage(progress.input_tokens, progress.output_tokens if seen else call.max_output_tokens)
-    use = replace(use, micro_usd=prices.cost_micro_usd(model, use.input_tokens, use.output_tokens))
-    ledger.add(use)
-    charge(task, use)
-
-
 async def _find_model(call: Call, task: Task, environment: Environment) -> tuple[Permit, str]:
     fallbacks = task.params.get("models") or [name for name in settings().fallback_models.split(",") if name.strip()]
-    soonest = float("inf")
+    soonest, for_all = float("inf"), True
     for model in dict.fromkeys([call.model, *(name.strip() for name in fallbacks)]):
         permit = await environment.before_call(model, owner_of(task.user))
         if permit.failures:
@@ -181,6 +182,9 @@ async def _find_model(call: Call, task: Task, environment: Environment) -> tuple
         if permit.allowed:
             return permit, model
         soonest = min(soonest, permit.retry_after_s)
+        for_all = for_all and permit.for_all
+    if for_all and call.model == settings().default_model:  # else other runs, which ask for others, may well go on
+        environment.hold(soonest)
     raise _deferral(soonest, "breaker_open")
 
 
@@ -210,12 +214,21 @@ def _jitter(most_s: float) -> float:
     return random.uniform(0, most_s)  # noqa: S311 - no secret
 
 
-async def _await_provider(model: str, tokens: int, environment: Environment) -> None:
+async def _await_provider(model: str, tokens: int, place: str, owner: str, environment: Environment) -> None:
+    """Wait for a place in the provider's budget, or have the run come back for the one that is promised to it.
+
+    Raises:
+        Defer: it comes up too late to be waited for here.
+    """
     if not environment.budget.limited:
         return  # changing threads costs more than the answer
-    grant = await asyncio.to_thread(environment.budget.acquire, model, tokens)
+    grant = await asyncio.to_thread(environment.budget.acquire, model, tokens, place=place, owner=owner)
     if not grant.taken:
-        raise _deferral(grant.wait_s, "provider_budget")
+        if grant.local:
+            raise _deferral(grant.wait_s, "provider_budget")
+        # A little early, and the rest is waited for here: a place that is missed is another's.
+        early = settings().provider_max_wait_seconds * EARLY_SHARE
+        raise Defer(max(1.0, grant.wait_s - early), "provider_budget")
     if grant.wait_s > 0:
         try:
             await asyncio.sleep(grant.wait_s)
@@ -226,8 +239,8 @@ async def _await_provider(model: str, tokens: int, environment: Environment) -> 
 
 async def _reserved(
     task: Task, ledger: Ledger, tokens: int, micro_usd: int, environment: Environment
-) -> AbstractContextManager[None]:
-    """Reserve a call's worst case on top of what the run used and has under way.
+) -> tuple[str, AbstractContextManager[None]]:
+    """Reserve a call's worst case on top of what the run used today and has under way; returns the day of the call.
 
     Raises:
         BudgetExhausted, DependencyDown: nothing is reserved.
@@ -235,18 +248,25 @@ async def _reserved(
     ceiling = task.params.get("max_cost_usd")
     if ceiling is not None and ledger.micro_usd + micro_usd > ceiling * 1_000_000:
         raise BudgetExhausted("max_cost_usd")
-    more_tokens = max(0, ledger.tokens + tokens - task.reserved_tokens)
-    more_money = max(0, ledger.micro_usd + micro_usd - task.reserved_micro_usd)
+    async with ledger.turn:
+        before, used = task.day, days.of_newest(task)
+        if days.begin(task, clock.day(clock.now())):
+            ledger.begin_day(task.day)
+            await asyncio.to_thread(environment.change_day, task, before, used)
+    day = task.day
+    more_tokens = max(0, ledger.day_tokens + tokens - task.reserved_tokens)
+    more_money = max(0, ledger.day_micro_usd + micro_usd - task.reserved_micro_usd)
     # Counted before the round trip, so that a parallel call does not count on the same room.
-    ledger.hold(tokens, micro_usd)
+    ledger.hold(day, tokens, micro_usd)
     task.reserved_tokens += more_tokens
     task.reserved_micro_usd += more_money
     if (more_tokens or more_money) and environment.bounded(task):
         try:
-            await asyncio.to_thread(environment.reserve, task, task.reserved_tokens, task.reserved_micro_usd)
+            await asyncio.to_thread(environment.reserve, task, day, task.reserved_tokens, task.reserved_micro_usd)
         except BaseException:
-            ledger.drop(tokens, micro_usd)
-            task.reserved_tokens -= more_tokens
-            task.reserved_micro_usd -= more_money
+            ledger.drop(day, tokens, micro_usd)
+            if task.day == day:
+                task.reserved_tokens -= more_tokens
+                task.reserved_micro_usd -= more_money
             raise
-    return ledger.held(tokens, micro_usd)
+    return day, ledger.held(day, tokens, micro_usd)

@@ -84,7 +84,7 @@ class EventLog:
         self._note(len(text), can_wait=True)
         if self._publisher.listeners:
             self._publisher.writes(self)
-            if (kind, call) not in self._shown:
+            if (kind, call) not in self._shown and not self._being_written:
                 self._hurry.set()
 
     def listeners(self) -> tuple[str, ...]:
@@ -133,6 +133,8 @@ class EventLog:
         self._shown.update((e.type, str(e.data["call"])) for e in events if e.type in ("token", "reasoning"))
         if self._tokens and self._publisher.listeners:
             self._publisher.writes(self)
+            if not self._shown.issuperset(self._tokens):
+                self._hurry.set()
         if events:
             first = self._task.last_seq - len(events) + 1
             await self._publisher.publish([Event(e.type, e.at, e.data, first + n) for n, e in enumerate(events)])

@@ -2,13 +2,17 @@
 
 A call counts here with its worst case while it is under way, and from its reply on with what it used. The task's own
 figures follow only when that is recorded, which can take a minute: a parallel call must not find room in between.
+What a day's ceilings are held against begins anew with each day, see `shared.tasks.days`.
 """
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from shared.tasks import days
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,43 +24,52 @@ if TYPE_CHECKING:
 class Ledger:
     """One run's sum. Only the event loop touches it, so that no change of it is seen half."""
 
-    tokens: int
     micro_usd: int
+    """Of the whole run."""
+    day: str
+    day_tokens: int
+    day_micro_usd: int
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Of whoever begins a new day: nobody reserves on it before that is done."""
 
     @classmethod
     def of(cls, task: Task) -> Ledger:
         """Open a run's ledger with what its row says."""
-        return cls(task.usage.tokens, task.micro_usd)
+        tokens, micro_usd = days.of_newest(task)
+        return cls(task.micro_usd, task.day, tokens, micro_usd)
+
+    def begin_day(self, day: str) -> None:
+        """Start a new day's sum. Calls that are under way belong to the day before."""
+        self.day, self.day_tokens, self.day_micro_usd = day, 0, 0
 
     def add(self, use: Usage) -> None:
         """Count what a call used."""
-        self.tokens += use.tokens
-        self.micro_usd += use.micro_usd
+        self.hold(use.day or self.day, use.tokens, use.micro_usd)
 
-    def hold(self, tokens: int, micro_usd: int) -> None:
+    def hold(self, day: str, tokens: int, micro_usd: int) -> None:
         """Count the worst case of a call that is about to be made."""
-        self.tokens += tokens
         self.micro_usd += micro_usd
+        if day == self.day:
+            self.day_tokens += tokens
+            self.day_micro_usd += micro_usd
 
-    def drop(self, tokens: int, micro_usd: int) -> None:
+    def drop(self, day: str, tokens: int, micro_usd: int) -> None:
         """Count it no longer."""
-        self.tokens -= tokens
-        self.micro_usd -= micro_usd
+        self.hold(day, -tokens, -micro_usd)
 
     @contextmanager
-    def held(self, tokens: int, micro_usd: int) -> Iterator[None]:
+    def held(self, day: str, tokens: int, micro_usd: int) -> Iterator[None]:
         """Go on counting a worst case until the call is over."""
         try:
             yield
         finally:
-            self.drop(tokens, micro_usd)
+            self.drop(day, tokens, micro_usd)
 
 
 def charge(task: Task, use: Usage) -> None:
-    """Charge a task for a call that no step is recorded of; kept in it until the run settles or is given back."""
-    task.input_tokens += use.input_tokens
-    task.output_tokens += use.output_tokens
-    task.micro_usd += use.micro_usd
+    """Charge a task for a call that no step is recorded of; written with whatever is written of the run next."""
+    days.count(task, use)
+    task.unwritten.append(use)
 
 
 def count_recorded(task: Task, use: Usage | None, model: str | None) -> None:

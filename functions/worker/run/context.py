@@ -15,7 +15,7 @@ from functions.worker.model.options import merged
 from functions.worker.model.reply import pack, unpack
 from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
-from functions.worker.record.signals import Continue
+from functions.worker.record.signals import Continue, GiveWay
 from functions.worker.record.steps import Done, Steps
 from functions.worker.run.children import Children
 from functions.worker.run.tooling import Tooling, result_of
@@ -86,14 +86,14 @@ class Context(Tooling, Children, PublicContext):
         self.max_output_tokens: int = params.get("max_output_tokens") or DEFAULT_OUTPUT_TOKENS
         self.stream: bool = params.get("stream", True)
         self.input: list[dict[str, Any]] | None = json.loads(message) if params.get("input_json") else None
-        self.message = message if self.input is None else _last_user_text(self.input)
+        self.message = message if self.input is None else conversation.last_user_text(self.input)
         self.deadline = deadline
         self._task = task
         self._ledger = Ledger.of(task)
         self._log = log
         self._beat = beat
         self._environment = environment
-        self.steps = Steps(task, recorded, log, self.check_time)
+        self.steps = Steps(task, recorded, log, self.check_time, self.give_way)
         self.waits = Waits(task, recorded, self.steps, log, suspend)
 
     @property
@@ -224,6 +224,15 @@ class Context(Tooling, Children, PublicContext):
         """Return what the client asked as chat messages: its message list, or its message as one."""
         return self.input if self.input is not None else [{"role": "user", "content": self.message}]
 
+    async def give_way(self) -> None:
+        """Leave the slot here, to go on when there is one again, if it is owed to another owner's task.
+
+        Raises:
+            GiveWay: handled by the runner.
+        """
+        if await self._environment.share.gives_back(self._task):
+            raise GiveWay
+
     def check_time(self, needed_s: float) -> None:
         """Stop this run here, to go on elsewhere, when less than ``needed_s`` of the function's time is left.
 
@@ -244,14 +253,3 @@ def _ends_run(last: bool | Callable[[ModelReply], bool], reply: ModelReply) -> b
     except Exception:
         _log.warning("the agent's `last` failed", exc_info=True)
         return False
-
-
-def _last_user_text(messages: list[dict[str, Any]]) -> str:
-    for message in reversed(messages):
-        if message.get("role") == "user":
-            content = message.get("content")
-            if isinstance(content, str):
-                return content
-            if isinstance(content, list):
-                return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return ""

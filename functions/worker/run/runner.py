@@ -13,7 +13,7 @@ from functions.worker.record.eventlog import EventLog
 from functions.worker.record.ledger import count_recorded
 from functions.worker.record.persist import persist
 from functions.worker.record.publisher import Publisher
-from functions.worker.record.signals import Continue, Ended, Signal
+from functions.worker.record.signals import Continue, Ended, GiveWay, Signal
 from functions.worker.run import outcomes, report, rest
 from functions.worker.run.context import Context
 from functions.worker.run.heartbeat import SLOT_GRACE_SECONDS, Beat
@@ -25,7 +25,7 @@ from shared.errors import Contended, DependencyDown, LeaseLost, SluiceError
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
 from shared.settings import STOP_MARGIN_SECONDS, settings
-from shared.tasks import checkpoints, claims, lanes, leases, settle, store
+from shared.tasks import checkpoints, claims, lanes, leases, settle, spend, store
 from shared.tasks.claims import Refused
 from shared.tasks.events import Event
 from shared.tasks.leases import Requeue
@@ -44,6 +44,8 @@ CLEANUP_SECONDS = 2.0
 DEFAULT_TIMEOUT_SECONDS = 86_400
 """How long a run may take, from its start, that sets no ``timeout_s`` (which counts from its submission)."""
 
+OF_ONE_MODEL = frozenset({"provider_budget", "breaker_open"})
+"""Reasons of deferrals that say nothing about other runs: their models, or their owners, may have room."""
 OWN_CANCEL = "the agent waited for something that it had cancelled itself"
 TIMED_OUT = Failure("timeout", "the run took longer than its timeout_s", "timeout")
 
@@ -65,7 +67,18 @@ async def handle(delivery: Delivery, environment: Environment, deadline: float, 
             return await _Run(claimed, delivery, environment, deadline, slot).go()
         except LeaseLost:
             _log.warning("lease lost")
+            await _charge_lost(claimed)
             return Disposition.KEEP
+
+
+async def _charge_lost(task: Task) -> None:
+    """Charge the owner's day for calls that this worker made and whoever has the task now does not know of."""
+    lost, task.unwritten = task.unwritten, []
+    for use in lost:
+        try:
+            await persist(spend.lost, task, use)
+        except (Contended, DependencyDown):
+            _log.error("not charged", extra={"tokens": use.tokens, "micro_usd": use.micro_usd, "day": use.day})
 
 
 class _Run:
@@ -203,6 +216,8 @@ class _Run:
                 raise error
             if self.stopped == "cancel":
                 return Outcome(status=Status.CANCELLED)
+            if isinstance(error, GiveWay):
+                return Requeue(delay_s=0, reason="share", continuation=True)
             if not isinstance(error, Continue | Ended):
                 if not isinstance(error, Signal | SluiceError | ModelError):
                     _log.warning("run failed", exc_info=error)
@@ -297,7 +312,7 @@ class _Run:
             events.append(Event("retry", now(), {"attempt": how.attempt, "error": how.last_error, **facts}))
         elif how.deferral or how.park or how.lane:
             events.append(Event("deferred", now(), {"reason": how.reason, **facts}))
-        if how.deferral:
+        if how.deferral and how.reason not in OF_ONE_MODEL:
             self.environment.hold(how.delay_s)
         how = replace(how, delay_s=min(how.delay_s, max(0.0, self.ends_at() - now())))
         try:

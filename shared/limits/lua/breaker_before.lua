@@ -1,7 +1,7 @@
 -- Ask for leave to make calls. KEYS: per call the breaker for all and its owner's own; from ARGV[4] on an id and the
 -- owner for each.
--- Reply, per call: {allowed, wait_us, probe, started_us, failures}; probe is 0, 1 (of the owner's own breaker) or 2 (of
--- the one for all).
+-- Reply, per call: {allowed, wait_us, scope, started_us, failures}; scope is the breaker that refuses, or whose probe the
+-- call is: 0 none, 1 the owner's own, 2 the one for all.
 -- Hash: fails, until (open before, half-open after; absent: closed), changed, probe (id), lease (us). The one for all
 -- has besides 'o:OWNER', failures that the owner's prompts may have caused, and probed (owner of the last failed probe).
 
@@ -46,7 +46,7 @@ for n = 1, #KEYS / 2 do
   local wait_own, probes_own = look(own, id)
   local wait = math.max(wait_all, wait_own)
   if wait > 0 then
-    out[n] = { 0, wait, 0, now, 0 }
+    out[n] = { 0, wait, wait_all > 0 and 2 or 1, now, 0 }
   elseif probes_all or probes_own then
     if probes_all then
       redis.call('HSET', all, 'probe', id, 'lease', int(now + lease_us))

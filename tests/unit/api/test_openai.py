@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import openai
@@ -16,10 +17,10 @@ from openai.types.responses import Response, ResponseOutputMessage
 
 from functions.api import waiting
 from functions.api.app import app
+from functions.api.dialect import runs
 from functions.api.dialect.request import INSTRUCTIONS_BYTES
 from shared.errors import DependencyDown
-from shared.settings import settings
-from shared.tasks import settle, store
+from shared.tasks import lanes, settle, store
 from shared.tasks.model import Status, Task
 from tests.unit.api.conftest import Api
 from tests.unit.api.test_results import claim, complete
@@ -44,12 +45,36 @@ def address(api: Api) -> Iterator[str]:
     server.should_exit = True
     thread.join()
     listener.close()
+    for each in threading.enumerate():  # what streams listened with, before their connection is taken away
+        if each.name == "listener":
+            each.join(5)
 
 
 @pytest.fixture
 def client(api: Api, address: str) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=address, api_key=api.keys["demo"], max_retries=0) as made:
         yield made
+
+
+@contextmanager
+def ended_soon(outcome: settle.Outcome) -> Iterator[None]:
+    """End whatever is submitted meanwhile, as a worker would."""
+    submitted, send = [], lanes.send
+    timers = []
+
+    def noted(lane: str, task_id: str, *args: Any, **more: Any) -> None:
+        send(lane, task_id, *args, **more)
+        submitted.append(task_id)
+        timer = threading.Timer(0.2, lambda: settle.settle(claim(task_id), outcome, message="hello"))
+        timers.append(timer)
+        timer.start()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lanes, "send", noted)
+        yield
+    for timer in timers:
+        timer.join()
+    assert submitted
 
 
 def task_of(response: Any) -> str:
@@ -89,19 +114,32 @@ def test_without_background_the_answer_is_held_until_it_is_there(
         threading.Timer(0.3, complete, [task_id, "held"]).start()
         return original(look, *args)
 
-    monkeypatch.setattr("functions.api.routes.openai.hold", settle_soon)
+    monkeypatch.setattr("functions.api.dialect.runs.hold", settle_soon)
     done = client.responses.create(model="sim-small", input="hello")
     assert (done.status, done.output_text, done.background) == ("completed", "held", False)
     assert seen == [task_of(done)]
 
 
-def test_an_answer_that_takes_longer_is_in_progress(client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RESULT_MAX_WAIT", "0.2")
-    settings.cache_clear()
-    made = client.responses.create(model="sim-small", input="hello")
-    assert made.status == "in_progress"
-    complete(task_of(made))
-    assert client.responses.retrieve(made.id).status == "completed"
+def test_an_answer_that_takes_longer_than_the_address_holds_is_an_error_that_names_it(
+    api: Api, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "LONGEST_SECONDS", 0.2)
+    for ask in (
+        lambda: client.with_options(max_retries=2).responses.create(model="sim-small", input="hello"),
+        lambda: client.with_options(max_retries=2).chat.completions.create(
+            model="sim-small", messages=[{"role": "user", "content": "hello"}]
+        ),
+    ):
+        with pytest.raises(openai.InternalServerError) as late:
+            ask()
+        answer = late.value.response
+        task_id = answer.headers["x-sluice-task-id"]
+        assert (answer.status_code, late.value.code) == (504, "response_in_progress")
+        assert answer.headers["x-should-retry"] == "false"
+        assert task_id in late.value.message
+        complete(task_id)
+        assert client.responses.retrieve(f"resp_{task_id}").status == "completed"
+    assert len(api.get("/agent").json()["tasks"]) == 2
 
 
 def test_a_run_whose_end_cannot_be_read_is_made_and_paid_once(
@@ -115,9 +153,30 @@ def test_a_run_whose_end_cannot_be_read_is_made_and_paid_once(
         return read(task_id)
 
     monkeypatch.setattr(store, "get", throttled)
-    made = client.responses.create(model="sim-small", input="hello")  # an error would be tried again, twice
-    assert made.status == "in_progress"
-    assert [task["task_id"] for task in api.get("/agent").json()["tasks"]] == [task_of(made)]
+    with pytest.raises(openai.InternalServerError) as unseen:
+        client.with_options(max_retries=2).responses.create(model="sim-small", input="hello")
+    task_id = unseen.value.response.headers["x-sluice-task-id"]
+    assert [task["task_id"] for task in api.get("/agent").json()["tasks"]] == [task_id]
+
+
+FAILURES = [
+    ("model_refused", "model_error", 400, openai.BadRequestError),
+    ("context_length_exceeded", "model_error", 400, openai.BadRequestError),
+    ("insufficient_quota", "insufficient_quota", 429, openai.RateLimitError),
+    ("timeout", "timeout", 504, openai.InternalServerError),
+    ("provider_error", "model_error", 500, openai.InternalServerError),
+]
+
+
+@pytest.mark.parametrize(("code", "kind", "status", "raised"), FAILURES)
+def test_a_held_run_that_fails_raises_and_is_not_made_again(
+    api: Api, client: openai.OpenAI, code: str, kind: str, status: int, raised: type[openai.APIStatusError]
+) -> None:
+    error = {"code": code, "message": "no", "type": kind}
+    with ended_soon(settle.Outcome(status=Status.FAILED, error=error)), pytest.raises(raised) as failed:
+        client.with_options(max_retries=2).responses.create(model="sim-small", input="hello")
+    assert (failed.value.status_code, failed.value.code) == (status, code)
+    assert len(api.get("/agent").json()["tasks"]) == 1
 
 
 def test_cancel(client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,15 +246,92 @@ def test_what_reaches_the_worker(client: openai.OpenAI) -> None:
     assert made.instructions == "You look words up."
 
 
+def with_calls(client: openai.OpenAI, *ids: str, say: str = "") -> Any:
+    """Make a response that calls tools."""
+    made = client.responses.create(model="sim-small", input="hi", tools=[TOOL], background=True)
+    data = {"tool_calls": [{"id": call_id, "name": "lookup", "arguments": "{}"} for call_id in ids]}
+    settle.settle(claim(task_of(made)), settle.Outcome(status=Status.COMPLETE, response=say, data=data), message="hi")
+    return client.responses.retrieve(made.id)
+
+
 def test_answers_to_the_response_before_come_first(client: openai.OpenAI) -> None:
+    before = with_calls(client, "c1", "c2")
     items: list[Any] = [
         {"role": "user", "content": "here you are"},
         {"type": "function_call_output", "call_id": "c1", "output": "first"},
         {"type": "function_call_output", "call_id": "c2", "output": "second"},
     ]
-    made = client.responses.create(model="sim-small", input=items, background=True)
+    made = client.responses.create(
+        model="sim-small", input=items, background=True, previous_response_id=before.id, tools=[TOOL]
+    )
     said = [one["content"] for one in json.loads(store.message_of(store.get(task_of(made))))]
     assert said == ["first", "second", "here you are"]
+
+
+def test_calls_and_answers_that_do_not_meet_are_refused_by_name(client: openai.OpenAI) -> None:
+    before = with_calls(client, "c1", "c2")
+    first: Any = {"type": "function_call_output", "call_id": "c1", "output": "first"}
+    other: Any = {"type": "function_call_output", "call_id": "c9", "output": "first"}
+    for items, named in (([first], "c2"), ([other], "c9"), ([first, other], "c9")):
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.responses.create(model="sim-small", input=items, previous_response_id=before.id, background=True)
+        assert named in refused.value.message
+    said: Any = [{"role": "user", "content": "forget it"}]  # nobody need answer
+    client.responses.create(model="sim-small", input=said, previous_response_id=before.id, background=True)
+
+
+def test_a_second_turn_that_replays_the_first_answer_by_reference(api: Api, client: openai.OpenAI) -> None:
+    before = with_calls(client, "c1", say="let me see")
+    ids = [item.id for item in before.output]
+    output: Any = {"type": "function_call_output", "call_id": "c1", "output": "first"}
+    items: list[Any] = [
+        {"role": "user", "content": "hi"},
+        *({"type": "item_reference", "id": each} for each in ids),
+        {"type": "item_reference", "id": f"{ids[0]}.2"},  # the same message, as a stream of a taken-over run names it
+        output,
+    ]
+    made = client.responses.create(model="sim-small", input=items, background=True)
+    call = {"id": "c1", "type": "function", "function": {"name": "lookup", "arguments": "{}"}}
+    assert json.loads(store.message_of(store.get(task_of(made)))) == [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "let me see", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "first"},
+    ]
+    theirs = openai.OpenAI(base_url=client.base_url, api_key=api.keys["other"], max_retries=0)
+    with pytest.raises(openai.BadRequestError) as refused:
+        theirs.responses.create(model="sim-small", input=items, background=True)
+    assert ids[0] in refused.value.message
+
+
+def test_a_response_that_has_not_ended_or_failed_is_none_to_go_on_from(client: openai.OpenAI) -> None:
+    made = client.responses.create(model="sim-small", input="one", background=True)
+    for code in ("previous_response_in_progress", "previous_response_failed"):
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.responses.create(model="sim-small", input="two", previous_response_id=made.id)
+        assert (refused.value.code, refused.value.param) == (code, "previous_response_id")
+        assert made.id in refused.value.message
+        client.responses.cancel(made.id)
+
+
+def test_images_and_files_go_to_the_provider_as_it_takes_them(api: Api, client: openai.OpenAI) -> None:
+    picture, paper = "data:image/png;base64," + "A" * 900_000, "data:application/pdf;base64,JVBERi0="
+    parts: Any = [
+        {"type": "input_text", "text": "what is this?"},
+        {"type": "input_image", "image_url": picture, "detail": "low"},
+        {"type": "input_file", "filename": "a.pdf", "file_data": paper},
+    ]
+    made = client.responses.create(model="sim-small", input=[{"role": "user", "content": parts}], background=True)
+    task = store.get(task_of(made))
+    assert json.loads(store.message_of(task))[0]["content"] == [
+        {"type": "text", "text": "what is this?"},
+        {"type": "image_url", "image_url": {"url": picture, "detail": "low"}},
+        {"type": "file", "file": {"file_data": paper, "filename": "a.pdf"}},
+    ]
+    assert task.reserved_tokens < 20_000  # not by its bytes
+    large: Any = [{"type": "input_image", "image_url": "data:image/png;base64," + "A" * runs.INLINE_BYTES}]
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="sim-small", input=[{"role": "user", "content": large}], background=True)
+    assert str(runs.INLINE_BYTES) in refused.value.message
 
 
 def test_a_tool_call_of_the_model_is_an_output_item(client: openai.OpenAI) -> None:
@@ -253,6 +389,7 @@ def test_of_several_tool_calls_the_cut_one_is_incomplete(client: openai.OpenAI) 
 def test_previous_response_id_goes_on_in_its_session(api: Api, client: openai.OpenAI) -> None:
     first = client.responses.create(model="sim-small", input="one", background=True)
     other = client.responses.create(model="sim-small", input="else", background=True)
+    complete(task_of(first))
     second = client.responses.create(model="sim-small", input="two", background=True, previous_response_id=first.id)
     assert second.previous_response_id == first.id
     sessions = [store.get(task_of(r)).session_id for r in (first, second, other)]
@@ -298,24 +435,71 @@ def test_a_spent_budget_is_429_that_the_sdk_does_not_retry(api: Api, address: st
     assert spent.value.response.request.headers["x-stainless-retry-count"] == "0"
 
 
-def test_parameters_that_change_nothing_are_taken(client: openai.OpenAI) -> None:
+def test_parameters_of_the_provider_reach_the_worker_and_are_echoed(client: openai.OpenAI) -> None:
+    schema: Any = {"type": "object", "properties": {"x": {"type": "integer"}}}
+    format: Any = {"type": "json_schema", "name": "answer", "schema": schema, "strict": True}
+    given: Any = {
+        "temperature": 0.5,
+        "top_p": 0.5,
+        "parallel_tool_calls": False,
+        "top_logprobs": 2,
+        "truncation": "auto",
+        "max_tool_calls": 3,
+        "service_tier": "flex",
+        "prompt_cache_key": "k",
+        "safety_identifier": "s",
+    }
+    made = client.responses.create(
+        model="sim-small",
+        input="x",
+        background=True,
+        text={"format": format, "verbosity": "low"},
+        reasoning={"effort": "low", "summary": "auto"},
+        include=["reasoning.encrypted_content"],
+        tools=[TOOL],
+        **given,
+    )
+    params = store.get(task_of(made)).params
+    assert params["options"] == {
+        "temperature": 0.5,
+        "top_p": 0.5,
+        "parallel_tool_calls": False,
+        "logprobs": True,
+        "top_logprobs": 2,
+        "service_tier": "flex",
+        "prompt_cache_key": "k",
+        "safety_identifier": "s",
+        "verbosity": "low",
+        "reasoning_effort": "low",
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": schema, "strict": True},
+        },
+    }
+    shown = made.to_dict()
+    assert {name: shown[name] for name in given} == given
+    assert shown["text"] == {"format": format | {"description": None}, "verbosity": "low"}
+    assert shown["reasoning"] == {"effort": "low", "summary": "auto"}
+
+
+def test_nothing_given_is_nothing_passed_on(client: openai.OpenAI) -> None:
     made = client.responses.create(
         model="sim-small",
         input="x",
         background=True,
         stream=False,
         store=True,
-        temperature=1,
-        top_p=1.0,
-        truncation="disabled",
-        parallel_tool_calls=True,
         service_tier="auto",
         text={"format": {"type": "text"}},
+        include=[],
         reasoning=None,
         user="somebody",
         instructions="i" * INSTRUCTIONS_BYTES,
     )
-    assert store.get(task_of(made)).user == "demo"
+    task = store.get(task_of(made))
+    assert task.user == "demo"
+    assert "options" not in task.params
+    assert (made.temperature, made.top_p, made.parallel_tool_calls, made.truncation) == (1, 1, True, "disabled")
 
 
 def test_models_are_those_of_the_tier(api: Api, client: openai.OpenAI, address: str) -> None:
@@ -359,7 +543,174 @@ def test_the_asynchronous_client(api: Api, address: str) -> None:
             assert (await client.responses.cancel(last.id)).status == "cancelled"
             with pytest.raises(openai.NotFoundError):
                 await client.responses.retrieve("resp_none")
-            with pytest.raises(openai.BadRequestError):
-                await client.responses.create(model="sim-small", input="x", stream=True)
+            with ended_soon(settle.Outcome(status=Status.COMPLETE, response="streamed")):
+                stream = await client.responses.create(model="sim-small", input="x", stream=True)
+                kinds = [event.type async for event in stream]
+            assert (kinds[0], kinds[-1]) == ("response.created", "response.completed")
 
     asyncio.run(drive())
+
+
+def ask_for_a_stream(client: openai.OpenAI) -> list[Any]:
+    return list(client.responses.create(model="sim-small", input="hello", stream=True))
+
+
+def test_a_stream_is_the_run_and_is_taken_up_again_after_any_event(client: openai.OpenAI) -> None:
+    with ended_soon(settle.Outcome(status=Status.COMPLETE, response="hi there")):
+        events = ask_for_a_stream(client)
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == "hi there"
+    done = events[-1].response
+    assert client.responses.retrieve(done.id).to_dict() == done.to_dict()
+    for n in range(len(events)):
+        rest = list(client.responses.retrieve(done.id, stream=True, starting_after=n))
+        assert [event.to_dict() for event in rest] == [event.to_dict() for event in events[n + 1 :]]
+
+
+def test_the_sdks_own_helpers_read_a_stream(client: openai.OpenAI) -> None:
+    outcome = settle.Outcome(status=Status.COMPLETE, response="hi there")
+    with ended_soon(outcome), client.responses.stream(model="sim-small", input="hello") as stream:
+        assert stream.get_final_response().output_text == "hi there"
+    chat: Any = [{"role": "user", "content": "hello"}]
+    with ended_soon(outcome), client.chat.completions.stream(model="sim-small", messages=chat) as chunks:
+        assert chunks.get_final_completion().choices[0].message.content == "hi there"
+
+
+def test_a_run_that_fails_raises_out_of_its_stream(client: openai.OpenAI) -> None:
+    error = {"code": "model_refused", "message": "no", "type": "model_error"}
+    chat: Any = [{"role": "user", "content": "hello"}]
+    with ended_soon(settle.Outcome(status=Status.FAILED, error=error)):
+        with pytest.raises(openai.APIError, match="no"):
+            ask_for_a_stream(client)
+        with pytest.raises(openai.APIError, match="no"):
+            list(client.chat.completions.create(model="sim-small", messages=chat, stream=True))
+
+
+def test_a_chat_completion_is_a_task(api: Api, client: openai.OpenAI) -> None:
+    data = {"tool_calls": [{"id": "c9", "name": "lookup", "arguments": "{}"}]}
+    tool: Any = {"type": "function", "function": {"name": "lookup", "parameters": {"type": "object"}}}
+    chat: Any = [
+        {"role": "developer", "content": "be brief"},
+        {"role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "u"}}]},
+        {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": CALLED}]},
+        {"role": "tool", "tool_call_id": "c1", "content": "first"},
+    ]
+    with ended_soon(settle.Outcome(status=Status.COMPLETE, response="", data=data)):
+        raw = client.chat.completions.with_raw_response.create(
+            model="sim-small",
+            messages=chat,
+            tools=[tool],
+            max_completion_tokens=50,
+            stop=["."],
+            seed=1,
+            logprobs=True,
+            response_format={"type": "json_object"},
+        )
+    done = raw.parse()
+    task_id = raw.headers["x-sluice-task-id"]
+    (choice,) = done.choices
+    assert (done.id, choice.finish_reason) == (f"chatcmpl-{task_id}", "tool_calls")
+    assert choice.message.tool_calls is not None
+    assert choice.message.tool_calls[0].id == "c9"
+    assert [task["task_id"] for task in api.get("/agent").json()["tasks"]] == [task_id]
+    task = store.get(task_id)
+    assert json.loads(store.message_of(task)) == [chat[0] | {"role": "system"}, chat[1], chat[2] | NONE, chat[3]]
+    assert task.params["max_output_tokens"] == 50
+    options = {"stop": ["."], "seed": 1, "logprobs": True, "response_format": {"type": "json_object"}}
+    assert task.params["options"] == options
+
+
+CALLED = {"name": "lookup", "arguments": "{}"}
+NONE = {"content": None}
+
+
+def test_the_sdks_own_retry_joins_the_run_of_its_first_try(api: Api, client: openai.OpenAI) -> None:
+    impatient = client.with_options(timeout=0.3, max_retries=1)
+    with pytest.raises(openai.APITimeoutError):
+        impatient.responses.create(model="sim-small", input="hello")
+    (task,) = api.get("/agent").json()["tasks"]
+    for again in range(2):
+        complete(task["task_id"]) if not again else None
+        done = client.responses.create(model="sim-small", input="hello", extra_headers={"x-stainless-retry-count": "1"})
+        assert task_of(done) == task["task_id"]
+    other: Any = {"model": "sim-small", "background": True, "extra_headers": {"x-stainless-retry-count": "1"}}
+    assert task_of(client.responses.create(input="other", **other)) != task["task_id"]
+    asked_twice = client.responses.create(model="sim-small", input="hello", background=True)
+    assert task_of(asked_twice) != task["task_id"]
+
+
+def test_deleting_a_response_deletes_its_task_and_its_turn(api: Api, client: openai.OpenAI) -> None:
+    made = client.responses.create(model="sim-small", input="one", background=True)
+    with pytest.raises(openai.ConflictError):
+        client.responses.delete(made.id)
+    complete(task_of(made))
+    session = store.get(task_of(made)).session_id
+    assert len(api.get(f"/sessions/{session}").json()["turns"]) == 1
+    client.responses.delete(made.id)
+    assert api.get(f"/sessions/{session}").json()["turns"] == []
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(made.id)
+    assert api.get(f"/result/{task_of(made)}").status_code == 404
+
+
+def test_input_items_are_what_was_asked(client: openai.OpenAI) -> None:
+    before = with_calls(client, "c1")
+    items: list[Any] = [
+        {"type": "function_call_output", "call_id": "c1", "output": "first"},
+        {"role": "user", "content": [{"type": "input_text", "text": "a"}, {"type": "input_image", "image_url": "u"}]},
+    ]
+    made = client.responses.create(
+        model="sim-small", input=items, previous_response_id=before.id, background=True, tools=[TOOL]
+    )
+    listed: Any = client.responses.input_items.list(made.id, order="asc").data
+    assert [item.type for item in listed] == ["function_call_output", "message"]
+    assert [part.type for part in listed[1].content] == ["input_text", "input_image"]
+    one: Any = client.responses.input_items.list(made.id, limit=1)
+    assert [item.type for item in one] == ["message", "function_call_output"]  # page by page, the newest first
+    plain = client.responses.create(model="sim-small", input="hello", background=True)
+    (only,) = client.responses.input_items.list(plain.id).data
+    assert only.to_dict()["content"] == [{"type": "input_text", "text": "hello"}]
+
+
+def test_input_tokens_are_estimated_and_nothing_is_run(api: Api, client: openai.OpenAI) -> None:
+    counted = client.responses.input_tokens.count(model="sim-small", input="x" * 4000)
+    assert 1000 <= counted.input_tokens <= 1200
+    assert api.get("/agent").json()["tasks"] == []
+
+
+def test_a_conversation_holds_items_and_the_turns_made_in_it(api: Api, client: openai.OpenAI) -> None:
+    made = client.conversations.create(items=[{"role": "user", "content": "my name is Ann"}], metadata={"k": "v"})
+    assert client.conversations.retrieve(made.id).metadata == {"k": "v"}
+    assert client.conversations.update(made.id, metadata={"k": "w"}).metadata == {"k": "w"}
+    client.conversations.items.create(made.id, items=[{"role": "assistant", "content": "hello Ann"}])
+    response = client.responses.create(model="sim-small", input="who am I?", conversation=made.id, background=True)
+    assert response.conversation is not None
+    assert response.conversation.id == made.id
+    complete(task_of(response), "Ann", "who am I?")
+    items: Any = client.conversations.items.list(made.id, order="asc").data
+    texts = [item.content[0].text for item in items]
+    assert texts == ["my name is Ann", "hello Ann", "who am I?", "Ann"]
+    assert client.conversations.items.retrieve(items[0].id, conversation_id=made.id).id == items[0].id
+    theirs = openai.OpenAI(base_url=client.base_url, api_key=api.keys["other"], max_retries=0)
+    for ask in (theirs.conversations.retrieve, theirs.conversations.delete):
+        with pytest.raises(openai.NotFoundError):
+            ask(made.id)
+    client.conversations.delete(made.id)
+    with pytest.raises(openai.NotFoundError):
+        client.conversations.retrieve(made.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.create(model="sim-small", input="x", conversation=made.id, background=True)
+
+
+def test_a_response_that_is_not_stored_is_gone_after_an_hour(
+    client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = client.responses.create(model="sim-small", input="one", background=True, store=False)
+    assert made.store is False
+    complete(task_of(made))
+    assert client.responses.retrieve(made.id).status == "completed"
+    with pytest.raises(openai.BadRequestError):
+        client.responses.create(model="sim-small", input="two", previous_response_id=made.id)
+    monkeypatch.setattr("functions.api.dialect.before.UNSTORED_SECONDS", -1)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(made.id)

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
 from schemathesis.generation.feedback import FeedbackSources
 from schemathesis.pytest._test_builder import build_operation_test
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from functions.api.app import app
+from functions.api.dialect import runs
 from functions.api.openapi import describe
 from shared.settings import settings as app_settings
 from tests.unit.api.conftest import Api
@@ -37,10 +39,15 @@ BEYOND_SCHEMA = [negative_data_rejection, positive_data_acceptance]
 address or a message of so many bytes is, no schema tells."""
 
 
+HELD = frozenset({"POST /v1/responses", "POST /v1/chat/completions"})
+"""Operations that wait for a run, of which none ends here: 504."""
+
+
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Hold answers for a moment only; have everything that a deployment has."""
     monkeypatch.setenv("RESULT_MAX_WAIT", "0.02")
+    monkeypatch.setattr(runs, "LONGEST_SECONDS", 0.02)
     monkeypatch.setenv("WS_URL", "wss://live.example")
     app_settings.cache_clear()
     yield
@@ -54,7 +61,9 @@ OPERATIONS = {found.ok().label: found.ok() for found in schema.get_all_operation
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_no_answer_is_undescribed(operation: str, steady: Api) -> None:
     def probe(case: Any) -> None:
-        case.call_and_validate(headers=steady.head("load"), excluded_checks=BEYOND_SCHEMA)
+        unfinished = [] if operation not in HELD else [not_a_server_error]
+        answer = case.call_and_validate(headers=steady.head("load"), excluded_checks=[*BEYOND_SCHEMA, *unfinished])
+        assert answer.status_code not in (500, 501, 502)
 
     # What `schema.parametrize()` makes of it, but made here: what is to be tried takes seconds to think out, and every
     # process of the tests would do so while it collects.

@@ -85,3 +85,34 @@ def test_mistakes_are_told_in_one_line(stack: Stack, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err.startswith("error: stack other: ")
     assert operate.main(["key", "create", "ada", "--tier", "gold"]) == 1
     assert "tiers: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", [{}, {"AWS_PROFILE": "work"}, {"AWS_ENDPOINT_URL": "https://aws.example.com"}])
+def test_the_running_local_system_is_meant_where_no_account_is_named(
+    named: dict[str, str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[dict[str, Any]] = []
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SLUICE_STATE", str(tmp_path))
+    monkeypatch.setattr(operate.environ, "use", used.append)
+    operate._find_local()
+    assert used == []  # nothing runs
+    (tmp_path / "outputs.json").write_text('{"aws_endpoint_url": "http://127.0.0.1:4566"}')
+    operate._find_local()
+    assert len(used) == (0 if named else 1)
+
+
+def test_a_configured_account_is_meant(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SLUICE_STATE", str(tmp_path))
+    (tmp_path / "outputs.json").write_text('{"aws_endpoint_url": "http://127.0.0.1:4566"}')
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/credentials").write_text("[default]")
+    monkeypatch.setattr(operate.environ, "use", lambda _: pytest.fail("not the local one"))
+    operate._find_local()

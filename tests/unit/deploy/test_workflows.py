@@ -30,7 +30,7 @@ def test_there_are_these() -> None:
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_what_it_calls_exists(name: str) -> None:
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = "\n".join((ROOT / path).read_text() for path in ("Makefile", "benchmarks/Makefile"))
     for command in (step["run"] for step in steps(name) if "run" in step):
         for target in re.findall(r"\bmake ([a-z-]+)", command):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

@@ -85,7 +85,7 @@ def test_no_parameter_is_written_down(deployed: list[str], sources: Path, tmp_pa
 def test_parameters_are_read_and_win(tmp_path: Path) -> None:
     extra = deployment.parameters_from("LeaseSeconds=6 OpenaiBaseUrl=http://h/v1?a=b  MaxReplicas=12")
     found = deployment.all_parameters(
-        tmp_path, endpoint=ENDPOINT, redis_url="redis://r", llm_url="http://l", extra=extra
+        tmp_path, endpoint=ENDPOINT, redis_url="redis://r", llm_url="http://l", stream_url="http://s", extra=extra
     )
     assert (found["LeaseSeconds"], found["OpenaiBaseUrl"], found["MaxReplicas"]) == ("6", "http://h/v1?a=b", "12")
     assert found["RedisUrl"] == "redis://r"
@@ -98,7 +98,9 @@ def test_malformed_parameters_are_explained() -> None:
 
 def test_the_webhook_secret_stays_the_same(tmp_path: Path) -> None:
     def secret() -> str:
-        found = deployment.all_parameters(tmp_path, endpoint=ENDPOINT, redis_url="", llm_url="", extra={})
+        found = deployment.all_parameters(
+            tmp_path, endpoint=ENDPOINT, redis_url="", llm_url="", stream_url="", extra={}
+        )
         return found["WebhookSecret"]
 
     assert secret() == secret()

@@ -24,7 +24,16 @@ ENVIRONMENTS = {
     name: SHARED_ENVIRONMENT | r["Properties"].get("Environment", {}).get("Variables", {})
     for name, r in FUNCTIONS.items()
 }
-WIRING = {"stage", "table_name", "blob_bucket", "ws_url", "ws_endpoint_url", "esm_uuid_high", "esm_uuid_normal"}
+WIRING = {
+    "stage",
+    "table_name",
+    "blob_bucket",
+    "ws_url",
+    "stream_url",
+    "ws_endpoint_url",
+    "esm_uuid_high",
+    "esm_uuid_normal",
+}
 WIRING |= {"blob_bucket_owner"}
 WIRING |= {"metrics_namespace"}
 WIRING |= {"cors_origins"}  # its parameter sets up the gateway
@@ -61,7 +70,7 @@ def test_every_tunable_reaches_a_function(item: Any) -> None:
 
 
 def test_functions_are_given_only_variables_that_they_read() -> None:
-    known = {item.name.upper() for item in fields(Settings)}
+    known = {item.name.upper() for item in fields(Settings)} | {"AWS_LAMBDA_EXEC_WRAPPER"}  # Lambda itself reads that
     assert {name for environment in ENVIRONMENTS.values() for name in environment} <= known
 
 
@@ -80,7 +89,7 @@ def test_secrets_are_not_echoed_and_reach_only_who_needs_them() -> None:
         for name, environment in ENVIRONMENTS.items()
         if {"WEBHOOK_SECRET", "WEBHOOK_SECRET_ARN"} & set(environment)
     }
-    assert holders == {"ApiFunction", "WebhookFunction"}
+    assert holders == {"ApiFunction", "StreamingFunction", "WebhookFunction"}
 
 
 @pytest.mark.parametrize("given", [{}, deployment.LOCAL_DEFAULTS], ids=["aws", "local"])

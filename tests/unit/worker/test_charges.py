@@ -108,7 +108,7 @@ def test_a_worker_that_died_after_reserving_leaves_its_successor_the_same_room(
     async def reserve() -> None:
         lost = claims.claim(task.task_id, 0)
         assert not isinstance(lost, claims.Refused)
-        environment().reserve(lost, need, 1)
+        environment().reserve(lost, lost.day, need, 1)
 
     world.runner.run(reserve())
     world.lapse(task.task_id)

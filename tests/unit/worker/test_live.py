@@ -37,7 +37,7 @@ def _soon_over() -> list[threading.Thread]:
     """Threads, once those that have been told to end had the time."""
     for thread in threading.enumerate():
         if thread.name == "listener":
-            thread.join(3)
+            thread.join(20)
     return threading.enumerate()
 
 

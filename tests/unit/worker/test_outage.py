@@ -137,3 +137,45 @@ def environment_states(world: World) -> dict[str, str]:
         return {state.owner: state.state for state in environment().breaker.states()}
 
     return world.runner.run(states())
+
+
+def test_a_run_that_one_model_puts_off_does_not_keep_its_environment_from_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"BREAKER_OPEN_SECONDS": "60", "BREAKER_FAILURES": "1"}.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    monkeypatch.setattr(model_step, "HESITATION_SECONDS", 0.0)
+
+    async def held_for() -> float:
+        return environment().held_until - time.time()
+
+    world.sim.post("/config", json={"outage": True, "outage_fault": "quota", "outage_models": ["gpt-4o"]})
+    for n in range(2):
+        world.submit(f"[[sim words=1]] {n}", model="gpt-4o")
+        world.work()
+    assert environment_states(world)[""] == "open"
+    assert world.runner.run(held_for()) <= 0
+    # With the deployment's own model nobody can go on: what is taken would only be put off as well.
+    world.sim.post("/config", json={"outage_models": ["gpt-4o-mini"]})
+    for n in range(2):
+        world.submit(f"[[sim words=1]] again {n}")
+        world.work()
+    assert world.runner.run(held_for()) > 0
+
+
+def test_a_run_that_the_providers_budget_puts_off_comes_back_for_its_place(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVIDER_RPM", "30")
+    monkeypatch.setenv("PROVIDER_MAX_WAIT_SECONDS", "1")
+    settings.cache_clear()
+    tasks = [world.submit(f"[[sim words=1]] {n}") for n in range(7)]  # three at once, then one every 2.1 s
+    give_up = time.monotonic() + 60
+    while not all(store.get(task.task_id).status.terminal for task in tasks) and time.monotonic() < give_up:
+        world.work()
+        time.sleep(0.2)
+    rows = [store.get(task.task_id) for task in tasks]
+    assert [row.status for row in rows] == [Status.COMPLETE] * 7
+    assert max(row.deferrals for row in rows) <= 2
+    assert {row.attempt for row in rows} == {0}

@@ -5,10 +5,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx2
 import pytest
 
 from functions.worker.model import call as model_client
+from functions.worker.model import refusal
 from functions.worker.model.progress import Progress
 from functions.worker.model.sse import DEAF, Assembler
 from functions.worker.run import runner
@@ -255,7 +255,7 @@ BODY = rb'{"error": {"message": "invalid input: \ud83d", "code": "x\ud83d"}}'
 @pytest.mark.parametrize("status", [400, 500])
 def test_a_refusal_with_half_a_character_is_told(world: World, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     async def call(*args: Any, **kwargs: Any) -> Any:
-        raise model_client._refused(httpx2.Response(status, content=BODY), True)
+        raise refusal.read(BODY, status, {})
 
     monkeypatch.setattr(model_client, "call", call)
     task = world.submit("x")

@@ -123,7 +123,7 @@ def test_what_is_no_reply_is_the_providers_passing_fault(use: Callable[..., None
     assert (verdict.kind, verdict.code, error.unseen) == ("transient", "malformed_reply", True)
 
 
-@pytest.mark.parametrize("pieces", [(), (b'{"choices": []}',), (body({"content": "x"}, finish=None),)])
+@pytest.mark.parametrize("pieces", [(), (b'{"choices": []}',), (body({"content": ""}, finish=None),)])
 def test_a_reply_without_an_end_is_cut_off(use: Callable[..., None], pieces: tuple[bytes, ...]) -> None:
     error = failure(use, *pieces)
     assert (classify(error).code, error.unseen) == ("truncated_reply", True)

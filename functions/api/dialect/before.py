@@ -1,0 +1,116 @@
+"""What a request refers to: the response before, and items of earlier responses. All must be the caller's own."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from functions.api.dialect import ids
+from functions.api.dialect.response import calls_of, output_of
+from functions.api.errors import Problem
+from functions.api.identity import own_task
+from shared.errors import NotFound
+from shared.tasks import settle
+from shared.tasks.model import Status
+
+if TYPE_CHECKING:
+    from functions.api.identity import Caller
+    from shared.tasks.model import Task
+
+UNSTORED_SECONDS = 3600
+"""How long a response made with ``store: false`` can be retrieved after its end."""
+IMAGE_TOKENS = 1_000
+"""About what an image or a page is to a model."""
+
+
+def own_response(caller: Caller, response_id: str) -> Task:
+    """Read the task of a caller's response.
+
+    Raises:
+        Problem: 404, also for one that was not to be stored and ended over an hour ago.
+    """
+    try:
+        task = own_task(caller, ids.task_id_of(response_id))
+    except NotFound:
+        task = None
+    if task is None or faded(task):
+        shown = response_id.encode("ascii", "replace").decode()[:80]
+        raise Problem(404, "response_not_found", f"Response with id '{shown}' not found.", "id")
+    return task
+
+
+def faded(task: Task) -> bool:
+    """Whether a task's answer is no longer shown, because it was not to be stored."""
+    if task.params.get("store", True) or task.ended_at is None:
+        return False
+    return time.time() > task.ended_at + UNSTORED_SECONDS
+
+
+def previous(caller: Caller, response_id: str) -> Task:
+    """Read the task that a request goes on from.
+
+    Raises:
+        Problem: 400, there is none, it was not stored, has not ended, or ended without an answer.
+    """
+    try:
+        task = own_task(caller, ids.task_id_of(response_id))
+    except NotFound:
+        task = None
+    if task is None or task.user != caller.user or not task.params.get("store", True):
+        message = f"Previous response with id '{response_id}' not found."
+        raise Problem(400, "previous_response_not_found", message, "previous_response_id")
+    if task.status is Status.COMPLETE:
+        return task
+    if task.status.terminal:
+        message = f"Previous response with id '{response_id}' is {task.status}: there is no answer to go on from."
+        raise Problem(400, "previous_response_failed", message, "previous_response_id")
+    message = f"Previous response with id '{response_id}' has not ended yet; go on from it when it is completed."
+    raise Problem(400, "previous_response_in_progress", message, "previous_response_id")
+
+
+def open_calls(task: Task) -> frozenset[str]:
+    """Return the ids of the calls that a complete response left to its client."""
+    return frozenset(call["id"] for call in calls_of(task, settle.result_of(task) or {"response": ""}))
+
+
+class References:
+    """Finds the items that a request refers to by id; each response is read once."""
+
+    def __init__(self, caller: Caller) -> None:
+        """Find items of the caller's responses."""
+        self._caller = caller
+        self._output: dict[str, list[dict[str, Any]]] = {}
+        self._given: set[str] = set()
+
+    def __call__(self, item_id: str, place: str) -> list[dict[str, Any]]:
+        """Return the item of that id, or nothing if it was returned before under another number of its message.
+
+        Raises:
+            Problem: 400, there is none.
+        """
+        try:
+            kind, task_id, n = ids.item_of(item_id)
+            output = self._output.get(task_id)
+            if output is None:
+                output = self._output[task_id] = self._read(task_id)
+        except NotFound:
+            shown = item_id.encode("ascii", "replace").decode()[:80]
+            raise Problem(400, "invalid_request", f"Item with id '{shown}' not found.", place) from None
+        if kind in ("msg", "rs", "cmp"):  # a run that was taken over shows the same message under several numbers
+            wanted = {"msg": "message", "rs": "reasoning", "cmp": "compaction"}[kind]
+            found = [item for item in output if item["type"] == wanted][:1]
+            key = f"{kind}_{task_id}"
+        else:
+            found = [item for item in output if item["type"] == "function_call"][n : n + 1]
+            key = item_id
+        if not found and kind != "rs":
+            raise Problem(400, "invalid_request", f"Item with id '{item_id[:80]}' not found.", place)
+        fresh = key not in self._given
+        self._given.add(key)
+        return found if fresh else []
+
+    def _read(self, task_id: str) -> list[dict[str, Any]]:
+        task = own_task(self._caller, task_id)
+        if task.status is not Status.COMPLETE or faded(task):
+            raise NotFound("no such item")
+        return output_of(task, settle.result_of(task) or {"response": ""})

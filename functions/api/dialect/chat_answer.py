@@ -1,0 +1,190 @@
+"""A task as a chat completion, whole or as a stream of chunks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from functions.api import views
+from functions.api.dialect import errors, ids
+from functions.api.dialect.ends import problem_of
+from functions.api.dialect.response import addresses_of, calls_of, is_cut, usage_of
+from functions.api.dialect.segments import Begin, Delta, End, Segments
+from functions.api.dialect.stream import VOIDING
+from functions.api.errors import Problem
+from shared.tasks import settle
+from shared.tasks.events import TERMINAL_EVENTS
+from shared.tasks.model import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from functions.api.dialect.segments import Operation
+    from shared.tasks.events import Event
+    from shared.tasks.model import Task
+
+    type Chunk = dict[str, Any]
+
+BETWEEN = "\n\n"
+"""What parts the texts of several model calls of one run in a stream."""
+
+
+def encode(chunk: Chunk) -> str:
+    """Write a chunk as server-sent event."""
+    return f"data: {dumps(chunk)}\n\n"
+
+
+def completion_id(task: Task) -> str:
+    """Return the id of a task's completion."""
+    return f"{ids.CHAT_PREFIX}{task.task_id}"
+
+
+def completion_of(task: Task) -> dict[str, Any]:
+    """Return a complete task as a chat completion.
+
+    Raises:
+        DependencyDown: a large answer cannot be read right now.
+    """
+    result = views.result(task) or {"response": ""}
+    data = result.get("data") or {}
+    calls = calls_of(task, result)
+    text = result["response"] or ""
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
+    if calls:
+        message["content"] = text or None
+        message["tool_calls"] = [_call(call) for call in calls]
+    if data.get("reasoning"):
+        message["reasoning_content"] = data["reasoning"]
+    logprobs = {"content": data["logprobs"], "refusal": None} if data.get("logprobs") else None
+    choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": _finish(task, result)}
+    return {
+        **_frame(task, "chat.completion"),
+        "choices": [choice],
+        "usage": _usage(task, result),
+        **addresses_of(result),
+    }
+
+
+def _frame(task: Task, object_: str) -> dict[str, Any]:
+    return {
+        "id": completion_id(task),
+        "object": object_,
+        "created": int(task.created),
+        "model": task.model_used or task.model,
+        "service_tier": (task.params.get("options") or {}).get("service_tier", "default"),
+        "system_fingerprint": None,
+    }
+
+
+def _call(call: dict[str, Any]) -> dict[str, Any]:
+    function = {"name": call["name"], "arguments": call["arguments"]}
+    return {"id": call["id"], "type": "function", "function": function}
+
+
+def _finish(task: Task, result: dict[str, Any]) -> str:
+    if is_cut(result) or addresses_of(result):
+        return "length"
+    return "tool_calls" if calls_of(task, result) else "stop"
+
+
+def _usage(task: Task, result: dict[str, Any]) -> dict[str, Any]:
+    used = usage_of(task, result)
+    return {
+        "prompt_tokens": used["input_tokens"],
+        "completion_tokens": used["output_tokens"],
+        "total_tokens": used["total_tokens"],
+        "prompt_tokens_details": {"cached_tokens": used["input_tokens_details"]["cached_tokens"]},
+        "completion_tokens_details": {"reasoning_tokens": used["output_tokens_details"]["reasoning_tokens"]},
+    }
+
+
+class ChatStream:
+    """Turns the events of a run's log, given in order, into chunks.
+
+    A chunk cannot be taken back: when a call is made again and does not say what it said before, the stream ends with
+    an error that names the task, whose answer comes all the same.
+    """
+
+    def __init__(self, task: Task, reread: Callable[[], Task], *, include_usage: bool) -> None:
+        """Start before the first event; ``reread`` is asked for the task as it stands once it has ended."""
+        self._task = task
+        self._reread = reread
+        self._include_usage = include_usage
+        self._segments = Segments()
+        self._said = False
+        self.ended = False
+
+    def take(self, event: Event) -> list[Chunk]:
+        """Return what an event of the log gives.
+
+        Raises:
+            DependencyDown: the end's result cannot be read right now.
+        """
+        if self.ended:
+            return []
+        if event.type in TERMINAL_EVENTS:
+            self.ended = True
+            self._task = self._reread()
+            return self._end()
+        data = event.data
+        if event.type == "queued":
+            return [self._chunk({"role": "assistant", "content": "", "refusal": None})]
+        if event.type == "reasoning":
+            return [self._chunk({"reasoning_content": str(data.get("text", ""))})]
+        if event.type == "token":
+            return self._carry_out(self._segments.token(str(data["call"]), str(data["text"])))
+        if event.type == "step" and "call" in data:
+            return self._carry_out(self._segments.recorded(str(data["call"])))
+        if event.type in VOIDING:
+            self._segments.void(str(call) for call in data.get("void", ()))
+        return []
+
+    def _chunk(self, delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> Chunk:
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        return {**_frame(self._task, "chat.completion.chunk"), "choices": [choice], **self._no_usage()}
+
+    def _no_usage(self) -> dict[str, Any]:
+        return {"usage": None} if self._include_usage else {}
+
+    def _carry_out(self, operations: Iterable[Operation]) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        for each in operations:
+            match each:
+                case Begin():
+                    if self._said:
+                        chunks.append(self._chunk({"content": BETWEEN}))
+                case Delta(_, text):
+                    self._said = True
+                    chunks.append(self._chunk({"content": text}))
+                case End(_, _, whole):
+                    if not whole:
+                        self.ended = True
+                        return [*chunks, self._interrupted()]
+        return chunks
+
+    def _interrupted(self) -> Chunk:
+        task_id = self._task.task_id
+        message = f"The run was taken over and says something else now. Its answer will be that of task {task_id}."
+        return errors.body(Problem(500, "stream_interrupted", message))
+
+    def _end(self) -> list[Chunk]:
+        problem = problem_of(self._task, completion_id(self._task))
+        if problem is not None:
+            return [errors.body(problem)]
+        result = settle.result_of(self._task) or {"response": ""}
+        self.ended = False
+        operations, piece = self._segments.answered(result["response"])
+        chunks = self._carry_out(operations)
+        if self.ended:  # broken off
+            return chunks
+        self.ended = True
+        if piece is None and result["response"]:
+            chunks += self._carry_out([Begin(0), Delta(0, result["response"])])
+        for n, call in enumerate(calls_of(self._task, result)):
+            chunks.append(self._chunk({"tool_calls": [{"index": n, **_call(call)}]}))
+        logprobs = (result.get("data") or {}).get("logprobs")
+        shown = {"content": logprobs, "refusal": None} if logprobs else None
+        chunks.append(self._chunk({}, _finish(self._task, result), shown))
+        if self._include_usage:
+            usage = _usage(self._task, result)
+            chunks.append({**_frame(self._task, "chat.completion.chunk"), "choices": [], "usage": usage})
+        return chunks

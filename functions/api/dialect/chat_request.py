@@ -1,0 +1,252 @@
+"""A `POST /v1/chat/completions` body, checked by name. Most of it is the provider's own and goes to it as it is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from functions.api.dialect.content import kind_of, text_of, unsupported
+from functions.api.dialect.messages import NO_CALL, NO_OUTPUT, function_of
+from functions.api.dialect.options import SHORT, TOP_LOGPROBS, Effort, Options, Tier, Verbosity, bounded
+from functions.api.dialect.request import TOOLS
+from functions.api.errors import Problem, invalid
+from functions.api.schemas import (
+    MAX_COST_USD,
+    MAX_OUTPUT_TOKENS,
+    MAX_TIMEOUT_SECONDS,
+    AgentName,
+    Metadata,
+    ModelName,
+    Priority,
+    checked_webhook_url,
+)
+from shared.netguard import URL_CHARACTERS as WEBHOOK_CHARACTERS
+
+STOPS = 4
+"""Most texts that may end a reply; OpenAI's own bound."""
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+_PARTS = frozenset({"text", "image_url", "input_audio", "file", "refusal"})
+_NO_FILES = "uploaded files (`file_id`)"
+
+
+class ChatStreamOptions(BaseModel):
+    """``stream_options``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class ChatRequest(BaseModel):
+    """What this API understands of OpenAI's request, and its own additions (the SDK's ``extra_body``)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    model: Annotated[ModelName | None, Field(description="The deployment's default when absent.")] = None
+    stream: bool | None = None
+    stream_options: ChatStreamOptions | None = None
+    n: Annotated[Literal[1] | None, Field(description="One choice a request.")] = None
+    max_tokens: Annotated[int | None, Field(ge=1, le=MAX_OUTPUT_TOKENS)] = None
+    max_completion_tokens: Annotated[int | None, Field(ge=1, le=MAX_OUTPUT_TOKENS)] = None
+    tools: Annotated[list[dict[str, Any]] | None, Field(max_length=TOOLS, description="Functions only.")] = None
+    tool_choice: str | dict[str, Any] | None = None
+    modalities: list[Literal["text"]] | None = None
+    metadata: Metadata | None = None
+    store: bool | None = None
+    user: Annotated[
+        str | None, Field(max_length=512, description="With a trusted service's key: one of its own users.")
+    ] = None
+
+    temperature: Annotated[float | None, Field(ge=0, le=2, allow_inf_nan=False)] = None
+    top_p: Annotated[float | None, Field(ge=0, le=1, allow_inf_nan=False)] = None
+    presence_penalty: Annotated[float | None, Field(ge=-2, le=2, allow_inf_nan=False)] = None
+    frequency_penalty: Annotated[float | None, Field(ge=-2, le=2, allow_inf_nan=False)] = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int | None, Field(ge=0, le=TOP_LOGPROBS)] = None
+    seed: int | None = None
+    stop: str | Annotated[list[str], Field(max_length=STOPS)] | None = None
+    response_format: dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: Effort | None = None
+    verbosity: Verbosity | None = None
+    service_tier: Tier | None = None
+    prompt_cache_key: Annotated[str | None, Field(max_length=SHORT)] = None
+    safety_identifier: Annotated[str | None, Field(max_length=SHORT)] = None
+
+    agent: AgentName = "chat"
+    priority: Priority | None = None
+    timeout_s: Annotated[float | None, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)] = None
+    max_cost_usd: Annotated[float | None, Field(gt=0, le=MAX_COST_USD, allow_inf_nan=False)] = None
+    webhook_url: Annotated[str | None, Field(min_length=1, max_length=WEBHOOK_CHARACTERS)] = None
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _public_address(cls, url: str | None) -> str | None:
+        return None if url is None else checked_webhook_url(url)
+
+
+CHAT_UNSUPPORTED: dict[str, str] = {
+    "audio": "",
+    "function_call": "use tool_choice",
+    "functions": "use tools",
+    "moderation": "",
+    "prediction": "",
+    "prompt_cache_options": "",
+    "prompt_cache_retention": "",
+    "web_search_options": "",
+}
+"""Further parameters that OpenAI has, and what there is instead."""
+_PASSED = (
+    "temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "seed",
+    "stop", "reasoning_effort", "verbosity", "prompt_cache_key", "safety_identifier",
+)  # fmt: skip
+
+
+def chat_options(asked: ChatRequest) -> Options:
+    """Return what the provider is to be told.
+
+    Raises:
+        Problem: a parameter is not whole, or they are too large.
+    """
+    options: Options = {name: getattr(asked, name) for name in _PASSED}
+    if asked.top_logprobs is not None and not asked.logprobs:
+        raise invalid("needs logprobs", "top_logprobs")
+    if asked.logprobs is False:
+        options["logprobs"] = None
+    if asked.service_tier not in (None, "auto"):
+        options["service_tier"] = asked.service_tier
+    if asked.tools:
+        options["parallel_tool_calls"] = asked.parallel_tool_calls
+    if asked.response_format is not None:
+        options["response_format"] = _format(asked.response_format)
+    return bounded(options)
+
+
+def _format(asked: dict[str, Any]) -> dict[str, Any] | None:
+    kind = asked.get("type")
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return {"type": "json_object"}
+    schema = asked.get("json_schema")
+    if kind != "json_schema":
+        raise invalid("must be text, json_object or json_schema", "response_format.type")
+    if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
+        raise invalid("must be an object with a name", "response_format.json_schema")
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def checked_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Check chat messages and return them as a provider takes them.
+
+    Raises:
+        Problem: a message is none, or a call and its answer do not meet; it is named.
+    """
+    checked, waiting = [], dict[str, str]()
+    for n, message in enumerate(messages):
+        place = f"messages.{n}"
+        role = message.get("role")
+        if role not in _ROLES:
+            raise invalid(f"a message's role must be one of {', '.join(sorted(_ROLES))}", f"{place}.role")
+        if waiting and role != "tool":
+            call_id, where = next(iter(waiting.items()))
+            raise Problem(400, "invalid_request", NO_OUTPUT.format(call_id[:80]), where)
+        kept: dict[str, Any] = {"role": "system" if role == "developer" else role}
+        calls = message.get("tool_calls") if role == "assistant" else None
+        if message.get("content") is not None or not calls:
+            kept["content"] = _content(message.get("content"), f"{place}.content")
+        else:
+            kept["content"] = None
+        if isinstance(message.get("name"), str):
+            kept["name"] = message["name"]
+        if calls:
+            kept["tool_calls"] = [_call(call, f"{place}.tool_calls.{m}") for m, call in enumerate(calls)]
+            waiting = {call["id"]: f"{place}.tool_calls" for call in kept["tool_calls"]}
+        elif role == "tool":
+            kept["tool_call_id"] = call_id = text_of(message, "tool_call_id", place)
+            if waiting.pop(call_id, None) is None:
+                raise Problem(400, "invalid_request", NO_CALL.format(call_id[:80]), f"{place}.tool_call_id")
+        checked.append(kept)
+    for call_id, where in waiting.items():
+        raise Problem(400, "invalid_request", NO_OUTPUT.format(call_id[:80]), where)
+    return checked
+
+
+def _content(content: Any, place: str) -> str | list[dict[str, Any]]:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list) or not content:
+        raise invalid("must be text or a list of parts", place)
+    parts = []
+    for n, part in enumerate(content):
+        kind, where = kind_of(part, f"{place}.{n}"), f"{place}.{n}"
+        if kind not in _PARTS:
+            raise unsupported(f"content of type {kind[:40]!r}", f"{where}.type")
+        parts.append(_part(kind, part, where))
+    if all(part["type"] == "text" for part in parts):  # a plain string is what every provider takes
+        return "\n".join(part["text"] for part in parts)
+    return parts
+
+
+def _part(kind: str, part: dict[str, Any], place: str) -> dict[str, Any]:
+    if kind in ("text", "refusal"):
+        return {"type": "text", "text": text_of(part, kind, place)}
+    value = part.get(kind)
+    if kind == "image_url" and isinstance(value, str):
+        value = {"url": value}
+    if not isinstance(value, dict):
+        raise invalid("must be an object", f"{place}.{kind}")
+    if value.get("file_id") is not None:
+        raise unsupported(_NO_FILES, f"{place}.{kind}.file_id")
+    needed = {"image_url": ("url",), "file": ("file_data",), "input_audio": ("data", "format")}[kind]
+    for name in needed:
+        text_of(value, name, f"{place}.{kind}")
+    return {"type": kind, kind: value}
+
+
+def _call(call: Any, place: str) -> dict[str, Any]:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        raise invalid("must be a function call", place)
+    named = {name: text_of(function, name, f"{place}.function") for name in ("name", "arguments")}
+    return {"id": text_of(call, "id", place), "type": "function", "function": named}
+
+
+def checked_tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Check tool definitions.
+
+    Raises:
+        Problem: a tool is no function, or is not whole.
+    """
+    made = []
+    for n, tool in enumerate(tools):
+        place = f"tools.{n}"
+        function = tool.get("function")
+        if tool.get("type") != "function":
+            raise unsupported(f"tools of type {str(tool.get('type'))[:40]!r}", f"{place}.type")
+        if not isinstance(function, dict):
+            raise invalid("must be an object", f"{place}.function")
+        made.append({"type": "function", "function": function_of(function, f"{place}.function")})
+    return made
+
+
+def checked_choice(choice: str | dict[str, Any]) -> str | dict[str, Any]:
+    """Check a tool choice.
+
+    Raises:
+        Problem: it is none of those that exist.
+    """
+    if isinstance(choice, str):
+        if choice not in ("none", "auto", "required"):
+            raise invalid("must be none, auto, required or a function", "tool_choice")
+        return choice
+    kind = choice.get("type")
+    if kind not in ("function", "allowed_tools") or not isinstance(choice.get(kind), dict):
+        raise unsupported(f"a tool choice of type {str(kind)[:40]!r}", "tool_choice.type")
+    if kind == "function":
+        text_of(choice["function"], "name", "tool_choice.function")
+    return choice

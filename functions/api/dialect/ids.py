@@ -1,0 +1,61 @@
+"""Ids of responses, of their items and of conversations: made from the task's, so that each leads back to it."""
+
+from __future__ import annotations
+
+import re
+
+from shared.errors import NotFound
+
+PREFIX = "resp_"
+CHAT_PREFIX = "chatcmpl-"
+ITEM_CHARACTERS = 96
+"""Longest id of an item."""
+_ITEM = re.compile(r"(msg|fc|rs|cmp)_(.+?)(?:\.(\d{1,4}))?")
+
+
+def response_id(task_id: str) -> str:
+    """Return the id of a task's response."""
+    return f"{PREFIX}{task_id}"
+
+
+def task_id_of(response_id: str) -> str:
+    """Return the id of a response's task.
+
+    Raises:
+        NotFound: no response has such an id.
+    """
+    if not response_id.startswith(PREFIX):
+        raise NotFound(f"Response with id '{response_id[:80]}' not found.")
+    return response_id.removeprefix(PREFIX)
+
+
+def message_id(task_id: str, n: int = 0) -> str:
+    """Return the id of a response's nth message; number 0 is the one that answers."""
+    return f"msg_{task_id}.{n}" if n else f"msg_{task_id}"
+
+
+def call_id(task_id: str, n: int) -> str:
+    """Return the id of the item with a response's nth function call."""
+    return f"fc_{task_id}.{n}"
+
+
+def reasoning_id(task_id: str, n: int = 0) -> str:
+    """Return the id of the item with what a model thought."""
+    return f"rs_{task_id}.{n}" if n else f"rs_{task_id}"
+
+
+def compaction_id(task_id: str) -> str:
+    """Return the id of a compaction's item."""
+    return f"cmp_{task_id}"
+
+
+def item_of(item_id: str) -> tuple[str, str, int]:
+    """Return an item's kind (``msg``, ``fc``, ``rs``, ``cmp``), its task's id and its number.
+
+    Raises:
+        NotFound: no item has such an id.
+    """
+    found = _ITEM.fullmatch(item_id) if len(item_id) <= ITEM_CHARACTERS else None
+    if found is None:
+        raise NotFound(f"Item with id '{item_id[:80]}' not found.")
+    return found[1], found[2], int(found[3] or 0)

@@ -1,0 +1,79 @@
+"""Chat messages as items, as OpenAI lists the input of a response and a conversation."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from functions.api.dialect.content import response_content
+from functions.api.errors import Problem
+from shared.tasks import store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.tasks.model import Task
+
+PAGE_ITEMS = 100
+
+
+def items_of(messages: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Return messages as items; ``name`` makes their ids."""
+    items: list[dict[str, Any]] = []
+    for n, message in enumerate(messages):
+        role, content = message["role"], message.get("content")
+        if role == "tool":
+            output = content if isinstance(content, str) else response_content(content, said=False)
+            item = {"type": "function_call_output", "id": f"fco_{name}.{n}", "call_id": message["tool_call_id"]}
+            items.append({**item, "output": output, "status": "completed"})
+            continue
+        if content:
+            parts = response_content(content, said=role == "assistant")
+            message_item = {"type": "message", "id": f"itm_{name}.{n}", "role": role, "status": "completed"}
+            items.append({**message_item, "content": parts})
+        for m, call in enumerate(message.get("tool_calls") or ()):
+            function = call["function"]
+            items.append(
+                {
+                    "type": "function_call",
+                    "id": f"itc_{name}.{n}.{m}",
+                    "call_id": call["id"],
+                    "name": function["name"],
+                    "arguments": function["arguments"],
+                    "status": "completed",
+                }
+            )
+    return items
+
+
+def given(task: Task) -> list[dict[str, Any]]:
+    """Return the items that a response was asked with.
+
+    Raises:
+        DependencyDown: a large input cannot be read right now.
+    """
+    message = store.message_of(task)
+    said = json.loads(message) if task.params.get("input_json") else [{"role": "user", "content": message}]
+    return items_of(said, task.task_id)
+
+
+def page_of(items: Sequence[dict[str, Any]], *, limit: int, order: str, after: str | None) -> dict[str, Any]:
+    """Return a page of items as OpenAI does.
+
+    Raises:
+        Problem: there is no item ``after``.
+    """
+    ordered = list(items) if order == "asc" else list(reversed(items))
+    if after is not None:
+        place = next((n for n, item in enumerate(ordered) if item["id"] == after), None)
+        if place is None:
+            raise Problem(400, "invalid_request", f"Item with id '{after[:80]}' not found.", "after")
+        ordered = ordered[place + 1 :]
+    page = ordered[:limit]
+    return {
+        "object": "list",
+        "data": page,
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+        "has_more": len(ordered) > limit,
+    }

@@ -1,0 +1,65 @@
+"""A client's library that tries a request again by itself joins the run that its first try made: it is paid once.
+
+OpenAI's SDKs send no idempotency key. They say with ``x-stainless-retry-count`` that a request repeats another, and so
+the same body under the same key, within a few minutes, means the same run. What a caller asks twice of its own accord
+has a count of 0 and is run twice. Kept in Valkey: without it a repeat is a run of its own, as before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from functions.api.repeats import canonical
+from shared import valkey
+from shared.errors import NotFound
+from shared.logs import get_logger
+from shared.tasks import store
+from shared.valkey import RedisError
+
+if TYPE_CHECKING:
+    from starlette.datastructures import Headers
+
+    from shared.tasks.model import Task
+
+REJOIN_SECONDS = 600
+"""How long a run can be joined: the SDKs wait ten minutes for an answer by default, and then try again at once."""
+COUNT_HEADER = "x-stainless-retry-count"
+
+_log = get_logger("rejoin")
+
+
+class Rejoin:
+    """What a request would join, by its user, place and body."""
+
+    def __init__(self, user: str, place: str, body: dict[str, Any], headers: Headers) -> None:
+        """Bind to a request of ``user``'s; ``place`` keeps kinds of request apart."""
+        digest = hashlib.sha256(f"{place}\n{canonical(body)}".encode()).hexdigest()
+        self._user = user
+        self._key = f"{{sluice:rejoin:{user}}}:{digest[:32]}"
+        count = headers.get(COUNT_HEADER, "")
+        self.retried = count.isascii() and count.isdecimal() and int(count[:9]) > 0
+
+    def find(self) -> Task | None:
+        """Return the run that this request repeats, if it is a repeat and the run is known."""
+        if not self.retried:
+            return None
+        try:
+            task_id = valkey.client().get(self._key)
+        except RedisError as error:
+            _log.warning("a retried request makes a run of its own", extra={"error": str(error)})
+            return None
+        if not task_id:
+            return None
+        try:
+            task = store.get(str(task_id))
+        except NotFound:
+            return None
+        return task if task.user == self._user else None
+
+    def remember(self, task_id: str) -> None:
+        """Let repeats of this request find its run."""
+        try:
+            valkey.client().set(self._key, task_id, ex=REJOIN_SECONDS)
+        except RedisError as error:
+            _log.warning("a repeat of this request will not find its run", extra={"error": str(error)})

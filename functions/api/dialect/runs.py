@@ -1,0 +1,197 @@
+"""What both dialects do with a request: whose it is, the run that it makes or joins, and the wait for its end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import TypeAdapter, ValidationError
+from starlette.responses import StreamingResponse
+
+from functions.api.dialect import errors
+from functions.api.dialect.content import inline
+from functions.api.dialect.stream import DONE
+from functions.api.errors import Problem, invalid, problem_of
+from functions.api.held import Held
+from functions.api.identity import own_task
+from functions.api.live import End, KeepAlive, LogEvent, Place, follow
+from functions.api.schemas import MAX_WAIT_SECONDS, UserId
+from functions.api.submit import submit
+from functions.api.waiting import hold
+from shared.errors import SluiceError
+from shared.logs import get_logger
+from shared.tasks.events import TERMINAL_EVENTS
+from shared.tasks.model import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from starlette.requests import Request
+
+    from functions.api.dialect.rejoin import Rejoin
+    from functions.api.identity import Caller
+    from functions.api.submit import Receipt, Submission
+    from shared.tasks import store
+    from shared.tasks.events import Event
+    from shared.tasks.model import Task
+
+LONGEST_SECONDS = 840.0
+"""How long the streaming address holds a request or a stream: its function's time, less what an answer takes."""
+MARGIN_SECONDS = 5.0
+"""Left of the function's own time when a stream ends by itself."""
+STREAMING = "sluice.streaming"
+"""Key of the ASGI scope that the streaming address sets."""
+INLINE_BYTES = 5 * 1024 * 1024
+"""Most of images, files and sound that may stand in a request."""
+NO_STREAMS = "this address cannot stream"
+KEEP_ALIVE = ": keep-alive\n"
+"""A comment, and no block of its own: the next one follows on it."""
+
+log = get_logger("api")
+_user_id: TypeAdapter[str] = TypeAdapter(UserId)
+
+
+def streams(request: Request) -> bool:
+    """Tell whether this address can stream, and hold a request to its end: all but the HTTP API can."""
+    return bool(request.scope.get(STREAMING, "aws.event" not in request.scope))
+
+
+def must_stream(request: Request) -> None:
+    """Make sure that this address can stream.
+
+    Raises:
+        Problem: it cannot; the one that can is named.
+    """
+    if not streams(request):
+        message = f"stream=true is not supported here: {NO_STREAMS}. Use the streaming address as the base URL"
+        where = streaming_address()
+        raise Problem(400, "unsupported_parameter", f"{message}: {where}" if where else f"{message}.", "stream")
+
+
+def streaming_address() -> str:
+    """Return the base URL that streams; empty when this deployment does not say."""
+    return ""
+
+
+def acting(caller: Caller, user: str | None) -> Caller:
+    """Let ``user`` name a trusted service's own user.
+
+    Raises:
+        Problem: it can be nobody's name.
+    """
+    if user is None or not caller.limits.trusted:
+        return caller
+    try:
+        return caller.acting_for(_user_id.validate_python(user))
+    except ValidationError as error:
+        raise invalid("must be 1 to 64 of A-Z a-z 0-9 . _ : @ ~ -", "user") from error
+
+
+def inline_of(messages: list[dict[str, Any]], param: str) -> list[int]:
+    """Return the sizes of what stands in messages and is no text.
+
+    Raises:
+        Problem: it is too large.
+    """
+    sizes = inline(messages)
+    if sum(sizes) > INLINE_BYTES:
+        message = f"images and files in a request may have {INLINE_BYTES} bytes together, as they are written there"
+        raise Problem(413, "too_large", message, param)
+    return sizes
+
+
+def run(
+    request: Request,
+    caller: Caller,
+    wanted: Callable[[], Submission],
+    *,
+    rejoin: Rejoin,
+    idempotency: store.Idempotency | None,
+) -> tuple[Task, dict[str, str]]:
+    """Make the run that a request asks for, or join the one that it made before; returns it with headers.
+
+    Raises:
+        Problem, DependencyDown: nothing was written or charged.
+    """
+    if idempotency is None and (earlier := rejoin.find()):
+        return earlier, {"Idempotent-Replayed": "true"}
+    receipt: Receipt = submit(caller, wanted(), idempotency=idempotency, trace=request.state.trace)
+    if idempotency is None:
+        rejoin.remember(receipt.task.task_id)
+    return receipt.task, receipt.headers
+
+
+def await_end(request: Request, caller: Caller, task: Task, headers: dict[str, str]) -> Task:
+    """Wait for a run's end, as long as this address can; returns the task as it then is.
+
+    The run is accepted whatever fails from here on: the task comes back as it was last seen. ``headers`` gets what the
+    answer is to say of the wait.
+    """
+    seen = task
+
+    def look() -> Task:
+        nonlocal seen
+        seen = own_task(caller, task.task_id)
+        return seen
+
+    until = time.monotonic() + (LONGEST_SECONDS if streams(request) else MAX_WAIT_SECONDS)
+    context = request.scope.get("aws.context")
+    try:
+        while not seen.status.terminal and (left := until - time.monotonic()) > 0:
+            hold(look, lambda task: task.status.terminal, left, context, Held(caller.user, headers))
+            if "Retry-After" in headers:  # no place to wait in
+                break
+    except (SluiceError, ClientError, BotoCoreError) as error:
+        log.warning("the end of a run was not seen", extra={"task_id": task.task_id}, exc_info=error)
+    return seen
+
+
+def server_sent(
+    request: Request,
+    task: Task,
+    encoded: Callable[[Event], str],
+    headers: dict[str, str],
+    *,
+    pieces: bool,
+) -> StreamingResponse:
+    """Answer with a run's log as server-sent events; ``encoded`` writes what each of its events gives.
+
+    With ``pieces`` a text comes before it is stored, in parts: for streams that nobody takes up again.
+    """
+
+    async def blocks() -> AsyncIterator[str]:
+        try:
+            async with aclosing(follow(task.task_id, Place(), until=_until(request), pieces=pieces)) as items:
+                async for item in items:
+                    match item:
+                        case KeepAlive():
+                            yield KEEP_ALIVE
+                        case LogEvent(event):
+                            ended = event.type in TERMINAL_EVENTS
+                            text = await asyncio.to_thread(encoded, event) if ended else encoded(event)
+                            if text:
+                                yield text
+                        case End(status=None):
+                            message = "a stream is open for so long only; the run goes on"
+                            yield _error(Problem(504, "stream_timeout", message))
+                            return
+            yield DONE
+        except (SluiceError, ClientError, BotoCoreError) as error:
+            yield _error(problem_of(error))
+
+    more = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
+    return StreamingResponse(blocks(), headers=headers | more, media_type="text/event-stream")
+
+
+def _until(request: Request) -> float:
+    context = request.scope.get("aws.context")
+    left = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS if context is not None else LONGEST_SECONDS
+    return time.monotonic() + min(LONGEST_SECONDS, left)
+
+
+def _error(problem: Problem) -> str:
+    """Write what ends a stream before its run has ended; every reader raises at it."""
+    return f"data: {dumps(errors.body(problem))}\n\n"

@@ -1,0 +1,97 @@
+"""From a Responses request to the run that answers it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from functions.api.dialect import before, conversations, messages, runs
+from functions.api.dialect.options import options_of
+from functions.api.dialect.request import TOOLS_BYTES, ConversationParam
+from functions.api.errors import Problem, invalid
+from functions.api.submit import Submission
+from shared.tasks.model import dumps
+
+if TYPE_CHECKING:
+    from functions.api.dialect.request import ResponsesRequest
+    from functions.api.identity import Caller
+
+_OWN = ("max_output_tokens", "timeout_s", "max_cost_usd", "metadata", "webhook_url", "previous_response_id")
+
+
+def submission_of(caller: Caller, asked: ResponsesRequest) -> Submission:
+    """Return what a request wants run.
+
+    Raises:
+        Problem: it does not fit together, or refers to what is not there.
+    """
+    session_id, open_calls = _before(caller, asked)
+    options, echo = options_of(asked, tools=bool(asked.tools))
+    params: dict[str, Any] = {name: getattr(asked, name) for name in _OWN}
+    params |= {"dialect": "responses", "background": asked.background or None, "instructions": asked.instructions or ""}
+    params |= {"options": options or None, "echo": echo or None, "end_user": asked.user}
+    params["store"] = asked.store if asked.store is False else None
+    params["conversation"] = conversation_id(asked)
+    if asked.tools:
+        params["tools"] = bounded_tools(messages.chat_tools(asked.tools))
+    if asked.tool_choice is not None:
+        params["tool_choice"] = messages.chat_tool_choice(asked.tool_choice)
+    inline: list[int] = []
+    if not isinstance(asked.input, list):
+        if not asked.input:
+            raise invalid("input must not be empty", "input")
+        message = asked.input
+    else:
+        said = messages.chat_messages(asked.input, open_calls=open_calls, resolve=before.References(caller))
+        message, params["input_json"] = messages.as_json(said), True
+        inline = runs.inline_of(said, "input")
+    return Submission(
+        message=message,
+        agent=asked.agent,
+        session_id=session_id,
+        begins_session=asked.store is not False,
+        model=asked.model,
+        priority=asked.priority,
+        params=params,
+        inline=inline,
+    )
+
+
+def bounded_tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return tool definitions that are not too large.
+
+    Raises:
+        Problem: they are.
+    """
+    if len(dumps(tools).encode()) > TOOLS_BYTES:
+        raise invalid(f"tools must be at most {TOOLS_BYTES} bytes of JSON", "tools")
+    return tools
+
+
+def conversation_id(asked: ResponsesRequest) -> str | None:
+    """Return the id of the conversation that a request names."""
+    return asked.conversation.id if isinstance(asked.conversation, ConversationParam) else asked.conversation
+
+
+def _before(caller: Caller, asked: ResponsesRequest) -> tuple[str | None, frozenset[str]]:
+    """Return the session that a request goes on in, and the calls that wait for an answer there."""
+    conversation = conversation_id(asked)
+    given = [
+        name
+        for name, value in (
+            ("previous_response_id", asked.previous_response_id),
+            ("conversation", conversation),
+            ("session_id", asked.session_id),
+        )
+        if value is not None
+    ]
+    if len(given) > 1:
+        raise Problem(400, "invalid_request", f"{given[0]} cannot be used together with {given[1]}", given[1])
+    if asked.previous_response_id is not None:
+        task = before.previous(caller, asked.previous_response_id)
+        return task.session_id, before.open_calls(task)
+    if conversation is not None:
+        conversations.own(caller, conversation)
+        return conversation, conversations.open_calls(caller, conversation)
+    if asked.session_id is not None:
+        return asked.session_id, conversations.open_calls(caller, asked.session_id)
+    return None, frozenset()

@@ -1,0 +1,115 @@
+"""OpenAI's chat completions: each is a task like any other, named in a header of its answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from functions.api.body import check, decode, large_body
+from functions.api.described import described
+from functions.api.dialect import ends, runs
+from functions.api.dialect.chat_answer import ChatStream, completion_id, completion_of, encode
+from functions.api.dialect.chat_request import (
+    CHAT_UNSUPPORTED,
+    ChatRequest,
+    chat_options,
+    checked_choice,
+    checked_messages,
+    checked_tools,
+)
+from functions.api.dialect.messages import as_json
+from functions.api.dialect.rejoin import Rejoin
+from functions.api.dialect.request import known
+from functions.api.dialect.turn import bounded_tools
+from functions.api.identity import AUTHENTICATED, AnyCaller, Caller
+from functions.api.repeats import idempotency_of
+from functions.api.routes.agent import IdempotencyKey
+from functions.api.submit import Submission
+from shared.tasks import store
+from shared.tasks.events import Event
+from shared.tasks.model import Task
+
+router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
+
+_EXAMPLE = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Write a haiku about queues."}]}
+_STREAM = {200: {"description": "The completion; with `stream`, its chunks.", "content": {"text/event-stream": {}}}}
+HOW = "Its answer will be at GET /result/{}."
+_OWN = ("timeout_s", "max_cost_usd", "metadata", "webhook_url")
+
+
+@router.post("/chat/completions", summary="Create a chat completion")
+@described(
+    "ChatCompletion",
+    *(400, 401, 402, 403, 409, 413, 429, 504),
+    error="OpenAIErrorBody",
+    also=_STREAM,
+    takes=ChatRequest,
+    example=_EXAMPLE,
+)
+def post_chat_completions(
+    request: Request,
+    caller: AnyCaller,
+    body: Annotated[bytes, Depends(large_body)],
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Run an agent on the messages; nothing is remembered of them for another request."""
+    value = decode(body, request.headers.get("content-type"))
+    asked = check(ChatRequest, known(value, ChatRequest, CHAT_UNSUPPORTED))
+    if asked.stream:
+        runs.must_stream(request)
+    caller = runs.acting(caller, asked.user)
+    task, headers = runs.run(
+        request,
+        caller,
+        lambda: _submission(asked),
+        rejoin=Rejoin(caller.user, "chat", value, request.headers),
+        idempotency=idempotency_of(idempotency_key, value, place="chat"),
+    )
+    headers = {**headers, **ends.headers_of(task)}
+    if asked.stream:
+        return _streamed(request, task, asked, headers)
+    return JSONResponse(_held(request, caller, task, headers), headers=headers)
+
+
+def _submission(asked: ChatRequest) -> Submission:
+    messages = checked_messages(asked.messages)
+    params: dict[str, Any] = {name: getattr(asked, name) for name in _OWN}
+    params |= {"dialect": "chat", "input_json": True, "instructions": "", "options": chat_options(asked) or None}
+    params["max_output_tokens"] = asked.max_completion_tokens or asked.max_tokens
+    params["store"] = asked.store if asked.store is False else None
+    if asked.tools:
+        params["tools"] = bounded_tools(checked_tools(asked.tools))
+    if asked.tool_choice is not None:
+        params["tool_choice"] = checked_choice(asked.tool_choice)
+    return Submission(
+        message=as_json(messages),
+        agent=asked.agent,
+        session_id=None,
+        model=asked.model,
+        priority=asked.priority,
+        params=params,
+        inline=runs.inline_of(messages, "messages"),
+    )
+
+
+def _held(request: Request, caller: Caller, task: Task, headers: dict[str, str]) -> dict[str, Any]:
+    task = runs.await_end(request, caller, task, headers)
+    if not task.status.terminal:
+        raise ends.unfinished(task, completion_id(task), runs.streaming_address(), how=HOW.format(task.task_id))
+    problem = ends.problem_of(task, completion_id(task))
+    if problem is not None:
+        raise problem
+    return completion_of(task)
+
+
+def _streamed(request: Request, task: Task, asked: ChatRequest, headers: dict[str, str]) -> Response:
+    usage = bool(asked.stream_options and asked.stream_options.include_usage)
+    made = ChatStream(task, lambda: store.get(task.task_id), include_usage=usage)
+
+    def encoded(event: Event) -> str:
+        return "".join(encode(chunk) for chunk in made.take(event))
+
+    return runs.server_sent(request, task, encoded, headers, pieces=True)

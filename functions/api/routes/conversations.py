@@ -1,0 +1,133 @@
+"""OpenAI's conversations: each is a session with a name of its own, used by `conversation` of a response."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from functions.api.body import large_body, parse
+from functions.api.described import described
+from functions.api.dialect import before, conversations
+from functions.api.dialect.items import page_of
+from functions.api.dialect.messages import chat_messages
+from functions.api.errors import Problem
+from functions.api.identity import AUTHENTICATED, AnyCaller
+from functions.api.routes.response_parts import After, Include, Limit, Order
+from functions.api.schemas import Metadata
+
+router = APIRouter(prefix="/v1/conversations", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
+
+ITEMS = 20
+"""Most items of one call; OpenAI's own bound."""
+
+ConversationId = Annotated[str, Path(description="`conv_…`")]
+ItemId = Annotated[str, Path()]
+Body = Annotated[bytes, Depends(large_body)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+
+class ConversationRequest(_Strict):
+    """A conversation to begin."""
+
+    items: Annotated[list[dict[str, Any]] | None, Field(max_length=ITEMS)] = None
+    metadata: Metadata | None = None
+
+
+class ConversationUpdate(_Strict):
+    """Other metadata for a conversation."""
+
+    metadata: Metadata
+
+
+class ItemsRequest(_Strict):
+    """Items to add to a conversation."""
+
+    items: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=ITEMS)]
+
+
+@router.post("", summary="Begin a conversation")
+@described("ConversationView", 400, 401, error="OpenAIErrorBody", takes=ConversationRequest)
+def create_conversation(request: Request, caller: AnyCaller, body: Body) -> JSONResponse:
+    """Begin a conversation, with items if there are any yet."""
+    asked = parse(ConversationRequest, body, request.headers.get("content-type"))
+    messages = chat_messages(asked.items, resolve=before.References(caller), param="items") if asked.items else []
+    made = conversations.create(caller, asked.metadata or {})
+    if messages:
+        conversations.add(caller, made.id, messages)
+    return JSONResponse(made.public())
+
+
+@router.get("/{conversation_id}", summary="Retrieve a conversation")
+@described("ConversationView", 401, 404, error="OpenAIErrorBody")
+def get_conversation(caller: AnyCaller, conversation_id: ConversationId) -> JSONResponse:
+    """Return a conversation."""
+    return JSONResponse(conversations.own(caller, conversation_id).public())
+
+
+@router.post("/{conversation_id}", summary="Update a conversation")
+@described("ConversationView", 400, 401, 404, error="OpenAIErrorBody", takes=ConversationUpdate)
+def update_conversation(
+    request: Request, caller: AnyCaller, conversation_id: ConversationId, body: Body
+) -> JSONResponse:
+    """Replace a conversation's metadata."""
+    asked = parse(ConversationUpdate, body, request.headers.get("content-type"))
+    return JSONResponse(conversations.update(caller, conversation_id, asked.metadata).public())
+
+
+@router.delete("/{conversation_id}", summary="Delete a conversation")
+@described("ConversationDeleted", 401, 404, error="OpenAIErrorBody")
+def delete_conversation(caller: AnyCaller, conversation_id: ConversationId) -> JSONResponse:
+    """Delete a conversation and its items; responses made in it stay."""
+    conversations.delete(caller, conversation_id)
+    return JSONResponse({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
+
+
+@router.get("/{conversation_id}/items", summary="List a conversation's items")
+@described("ItemList", 400, 401, 404, error="OpenAIErrorBody")
+def list_items(
+    caller: AnyCaller,
+    conversation_id: ConversationId,
+    limit: Limit = 20,
+    order: Order = "desc",
+    after: After = None,
+    include: Include = None,
+) -> JSONResponse:
+    """List a conversation's items, the newest first if not asked otherwise."""
+    conversations.own(caller, conversation_id)
+    items = conversations.items(caller, conversation_id)
+    return JSONResponse(page_of(items, limit=limit, order=order, after=after))
+
+
+@router.post("/{conversation_id}/items", summary="Add items to a conversation")
+@described("ItemList", 400, 401, 404, error="OpenAIErrorBody", takes=ItemsRequest)
+def add_items(
+    request: Request, caller: AnyCaller, conversation_id: ConversationId, body: Body, include: Include = None
+) -> JSONResponse:
+    """Add items behind those that a conversation has."""
+    asked = parse(ItemsRequest, body, request.headers.get("content-type"))
+    conversations.own(caller, conversation_id)
+    calls = conversations.open_calls(caller, conversation_id)
+    messages = chat_messages(asked.items, open_calls=calls, resolve=before.References(caller), param="items")
+    added = conversations.add(caller, conversation_id, messages)
+    return JSONResponse(page_of(added, limit=len(added), order="asc", after=None))
+
+
+@router.get("/{conversation_id}/items/{item_id}", summary="Retrieve an item")
+@described("ItemView", 401, 404, error="OpenAIErrorBody")
+def get_item(
+    caller: AnyCaller, conversation_id: ConversationId, item_id: ItemId, include: Include = None
+) -> JSONResponse:
+    """Return one item of a conversation."""
+    conversations.own(caller, conversation_id)
+    found = next((item for item in conversations.items(caller, conversation_id) if item["id"] == item_id), None)
+    if found is None:
+        shown = item_id.encode("ascii", "replace").decode()[:80]
+        raise Problem(404, "item_not_found", f"Item with id '{shown}' not found.", "item_id")
+    return JSONResponse(found)

@@ -1,0 +1,152 @@
+"""Everybody's tasks, for operators: search, and what an operator may do to one. What is done is written down first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from starlette.responses import JSONResponse
+
+from functions.api import cancel, views
+from functions.api.described import described
+from functions.api.errors import Problem, invalid
+from functions.api.identity import AUTHENTICATED, Operator
+from functions.api.schemas import PAGE_TASKS, SessionId, StatusName
+from shared.clock import day as day_of
+from shared.clock import epoch, iso, now
+from shared.errors import NotFound
+from shared.settings import settings
+from shared.tasks import audit, events, lanes, store
+from shared.tasks.ids import MAX_SEQ, well_formed
+from shared.tasks.model import Status
+
+if TYPE_CHECKING:
+    from shared.tasks.model import Task
+
+router = APIRouter(prefix="/operator", tags=["operation"], dependencies=AUTHENTICATED)
+
+Cursor = Annotated[str | None, Query(max_length=2048, description="From `next_cursor`.")]
+Limit = Annotated[int, Query(ge=1, le=PAGE_TASKS)]
+Word = Annotated[str | None, Query(min_length=1, max_length=200)]
+Time = Annotated[str | None, Query(max_length=40, description="ISO 8601, UTC where it names no zone.")]
+TaskId = Annotated[str, Path(max_length=64)]
+
+
+@router.get("/tasks", summary="Search everybody's tasks")
+@described("OperatorTaskList", 401, 403, 422)
+def search_tasks(
+    _: Operator,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    user: Word = None,
+    status: Annotated[StatusName | None, Query()] = None,
+    agent: Word = None,
+    model: Word = None,
+    lane: Word = None,
+    error: Annotated[str | None, Query(min_length=1, max_length=200, description="Code of the (last) failure.")] = None,
+    session_id: Annotated[SessionId | None, Query()] = None,
+    text: Annotated[str | None, Query(min_length=1, max_length=200, description="Part of how messages begin.")] = None,
+    since: Time = None,
+    until: Time = None,
+) -> JSONResponse:
+    """Return tasks, newest first. A page looks at so many tasks at most: it may be short and still have a cursor."""
+    from shared.tasks.search import Wanted, search  # here: few environments are ever asked
+
+    latest = _time(until, "until", now() + 60)
+    earliest = _time(since, "since", latest - settings().task_ttl_days * 86_400)
+    wanted = Wanted(
+        since=earliest,
+        until=latest,
+        user=user,
+        status=status,
+        agent=agent,
+        model=model,
+        lane=lane,
+        error=error,
+        session_id=session_id,
+        text=text,
+    )
+    found, more = search(wanted, limit=limit, cursor=cursor)
+    return JSONResponse({"tasks": [views.operators_summary(one) for one in found], "next_cursor": more})
+
+
+@router.get("/tasks/{task_id}", summary="Look at anybody's task")
+@described("OperatorTaskView", 401, 403, 404, 422)
+def get_task(_: Operator, task_id: TaskId) -> JSONResponse:
+    """Return a task as its owner sees it, with whose it is and what was asked."""
+    task = _task(task_id)
+    beside = {"user": task.user, "key_id": task.key_id or None, "tier": task.tier, "message": store.message_of(task)}
+    return JSONResponse(views.full(task) | beside)
+
+
+@router.get("/tasks/{task_id}/events", summary="Read anybody's task's events")
+@described("EventPage", 401, 403, 404, 422)
+def get_task_events(
+    _: Operator,
+    task_id: TaskId,
+    after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="Number of the last event that you have.")] = 0,
+) -> JSONResponse:
+    """Return the events after a number."""
+    if not well_formed(task_id):
+        raise NotFound("no such task")
+    page = events.read(task_id, after)
+    shown = {"events": [event.public() for event in page.events], "last_seq": page.last_seq}
+    return JSONResponse(shown | {"status": str(page.task.status)})
+
+
+@router.post("/tasks/{task_id}/cancel", status_code=202, summary="Cancel anybody's task")
+@described(
+    "Accepted",
+    *(401, 403, 404, 409, 422),
+    also={200: {"model": "Accepted", "description": "It has ended: cancelled, or as it was before."}},
+)
+def cancel_task(operator: Operator, task_id: TaskId) -> JSONResponse:
+    """Cancel a task as its owner may. Repeating it is harmless."""
+    task = _task(task_id)
+    audit.note(operator.key_user, operator.key_id, "cancel", task_id, task.user)
+    task = cancel.cancel(task)
+    return JSONResponse({"task_id": task_id, "status": str(task.status)}, 200 if task.status.terminal else 202)
+
+
+@router.post("/tasks/{task_id}/requeue", summary="Send a task's message again")
+@described("Accepted", 401, 403, 404, 409, 422)
+def requeue_task(operator: Operator, task_id: TaskId) -> JSONResponse:
+    """Send a waiting task's message again, at once. The row decides, so one too many does no harm."""
+    task = _task(task_id)
+    if task.status.terminal or task.parked or task.status not in (Status.QUEUED, Status.PROCESSING):
+        state = "parked" if task.parked else str(task.status)
+        raise Problem(409, "not_queued", f"the task is {state}: it waits for no message", "task_id")
+    audit.note(operator.key_user, operator.key_id, "requeue", task_id, task.user)
+    lanes.send(task.lane, task_id, task.gen, user=task.user, trace=task.trace)
+    return JSONResponse({"task_id": task_id, "status": str(task.status)})
+
+
+@router.get("/audit", summary="Read what operators did")
+@described("AuditPage", 401, 403, 422)
+def get_audit(
+    _: Operator,
+    day: Annotated[str | None, Query(pattern=r"^\d{4}-\d{2}-\d{2}$", description="UTC day; today when absent.")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> JSONResponse:
+    """Return what operators did to tasks on a day, newest first."""
+    acts, more = audit.of_day(day or day_of(now()), limit=limit, cursor=cursor)
+    shown: dict[str, Any] = {"acts": acts, "next_cursor": more}
+    return JSONResponse(shown)
+
+
+def _task(task_id: str) -> Task:
+    if not well_formed(task_id):
+        raise NotFound("no such task")
+    return store.get(task_id)
+
+
+def _time(text: str | None, name: str, default: float) -> float:
+    if text is None:
+        return default
+    try:
+        found = epoch(text if text[10:].rstrip("Z").find("+") >= 0 or text.endswith("Z") else f"{text}Z")
+        iso(found)
+    except (ValueError, OverflowError):
+        raise invalid("must be a date and time, like 2026-01-31T12:00:00Z", name) from None
+    return found

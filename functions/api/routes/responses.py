@@ -1,0 +1,130 @@
+"""OpenAI's Responses: create, retrieve and cancel, whole or as a stream."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from functions.api import cancel
+from functions.api.body import check, decode, large_body
+from functions.api.described import described
+from functions.api.dialect import before, ends, runs
+from functions.api.dialect.rejoin import Rejoin
+from functions.api.dialect.request import UNSUPPORTED, ResponsesRequest, known
+from functions.api.dialect.response import response_of
+from functions.api.dialect.stream import ResponseStream, after, encode
+from functions.api.dialect.turn import submission_of
+from functions.api.identity import AUTHENTICATED, AnyCaller, Caller
+from functions.api.repeats import idempotency_of
+from functions.api.routes.agent import IdempotencyKey
+from shared.tasks import store
+from shared.tasks.events import Event
+from shared.tasks.ids import MAX_SEQ
+from shared.tasks.model import Task
+
+router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
+
+_EXAMPLE = {"model": "gpt-4o-mini", "input": "Write a haiku about queues."}
+_STREAM = {
+    200: {"description": "The response object; with `stream`, its events.", "content": {"text/event-stream": {}}}
+}
+HOW = "Retrieve it with GET /v1/responses/{}, or make such requests with background=true."
+
+ResponseId = Annotated[str, Path(description="`resp_…`")]
+
+
+@router.post("/responses", summary="Create a response")
+@described(
+    "ResponseView",
+    *(400, 401, 402, 403, 409, 413, 429, 504),
+    error="OpenAIErrorBody",
+    also=_STREAM,
+    takes=ResponsesRequest,
+    example=_EXAMPLE,
+)
+def post_responses(
+    request: Request,
+    caller: AnyCaller,
+    body: Annotated[bytes, Depends(large_body)],
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Run an agent on the input. The answer comes at once with `background`, as it is written with `stream`, or whole.
+
+    A whole answer is held to its end at the streaming address; elsewhere for 25 s, then 504 names the response.
+    """
+    value = decode(body, request.headers.get("content-type"))
+    asked = check(ResponsesRequest, known(value, ResponsesRequest, UNSUPPORTED))
+    if asked.stream:
+        runs.must_stream(request)
+    caller = runs.acting(caller, asked.user)
+    task, headers = runs.run(
+        request,
+        caller,
+        lambda: submission_of(caller, asked),
+        rejoin=Rejoin(caller.user, "responses", value, request.headers),
+        idempotency=idempotency_of(idempotency_key, value, place="responses"),
+    )
+    headers = {**headers, **ends.headers_of(task)}
+    if asked.stream:
+        return _streamed(request, task, None, headers)
+    if asked.background:
+        return JSONResponse(response_of(task), headers=headers)
+    return JSONResponse(_held(request, caller, task, headers), headers=headers)
+
+
+@router.get("/responses/{response_id}", summary="Retrieve a response")
+@described("ResponseView", 400, 401, 404, error="OpenAIErrorBody", also=_STREAM)
+def get_response(
+    request: Request,
+    caller: AnyCaller,
+    response_id: ResponseId,
+    stream: Annotated[bool, Query(description="Its events from the first, or from `starting_after`.")] = False,
+    starting_after: Annotated[
+        int | None, Query(ge=0, le=MAX_SEQ, description="Number of the last event that you have.")
+    ] = None,
+) -> Response:
+    """Return a response as it now is, or its events as they come."""
+    task = before.own_response(caller, response_id)
+    if not stream:
+        return JSONResponse(response_of(task))
+    runs.must_stream(request)
+    return _streamed(request, task, starting_after, {})
+
+
+@router.post("/responses/{response_id}/cancel", summary="Cancel a response")
+@described("ResponseView", 401, 404, 409, error="OpenAIErrorBody")
+def cancel_response(request: Request, caller: AnyCaller, response_id: ResponseId) -> JSONResponse:
+    """Cancel a response; when it is running, wait for its worker to stop (a heartbeat, 25 s at most)."""
+    headers: dict[str, str] = {}
+    task = cancel.cancel(before.own_response(caller, response_id))
+    if not task.status.terminal:
+        task = runs.await_end(request, caller, task, headers)
+    return JSONResponse(response_of(task), headers=headers)
+
+
+def _held(request: Request, caller: Caller, task: Task, headers: dict[str, str]) -> dict[str, Any]:
+    """Return the response once it is done. One without an answer is an error, or frameworks take it for an answer.
+
+    Raises:
+        Problem: it failed, was cancelled, or goes on.
+    """
+    task = runs.await_end(request, caller, task, headers)
+    response_id = f"resp_{task.task_id}"
+    if not task.status.terminal:
+        raise ends.unfinished(task, response_id, runs.streaming_address(), how=HOW.format(response_id))
+    problem = ends.problem_of(task, response_id)
+    if problem is not None:
+        raise problem
+    return response_of(task)
+
+
+def _streamed(request: Request, task: Task, number: int | None, headers: dict[str, str]) -> Response:
+    made = ResponseStream(task, lambda: store.get(task.task_id))
+
+    def encoded(event: Event) -> str:
+        return "".join(encode(block) for block in after(made.take(event), number))
+
+    return runs.server_sent(request, task, encoded, headers, pieces=False)

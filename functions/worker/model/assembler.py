@@ -1,0 +1,247 @@
+"""Puts a reply together from chunks, which are dictionaries here: a run reads a hundred of them and needs few fields.
+
+What is not understood and not needed is skipped: a chunk without choices, a ping, a usage in between. What may have
+held a part of the reply and cannot be read makes the reply malformed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from functions.worker.model import finish as ends
+from functions.worker.model import refusal
+from functions.worker.model.handback import clean, merge
+from functions.worker.model.toolcalls import ToolCalls
+from functions.worker.model.usage import MOST_BYTES, Count, found
+from shared import storable
+from shared.retry import ModelError
+from sluice.types import ModelReply, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from functions.worker.model.progress import Progress
+
+REPLY_CHARACTERS = 4_000_000
+"""Longest reply taken, text and tool arguments together; far above any model's output limit."""
+_KNOWN = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "audio"})
+_THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thought")
+"""Where providers show what a model thinks aloud; the first of them in a chunk is shown to watchers."""
+
+
+class Ears(NamedTuple):
+    """Who is told of the pieces of a reply as they come."""
+
+    text: Callable[[str], None]
+    reasoning: Callable[[str], None]
+    tool: Callable[[str], None]
+
+
+def _nothing(_: str) -> None:
+    """Take no notice."""
+
+
+DEAF = Ears(_nothing, _nothing, _nothing)
+"""Nobody."""
+
+
+class Parts:
+    """The parts of one reply as far as they came."""
+
+    def __init__(self, model: str, ears: Ears, progress: Progress, most_tokens: int | None) -> None:
+        """Start empty."""
+        self._model = model
+        self._ears = ears
+        self._progress = progress
+        self._most = most_tokens
+        self._text: list[str] = []
+        self._thoughts: list[str] = []
+        self._extra: dict[str, Any] = {}
+        self._logprobs: list[Any] = []
+        self._size = 0
+        self._calls = ToolCalls(self._tool_piece)
+        self._count = Count()
+        self._reason = ""
+        self.finish: str | None = None
+        self.said_done = False
+        self.cut = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of a reply came."""
+        return not (self._text or self._thoughts or self._calls or self._extra)
+
+    def take(self, chunk: Any) -> bool:
+        """Take a chunk, or the object of a whole completion; False if it says nothing that is understood.
+
+        Raises:
+            ModelError: it reports an error, or the reply is too long.
+            TypeError, AttributeError, ValueError: a part of the reply in it cannot be read.
+        """
+        if isinstance(chunk, list):
+            taken = [self.take(one) for one in chunk] if all(isinstance(one, dict) for one in chunk) else []
+            return any(taken)
+        if not isinstance(chunk, dict):
+            return False
+        if refusal.is_error(chunk):
+            raise refusal.of_value(chunk, 200, {})
+        if model := chunk.get("model"):
+            self._model = storable.text(str(model))
+        self._counted(chunk)
+        choices = chunk.get("choices")
+        if choices is None or choices == []:
+            return "usage" in chunk or choices is not None or chunk.get("type") == "ping"
+        for choice in choices:
+            if (choice.get("index") or 0) != 0:
+                continue  # one answer was asked for
+            if error := choice.get("error"):
+                raise refusal.of_value({"error": error}, 200, {})
+            self._take_choice(choice)
+        self._check_limit()
+        return True
+
+    def _counted(self, chunk: dict[str, Any]) -> None:
+        count = found(chunk)
+        if count != (None, None):
+            self._count = self._count.later(count)
+            self._progress.reported = Usage(self._count.read or 0, self._count.written or 0)
+
+    def _take_choice(self, choice: dict[str, Any]) -> None:
+        reason = choice.get("finish_reason") or choice.get("finishReason")
+        if kind := ends.known(reason):
+            self.finish, self._reason = kind, storable.text(str(reason))
+        delta = choice.get("delta")
+        if not delta and (self.empty or not choice.get("message")):
+            delta = choice.get("message") or choice.get("text")  # a whole completion, or one of the old kind
+        if isinstance(delta, str):
+            delta = {"content": delta}
+        if delta:
+            self._take_delta(delta)
+        logprobs = choice.get("logprobs")
+        if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
+            self._logprobs += clean(logprobs["content"])
+
+    def _take_delta(self, delta: dict[str, Any]) -> None:
+        if len(delta) > 1 or "content" not in delta:
+            self._take_others(delta)
+        # A model that refuses says why in a field of its own; to the user it is the answer.
+        text, thought = texts(delta.get("content") or delta.get("refusal"))
+        if thought:
+            self._think(thought)
+        if text:
+            text = storable.text(text)
+            self._grow(len(text))
+            self._text.append(text)
+            self._ears.text(text)
+        for call in delta.get("tool_calls") or ():
+            self._calls.take(call)
+        if old := delta.get("function_call"):
+            self._calls.take({"index": 0, "function": old})
+
+    def _take_others(self, delta: dict[str, Any]) -> None:
+        for name in _THOUGHTS:
+            thought = delta.get(name)
+            if isinstance(thought, str) and thought:
+                self._think(thought)
+                break
+        else:
+            details = delta.get("reasoning_details")
+            for item in details if isinstance(details, list) else ():
+                thought = item.get("text") or item.get("summary") if isinstance(item, dict) else None
+                if isinstance(thought, str) and thought:
+                    self._think(thought)
+        for name, value in delta.items():
+            if name not in _KNOWN and value is not None and value not in ("", [], {}):
+                value = clean(value)
+                if not isinstance(value, str):
+                    self._grow(len(str(value)))
+                self._extra[name] = merge(self._extra.get(name), value, name)
+
+    def _think(self, thought: str) -> None:
+        thought = storable.text(thought)
+        self._grow(len(thought))
+        self._thoughts.append(thought)
+        self._ears.reasoning(thought)
+
+    def _tool_piece(self, piece: str) -> None:
+        self._grow(len(piece))
+        self._ears.tool(piece)
+
+    def _grow(self, characters: int) -> None:
+        self._size += characters
+        if self._size > REPLY_CHARACTERS:
+            raise ModelError("the reply is too long", status=200, code="reply_too_long")
+
+    def _check_limit(self) -> None:
+        if self._most is not None and self.finish is None and self._progress.surely_written > self._most:
+            self.finish, self.cut = ends.LENGTH, True
+
+    def reply(self, *, whole: bool) -> ModelReply:
+        """Return the reply.
+
+        Raises:
+            ModelError: it ended early, or a content filter ended it.
+        """
+        if self.finish is None and not self.empty and (self.said_done or (whole and self._text)):
+            self.finish = ends.TOOLS if self._calls else ends.STOP
+        if self.finish is None:
+            raise ModelError("the reply was cut off", status=200, code="truncated_reply")
+        if self.finish == ends.FILTER:
+            message = f"the provider's content filter ended the reply ({self._reason})"
+            raise ModelError(message, status=200, code="content_filter")
+        if self.finish == ends.BROKEN:
+            message = f"the provider ended the reply with {self._reason}"
+            raise ModelError(message, status=200, code="malformed_reply")
+        calls = self._calls.calls()
+        if calls and self.finish == ends.STOP:
+            self.finish = ends.TOOLS
+        usage, estimated = self._usage()
+        return ModelReply(
+            "".join(self._text),
+            calls,
+            usage,
+            self._model,
+            self.finish,
+            estimated,
+            reasoning="".join(self._thoughts),
+            extra=self._extra or None,
+            logprobs=self._logprobs or None,
+        )
+
+    def _usage(self) -> tuple[Usage, bool]:
+        """Return what is charged, and whether some of it is our estimate, which errs upwards."""
+        read, written = self._count
+        seen = self._progress
+        believed = written is not None and written * MOST_BYTES >= seen.written_bytes and not self.cut
+        told = believed and bool(read)
+        if not told:
+            written = max(written or 0, seen.output_tokens)
+        return Usage(read or seen.prompt_tokens, written or 0), not told
+
+
+def texts(content: Any) -> tuple[str, str]:
+    """Return the text of a message's content and what was thought in it: a string, or a list of parts.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if content is None or isinstance(content, str):
+        return content or "", ""
+    parts = [content] if isinstance(content, dict) else content
+    if not isinstance(parts, list):
+        raise TypeError("content")
+    text, thought = "", ""
+    for part in parts:
+        if isinstance(part, str):
+            text += part
+            continue
+        if not isinstance(part, dict):
+            raise TypeError("content part")
+        kind = str(part.get("type", "text"))
+        if kind in ("thinking", "reasoning", "reasoning_text"):
+            inner = part.get("thinking") or part.get("reasoning") or part.get("text")
+            thought += "".join(texts(inner))
+        else:
+            inner = part.get("text") or part.get("refusal") or part.get("content")
+            text += texts(inner)[0] if isinstance(inner, str | list) else str((inner or {}).get("value", ""))
+    return text, thought

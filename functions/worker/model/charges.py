@@ -1,0 +1,74 @@
+"""What a call costs that brought no reply: it is paid for by what was sent, and by what the model wrote, seen or not.
+
+A provider bills a cut stream up to where it noticed the cut, a reply that is thrown away as malformed, and the thoughts
+that it does not show. What it refuses with a status is not billed, unless a gateway spoke for it that had given up.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from shared.limits import models, prices
+from shared.tasks.model import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from functions.worker.model.progress import Progress
+    from functions.worker.model.step import Call
+    from shared.retry import ModelError
+
+HIDDEN_TOKENS_PER_SECOND = 100
+"""How fast a model may think without showing it; few are faster (see `limits.FAST_TOKENS_PER_SECOND`)."""
+GAVE_UP = frozenset({504, 524})
+"""By which a gateway says that it stopped waiting; the provider behind it may have gone on."""
+_OFF = frozenset({"none", "off", "disabled"})
+
+
+def priced(model: str, use: Usage, day: str) -> Usage:
+    """Return a use with what it costs, on the day on which its call was made."""
+    cost = prices.cost_micro_usd(model, use.input_tokens, use.output_tokens)
+    return Usage(use.input_tokens, use.output_tokens, cost, day)
+
+
+def of_cut(model: str, call: Call, progress: Progress, error: ModelError | None) -> Usage | None:
+    """Estimate what a call used that has no reply, tokens only; None if nothing of it was read.
+
+    ``error`` is why; None: its run was stopped. Of a reply that is not streamed nothing shows until it is whole: it
+    counts as long as it may have been.
+    """
+    if not progress.sent or (error is not None and error.own_fault):
+        return None
+    if not progress.written_bytes and error is not None and _refused(error):
+        return None
+    if not call.stream and not progress.written_bytes:
+        return Usage(progress.input_tokens, call.max_output_tokens)
+    written = progress.output_tokens
+    hidden = min(hidden_tokens(model, call.options, progress), max(0, call.max_output_tokens - written))
+    return Usage(progress.input_tokens, written + hidden)
+
+
+def hidden_tokens(model: str, options: Mapping[str, Any], progress: Progress) -> int:
+    """Estimate the thoughts that a call has had and not shown: by the time that it was silent after it was sent."""
+    if progress.reasoning_bytes or not thinks(model, options):
+        return 0
+    sent = next((one.sent_at for one in reversed(progress.tries) if one.sent_at is not None), None)
+    if sent is None:
+        return 0
+    until = progress.first_at if progress.first_at is not None else time.monotonic()
+    return max(1, round((until - sent) * HIDDEN_TOKENS_PER_SECOND))
+
+
+def thinks(model: str, options: Mapping[str, Any]) -> bool:
+    """Tell whether a model thinks before it answers: because it is told to, or because it always does."""
+    asked = options.get("reasoning_effort") or options.get("reasoning") or options.get("thinking")
+    if asked is not None:
+        effort = asked.get("effort", asked.get("type")) if isinstance(asked, dict) else asked
+        return effort not in _OFF
+    return models.thinks(model)
+
+
+def _refused(error: ModelError) -> bool:
+    return error.status is not None and error.status >= 400 and error.status not in GAVE_UP

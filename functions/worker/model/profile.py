@@ -1,0 +1,207 @@
+"""What a provider takes for one model: a small table, the operator's word, and what its refusals taught.
+
+"OpenAI-compatible" leaves room: the limit on output has two names, and some refuse the one, some ignore the other; some
+refuse ``stream_options``, a ``system`` role or a ``temperature``. A refusal that names what it refuses is heeded: the
+call is made again without it, and so is every later call of that model in this environment. What changes the meaning of
+an answer (``response_format``, ``tools``, ``stop``) is never left out.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from shared import provider_profiles
+from shared.settings import settings
+
+if TYPE_CHECKING:
+    from shared.retry import ModelError
+
+NEW, OLD = "max_completion_tokens", "max_tokens"
+MOST_ADAPTED = 8
+"""How often one call is adapted at most."""
+MOST_REMEMBERED = 1_000
+"""Models whose profile an environment remembers."""
+_REFUSING = frozenset({400, 404, 405, 415, 422, 500, 501})
+"""Statuses with which providers refuse a field. Of 500 only what plainly speaks of one."""
+OPTIONAL = (
+    "parallel_tool_calls", "temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "user", "metadata",
+    "store", "service_tier", "verbosity", "reasoning_effort", "reasoning", "prompt_cache_key", "prompt_cache_retention",
+    "safety_identifier", "logprobs", "top_logprobs", "prediction", "modalities", "top_k", "min_p", "repetition_penalty",
+    "logit_bias",
+)  # fmt: skip
+"""Fields without which an answer still is one to the question."""
+_REFUSAL = re.compile(
+    r"not (?:currently )?(?:support|permitted|allowed|enabled|available|accept|recogni[sz]ed|one of|valid|implemented)"
+    r"|unsupported|unknown|unrecogni[sz]ed|unexpected|forbidden|extra (?:inputs?|fields?)|invalid|illegal|a valid"
+    r"|does ?n.t (?:support|accept)|cannot (?:be|specify|use)|can't|not be (?:set|used|specified)|deprecated|must be"
+    r"|only (?:the )?(?:default|.{0,40} supported)|must alternate|no such (?:field|parameter)|unable to|is disabled"
+    r"|remove|isn't|disallow|incompatible|not exist|at most|too (?:large|high|big)|less than|maximum|> ?\d",
+    re.I,
+)
+_ROLE = re.compile(
+    r"(?:system|developer)\b.{0,40}(?:role|message|prompt|instruction)|role\b.{0,60}(?:system|developer)"
+    r"|roles? must alternate|only (?:the )?user",
+    re.I | re.S,
+)
+_TOO_HIGH = re.compile(
+    r"too (?:large|high|big)|at most|less than|lower|exceed|maximum|greater|range|up to|<="
+    r"|\bmax(?:imum)? (?:is|value)|> ?\d",
+    re.I,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How a request is made for one model of one provider."""
+
+    limit: str | None = OLD
+    """The name of the limit on output tokens; None: it takes none, and only our own cut-off holds."""
+    stream: bool = True
+    stream_options: bool = True
+    system: str = "system"
+    """``user``: what a system message says is put before the first user message."""
+    most_output: int | None = None
+    """The highest limit that it takes."""
+    without: frozenset[str] = frozenset()
+    """Optional fields that are left out."""
+    stripped: frozenset[str] = frozenset()
+    """Fields of assistant messages, and ``strict`` of tools, that are left out."""
+
+    def body(self, body: dict[str, Any], max_output_tokens: int, *, stream: bool) -> dict[str, Any]:
+        """Return a request's body as this provider takes it; ``body`` holds all but the limit and what streams."""
+        made = {name: value for name, value in body.items() if name not in self.without}
+        if self.limit:
+            made[self.limit] = min(max_output_tokens, self.most_output or max_output_tokens)
+        if stream and self.stream:
+            made["stream"] = True
+            if self.stream_options:
+                made["stream_options"] = {"include_usage": True}
+        if self.system != "system" or any(message.get("role") == "developer" for message in body["messages"]):
+            made["messages"] = _roles(body["messages"], self.system)
+        if self.stripped:
+            made["messages"] = [_stripped(message, self.stripped) for message in made["messages"]]
+            if "strict" in self.stripped and "tools" in made:
+                made["tools"] = [_lax(tool) for tool in made["tools"]]
+        return made
+
+
+_learned: dict[tuple[str, str], Profile] = {}
+
+
+def of(base: str, model: str) -> Profile:
+    """Return the profile of a model at a base address: as learned, else as the operator says, else by the table."""
+    known = _learned.get((base, model))
+    return known or _given(base, model)
+
+
+def _given(base: str, model: str) -> Profile:
+    host = urlsplit(base).hostname or "" if base else "api.openai.com"
+    made = Profile(**provider_profiles.by_table(host, model))
+    told = provider_profiles.parse(settings().provider_profiles)
+    return replace(made, **provider_profiles.matching(told, model))
+
+
+def remember(base: str, model: str, profile: Profile) -> None:
+    """Use a profile for this model from now on."""
+    if len(_learned) >= MOST_REMEMBERED:
+        del _learned[next(iter(_learned))]
+    _learned[base, model] = profile
+
+
+def forget() -> None:
+    """Forget what was learned."""
+    _learned.clear()
+
+
+def other_limit(profile: Profile) -> Profile:
+    """Return a profile for a provider that took no notice of its limit's name."""
+    return replace(profile, limit=NEW if profile.limit == OLD else OLD)
+
+
+def adapted(profile: Profile, error: ModelError, body: dict[str, Any]) -> Profile | None:
+    """Return what a refusal teaches; None when it names nothing that can be done without."""
+    if error.status not in _REFUSING:
+        return None
+    said = f"{error.message} {error.param or ''}"
+    if not _REFUSAL.search(said) and not error.param:
+        return None
+    asked = profile.limit and body.get(profile.limit)
+    if profile.limit and asked and _names(said, profile.limit):
+        return _limit(profile, said, asked)
+    if "stream_options" in body and _names(said, "stream_options", "include_usage"):
+        return replace(profile, stream_options=False)
+    if error.status == 500 and not re.search(r"unsupported|not support|unrecogni|unexpected keyword", said, re.I):
+        return None
+    for name in OPTIONAL:
+        if name in body and _names(said, name):
+            return replace(profile, without=profile.without | {name})
+    for name in _fields(body["messages"]):
+        if name not in profile.stripped and _names(said, name):
+            return replace(profile, stripped=profile.stripped | {name})
+    if _names(said, "strict") and "strict" not in profile.stripped and _strict(body):
+        return replace(profile, stripped=profile.stripped | {"strict"})
+    if "stream" in body and re.search(r"\bstream(?:ing|ed)?\b", said, re.I):
+        return replace(profile, stream=False)
+    roles = {message.get("role") for message in body["messages"]}
+    if roles & {"system", "developer"} and (_ROLE.search(said) or re.search(r"messages.{0,12}role", error.param or "")):
+        return replace(profile, system="user")
+    return None
+
+
+def _limit(profile: Profile, said: str, asked: int) -> Profile | None:
+    """Learn another name for the limit, or how high it may be."""
+    other = NEW if profile.limit == OLD else OLD
+    highest = [int(found) for found in re.findall(r"\d{1,9}", said.replace(",", "")) if 0 < int(found) < asked]
+    if _TOO_HIGH.search(said) and highest and not _names(said, other):
+        return replace(profile, most_output=max(highest))
+    refused = profile.without | {str(profile.limit)}
+    return replace(profile, limit=None if other in refused else other, without=refused)
+
+
+def _names(said: str, *names: str) -> bool:
+    return any(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", said, re.I) for name in names)
+
+
+def _fields(messages: list[dict[str, Any]]) -> list[str]:
+    """Return what assistant messages hold besides the ordinary."""
+    ordinary = {"role", "content", "tool_calls", "name"}
+    return sorted({name for one in messages if one.get("role") == "assistant" for name in one if name not in ordinary})
+
+
+def _strict(body: dict[str, Any]) -> bool:
+    return any("strict" in (tool.get("function") or {}) for tool in body.get("tools") or ())
+
+
+def _lax(tool: dict[str, Any]) -> dict[str, Any]:
+    function = tool.get("function") or {}
+    return {**tool, "function": {name: value for name, value in function.items() if name != "strict"}}
+
+
+def _stripped(message: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    if message.get("role") != "assistant":
+        return message
+    return {name: value for name, value in message.items() if name not in names}
+
+
+def _roles(messages: list[dict[str, Any]], system: str) -> list[dict[str, Any]]:
+    """Return messages whose instructions have a role that the provider knows."""
+    instructions = [one for one in messages if one.get("role") in ("system", "developer")]
+    if system != "user":
+        return [{**one, "role": system} if one.get("role") in ("system", "developer") else one for one in messages]
+    rest = [one for one in messages if one.get("role") not in ("system", "developer")]
+    text = "\n\n".join(_text(one.get("content")) for one in instructions)
+    for n, one in enumerate(rest):
+        if one.get("role") == "user":
+            content = one.get("content")
+            parts = [{"type": "text", "text": text}, *content] if isinstance(content, list) else f"{text}\n\n{content}"
+            return [*rest[:n], {**one, "content": parts}, *rest[n + 1 :]]
+    return [{"role": "user", "content": text}, *rest]
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return str(content or "")

@@ -1,0 +1,115 @@
+"""Puts the tool calls of a reply together from their pieces, however a provider numbers and names these."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from functions.worker.model.handback import clean, merge
+from shared import storable
+from shared.retry import ModelError
+from sluice.types import ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_TOOL_CALLS = 128
+"""Tool calls of one reply; OpenAI lets a request define as many tools."""
+_KNOWN = frozenset({"index", "id", "type", "function"})
+
+
+@dataclass(slots=True)
+class _Call:
+    index: object
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        """Whether its arguments are JSON already, so that what follows belongs to another call."""
+        try:
+            json.loads("".join(self.arguments))
+        except (ValueError, RecursionError):
+            return False
+        return True
+
+
+class ToolCalls:
+    """The calls of one reply, in the order in which they began."""
+
+    def __init__(self, grow: Callable[[str], None]) -> None:
+        """Start empty; ``grow`` is told each piece of a name or of arguments."""
+        self._calls: list[_Call] = []
+        self._grow = grow
+
+    def __bool__(self) -> bool:
+        """Whether there is one."""
+        return bool(self._calls)
+
+    def take(self, piece: dict[str, Any]) -> None:
+        """Take one entry of ``tool_calls``.
+
+        Raises:
+            ModelError: there are too many.
+            TypeError, AttributeError: it is none.
+        """
+        function = piece.get("function") or {}
+        call_id, name, arguments = piece.get("id") or "", function.get("name") or "", function.get("arguments")
+        if arguments is not None and not isinstance(arguments, str):
+            arguments = json.dumps(arguments, ensure_ascii=False)  # as an object, not as its text
+        call = self._find(piece.get("index"), str(call_id), str(name))
+        call.id = call.id or storable.text(str(call_id))
+        if name and name != call.name:  # some repeat it in every piece
+            call.name += storable.text(str(name))
+            self._grow(storable.text(str(name)))
+        if arguments:
+            arguments = storable.text(arguments)
+            call.arguments.append(arguments)
+            self._grow(arguments)
+        for key, value in piece.items():
+            if key not in _KNOWN and value not in (None, "", [], {}):
+                call.extra[key] = merge(call.extra.get(key), clean(value))
+
+    def _find(self, index: object, call_id: str, name: str) -> _Call:
+        """Return the call that a piece belongs to: what has an id of its own, or begins anew, is a call of its own."""
+        if call_id:
+            for call in self._calls:
+                if call.id == call_id and (call.index == index or index is None):
+                    return call
+        last = self._last(index)
+        if last is None:
+            return self._begin(index)
+        if call_id and last.id and last.id != call_id:
+            return self._begin(index)
+        if name and last.name and (last.arguments or name == last.name or index is None):
+            again = name == last.name and not last.whole  # a name that is repeated in every piece
+            return last if again else self._begin(index)
+        return last
+
+    def _last(self, index: object) -> _Call | None:
+        """Return the newest call of a number; without numbers, the newest."""
+        for call in reversed(self._calls):
+            if index is None or call.index == index:
+                return call
+        return None
+
+    def _begin(self, index: object) -> _Call:
+        if len(self._calls) >= MAX_TOOL_CALLS:
+            raise ModelError("the reply calls too many tools", status=200, code="reply_too_long")
+        self._calls.append(_Call(index))
+        return self._calls[-1]
+
+    def calls(self) -> list[ToolCall]:
+        """Return them; one without an id, or with that of another, gets one of ours, which is recorded."""
+        seen: set[str] = set()
+        made = []
+        order = sorted(self._calls, key=lambda call: call.index if isinstance(call.index, int) else 0)
+        for call in order:
+            call_id = call.id if call.id and call.id not in seen else "c" + secrets.token_hex(4)
+            seen.add(call_id)
+            made.append(ToolCall(call_id, call.name, "".join(call.arguments), call.extra or None))
+        return made

@@ -1,0 +1,94 @@
+"""Reads how many tokens a provider says that a call used, under the names that providers have for it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+MAX_TOKENS = 100_000_000
+"""A provider that reports more tokens than this for one call is not believed."""
+MOST_BYTES = 16
+"""Bytes per token above which what was seen belies the provider's count."""
+
+_PROMPT = (
+    "prompt_tokens",
+    "input_tokens",
+    "promptTokenCount",
+    "inputTokenCount",
+    "inputTokens",
+    "prompt_eval_count",
+    "prompt_n",
+)
+_CACHED = ("cache_read_input_tokens", "cache_creation_input_tokens")
+"""Anthropic counts them beside the others."""
+_OUTPUT = (
+    "completion_tokens", "output_tokens", "candidatesTokenCount", "outputTokenCount", "outputTokens", "eval_count",
+    "predicted_n", "generated_tokens",
+)  # fmt: skip
+_TOTAL = ("total_tokens", "totalTokenCount", "totalTokens")
+
+
+class Count(NamedTuple):
+    """Tokens read and written; None where the provider says nothing that can be believed."""
+
+    read: int | None = None
+    written: int | None = None
+
+    def later(self, other: Count) -> Count:
+        """Return the later of two counts of one call: some count on in every chunk, and end with zeros."""
+        return Count(_most(self.read, other.read), _most(self.written, other.written))
+
+
+def found(chunk: dict[str, Any]) -> Count:
+    """Return what a chunk, or a whole answer, says."""
+    count = Count()
+    groq = chunk.get("x_groq")
+    places = [chunk.get("usage"), chunk.get("usageMetadata"), chunk.get("usage_metadata"), chunk.get("timings")]
+    places.append(groq.get("usage") if isinstance(groq, dict) else None)
+    places.append(chunk.get("amazon-bedrock-invocationMetrics"))
+    if "eval_count" in chunk:
+        places.append(chunk)
+    choices = chunk.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("usage"):
+            places.append(choice["usage"])
+    for place in places:
+        if isinstance(place, dict):
+            count = count.later(_read(place))
+    return count
+
+
+def _read(usage: dict[str, Any]) -> Count:
+    read, written, total = (_first(usage, names) for names in (_PROMPT, _OUTPUT, _TOTAL))
+    if read is not None and "input_tokens" in usage and "prompt_tokens" not in usage:
+        read += sum(_number(usage.get(name)) or 0 for name in _CACHED)
+    thought = _number(usage.get("thoughtsTokenCount"))
+    if thought is None:
+        details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
+        inside = _number(details.get("reasoning_tokens")) if isinstance(details, dict) else None
+        thought = inside if inside is not None and inside > (written or 0) else None
+    if thought is not None and total is None:
+        written = (written or 0) + thought
+    if total is not None and read is not None:
+        written = max(written or 0, total - read)  # with reasoning that only the total holds
+    elif total is not None and written is not None:
+        read = max(0, total - written)
+    return Count(read, written)
+
+
+def _first(usage: dict[str, Any], names: tuple[str, ...]) -> int | None:
+    for name in names:
+        if (value := _number(usage.get(name))) is not None:
+            return value
+    return None
+
+
+def _number(value: Any) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= MAX_TOKENS else None
+
+
+def _most(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else max(one, other)

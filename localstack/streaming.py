@@ -1,0 +1,98 @@
+"""The streaming address of the local system: which function its front serves, and with what."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+from deploy.packages import BUILT
+from deploy.paths import IMPORTED_FROM, WORK
+from localstack import front, rights
+from localstack.environ import CREDENTIALS, STREAM_PORT, write_private
+from localstack.processes import Part, answers, minimal_environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROCESSES = 2
+AT_ONCE = 200
+"""Requests of one process at the same time. On Lambda that is one; here a process for each would fill the machine."""
+FUNCTION = "StreamingFunction"
+
+
+def part(state: Path) -> Part:
+    """Return the front as a part of the system; `set_up` writes what it reads."""
+    port = STREAM_PORT.number
+    environment = minimal_environment(PYTHONPATH=str(IMPORTED_FROM), PYTHONUNBUFFERED="1")
+    command = [sys.executable, "-m", front.__name__, str(_config(state))]
+    url = f"http://127.0.0.1:{port}/_front/health"
+    return Part("streaming", command, environment, STREAM_PORT, lambda: answers(url, well=True), 40)
+
+
+def _config(state: Path) -> Path:
+    return state / "streaming.json"
+
+
+def set_up(state: Path, found: dict[str, Any]) -> None:
+    """Write the front's configuration: the deployed function's settings, a copy of its bundle, its role's rights."""
+    import boto3
+
+    client: Any = boto3.client("lambda")
+    deployed = client.get_function_configuration(FunctionName=found["functions"]["streaming"])
+    bundle = _copy_bundle(state)
+    wrapper = bundle / deployed["Environment"]["Variables"]["AWS_LAMBDA_EXEC_WRAPPER"].removeprefix("/var/task/")
+    variables = minimal_environment() | deployed["Environment"]["Variables"] | _credentials(deployed["Role"])
+    variables |= {
+        "AWS_ENDPOINT_URL": found["aws_endpoint_url"],
+        "AWS_LAMBDA_EXEC_WRAPPER": str(wrapper),
+        "AWS_LAMBDA_FUNCTION_NAME": found["functions"]["streaming"],
+        "API_RESERVED_CONCURRENCY": str(PROCESSES * AT_ONCE),
+        "LAMBDA_TASK_ROOT": str(bundle),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    # The interpreter of the other functions, which holds no package of a bundle.
+    command = [str(wrapper), str(WORK / ".tools/localaws/bin/python"), "-m", "awslambdaric", deployed["Handler"]]
+    config = {
+        "port": STREAM_PORT.number,
+        "command": command,
+        "variables": variables,
+        "processes": PROCESSES,
+        "at_once": AT_ONCE,
+        "seconds": deployed["Timeout"],
+    }
+    write_private(_config(state), json.dumps(config))
+
+
+def _copy_bundle(state: Path) -> Path:
+    """Copy what was built: another system of this checkout may build anew while this one runs."""
+    target = state / "streaming-bundle"
+    if (BUILT / FUNCTION).is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(BUILT / FUNCTION, target, copy_function=_link)
+    return target
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _credentials(role: str) -> dict[str, str]:
+    """Return credentials of the function's role where rights are enforced, else those of everybody."""
+    if not rights.enforced():
+        return dict(CREDENTIALS)
+    import boto3
+
+    client: Any = boto3.client("sts")
+    given = client.assume_role(RoleArn=role, RoleSessionName="streaming", DurationSeconds=43_200)["Credentials"]
+    return CREDENTIALS | {
+        "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": given["SessionToken"],
+    }

@@ -1,0 +1,113 @@
+"""What a provider's words mean where its status and code say too little or the wrong thing.
+
+The phrases stand for whole families: each provider words "your prompt does not fit" and "your account is empty" in its
+own way, with any status. A word list is never whole; what it misses is classified by its status.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+Meaning = Literal["context_too_long", "quota", "filter", "unauthorized"]
+
+CODES: dict[str, Meaning] = {
+    **dict.fromkeys(
+        (
+            "context_length_exceeded", "context_too_long", "string_above_max_length", "exceed_context_size_error",
+            "request_too_large", "context_window_exceeded", "contextwindowexceedederror", "prompt_too_long",
+            "max_context_length_exceeded", "input_too_long", "model_context_window_exceeded", "tokens_limit_reached",
+        ),
+        "context_too_long",
+    ),
+    **dict.fromkeys(
+        (
+            "insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "exceeded_current_quota_error",
+            "insufficient_balance", "insufficient_user_quota", "insufficient_credits", "not_enough_balance",
+            "arrearage", "billing_error", "payment_required", "credits_exhausted", "account_deactivated",
+            "access_terminated", "invalid_billing", "quota_not_enough", "insufficient_funds", "account_suspended",
+        ),
+        "quota",
+    ),
+    **dict.fromkeys(
+        (
+            "content_filter", "content_policy_violation", "responsibleaipolicyviolation", "data_inspection_failed",
+            "datainspectionfailed", "content_moderation", "content_filtered", "moderation_blocked",
+        ),
+        "filter",
+    ),
+    **dict.fromkeys(("invalid_api_key", "api_key_invalid", "incorrect_api_key"), "unauthorized"),
+}  # fmt: skip
+"""Codes and types, in small letters."""
+
+
+def _phrases(text: str) -> re.Pattern[str]:
+    """Compile alternatives that are written on lines of their own."""
+    return re.compile(re.sub(r"\n\s*", "", text), re.I | re.S)
+
+
+_CONTEXT = _phrases(
+    r"""context (?:length|window|size|limit)\b.{0,80}?(?:exceed|too (?:long|large|small)|is only|overflow|reached)
+    |exceed(?:s|ed|ing|)\b.{0,60}?(?:context|max(?:imum)? (?:allowed )?(?:input|prompt|sequence) (?:length|tokens?)
+      |max_seq_len|max_model_len|token limit\s*:|model'?s? (?:max|token)|max length|input limit
+      |maximum (?:number of )?(?:input )?tokens)
+    |maximum (?:context|prompt|input|sequence) (?:length|size|tokens?)
+    |(?:prompt|input|message|conversation|request|messages|inputs)(?:'s length)?(?: is| are| was)?
+      \x20too (?:long|large|big)\b
+    |too many (?:input |prompt )?tokens\b(?!.{0,20}per)
+    |reduce the (?:length|size) of (?:the|your)|reduce your prompt|shorten (?:the|your) (?:prompt|input|messages)
+    |longer than (?:the )?(?:model'?s? )?(?:maximum|context|max)
+    |larger than (?:the )?(?:model'?s? )?(?:maximum |max )?context
+    |range of input length should be|requested tokens .{0,30}exceed|greater than the context length
+    |tokens? to keep from the initial prompt|input token count\b.{0,60}exceed
+    |inputs? tokens? \+ `?max_new_tokens`? must be|must have less than \d+ tokens
+    |request too large for |request entity too large|payload too large|max(?:imum)? tokens? limit .{0,20}prompt
+    |prompt (?:contains|has|length|tokens).{0,60}(?:exceed|maximum|limit|greater|larger)
+    |available context|context overflow"""
+)
+_LIMITED = re.compile(
+    r"rate.?limit|too many requests|throttl|per minute|per second|per day|please wait|try again (?:in|later)|slow down",
+    re.I,
+)
+"""Words that speak of a rate: what they say of tokens passes by waiting."""
+_FOR_GOOD = re.compile(r"request too large for |must be reduced|reduce (?:the|your) (?:length|prompt|message)", re.I)
+_QUOTA = _phrases(
+    r"""\b(?:insufficient|not enough|no|low|negative|zero|out of|depleted|exhausted|used (?:up )?all)\b.{0,40}?\b
+      (?:balance|credits?|quota|funds)\b
+    |(?:balance|credits?|funds)\b.{0,40}?(?:insufficient|too low|not enough|exhausted|depleted|used up|negative|run out)
+    |exceeded (?:your|the) (?:current |monthly |account )?(?:quota|spend|budget|billing)
+    |quota (?:has been |is )?(?:exhausted|used up)
+    |spending (?:limit|cap)|billing (?:hard )?limit|check your plan and billing|billing details|payment (?:is )?required
+    |account (?:is |has been |was )?(?:suspended|deactivated|overdue|in arrears|not active)|overdue (?:payment|bill)
+    |recharge|top.?up your|\u4f59\u989d\u4e0d\u8db3|\u6b20\u8d39"""
+)
+_FILTER = re.compile(
+    r"content (?:management|filter|moderation|policy)|inappropriate content|safety (?:system|filter|polic)|usage polic"
+    r"|flagged (?:for|as|by|content)|prohibited (?:content|use)|responsible ai"
+    r"|blocked by .{0,30}(?:safety|polic|filter|moderation)",
+    re.I,
+)
+_KEY = re.compile(
+    r"(?:incorrect|invalid|wrong|missing|no|expired) (?:\w+ )?api.?key"
+    r"|api.?key (?:\w+ )?(?:not valid|invalid|expired|missing)",
+    re.I,
+)
+
+
+def of_code(code: str | None) -> Meaning | None:
+    """Return what a code means by itself."""
+    return CODES.get(code.lower().rpartition("#")[2]) if code else None
+
+
+def of_message(message: str, status: int | None, *, waits: bool) -> Meaning | None:
+    """Return what a message means that came with a status; ``waits`` tells that it asks to wait, so that it passes."""
+    limited = _LIMITED.search(message) is not None
+    if _CONTEXT.search(message) and (not limited or _FOR_GOOD.search(message)):
+        return "context_too_long"
+    if not waits and status != 404 and _QUOTA.search(message):
+        return "quota"
+    if status in (400, 401, 403) and _KEY.search(message):
+        return "unauthorized"
+    if status in (400, 403, 422, 451) and _FILTER.search(message):
+        return "filter"
+    return None

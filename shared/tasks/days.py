@@ -1,0 +1,75 @@
+"""Which day a run's money belongs to: the one in which each call is made, though a run may last over midnight.
+
+``task.day`` is the UTC day of its newest call (of its submission, before the first). What calls of earlier days used
+stands in ``task.past``; the rest of its use is that day's. A reservation is of ``task.day`` alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shared import clock
+
+if TYPE_CHECKING:
+    from shared.tasks.model import Task, Usage
+
+
+def begin(task: Task, day: str) -> bool:
+    """Note that a call is about to be made on a day; returns whether it is a new one, on which nothing is reserved.
+
+    A clock that is behind another's makes no earlier day.
+    """
+    if day <= task.day:
+        return False
+    tokens, micro_usd = of_newest(task)
+    if tokens or micro_usd:
+        task.past = task.past | {task.day: [tokens, micro_usd]}
+    task.day = day
+    task.reserved_tokens = task.reserved_micro_usd = 0
+    return True
+
+
+def of_newest(task: Task) -> tuple[int, int]:
+    """Return the tokens and micro-USD that a task has used on ``task.day``."""
+    tokens = task.usage.tokens - sum(used[0] for used in task.past.values())
+    return tokens, task.micro_usd - sum(used[1] for used in task.past.values())
+
+
+def count(task: Task, use: Usage) -> None:
+    """Charge a task for a call, on the day on which it was made."""
+    task.input_tokens += use.input_tokens
+    task.output_tokens += use.output_tokens
+    task.micro_usd += use.micro_usd
+    task.past = _past(task, use)
+
+
+def _past(task: Task, use: Usage | None) -> dict[str, Any]:
+    if use is None or not use.day or use.day >= task.day:
+        return task.past
+    tokens, micro_usd = task.past.get(use.day, (0, 0))
+    return task.past | {use.day: [tokens + use.tokens, micro_usd + use.micro_usd]}
+
+
+def by_day(task: Task) -> dict[str, tuple[int, int]]:
+    """Return what a task has used on each day, tokens and micro-USD."""
+    return {day: (used[0], used[1]) for day, used in task.past.items()} | {task.day: of_newest(task)}
+
+
+def submitted(task: Task) -> str:
+    """Return the day of its submission, on which its estimate may have been charged ahead."""
+    return clock.day(task.created)
+
+
+def used(task: Task, use: Usage | None = None) -> dict[str, Any]:
+    """Return what its row is to say of its use, ``use`` counted in. This worker, which alone writes it, knows all."""
+    tokens_in, tokens_out = task.input_tokens, task.output_tokens
+    micro_usd = task.micro_usd
+    if use is not None:
+        tokens_in, tokens_out = tokens_in + use.input_tokens, tokens_out + use.output_tokens
+        micro_usd += use.micro_usd
+    found: dict[str, Any] = {"input_tokens": tokens_in, "output_tokens": tokens_out, "micro_usd": micro_usd}
+    if task.day != submitted(task):
+        found["day"] = task.day
+    if past := _past(task, use):
+        found["past"] = past
+    return found

@@ -1,0 +1,141 @@
+"""A new user's first steps, from the built wheel, in an empty folder: install, init, up, run, test, down."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from localstack.environ import ROOT
+from tests.stack_fixture import free_ports
+
+
+class Shop:
+    """A project in a folder of its own, with the command of an environment of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = folder / "v"
+        self.root = folder / "shop"
+        ports = dict(zip(("AWS_PORT", "REDIS_PORT", "LLM_PORT"), map(str, free_ports(3)), strict=True))
+        keep = {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE", "AWS_", "OPENAI"))}
+        for name in ("REDIS_URL", "VIRTUAL_ENV", "PYTHONPATH"):
+            keep.pop(name, None)
+        path = f"{self.environment / 'bin'}{os.pathsep}{keep['PATH']}"
+        self.variables = keep | ports | {"PATH": path, "COLUMNS": "200"}
+
+    def run(self, *command: str, where: Path | None = None, expect: int = 0) -> str:
+        done = subprocess.run(
+            command, cwd=where or self.root, env=self.variables, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == expect, (command, done.stdout, done.stderr)
+        return done.stdout
+
+    def sluice(self, *arguments: str, expect: int = 0) -> str:
+        return self.run("sluice", *arguments, expect=expect)
+
+
+def _some_python3(folder: Path) -> str:
+    """Return the machine's own ``python3``, which may be older than what the system runs on; this one if too old."""
+    code = "import sys; sys.exit(sys.version_info < (3, 11))"
+    own = subprocess.run(["python3", "-c", code], cwd=folder, capture_output=True, check=False)
+    return "python3" if own.returncode == 0 else sys.executable
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    folder = tmp_path_factory.mktemp("user")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder / "wheel")]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    made = Shop(folder)
+    made.run(_some_python3(folder), "-m", "venv", str(made.environment), where=folder)
+    wheel = next((folder / "wheel").glob("*.whl"))
+    python = str(made.environment / "bin" / "python")
+    made.run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel), where=folder)
+    made.run("sluice", "init", "shop", where=folder)
+    yield made
+    made.run("sluice", "down")
+
+
+def test_the_first_steps_as_the_readme_has_them(shop: Shop) -> None:
+    shop.sluice("up")
+    told = shop.sluice("run", "hello", "Say hello")
+    assert told.strip()
+    tested = shop.run("python", "-m", "pytest")
+    assert "2 passed" in tested
+    listed = json.loads(shop.sluice("list", "--json"))["tasks"]
+    assert [(one["agent"], one["status"]) for one in listed] == [("hello", "complete")]
+
+
+def test_its_environment_has_no_other_name_of_sluices(shop: Shop) -> None:
+    listed = shop.run(str(shop.environment / "bin" / "pip"), "show", "--files", "sluice").partition("Files:")[2]
+    tops = {line.strip().partition("/")[0] for line in listed.splitlines() if line.strip()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"..", "sluice"}  # `..`: the command
+    code = "import shared, sys"
+    assert "ModuleNotFoundError" in subprocess.run(
+        [str(shop.environment / "bin" / "python"), "-c", code], capture_output=True, text=True, check=False, cwd="/"
+    ).stderr  # fmt: skip
+
+
+def test_a_run_that_fails_ends_the_command_with_1(shop: Shop) -> None:
+    shop.sluice("up")
+    told = shop.sluice("run", "hello", "[[sim fail=400]] hello", "--json", expect=1)
+    last = json.loads(told.splitlines()[-1])
+    assert (last["status"], last["error"]["code"]) == ("failed", "invalid_request")
+    assert json.loads(shop.sluice("run", "nobody", "hello", "--json", expect=4))["error"]["code"]
+
+
+def test_a_package_shared_of_ones_own_and_a_missing_import(shop: Shop) -> None:
+    """In the bundle and in tests alike; nothing is deployed while an import is missing."""
+    agents = shop.root / "agents"
+    (shop.root / "shared").mkdir(exist_ok=True)
+    (shop.root / "shared" / "prices.py").write_text("APPLE = 3\n")
+    (agents / "price.py").write_text(
+        "from shared.prices import APPLE\nfrom sluice import AgentResult, Context\nimport markdown_gone\n\n\n"
+        "async def run(ctx: Context) -> AgentResult:\n    return AgentResult(f'apples: {APPLE}')\n"
+    )
+    told = json.loads(shop.sluice("check", "--json", expect=1))
+    assert told["complaints"][0].startswith("agents/price.py:3: imports markdown_gone")
+    shop.sluice("up", expect=1)
+    text = (agents / "price.py").read_text()
+    (agents / "price.py").write_text(text.replace("import markdown_gone\n", ""))
+    shop.sluice("up")
+    found = json.loads(shop.sluice("run", "price", "apples?", "--json").splitlines()[-1])
+    assert found["result"]["response"] == "apples: 3"
+    (shop.root / "tests" / "test_price.py").write_text(
+        "from sluice.testing import World\n\nfrom shared.prices import APPLE\n\n\ndef test_it(world: World) -> None:\n"
+        "    run = world.submit('?', agent='price')\n    world.work()\n"
+        "    assert world.result(run).response == f'apples: {APPLE}'\n"
+    )
+    assert "1 passed" in shop.run("python", "-m", "pytest", "tests/test_price.py")
+
+
+def test_an_edited_agent_is_live_while_one_watches(shop: Shop) -> None:
+    with subprocess.Popen(
+        ["sluice", "up", "--watch"], cwd=shop.root, env=shop.variables, stdout=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        try:
+            while "watching" not in watching.stdout.readline():
+                assert watching.poll() is None
+            agent = shop.root / "agents" / "hello.py"
+            for word in ("first", "second"):
+                text = "from sluice import AgentResult\n\n\nasync def run(ctx):\n    return AgentResult('WORD')\n"
+                agent.write_text(text.replace("WORD", word))
+                while "live after" not in watching.stdout.readline():
+                    assert watching.poll() is None
+                found = json.loads(shop.sluice("run", "hello", "?", "--json").splitlines()[-1])
+                assert found["result"]["response"] == word
+        finally:
+            watching.terminate()
+
+
+def test_down_leaves_nothing_running(shop: Shop) -> None:
+    shop.sluice("down")
+    assert json.loads(shop.sluice("status", "--json", expect=1)) == {"up": False, "api_url": None}
+    assert "not up" in shop.run("sh", "-c", "sluice run hello hi 2>&1; test $? = 3")

@@ -1,0 +1,165 @@
+"""What operators see and do: everybody's tasks, found by what is known of them, and a record of each act."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from shared.clock import day, iso
+from shared.tasks import search, settle, store
+from shared.tasks.model import Status, Task
+from tests.unit.api.conftest import Api
+from tests.unit.api.test_results import claim, complete
+from tests.unit.api.test_submit import messages
+
+
+def tasks(api: Api, **params: Any) -> list[dict[str, Any]]:
+    answer = api.get("/operator/tasks", "operator", **params)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["tasks"]
+    return found
+
+
+def ids(api: Api, **params: Any) -> list[str]:
+    return [one["task_id"] for one in tasks(api, **params)]
+
+
+def test_everybodys_tasks_are_listed_newest_first_with_whose_they_are(api: Api) -> None:
+    made = [api.submit(who, message=f"from {who}").json()["task_id"] for who in ("demo", "other", "vip")]
+    found = tasks(api)
+    assert [one["task_id"] for one in found] == made[::-1]
+    assert [(one["user"], one["message"]) for one in found] == [
+        (who, f"from {who}") for who in ("vip", "other", "demo")
+    ]
+
+
+def test_only_operators_search(api: Api) -> None:
+    for path in ("/operator/tasks", "/operator/audit"):
+        assert api.get(path, "demo").json()["error"]["code"] == "operator_only"
+        assert api.get(path, "service").status_code == 403
+    for what in ("requeue", "cancel"):
+        assert api.post(f"/operator/tasks/task_x/{what}", "vip").status_code == 403
+        assert api.post(f"/operator/tasks/task_x/{what}", "operator").status_code == 404
+    assert api.get("/operator/tasks/task_x", "demo").status_code == 403
+
+
+def test_a_search_finds_what_is_known_of_a_task(api: Api) -> None:
+    first = api.submit("demo", message="A lamp, please", session_id="s1").json()["task_id"]
+    second = api.submit("other", message="m" * 5_000 + "end").json()["task_id"]
+    third = api.submit("demo", agent="tools", message="x").json()["task_id"]
+    complete(first)
+    settle.settle(
+        claim(second), settle.Outcome(status=Status.FAILED, error={"code": "odd", "message": "m", "type": "t"})
+    )
+    for params, wanted in (
+        ({"user": "demo"}, [third, first]),
+        ({"status": "complete"}, [first]),
+        ({"error": "odd"}, [second]),
+        ({"agent": "tools"}, [third]),
+        ({"session_id": "s1"}, [first]),
+        ({"text": "LAMP"}, [first]),
+        ({"text": "mmmm", "user": "other"}, [second]),
+        ({"user": "demo", "status": "failed"}, []),
+        ({"model": "gpt-4o-mini"}, [third, second, first]),
+        ({"until": iso(time.time() - 3600)}, []),
+        ({"since": iso(time.time() - 3600)}, [third, second, first]),
+    ):
+        assert ids(api, **params) == wanted, params
+    (failed,) = tasks(api, error="odd")
+    assert failed["error"]["message"] == "m"
+    (done,) = tasks(api, status="complete")
+    assert done["cost_usd"] > 0
+
+
+def put(task_id: str, at: float, user: str = "ann", **more: Any) -> None:
+    values: dict[str, Any] = {"lane": "normal", "agent": "chat", "model": "m", "created": at, "day": day(at)}
+    store.submit(Task(task_id=task_id, user=user, **(values | more)), f"hello {task_id}")
+
+
+def walk(api: Api, **params: Any) -> tuple[list[str], int]:
+    found, pages, cursor = [], 0, None
+    while pages == 0 or cursor:
+        answer = api.get("/operator/tasks", "operator", **params, **({"cursor": cursor} if cursor else {})).json()
+        found += [one["task_id"] for one in answer["tasks"]]
+        pages, cursor = pages + 1, answer["next_cursor"]
+        assert pages < 100
+    return found, pages
+
+
+def test_pages_lead_through_all_days(api: Api) -> None:
+    at = time.time()
+    made = [(f"t{n:02}", at - n * 40_000) for n in range(14)]
+    for task_id, when in made:
+        put(task_id, when)
+    for limit in (1, 3, 7, 100):
+        assert walk(api, limit=limit)[0] == [task_id for task_id, _ in made]
+    assert walk(api, limit=2, user="ann")[0] == [task_id for task_id, _ in made]
+
+
+def test_a_page_looks_at_so_many_tasks_and_no_more(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = time.time()
+    for n in range(12):
+        put(f"t{n:02}", at - n * 30_000, agent="rare" if n == 11 else "chat")
+    monkeypatch.setattr(search, "LOOKED_AT_ONCE", 3)
+    found, pages = walk(api, agent="rare", limit=5)
+    assert found == ["t11"]
+    assert pages >= 4
+    monkeypatch.setattr(search, "DAYS_AT_ONCE", 1)
+    assert walk(api, agent="rare", limit=5)[0] == ["t11"]
+
+
+def test_a_cursor_of_another_search_is_refused(api: Api) -> None:
+    for n in range(3):
+        put(f"t{n}", time.time() - n, user=f"u{n % 2}")
+    cursor = api.get("/operator/tasks", "operator", limit=1, user="u0").json()["next_cursor"]
+    for params in ({"user": "u1"}, {}, {"cursor": "bnVsbA"}, {"cursor": "%%%"}):
+        answer = api.get("/operator/tasks", "operator", **({"cursor": cursor} | params))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_cursor"), params
+
+
+@pytest.mark.parametrize("query", ["since=x", "until=2026-13-01T00:00:00Z", "status=done", "limit=0", "text="])
+def test_wrong_words_are_named(api: Api, query: str) -> None:
+    answer = api.client.get(f"/operator/tasks?{query}", headers=api.head("operator"))
+    assert answer.status_code == 422
+    assert answer.json()["error"]["param"] == query.split("=")[0]
+
+
+def test_an_operator_sees_a_users_run_and_what_they_do_to_it_is_written_down(api: Api) -> None:
+    task_id = api.submit("demo").json()["task_id"]
+    shown = api.get(f"/operator/tasks/{task_id}", "operator").json()
+    assert (shown["user"], shown["message"], shown["status"]) == ("demo", "hi", "queued")
+    assert api.get(f"/operator/tasks/{task_id}/events", "operator").json()["last_seq"] == 1
+    assert api.get(f"/result/{task_id}", "operator").status_code == 404  # users' own calls stay users' own
+    messages(api.lanes["normal"])
+    assert api.post(f"/operator/tasks/{task_id}/requeue", "operator").status_code == 200
+    assert [one["task_id"] for one in messages(api.lanes["normal"])] == [task_id]
+    assert api.post(f"/operator/tasks/{task_id}/cancel", "operator").json()["status"] == "cancelled"
+    answer = api.post(f"/operator/tasks/{task_id}/requeue", "operator")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "not_queued")
+    acts = api.get("/operator/audit", "operator").json()["acts"]
+    assert [(act["what"], act["task_id"], act["user"], act["operator"]) for act in acts] == [
+        ("cancel", task_id, "demo", "operator"),
+        ("requeue", task_id, "demo", "operator"),
+    ]
+
+
+def test_what_users_do_to_their_own_tasks_is_not_audited(api: Api) -> None:
+    own = api.submit("operator").json()["task_id"]
+    api.post(f"/agent/{own}/cancel", "operator")
+    theirs = api.submit("service", user_id="ann").json()["task_id"]
+    api.post(f"/agent/{theirs}/cancel", "service")
+    assert api.get("/operator/audit", "operator").json() == {"acts": [], "next_cursor": None}
+
+
+def test_the_audit_is_read_by_days_and_pages(api: Api) -> None:
+    made = [api.submit("load").json()["task_id"] for _ in range(5)]
+    for task_id in made:
+        api.post(f"/operator/tasks/{task_id}/requeue", "operator")
+    first = api.get("/operator/audit", "operator", limit=3).json()
+    rest = api.get("/operator/audit", "operator", limit=3, cursor=first["next_cursor"]).json()
+    assert [act["task_id"] for act in first["acts"] + rest["acts"]] == made[::-1]
+    assert api.get("/operator/audit", "operator", day="2020-01-01").json()["acts"] == []
+    answer = api.get("/operator/audit", "operator", day="2020-01-01", cursor=first["next_cursor"])
+    assert answer.json()["error"]["code"] == "invalid_cursor"

@@ -1,0 +1,91 @@
+"""What `sluice init` writes, and what it refuses."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from deploy.project import load
+from deploy.reached import reached
+from sluice.cli import app
+from sluice.cli.origin import origin
+from sluice.cli.scaffold import FILES, write
+from sluice.project import ProjectError
+
+
+def test_a_new_project_is_whole(tmp_path: Path) -> None:
+    root = write(tmp_path, "my-shop")
+    assert {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} >= set(FILES.values())
+    project = load(root)
+    assert project.agents() == {"hello": "agents.hello"}
+    assert project.stage("production").stack == "my-shop"
+    assert tomllib.loads((root / "pyproject.toml").read_text())["project"]["name"] == "my-shop"
+    assert reached(root, ["agents.hello"], set()).missing == []
+    for path in root.rglob("*"):
+        assert not path.is_file() or "REQUIREMENT" not in path.read_text(errors="replace"), path
+    steps = yaml.safe_load((root / ".github/workflows/test.yml").read_text())["jobs"]["test"]["steps"]
+    assert [step["run"] for step in steps[-2:]] == ["sluice check", "python -m pytest"]
+    compile((root / "tests/test_hello.py").read_text(), "test_hello.py", "exec")
+
+
+@pytest.mark.parametrize("name", ["", "1shop", "a b", "../up", "a/b", "x" * 65, "-rf"])
+def test_a_name_that_will_not_do_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ProjectError, match="begins with a letter"):
+        write(tmp_path, name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "mine.txt").write_text("mine")
+    with pytest.raises(ProjectError, match="not empty"):
+        write(tmp_path, "shop")
+    assert [path.name for path in (tmp_path / "shop").iterdir()] == ["mine.txt"]
+
+
+def test_it_says_how_this_sluice_was_installed(tmp_path: Path) -> None:
+    wheel = tmp_path / "sluice-1-py3-none-any.whl"
+    wheel.write_bytes(b"")
+    assert origin({"url": wheel.as_uri(), "archive_info": {}}) == (f"wheels/{wheel.name}", wheel)
+    git = {"url": "https://git.test/sluice", "vcs_info": {"vcs": "git", "commit_id": "abc"}}
+    assert origin(git).requirement == "sluice @ git+https://git.test/sluice@abc"
+    assert origin({"url": tmp_path.as_uri(), "dir_info": {}}).requirement == f"sluice @ {tmp_path.as_uri()}"
+    assert origin(None).requirement.startswith("sluice==")
+
+
+def test_commands_outside_of_a_project_say_so_in_both_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLUICE_URL", raising=False)
+    for command in (["up"], ["down"], ["check"], ["run", "hello", "hi"], ["list"], ["logs"], ["key", "list"]):
+        told = CliRunner().invoke(app, [*command, "--json"])
+        assert told.exit_code == 1, command
+        assert "sluice init NAME" in told.stdout, command
+        assert told.stdout.startswith('{"error": {"code": "project"'), command
+
+
+@pytest.mark.parametrize("command", ["key make bob", "key create", "key list x", "nothing", "run", "up A=1 B"])
+def test_what_is_not_understood_ends_with_2(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write(tmp_path, "shop"))
+    assert CliRunner().invoke(app, command.split()).exit_code == 2
+
+
+def test_help_names_every_command() -> None:
+    told = CliRunner().invoke(app, ["--help"]).stdout
+    for name in [
+        "init",
+        "up",
+        "down",
+        "deploy",
+        "run",
+        "watch",
+        "list",
+        "logs",
+        "key",
+        "check",
+        "--install-completion",
+    ]:
+        assert name in told
