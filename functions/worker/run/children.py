@@ -17,7 +17,7 @@ from shared.limits import tiers
 from shared.tasks import aftermath, family, lanes, settle, store, table, waking
 from shared.tasks.family import Group
 from shared.tasks.items import read_task, row_key
-from shared.tasks.model import Task, Usage
+from shared.tasks.model import Task
 from shared.tasks.waits import LONGEST_SECONDS
 from sluice.errors import ChildFailed, WaitTimeout
 from sluice.types import AgentResult
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from functions.worker.record.ledger import Ledger
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
+OF_NO_DAY = ""
+"""Children reserve and pay on their own days; here they count against the run's ceiling only."""
 STARTED_AT_ONCE = 8
 """Children written at the same time."""
 
@@ -122,8 +124,8 @@ class Children(Waiting):
             nonlocal made
             made = group = await persist(family.begin, self._task, self._group(name, nth, plan))
             share = group.micro_usd * group.total
-            self._ledger.hold(0, share)
-            with self._ledger.held(0, share):
+            self._ledger.hold(OF_NO_DAY, 0, share)
+            with self._ledger.held(OF_NO_DAY, 0, share):
                 await self._start(group, plan)
                 about = {"group": group.key, "of": group.total}
                 wait = self.waits.begin("children", group.signal, nth, now() + LONGEST_SECONDS, about)
@@ -137,7 +139,7 @@ class Children(Waiting):
         mark = [agent, len(messages), plan.model]
         found: list[dict[str, Any]] = await self.steps.once(name, work, kind="children", fingerprint=mark, ready=ready)
         self._task.joined += len(found)
-        self._ledger.add(Usage(0, 0, sum(one["micro_usd"] for one in found)))
+        self._ledger.hold(OF_NO_DAY, 0, sum(one["micro_usd"] for one in found))
         return found
 
     def _group(self, name: str, nth: int, plan: Plan) -> Group:
