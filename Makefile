@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page limits-page check-deploy pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page limits-page check-deploy pins clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##$(if $(ALL),?) ' Makefile | awk -F ':.*##? ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -93,6 +93,8 @@ test-stack: setup
 	@$(PYTHON) -m pytest tests/stack tests/e2e $(PYTEST_ARGS)
 test-unit: setup
 	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 4 --dist loadfile $(PYTEST_ARGS)
+second-opinion: setup ## Tests of tasks and lanes against LocalEmu, a third emulator
+	@$(PYTHON) -m localstack.second_opinion
 # Examples on other people's frameworks, in an environment that has them.
 WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py tests/unit/examples/test_sub_agents.py
 test-frameworks: .tools/frameworks/.ready # Tests of the examples with Pydantic AI and the Agents SDK

@@ -204,4 +204,5 @@ class _Exchange:
             due = len(events) if step <= 0 else min(len(events), max(sent + 1, 2 + int((elapsed - ttft) / step)))
             await http.write(self.send, b"".join(events[sent:due]), more=True)
             sent = due
+            self.call.sent_tokens = min(self.call.completion_tokens, max(0, sent - 1))  # the first names the role
         return False

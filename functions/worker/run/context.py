@@ -24,7 +24,7 @@ from shared.clock import now
 from shared.errors import LeaseLost
 from shared.limits import models
 from shared.logs import get_logger
-from shared.tasks import conversation, sessions
+from shared.tasks import chains, conversation, sessions
 from shared.tasks.events import Event
 from shared.tasks.model import dumps
 from sluice.context import Context as PublicContext
@@ -196,20 +196,28 @@ class Context(Tooling, Children, PublicContext):
         Where the model's context is known, only as many exchanges come as fit beside the instructions, what is asked
         and the answer: an exchange comes whole or not at all. A tool loop that is still open comes from its question.
 
+        A response that goes on from another, or in a conversation, sees all of it, whatever ``limit`` says; what does
+        not fit is an error then, unless its client said ``truncation: auto``.
+
         Raises:
-            ConversationTooLong: an open tool loop has more turns than can be read.
+            ConversationTooLong: an open tool loop has more turns than can be read, or a chain is too long.
         """
         if not self.session_id or self.session_id == self.task_id:
             return []
-        started = self._task.started_at or self._task.run_started or now()
-        turns = await persist(
-            sessions.read_whole, self.user, self.session_id, limit=limit, before=started + CLOCK_SKEW_SECONDS
-        )
+        before = (self._task.started_at or self._task.run_started or now()) + CLOCK_SKEW_SECONDS
+        chain = chains.asked_for(self._task.params)
+        if chain is None:
+            turns = await persist(sessions.read_whole, self.user, self.session_id, limit=limit, before=before)
+        else:
+            turns = await persist(chains.read, self.user, self.session_id, last=chain.last, before=before)
         asked = self.asked()
         fitting = conversation.fitting([message for turn in turns for message in turn.messages], asked)
         room = self._history_bytes(asked)
         if room is not None:
+            all_of_it = fitting
             fitting = conversation.within(fitting, room, open_loop=not conversation.opens(asked[0]) if asked else False)
+            if chain is not None and chain.whole and len(fitting) < len(all_of_it):
+                raise sessions.ConversationTooLong(chains.DOES_NOT_FIT)
         return [Remembered(message) for message in fitting]
 
     def _history_bytes(self, asked: list[dict[str, Any]]) -> int | None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import openai
 import pytest
 
 from functions.webhook import deliver, handler, post, schedule
@@ -19,7 +20,7 @@ from shared.netguard import Forbidden
 from shared.settings import settings
 from shared.tasks import claims, inbox, settle, store, waits
 from shared.tasks.events import Event
-from shared.tasks.model import Status, Task
+from shared.tasks.model import Status, Task, dumps
 from shared.tasks.waits import Wait
 from tests.unit.webhook.conftest import Hooks
 
@@ -39,6 +40,35 @@ def test_what_a_webhook_says(hooks: Hooks) -> None:
     assert data["usage"]["total_tokens"] == 0
     assert "error" not in data
     assert "key_id" not in json.dumps(body)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "event"),
+    [
+        (settle.Outcome(status=Status.COMPLETE, response="x"), "ResponseCompletedWebhookEvent"),
+        (
+            settle.Outcome(status=Status.COMPLETE, response="x", data={"finish_reason": "length"}),
+            "ResponseIncompleteWebhookEvent",
+        ),
+        (settle.Outcome(status=Status.FAILED, error={"code": "x", "message": "no"}), "ResponseFailedWebhookEvent"),
+        (settle.Outcome(status=Status.CANCELLED), "ResponseCancelledWebhookEvent"),
+    ],
+)
+def test_openais_client_reads_a_webhook_of_its_own_dialect(hooks: Hooks, outcome: settle.Outcome, event: str) -> None:
+    with Receiver() as receiver:
+        task = hooks.ended(receiver.url, outcome, params={"webhook_url": receiver.url, "dialect": "responses"})
+        hooks.run()
+        (delivery,) = receiver.deliveries
+    body, at = dumps(delivery.body).encode(), int(time.time())
+    secret = webhooks.secret_for(task.key_id)
+    headers = {
+        "webhook-id": delivery.id,
+        "webhook-timestamp": str(at),
+        "webhook-signature": webhooks.sign(secret, delivery.id, at, body),
+    }
+    read = openai.OpenAI(api_key="x").webhooks.unwrap(body, headers, secret=secret)
+    assert type(read).__name__ == event
+    assert delivery.body["data"] == {"id": f"resp_{task.task_id}"}
 
 
 def test_a_failed_and_a_cancelled_task_are_told_of_too(hooks: Hooks) -> None:
