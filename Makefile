@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page limits-page check-deploy pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page try-real-model limits-page check-deploy pins clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##$(if $(ALL),?) ' Makefile | awk -F ':.*##? ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -115,6 +115,9 @@ audit: .venv/.ready .tools/audit/.ready # Known vulnerabilities of the pinned pa
 
 limits-page: .venv/.ready # Write docs/aws-limits.md anew
 	@$(PYTHON) -m localstack.strict.page
+try-real-model: .venv/.ready ## Call a real llama_cpp.server and a LiteLLM proxy (builds both)
+	@$(PYTHON) -m localstack.real_model
+
 settings-page: .venv/.ready # Write docs/settings.md anew
 	@$(PYTHON) -m deploy.settings_page
 

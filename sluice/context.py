@@ -10,12 +10,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from datetime import datetime
 
     import httpx2
 
     from sluice.types import AgentResult, ModelOptions, ModelReply
+
+
+class ModelStream(Protocol):
+    """A model call under way: its pieces of text, and then the whole reply."""
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        """Iterate over the pieces that come from now on; a recorded reply comes in one."""
+        ...
+
+    async def reply(self) -> ModelReply:
+        """Wait for the whole reply. Whoever does not, and returns, has the call cut off and charged."""
+        ...
 
 
 class Context(Protocol):
@@ -192,6 +204,25 @@ class Context(Protocol):
         At most ``at_once`` run at the same time (else as many as the running cap allows). All run to their end; then
         the first `ChildFailed` is raised, or with ``on_error="return"`` stands where a result would. ``max_cost_usd``
         is for each; together they have what is left of this run's own. See ``run`` for the errors.
+        """
+        ...
+
+    def model_stream(
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        tools: list[dict[str, Any]] | None = None,
+        tool_choice: Any = None,
+        model: str | None = None,
+        max_output_tokens: int | None = None,
+        name: str = "model",
+        last: bool | Callable[[ModelReply], bool] = False,
+        **options: Unpack[ModelOptions],
+    ) -> ModelStream:
+        """Begin a call like ``model``, whose text the agent reads while it is written.
+
+        ``async for piece in ctx.model_stream(messages)``, and ``await stream.reply()`` for the whole, which is
+        recorded.
         """
         ...
 

@@ -18,7 +18,7 @@ from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, No
 from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import aftermath, days, kin, lanes, listing, settle, spend, store, succession, table
+from shared.tasks import aftermath, days, kin, lanes, listing, overdue, settle, spend, store, succession, table
 from shared.tasks.items import DUE_SHARDS, row_key
 from shared.tasks.leases import RESEND_AFTER_SECONDS
 from shared.tasks.model import LANES, Status
@@ -119,6 +119,8 @@ def _look_after(task: Task, empty: set[str]) -> str:
         if task.lease_until + RESEND_AFTER_SECONDS / 30 > at:
             return "running"  # the queue brings it back by itself
         return _send(task)
+    if overdue.expire(_gate(), task):
+        return "timed out"
     if task.after:
         return _try_wake(task)
     if task.parked:

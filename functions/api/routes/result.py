@@ -13,6 +13,7 @@ from functions.api.described import described
 from functions.api.errors import invalid
 from functions.api.held import Held
 from functions.api.identity import AUTHENTICATED, Subject, own_task
+from functions.api.punctual import punctual
 from functions.api.schemas import MAX_STREAMED_WAIT_SECONDS, MAX_WAIT_SECONDS
 from functions.api.waiting import hold
 from shared import watchers
@@ -56,7 +57,7 @@ def get_result(
     headers: dict[str, str] = {}
     _check(wait)
     task = hold(
-        lambda: own_task(caller, task_id),
+        lambda: punctual(own_task(caller, task_id)),
         lambda task: task.status.terminal,
         wait,
         request.scope.get("aws.context"),
