@@ -18,8 +18,8 @@ from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
 from functions.worker.record.signals import Continue, GiveWay
 from functions.worker.record.steps import Done, Steps
+from functions.worker.run.children import Children
 from functions.worker.run.tooling import Tooling, result_of
-from functions.worker.run.waiting import Waiting
 from functions.worker.run.waits import Waits
 from shared.clock import now
 from shared.errors import LeaseLost
@@ -59,7 +59,7 @@ class Remembered(dict[str, Any]):
     """A message out of the session's memory: no part of a step's fingerprint, as a session may be deleted meanwhile."""
 
 
-class Context(Tooling, Waiting, PublicContext):
+class Context(Tooling, Children, PublicContext):
     """One run, as its agent sees it: what `sluice.Context` promises."""
 
     def __init__(
