@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 
-from functions.webhook import deliver, handler, post, schedule
+from functions.webhook import deliver, desk, handler, post, schedule
 from localstack.receiver import Receiver
 from shared import aws, netguard, webhooks
 from shared.clock import day
@@ -434,3 +434,33 @@ def test_a_wait_that_is_over_is_not_told_of(hooks: Hooks) -> None:
         assert inbox.post(task.task_id, "go", 1).woken
         assert hooks.run() == []
         assert receiver.deliveries == []
+
+
+def test_silent_receivers_of_one_owner_delay_nobody_elses(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One invocation, thirty receivers that do not answer until the other owner's has been served."""
+    served = threading.Event()
+    posted: list[str] = []
+
+    def answered(task: Task, url: str, *_: object) -> post.Answer:
+        posted.append(task.user)
+        if task.user.startswith("svc/"):
+            assert served.wait(20), "the other's delivery waited for these"
+        else:
+            served.set()
+        return post.Answer(200)
+
+    monkeypatch.setattr(deliver, "post", answered)
+    silent = [hooks.ended(f"https://r{n}.example.org/", user=f"svc/u{n}") for n in range(30)]
+    first = hooks.take()
+    other = hooks.ended("https://other.example.org/", user="other")
+
+    class Context:
+        def get_remaining_time_in_millis(self) -> int:
+            return 60_000
+
+    answer = handler.handler({"Records": first}, Context())
+    assert answer == {"batchItemFailures": []}
+    assert served.is_set()
+    assert hooks.record(other) is not None
+    assert posted.index("other") <= desk.CAPACITY
+    assert len([task for task in silent if hooks.record(task)]) + sum(hooks.waiting().values()) >= 30
