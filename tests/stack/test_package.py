@@ -16,7 +16,6 @@ from localstack.environ import ROOT
 from tests.docs import BLOCKS
 from tests.stack_fixture import free_ports
 
-
 pytestmark = pytest.mark.timeout(900)  # it installs, builds and deploys, on a machine that may be busy
 
 
