@@ -188,7 +188,7 @@ class _Run:
             # What it did not wait for is paid for all the same: cut off and charged before the run is settled.
             await steps.end(now() + CLEANUP_SECONDS)
             steps.check_replayed()
-            return outcomes.complete(result)
+            return outcomes.complete(result, context.usage_details if task.params.get("dialect") else {})
         except BaseException:
             try:
                 await steps.flush()
