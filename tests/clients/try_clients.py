@@ -116,7 +116,11 @@ def agents_sdk() -> Tries:
     from pydantic import BaseModel
 
     agents.set_tracing_disabled(True)
-    agents.set_default_openai_client(openai.AsyncOpenAI(base_url=BASE, api_key=KEY, timeout=120), use_for_tracing=False)
+
+    def client() -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(base_url=BASE, api_key=KEY, timeout=120)
+
+    agents.set_default_openai_client(client(), use_for_tracing=False)
 
     @agents.function_tool
     def lookup(word: str) -> str:
@@ -131,7 +135,8 @@ def agents_sdk() -> Tries:
         return agents.Runner.run_sync(agent, text).final_output
 
     async def stream() -> str:
-        result = agents.Runner.run_streamed(agents.Agent(name="a", model=MODEL), LONG)
+        model = agents.OpenAIResponsesModel(MODEL, client())  # the other client's connections belong to another loop
+        result = agents.Runner.run_streamed(agents.Agent(name="a", model=model), LONG)
         async for _ in result.stream_events():
             pass
         return str(result.final_output)

@@ -12,6 +12,7 @@ from sluice import AgentResult, Context, ModelReply, Usage
 from tests.unit.worker.conftest import Install, World
 
 CHAT: dict[str, Any] = {"dialect": "chat"}
+CACHED, WRITTEN = {"cached_tokens": 6}, {"cache_write_tokens": 2}
 
 
 def result(world: World, message: str, **changes: Any) -> dict[str, Any]:
@@ -26,8 +27,8 @@ def result(world: World, message: str, **changes: Any) -> dict[str, Any]:
     ("told", "found"),
     [
         ({"prompt_tokens_details": {"cached_tokens": 6}}, {"cached_tokens": 6}),
-        ({"input_tokens_details": {"cached_tokens": 6, "cache_write_tokens": 2}}, {"cached_tokens": 6, "cache_write_tokens": 2}),
-        ({"cache_read_input_tokens": 6, "cache_creation_input_tokens": 2}, {"cached_tokens": 6, "cache_write_tokens": 2}),
+        ({"input_tokens_details": {"cached_tokens": 6, "cache_write_tokens": 2}}, CACHED | WRITTEN),
+        ({"cache_read_input_tokens": 6, "cache_creation_input_tokens": 2}, CACHED | WRITTEN),
         ({"prompt_cache_hit_tokens": 6, "prompt_cache_miss_tokens": 4}, {"cached_tokens": 6}),
         ({"completion_tokens_details": {"reasoning_tokens": 3}}, {"reasoning_tokens": 3}),
         ({"output_tokens_details": {"reasoning_tokens": "3"}}, {"reasoning_tokens": 3}),
