@@ -5,13 +5,14 @@ import { el, setText } from "./dom.js";
 const STATUS = {
   queued: "Queued",
   processing: "Running",
+  waiting: "Waiting",
   complete: "Complete",
   failed: "Failed",
   cancelled: "Cancelled",
   cancelling: "Stopping",
 };
 
-export const LIVE = new Set(["queued", "processing"]);
+export const LIVE = new Set(["queued", "processing", "waiting"]);
 
 export function badge(status) {
   const node = el("span", { class: "badge" });
