@@ -1,4 +1,4 @@
-"""Everyone's runs, approvals and a run's steps in a real browser; and that every page can be read and used by everybody."""
+"""Everyone's runs, approvals and steps over time in a real browser; every page held against the rules of axe."""
 
 from __future__ import annotations
 
