@@ -13,7 +13,8 @@ import py_compile
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from deploy import agents, paths
@@ -161,12 +162,24 @@ def _trim(folder: Path) -> None:
 
 def _compile(folder: Path) -> None:
     """Compile to bytecode that is trusted without looking at the source, for quicker cold starts."""
-    compileall.compile_dir(folder, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    with _bytecode_beside():
+        compileall.compile_dir(folder, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
 
 
 def _compile_files(files: Iterable[Path]) -> None:
-    for path in files:
-        compileall.compile_file(path, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    with _bytecode_beside():
+        for path in files:
+            compileall.compile_file(path, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+
+
+@contextmanager
+def _bytecode_beside() -> Iterator[None]:
+    """Have bytecode written into the bundle, wherever ``PYTHONPYCACHEPREFIX`` puts this process' own."""
+    prefix, sys.pycache_prefix = sys.pycache_prefix, None
+    try:
+        yield
+    finally:
+        sys.pycache_prefix = prefix
 
 
 if __name__ == "__main__":

@@ -79,6 +79,8 @@ def use(outputs: dict[str, str], parameters: dict[str, str]) -> None:
 def _switch(outputs: dict[str, str], lane: str, *, enabled: bool) -> None:
     client: Any = boto3.client("lambda")
     client.update_event_source_mapping(UUID=outputs[f"{lane.capitalize()}MappingId"], Enabled=enabled)
+    if scaler := outputs.get("ScalerFunctionName"):  # it tells environments at work, which else learn of it in a minute
+        client.invoke(FunctionName=scaler, Payload=b'{"only": "pauses"}')
     print(f"{lane} is {'running' if enabled else 'paused: its tasks wait, runs under way end'}")
 
 

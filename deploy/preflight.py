@@ -99,6 +99,13 @@ def _concurrency(found: Findings, values: dict[str, str], stack: str) -> None:
     free -= of_api
     if values["ReserveConcurrency"] == "true":
         wanted = int(values["ReservedConcurrency"])
+        streaming = int(values["StreamingConcurrency"])
+        free += _reserved_by(stack, "StreamingFunction") if streaming else 0
+        if streaming and free - wanted - streaming < KEPT_FREE <= free - wanted:
+            found.errors.append(
+                f"StreamingConcurrency is {streaming}, but {free - wanted - KEPT_FREE} can be reserved for it besides; "
+                "0 reserves none"
+            )
         if free - wanted < KEPT_FREE:
             found.errors.append(
                 f"ReservedConcurrency is {wanted}, but {max(0, free - KEPT_FREE)} can be reserved: the account's quota "

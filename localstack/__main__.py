@@ -70,6 +70,14 @@ def _key(asked: argparse.Namespace) -> None:
     keys.run(asked)
 
 
+def _tell_pauses(client: Any) -> None:
+    """Have the scaler tell environments at work, which else learn of it within a minute."""
+    for page in client.get_paginator("list_functions").paginate():
+        for function in page["Functions"]:
+            if "ScalerFunction" in function["FunctionName"]:
+                client.invoke(FunctionName=function["FunctionName"], Payload=b'{"only": "pauses"}')
+
+
 def _mapping(asked: argparse.Namespace, enabled: bool) -> None:
     import boto3
 
@@ -79,6 +87,7 @@ def _mapping(asked: argparse.Namespace, enabled: bool) -> None:
         raise LocalError(f"LANE must be one of {', '.join(found['mappings'])}")
     client: Any = boto3.client("lambda")
     client.update_event_source_mapping(UUID=found["mappings"][asked.lane], Enabled=enabled)
+    _tell_pauses(client)
     print(f"{asked.lane} is {'running' if enabled else 'paused: its tasks wait, runs under way end'}")
 
 

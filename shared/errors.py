@@ -92,3 +92,9 @@ class Contended(SluiceError):
     """Two writers met on one item; the same call succeeds a moment later. The caller waits and repeats."""
 
     code = "contended"
+
+
+class UnpricedModel(SluiceError):
+    """A model that neither the table nor the operator priced, where such models are not allowed."""
+
+    code = "unpriced_model"

@@ -11,15 +11,16 @@ import binascii
 import hashlib
 import hmac
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import aws, secrets
 from shared.clock import now
+from shared.limits.shares import owner_of
 from shared.netguard import check_url
 from shared.settings import settings
-from shared.tasks.lanes import MAX_DELAY_SECONDS, down, group
+from shared.tasks.lanes import MAX_DELAY_SECONDS, Received, down, group
 from shared.tasks.model import Status, dumps
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def enqueue(task: Task) -> None:
     url = task.params.get("webhook_url")
     if url and settings().queue_url_webhook:
         at = now()
-        send({"task_id": task.task_id, "type": f"task.{task.status}", "url": str(url)}, attempt=1, first=at, due=at)
+        what = {"task_id": task.task_id, "type": f"task.{task.status}", "url": str(url), "owner": owner_of(task.user)}
+        send(what, attempt=1, first=at, due=at)
 
 
 def tell_waiting(task: Task) -> None:
@@ -128,14 +130,16 @@ def tell_waiting(task: Task) -> None:
     if url and settings().queue_url_webhook:
         at = now()
         what = {"task_id": task.task_id, "type": WAITING, "url": str(url), "wait": str(task.gen)}
+        what["owner"] = owner_of(task.user)
         send(what, attempt=1, first=at, due=at)
 
 
 def send(what: Mapping[str, str], *, attempt: int, first: float, due: float) -> None:
     """Put try number ``attempt`` into the queue, for ``due``; ``first`` is when the first one was due (epoch s).
 
-    ``what`` holds ``task_id``, ``type`` and ``url``. SQS hides a message for 900 s at most, so one that is due later
-    comes early and is sent on. The message group is the receiver: a slow one delays its own deliveries.
+    ``what`` holds ``task_id``, ``type``, ``url`` and ``owner``. SQS hides a message for 900 s at most: one that is due
+    later comes early and is sent on. The message group is the owner: its slow receivers delay its own deliveries,
+    however many addresses it has.
 
     Raises:
         DependencyDown: SQS is away.
@@ -146,7 +150,38 @@ def send(what: Mapping[str, str], *, attempt: int, first: float, due: float) -> 
             QueueUrl=settings().queue_url_webhook,
             MessageBody=dumps({"v": VERSION, **what, "attempt": attempt, "first": first, "due": due}),
             DelaySeconds=math.ceil(wait),
-            MessageGroupId=group(what["url"].partition("?")[0]),
+            MessageGroupId=group(what.get("owner") or what["url"].partition("?")[0]),
         )
+    except (ClientError, BotoCoreError) as error:
+        raise down(error) from error
+
+
+def receive(most: int, *, hidden_s: float) -> list[Received]:
+    """Take at most ``most`` (1 to 10) deliveries that are there now, hidden for ``hidden_s`` whole seconds.
+
+    Raises:
+        DependencyDown: SQS is away.
+    """
+    try:
+        answer = aws.sqs().receive_message(
+            QueueUrl=settings().queue_url_webhook,
+            MaxNumberOfMessages=most,
+            VisibilityTimeout=math.ceil(hidden_s),
+            WaitTimeSeconds=0,
+        )
+    except (ClientError, BotoCoreError) as error:
+        raise down(error) from error
+    return [Received(message["Body"], message["ReceiptHandle"]) for message in answer.get("Messages", [])]
+
+
+def delete(receipt: str) -> None:
+    """Delete a delivery that is done with.
+
+    Raises:
+        DependencyDown: SQS is away; it comes back and is found done.
+    """
+    entries: Any = [{"Id": "0", "ReceiptHandle": receipt}]
+    try:
+        aws.sqs().delete_message_batch(QueueUrl=settings().queue_url_webhook, Entries=entries)
     except (ClientError, BotoCoreError) as error:
         raise down(error) from error

@@ -2,6 +2,8 @@
 
 - `docs/api.md`: every `sh`, `python` and `html` block is run, see tests/stack/test_api_docs.py and
   tests/e2e/test_page_docs.py. The Python block of `docs/webhooks.md` is run by tests/unit/webhook/test_signature.py.
+- Blocks marked `tutorial` are typed one after the other by tests/stack/test_package.py, as a new user would; one with a
+  file's name behind that is written to the file.
 - Elsewhere a block with the info string `bash runnable` or `python runnable` is run by tests/stack/test_docs.py, at the
   root of the repository and against the deployed system. Every other shell block is listed in tests/docs_not_run.toml;
   of every other Python block tests/unit/test_docs_python.py checks that it compiles and calls what there is.
@@ -42,6 +44,8 @@ class Block:
         """Which test module runs it, if any."""
         if self.page == "docs/api.md":
             return _OF_THE_API.get(self.language)
+        if self.info.partition(" ")[0] == "tutorial":
+            return "tests/stack/test_package.py"
         if self.page == "docs/webhooks.md" and self.language == "python":
             return "tests/unit/webhook/test_signature.py"
         return "tests/stack/test_docs.py" if self.language in ("bash", "python") and self.info == "runnable" else None

@@ -137,3 +137,13 @@ class ConversationDeleted(BaseModel):
     id: str
     object: Literal["conversation.deleted"]
     deleted: Literal[True]
+
+
+class Compaction(BaseModel):
+    """A conversation summed up."""
+
+    id: str
+    object: Literal["response.compaction"]
+    created_at: int
+    output: list[dict[str, Any]]
+    usage: dict[str, Any]

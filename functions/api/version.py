@@ -1,3 +1,5 @@
 """The API's version, as its description and ``/health`` say it."""
 
-VERSION = "0.1.0"
+from sluice import __version__
+
+VERSION = __version__

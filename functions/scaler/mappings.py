@@ -35,6 +35,24 @@ def current() -> dict[str, int]:
     return found
 
 
+PAUSED = frozenset({"Disabled", "Disabling"})
+"""States of a mapping whose lane is paused."""
+
+
+def paused() -> list[str]:
+    """Return the lanes whose mappings are switched off; one that cannot be read counts as running."""
+    found: list[str] = []
+    for lane, uuid in uuids().items():
+        try:
+            mapping = aws.lambda_client().get_event_source_mapping(UUID=uuid)
+        except (ClientError, BotoCoreError) as error:
+            get_logger("scaler").warning("mapping not read", extra={"lane": lane, "cause": str(error)})
+            continue
+        if mapping.get("State") in PAUSED:
+            found.append(lane)
+    return found
+
+
 def apply(decision: Decision, now_set: dict[str, int]) -> list[str]:
     """Set the limits that differ from what is set now, shrinking first; returns the lanes that failed.
 

@@ -46,6 +46,8 @@ class Delivery:
     due: float
     wait: str = ""
     """Which wait of the task it tells of; empty: its end."""
+    owner: str = ""
+    """Whose delivery it is (`shared.limits.shares`); a message of an older version names nobody."""
 
     def again(self, *, attempt: int, due: float) -> None:
         """Put another try into the queue.
@@ -55,6 +57,7 @@ class Delivery:
         """
         what = {"task_id": self.task_id, "type": self.type, "url": self.url}
         what |= {"wait": self.wait} if self.wait else {}
+        what |= {"owner": self.owner} if self.owner else {}
         webhooks.send(what, attempt=attempt, first=self.first, due=due)
 
 
@@ -76,6 +79,7 @@ def parse(body: str) -> Delivery:
             first=float(value["first"]),
             due=float(value["due"]),
             wait=str(value.get("wait", "")),
+            owner=str(value.get("owner", "")),
         )
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise BadDelivery(f"not a delivery: {type(error).__name__}") from error

@@ -15,7 +15,8 @@ from shared.guarded_http import GuardedTransport, no_cookies, was_forbidden
 from shared.netguard import Forbidden
 from shared.retry import retry_after
 from shared.tasks import settle, store
-from shared.tasks.model import dumps
+from shared.tasks.model import Status, dumps
+from shared.tasks.sessions import RESPONSE_PREFIX
 
 if TYPE_CHECKING:
     from shared.tasks.model import Task
@@ -112,7 +113,13 @@ def _judge(answer: httpx2.Response) -> Answer:
 
 
 def payload(task: Task) -> dict[str, Any]:
-    """Return what a webhook says: the task as ``GET /result`` shows it, the same on every try."""
+    """Return what a webhook says, the same on every try.
+
+    That is the task as ``GET /result`` shows it; for one that was made through OpenAI's dialect and has ended, OpenAI's
+    event, with nothing but the response's id (`openai.webhooks.unwrap` reads it).
+    """
+    if task.params.get("dialect") and task.status.terminal:
+        return openai_event(task)
     data: dict[str, Any] = {"metadata": {}, **store.public(task)}
     try:
         result = settle.result_of(task)
@@ -129,3 +136,26 @@ def payload(task: Task) -> dict[str, Any]:
         "timestamp": iso(task.ended_at or task.waiting_since or task.created),
         "data": data,
     }
+
+
+def openai_event(task: Task) -> dict[str, Any]:
+    """Return OpenAI's event of a response's end."""
+    kind = {Status.COMPLETE: "completed", Status.CANCELLED: "cancelled"}.get(task.status, "failed")
+    if task.status is Status.COMPLETE and _cut(task):
+        kind = "incomplete"
+    return {
+        "id": f"evt_{task.task_id}",
+        "object": "event",
+        "type": f"response.{kind}",
+        "created_at": int(task.ended_at or task.created),
+        "data": {"id": f"{RESPONSE_PREFIX}{task.task_id}"},
+    }
+
+
+def _cut(task: Task) -> bool:
+    """Whether the model's reply ended at its limit."""
+    try:
+        data = (settle.result_of(task) or {}).get("data") or {}
+    except (NotFound, Gone):  # erased meanwhile, or its object is
+        return False
+    return bool(data.get("finish_reason") == "length")

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
+from localstack.llm import consumed
 from localstack.llm.config import Config
 
 _KEYS_KEPT = 200_000
@@ -32,6 +33,8 @@ class Call:
     fault: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    sent_tokens: int = 0
+    """Of a stream, tokens that were sent."""
     aborted: bool = False
     completed: bool = False
 
@@ -39,6 +42,7 @@ class Call:
         """The call as the admin call shows it."""
         shown = asdict(self)
         del shown["generation"]
+        shown["consumed"] = list(consumed.of(self))
         return shown
 
 

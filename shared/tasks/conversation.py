@@ -46,9 +46,9 @@ def bounded(messages: Sequence[Message]) -> list[Message]:
     return [message for group in groups for message in group]
 
 
-def reply(response: str, data: dict[str, Any] | None) -> Message:
-    """Return what a run answered, with the calls that it left to the client."""
-    text = response[:TURN_CHARACTERS]
+def reply(response: str, data: dict[str, Any] | None, *, whole: bool = False) -> Message:
+    """Return what a run answered, with the calls that it left to the client; its text cut, if not asked ``whole``."""
+    text = response if whole else response[:TURN_CHARACTERS]
     calls = calls_of(data)
     held = (data or {}).get("extra")
     extra = held if isinstance(held, dict) else {}

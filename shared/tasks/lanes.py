@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 MAX_DELAY_SECONDS = 900
 """SQS's longest DelaySeconds; a longer wait is sent on again when the message comes early."""
-MAX_VISIBILITY_SECONDS = 43_200
+MAX_VISIBILITY_SECONDS = 43_200 - 1_800
+"""Longest that a message is hidden: SQS counts 12 hours from its receive, and an invocation lasts half of one."""
 RECEIVE_AT_ONCE = 10
 """Most messages that SQS hands out in one call."""
 VERSION = 1

@@ -38,6 +38,8 @@ LOOP_PAGE = 50
 TURN_FRAME_BYTES = 100
 """What the names of a turn's fields take in an answer."""
 _CURSOR = re.compile(r"[0-9TZ:.\-+]{10,40}#[\x21-\x7e]{1,256}")
+RESPONSE_PREFIX = "resp_"
+"""What stands before the id of a task that is named as a response."""
 CHAT_BYTES = 80 * 1024
 """Largest JSON of a turn's messages that stays in its item, whose texts may take 256 KB of DynamoDB's 400."""
 
@@ -58,6 +60,8 @@ class Turn:
     assistant: str
     chat: list[Message] | None = None
     """Its messages, where they say more than the two texts; read on demand."""
+    after: str | None = None
+    """The task whose answer it goes on from, where its client said so."""
 
     @property
     def messages(self) -> list[Message]:
@@ -83,11 +87,16 @@ def put_ops(
         "ttl": attribute(int(expires)),
         **blobs.pack(text, f"tasks/{task.task_id}/turn"),
     }
-    answer = conversation.reply(response, outcome.data)
-    if asked is None and "tool_calls" not in answer:
+    before = str(task.params.get("previous_response_id") or "").removeprefix(RESPONSE_PREFIX)
+    if before:
+        item["after"] = attribute(before)
+    whole = task.params.get("dialect") == "responses"  # its clients send nothing again: nothing is cut
+    answer = conversation.reply(response, outcome.data, whole=whole)
+    long = whole and max(len(message), len(response)) > TURN_CHARACTERS
+    if asked is None and "tool_calls" not in answer and not long:
         return [table.put_op(item)]
     said = asked if asked is not None else [{"role": "user", "content": message}]
-    chat = dumps([*conversation.bounded(said), answer])
+    chat = dumps([*(said if whole else conversation.bounded(said)), answer])
     size = len(chat.encode())
     if size > CHAT_BYTES:
         item["chat"] = {"NULL": True}
@@ -131,7 +140,23 @@ def _page(
         _, at, task_id = row["sk"]["S"].split("#", 2)
         texts = json.loads(blobs.unpack(row))
         chat = _chat(row, task_id) if with_chat else None
-        turns.append(Turn(task_id=task_id, at=at, user=texts["user"], assistant=texts["assistant"], chat=chat))
+        after = row["after"]["S"] if "after" in row else None
+        turns.append(Turn(task_id, at, texts["user"], texts["assistant"], chat, after))
+    return turns
+
+
+def read_all(user: str, session_id: str, *, most: int, before: float) -> list[Turn]:
+    """Return a session's turns with their messages, oldest first, the newest ``most`` at least.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    turns = _page(_pk(user, session_id), LOOP_PAGE, before=before, with_chat=True)
+    full = len(turns) == LOOP_PAGE
+    while full and len(turns) < most:
+        older = _page(_pk(user, session_id), LOOP_PAGE, before=before, older_than=turns[0], with_chat=True)
+        full = len(older) == LOOP_PAGE
+        turns = [*older, *turns]
     return turns
 
 

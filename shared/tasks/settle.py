@@ -10,7 +10,7 @@ from shared import wire
 from shared.clock import now
 from shared.errors import NotFound, TooLarge
 from shared.settings import settings
-from shared.tasks import days, events, sessions, spend, store, table
+from shared.tasks import days, events, family, sessions, spend, store, table
 from shared.tasks.claims import OWNER
 from shared.tasks.items import due_shard, row_key
 from shared.tasks.leases import fenced_write, held
@@ -129,12 +129,14 @@ def _end(
     sets["last_seq"] = last
     if dead_letter(outcome):
         sets["due"], sets["due_at"] = DEAD, at
-    elif wants_webhook(task):  # in the transaction: whoever ends a task may die before it enqueued the webhook
+    elif (
+        wants_webhook(task) or task.may_leave_children
+    ):  # in the transaction: whoever ends a task may die before it enqueued the webhook
         sets["due"], sets["due_at"] = due_shard(task.task_id), at + WEBHOOK_GRACE_SECONDS
     removes = tuple(name for name in LIVE if name not in sets)
     row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, condition=condition, values=values)
     fenced_write(
-        [row, event, *ops, *spend.add_ops(task, expires=expires)],
+        [row, event, *ops, *spend.add_ops(task, expires=expires), *family.ended_ops(task, expires=expires)],
         written=lambda old: (old.ended_by, old.status, old.last_seq) == (by, outcome.status, last),
     )
     task.unwritten.clear()
@@ -161,6 +163,16 @@ def webhook_enqueued(task: Task) -> None:
 
     Raises:
         Contended, DependencyDown: the sweeper will enqueue it once more, under the same id.
+    """
+    if not task.may_leave_children:  # the sweeper looks after one with children until none of them is live
+        leave_alone(task)
+
+
+def leave_alone(task: Task) -> None:
+    """Note that nobody needs to look after an ended task any more.
+
+    Raises:
+        Contended, DependencyDown: the sweeper looks once more, which does no harm.
     """
     op = table.update_op(
         row_key(task.task_id),

@@ -47,7 +47,8 @@ def send(gate: Gate, task: Task) -> bool:
     """
     count_again(gate, task)
     try:
-        if not gate.take_slot(task.user, task.task_id, task.running_cap, aftermath.PARKED_SLOT_SECONDS):
+        slot_s = aftermath.PARKED_SLOT_SECONDS
+        if not gate.take_slot(task.user, task.task_id, task.running_cap, slot_s, lane=task.lane):
             _park(task)
             return False
     except (RedisError, DependencyDown):

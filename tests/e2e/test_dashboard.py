@@ -81,7 +81,40 @@ def test_reload_in_the_middle(dashboard: Dashboard, stack: Stack) -> None:
     expect(page.locator("#output")).to_have_text(stack.result(task_id)["result"]["response"])
 
 
+def without_stream(dashboard: Dashboard) -> None:
+    """Let the page think that this deployment has no streaming address."""
+    dashboard.page.add_init_script(
+        "document.addEventListener('DOMContentLoaded', () => { document.body.dataset.stream = 'false'; })"
+    )
+
+
+def test_a_run_is_followed_by_event_source(dashboard: Dashboard, stack: Stack) -> None:
+    """Text comes in parts, before it is stored; no WebSocket is opened."""
+    asked: list[str] = []
+    sockets: list[str] = []
+    dashboard.page.on("request", lambda request: asked.append(request.url))
+    dashboard.page.on("websocket", lambda socket: sockets.append(socket.url))
+    page = dashboard.open("load")
+    task_id = dashboard.submit("[[sim latency=4 words=120]] Tell me about streams.")
+    expect(page.locator("#mode")).to_have_text("Live")
+    dashboard.wait_for_output(10)
+    dashboard.status("Complete")
+    expect(page.locator("#output")).to_have_text(stack.result(task_id)["result"]["response"])
+    assert any(url.startswith(f"{stack.outputs['stream_url']}/result/{task_id}/stream") for url in asked)
+    assert sockets == []
+
+
+def test_a_run_is_followed_over_the_websocket_without_a_streaming_address(dashboard: Dashboard, stack: Stack) -> None:
+    without_stream(dashboard)
+    page = dashboard.open("load")
+    task_id = dashboard.submit("[[sim latency=10 words=60]] Tell me about bays.")
+    expect(page.locator("#mode")).to_have_text("Live")
+    dashboard.status("Complete")
+    expect(page.locator("#output")).to_have_text(stack.result(task_id)["result"]["response"])
+
+
 def test_without_a_websocket_it_polls(dashboard: Dashboard, stack: Stack) -> None:
+    without_stream(dashboard)
     dashboard.page.route_web_socket(re.compile("/live"), lambda socket: socket.close())
     page = dashboard.open("load")
     task_id = dashboard.submit("[[sim latency=2 words=40]] Tell me about seas.")
@@ -108,6 +141,7 @@ def test_a_lost_websocket_costs_no_token(dashboard: Dashboard, stack: Stack) -> 
 
         server.on_message(pass_on)
 
+    without_stream(dashboard)
     dashboard.page.route_web_socket(re.compile("/live"), fragile)
     page = dashboard.open("load")
     task_id = dashboard.submit("[[sim latency=3 words=90]] Tell me about lakes.")

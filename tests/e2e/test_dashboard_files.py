@@ -17,7 +17,7 @@ def test_the_page_allows_nothing_inline_and_nothing_foreign(stack: Stack) -> Non
     socket = stack.outputs["ws_url"].removesuffix("/live").partition("/_aws")[0]
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == "'self'"
-    assert policy["connect-src"] == f"'self' {socket}"
+    assert policy["connect-src"] == f"'self' {socket} {stack.outputs['stream_url']}"
     assert policy["require-trusted-types-for"] == "'script'"
     assert "unsafe" not in answer.headers["content-security-policy"]
     assert not re.search(r"<script(?![^>]* src=)|<style|\son\w+=|style=", answer.text)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from shared.errors import NotFound
+from shared.tasks.sessions import RESPONSE_PREFIX
 
-PREFIX = "resp_"
+PREFIX = RESPONSE_PREFIX
 CHAT_PREFIX = "chatcmpl-"
 ITEM_CHARACTERS = 96
 """Longest id of an item."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import TypeAdapter, ValidationError
-from starlette.responses import StreamingResponse
 
+from functions.api import sse
 from functions.api.dialect import errors
 from functions.api.dialect.content import inline
 from functions.api.dialect.stream import DONE
@@ -22,7 +22,9 @@ from functions.api.schemas import MAX_WAIT_SECONDS, UserId
 from functions.api.submit import submit
 from functions.api.waiting import hold
 from shared.errors import SluiceError
+from shared.limits.holds import RETRY_AFTER_S
 from shared.logs import get_logger
+from shared.settings import settings
 from shared.tasks.events import TERMINAL_EVENTS
 from shared.tasks.model import dumps
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from starlette.requests import Request
+    from starlette.responses import StreamingResponse
 
     from functions.api.dialect.rejoin import Rejoin
     from functions.api.identity import Caller
@@ -42,13 +45,9 @@ LONGEST_SECONDS = 840.0
 """How long the streaming address holds a request or a stream: its function's time, less what an answer takes."""
 MARGIN_SECONDS = 5.0
 """Left of the function's own time when a stream ends by itself."""
-STREAMING = "sluice.streaming"
-"""Key of the ASGI scope that the streaming address sets."""
 INLINE_BYTES = 5 * 1024 * 1024
 """Most of images, files and sound that may stand in a request."""
 NO_STREAMS = "this address cannot stream"
-KEEP_ALIVE = ": keep-alive\n"
-"""A comment, and no block of its own: the next one follows on it."""
 
 log = get_logger("api")
 _user_id: TypeAdapter[str] = TypeAdapter(UserId)
@@ -56,7 +55,7 @@ _user_id: TypeAdapter[str] = TypeAdapter(UserId)
 
 def streams(request: Request) -> bool:
     """Tell whether this address can stream, and hold a request to its end: all but the HTTP API can."""
-    return bool(request.scope.get(STREAMING, "aws.event" not in request.scope))
+    return sse.can_stream(request)
 
 
 def must_stream(request: Request) -> None:
@@ -73,7 +72,8 @@ def must_stream(request: Request) -> None:
 
 def streaming_address() -> str:
     """Return the base URL that streams; empty when this deployment does not say."""
-    return ""
+    base = settings().stream_url.rstrip("/")
+    return f"{base}/v1" if base else ""
 
 
 def acting(caller: Caller, user: str | None) -> Caller:
@@ -151,6 +151,7 @@ def await_end(request: Request, caller: Caller, task: Task, headers: dict[str, s
 
 def server_sent(
     request: Request,
+    caller: Caller,
     task: Task,
     encoded: Callable[[Event], str],
     headers: dict[str, str],
@@ -160,30 +161,39 @@ def server_sent(
     """Answer with a run's log as server-sent events; ``encoded`` writes what each of its events gives.
 
     With ``pieces`` a text comes before it is stored, in parts: for streams that nobody takes up again.
-    """
 
-    async def blocks() -> AsyncIterator[str]:
+    Raises:
+        Problem: 429, the owner holds as many requests as it may. The run is made, and can be taken up by its id.
+    """
+    held = Held(caller.user, {})
+    if not held.go_on():
+        message = f"too many requests are held open; the run goes on as {task.task_id}"
+        raise Problem(429, "too_many_streams", message, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+    async def blocks() -> AsyncIterator[bytes]:
         try:
-            async with aclosing(follow(task.task_id, Place(), until=_until(request), pieces=pieces)) as items:
+            events = follow(task.task_id, Place(), until=_until(request), pieces=pieces, held=held)
+            async with aclosing(events) as items:
                 async for item in items:
                     match item:
                         case KeepAlive():
-                            yield KEEP_ALIVE
+                            yield sse.KEEP_ALIVE
                         case LogEvent(event):
                             ended = event.type in TERMINAL_EVENTS
                             text = await asyncio.to_thread(encoded, event) if ended else encoded(event)
                             if text:
-                                yield text
+                                yield text.encode()
                         case End(status=None):
                             message = "a stream is open for so long only; the run goes on"
                             yield _error(Problem(504, "stream_timeout", message))
                             return
-            yield DONE
+            yield DONE.encode()
         except (SluiceError, ClientError, BotoCoreError) as error:
             yield _error(problem_of(error))
 
-    more = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
-    return StreamingResponse(blocks(), headers=headers | more, media_type="text/event-stream")
+    answer = sse.response(blocks())
+    answer.headers.update(headers)
+    return answer
 
 
 def _until(request: Request) -> float:
@@ -192,6 +202,6 @@ def _until(request: Request) -> float:
     return time.monotonic() + min(LONGEST_SECONDS, left)
 
 
-def _error(problem: Problem) -> str:
+def _error(problem: Problem) -> bytes:
     """Write what ends a stream before its run has ended; every reader raises at it."""
-    return f"data: {dumps(errors.body(problem))}\n\n"
+    return f"data: {dumps(errors.body(problem))}\n\n".encode()

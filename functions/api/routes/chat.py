@@ -70,7 +70,7 @@ def post_chat_completions(
     )
     headers = {**headers, **ends.headers_of(task)}
     if asked.stream:
-        return _streamed(request, task, asked, headers)
+        return _streamed(request, caller, task, asked, headers)
     return JSONResponse(_held(request, caller, task, headers), headers=headers)
 
 
@@ -105,11 +105,11 @@ def _held(request: Request, caller: Caller, task: Task, headers: dict[str, str])
     return completion_of(task)
 
 
-def _streamed(request: Request, task: Task, asked: ChatRequest, headers: dict[str, str]) -> Response:
+def _streamed(request: Request, caller: Caller, task: Task, asked: ChatRequest, headers: dict[str, str]) -> Response:
     usage = bool(asked.stream_options and asked.stream_options.include_usage)
     made = ChatStream(task, lambda: store.get(task.task_id), include_usage=usage)
 
     def encoded(event: Event) -> str:
         return "".join(encode(chunk) for chunk in made.take(event))
 
-    return runs.server_sent(request, task, encoded, headers, pieces=True)
+    return runs.server_sent(request, caller, task, encoded, headers, pieces=True)

@@ -54,8 +54,9 @@ def version() -> str:
 @cache
 def policy() -> str:
     """Return the page's Content-Security-Policy: own files only, no inline code, no HTML made from strings."""
-    live = urlsplit(settings().ws_url)
-    origin = f" {live.scheme}://{live.netloc}" if live.scheme in ("ws", "wss") and live.netloc else ""
+    live = [urlsplit(settings().ws_url), urlsplit(settings().stream_url)]
+    schemes = ("ws", "wss", "http", "https")
+    origin = "".join(f" {one.scheme}://{one.netloc}" for one in live if one.scheme in schemes and one.netloc)
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
         f"connect-src 'self'{origin}; base-uri 'self'; form-action 'none'; frame-ancestors 'none'; "
@@ -77,6 +78,7 @@ def get_dashboard(request: Request) -> HTMLResponse:
     page = page.replace("<!-- base -->", f'<base href="{escape(prefix)}/">' if prefix else "")
     page = page.replace("{version}", version())
     page = page.replace("{agents}", escape(" ".join(sorted(options.agents() or ()))))
+    page = page.replace("{stream}", "true" if settings().stream_url else "false")
     page = page.replace("{model}", escape(settings().default_model))
     return HTMLResponse(page, headers={"Content-Security-Policy": policy(), "Cache-Control": "no-cache"})
 

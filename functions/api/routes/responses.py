@@ -69,7 +69,7 @@ def post_responses(
     )
     headers = {**headers, **ends.headers_of(task)}
     if asked.stream:
-        return _streamed(request, task, None, headers)
+        return _streamed(request, caller, task, None, headers)
     if asked.background:
         return JSONResponse(response_of(task), headers=headers)
     return JSONResponse(_held(request, caller, task, headers), headers=headers)
@@ -91,7 +91,7 @@ def get_response(
     if not stream:
         return JSONResponse(response_of(task))
     runs.must_stream(request)
-    return _streamed(request, task, starting_after, {})
+    return _streamed(request, caller, task, starting_after, {})
 
 
 @router.post("/responses/{response_id}/cancel", summary="Cancel a response")
@@ -121,10 +121,10 @@ def _held(request: Request, caller: Caller, task: Task, headers: dict[str, str])
     return response_of(task)
 
 
-def _streamed(request: Request, task: Task, number: int | None, headers: dict[str, str]) -> Response:
+def _streamed(request: Request, caller: Caller, task: Task, number: int | None, headers: dict[str, str]) -> Response:
     made = ResponseStream(task, lambda: store.get(task.task_id))
 
     def encoded(event: Event) -> str:
         return "".join(encode(block) for block in after(made.take(event), number))
 
-    return runs.server_sent(request, task, encoded, headers, pieces=False)
+    return runs.server_sent(request, caller, task, encoded, headers, pieces=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.worker.environment import clients
 from functions.worker.environment.together import Together
+from functions.worker.lane.share import Share, end_late
 from functions.worker.record.outbox import Outbox
 from functions.worker.run.heartbeat import Heart
 from shared import watchers
@@ -44,6 +45,7 @@ class Environment:
 
     def __init__(self) -> None:
         """Start with nothing open."""
+        self.share = Share("", "", Lanes())
         self._reports: set[asyncio.Future[None]] = set()
         self.watchers = Together(watchers.look_at)
         self.outbox = Outbox()
@@ -84,6 +86,15 @@ class Environment:
     def budget(self) -> ProviderBudget:
         """The provider's rate."""
         return ProviderBudget()
+
+    def begin(self, lane: str, url: str) -> Share:
+        """Begin an invocation for a lane: what its runs look up about sharing its slots."""
+        self.share = Share(lane, url, self.lanes)
+        return self.share
+
+    def end_late(self, task_ids: list[str]) -> None:
+        """End tasks that wait though their ``timeout_s`` is over, without waiting for it; see ``reported``."""
+        self.report(end_late, self.gate, task_ids)
 
     @property
     def pages(self) -> httpx2.AsyncClient:

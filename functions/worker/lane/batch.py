@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.worker.lane.deliveries import Delivery, Disposition, claim_together
 from functions.worker.lane.refill import Refill
+from functions.worker.lane.share import give_back_unread
 from functions.worker.lane.slots import Slots
 from functions.worker.record.persist import persist
 from functions.worker.run.runner import handle
@@ -41,6 +42,10 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
     records: list[dict[str, Any]] = event.get("Records", [])
     deliveries = {record["messageId"]: _read(record) for record in records}
     good = {message_id: delivery for message_id, delivery in deliveries.items() if delivery is not None}
+    first = next(iter(good.values()), None)
+    share = environment.begin(first.lane if first else "", first.queue_url if first else "")
+    if first is not None and await share.stopped():
+        return await _give_back(deliveries, good)
     # Beside the claims, which need not wait for it; not after them: a run that kills its environment does so at once.
     hidden = asyncio.create_task(_hide_for_one_lease(list(good.values())))
     deleter = Deleter()
@@ -64,8 +69,8 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
             slots.start(partial(run, claims, n, message_id))
 
     start([replace(delivery, hidden=hidden) for delivery in good.values()], list(good))
-    refill = Refill(good.values(), deadline, environment)
-    while not slots.empty or refill.holds:
+    refill = Refill(good.values(), deadline, environment, share)
+    while not slots.empty or refill.holds or refill.curious(slots):
         more = await refill.more(slots)
         refilled += len(more)
         start(more, [None] * len(more))
@@ -75,6 +80,14 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
     counts = {"records": len(records), "refilled": refilled, "kept": len(kept)}
     _log.info("batch done", extra=counts | {"seconds": round(time.monotonic() - began, 3)})
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in kept]}
+
+
+async def _give_back(deliveries: dict[str, Delivery | None], good: dict[str, Delivery]) -> dict[str, Any]:
+    """Give back the messages of a paused lane; the poller deletes those that were sent anew."""
+    kept = await asyncio.to_thread(give_back_unread, good.values())
+    ids = [message_id for message_id, one in deliveries.items() if one is None or one in kept]
+    _log.info("lane paused", extra={"given_back": len(good) - len(kept), "kept": len(ids)})
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in ids]}
 
 
 async def _claim(deliveries: list[Delivery]) -> list[Delivery]:
@@ -137,7 +150,9 @@ class Deleter:
         self._deleting = asyncio.Lock()
 
     def add(self, delivery: Delivery, *, polled: bool) -> None:
-        """Delete this message soon; if the poller brought it, unless the batch ends first."""
+        """Delete this message soon; if the poller brought it, unless the batch ends first. There may be none."""
+        if not delivery.receipt:
+            return
         self._ended.append((delivery, polled))
         if self._timer is None or self._timer.done():
             self._timer = asyncio.create_task(self._later())

@@ -39,6 +39,7 @@ class Delivery:
     lane: str
     queue_url: str
     receipt: str
+    """Its receipt handle; empty for a task that was handed out by name: its message is met later."""
     hidden: asyncio.Task[None] | None = None
     """Hides it for one lease, beside the run; whoever hides it for another time waits for that."""
     owner: str = field(default_factory=claims.new_owner)
@@ -71,7 +72,7 @@ async def decline(delivery: Delivery, refused: claims.Refused) -> Disposition:
         delay_s = NEWER_DELAY_SECONDS
         await persist(lanes.send, delivery.lane, message.task_id, message.gen, user=message.task_id, delay_s=delay_s)
         return Disposition.DONE
-    if refused.hide_s <= 0:
+    if refused.hide_s <= 0 or not delivery.receipt:
         return Disposition.DONE
     if delivery.hidden is not None:
         await delivery.hidden

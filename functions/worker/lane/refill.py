@@ -2,10 +2,10 @@
 
 A plain batch lasts as long as its slowest run, and is billed for it: with runs of 1 to 10 s nearly half of its slots
 stand idle, and ten messages, the most that one event brings, do not fill an environment that mostly waits. So an
-invocation receives further messages by itself while it has free slots, for ``RefillSeconds`` at most: then it only
-finishes what it has, and the pollers, whose number the scaler sets, decide again. It never lasts longer for being able
-to refill than the runs it holds, and takes nothing from another lane. While the provider has no room, as deferred runs
-show, it takes nothing: whatever it took would only be deferred as well, over and over.
+invocation receives further messages by itself while it has free slots. After ``RefillSeconds`` it leaves them to the
+pollers, whose number the scaler sets, but for those that wait and nobody takes (`share`): as long as it holds runs,
+and has time for one more, its free slots are in reach. It never lasts longer for being able to refill than the runs it
+holds, and takes nothing from another lane, and nothing while its lane is paused or has as many runs as it may.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from functions.worker.lane.deliveries import Delivery
+from functions.worker.lane.share import give_back_unread, refills
 from shared.clock import now
 from shared.errors import DependencyDown
 from shared.logs import get_logger
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from functions.worker.environment.environment import Environment
+    from functions.worker.lane.share import Share
     from functions.worker.lane.slots import Slots
 
-ALONE = "quarantine"
-"""Lane whose runs share an environment with nobody."""
 FIRST_PAUSE_SECONDS = 1.0
 """How long an empty lane is left alone before it is asked again; doubles while it stays empty."""
 LONGEST_PAUSE_SECONDS = 8.0
@@ -46,16 +46,19 @@ _log = get_logger("refill")
 class Refill:
     """Where an invocation gets more work from, and until when."""
 
-    def __init__(self, deliveries: Iterable[Delivery], deadline: float, environment: Environment) -> None:
+    def __init__(self, deliveries: Iterable[Delivery], deadline: float, environment: Environment, share: Share) -> None:
         """Look at the lane that the first messages came from; ``deadline`` is when the function ends, epoch seconds."""
         self._environment = environment
+        self._share = share
         first = next(iter(deliveries), None)
         self._lane = first.lane if first else ""
         self._url = first.queue_url if first else ""
-        needed = max(settings().worker_timeout_seconds / 2, settings().model_timeout_seconds + DEADLINE_MARGIN_SECONDS)
-        self._until = min(now() + settings().refill_seconds, deadline - needed)
-        if first is None or self._lane == ALONE:
-            self._until = 0.0
+        needed = settings().model_timeout_seconds + DEADLINE_MARGIN_SECONDS
+        self._last = deadline - needed if first is not None and refills(self._lane) else 0.0
+        """Until when it takes anything."""
+        half = settings().worker_timeout_seconds / 2
+        self._until = min(now() + settings().refill_seconds, deadline - max(half, needed), self._last)
+        """Until when it takes whatever is there."""
         self._pause = FIRST_PAUSE_SECONDS
         self._next = 0.0
         self._lingers: float | None = None
@@ -70,6 +73,10 @@ class Refill:
         """Whether messages were received that nobody has seen to."""
         return bool(self._held)
 
+    def curious(self, slots: Slots) -> bool:
+        """Whether somebody waited for a slot when it last looked, and one has come free since."""
+        return now() < self._last and self._share.curious(slots.free)
+
     async def more(self, slots: Slots) -> list[Delivery]:
         """Return messages to see to now, for each of which a slot is free; none when only something changed.
 
@@ -77,13 +84,17 @@ class Refill:
         """
         if slots.free > 0:
             self._wary = False
+        if self._last and self._share.due(slots.free) and (taken := await self._look(slots)):
+            return taken
+        if self._share.paused and self._held:
+            await self._give_up()
         if not self._held:
             free = slots.free if self._wary else slots.soon_free
             wait_s = self._wait_s(free)
             if wait_s == 0:
                 await self._take(free)
             else:
-                await slots.wait(wait_s)
+                await slots.wait(self._at_most(wait_s))
         elif now() < self._environment.held_until:
             await self._give_back()
         elif slots.free > 0:
@@ -101,12 +112,14 @@ class Refill:
 
         Slots that come free are all that changes a None.
         """
-        if free <= 0:
+        if free <= 0 or self._share.paused or self._share.room == 0:
             self._lingers = None
             return None
         at = now()
         if self._lingers is None:
             self._lingers = at + LINGER_SECONDS
+        if self._share.asks and at >= self._environment.held_until:
+            return 0.0
         due = max(at, self._next, self._environment.held_until)
         if free < min(lanes.RECEIVE_AT_ONCE, settings().runs_per_environment):
             due = max(due, self._lingers)
@@ -118,18 +131,41 @@ class Refill:
         Receives without waiting: a long poll could outlast the runs here, and would be billed.
         """
         self._lingers = None
-        most = min(free, lanes.RECEIVE_AT_ONCE)
+        most = min(free, lanes.RECEIVE_AT_ONCE, self._share.room or free)
         try:
             received = await asyncio.to_thread(lanes.receive, self._url, most, hidden_s=settings().lease_seconds)
             self._held = self._read(received)
         except DependencyDown as error:
             _log.warning("lane not asked", extra={"error": error.message, "lane": self._lane})
+        self._share.asked(found=bool(self._held))
         if self._held:
             self._pause, self._next = FIRST_PAUSE_SECONDS, 0.0
             self._hold_until = now() + min(HOLD_SECONDS, settings().lease_seconds / 2)
         else:
             self._next = now() + self._pause
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def _look(self, slots: Slots) -> list[Delivery]:
+        """Look at the lane; returns tasks that were handed to this environment by name, none without a slot."""
+        takes = self._environment.held_until <= now() < self._last
+        held = len(self._held)
+        return await self._share.refresh(slots.free, takes=takes, held=held, report=self._environment.end_late)
+
+    def _at_most(self, wait_s: float | None) -> float | None:
+        """Wait no longer than until the next look."""
+        if not self._last:
+            return wait_s
+        left = max(0.0, self._share.next - now())
+        return left if wait_s is None else min(wait_s, left)
+
+    async def _give_up(self) -> None:
+        """Put messages of a lane that was paused meanwhile into it anew: nobody has had them."""
+        held, self._held = self._held, []
+        kept = await asyncio.to_thread(give_back_unread, held)
+        try:
+            await asyncio.to_thread(lanes.delete, self._url, [one.receipt for one in held if one not in kept])
+        except DependencyDown as error:
+            _log.warning("messages not deleted", extra={"error": error.message, "lane": self._lane})
 
     async def _give_back(self) -> None:
         held, self._held = self._held, []

@@ -6,6 +6,8 @@ that it does not show. What it refuses with a status is not billed, unless a gat
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -22,15 +24,35 @@ if TYPE_CHECKING:
 
 HIDDEN_TOKENS_PER_SECOND = 100
 """How fast a model may think without showing it; few are faster (see `limits.FAST_TOKENS_PER_SECOND`)."""
+DEAD_SECONDS = 0.1
+"""How soon it shows that a pooled connection had died: about a round trip."""
 GAVE_UP = frozenset({504, 524})
 """By which a gateway says that it stopped waiting; the provider behind it may have gone on."""
+UNREAD_SECONDS = 0.3
+"""How much of a stream may be between the provider and us."""
+UNREAD_SHARE = 0.25
+"""Of what was read; a token written costs about as much as four read."""
+_OWN_CUTS = frozenset({"model_call_too_long", "model_stalled"})
 _OFF = frozenset({"none", "off", "disabled"})
 
 
-def priced(model: str, use: Usage, day: str) -> Usage:
-    """Return a use with what it costs, on the day on which its call was made."""
-    cost = prices.cost_micro_usd(model, use.input_tokens, use.output_tokens)
-    return Usage(use.input_tokens, use.output_tokens, cost, day)
+def priced(model: str, use: Usage, progress: Progress, day: str) -> Usage:
+    """Return a call's use with all that it costs, on the day on which it was made."""
+    read = use.input_tokens + read_before(progress)
+    return Usage(read, use.output_tokens, prices.cost_micro_usd(model, read, use.output_tokens), day)
+
+
+def read_before(progress: Progress) -> int:
+    """Estimate what was read of earlier requests of the call, whose connections were lost without an answer.
+
+    One that was dead already is lost at once, and nobody has read it.
+    """
+    sent = [one for one in progress.tries if one.sent_at is not None]
+    lost = sum(
+        not one.answered and (after.sent_at or 0.0) - (one.sent_at or 0.0) > DEAD_SECONDS
+        for one, after in itertools.pairwise(sent)
+    )
+    return lost * progress.prompt_tokens
 
 
 def of_cut(model: str, call: Call, progress: Progress, error: ModelError | None) -> Usage | None:
@@ -46,8 +68,19 @@ def of_cut(model: str, call: Call, progress: Progress, error: ModelError | None)
     if not call.stream and not progress.written_bytes:
         return Usage(progress.input_tokens, call.max_output_tokens)
     written = progress.output_tokens
-    hidden = min(hidden_tokens(model, call.options, progress), max(0, call.max_output_tokens - written))
-    return Usage(progress.input_tokens, written + hidden)
+    more = hidden_tokens(model, call.options, progress)
+    if error is None or error.code in _OWN_CUTS:
+        more += unread_tokens(progress)
+    return Usage(progress.input_tokens, written + min(more, max(0, call.max_output_tokens - written)))
+
+
+def unread_tokens(progress: Progress) -> int:
+    """Estimate what was on its way when we hung up: the provider had written it, and we had not read it yet."""
+    if progress.first_at is None:
+        return 0
+    written, lasted = progress.output_tokens, time.monotonic() - progress.first_at
+    on_its_way = written / max(lasted, UNREAD_SECONDS) * UNREAD_SECONDS
+    return math.ceil(min(on_its_way, written * UNREAD_SHARE + progress.input_tokens * UNREAD_SHARE / 4))
 
 
 def hidden_tokens(model: str, options: Mapping[str, Any], progress: Progress) -> int:

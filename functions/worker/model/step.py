@@ -19,8 +19,9 @@ from functions.worker.model.progress import Progress
 from functions.worker.record.ledger import charge
 from functions.worker.record.signals import Defer
 from shared import clock, metrics, retry
-from shared.errors import BudgetExhausted
-from shared.limits import prices
+from shared.errors import BudgetExhausted, UnpricedModel
+from shared.limits import models, prices
+from shared.limits.permits import Outcome
 from shared.limits.shares import owner_of
 from shared.settings import settings
 from shared.tasks import days
@@ -67,6 +68,8 @@ class Call:
     """Further fields of the request's body."""
     deadline: float = float("inf")
     """When the run's stay in this environment ends, epoch seconds."""
+    listen: Callable[[str], None] | None = None
+    """Told each piece of text, besides the watchers."""
 
     @property
     def payload_bytes(self) -> int:
@@ -110,9 +113,26 @@ async def perform(
     def stopped(error: retry.ModelError | None) -> None:
         """Charge what was sent and got of a call that brings no reply."""
         if (use := charges.of_cut(model, call, progress, error)) is not None:
-            use = charges.priced(model, use, day)
+            use = charges.priced(model, use, progress, day)
             ledger.add(use)
             charge(task, use)
+
+    probing = permit.probe
+
+    def proven() -> None:
+        """Let others call as soon as a probe's reply begins: it may go on for long."""
+        nonlocal probing
+        if probing:
+            probing = False
+            environment.report(environment.breaker.record, permit, Outcome.SUCCESS)
+
+    def told(text: str) -> None:
+        proven()
+        _tell(call, call_id, log, text)
+
+    def thought(text: str) -> None:
+        proven()
+        log.reasoning(call_id, text)
 
     try:
         place = f"{task.task_id}:{call_id.rpartition('.')[0]}"
@@ -122,6 +142,7 @@ async def perform(
         with held:
             check_time(call.needs_s)  # again: finding a place may have taken a while
             permit = await _renewed(permit, asked_at, model, environment)
+            probing = permit.probe
             reply = await model_client.call(
                 model,
                 call.messages,
@@ -130,12 +151,12 @@ async def perform(
                 max_output_tokens=call.max_output_tokens,
                 options=call.options,
                 timeout_s=limits.whole_s(call.deadline),
-                on_delta=lambda text: log.token(call_id, text),
-                on_reasoning=lambda text: log.reasoning(call_id, text),
+                on_delta=told,
+                on_reasoning=thought,
                 stream=call.stream,
                 progress=progress,
             )
-            usage = charges.priced(model, reply.usage, day)
+            usage = charges.priced(model, reply.usage, progress, day)
             ledger.add(usage)
         reported = True
         # Told beside what follows: nothing may come between a reply that was paid for and its recording.
@@ -171,8 +192,20 @@ def _outage(error: retry.ModelError, task: Task, *, asked: bool) -> bool:
     return not asked or (error.status in OUTAGE_STATUSES and task.deferrals < FREE_PROBES)
 
 
+def _tell(call: Call, call_id: str, log: EventLog, text: str) -> None:
+    """Show a piece of text to watchers, and to the agent that listens."""
+    log.token(call_id, text)
+    if call.listen is not None:
+        call.listen(text)
+
+
 async def _find_model(call: Call, task: Task, environment: Environment) -> tuple[Permit, str]:
     fallbacks = task.params.get("models") or [name for name in settings().fallback_models.split(",") if name.strip()]
+    if settings().prices_object:
+        await asyncio.to_thread(models.is_allowed, call.model)  # the first to ask reads it
+    if not models.is_allowed(call.model):
+        raise UnpricedModel(f"nobody priced the model {call.model!r}, so no ceiling could hold", param="model")
+    fallbacks = [name for name in fallbacks if models.is_allowed(name.strip())]
     soonest, for_all = float("inf"), True
     for model in dict.fromkeys([call.model, *(name.strip() for name in fallbacks)]):
         permit = await environment.before_call(model, owner_of(task.user))

@@ -21,5 +21,9 @@ class Continue(Signal):
     """Too little of the function's time is left: go on in another environment."""
 
 
+class GiveWay(Continue):
+    """Another owner's task waits, and this run's owner has more slots than it: go on when there is one again."""
+
+
 class Ended(Signal):
     """The run has ended, and a task that it left behind wants to begin another step."""

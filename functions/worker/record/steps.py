@@ -57,12 +57,17 @@ class Steps:
         recorded: dict[tuple[str, int], Step],
         log: EventLog,
         check_time: Callable[[float], None],
+        give_way: Callable[[], Awaitable[None]],
     ) -> None:
-        """Bind to a claimed task; ``check_time`` raises when there is too little time left to begin anything."""
+        """Bind to a claimed task; ``check_time`` raises when there is too little time left to begin anything.
+
+        ``give_way`` raises when the run is to leave its slot to another.
+        """
         self._task = task
         self._recorded = recorded
         self._log = log
         self._check_time = check_time
+        self._give_way = give_way
         self._uses: Counter[str] = Counter()
         self._open: dict[asyncio.Future[None], tuple[asyncio.Task[Any], int]] = {}
         """By what tells its end, each step under way: the asyncio task that it runs in, and how often that one had been
@@ -116,6 +121,7 @@ class Steps:
         if self._closed:
             raise Ended(f"step {name} was to begin after its run")
         self._check_time(0)
+        await self._give_way()
         finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker

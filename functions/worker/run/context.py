@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any, Unpack
 from functions.worker.model import step as model_step
 from functions.worker.model.options import merged
 from functions.worker.model.reply import pack, unpack
+from functions.worker.model.stream import ModelStream
 from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
-from functions.worker.record.signals import Continue
+from functions.worker.record.signals import Continue, GiveWay
 from functions.worker.record.steps import Done, Steps
+from functions.worker.run.children import Children
 from functions.worker.run.tooling import Tooling, result_of
-from functions.worker.run.waiting import Waiting
 from functions.worker.run.waits import Waits
 from shared.clock import now
 from shared.errors import LeaseLost
 from shared.limits import models
 from shared.logs import get_logger
-from shared.tasks import conversation, sessions
+from shared.tasks import chains, conversation, sessions
 from shared.tasks.events import Event
 from shared.tasks.model import dumps
 from sluice.context import Context as PublicContext
@@ -59,7 +60,7 @@ class Remembered(dict[str, Any]):
     """A message out of the session's memory: no part of a step's fingerprint, as a session may be deleted meanwhile."""
 
 
-class Context(Tooling, Waiting, PublicContext):
+class Context(Tooling, Children, PublicContext):
     """One run, as its agent sees it: what `sluice.Context` promises."""
 
     def __init__(
@@ -94,7 +95,7 @@ class Context(Tooling, Waiting, PublicContext):
         self._log = log
         self._beat = beat
         self._environment = environment
-        self.steps = Steps(task, recorded, log, self.check_time)
+        self.steps = Steps(task, recorded, log, self.check_time, self.give_way)
         self.waits = Waits(task, recorded, self.steps, log, suspend)
 
     @property
@@ -148,6 +149,45 @@ class Context(Tooling, Waiting, PublicContext):
             ModelError: the provider refused or failed; the runner decides whether to try again.
             BudgetExhausted: the call's worst case does not fit a ceiling.
         """
+        given = {"tools": tools, "tool_choice": tool_choice, "model": model, "max_output_tokens": max_output_tokens}
+        return await self._ask(messages, None, name=name, last=last, stream=stream, options=options, **given)
+
+    def model_stream(
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        tools: list[dict[str, Any]] | None = None,
+        tool_choice: Any = None,
+        model: str | None = None,
+        max_output_tokens: int | None = None,
+        name: str = "model",
+        last: bool | Callable[[ModelReply], bool] = False,
+        **options: Unpack[ModelOptions],
+    ) -> ModelStream:
+        """Begin a call like ``model``, whose text the agent reads while it is written.
+
+        ``async for piece in ctx.model_stream(messages)``, and ``await stream.reply()`` for the whole. A reply that was
+        recorded comes in one piece. Calls of one name are told apart by their order, whichever way they are made.
+        """
+        given = {"tools": tools, "tool_choice": tool_choice, "model": model, "max_output_tokens": max_output_tokens}
+        return ModelStream(
+            lambda hear: self._ask(messages, hear, name=name, last=last, stream=True, options=options, **given)
+        )
+
+    async def _ask(
+        self,
+        messages: list[dict[str, Any]],
+        listen: Callable[[str], None] | None,
+        *,
+        tools: list[dict[str, Any]] | None,
+        tool_choice: Any,
+        model: str | None,
+        max_output_tokens: int | None,
+        name: str,
+        last: bool | Callable[[ModelReply], bool],
+        stream: bool | None,
+        options: ModelOptions,
+    ) -> ModelReply:
         call = model_step.Call(
             model=model or self.model_name,
             messages=messages,
@@ -157,6 +197,7 @@ class Context(Tooling, Waiting, PublicContext):
             stream=self.stream if stream is None else stream,
             options=merged(self.options, options),
             deadline=self.deadline,
+            listen=listen,
         )
 
         async def work(nth: int) -> Done:
@@ -199,20 +240,28 @@ class Context(Tooling, Waiting, PublicContext):
         Where the model's context is known, only as many exchanges come as fit beside the instructions, what is asked
         and the answer: an exchange comes whole or not at all. A tool loop that is still open comes from its question.
 
+        A response that goes on from another, or in a conversation, sees all of it, whatever ``limit`` says; what does
+        not fit is an error then, unless its client said ``truncation: auto``.
+
         Raises:
-            ConversationTooLong: an open tool loop has more turns than can be read.
+            ConversationTooLong: an open tool loop has more turns than can be read, or a chain is too long.
         """
         if not self.session_id or self.session_id == self.task_id:
             return []
-        started = self._task.started_at or self._task.run_started or now()
-        turns = await persist(
-            sessions.read_whole, self.user, self.session_id, limit=limit, before=started + CLOCK_SKEW_SECONDS
-        )
+        before = (self._task.started_at or self._task.run_started or now()) + CLOCK_SKEW_SECONDS
+        chain = chains.asked_for(self._task.params)
+        if chain is None:
+            turns = await persist(sessions.read_whole, self.user, self.session_id, limit=limit, before=before)
+        else:
+            turns = await persist(chains.read, self.user, self.session_id, last=chain.last, before=before)
         asked = self.asked()
         fitting = conversation.fitting([message for turn in turns for message in turn.messages], asked)
         room = self._history_bytes(asked)
         if room is not None:
+            all_of_it = fitting
             fitting = conversation.within(fitting, room, open_loop=not conversation.opens(asked[0]) if asked else False)
+            if chain is not None and chain.whole and len(fitting) < len(all_of_it):
+                raise sessions.ConversationTooLong(chains.DOES_NOT_FIT)
         return [Remembered(message) for message in fitting]
 
     def _history_bytes(self, asked: list[dict[str, Any]]) -> int | None:
@@ -226,6 +275,15 @@ class Context(Tooling, Waiting, PublicContext):
     def asked(self) -> list[dict[str, Any]]:
         """Return what the client asked as chat messages: its message list, or its message as one."""
         return self.input if self.input is not None else [{"role": "user", "content": self.message}]
+
+    async def give_way(self) -> None:
+        """Leave the slot here, to go on when there is one again, if it is owed to another owner's task.
+
+        Raises:
+            GiveWay: handled by the runner.
+        """
+        if await self._environment.share.gives_back(self._task):
+            raise GiveWay
 
     def check_time(self, needed_s: float) -> None:
         """Stop this run here, to go on elsewhere, when less than ``needed_s`` of the function's time is left.

@@ -124,7 +124,8 @@ class Heart:
     def _hide(self, beats: list[Beat]) -> None:
         by_queue: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
         for beat in beats:
-            by_queue[beat.queue_url].append((beat.receipt, settings().lease_seconds))
+            if beat.receipt:
+                by_queue[beat.queue_url].append((beat.receipt, settings().lease_seconds))
         for queue_url, receipts in by_queue.items():
             try:
                 lanes.hide(queue_url, receipts)

@@ -13,12 +13,13 @@ from functions.worker.record.eventlog import EventLog
 from functions.worker.record.ledger import count_recorded
 from functions.worker.record.persist import persist
 from functions.worker.record.publisher import Publisher
-from functions.worker.record.signals import Continue, Ended, Signal
+from functions.worker.record.signals import Continue, Ended, GiveWay, Signal
 from functions.worker.run import outcomes, report, rest
 from functions.worker.run.context import Context
 from functions.worker.run.heartbeat import SLOT_GRACE_SECONDS, Beat
 from functions.worker.run.outcomes import Failure, failed
 from functions.worker.run.voided import voided_calls
+from functions.worker.tools.pool import RUN
 from shared import metrics
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, LeaseLost, SluiceError
@@ -54,6 +55,7 @@ _log = get_logger("runner")
 
 async def handle(delivery: Delivery, environment: Environment, deadline: float, slot: Slot) -> Disposition:
     """See to one message until its task has ended, waits elsewhere or is another's; it leaves its slot before that."""
+    RUN.set(delivery.message.task_id)
     with fields(task_id=delivery.message.task_id, lane=delivery.lane):
         claimed = await claim(delivery)
         if isinstance(claimed, Refused):
@@ -131,6 +133,9 @@ class _Run:
             return Outcome(status=Status.CANCELLED)
         if now() >= self.ends_at():
             return failed(TIMED_OUT)
+        orphaned: bool = task.parent is not None and await persist(store.has_ended, task.parent)
+        if orphaned:
+            return Outcome(status=Status.CANCELLED)  # it began when its parent ended
         if task.crashes >= settings().max_crashes:
             return failed(Failure("crashed", f"its worker died {task.crashes} times while running it", "server_error"))
         if task.crashes >= settings().quarantine_after and self.delivery.lane != "quarantine":
@@ -213,6 +218,8 @@ class _Run:
                 raise error
             if self.stopped == "cancel":
                 return Outcome(status=Status.CANCELLED)
+            if isinstance(error, GiveWay):
+                return Requeue(delay_s=0, reason="share", continuation=True)
             if not isinstance(error, Continue | Ended):
                 if not isinstance(error, Signal | SluiceError | ModelError):
                     _log.warning("run failed", exc_info=error)

@@ -9,7 +9,9 @@ import re
 import httpx2
 
 from functions.worker.tools.htmltext import readable
+from functions.worker.tools.pool import SharedTransport
 from shared.guarded_http import AsyncGuardedTransport, no_cookies, was_forbidden
+from shared.limits.shares import OVERDRAFT
 from shared.netguard import Forbidden, check_url
 
 PAGE_BYTES = 1_000_000
@@ -20,6 +22,7 @@ PAGE_SECONDS = 15.0
 """Longest time for a page with its redirects, s."""
 MAX_REDIRECTS = 3
 CONNECTIONS = 50
+"""Requests at once that the runs of one environment share; see `pool`."""
 _TEXT = frozenset({"application/json", "application/ld+json", "application/xhtml+xml", "application/xml"})
 _CODECS = re.compile(
     r"ascii|utf-8(-sig)?|utf-16(-[bl]e)?|iso8859-\d+|cp(125\d|866|874|932|949)|koi8-[rut]|mac-(roman|cyrillic)"
@@ -36,9 +39,10 @@ class PageError(Exception):
 
 def pages_client() -> httpx2.AsyncClient:
     """Make the pooled client for pages; it connects to public addresses only and keeps no cookies."""
-    limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=10, keepalive_expiry=30)
+    most = OVERDRAFT * CONNECTIONS
+    limits = httpx2.Limits(max_connections=most, max_keepalive_connections=10, keepalive_expiry=30)
     return httpx2.AsyncClient(
-        transport=AsyncGuardedTransport(limits),
+        transport=SharedTransport(AsyncGuardedTransport(limits), CONNECTIONS),
         timeout=httpx2.Timeout(PAGE_SECONDS, connect=5),
         headers={"User-Agent": "Sluice", "Accept": "text/html, text/*;q=0.9, application/json;q=0.8"},
         cookies=no_cookies(),

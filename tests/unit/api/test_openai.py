@@ -714,3 +714,17 @@ def test_a_response_that_is_not_stored_is_gone_after_an_hour(
     monkeypatch.setattr("functions.api.dialect.before.UNSTORED_SECONDS", -1)
     with pytest.raises(openai.NotFoundError):
         client.responses.retrieve(made.id)
+
+
+def test_a_compaction_stands_for_its_conversation(client: openai.OpenAI) -> None:
+    items: Any = [{"role": "user", "content": "my name is Ann"}, {"role": "assistant", "content": "hello Ann"}]
+    with ended_soon(settle.Outcome(status=Status.COMPLETE, response="She is Ann.")):
+        raw = client.responses.with_raw_response.compact(model="sim-small", input=items)
+    assert [item.type for item in raw.parse().output] == ["message", "compaction"]
+    output = json.loads(raw.text)["output"]
+    again: Any = [*output, {"role": "user", "content": "who am I?"}]
+    made = client.responses.create(model="sim-small", input=again, background=True)
+    said = [one["content"] for one in json.loads(store.message_of(store.get(task_of(made))))]
+    assert said == ["my name is Ann", "Summary of the conversation so far:\nShe is Ann.", "who am I?"]
+    with pytest.raises(openai.BadRequestError):
+        client.responses.compact(model="sim-small", input=[])

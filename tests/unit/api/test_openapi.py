@@ -39,7 +39,7 @@ BEYOND_SCHEMA = [negative_data_rejection, positive_data_acceptance]
 address or a message of so many bytes is, no schema tells."""
 
 
-HELD = frozenset({"POST /v1/responses", "POST /v1/chat/completions"})
+HELD = frozenset({"POST /v1/responses", "POST /v1/responses/compact", "POST /v1/chat/completions"})
 """Operations that wait for a run, of which none ends here: 504."""
 
 

@@ -15,6 +15,7 @@ from localstack.environ import ROOT
 
 TEMPLATE = read_template(ROOT / "template.yaml")
 FINE = {"OpenaiSecretArn": "", "OpenaiApiKey": "sk-test", "RedisUrl": "rediss://cache", "Stage": "local"}
+FINE |= {"StreamingConcurrency": "0"}  # a test of its own has it
 
 
 class Account:
@@ -135,6 +136,14 @@ def test_what_is_missing_or_unsafe(
 ) -> None:
     found = findings(monkeypatch, Account(1000), **given)
     assert (len(found.errors), len(found.warnings)) == (errors, warnings)
+
+
+@pytest.mark.parametrize(("quota", "wrong"), [(175, False), (174, True)])
+def test_streams_are_reserved_besides(monkeypatch: pytest.MonkeyPatch, quota: int, wrong: bool) -> None:
+    errors = findings(monkeypatch, Account(quota), StreamingConcurrency="50").errors
+    assert bool(errors) is wrong
+    if wrong:
+        assert errors[0].startswith("StreamingConcurrency is 50, but 49 can be reserved")
 
 
 def test_the_command_ends_with_status_1_and_one_line(

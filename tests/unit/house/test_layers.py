@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,9 @@ BELOW: dict[str, set[str]] = {
     "functions": {"sluice", "shared", "functions"},
 }
 """Top folder -> those of ours that its modules may import. Of `sluice`, the part that agents import is meant."""
+TREES = ("sluice", "shared", "functions", "localstack", "deploy", "benchmarks")
 FACE = {"__init__", "context", "errors", "types"}
-OURS = ("sluice", "shared", "functions", "localstack", "deploy", "benchmarks", "tests", "examples")
+OURS = (*TREES, "tests", "examples")
 
 
 def imports(path: Path) -> set[str]:
@@ -54,3 +57,31 @@ def test_functions_import_no_other_function() -> None:
         if name.startswith("functions.") and name.split(".")[1] != path.relative_to(ROOT).parts[1].removesuffix(".py")
     }
     assert across == set()
+
+
+def at_import(body: list[ast.stmt]) -> Iterator[ast.ImportFrom]:
+    """Yield what is imported when a module is: not what a function imports, or only a type checker."""
+    for node in body:
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node
+        elif isinstance(node, ast.Try) or (isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test)):
+            yield from at_import(node.body)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    paths = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for top in TREES
+        for path in (ROOT / top).rglob("*.py")
+    }
+    imported = {
+        name: {
+            full if full in paths else str(node.module)
+            for node in at_import(ast.parse(path.read_text()).body)
+            for full in (f"{node.module}.{alias.name}" for alias in node.names)
+        }
+        & set(paths) - {name}
+        for name, path in paths.items()
+    }
+    assert len(imported) > 200
+    TopologicalSorter(imported).prepare()  # raises CycleError, naming the circle

@@ -179,3 +179,16 @@ def test_a_file_named_to_be_included_must_be_there(tmp_path: Path) -> None:
     project(root, agents__hello="")
     with pytest.raises(ProjectError, match="'prompts' is not in the project"):
         agents.gather(Project(root=root, include=("prompts",)), packages)
+
+
+def test_bytecode_goes_into_the_bundle_wherever_that_of_this_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deploy import bundle
+
+    monkeypatch.setattr("sys.pycache_prefix", str(tmp_path / "elsewhere"))
+    code = project(tmp_path, agents__hello="x = 1") / "agents" / "hello.py"
+    bundle._compile_files([code])
+    bundle._compile(tmp_path / "agents")
+    assert list((tmp_path / "agents" / "__pycache__").glob("hello.*.pyc"))
+    assert not (tmp_path / "elsewhere").exists()

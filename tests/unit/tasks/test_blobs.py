@@ -14,8 +14,6 @@ from shared.tasks import blobs, checkpoints, claims, events, settle, store
 from shared.tasks.model import Status, Task
 from tests.unit.tables import client
 
-BUCKET = "sluice-blobs"
-
 
 @pytest.fixture(autouse=True)
 def _everything_goes_to_s3(fake_aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +37,7 @@ def submitted() -> None:
 
 
 def objects() -> list[str]:
-    return [found["Key"] for found in client("s3").list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+    return [found["Key"] for found in client("s3").list_objects_v2(Bucket=settings().blob_bucket).get("Contents", [])]
 
 
 def step(text: str) -> checkpoints.Step:

@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import openai
 import pytest
 
-from functions.webhook import deliver, handler, post, schedule
+from functions.webhook import deliver, desk, handler, post, schedule
 from localstack.receiver import Receiver
 from shared import aws, netguard, webhooks
 from shared.clock import day
@@ -19,7 +20,7 @@ from shared.netguard import Forbidden
 from shared.settings import settings
 from shared.tasks import claims, inbox, settle, store, waits
 from shared.tasks.events import Event
-from shared.tasks.model import Status, Task
+from shared.tasks.model import Status, Task, dumps
 from shared.tasks.waits import Wait
 from tests.unit.webhook.conftest import Hooks
 
@@ -39,6 +40,35 @@ def test_what_a_webhook_says(hooks: Hooks) -> None:
     assert data["usage"]["total_tokens"] == 0
     assert "error" not in data
     assert "key_id" not in json.dumps(body)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "event"),
+    [
+        (settle.Outcome(status=Status.COMPLETE, response="x"), "ResponseCompletedWebhookEvent"),
+        (
+            settle.Outcome(status=Status.COMPLETE, response="x", data={"finish_reason": "length"}),
+            "ResponseIncompleteWebhookEvent",
+        ),
+        (settle.Outcome(status=Status.FAILED, error={"code": "x", "message": "no"}), "ResponseFailedWebhookEvent"),
+        (settle.Outcome(status=Status.CANCELLED), "ResponseCancelledWebhookEvent"),
+    ],
+)
+def test_openais_client_reads_a_webhook_of_its_own_dialect(hooks: Hooks, outcome: settle.Outcome, event: str) -> None:
+    with Receiver() as receiver:
+        task = hooks.ended(receiver.url, outcome, params={"webhook_url": receiver.url, "dialect": "responses"})
+        hooks.run()
+        (delivery,) = receiver.deliveries
+    body, at = dumps(delivery.body).encode(), int(time.time())
+    secret = webhooks.secret_for(task.key_id)
+    headers = {
+        "webhook-id": delivery.id,
+        "webhook-timestamp": str(at),
+        "webhook-signature": webhooks.sign(secret, delivery.id, at, body),
+    }
+    read = openai.OpenAI(api_key="x").webhooks.unwrap(body, headers, secret=secret)
+    assert type(read).__name__ == event
+    assert delivery.body["data"] == {"id": f"resp_{task.task_id}"}
 
 
 def test_a_failed_and_a_cancelled_task_are_told_of_too(hooks: Hooks) -> None:
@@ -404,3 +434,33 @@ def test_a_wait_that_is_over_is_not_told_of(hooks: Hooks) -> None:
         assert inbox.post(task.task_id, "go", 1).woken
         assert hooks.run() == []
         assert receiver.deliveries == []
+
+
+def test_silent_receivers_of_one_owner_delay_nobody_elses(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One invocation, thirty receivers that do not answer until the other owner's has been served."""
+    served = threading.Event()
+    posted: list[str] = []
+
+    def answered(task: Task, url: str, *_: object) -> post.Answer:
+        posted.append(task.user)
+        if task.user.startswith("svc/"):
+            assert served.wait(20), "the other's delivery waited for these"
+        else:
+            served.set()
+        return post.Answer(200)
+
+    monkeypatch.setattr(deliver, "post", answered)
+    silent = [hooks.ended(f"https://r{n}.example.org/", user=f"svc/u{n}") for n in range(30)]
+    first = hooks.take()
+    other = hooks.ended("https://other.example.org/", user="other")
+
+    class Context:
+        def get_remaining_time_in_millis(self) -> int:
+            return 60_000
+
+    answer = handler.handler({"Records": first}, Context())
+    assert answer == {"batchItemFailures": []}
+    assert served.is_set()
+    assert hooks.record(other) is not None
+    assert posted.index("other") <= desk.CAPACITY
+    assert len([task for task in silent if hooks.record(task)]) + sum(hooks.waiting().values()) >= 30

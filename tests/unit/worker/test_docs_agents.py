@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from functions.worker import agents
 from shared.tasks import checkpoints, settle, store
 from sluice import AgentResult
+from sluice.testing import world as worlds
 from tests.docs import BLOCKS, Block
 
 from .conftest import World
@@ -52,7 +52,6 @@ def test_the_tests_as_shown_pass_for_an_agent_that_asks_once(
     async def ask(ctx: Any) -> AgentResult:
         return AgentResult((await ctx.model(ctx.asked())).content)
 
-    real = agents.load
-    monkeypatch.setattr(agents, "load", lambda name: SimpleNamespace(run=ask) if name == "NAME" else real(name))
-    shown = run_of(TESTS[0])[name]
-    shown(world, monkeypatch) if "monkeypatch" in inspect.signature(shown).parameters else shown(world)
+    with worlds.world(world, monkeypatch, {}) as given:
+        given.agent("NAME", ask)
+        run_of(TESTS[0])[name](given)

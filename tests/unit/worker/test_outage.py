@@ -10,6 +10,7 @@ import pytest
 
 from functions.worker.environment import clients
 from functions.worker.environment.environment import Environment, environment
+from functions.worker.lane.batch import run_batch
 from functions.worker.model import step as model_step
 from shared.settings import settings
 from shared.tasks import store
@@ -179,3 +180,43 @@ def test_a_run_that_the_providers_budget_puts_off_comes_back_for_its_place(
     assert [row.status for row in rows] == [Status.COMPLETE] * 7
     assert max(row.deferrals for row in rows) <= 2
     assert {row.attempt for row in rows} == {0}
+
+
+def test_a_probe_lets_others_through_as_soon_as_its_reply_begins(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"BREAKER_FAILURES": "1", "BREAKER_OPEN_SECONDS": "0.1"}.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    monkeypatch.setattr(model_step, "DEFER_JITTER_SECONDS", 0.0)
+    monkeypatch.setattr(model_step, "HESITATION_SECONDS", 0.0)
+    world.sim.post("/config", json={"outage": True, "outage_fault": "quota"})
+    world.submit("[[sim words=1]] opens it")
+    world.work()
+    assert environment_states(world)[""] in ("open", "half_open")
+    world.sim.post("/config", json={"outage": False})
+    time.sleep(0.2)
+    probe = world.submit("[[sim latency=2.5 ttft=0.05 words=50]] long", user="ann")
+    world.runner.run(_until_closed(world, probe.task_id))
+
+
+async def _until_closed(world: World, task_id: str) -> None:
+    """Run the probe, and see the breaker closed while it still streams."""
+    records = world.receive()
+    work = asyncio.ensure_future(run_batch({"Records": records}, time.time() + 60, environment()))
+    while not work.done():
+        states = await asyncio.to_thread(environment().breaker.states)
+        if {state.state for state in states if not state.owner} == {"closed"}:
+            break
+        await asyncio.sleep(0.05)
+    assert not work.done()
+    await work
+    assert store.get(task_id).status is Status.COMPLETE
+
+
+def test_an_agents_own_model_that_nobody_priced_is_not_called(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOW_UNPRICED_MODELS", "false")
+    settings.cache_clear()
+    task = world.submit("[[sim key=unpriced]] hello", model="somebody-elses-model")
+    world.work()
+    row = store.get(task.task_id)
+    assert (row.status, (row.error or {}).get("code")) == (Status.FAILED, "unpriced_model")
+    assert world.calls("unpriced")["started"] == 0

@@ -154,7 +154,7 @@ def test_a_free_slot_waits_a_moment_for_others_and_ten_wait_for_none(
     monkeypatch.setattr(refill, "now", lambda: at[0])
 
     async def main() -> None:
-        lane = Refill([delivery], at[0] + 900, environment())
+        lane = Refill([delivery], at[0] + 900, environment(), environment().begin("normal", refilling.queues["normal"]))
         assert lane._wait_s(0) is None
         assert lane._wait_s(9) == pytest.approx(refill.LINGER_SECONDS)
         at[0] += refill.LINGER_SECONDS / 2

@@ -1,8 +1,10 @@
-// Follows a run's numbered events to its end: over the WebSocket, and by long polls for as long as that is away.
-// Whatever way an event comes, it is handed on once, in order, after the last one that was seen.
+// Follows a run's numbered events to its end: over the streaming address where there is one, else over the WebSocket, and
+// by long polls for as long as both are away. Whatever way an event comes, it is handed on once, in order, after the last
+// one that was seen. Text may come in parts, before its event is stored; the event then brings the rest.
 
 import * as api from "./api.js";
-import { subscribe, unsubscribe } from "./socket.js";
+import * as socket from "./socket.js";
+import * as stream from "./stream.js";
 
 const ENDS = new Set(["complete", "failed", "cancelled"]);
 const WAIT_S = 20;
@@ -19,7 +21,7 @@ export function follow(taskId, { onEvents, onMode, onGone, signal }) {
 
 class Follower {
   constructor(taskId, on, signal) {
-    Object.assign(this, { taskId, on, signal, last: 0, ended: false, linked: false, finish: null });
+    Object.assign(this, { taskId, on, signal, last: 0, part: "", ended: false, linked: false, finish: null });
   }
 
   get done() {
@@ -31,7 +33,9 @@ class Follower {
     for (let polls = FIRST_POLL_MS; !this.done; polls = Math.min(polls * 2, LONGEST_POLL_MS)) {
       const before = Date.now();
       let over = false;
-      const live = this.live()
+      const live = this.byStream()
+        .catch(() => {})
+        .then(() => (this.done ? null : this.live(socket)))
         .catch(() => {})
         .finally(() => {
           over = true;
@@ -52,13 +56,42 @@ class Follower {
     for (const event of events) {
       if (event.seq <= this.last) continue;
       if (event.seq !== this.last + 1) break;
+      fresh.push(this.part ? this.rest(event) : event);
       this.last = event.seq;
-      fresh.push(event);
+      this.part = "";
       if (ENDS.has(event.type)) this.ended = true;
     }
     if (fresh.length && !this.signal.aborted) this.on.onEvents(fresh);
     if (this.ended) this.finish?.done();
     return !events.length || events.at(-1).seq <= this.last;
+  }
+
+  // Takes a part of the next event's text.
+  takePart(event) {
+    if (event.seq !== this.last + 1 || this.signal.aborted) return;
+    this.part += event.data.text;
+    this.on.onEvents([event]);
+  }
+
+  // Takes the event that a stream had told parts of: it brings only the rest.
+  takeRest(event) {
+    this.part = "";
+    this.take([event]);
+  }
+
+  // Where a stream is to go on: it counts characters, not halves of them.
+  get place() {
+    return this.part ? `${this.last}.${[...this.part].length}` : this.last;
+  }
+
+  // An event without the text that was had of it in parts.
+  rest(event) {
+    if (!event.data.call || event.data.text === undefined) return event; // another one: it voids that text
+    return { ...event, data: { ...event.data, text: event.data.text.slice(this.part.length) } };
+  }
+
+  async byStream() {
+    if (stream.streams()) await this.live(stream);
   }
 
   async read(wait) {
@@ -94,7 +127,8 @@ class Follower {
   }
 
   // Resolves when the run ended or nobody watches any more, rejects when the connection does not come or is lost.
-  async live() {
+  // A way that `parts` brings text before its event is stored.
+  async live({ subscribe, unsubscribe, parts = false }) {
     let heard = Date.now();
     let filling = false;
     let finish;
@@ -116,11 +150,13 @@ class Follower {
     const handlers = {
       onEvent: (event) => {
         heard = Date.now();
-        if (!this.take([event])) fill();
+        if (event.partial) this.takePart(event);
+        else if (parts && event.seq === this.last + 1) this.takeRest(event);
+        else if (!this.take([event])) fill();
       },
       onLost: () => finish.failed(new Error("the live connection was lost")),
     };
-    await subscribe(this.taskId, this.last, handlers);
+    await subscribe(this.taskId, parts ? this.place : this.last, handlers);
     if (this.done) finish.done();
     else {
       this.linked = true;
@@ -130,7 +166,7 @@ class Follower {
       if (Date.now() - heard < QUIET_MS) return;
       heard = Date.now();
       // News that the socket did not bring: the worker gave this watcher up, or was replaced. Subscribe afresh.
-      if ((await fill()) && !this.done) subscribe(this.taskId, this.last, handlers).catch(finish.failed);
+      if ((await fill()) && !this.done) subscribe(this.taskId, parts ? this.place : this.last, handlers).catch(finish.failed);
     }, 1000);
     this.signal.addEventListener("abort", finish.done, { once: true });
     try {

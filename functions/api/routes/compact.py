@@ -1,0 +1,59 @@
+"""OpenAI's compaction: a conversation becomes a summary, which stands for it in a later request's input."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from functions.api.body import check, decode, large_body
+from functions.api.described import described
+from functions.api.dialect import compaction, ends, runs
+from functions.api.dialect.rejoin import Rejoin
+from functions.api.dialect.request import known
+from functions.api.identity import AUTHENTICATED, AnyCaller
+from functions.api.repeats import idempotency_of
+from functions.api.routes.agent import IdempotencyKey
+from functions.api.routes.responses import HOW
+
+router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
+
+_EXAMPLE = {"model": "gpt-4o-mini", "input": [{"role": "user", "content": "My name is Ann."}]}
+
+
+@router.post("/responses/compact", summary="Compact a conversation")
+@described(
+    "Compaction",
+    *(400, 401, 402, 403, 409, 413, 429, 504),
+    error="OpenAIErrorBody",
+    takes=compaction.CompactRequest,
+    example=_EXAMPLE,
+)
+def post_compact(
+    request: Request,
+    caller: AnyCaller,
+    body: Annotated[bytes, Depends(large_body)],
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
+    """Let the model sum a conversation up. It is a run like any other; its result is an item for a later input."""
+    value = decode(body, request.headers.get("content-type"))
+    asked = check(compaction.CompactRequest, known(value, compaction.CompactRequest, {}))
+    task, headers = runs.run(
+        request,
+        caller,
+        lambda: compaction.submission_of(caller, asked),
+        rejoin=Rejoin(caller.user, "compact", value, request.headers),
+        idempotency=idempotency_of(idempotency_key, value, place="compact"),
+    )
+    headers = {**headers, **ends.headers_of(task)}
+    task = runs.await_end(request, caller, task, headers)
+    shown = f"resp_{task.task_id}"
+    if not task.status.terminal:
+        raise ends.unfinished(task, shown, runs.streaming_address(), how=HOW.format(shown))
+    problem = ends.problem_of(task, shown)
+    if problem is not None:
+        raise problem
+    compacted: dict[str, Any] = compaction.compaction_of(task)
+    return JSONResponse(compacted, headers=headers)

@@ -1,0 +1,120 @@
+"""A second opinion of DynamoDB, SQS and S3: the tests' account in an emulator with an address, in place of moto.
+
+MiniStack runs behind the strict front, in an environment of its own. ``SECOND_OPINION`` names another emulator's
+address instead (`make second-opinion`). Each test has an account of its own: an access key of twelve digits is one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from localstack import parts
+from localstack.processes import Processes
+from shared import aws
+from shared.settings import settings
+from sluice.testing.account import TABLE, client, make_lanes, make_table
+from tests.stack_fixture import free_ports
+
+_accounts = itertools.count(100_000_000_000 + os.getpid() % 10_000 * 10_000)
+
+
+@contextmanager
+def running(state: Path) -> Iterator[str]:
+    """Run MiniStack behind the strict front for a while; yields its address.
+
+    Raises:
+        AssertionError: a request went over a limit of AWS.
+    """
+    patch = pytest.MonkeyPatch()
+    patch.setenv("AWS_PORT", str(free_ports(1)[0]))
+    processes = Processes(state)
+    try:
+        processes.start(parts.aws(state))
+        endpoint = f"http://127.0.0.1:{os.environ['AWS_PORT']}"
+        yield endpoint
+        with urllib.request.urlopen(f"{endpoint}/_strict/report") as answer:
+            noted = json.load(answer)["violations"]
+    finally:
+        processes.stop(["aws"])
+        for scratch in parts.scratch_dirs(state):
+            _remove(scratch)
+        patch.undo()
+    assert noted == [], "requests went over limits of AWS; see docs/aws-limits.md"
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def account(patch: pytest.MonkeyPatch, endpoint: str) -> Iterator[dict[str, str]]:
+    """Yield the lanes' URLs of a fresh account there, and point this process' clients at it."""
+    values = {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": str(next(_accounts)),
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "TABLE_NAME": TABLE,
+        "BLOB_BUCKET": f"sluice-blobs-{next(_accounts)}",
+        "STAGE": "local",
+    }
+    for name, value in values.items():
+        patch.setenv(name, value)
+    with _clients():
+        make_table()
+        lanes = make_lanes()
+        client("s3").create_bucket(Bucket=values["BLOB_BUCKET"])
+        for lane, url in lanes.items():
+            patch.setenv(f"QUEUE_URL_{lane.upper()}", url)
+        yield lanes
+
+
+@contextmanager
+def _clients() -> Iterator[None]:
+    """Have clients made anew: those of moto's tests have another address."""
+
+    def forget() -> None:
+        boto3.DEFAULT_SESSION = None  # it keeps the credentials that it found first
+        client.cache_clear()
+        settings.cache_clear()
+        aws.reset()
+
+    forget()
+    try:
+        yield
+    finally:
+        forget()
+
+
+@cache
+def _state() -> Any:
+    import tempfile
+
+    return Path(tempfile.mkdtemp(prefix="second-opinion-"))
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[str]:
+    """Yield the address of the emulator."""
+    if given := os.environ.get("SECOND_OPINION"):
+        yield given
+        return
+    state = _state()
+    try:
+        with running(state) as endpoint:
+            yield endpoint
+    finally:
+        _remove(state)

@@ -1,0 +1,193 @@
+"""Slots of a lane shared among owners by a worker: free ones in reach, owed ones given back, none in a paused lane."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from shared import aws
+from shared.limits.admission import Ask, Gate
+from shared.limits.lane import Lanes
+from shared.limits.tiers import resolve
+from shared.settings import settings
+from shared.tasks import lanes, spend, store
+from shared.tasks.model import Status, Task
+from sluice import AgentResult
+
+from .conftest import Install, World
+
+LONG, QUICK = "[[sim latency=4 words=1]] long", "[[sim key=q latency=0.05 words=1]] quick"
+
+
+@pytest.fixture
+def sharing(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setenv("REFILL_SECONDS", "0.1")
+    settings.cache_clear()
+    return world
+
+
+def submit(world: World, message: str, *, user: str, **more: Any) -> Task:
+    """Submit as the API does: admitted, written, sent."""
+    task = world.submit(message, user=user, **more)
+    timeout_s = task.params.get("timeout_s")
+    ends = task.created + timeout_s if timeout_s else 0.0
+    ask = Ask(user, task.task_id, task.day, 1, 1, resolve("load"), task.lane, ends)
+    assert Gate(spend.load).admit(ask).admitted
+    return task
+
+
+def later(seconds: float, act: Any) -> threading.Thread:
+    thread = threading.Timer(seconds, act)
+    thread.start()
+    return thread
+
+
+def test_free_slots_are_in_reach_for_as_long_as_a_run_lasts(sharing: World) -> None:
+    long = submit(sharing, LONG, user="demo")
+    first = sharing.receive()
+    came: list[Task] = []
+    threads = [
+        later(1.5, lambda: came.append(submit(sharing, QUICK, user="other"))),
+        later(2.0, lambda: came.append(submit(sharing, QUICK, user="demo"))),  # its owner's own, too
+    ]
+    sharing.invoke(first)
+    for thread in threads:
+        thread.join()
+    ended = store.get(long.task_id).ended_at
+    assert ended is not None
+    for task in came:
+        row = store.get(task.task_id)
+        assert row.status is Status.COMPLETE
+        assert row.ended_at is not None
+        assert row.ended_at < ended
+
+
+def test_a_message_far_behind_in_the_queue_is_no_obstacle(sharing: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service holds both slots, and hundreds of its messages stand before the one of another."""
+    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "2")
+    monkeypatch.setenv("BATCH_SIZE", "2")
+    settings.cache_clear()
+    ids = [submit(sharing, "[[sim latency=1 words=1]] x", user=f"svc/{n}").task_id for n in range(12)]
+    other = submit(sharing, QUICK, user="other")
+    sharing.invoke(sharing.receive(size=2))
+    ended = store.get(other.task_id).ended_at
+    assert ended is not None
+    later = [task_id for task_id in ids if not (at := store.get(task_id).ended_at) or at > ended]
+    assert len(later) >= 8, "it did not wait for all that stood before it"
+    sharing.work_until_quiet(seconds=60)
+    assert {store.get(task_id).status for task_id in ids} == {Status.COMPLETE}
+    assert sharing.calls("q")["started"] == 1
+    assert lanes.backlog(sharing.queues["normal"])["visible"] == 0
+
+
+def test_runs_that_fill_every_slot_give_one_back_at_their_next_step(
+    sharing: World, monkeypatch: pytest.MonkeyPatch, install: Install
+) -> None:
+    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "2")
+    monkeypatch.setenv("BATCH_SIZE", "2")
+    settings.cache_clear()
+    done: Counter[tuple[str, int]] = Counter()
+    began: dict[str, float] = {}
+
+    async def run(ctx: Any) -> AgentResult:
+        began.setdefault(ctx.user, time.time())
+        for n in range(6 if ctx.user.startswith("svc") else 1):
+
+            async def work(n: int = n) -> int:
+                done[ctx.task_id, n] += 1
+                await asyncio.sleep(0.6)
+                return n
+
+            await ctx.step(f"step{n}", work)
+        return AgentResult("done")
+
+    install(run)
+    service = [submit(sharing, "x", user=f"svc/{n}") for n in range(2)]
+    first = sharing.receive(size=2)
+    thread = later(1.2, lambda: submit(sharing, "y", user="other"))
+    sharing.invoke(first)
+    thread.join()
+    sharing.work_until_quiet(seconds=60)
+    rows = [store.get(task.task_id) for task in service]
+    assert {row.status for row in rows} == {Status.COMPLETE}
+    assert set(done.values()) == {1}, "nothing is done twice"
+    assert sum(row.continuations for row in rows) == 1, "one gave way, once"
+    assert {(row.attempt, row.crashes, row.deferrals) for row in rows} == {(0, 0, 0)}
+    assert all(row.ended_at is not None and began["other"] < row.ended_at for row in rows)
+
+
+def test_a_paused_lane_starts_nothing_more(sharing: World) -> None:
+    submit(sharing, LONG, user="demo")
+    first = sharing.receive()
+    came: list[Task] = []
+    threads = [
+        later(0.7, lambda: Lanes().pause({"normal": 60})),
+        later(1.5, lambda: came.append(submit(sharing, QUICK, user="other"))),
+    ]
+    sharing.invoke(first)
+    for thread in threads:
+        thread.join()
+    assert store.get(came[0].task_id).lease_no == 0
+    Lanes().pause({})
+    sharing.work_until_quiet(seconds=30)
+    assert store.get(came[0].task_id).status is Status.COMPLETE
+
+
+def test_what_the_poller_had_taken_of_a_paused_lane_goes_back_as_new(world: World) -> None:
+    task = submit(world, QUICK, user="demo")
+    Lanes().pause({"normal": 60})
+    for _ in range(3):
+        records = world.receive()
+        assert [world.invoke(records)] == [[]]
+        time.sleep(2.1)
+    got: Any = aws.sqs().receive_message(
+        QueueUrl=world.queues["normal"], MessageSystemAttributeNames=["ApproximateReceiveCount"], VisibilityTimeout=0
+    )
+    assert [one["Attributes"]["ApproximateReceiveCount"] for one in got["Messages"]] == ["1"]
+    assert store.get(task.task_id).lease_no == 0
+    Lanes().pause({})
+    world.work_until_quiet(seconds=30)
+    assert store.get(task.task_id).status is Status.COMPLETE
+
+
+def test_a_parked_task_ends_when_its_time_is_over(sharing: World) -> None:
+    submit(sharing, LONG, user="demo")
+    first = sharing.receive()
+    parked = submit(sharing, QUICK, user="demo", params={"timeout_s": 1.0}, parked=True)
+    sharing.invoke(first)
+    row = store.get(parked.task_id)
+    assert (row.status, (row.error or {})["code"]) == (Status.FAILED, "timeout")
+    assert row.ended_at is not None
+    assert row.ended_at < store.get(first_task(first)).ended_at  # type: ignore[operator]
+
+
+def first_task(records: list[dict[str, Any]]) -> str:
+    return lanes.parse(records[0]["body"]).task_id
+
+
+def test_without_valkey_free_slots_are_in_reach_by_asking_the_queue(
+    sharing: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shared import valkey
+
+    sharing.submit(LONG)
+    first = sharing.receive()
+
+    def away(*_: object, **__: object) -> Any:
+        raise valkey.Away("no server")
+
+    monkeypatch.setattr(Lanes, "look", away)
+    monkeypatch.setattr(Lanes, "is_paused", away)
+    came: list[Task] = []
+    thread = later(1.0, lambda: came.append(sharing.submit(QUICK)))
+    sharing.invoke(first)
+    thread.join()
+    ended, quick = store.get(first_task(first)).ended_at, store.get(came[0].task_id).ended_at
+    assert quick is not None
+    assert ended is not None
+    assert quick < ended
