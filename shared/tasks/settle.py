@@ -32,6 +32,8 @@ LIVE = (
     *("waiting_for", "waiting_since", "untold"),
 )
 """Attributes that only a live task has; one whose webhook is still to be sent stays due."""
+UNSTORED_SECONDS = 3600
+"""How long the answer of a run is kept whose client said ``store: false``; DynamoDB deletes it soon after."""
 WEBHOOK_GRACE_SECONDS = 30.0
 """How long after a task's end the sweeper leaves its webhook to who ended it."""
 
@@ -100,7 +102,8 @@ def _end(
 ) -> None:
     at = now()
     expires = events.expires(at)
-    sets: dict[str, Any] = {"status": str(outcome.status), "ended_at": at, "ended_by": by, "ttl": int(expires)}
+    kept = at + UNSTORED_SECONDS if task.params.get("store") is False else expires
+    sets: dict[str, Any] = {"status": str(outcome.status), "ended_at": at, "ended_by": by, "ttl": int(kept)}
     sets |= days.used(task)
     sets |= {
         "calls": task.calls,
@@ -116,7 +119,7 @@ def _end(
     if outcome.status is Status.COMPLETE:
         response = outcome.response or ""
         sets["result"], large = _result(task, outcome, response)
-        ops += [_blob_op(task, name, text, sets["result"], expires) for name, text in large.items()]
+        ops += [_blob_op(task, name, text, sets["result"], kept) for name, text in large.items()]
         data = {"response": response, "tokens": task.usage.tokens}
         if task.session_id:
             ops += sessions.put_ops(task, outcome, message=message, asked=asked, at=at, expires=expires)
@@ -124,7 +127,7 @@ def _end(
         sets["error"] = outcome.error
         data = {"error": outcome.error}
     event, last = events.append_op(
-        task.task_id, task.last_seq, [*log, events.Event(str(outcome.status), at, data)], expires=expires
+        task.task_id, task.last_seq, [*log, events.Event(str(outcome.status), at, data)], expires=kept
     )
     sets["last_seq"] = last
     if dead_letter(outcome):
