@@ -45,7 +45,7 @@ function line({ kind, name, from, to, note }, created, end, whole) {
   const until = to ?? end;
   const left = Math.min(99, Math.max(0, (seconds(created, from) / whole) * 100));
   const width = Math.max(0.6, Math.min(100 - left, (seconds(from, until) / whole) * 100));
-  const bar = el("span", { class: "bar", data: { kind } });
+  const bar = el("span", { class: "stretch", data: { kind } });
   bar.style.marginInlineStart = `${left}%`;
   bar.style.width = `${width}%`;
   const told = el("span", { class: "bar-note" });
