@@ -71,7 +71,7 @@ def test_a_user_allows_a_call_that_waits_for_them(
     task_id = stack.submit(f"Multiply. {tool}", key, agent="tools", approve=True)
     page = dashboard.open(key)
     page.get_by_role("link", name="Approvals").click()
-    card = page.locator(f".approval:has(a[href=\"#/runs/{task_id}\"])")
+    card = page.locator(f'.approval:has(a[href="#/runs/{task_id}"])')
     expect(card.locator("textarea")).to_have_value(re.compile(r"6\*7"))
     dashboard.picture("approvals", whole=True)
     card.get_by_role("button", name="Allow").click()
