@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page limits-page check-deploy pins clean
+.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks try-clients second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page try-real-model limits-page check-deploy pins clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##$(if $(ALL),?) ' Makefile | awk -F ':.*##? ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -99,6 +99,13 @@ second-opinion: setup ## Tests of tasks and lanes against LocalEmu, a third emul
 WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py tests/unit/examples/test_sub_agents.py
 test-frameworks: .tools/frameworks/.ready # Tests of the examples with Pydantic AI and the Agents SDK
 	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
+# The newest releases, on purpose not pinned: what people install today.
+OPENAI_CLIENTS := openai langchain-openai openai-agents jsonschema openresponses-py
+try-clients: .venv/.ready # Real clients of OpenAI's protocol against what `make up` started (docs/clients.md)
+	@test -x .tools/clients/bin/python || .venv/bin/python -m venv .tools/clients
+	@.tools/clients/bin/python -m pip install --quiet --upgrade $(OPENAI_CLIENTS)
+	@.tools/clients/bin/python tests/clients/open_responses.py
+	@.tools/clients/bin/python tests/clients/try_clients.py
 # Of each of AWS's partitions, and one that is not the first.
 REGIONS := us-east-1 eu-central-1 cn-north-1 us-gov-west-1
 lint: setup ## ruff, mypy, cfn-lint, sam validate
@@ -115,6 +122,9 @@ audit: .venv/.ready .tools/audit/.ready # Known vulnerabilities of the pinned pa
 
 limits-page: .venv/.ready # Write docs/aws-limits.md anew
 	@$(PYTHON) -m localstack.strict.page
+try-real-model: .venv/.ready ## Call a real llama_cpp.server and a LiteLLM proxy (builds both)
+	@$(PYTHON) -m localstack.real_model
+
 settings-page: .venv/.ready # Write docs/settings.md anew
 	@$(PYTHON) -m deploy.settings_page
 

@@ -60,7 +60,8 @@ def _follow(root: Path, live: Path) -> None:
     seen, known = look(root), load(root)
     print(f"watching {known.agents_folder}/; Ctrl-C ends it, and the system stays up", flush=True)
     names = set(known.agents())
-    while True:
+    parent = os.getppid()
+    while os.getppid() == parent:  # the command that started it may be ended without a word
         time.sleep(POLL_SECONDS)
         now = look(root)
         if now == seen:

@@ -91,7 +91,7 @@ class Processes:
         if self.running(part.name) and part.ready():
             return False
         self.stop([part.name])
-        if part.port and _taken(part.port.number):
+        if part.port and taken(part.port.number):
             raise LocalError(
                 f"port {part.port.number} for {part.name} is taken by another program: "
                 f"stop that, or choose another port with {part.port.variable}=…"
@@ -168,7 +168,14 @@ class Processes:
         return f"--- end of {self.log(name)}\n" + "\n".join(lines)
 
 
-def _taken(port: int) -> bool:
+def free_port() -> int:
+    """Return a loopback port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def taken(port: int) -> bool:
+    """Whether a loopback port is another program's."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

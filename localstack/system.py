@@ -27,7 +27,7 @@ from localstack.environ import (
     use,
     write_private,
 )
-from localstack.processes import Processes
+from localstack.processes import Processes, free_port, taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,6 +126,8 @@ class System:
                     f"{port.variable} is {port.number}, but {name} runs on port {used}: `{COMMAND} down` first"
                 )
             os.environ[port.variable] = str(used)
+        if not os.environ.get(STREAM_PORT.variable) and taken(STREAM_PORT.number):
+            os.environ[STREAM_PORT.variable] = str(free_port())  # beside another system, whose ports were named
 
     def _extra(self, extra: dict[str, str] | None) -> dict[str, str]:
         """Return the deploy parameters asked for, now or by an earlier `up` (which `deploy` keeps)."""

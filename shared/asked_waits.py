@@ -29,7 +29,7 @@ _UNITS = {
 _PART = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)\s*(ms|us|ns|d|h|min|m|sec|s)(?=[\d\s.,)]|$)", re.I)
 _AGAIN = re.compile(
     r"(?:try|retry|retrying|again|available|wait|resets?)\b[^.\d]{0,40}?((?:\d{1,12}(?:\.\d{1,12})?\s*(?:hours?|minutes?|seconds?|"
-    r"milliseconds?|ms|d|h|min|m|sec|s)\b\s*){1,4})",
+    r"milliseconds?|ms|d|h|min|m|sec|s)(?![a-z])\s*){1,4})",
     re.I,
 )
 _LONG = re.compile(r"\s*(hour|minute|second|millisecond)s?\b", re.I)

@@ -60,7 +60,7 @@ _CONTEXT = _phrases(
     |larger than (?:the )?(?:model'?s? )?(?:maximum |max )?context
     |range of input length should be|requested tokens .{0,30}exceed|greater than the context length
     |tokens? to keep from the initial prompt|input token count\b.{0,60}exceed
-    |inputs? tokens? \+ `?max_new_tokens`? must be|must have less than \d+ tokens
+    |inputs?`? tokens? \+ `?max_new_tokens`? must be|must have less than \d+ tokens
     |request too large for |request entity too large|payload too large|max(?:imum)? tokens? limit .{0,20}prompt
     |prompt (?:contains|has|length|tokens).{0,60}(?:exceed|maximum|limit|greater|larger)
     |available context|context overflow"""

@@ -79,6 +79,8 @@ class Settings:
     result_url_seconds: int = _f(3600, "How long the address of a large result is good, s.", low=60, high=43_200)
     cors_origins: str = _f("", "Origins whose pages may call an API without a gateway, which else sees to it.")
     stream_seconds: float = _f(840, "Longest life of a stream, s; its client then comes again.", low=1, high=870)
+    max_children: int = _f(1_000, "Runs that one run may start.", low=0, high=10_000)
+    max_depth: int = _f(4, "Levels of runs that start others, below one that a client submitted.", low=0, high=20)
     session_turns: int = _f(50, "Turns of a session that a run may see.", low=0, high=500)
 
     quota_requests: int = _f(60, "Requests per window of the standard tier; 0: no limit.", low=0)

@@ -14,6 +14,7 @@ from sluice.context import Context
 from sluice.errors import (
     BadOption,
     BudgetExhausted,
+    ChildFailed,
     Denied,
     ModelError,
     NotFound,
@@ -32,6 +33,7 @@ __all__ = [
     "AgentResult",
     "BadOption",
     "BudgetExhausted",
+    "ChildFailed",
     "Context",
     "Denied",
     "ModelError",

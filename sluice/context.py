@@ -7,15 +7,27 @@ therefore be repeatable: same input, same steps.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from datetime import datetime
 
     import httpx2
 
-    from sluice.types import ModelOptions, ModelReply
+    from sluice.types import AgentResult, ModelOptions, ModelReply
+
+
+class ModelStream(Protocol):
+    """A model call under way: its pieces of text, and then the whole reply."""
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        """Iterate over the pieces that come from now on; a recorded reply comes in one."""
+        ...
+
+    async def reply(self) -> ModelReply:
+        """Wait for the whole reply. Whoever does not, and returns, has the call cut off and charged."""
+        ...
 
 
 class Context(Protocol):
@@ -150,6 +162,67 @@ class Context(Protocol):
         Raises:
             WaitTimeout: no signal came in time; it is a ``TimeoutError``.
             ValueError: the name, the timeout or the schema is none.
+        """
+        ...
+
+    async def run(
+        self,
+        agent: str,
+        message: str,
+        *,
+        model: str | None = None,
+        max_output_tokens: int | None = None,
+        max_cost_usd: float | None = None,
+        metadata: dict[str, str] | None = None,
+        name: str = "run",
+    ) -> AgentResult:
+        """Run an agent as a task of its own and return its result; the run waits for it, holding nothing.
+
+        Raises:
+            ChildFailed: it failed or was cancelled.
+            NotFound: no agent has this name, or the tier may not run it.
+            TooLarge: this run has started too many, or is itself too deep.
+            BudgetExhausted: nothing is left for it.
+        """
+        ...
+
+    async def map(
+        self,
+        agent: str,
+        messages: Sequence[str],
+        *,
+        at_once: int | None = None,
+        on_error: Literal["raise", "return"] = "raise",
+        model: str | None = None,
+        max_output_tokens: int | None = None,
+        max_cost_usd: float | None = None,
+        metadata: dict[str, str] | None = None,
+        name: str = "map",
+    ) -> list[Any]:
+        """Run an agent once for each message and return the results in their order.
+
+        At most ``at_once`` run at the same time (else as many as the running cap allows). All run to their end; then
+        the first `ChildFailed` is raised, or with ``on_error="return"`` stands where a result would. ``max_cost_usd``
+        is for each; together they have what is left of this run's own. See ``run`` for the errors.
+        """
+        ...
+
+    def model_stream(
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        tools: list[dict[str, Any]] | None = None,
+        tool_choice: Any = None,
+        model: str | None = None,
+        max_output_tokens: int | None = None,
+        name: str = "model",
+        last: bool | Callable[[ModelReply], bool] = False,
+        **options: Unpack[ModelOptions],
+    ) -> ModelStream:
+        """Begin a call like ``model``, whose text the agent reads while it is written.
+
+        ``async for piece in ctx.model_stream(messages)``, and ``await stream.reply()`` for the whole, which is
+        recorded.
         """
         ...
 

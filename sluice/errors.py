@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class SluiceError(Exception):
@@ -68,6 +68,19 @@ class Denied(SluiceError):
         """Keep the reason, which may be empty."""
         super().__init__(f"the call of {tool} was not allowed" + (f": {reason}" if reason else ""))
         self.reason = reason
+
+
+class ChildFailed(SluiceError):
+    """A run that was started did not complete. Unless caught, it ends the run that started it, too."""
+
+    code = "child_failed"
+
+    def __init__(self, task_id: str, status: str, error: dict[str, Any] | None) -> None:
+        """Keep which run it is, how it ended (``failed``, ``cancelled``) and its error."""
+        super().__init__(f"the run {task_id} is {status}" + (f": {error.get('message')}" if error else ""))
+        self.task_id = task_id
+        self.status = status
+        self.error = error or {}
 
 
 class ReplayMismatch(Exception):

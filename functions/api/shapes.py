@@ -124,6 +124,27 @@ class WaitView(BaseModel):
     until: Annotated[str | None, Field(description="When the task goes on without it.")] = None
 
 
+class TreeNode(BaseModel):
+    """One run of a tree."""
+
+    task_id: str
+    status: StatusName
+    agent: str
+    cost_usd: float
+    step: Annotated[str | None, Field(description="The step of its parent that started it.")] = None
+    error: dict[str, Any] | None = None
+    children: list[TreeNode] | None = None
+
+
+class Tree(BaseModel):
+    """A run with all the runs below it."""
+
+    root: TreeNode
+    runs: int
+    cost_usd: Annotated[float, Field(description="What all of them have cost so far.")]
+    more: Annotated[bool, Field(description="Whether some are left out.")]
+
+
 class TaskView(BaseModel):
     """A task as its owner sees it."""
 
@@ -140,6 +161,9 @@ class TaskView(BaseModel):
     next_try_at: Annotated[str | None, Field(description="When a waiting or deferred task is tried again.")] = None
     reason: Annotated[str | None, Field(description="Why it is still queued.")] = None
     waiting_for: Annotated[list[WaitView] | None, Field(description="What a `waiting` task waits for.")] = None
+    parent: Annotated[str | None, Field(description="The task whose run started this one.")] = None
+    children: Annotated[int | None, Field(description="How many runs it started.")] = None
+    tree: Annotated[Tree | None, Field(description="With `tree=1`: the runs below it.")] = None
     metadata: dict[str, str] | None = None
     cancel_requested: bool | None = None
     last_error: dict[str, Any] | None = None

@@ -18,7 +18,7 @@ from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, No
 from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import aftermath, days, lanes, listing, overdue, settle, spend, store, succession, table
+from shared.tasks import aftermath, days, kin, lanes, listing, overdue, settle, spend, store, succession, table
 from shared.tasks.items import DUE_SHARDS, row_key
 from shared.tasks.leases import RESEND_AFTER_SECONDS
 from shared.tasks.model import LANES, Status
@@ -34,6 +34,8 @@ OVERDUE_ENTRIES = 500
 """Open entries in Valkey checked against their rows per sweep."""
 PARKED_RECHECK_SECONDS = 60.0
 MAX_DOUBLINGS = 6
+CHILDREN_AT_ONCE = 1_000
+"""Children of one ended run that one sweep ends."""
 
 _log = get_logger("sweeper")
 
@@ -64,7 +66,7 @@ def sweep(stop_at: float) -> dict[str, int]:
             except (KeyError, ValueError, TypeError):  # a damaged row must not keep the others from being looked after
                 _log.exception("row not understood", extra={"task_id": task_id})
                 done["unreadable"] += 1
-    done += alarms.ring(stop_at)
+    done += alarms.ring(_gate(), stop_at)
     done["counters freed"] = _free_counters(stop_at)
     done["recounted"] = recount(_gate(), stop_at)
     metrics.emit({"Resent": (done["sent"], "Count"), "Unparked": (done["unparked"], "Count")})
@@ -103,7 +105,10 @@ def _look_after(task: Task, empty: set[str]) -> str:
         if at < (task.ended_at or 0) + settle.WEBHOOK_GRACE_SECONDS:
             return "ended"
         # who ended it died before it could
-        return "announced" if aftermath.announce(task) else "not announced"
+        announced = aftermath.announce(task)
+        if task.children:
+            return _look_after_children(task)
+        return "announced" if announced else "not announced"
     if task.status is Status.PROCESSING:
         if task.lease_until + 1 > at:
             return "running"
@@ -129,6 +134,16 @@ def _look_after(task: Task, empty: set[str]) -> str:
         return _send(task)
     _postpone(task, patience - waited, count=False)
     return "waiting"
+
+
+def _look_after_children(task: Task) -> str:
+    """End the children of a run that has ended, until none is live."""
+    kin.tell_parent(_gate(), task)
+    if kin.end_children(_gate(), task, most=CHILDREN_AT_ONCE):
+        _postpone(task, 0, count=False)
+        return "children ended"
+    settle.leave_alone(task)
+    return "no child left"
 
 
 def _send(task: Task) -> str:

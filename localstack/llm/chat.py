@@ -1,11 +1,12 @@
 """One call of ``POST /v1/chat/completions``, from its body to its last byte or its failure."""
 
 import asyncio
+import json
 import time
 import uuid
 from dataclasses import dataclass
 
-from localstack.llm import faults, http, plan, replies, request, wire
+from localstack.llm import faults, habits, http, plan, replies, request, wire
 from localstack.llm.connections import Connection
 from localstack.llm.faults import ApiError
 from localstack.llm.http import Headers, Send
@@ -28,7 +29,7 @@ _BROKEN = {
 }
 
 
-async def serve(state: State, connection: Connection, body: bytes, send: Send) -> None:
+async def serve(state: State, connection: Connection, body: bytes, send: Send, path: str) -> None:
     """Answers one request, recording it from start to end."""
     began = asyncio.get_running_loop().time()
     connection.use()
@@ -44,7 +45,9 @@ async def serve(state: State, connection: Connection, body: bytes, send: Send) -
     named = planned.wish.key is not None
     call = state.begin(planned.key, asked.model, planned.fingerprint, stream=asked.stream, named=named)
     try:
-        await _Exchange(state, connection, send, began, asked, planned, call).run()
+        exchange = _Exchange(state, connection, send, began, asked, planned, call)
+        if not await exchange.by_habit(body, path):
+            await exchange.run()
     finally:
         state.end(call)
 
@@ -58,6 +61,22 @@ class _Exchange:
     asked: ChatRequest
     plan: Plan
     call: Call
+
+    async def by_habit(self, body: bytes, path: str) -> bool:
+        """Answers as some real provider does, where a directive asks so; false if that leaves the call alone."""
+        name = self.plan.wish.habit
+        found = None if name is None else habits.answer(habits.HABITS[name], json.loads(body), path)
+        if found is None:
+            return False
+        self.call.fault, self.call.status = f"habit {name}", found.status
+        headers = [(key.encode(), value.encode()) for key, value in found.headers.items()]
+        await http.start(self.send, found.status, headers)
+        await http.write(self.send, found.body, more=found.cut)
+        if found.cut:
+            await self.connection.close()
+        elif found.status < 300:
+            self._finish()
+        return True
 
     async def run(self) -> None:
         call = self.call

@@ -26,6 +26,7 @@ spaces.
 ``args={...}``          the tool's arguments, or a list of them, one per tool (default: made from its schema)
 ``rounds=N``            so many rounds of tool calls before the answer (default: one per named tool)
 ``parallel=N``          so many tool calls in each round
+``habit=NAME``          the way of some real provider (`localstack.llm.habits`)
 ======================  =================================================================================
 """
 
@@ -36,7 +37,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from localstack.llm import faults
+from localstack.llm import faults, habits
 
 _OPENING = re.compile(r"\[\[sim(?=\s|\]\])")
 _NAME = re.compile(r"[a-z_]+")
@@ -72,6 +73,7 @@ class Directives:
     args: tuple[Mapping[str, Any], ...] = ()
     rounds: int | None = None
     parallel: int = 1
+    habit: str | None = None
     given: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -157,6 +159,12 @@ def _args(value: object) -> tuple[Mapping[str, Any], ...]:
     return tuple(items)
 
 
+def _habit(value: object) -> str:
+    if not isinstance(value, str) or value not in habits.HABITS:
+        raise ValueError(f"unknown habit {value!r}")
+    return value
+
+
 _READERS: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "key": ("key", _text),
     "latency": ("latency", span),
@@ -177,6 +185,7 @@ _READERS: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "args": ("args", _args),
     "rounds": ("rounds", whole(1, 1_000)),
     "parallel": ("parallel", whole(1, 32)),
+    "habit": ("habit", _habit),
 }
 
 

@@ -47,14 +47,15 @@ class Simulator:
         if path.startswith("/_sim/"):
             await admin.serve(self.state, scope, body, send)
             return
-        if path != "/v1/chat/completions" and path != "/v1/models" and not path.startswith("/v1/models/"):
+        chat_path = path.rstrip("/")  # where a redirect leads that adds a slash
+        if chat_path != "/v1/chat/completions" and path != "/v1/models" and not path.startswith("/v1/models/"):
             raise invalid(f"Invalid URL ({method} {path})", status=404)
-        if method != ("POST" if path == "/v1/chat/completions" else "GET"):
+        if method != ("POST" if chat_path == "/v1/chat/completions" else "GET"):
             raise invalid(f"Not allowed to {method} on {path}.", code="method_not_supported", status=405)
         _authenticate(scope["headers"])
-        if path == "/v1/chat/completions":
+        if chat_path == "/v1/chat/completions":
             connection: Connection = scope["state"]["connection"]
-            await chat.serve(self.state, connection, body, send)
+            await chat.serve(self.state, connection, body, send, path)
         elif path == "/v1/models":
             await http.send_json(send, 200, models.listing())
         else:

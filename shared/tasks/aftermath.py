@@ -38,12 +38,16 @@ def finished(gate: Gate, task: Task, *, watched: bool = True) -> bool:
         others_wait = gate.settle(task.user, task.task_id, task.day, *days.of_newest(task))
         if not told:
             gate.look_again(task.user, task.task_id, task.day)
-        if task.session_id and (follower := succession.follower_of(task)):
+        if (task.session_id or task.parent) and (follower := succession.follower_of(task)):
             wake(gate, follower)
         if others_wait:
             unpark_next(gate, task.user, task.running_cap)
     except (RedisError, DependencyDown, Contended) as error:
         _log.warning("counters not settled", extra={"task_id": task.task_id, "error": str(error)})
+    if task.parent or task.may_leave_children:
+        from shared.tasks import kin  # here: few tasks have relatives
+
+        kin.relatives(gate, task)
     return announced
 
 

@@ -113,6 +113,17 @@ class Task:
     error: dict[str, Any] | None = None
     model_used: str | None = None
     trace: str | None = None
+    parent: str | None = None
+    """The run that started it, if a run did."""
+    family: str | None = None
+    """The step of its parent that started it and others with it: ``name#nth``."""
+    family_size: int = 0
+    child_no: int = 0
+    """Its number among these, from 0."""
+    depth: int = 0
+    """How many ancestors it has."""
+    children: int = 0
+    """How many runs it ever started."""
     signals: int = 0
     """How many signals were ever accepted for it: tells a run about to wait whether it has seen them all."""
     waiting_for: list[dict[str, Any]] = field(default_factory=list)
@@ -125,6 +136,8 @@ class Task:
     """The webhook which says that it waits is not known to be on its way."""
     kept_until: float = 0.0
     """Until when its items are kept at least; 0: as long as at its submission."""
+    joined: int = 0
+    """How many of its children this worker saw ended; kept in the worker only."""
     run_started: float | None = None
     """When this worker took it; kept in the worker only."""
     unwritten: list[Usage] = field(default_factory=list)
@@ -138,13 +151,18 @@ class Task:
         return Usage(self.input_tokens, self.output_tokens, self.micro_usd)
 
     @property
+    def may_leave_children(self) -> bool:
+        """Whether children of it may be live at its end."""
+        return self.children > self.joined
+
+    @property
     def queue(self) -> str:
         """The lane its next message goes to."""
         return self.lane
 
 
 JSON_FIELDS = frozenset({"params", "past", "charged", "last_error", "result", "error", "waiting_for"})
-FIELDS = {item.name for item in fields(Task)} - {"run_started", "taken_from", "unwritten"}
+FIELDS = {item.name for item in fields(Task)} - {"run_started", "taken_from", "unwritten", "joined"}
 
 
 def dumps(value: Any) -> str:

@@ -10,7 +10,7 @@ from shared import wire
 from shared.clock import now
 from shared.errors import NotFound, TooLarge
 from shared.settings import settings
-from shared.tasks import days, events, sessions, spend, store, table
+from shared.tasks import days, events, family, sessions, spend, store, table
 from shared.tasks.claims import OWNER
 from shared.tasks.items import due_shard, row_key
 from shared.tasks.leases import fenced_write, held
@@ -32,6 +32,8 @@ LIVE = (
     *("waiting_for", "waiting_since", "untold"),
 )
 """Attributes that only a live task has; one whose webhook is still to be sent stays due."""
+UNSTORED_SECONDS = 3600
+"""How long the answer of a run is kept whose client said ``store: false``; DynamoDB deletes it soon after."""
 WEBHOOK_GRACE_SECONDS = 30.0
 """How long after a task's end the sweeper leaves its webhook to who ended it."""
 
@@ -100,7 +102,8 @@ def _end(
 ) -> None:
     at = now()
     expires = events.expires(at)
-    sets: dict[str, Any] = {"status": str(outcome.status), "ended_at": at, "ended_by": by, "ttl": int(expires)}
+    kept = at + UNSTORED_SECONDS if task.params.get("store") is False else expires
+    sets: dict[str, Any] = {"status": str(outcome.status), "ended_at": at, "ended_by": by, "ttl": int(kept)}
     sets |= days.used(task)
     sets |= {
         "calls": task.calls,
@@ -116,7 +119,7 @@ def _end(
     if outcome.status is Status.COMPLETE:
         response = outcome.response or ""
         sets["result"], large = _result(task, outcome, response)
-        ops += [_blob_op(task, name, text, sets["result"], expires) for name, text in large.items()]
+        ops += [_blob_op(task, name, text, sets["result"], kept) for name, text in large.items()]
         data = {"response": response, "tokens": task.usage.tokens}
         if task.session_id:
             ops += sessions.put_ops(task, outcome, message=message, asked=asked, at=at, expires=expires)
@@ -124,17 +127,19 @@ def _end(
         sets["error"] = outcome.error
         data = {"error": outcome.error}
     event, last = events.append_op(
-        task.task_id, task.last_seq, [*log, events.Event(str(outcome.status), at, data)], expires=expires
+        task.task_id, task.last_seq, [*log, events.Event(str(outcome.status), at, data)], expires=kept
     )
     sets["last_seq"] = last
     if dead_letter(outcome):
         sets["due"], sets["due_at"] = DEAD, at
-    elif wants_webhook(task):  # in the transaction: whoever ends a task may die before it enqueued the webhook
+    elif (
+        wants_webhook(task) or task.may_leave_children
+    ):  # in the transaction: whoever ends a task may die before it enqueued the webhook
         sets["due"], sets["due_at"] = due_shard(task.task_id), at + WEBHOOK_GRACE_SECONDS
     removes = tuple(name for name in LIVE if name not in sets)
     row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, condition=condition, values=values)
     fenced_write(
-        [row, event, *ops, *spend.add_ops(task, expires=expires)],
+        [row, event, *ops, *spend.add_ops(task, expires=expires), *family.ended_ops(task, expires=expires)],
         written=lambda old: (old.ended_by, old.status, old.last_seq) == (by, outcome.status, last),
     )
     task.unwritten.clear()
@@ -161,6 +166,16 @@ def webhook_enqueued(task: Task) -> None:
 
     Raises:
         Contended, DependencyDown: the sweeper will enqueue it once more, under the same id.
+    """
+    if not task.may_leave_children:  # the sweeper looks after one with children until none of them is live
+        leave_alone(task)
+
+
+def leave_alone(task: Task) -> None:
+    """Note that nobody needs to look after an ended task any more.
+
+    Raises:
+        Contended, DependencyDown: the sweeper looks once more, which does no harm.
     """
     op = table.update_op(
         row_key(task.task_id),

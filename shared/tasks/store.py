@@ -127,6 +127,25 @@ def get(task_id: str) -> Task:
     return read_task(row)
 
 
+def exists(task_id: str) -> bool:
+    """Tell whether there is a task of this id.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    return table.get(row_key(task_id)) is not None
+
+
+def has_ended(task_id: str) -> bool:
+    """Tell whether a task has ended, or is gone.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    row = table.get(row_key(task_id))
+    return row is None or read_task(row).status.terminal
+
+
 def message_of(task: Task) -> str:
     """Return the submitted message, wherever it is stored."""
     return task.message if task.message is not None else read_blob(task.task_id, "message")
@@ -236,6 +255,10 @@ def public(task: Task) -> dict[str, Any]:
             shown["reason"] = "session_busy" if task.after else "running_cap"
         elif task.reason:
             shown["reason"] = task.reason
+    if task.parent:
+        shown["parent"] = task.parent
+    if task.children:
+        shown["children"] = task.children
     if task.status is Status.WAITING:
         shown["waiting_for"] = [waits.public(one) for one in task.waiting_for]
         shown["next_try_at"] = iso(task.next_try_at)

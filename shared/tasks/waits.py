@@ -38,6 +38,8 @@ GRACE_SECONDS = 30.0
 """How long the sweeper leaves a woken task to whoever woke it and is to send its message."""
 SILENT = frozenset({"sleep", "children"})
 """Kinds of waits that nobody outside is asked anything by."""
+CHECK_SECONDS = 60.0
+"""When the sweeper first looks whether the children of a waiting run have ended unnoticed; then less and less often."""
 REASON_CHARACTERS = 200
 """Longest text of what a task waits for in lists."""
 
@@ -127,6 +129,8 @@ def suspend(task: Task, waits: Sequence[Wait], log: Sequence[events.Event], *, e
     }
     if wants_webhook(task, waits):
         sets |= {"untold": True, "due_at": min(due_at, at + GRACE_SECONDS)}
+    if any(one.kind == "children" for one in waits):
+        sets["due_at"] = min(sets["due_at"], at + CHECK_SECONDS)
     # What it has used is charged now, however long it waits; what it may yet use is reserved anew when it goes on.
     spent = spend.add_ops(task, expires=events.expires(at), ended=False)
     charged = days.by_day(task)

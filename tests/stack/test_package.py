@@ -16,6 +16,8 @@ from localstack.environ import ROOT
 from tests.docs import BLOCKS
 from tests.stack_fixture import free_ports
 
+pytestmark = pytest.mark.timeout(900)  # it installs, builds and deploys, on a machine that may be busy
+
 
 class Shop:
     """A project in a folder of its own, with the command of an environment of its own."""

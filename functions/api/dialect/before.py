@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from functions.api.identity import Caller
     from shared.tasks.model import Task
 
-UNSTORED_SECONDS = 3600
-"""How long a response made with ``store: false`` can be retrieved after its end."""
 IMAGE_TOKENS = 1_000
 """About what an image or a page is to a model."""
 
@@ -43,7 +41,7 @@ def faded(task: Task) -> bool:
     """Whether a task's answer is no longer shown, because it was not to be stored."""
     if task.params.get("store", True) or task.ended_at is None:
         return False
-    return time.time() > task.ended_at + UNSTORED_SECONDS
+    return time.time() > task.ended_at + settle.UNSTORED_SECONDS
 
 
 def previous(caller: Caller, response_id: str) -> Task:

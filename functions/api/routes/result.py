@@ -46,7 +46,13 @@ Wait = Annotated[
 
 @router.get("/{task_id}", summary="Look a task up")
 @described("TaskView", 401, 403, 404, 422)
-def get_result(request: Request, caller: Subject, task_id: str, wait: Wait = 0) -> JSONResponse:
+def get_result(
+    request: Request,
+    caller: Subject,
+    task_id: str,
+    wait: Wait = 0,
+    tree: Annotated[bool, Query(description="Show the runs that it started, and theirs.")] = False,
+) -> JSONResponse:
     """Return a task's state; with `wait`, once it has ended or the seconds have passed."""
     headers: dict[str, str] = {}
     _check(wait)
@@ -57,7 +63,12 @@ def get_result(request: Request, caller: Subject, task_id: str, wait: Wait = 0) 
         request.scope.get("aws.context"),
         Held(caller.user, headers),
     )
-    return JSONResponse(views.full(task), headers=headers)
+    shown = views.full(task)
+    if tree:
+        from functions.api import tree as trees  # here: most requests do without it
+
+        shown["tree"] = trees.of(task)
+    return JSONResponse(shown, headers=headers)
 
 
 @router.get("/{task_id}/events", summary="Read a task's events")

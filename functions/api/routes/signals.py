@@ -22,6 +22,9 @@ router = APIRouter(prefix="/agent", tags=["tasks"], dependencies=AUTHENTICATED)
 
 SignalName = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:-]{1,64}$", description="What the run waits for.")]
 
+OWN = ("approval:", "children:")
+"""What the names of signals that Sluice sends itself begin with."""
+
 
 @router.post("/{task_id}/signals/{name}", status_code=202, summary="Send a signal to a task")
 @described("SignalTaken", 401, 404, 409, 413, 422)
@@ -36,8 +39,8 @@ def post_signal(
     """Send any JSON, or nothing, to a run that waits for it, or will: it is kept. One that has ended takes none."""
     from shared.tasks import inbox, waking  # here: most requests do without them
 
-    if name.startswith("approval:"):
-        raise invalid("an approval is answered at /agent/{task_id}/approvals/{fingerprint}", "name")
+    if name.startswith(OWN):
+        raise invalid("approvals are answered at /agent/{task_id}/approvals/{fingerprint}; children end", "name")
     task = own_task(caller, task_id)
     payload = decode_any(body, request.headers.get("content-type")) if body else None
     size = len(dumps(payload).encode())

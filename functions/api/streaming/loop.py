@@ -44,7 +44,10 @@ async def _run(app: ASGIApp, api: RuntimeApi, concurrency: int) -> None:
 
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="streams"))
     current_default_thread_limiter().total_tokens = ROUTE_THREADS + concurrency
-    await asyncio.gather(*(_poll(app, api, alone=concurrency == 1) for _ in range(concurrency)))
+    try:
+        await asyncio.gather(*(_poll(app, api, alone=concurrency == 1) for _ in range(concurrency)))
+    except (OSError, EOFError):
+        return  # the runtime API is gone, and with it whoever started this
 
 
 async def _poll(app: ASGIApp, api: RuntimeApi, *, alone: bool) -> None:

@@ -78,6 +78,11 @@ def completions_url(client: openai.AsyncOpenAI) -> str:
 _moved: dict[str, str] = {}
 
 
+def forget_moves() -> None:
+    """Use the addresses that the settings say."""
+    _moved.clear()
+
+
 def move(url: str, target: str) -> None:
     """Use another address in this environment: the provider redirected a call to it."""
     first = next((old for old, new in _moved.items() if new == url), url)

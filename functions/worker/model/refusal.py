@@ -26,7 +26,7 @@ DEEPEST = 6
 """How far errors within errors are followed."""
 GATEWAY_TIMEOUTS = frozenset({504, 524})
 """What stands before a provider gave up waiting, and the provider may have gone on."""
-_INSIDE = ("error", "errors", "detail", "details", "fault", "response", "base_resp", "err", "metadata")
+_INSIDE = ("error", "errors", "detail", "details", "fault", "response", "base_resp", "err", "message")
 _MESSAGE = (
     "message", "Message", "msg", "error_message", "error_msg", "errorMessage", "status_msg", "faultstring", "reason",
     "error_description", "title",
@@ -156,11 +156,12 @@ def _words(value: Any, depth: int) -> Words:
         return Words(str(value))
     own = _of_object(value)
     for name in _INSIDE:
-        if name in value and not (name == "metadata" and depth == 0):
+        if name in value and not (name == "message" and isinstance(value[name], str)):
             inner = _words(value[name], depth + 1)
             # Whoever stands in front of the provider has its own words; the provider's say more.
             own = inner.filled(own) if name in ("error", "errors", "err") else own.filled(inner)
-    raw = value.get("raw")  # OpenRouter hides what the provider said
+    metadata = value.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None  # OpenRouter hides what the provider said
     if isinstance(raw, str) and raw:
         inner = _words(raw, depth + 1)
         own = own._replace(message=f"{own.message}: {inner.message}" if own.message else inner.message)

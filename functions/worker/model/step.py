@@ -68,6 +68,8 @@ class Call:
     """Further fields of the request's body."""
     deadline: float = float("inf")
     """When the run's stay in this environment ends, epoch seconds."""
+    listen: Callable[[str], None] | None = None
+    """Told each piece of text, besides the watchers."""
 
     @property
     def payload_bytes(self) -> int:
@@ -126,7 +128,7 @@ async def perform(
 
     def told(text: str) -> None:
         proven()
-        log.token(call_id, text)
+        _tell(call, call_id, log, text)
 
     def thought(text: str) -> None:
         proven()
@@ -188,6 +190,13 @@ def _outage(error: retry.ModelError, task: Task, *, asked: bool) -> bool:
     A prompt can have a gateway answer so, too: not for ever.
     """
     return not asked or (error.status in OUTAGE_STATUSES and task.deferrals < FREE_PROBES)
+
+
+def _tell(call: Call, call_id: str, log: EventLog, text: str) -> None:
+    """Show a piece of text to watchers, and to the agent that listens."""
+    log.token(call_id, text)
+    if call.listen is not None:
+        call.listen(text)
 
 
 async def _find_model(call: Call, task: Task, environment: Environment) -> tuple[Permit, str]:

@@ -165,13 +165,17 @@ class EventLog:
 
     async def _flush_soon(self) -> None:
         while self._pending or self._tokens:
-            quick = self._batches < QUICK_BATCHES and self._publisher.followed
+            quick = self._batches < QUICK_BATCHES and (self._publisher.followed or self._read_as_stored())
             await self._pause(FIRST_FLUSH_SECONDS if quick else SLOW_FLUSH_SECONDS)
             if self._may_wait() and not await self._publisher.awaited():
                 continue
             # Shielded with its lock: a batch is written whole and noted, and whoever comes next waits for it.
             await asyncio.shield(self._locked_flush())
             self._batches += 1
+
+    def _read_as_stored(self) -> bool:
+        """Whether somebody listens to a response: its stream shows what is stored only, so that it can be taken up."""
+        return self._task.params.get("dialect") == "responses" and bool(self._publisher.listeners)
 
     async def _pause(self, seconds: float) -> None:
         """Wait so long, or until there is text of a call that somebody listens to and the log shows nothing of yet."""

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 from functions.worker.model import step as model_step
 from functions.worker.model.options import merged
 from functions.worker.model.reply import pack, unpack
+from functions.worker.model.stream import ModelStream
 from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
 from functions.worker.record.signals import Continue, GiveWay
 from functions.worker.record.steps import Done, Steps
+from functions.worker.run.children import Children
 from functions.worker.run.tooling import Tooling, result_of
-from functions.worker.run.waiting import Waiting
 from functions.worker.run.waits import Waits
 from shared.clock import now
 from shared.errors import LeaseLost
@@ -58,7 +59,7 @@ class Remembered(dict[str, Any]):
     """A message out of the session's memory: no part of a step's fingerprint, as a session may be deleted meanwhile."""
 
 
-class Context(Tooling, Waiting, PublicContext):
+class Context(Tooling, Children, PublicContext):
     """One run, as its agent sees it: what `sluice.Context` promises."""
 
     def __init__(
@@ -147,6 +148,45 @@ class Context(Tooling, Waiting, PublicContext):
             ModelError: the provider refused or failed; the runner decides whether to try again.
             BudgetExhausted: the call's worst case does not fit a ceiling.
         """
+        given = {"tools": tools, "tool_choice": tool_choice, "model": model, "max_output_tokens": max_output_tokens}
+        return await self._ask(messages, None, name=name, last=last, stream=stream, options=options, **given)
+
+    def model_stream(
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        tools: list[dict[str, Any]] | None = None,
+        tool_choice: Any = None,
+        model: str | None = None,
+        max_output_tokens: int | None = None,
+        name: str = "model",
+        last: bool | Callable[[ModelReply], bool] = False,
+        **options: Unpack[ModelOptions],
+    ) -> ModelStream:
+        """Begin a call like ``model``, whose text the agent reads while it is written.
+
+        ``async for piece in ctx.model_stream(messages)``, and ``await stream.reply()`` for the whole. A reply that was
+        recorded comes in one piece. Calls of one name are told apart by their order, whichever way they are made.
+        """
+        given = {"tools": tools, "tool_choice": tool_choice, "model": model, "max_output_tokens": max_output_tokens}
+        return ModelStream(
+            lambda hear: self._ask(messages, hear, name=name, last=last, stream=True, options=options, **given)
+        )
+
+    async def _ask(
+        self,
+        messages: list[dict[str, Any]],
+        listen: Callable[[str], None] | None,
+        *,
+        tools: list[dict[str, Any]] | None,
+        tool_choice: Any,
+        model: str | None,
+        max_output_tokens: int | None,
+        name: str,
+        last: bool | Callable[[ModelReply], bool],
+        stream: bool | None,
+        options: ModelOptions,
+    ) -> ModelReply:
         call = model_step.Call(
             model=model or self.model_name,
             messages=messages,
@@ -156,6 +196,7 @@ class Context(Tooling, Waiting, PublicContext):
             stream=self.stream if stream is None else stream,
             options=merged(self.options, options),
             deadline=self.deadline,
+            listen=listen,
         )
 
         async def work(nth: int) -> Done:

@@ -133,6 +133,9 @@ class _Run:
             return Outcome(status=Status.CANCELLED)
         if now() >= self.ends_at():
             return failed(TIMED_OUT)
+        orphaned: bool = task.parent is not None and await persist(store.has_ended, task.parent)
+        if orphaned:
+            return Outcome(status=Status.CANCELLED)  # it began when its parent ended
         if task.crashes >= settings().max_crashes:
             return failed(Failure("crashed", f"its worker died {task.crashes} times while running it", "server_error"))
         if task.crashes >= settings().quarantine_after and self.delivery.lane != "quarantine":

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,11 +20,14 @@ from functions.api import waiting
 from functions.api.app import app
 from functions.api.dialect import runs
 from functions.api.dialect.request import INSTRUCTIONS_BYTES
+from shared import aws
 from shared.errors import DependencyDown
 from shared.tasks import lanes, settle, store
+from shared.tasks.items import row_key
 from shared.tasks.model import Status, Task
 from tests.unit.api.conftest import Api
 from tests.unit.api.test_results import claim, complete
+from tests.unit.tables import TABLE
 
 TOOL: Any = {
     "type": "function",
@@ -711,7 +715,9 @@ def test_a_response_that_is_not_stored_is_gone_after_an_hour(
     assert client.responses.retrieve(made.id).status == "completed"
     with pytest.raises(openai.BadRequestError):
         client.responses.create(model="sim-small", input="two", previous_response_id=made.id)
-    monkeypatch.setattr("functions.api.dialect.before.UNSTORED_SECONDS", -1)
+    row = aws.dynamodb().get_item(TableName=TABLE, Key=row_key(task_of(made)))["Item"]
+    assert int(row["ttl"]["N"]) <= time.time() + 3600
+    monkeypatch.setattr(settle, "UNSTORED_SECONDS", -1)
     with pytest.raises(openai.NotFoundError):
         client.responses.retrieve(made.id)
 

@@ -34,6 +34,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
         for cached in (settings, clients.http, clients.model):
             cached.cache_clear()
         profile.forget()
+        clients.forget_moves()
 
     yield point
     for cached in (settings, clients.http, clients.model):
@@ -43,7 +44,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 async def ask(text: str, deltas: list[str] | None = None, *, timeout_s: float = 600, **more: Any) -> ModelReply:
     seen = deltas if deltas is not None else []
     return await call(
-        "m", [{"role": "user", "content": text}],
+        more.pop("model", "m"), more.pop("messages", [{"role": "user", "content": text}]),
         **{"tools": None, "max_output_tokens": 50, "timeout_s": timeout_s, "on_delta": seen.append, **more},
     )  # fmt: skip
 

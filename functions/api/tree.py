@@ -1,0 +1,54 @@
+"""A run with all the runs below it, as their owner sees them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shared.tasks import family, table
+from shared.tasks.items import read_task, row_key
+
+if TYPE_CHECKING:
+    from shared.tasks.model import Task
+
+MOST = 2_000
+"""Most runs of one tree that an answer holds; where there are more it says so."""
+
+
+def of(task: Task) -> dict[str, Any]:
+    """Return a run's tree, level by level as far as there is room, with what all of it has cost so far.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    root = _node(task)
+    level, count, cost, more = [(task, root)], 1, task.micro_usd, False
+    while level:
+        wanted: dict[str, dict[str, Any]] = {}
+        for parent, node in level:
+            for group in family.groups(parent.task_id) if parent.children else ():
+                wanted |= dict.fromkeys(family.ids(parent.task_id, group), node)
+        ids = list(wanted)[: MOST - count]
+        more = more or len(ids) < len(wanted)
+        rows: dict[str, Task] = {}
+        for start in range(0, len(ids), table.READ_AT_ONCE):
+            keys = [row_key(task_id) for task_id in ids[start : start + table.READ_AT_ONCE]]
+            rows |= {found.task_id: found for found in map(read_task, table.get_many(keys))}
+        level = []
+        for task_id in ids:
+            if (child := rows.get(task_id)) is not None:
+                node = _node(child)
+                wanted[task_id].setdefault("children", []).append(node)
+                level.append((child, node))
+                cost += child.micro_usd
+        count += len(level)
+    return {"root": root, "runs": count, "cost_usd": cost / 1_000_000, "more": more}
+
+
+def _node(task: Task) -> dict[str, Any]:
+    shown: dict[str, Any] = {"task_id": task.task_id, "status": str(task.status), "agent": task.agent}
+    shown["cost_usd"] = task.micro_usd / 1_000_000
+    if task.family:
+        shown["step"] = task.family.rpartition("#")[0]
+    if task.error:
+        shown["error"] = task.error
+    return shown

@@ -1,0 +1,255 @@
+"""Runs that a run starts and waits for: each a task of its own, all of them one step of their parent."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from functions.worker import agents
+from functions.worker.record.persist import persist
+from functions.worker.record.steps import Done
+from functions.worker.run.waiting import Waiting
+from shared.clock import day, now
+from shared.errors import BudgetExhausted, NotFound
+from shared.limits import tiers
+from shared.tasks import aftermath, family, lanes, settle, store, table, waking
+from shared.tasks.family import Group
+from shared.tasks.items import read_task, row_key
+from shared.tasks.model import Task
+from shared.tasks.waits import LONGEST_SECONDS
+from sluice.errors import ChildFailed, WaitTimeout
+from sluice.types import AgentResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from functions.worker.environment.environment import Environment
+    from functions.worker.record.ledger import Ledger
+
+NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
+OF_NO_DAY = ""
+"""Children reserve and pay on their own days; here they count against the run's ceiling only."""
+STARTED_AT_ONCE = 8
+"""Children written at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the children of a group are to do."""
+
+    agent: str
+    messages: Sequence[str]
+    at_once: int
+    model: str
+    params: dict[str, Any]
+
+
+class Children(Waiting):
+    """The part of a context that starts other runs; see `Context`."""
+
+    _task: Task
+    _ledger: Ledger
+    _environment: Environment
+
+    async def run(
+        self,
+        agent: str,
+        message: str,
+        *,
+        model: str | None = None,
+        max_output_tokens: int | None = None,
+        max_cost_usd: float | None = None,
+        metadata: dict[str, str] | None = None,
+        name: str = "run",
+    ) -> AgentResult:
+        """Run an agent as a task of its own and return its result; the run waits for it, holding nothing.
+
+        Raises:
+            ChildFailed: it failed or was cancelled.
+            NotFound: no agent has this name, or the tier may not run it.
+            TooLarge: this run has started too many, or is itself too deep.
+            BudgetExhausted: nothing is left for it.
+        """
+        params = {"max_output_tokens": max_output_tokens, "max_cost_usd": max_cost_usd, "metadata": metadata}
+        (one,) = await self._children(agent, [message], 1, model, params, name)
+        return _result(one)
+
+    async def map(
+        self,
+        agent: str,
+        messages: Sequence[str],
+        *,
+        at_once: int | None = None,
+        on_error: Literal["raise", "return"] = "raise",
+        model: str | None = None,
+        max_output_tokens: int | None = None,
+        max_cost_usd: float | None = None,
+        metadata: dict[str, str] | None = None,
+        name: str = "map",
+    ) -> list[Any]:
+        """Run an agent once for each message and return the results in their order.
+
+        At most ``at_once`` run at the same time (else as many as the running cap allows). All run to their end; then
+        the first `ChildFailed` is raised, or with ``on_error="return"`` stands where a result would. ``max_cost_usd``
+        is for each; together they have what is left of this run's own. See ``run`` for the errors.
+        """
+        if on_error not in ("raise", "return") or (at_once is not None and at_once < 1):
+            raise ValueError("on_error is 'raise' or 'return', and at_once 1 or more")
+        params = {"max_output_tokens": max_output_tokens, "max_cost_usd": max_cost_usd, "metadata": metadata}
+        found = await self._children(agent, list(messages), at_once or len(messages), model, params, name)
+        if on_error == "raise":
+            return [_result(one) for one in found]
+        return [_result(one) if one["status"] == "complete" else _failure(one) for one in found]
+
+    async def _children(
+        self, agent: str, messages: list[str], at_once: int, model: str | None, params: dict[str, Any], name: str
+    ) -> list[dict[str, Any]]:
+        if not NAME.fullmatch(name):
+            raise ValueError("the name of children has 1 to 40 letters, digits and . _ -")
+        if not all(isinstance(message, str) and message for message in messages):
+            raise ValueError("a message is a text, and not empty")
+        if not messages:
+            return []
+        limits = tiers.of_task(self._task)
+        if agent not in agents.names() or not limits.allows_agent(agent):
+            raise NotFound(f"there is no agent {agent!r} that this run may start")
+        if model is not None and not limits.allows_model(model):
+            raise NotFound(f"this run may not use the model {model!r}")
+        plan = Plan(agent, messages, at_once, model or self._task.model, params)
+        made: Group | None = None
+
+        async def ready(nth: int) -> None:
+            nonlocal made
+            made = group = await persist(family.begin, self._task, self._group(name, nth, plan))
+            share = group.micro_usd * group.total
+            self._ledger.hold(OF_NO_DAY, 0, share)
+            with self._ledger.held(OF_NO_DAY, 0, share):
+                await self._start(group, plan)
+                about = {"group": group.key, "of": group.total}
+                wait = self.waits.begin("children", group.signal, nth, now() + LONGEST_SECONDS, about)
+                if await self.waits.signal(wait) is None:
+                    raise WaitTimeout(f"the children {name} did not end in time")
+
+        async def work(_nth: int) -> Done:
+            assert made is not None  # noqa: S101 - for the type checker
+            return Done(await persist(_ends, self._task.task_id, made))
+
+        mark = [agent, len(messages), plan.model]
+        found: list[dict[str, Any]] = await self.steps.once(name, work, kind="children", fingerprint=mark, ready=ready)
+        self._task.joined += len(found)
+        self._ledger.hold(OF_NO_DAY, 0, sum(one["micro_usd"] for one in found))
+        return found
+
+    def _group(self, name: str, nth: int, plan: Plan) -> Group:
+        """Divide what is left of this run's ceiling among the children: what they do not use comes back."""
+        total = len(plan.messages)
+        asked = plan.params.get("max_cost_usd")
+        each = round(asked * 1_000_000) if asked else 0
+        ceiling = self._task.params.get("max_cost_usd")
+        if ceiling:
+            left = (round(float(ceiling) * 1_000_000) - self._ledger.micro_usd) // total
+            each = min(each, left) if each else left
+            if each <= 0:
+                raise BudgetExhausted("max_cost_usd")
+        return Group(name, nth, total, each)
+
+    async def _start(self, group: Group, plan: Plan) -> None:
+        """Write and send the children; those that are there already are left as they are."""
+        parent, gate = self._task, self._environment.gate
+        numbers = range(group.total)
+        if await persist(store.exists, family.child_id(parent.task_id, group.key, 0)):
+            numbers = range(0)  # the first is written last
+        limit = asyncio.Semaphore(STARTED_AT_ONCE)
+
+        async def one(n: int) -> None:
+            async with limit:
+                child = _child(parent, group, plan, n)
+                if not child.parked:
+                    took = await asyncio.to_thread(
+                        gate.take_slot, child.user, child.task_id, child.running_cap, aftermath.PARKED_SLOT_SECONDS
+                    )
+                    child.parked = not took
+                    await asyncio.to_thread(waking.count_again, gate, child)
+                await persist(store.submit, child, plan.messages[n])
+                if not child.parked:
+                    await persist(lanes.send, child.lane, child.task_id, 0, user=child.user, trace=child.trace)
+
+        # Who is to follow another is written before it: the other's end must find it.
+        await asyncio.gather(*(one(n) for n in numbers if n >= plan.at_once))
+        await asyncio.gather(*(one(n) for n in numbers if 0 < n < plan.at_once))
+        if numbers:
+            await one(0)
+
+
+def _child(parent: Task, group: Group, plan: Plan, n: int) -> Task:
+    at = now()
+    params = {key: value for key, value in plan.params.items() if value is not None}
+    if group.micro_usd:
+        params["max_cost_usd"] = group.micro_usd / 1_000_000
+    if parent.params.get("timeout_s"):
+        params["timeout_s"] = max(0.001, parent.created + float(parent.params["timeout_s"]) - at)
+    params |= {key: parent.params[key] for key in ("approve", "stream") if key in parent.params}
+
+    def sibling(m: int) -> str | None:
+        return family.child_id(parent.task_id, group.key, m) if 0 <= m < group.total else None
+
+    after = sibling(n - plan.at_once)
+    return Task(
+        task_id=family.child_id(parent.task_id, group.key, n),
+        user=parent.user,
+        lane=parent.lane if parent.lane != "quarantine" else "normal",
+        agent=plan.agent,
+        model=plan.model,
+        created=at,
+        day=day(at),
+        tier=parent.tier,
+        session_id="",
+        key_id=parent.key_id,
+        params=params,
+        running_cap=parent.running_cap,
+        cap_tokens=parent.cap_tokens,
+        cap_micro_usd=parent.cap_micro_usd,
+        trace=parent.trace,
+        parent=parent.task_id,
+        family=group.key,
+        family_size=group.total,
+        child_no=n,
+        depth=parent.depth + 1,
+        after=after,
+        follower=sibling(n + plan.at_once),
+        parked=after is not None,
+    )
+
+
+def _ends(parent_id: str, group: Group) -> list[dict[str, Any]]:
+    """Read how the children ended, in their order."""
+    wanted = family.ids(parent_id, group)
+    rows: dict[str, Task] = {}
+    for start in range(0, len(wanted), table.READ_AT_ONCE):
+        keys = [row_key(child_id) for child_id in wanted[start : start + table.READ_AT_ONCE]]
+        rows |= {task.task_id: task for task in map(read_task, table.get_many(keys))}
+    return [_told(child_id, rows.get(child_id)) for child_id in wanted]
+
+
+def _told(child_id: str, task: Task | None) -> dict[str, Any]:
+    if task is None:
+        gone = {"code": "not_found", "message": "the run was deleted", "type": "not_found_error"}
+        return {"task_id": child_id, "status": "failed", "micro_usd": 0, "error": gone}
+    told: dict[str, Any] = {"task_id": child_id, "status": str(task.status), "micro_usd": task.micro_usd}
+    if task.error:
+        told["error"] = task.error
+    if (result := settle.result_of(task)) is not None:
+        told |= {"response": result["response"], "data": result.get("data")}
+    return told
+
+
+def _result(one: dict[str, Any]) -> AgentResult:
+    if one["status"] != "complete":
+        raise _failure(one)
+    return AgentResult(one["response"], one.get("data"))
+
+
+def _failure(one: dict[str, Any]) -> ChildFailed:
+    return ChildFailed(one["task_id"], one["status"], one.get("error"))

@@ -1,0 +1,106 @@
+"""Streams: odd chunks, tool calls, ends, usage, errors in the middle, what is to be handed back."""
+# ruff: noqa: E501 - a habit a line: their shapes are compared by eye
+
+from localstack.llm.habits.shape import STOP, TOOLS, Habit, call, calls, chunk, text, usage
+
+
+def _error(source: str, *, error: object, before: int = 1) -> Habit:
+    return Habit(source, events=[*[text()] * before, {"error": error}])
+
+
+_SIGNED = {"extra_content": {"google": {"thought_signature": "c2ln"}}}
+
+ODD = {
+    "odd_usage_without_choices": Habit("deepinfra.com/docs/openai_api", events=[text(), STOP, {"usage": {"prompt_tokens": 10, "completion_tokens": 4}}]),
+    "odd_choices_null": Habit("run-llama/llama_index", events=[{"choices": None}, text(), STOP, usage()]),
+    "odd_empty_data": Habit("openai/openai-node", events=["data:\n\n", "data: \n\n", text(), STOP, usage()]),
+    "odd_ping": Habit("docs.anthropic.com/en/api/messages-streaming", events=['event: ping\ndata: {"type": "ping"}\n\n', text(), STOP, usage()]),
+    "odd_comments": Habit("openrouter.ai/docs/api-reference/streaming", events=[": OPENROUTER PROCESSING\n\n", text(), ": keep-alive\n\n", STOP, usage()]),
+    "odd_keepalive_text": Habit("open-webui/open-webui", events=["data: keep-alive\n\n", text(), STOP, usage()]),
+    "odd_parts": Habit("docs.mistral.ai/capabilities/reasoning", events=[chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}]}), chunk({"content": [{"type": "text", "text": "Hello "}, {"type": "text", "text": "there."}]}), STOP, usage()]),
+    "odd_azure_first": Habit("openai/openai-python", events=[{"choices": [], "prompt_filter_results": [{"prompt_index": 0}]}, text(), STOP, usage()]),
+    "odd_pretty": Habit("html.spec.whatwg.org/multipage/server-sent-events", events=['data: {"choices": [\ndata: {"delta": {"content": "Hello there."}, "finish_reason": "stop"}]}\n\n', usage()]),
+    "odd_single_newlines": Habit("lm-sys/FastChat", events=['data: {"choices": [{"delta": {"content": "Hello "}}]}\n', 'data: {"choices": [{"delta": {"content": "there."}, "finish_reason": "stop"}]}\n', usage()]),
+    "odd_crlf_bom": Habit("vercel/ai", events=["\ufeffdata: " + '{"choices": [{"delta": {"content": "Hello there."}, "finish_reason": "stop"}]}\r\n\r\n', usage()]),
+    "odd_finish_empty_text": Habit("sgl-project/sglang#3912", events=[chunk({"content": "Hello there."}, ""), STOP, usage()]),
+    "odd_whole_message_last": Habit("langchain-ai/langchain", events=[text(), {"choices": [{"index": 0, "message": {"content": "Hello there."}, "finish_reason": "stop"}]}, usage()]),
+    "odd_second_choice": Habit("platform.openai.com/docs/api-reference/chat/create#n", events=[text(), {"choices": [{"index": 1, "delta": {"content": "other"}}]}, STOP, usage()]),
+    "odd_null_fields": Habit("sgl-project/sglang#3912", events=[chunk({"role": None, "content": "Hello there.", "tool_calls": None, "function_call": None, "refusal": None}), STOP, usage()]),
+    "odd_refusal": Habit("platform.openai.com/docs/guides/structured-outputs", events=[chunk({"refusal": "Hello there."}), STOP, usage()]),
+}  # fmt: skip
+"""All of them say ``Hello there.``"""
+
+CALLS = {
+    "calls_same_index": Habit("ollama/ollama; NousResearch/hermes-agent#3468", events=[calls(call("add", '{"a": 1}', index=0, id="x1")), calls(call("sub", '{"b": 2}', index=0, id="x2")), TOOLS]),
+    "calls_same_index_same_name": Habit("su-kaka/gcli2api#406", events=[calls(call("add", '{"a": 1}', index=0, id="x1")), calls(call("add", '{"b": 2}', index=0, id="x2")), TOOLS]),
+    "calls_same_index_no_ids": Habit("BerriAI/litellm#11999", events=[calls(call("add", '{"a": 1}', index=0)), calls(call("sub", '{"b": 2}', index=0)), TOOLS]),
+    "calls_same_chunk_index_0": Habit("omnigent-ai/omnigent#28", events=[calls(call("add", '{"a": 1}', index=0, id="x1"), call("sub", '{"b": 2}', index=0, id="x2")), TOOLS]),
+    "calls_without_index": Habit("google-gemini/cookbook", events=[calls(call("add", '{"a": 1}', id="x1")), calls(call("sub", '{"b": 2}', id="x2")), TOOLS]),
+    "calls_without_ids": Habit("ggml-org/llama.cpp", events=[calls(call("add", '{"a": 1}', index=0), call("sub", '{"b": 2}', index=1)), TOOLS]),
+    "calls_empty_ids": Habit("vllm-project/vllm", events=[calls(call("add", '{"a": 1}', index=0, id=""), call("sub", '{"b": 2}', index=1, id="")), TOOLS]),
+    "calls_same_ids": Habit("run-llama/llama_index", events=[calls(call("add", '{"a": 1}', index=0, id="call_0"), call("sub", '{"b": 2}', index=1, id="call_0")), TOOLS]),
+    "calls_interleaved": Habit("QwenLM/Qwen-Agent#943", events=[calls(call("add", '{"a"', index=0, id="x1"), call("sub", '{"b"', index=1, id="x2")), calls({"index": 0, "function": {"arguments": ": 1}"}}), calls({"index": 1, "function": {"arguments": ": 2}"}}), TOOLS]),
+    "calls_name_repeated": Habit("sgl-project/sglang", events=[calls(call("add", '{"a"', index=0, id="x1")), calls(call("add", ": 1}", index=0, id="x1")), calls(call("sub", '{"b": 2}', index=1, id="x2")), TOOLS]),
+    "calls_arguments_object": Habit("ollama/ollama", events=[calls(call("add", {"a": 1}, index=0, id="x1"), call("sub", {"b": 2}, index=1, id="x2")), TOOLS]),
+    "calls_finish_stop": Habit("vllm-project/vllm", events=[calls(call("add", '{"a": 1}', index=0, id="x1"), call("sub", '{"b": 2}', index=1, id="x2")), STOP]),
+    "calls_whole_in_finish": Habit("groq/groq-python", events=[calls(call("add", '{"a": 1}', index=0, id="x1"), call("sub", '{"b": 2}', index=1, id="x2"), finish="tool_calls")]),
+}  # fmt: skip
+"""All of them call ``add`` with ``{"a": 1}`` and then another tool with ``{"b": 2}``."""
+
+BACK = {
+    "back_gemini": Habit("nanbingxyz/5ire#405", events=[calls(call("add", '{"a": 1}', index=0, id="x1", **_SIGNED)), TOOLS]),
+    "back_deepseek": Habit("api-docs.deepseek.com/guides/thinking_mode", events=[chunk({"reasoning_content": "I must "}), chunk({"reasoning_content": "add."}), calls(call("add", '{"a": 1}', index=0, id="x1")), TOOLS]),
+    "back_openrouter": Habit("openrouter.ai/docs/use-cases/reasoning-tokens", events=[chunk({"reasoning": "I must ", "reasoning_details": [{"type": "reasoning.text", "text": "I must ", "index": 0}]}), chunk({"reasoning": "add.", "reasoning_details": [{"type": "reasoning.text", "text": "add.", "signature": "sig", "index": 0}]}), calls(call("add", '{"a": 1}', index=0, id="x1")), TOOLS]),
+    "back_litellm": Habit("docs.litellm.ai/docs/reasoning_content", events=[chunk({"thinking_blocks": [{"type": "thinking", "thinking": "I must add.", "signature": "sig"}], "reasoning_content": "I must add."}), calls(call("add", '{"a": 1}', index=0, id="x1", provider_specific_fields={"thought_signature": "c2ln"})), TOOLS]),
+}  # fmt: skip
+
+ENDS = {
+    "end_done_only": Habit("earendil-works/pi#4345", events=[text()]),
+    "end_camel_case": Habit("jakobdylanc/llmcord#84", events=[text(), {"choices": [{"delta": {}, "finishReason": "stop"}]}]),
+    "end_eos": Habit("docs.together.ai/reference/chat-completions", events=[chunk({"content": "Hello there."}, "eos")]),
+    "end_stop_upper": Habit("ai.google.dev/api/generate-content#FinishReason", events=[chunk({"content": "Hello there."}, "STOP")]),
+    "end_no_done": Habit("vercel/ai", events=[text(), STOP], done=False),
+    "end_max_tokens": Habit("ai.google.dev/api/generate-content#FinishReason", events=[text(), chunk({}, "MAX_TOKENS")]),
+    "end_model_length": Habit("docs.mistral.ai/api", events=[text(), chunk({}, "model_length")]),
+    "end_safety": Habit("ai.google.dev/api/generate-content#FinishReason", events=[chunk({}, "SAFETY")]),
+    "end_prohibited": Habit("google-gemini/cookbook", events=[chunk({}, "content_filter: PROHIBITED_CONTENT")]),
+    "end_sensitive": Habit("docs.z.ai/api-reference/llm/chat-completion", events=[text(), chunk({}, "sensitive")]),
+    "end_malformed_call": Habit("google/adk-python", events=[chunk({}, "MALFORMED_FUNCTION_CALL")]),
+    "end_gemini_filter_malformed": Habit("BerriAI/litellm", events=[chunk({}, "function_call_filter: MALFORMED_FUNCTION_CALL")]),
+    "end_error": Habit("openrouter.ai/docs/api-reference/streaming", events=[text(), chunk({"content": ""}, "error")]),
+    "end_resource": Habit("api-docs.deepseek.com/api/create-chat-completion", events=[text(), chunk({}, "insufficient_system_resource")]),
+    "end_nothing": Habit("openai/openai-python", events=[]),
+    "end_endless": Habit("ollama/ollama#7125; abetlen/llama-cpp-python#1907", events=[text("word ")] * 3_000 + [STOP, usage(10, 3_000)]),
+}  # fmt: skip
+
+USAGE = {
+    "usage_none": Habit("ollama/ollama", events=[text("one two three four five six"), STOP]),
+    "usage_zero": Habit("mudler/LocalAI#1194", events=[text("one two three four five six"), STOP, usage(0, 0)]),
+    "usage_xai": Habit("docs.x.ai/docs/guides/reasoning", events=[text(), STOP, usage(10, 4, total_tokens=1_014)]),
+    "usage_reasoning_apart": Habit("vercel/ai", events=[text(), STOP, {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 4, "completion_tokens_details": {"reasoning_tokens": 1_000}}}]),
+    "usage_anthropic": Habit("docs.anthropic.com/en/api/messages", events=[text(), STOP, {"choices": [], "usage": {"input_tokens": 3, "cache_read_input_tokens": 7, "output_tokens": 4}}]),
+    "usage_gemini": Habit("ai.google.dev/api/generate-content#UsageMetadata", events=[text(), STOP, {"choices": [], "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 4, "thoughtsTokenCount": 6, "totalTokenCount": 20}}]),
+    "usage_groq": Habit("console.groq.com/docs/api-reference", events=[text(), chunk({}, "stop", x_groq={"usage": {"prompt_tokens": 10, "completion_tokens": 4}})]),
+    "usage_moonshot": Habit("platform.moonshot.ai/docs/guide/utilize-the-streaming-output-feature-of-kimi-api", events=[text(), {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": {"prompt_tokens": 10, "completion_tokens": 4}}]}]),
+    "usage_each_chunk": Habit("vllm-project/vllm", events=[text(usage={"prompt_tokens": 10, "completion_tokens": 2}), chunk({}, "stop", usage={"prompt_tokens": 10, "completion_tokens": 4})]),
+    "usage_floats": Habit("langchain4j/langchain4j", events=[text(), STOP, {"choices": [], "usage": {"prompt_tokens": 10.0, "completion_tokens": "4"}}]),
+    "usage_timings": Habit("ggml-org/llama.cpp", events=[text(), chunk({}, "stop", timings={"prompt_n": 10, "predicted_n": 4})]),
+}  # fmt: skip
+
+ERRORS = {
+    "error_code_number": _error("openrouter.ai/docs/api-reference/errors", error={"code": 400, "message": "bad tool"}),
+    "error_context": _error("BerriAI/litellm", error={"code": 400, "message": "This endpoint's maximum context length is 8192 tokens."}),
+    "error_context_code": _error("openai/openai-python", error={"code": "context_length_exceeded", "message": "too long"}, before=0),
+    "error_402": _error("openrouter.ai/docs/api-reference/errors", error={"code": 402, "message": "Insufficient credits"}),
+    "error_429_text": _error("BerriAI/litellm", error={"code": "429", "message": "slow down"}),
+    "error_text": _error("groq/groq-python", error="no capacity"),
+    "error_vllm": Habit("vllm-project/vllm", events=[text(), {"object": "error", "message": "bad tool", "type": "BadRequestError", "code": 400}]),
+    "error_event": Habit("docs.anthropic.com/en/api/messages-streaming", events=[text(), 'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n']),
+    "error_in_choice": Habit("openrouter.ai/docs/api-reference/streaming", events=[text(), {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error", "error": {"code": 502, "message": "upstream gone"}}]}]),
+    "error_without_data": Habit("huggingface/text-generation-inference", events=[text(), '{"error": "no capacity", "error_type": "overloaded"}\n\n']),
+    "error_empty": Habit("BerriAI/litellm", events=[text(error={}), STOP, usage()]),
+    "cut_reasoning": Habit("openai/openai-python", events=[chunk({"reasoning_content": "think "})] * 200, cut=True),
+    "cut_arguments": Habit("openai/openai-node", events=[calls(call("add", '{"a": "', index=0, id="x1")), *[calls({"index": 0, "function": {"arguments": "word "}})] * 200], cut=True),
+}  # fmt: skip
+
+HABITS = {**ODD, **CALLS, **BACK, **ENDS, **USAGE, **ERRORS}

@@ -1,0 +1,140 @@
+"""Runs that other runs started: a parent's groups of children, and how it learns that a group has ended.
+
+A child's id follows from its parent's, so that a repeated start finds the children that are there. Every child counts
+its end in the transaction that ends it: in one of several items of its group, so that a thousand ends meet in none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared.clock import now
+from shared.errors import TooLarge
+from shared.settings import settings
+from shared.tasks import events, table
+from shared.tasks.ids import PREFIX
+from shared.tasks.items import Attributes, attribute, item, plain, row_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shared.tasks.model import Task
+
+GROUP, JOIN = "WAIT#GROUP#", "WAIT#JOIN#"
+ENDS_PER_ITEM = 32
+"""About how many ends of children one item counts."""
+MOST_ITEMS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Children that one step of a run started; ``name`` and ``nth`` are the step's."""
+
+    name: str
+    nth: int
+    total: int
+    micro_usd: int = 0
+    """What each child may cost; 0: no ceiling but the day's."""
+
+    @property
+    def key(self) -> str:
+        """What identifies it within its parent."""
+        return f"{self.name}#{self.nth}"
+
+    @property
+    def signal(self) -> str:
+        """Name of the signal that tells its parent of its end."""
+        return signal_name(self.key)
+
+
+def signal_name(key: str) -> str:
+    """Return the name of the signal that tells of the end of a group."""
+    return f"children:{key.replace('#', ':')}"
+
+
+def child_id(parent_id: str, key: str, n: int) -> str:
+    """Return the id of the ``n``-th child (from 0) of a group: as long as any other, with its parent's time."""
+    digest = hashlib.sha256(f"{parent_id}\n{key}\n{n}".encode()).hexdigest()
+    return f"{PREFIX}{parent_id.removeprefix(PREFIX)[:12]}{digest[:20]}"
+
+
+def _where(parent_id: str, sk: str) -> Attributes:
+    return {"pk": {"S": f"TASK#{parent_id}"}, "sk": {"S": sk}}
+
+
+def begin(task: Task, group: Group) -> Group:
+    """Note a group in its parent, which this worker holds; returns it as it was noted first.
+
+    Raises:
+        TooLarge: the run would have more children, or ancestors, than it may.
+        LeaseLost: the task is no longer ours.
+        Contended, DependencyDown: try again.
+    """
+    from shared.tasks.leases import fenced_write
+
+    where = _where(task.task_id, GROUP + group.key)
+    if (there := table.get(where)) is not None:
+        return Group(group.name, group.nth, plain(there["total"]), plain(there["micro_usd"]))
+    most = settings().max_children
+    if task.children + group.total > most:
+        raise TooLarge(f"a run starts {most} others at most")
+    if task.depth >= settings().max_depth:
+        raise TooLarge(f"runs start others {settings().max_depth} levels deep at most")
+    values = {"total": group.total, "micro_usd": group.micro_usd, "ttl": int(events.expires(now()))}
+    # Not `held`: an event that is written just now moves the end of the log, which is no concern of this.
+    row = table.update_op(
+        row_key(task.task_id),
+        adds={"children": group.total},
+        condition="#status = :processing AND #lease_no = :lease_no",
+        values={"processing": "processing", "lease_no": task.lease_no},
+    )
+    put = table.put_op(where | item(values), condition="attribute_not_exists(pk)")
+    fenced_write([row, put], written=lambda _: table.get(where) is not None)
+    task.children += group.total
+    return group
+
+
+def ended_ops(task: Task, *, expires: float) -> list[dict[str, Any]]:
+    """Make the Update that counts a child's end, for the transaction that ends it; none for a task without a parent."""
+    if task.parent is None or task.family is None:
+        return []
+    items = min(MOST_ITEMS, -(-task.family_size // ENDS_PER_ITEM))
+    where = _where(task.parent, f"{JOIN}{task.family}#{task.child_no % items}")
+    whole_days = -(-int(expires) // 86_400) * 86_400  # as in `spend`: ends that are written together add up
+    return [table.update_op(where, adds={"done": 1}, sets={"ttl": whole_days})]
+
+
+def all_ended(parent_id: str, key: str, total: int) -> bool:
+    """Tell whether all children of a group have ended.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    found = table.query(
+        KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
+        ExpressionAttributeValues={":pk": attribute(f"TASK#{parent_id}"), ":prefix": attribute(f"{JOIN}{key}#")},
+        ConsistentRead=True,
+    )
+    return sum(int(plain(row["done"])) for row in found) >= total
+
+
+def groups(parent_id: str) -> Iterator[Group]:
+    """Yield the groups of a run's children.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    for row in table.query(
+        KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
+        ExpressionAttributeValues={":pk": attribute(f"TASK#{parent_id}"), ":prefix": attribute(GROUP)},
+        ConsistentRead=True,
+    ):
+        name, _, nth = row["sk"]["S"].removeprefix(GROUP).rpartition("#")
+        yield Group(name, int(nth), plain(row["total"]), plain(row["micro_usd"]))
+
+
+def ids(parent_id: str, group: Group) -> list[str]:
+    """Return the ids of a group's children, in their order."""
+    return [child_id(parent_id, group.key, n) for n in range(group.total)]

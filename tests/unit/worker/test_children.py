@@ -1,0 +1,351 @@
+"""Runs that start others: one ceiling, one end, each child once, whoever dies and whatever comes twice."""
+
+import asyncio
+from functools import cache
+from typing import Any
+
+import pytest
+
+from functions.sweeper import sweep as sweeper
+from functions.worker import agents
+from shared import clock
+from shared.limits.admission import Gate
+from shared.settings import settings
+from shared.tasks import aftermath, claims, family, kin, listing, settle, spend, store, table, waits
+from shared.tasks.items import row_key
+from shared.tasks.model import Status, Task
+from sluice import AgentResult, ChildFailed, Context
+from tests.unit.worker.conftest import OneAgent, World
+
+
+@cache
+def gate() -> Gate:
+    return Gate(spend.load)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_gate() -> None:
+    gate.cache_clear()
+
+
+class Agents:
+    """The agents of this test by name, and what each was asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.runs: dict[str, Any] = {}
+        self.asked: list[str] = []
+        monkeypatch.setattr(agents, "load", lambda name: OneAgent(self.runs[name]))
+        monkeypatch.setattr(agents, "names", lambda: tuple(self.runs))
+        self.runs["echo"] = self.echo
+
+    async def echo(self, ctx: Context) -> AgentResult:
+        self.asked.append(ctx.message)
+        if ctx.message.startswith("fail"):
+            raise ChildFailed("x", "failed", None)
+        return AgentResult(ctx.message.upper(), {"n": len(ctx.message)})
+
+
+@pytest.fixture
+def team(monkeypatch: pytest.MonkeyPatch) -> Agents:
+    return Agents(monkeypatch)
+
+
+def mapper(messages: list[str], **how: Any) -> Any:
+    async def run(ctx: Context) -> AgentResult:
+        found = await ctx.map("echo", messages, **how)
+        return AgentResult(" ".join(one.response if isinstance(one, AgentResult) else one.code for one in found))
+
+    return run
+
+
+def until_quiet(world: World) -> None:
+    world.work_until_quiet()
+
+
+def response(task: Task) -> str:
+    return str((settle.result_of(store.get(task.task_id)) or {}).get("response"))
+
+
+def children(task: Task) -> list[Task]:
+    return [store.get(one) for group in family.groups(task.task_id) for one in family.ids(task.task_id, group)]
+
+
+def test_a_run_waits_for_another_and_gets_its_result(world: World, team: Agents) -> None:
+    async def run(ctx: Context) -> AgentResult:
+        return await ctx.run("echo", "hello", metadata={"a": "b"})
+
+    team.runs["boss"] = run
+    task = world.submit("go", agent="boss", running_cap=1)
+    gate().adopt("ann", task.task_id, task.day, 0, 0, waits_limits(task))
+    world.work()
+    row = store.get(task.task_id)
+    assert (row.status, row.waiting_for[0]["kind"], row.children) == (Status.WAITING, "children", 1)
+    until_quiet(world)
+    assert (response(task), team.asked) == ("HELLO", ["hello"])
+    (child,) = children(task)
+    assert (child.parent, child.user, child.depth, child.params["metadata"]) == (task.task_id, "ann", 1, {"a": "b"})
+    assert store.public(child)["parent"] == task.task_id
+    assert settle.result_of(store.get(task.task_id))["data"] == {"n": 5}  # type: ignore[index]
+
+
+def waits_limits(task: Task) -> Any:
+    from shared.limits import tiers
+
+    return tiers.of_task(task)
+
+
+def test_many_run_side_by_side_and_come_back_in_order(world: World, team: Agents) -> None:
+    messages = [f"m{n}" for n in range(25)]
+    team.runs["boss"] = mapper(messages)
+    task = world.submit("go", agent="boss")
+    until_quiet(world)
+    assert response(task) == " ".join(message.upper() for message in messages)
+    assert sorted(team.asked) == sorted(messages)
+    assert len(listing.list_tasks("ann", limit=100)[0]) == 26
+
+
+def test_no_more_than_at_once_are_on_their_way(world: World, team: Agents) -> None:
+    team.runs["boss"] = mapper([f"m{n}" for n in range(7)], at_once=2)
+    task = world.submit("go", agent="boss")
+    world.work()
+    running = [child for child in children(task) if not child.parked]
+    assert len(running) == 2
+    seen = 0
+    while (live := [child for child in children(task) if not child.status.terminal]) and seen < 20:
+        assert len([child for child in live if not child.parked]) <= 2
+        world.work()
+        seen += 1
+    until_quiet(world)
+    assert response(task) == " ".join(f"M{n}" for n in range(7))
+    assert len(team.asked) == 7
+
+
+def test_a_failed_child_fails_its_parent_or_stands_in_the_list(world: World, team: Agents) -> None:
+    team.runs["strict"] = mapper(["a", "fail", "b"])
+    team.runs["lenient"] = mapper(["a", "fail", "b"], on_error="return")
+    strict, lenient = world.submit("go", agent="strict"), world.submit("go", agent="lenient")
+    until_quiet(world)
+    assert (store.get(strict.task_id).error or {})["code"] == "child_failed"
+    assert response(lenient) == "A child_failed B"
+
+
+def test_a_parent_that_is_cancelled_takes_all_below_it_along(world: World, team: Agents) -> None:
+    async def middle(ctx: Context) -> AgentResult:
+        await ctx.map("waiter", ["x", "y"])
+        return AgentResult("")
+
+    async def waiter(ctx: Context) -> AgentResult:
+        return AgentResult(str(await ctx.wait("never")))
+
+    async def boss(ctx: Context) -> AgentResult:
+        return await ctx.run("middle", "go")
+
+    team.runs |= {"boss": boss, "middle": middle, "waiter": waiter}
+    task = world.submit("go", agent="boss")
+    for _ in range(3):
+        world.work()
+    (below,) = children(task)
+    grand = children(below)
+    assert [one.status for one in (below, *grand)] == [Status.WAITING] * 3
+    aftermath.finished(gate(), settle.cancel(task.task_id, "ann"))
+    assert [store.get(one.task_id).status for one in (below, *grand)] == [Status.CANCELLED] * 3
+
+
+def test_the_sweeper_ends_children_that_nobody_ended(
+    world: World, team: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def waiter(ctx: Context) -> AgentResult:
+        return AgentResult(str(await ctx.wait("never")))
+
+    team.runs |= {"boss": mapper(["x"] * 3), "echo": waiter}
+    task = world.submit("go", agent="boss")
+    world.work()
+    world.work()
+    settle.cancel(task.task_id, "ann")  # and whoever did so dies
+    monkeypatch.setattr(settle, "WEBHOOK_GRACE_SECONDS", -1)
+    table.update(table.update_op(row_key(task.task_id), sets={"due_at": clock.now() - 1}))
+    for _ in range(2):
+        sweeper.sweep(clock.now() + 60)
+        table.update(table.update_op(row_key(task.task_id), sets={"due_at": clock.now() - 1}))
+    assert {one.status for one in children(task)} == {Status.CANCELLED}
+    assert "due" not in (table.get(row_key(task.task_id)) or {})
+
+
+def test_a_child_that_begins_after_its_parents_end_does_nothing(world: World, team: Agents) -> None:
+    team.runs["boss"] = mapper(["x"])
+    task = world.submit("go", agent="boss")
+    world.work()
+    settle.cancel(task.task_id, "ann")
+    world.work()
+    (child,) = children(task)
+    assert (child.status, team.asked) == (Status.CANCELLED, [])
+
+
+def test_a_parent_wakes_though_the_last_child_could_not_tell_it(
+    world: World, team: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team.runs["boss"] = mapper(["x", "y"])
+    task = world.submit("go", agent="boss")
+    world.work()
+    monkeypatch.setattr(kin, "relatives", lambda *_: None)
+    world.work()
+    assert {one.status for one in children(task)} == {Status.COMPLETE}
+    assert store.get(task.task_id).status is Status.WAITING
+    monkeypatch.setattr(waits, "CHECK_SECONDS", 0)
+    table.update(table.update_op(row_key(task.task_id), sets={"due_at": clock.now() - 1}))
+    sweeper.sweep(clock.now() + 60)
+    until_quiet(world)
+    assert response(task) == "X Y"
+
+
+def test_a_parent_that_dies_while_it_starts_children_starts_each_once(
+    world: World, team: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, made = store.submit, 0
+
+    def die(task: Task, *args: Any, **more: Any) -> Task:
+        nonlocal made
+        made += bool(task.parent)
+        if made == 4:
+            monkeypatch.setattr(store, "submit", real)
+            raise RuntimeError("killed")
+        return real(task, *args, **more)
+
+    monkeypatch.setattr(store, "submit", die)
+    team.runs["boss"] = mapper([f"m{n}" for n in range(6)], at_once=3)
+    task = world.submit("go", agent="boss")
+    until_quiet(world)
+    assert response(task) == " ".join(f"M{n}" for n in range(6))
+    assert sorted(team.asked) == [f"m{n}" for n in range(6)]
+
+
+def test_a_step_of_children_is_replayed_not_run_again(world: World, team: Agents) -> None:
+    tries = 0
+
+    async def boss(ctx: Context) -> AgentResult:
+        nonlocal tries
+        first = await ctx.run("echo", "one")
+        tries += 1
+        if tries == 1:
+            raise RuntimeError("once")
+        return AgentResult(f"{first.response} {(await ctx.run('echo', 'two')).response}")
+
+    team.runs["boss"] = boss
+    task = world.submit("go", agent="boss")
+    until_quiet(world)
+    assert (response(task), team.asked) == ("ONE TWO", ["one", "two"])
+
+
+def test_children_share_what_is_left_of_their_parents_ceiling(world: World, team: Agents) -> None:
+    async def caller(ctx: Context) -> AgentResult:
+        reply = await ctx.model([{"role": "user", "content": "x"}], max_output_tokens=100)
+        return AgentResult(reply.content)
+
+    async def boss(ctx: Context) -> AgentResult:
+        await ctx.map("caller", ["a"] * 4, name="first")
+        await ctx.map("caller", ["a"] * 2, max_cost_usd=5, name="second", on_error="return")
+        return AgentResult("done")
+
+    team.runs |= {"caller": caller, "boss": boss}
+    task = world.submit("go", agent="boss", params={"max_cost_usd": 0.01})
+    until_quiet(world)
+    found = children(task)
+    assert [child.params["max_cost_usd"] for child in found[:4]] == [0.0025] * 4
+    cost = sum(child.micro_usd for child in found[:4])
+    assert cost > 0
+    assert {round(child.params["max_cost_usd"] * 1e6) for child in found[4:]} == {(10_000 - cost) // 2}
+    total = sum(child.micro_usd for child in found)
+    assert spend.load("ann", task.day)[1] == total <= 10_000
+    assert store.get(task.task_id).status is Status.COMPLETE
+
+
+def test_nothing_left_means_no_children(world: World, team: Agents) -> None:
+    team.runs["boss"] = mapper(["x"] * 3)
+    task = world.submit("go", agent="boss", params={"max_cost_usd": 0.000002})
+    until_quiet(world)
+    assert (store.get(task.task_id).error or {})["code"] == "insufficient_quota"
+    assert children(task) == []
+
+
+@pytest.mark.parametrize(("count", "good"), [(3, True), (4, False)])
+def test_so_many_children_and_no_more(
+    world: World, team: Agents, monkeypatch: pytest.MonkeyPatch, count: int, good: bool
+) -> None:
+    monkeypatch.setenv("MAX_CHILDREN", "3")
+    settings.cache_clear()
+    team.runs["boss"] = mapper(["x"] * count)
+    task = world.submit("go", agent="boss")
+    until_quiet(world)
+    row = store.get(task.task_id)
+    assert row.status is (Status.COMPLETE if good else Status.FAILED)
+    assert good or (row.error or {})["code"] == "too_large"
+
+
+def test_so_many_levels_and_no_more(world: World, team: Agents, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_DEPTH", "2")
+    settings.cache_clear()
+
+    async def boss(ctx: Context) -> AgentResult:
+        return AgentResult(f"{(await ctx.run('boss', 'go')).response}")
+
+    team.runs["boss"] = boss
+    task = world.submit("go", agent="boss")
+    until_quiet(world)
+    assert "levels deep" in (store.get(task.task_id).error or {})["message"] or response(task) == "None"
+    assert max(one["task_id"] != "" for one in listing.list_tasks("ann", limit=10)[0])
+    assert len(listing.list_tasks("ann", limit=10)[0]) == 3
+
+
+def test_two_groups_at_the_same_time(world: World, team: Agents) -> None:
+    async def boss(ctx: Context) -> AgentResult:
+        a, b = await asyncio.gather(ctx.map("echo", ["a", "b"], name="one"), ctx.map("echo", ["c"], name="two"))
+        return AgentResult("".join(one.response for one in (*a, *b)))
+
+    team.runs["boss"] = boss
+    task = world.submit("go", agent="boss")
+    until_quiet(world)
+    assert response(task) == "ABC"
+
+
+@pytest.mark.parametrize("total", [1, 32, 33, 1_000, 10_000])
+def test_ends_are_counted_in_many_items(total: int) -> None:
+    def item(n: int) -> str:
+        child = Task(
+            task_id="t", user="u", lane="normal", agent="a", model="m", created=0, day="d", parent="p",
+            family="map#1", family_size=total, child_no=n,
+        )  # fmt: skip
+        (op,) = family.ended_ops(child, expires=1)
+        return str(op["Update"]["Key"]["sk"]["S"])
+
+    counts: dict[str, int] = {}
+    for n in range(total):
+        counts[item(n)] = counts.get(item(n), 0) + 1
+    assert max(counts.values()) <= max(family.ENDS_PER_ITEM, -(-total // family.MOST_ITEMS))
+
+
+def test_claims_know_nothing_of_relatives(world: World, team: Agents) -> None:
+    team.runs["boss"] = mapper([])
+    task = world.submit("go", agent="boss")
+    until_quiet(world)
+    assert (response(task), store.get(task.task_id).children) == ("", 0)
+    assert isinstance(claims.claim(task.task_id, 9), claims.Refused)
+
+
+def test_a_tree_shows_every_run_below_and_what_all_cost(world: World, team: Agents) -> None:
+    from functions.api import tree
+
+    async def middle(ctx: Context) -> AgentResult:
+        await ctx.model([{"role": "user", "content": "x"}])
+        await ctx.map("echo", ["a", "b"])
+        return AgentResult("")
+
+    async def boss(ctx: Context) -> AgentResult:
+        return await ctx.run("middle", "go")
+
+    team.runs |= {"boss": boss, "middle": middle}
+    task = world.submit("go", agent="boss")
+    until_quiet(world)
+    shown = tree.of(store.get(task.task_id))
+    assert (shown["runs"], shown["more"], shown["cost_usd"] > 0) == (4, False, True)
+    (below,) = shown["root"]["children"]
+    assert (below["step"], [one["step"] for one in below["children"]]) == ("run", ["map", "map"])
