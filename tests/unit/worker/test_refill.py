@@ -11,7 +11,6 @@ from shared import aws
 from shared.settings import settings
 from shared.tasks import lanes, store
 from shared.tasks.model import Status
-
 from sluice import AgentResult
 
 from .conftest import Install, World
