@@ -93,7 +93,7 @@ class Parts:
         if choices is None or choices == []:
             return "usage" in chunk or choices is not None or chunk.get("type") == "ping"
         for choice in choices:
-            if (choice.get("index") or 0) != 0:
+            if choice is None or (choice.get("index") or 0) != 0:
                 continue  # one answer was asked for
             if error := choice.get("error"):
                 raise refusal.of_value({"error": error}, 200, {})
@@ -116,6 +116,8 @@ class Parts:
         delta = choice.get("delta")
         if not delta and (self.empty or not choice.get("message")):
             delta = choice.get("message") or choice.get("text")  # a whole completion, or one of the old kind
+        elif not delta and not self._calls:  # what was streamed stands there once more, and only there the calls
+            delta = {"tool_calls": choice["message"].get("tool_calls")}
         if isinstance(delta, str):
             delta = {"content": delta}
         if delta:
@@ -136,8 +138,10 @@ class Parts:
             self._grow(len(text))
             self._text.append(text)
             self._ears.text(text)
-        for call in delta.get("tool_calls") or ():
-            self._calls.take(call)
+        calls = delta.get("tool_calls") or ()
+        for call in [calls] if isinstance(calls, dict) else calls:
+            if call is not None:
+                self._calls.take(call)
         if old := delta.get("function_call"):
             self._calls.take({"index": 0, "function": old})
 
@@ -192,7 +196,7 @@ class Parts:
         if self.finish == ends.FILTER:
             message = f"the provider's content filter ended the reply ({self._reason})"
             raise ModelError(message, status=200, code="content_filter")
-        if self.finish == ends.BROKEN:
+        if self.finish == ends.BROKEN or (self.finish not in ends.KINDS and self.empty):
             message = f"the provider ended the reply with {self._reason}"
             raise ModelError(message, status=200, code="malformed_reply")
         calls = self._calls.calls()

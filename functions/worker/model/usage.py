@@ -108,7 +108,7 @@ def _read(usage: dict[str, Any]) -> Count:
     thought = _number(usage.get("thoughtsTokenCount"))
     if thought is None:
         details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
-        inside = _number(details.get("reasoning_tokens")) if isinstance(details, dict) else None
+        inside = _number((details if isinstance(details, dict) else usage).get("reasoning_tokens"))
         thought = inside if inside is not None and inside > (written or 0) else None
     if thought is not None and total is None:
         written = (written or 0) + thought

@@ -8,6 +8,7 @@ therefore be repeatable: same input, same steps.
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, Unpack
 
 from functions.worker.model import step as model_step
@@ -204,10 +205,12 @@ class Context(Tooling, Children, PublicContext):
         async def work(nth: int) -> Done:
             call_id = f"{name}-{nth}.{self._task.lease_no}"
             self.check_time(call.needs_s)
+            began = time.monotonic()
             reply, usage = await model_step.perform(
                 call, call_id, self._task, self._ledger, self._log, self._environment, self.check_time
             )
             data: dict[str, Any] = {"call": call_id, "model": reply.model, "tokens": usage.tokens}
+            data |= {"ms": round((time.monotonic() - began) * 1000), "cost_usd": usage.micro_usd / 1_000_000}
             if reply.left_out:
                 data["left_out"] = list(reply.left_out)
             event = Event("step", now(), {"step": name, "n": nth, **data})
