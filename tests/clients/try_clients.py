@@ -117,10 +117,9 @@ def agents_sdk() -> Tries:
 
     agents.set_tracing_disabled(True)
 
-    def client() -> openai.AsyncOpenAI:
-        return openai.AsyncOpenAI(base_url=BASE, api_key=KEY, timeout=120)
-
-    agents.set_default_openai_client(client(), use_for_tracing=False)
+    def agent(**more: Any) -> Any:
+        client = openai.AsyncOpenAI(base_url=BASE, api_key=KEY, timeout=120)  # its connections belong to one event loop
+        return agents.Agent(name="a", model=agents.OpenAIResponsesModel(MODEL, client), **more)
 
     @agents.function_tool
     def lookup(word: str) -> str:
@@ -131,12 +130,10 @@ def agents_sdk() -> Tries:
         number: int
 
     def run(text: str, **more: Any) -> Any:
-        agent = agents.Agent(name="a", model=MODEL, **more)
-        return agents.Runner.run_sync(agent, text).final_output
+        return agents.Runner.run_sync(agent(**more), text).final_output
 
     async def stream() -> str:
-        model = agents.OpenAIResponsesModel(MODEL, client())  # the other client's connections belong to another loop
-        result = agents.Runner.run_streamed(agents.Agent(name="a", model=model), LONG)
+        result = agents.Runner.run_streamed(agent(), LONG)
         async for _ in result.stream_events():
             pass
         return str(result.final_output)

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from functions.api import views
-from functions.api.dialect import ids, opaque
+from functions.api.dialect import ids, thoughts
 from functions.api.dialect.messages import response_tool_choice, response_tools
 from functions.api.dialect.options import echoed
 from shared.tasks.model import Status
@@ -108,6 +108,9 @@ def output_of(task: Task, result: dict[str, Any]) -> list[dict[str, Any]]:
         status = "incomplete" if cut and not calls else "completed"  # calls come after a text that is whole
         text = {**text_part(result["response"] or ""), "logprobs": logprobs_of(result)}
         output.append(message_item(ids.message_id(task.task_id), status, [text]))
+    if thought is None and calls and wants_encrypted(task) and any(thoughts.of_data(_data(result))):
+        # Nothing to be seen, but the provider wants something back with its calls.
+        output.append(reasoning_item(ids.reasoning_id(task.task_id), "", encrypted=True))
     for n, call in enumerate(calls):
         status = "incomplete" if cut and not _whole(call["arguments"]) else "completed"
         output.append(call_item(ids.call_id(task.task_id, n), call, status))
@@ -145,9 +148,10 @@ def wants_encrypted(task: Task) -> bool:
 def reasoning_item(item_id: str, text: str, *, encrypted: bool) -> dict[str, Any]:
     """Return a reasoning item."""
     item: dict[str, Any] = {"type": "reasoning", "id": item_id, "summary": []}
-    item["content"] = [{"type": "reasoning_text", "text": text}]
+    if text:
+        item["content"] = [{"type": "reasoning_text", "text": text}]
     if encrypted:
-        item["encrypted_content"] = opaque.seal("reasoning", text)
+        item["encrypted_content"] = thoughts.reference(item_id)
     return item
 
 
