@@ -162,6 +162,7 @@ class TaskView(BaseModel):
     lane: str
     session_id: str | None
     created_at: str
+    message: Annotated[str | None, Field(description="How the message begins.")] = None
     attempts: int
     started_at: str | None = None
     ended_at: str | None = None

@@ -240,6 +240,7 @@ def public(task: Task) -> dict[str, Any]:
         "lane": task.lane,
         "session_id": task.session_id or None,
         "created_at": iso(task.created),
+        "message": (task.excerpt or task.message or "")[: listing.EXCERPT_CHARACTERS],
         "attempts": task.attempt,
     }
     if task.started_at:
