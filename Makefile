@@ -99,13 +99,8 @@ second-opinion: setup # Tests of tasks and lanes against LocalEmu, a third emula
 WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py tests/unit/examples/test_sub_agents.py
 test-frameworks: .tools/frameworks/.ready # Tests of the examples with Pydantic AI and the Agents SDK
 	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
-# The newest releases, on purpose not pinned: what people install today.
-OPENAI_CLIENTS := openai langchain-openai openai-agents jsonschema openresponses-py
-try-clients: .venv/.ready # Real clients of OpenAI's protocol against what `make up` started (docs/clients.md)
-	@test -x .tools/clients/bin/python || .venv/bin/python -m venv .tools/clients
-	@.tools/clients/bin/python -m pip install --quiet --upgrade $(OPENAI_CLIENTS)
-	@.tools/clients/bin/python tests/clients/open_responses.py
-	@.tools/clients/bin/python tests/clients/try_clients.py
+try-clients: .venv/.ready # Real clients of OpenAI's protocol against what `make up` started (docs/clients.md; ARGS="npm llm")
+	@tests/clients/try_all.sh $(ARGS)
 # Of each of AWS's partitions, and one that is not the first.
 REGIONS := us-east-1 eu-central-1 cn-north-1 us-gov-west-1
 lint: setup ## ruff, mypy, cfn-lint, sam validate
