@@ -24,6 +24,7 @@ from functions.api.routes import (
     again,
     agent,
     approvals,
+    batch,
     chat,
     compact,
     conversations,
@@ -51,6 +52,7 @@ from shared.errors import SluiceError
 ROUTERS = (
     dashboard,
     again,
+    batch,
     agent,
     signals,
     approvals,

@@ -48,7 +48,7 @@ def join(task: Task) -> str | None:
 def leave(task: Task) -> None:
     """Take back what ``join`` did: the task was not written."""
     try:
-        script("session_leave")([names.session_key(task.user, task.session_id)], [task.task_id])
+        script("session_leave")([names.session_key(task.user, task.session_id)], [task.task_id, task.after or ""])
     except RedisError as error:
         _log.warning("a task that was not written is in line", extra={"task_id": task.task_id, "error": str(error)})
 
