@@ -173,7 +173,7 @@ class _Run:
 
     async def call_agent(self) -> Outcome:
         task = self.task
-        resuming = task.lease_no > 1
+        resuming = task.lease_no > 1 or "copied" in task.params
         recorded = await persist(checkpoints.load, task.task_id) if resuming else {}
         await self.announce(recorded)
         message = task.message if task.message is not None else await persist(store.message_of, task)
@@ -202,7 +202,8 @@ class _Run:
 
     async def announce(self, recorded: dict[tuple[str, int], checkpoints.Step]) -> None:
         if self.task.lease_no == 1:
-            self.log.add("started", {"agent": self.task.agent}, can_wait=True)  # the row says `processing`
+            begun = {"steps": len(recorded)} if recorded else {}  # of another run
+            self.log.add("started", {"agent": self.task.agent, **begun}, can_wait=True)  # the row says `processing`
             return
         void = await persist(voided_calls, self.task.task_id, recorded)
         self.log.add("resumed", {"void": void, "steps": len(recorded), "crashes": self.task.crashes})
