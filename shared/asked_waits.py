@@ -29,10 +29,11 @@ _UNITS = {
 _PART = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)\s*(ms|us|ns|d|h|min|m|sec|s)(?=[\d\s.,)]|$)", re.I)
 _AGAIN = re.compile(
     r"(?:try|retry|retrying|again|available|wait|resets?)\b[^.\d]{0,40}?((?:\d{1,12}(?:\.\d{1,12})?\s*(?:hours?|minutes?|seconds?|"
-    r"milliseconds?|ms|d|h|min|m|sec|s)(?![a-z])\s*){1,4})",
+    r"milliseconds?|ms|d|h|min|m|sec|s)(?![a-z])(?:\s*,)?(?:\s*and\b)?\s*){1,4})",
     re.I,
 )
 _LONG = re.compile(r"\s*(hour|minute|second|millisecond)s?\b", re.I)
+_BETWEEN = re.compile(r",|\band\b", re.I)
 _SHORT = {"hour": "h", "minute": "m", "second": "s", "millisecond": "ms"}
 
 
@@ -104,7 +105,8 @@ def from_words(message: str) -> float | None:
     found = _AGAIN.search(message[:2_000])
     if found is None:
         return None
-    return duration(_LONG.sub(lambda unit: _SHORT[unit[1].lower()], found[1]).strip())
+    plain = _BETWEEN.sub(" ", found[1])
+    return duration(_LONG.sub(lambda unit: _SHORT[unit[1].lower()], plain).strip())
 
 
 def _bounded(seconds: float) -> float:

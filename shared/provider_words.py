@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-Meaning = Literal["context_too_long", "quota", "filter", "unauthorized"]
+Meaning = Literal["context_too_long", "quota", "filter", "unauthorized", "malformed"]
 
 CODES: dict[str, Meaning] = {
     **dict.fromkeys(
@@ -17,6 +17,7 @@ CODES: dict[str, Meaning] = {
             "context_length_exceeded", "context_too_long", "string_above_max_length", "exceed_context_size_error",
             "request_too_large", "context_window_exceeded", "contextwindowexceedederror", "prompt_too_long",
             "max_context_length_exceeded", "input_too_long", "model_context_window_exceeded", "tokens_limit_reached",
+            "model_max_prompt_tokens_exceeded",
         ),
         "context_too_long",
     ),
@@ -26,6 +27,7 @@ CODES: dict[str, Meaning] = {
             "insufficient_balance", "insufficient_user_quota", "insufficient_credits", "not_enough_balance",
             "arrearage", "billing_error", "payment_required", "credits_exhausted", "account_deactivated",
             "access_terminated", "invalid_billing", "quota_not_enough", "insufficient_funds", "account_suspended",
+            "budget_exceeded",
         ),
         "quota",
     ),
@@ -36,6 +38,8 @@ CODES: dict[str, Meaning] = {
         ),
         "filter",
     ),
+    # What the model wrote was no call, or no JSON, and another try may well be one (Groq).
+    **dict.fromkeys(("tool_use_failed", "json_validate_failed", "output_parse_failed"), "malformed"),
     **dict.fromkeys(("invalid_api_key", "api_key_invalid", "incorrect_api_key"), "unauthorized"),
 }  # fmt: skip
 """Codes and types, in small letters."""
@@ -62,7 +66,7 @@ _CONTEXT = _phrases(
     |tokens? to keep from the initial prompt|input token count\b.{0,60}exceed
     |inputs?`? tokens? \+ `?max_new_tokens`? must be|must have less than \d+ tokens
     |request too large for |request entity too large|payload too large|max(?:imum)? tokens? limit .{0,20}prompt
-    |prompt (?:contains|has|length|tokens).{0,60}(?:exceed|maximum|limit|greater|larger)
+    |prompt (?:contains|has|length|tokens?\b(?: count)?).{0,60}(?:exceed|maximum|limit|greater|larger)
     |available context|context overflow"""
 )
 _LIMITED = re.compile(
@@ -77,13 +81,14 @@ _QUOTA = _phrases(
     |(?:balance|credits?|funds)\b.{0,40}?(?:insufficient|too low|not enough|exhausted|depleted|used up|negative|run out)
     |exceeded (?:your|the) (?:current |monthly |account )?(?:quota|spend|budget|billing)
     |quota (?:has been |is )?(?:exhausted|used up)
-    |spending (?:limit|cap)|billing (?:hard )?limit|check your plan and billing|billing details|payment (?:is )?required
+    |spending (?:limit|cap)|budget (?:has been |is |was )?(?:exceeded|exhausted)
+    |billing (?:hard )?limit|check your plan and billing|billing details|payment (?:is )?required
     |account (?:is |has been |was )?(?:suspended|deactivated|overdue|in arrears|not active)|overdue (?:payment|bill)
     |recharge|top.?up your|\u4f59\u989d\u4e0d\u8db3|\u6b20\u8d39"""
 )
 _FILTER = re.compile(
     r"content (?:management|filter|moderation|policy)|inappropriate content|safety (?:system|filter|polic)|usage polic"
-    r"|flagged (?:for|as|by|content)|prohibited (?:content|use)|responsible ai"
+    r"|flagged (?:for|as|by|content)|input was flagged|requires moderation|prohibited (?:content|use)|responsible ai"
     r"|blocked by .{0,30}(?:safety|polic|filter|moderation)",
     re.I,
 )

@@ -21,6 +21,7 @@ from functions.api import answers
 from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
 from functions.api.routes import (
+    again,
     agent,
     approvals,
     chat,
@@ -50,6 +51,7 @@ from shared.errors import SluiceError
 
 ROUTERS = (
     dashboard,
+    again,
     agent,
     signals,
     approvals,

@@ -35,6 +35,13 @@ class Accepted(BaseModel):
     status: StatusName
 
 
+class TaskDeleted(BaseModel):
+    """A task is gone."""
+
+    task_id: str
+    deleted: Literal[True]
+
+
 class SignalTaken(BaseModel):
     """A signal was kept for its task."""
 
@@ -155,12 +162,15 @@ class TaskView(BaseModel):
     lane: str
     session_id: str | None
     created_at: str
+    message: Annotated[str | None, Field(description="How the message begins.")] = None
     attempts: int
     started_at: str | None = None
     ended_at: str | None = None
     next_try_at: Annotated[str | None, Field(description="When a waiting or deferred task is tried again.")] = None
     reason: Annotated[str | None, Field(description="Why it is still queued.")] = None
     waiting_for: Annotated[list[WaitView] | None, Field(description="What a `waiting` task waits for.")] = None
+    retry_of: Annotated[str | None, Field(description="The task that this one repeats.")] = None
+    fork_of: Annotated[str | None, Field(description="The task whose first steps this one began with.")] = None
     parent: Annotated[str | None, Field(description="The task whose run started this one.")] = None
     children: Annotated[int | None, Field(description="How many runs it started.")] = None
     tree: Annotated[Tree | None, Field(description="With `tree=1`: the runs below it.")] = None

@@ -61,6 +61,8 @@ class Submission:
     params: dict[str, Any] = field(default_factory=dict)
     inline: list[int] = field(default_factory=list)
     """Sizes of the images and files in the message, which are no text."""
+    beforehand: Callable[[Task], None] | None = None
+    """Writes what must be there before the task's row is; called once it is admitted."""
 
     @property
     def text_bytes(self) -> int:
@@ -143,7 +145,7 @@ def submit(
         _line_up(task, ask, wanted.on_busy)
     written: Task | None = None
     try:
-        written = _write(task, wanted.message, ask, verdict, idempotency)
+        written = _write(task, wanted, ask, verdict, idempotency)
     finally:
         if in_line and written is not task:
             succession.leave(task)
@@ -262,12 +264,15 @@ def _follow(task: Task) -> None:
         log.warning("the sweeper sees to its turn", extra={"task_id": task.task_id, "error": str(error)})
 
 
-def _write(task: Task, message: str, ask: Ask, verdict: Verdict, idempotency: store.Idempotency | None) -> Task:
+def _write(task: Task, wanted: Submission, ask: Ask, verdict: Verdict, idempotency: store.Idempotency | None) -> Task:
     """Write the row; whatever goes wrong, either it stands or the admission is taken back."""
     if verdict.precharge:
         task.precharged_tokens, task.precharged_micro_usd = ask.tokens, ask.micro_usd
+    precharge = verdict.precharge
     try:
-        return _patiently(lambda: store.submit(task, message, idempotency=idempotency, precharge=verdict.precharge))
+        if wanted.beforehand is not None:
+            wanted.beforehand(task)
+        return _patiently(lambda: store.submit(task, wanted.message, idempotency=idempotency, precharge=precharge))
     except BudgetExhausted as error:
         gate().undo(ask)
         midnight = 86_400 - task.created % 86_400

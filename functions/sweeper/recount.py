@@ -15,7 +15,7 @@ from shared.clock import now
 from shared.errors import DependencyDown, NewerVersion, SettingError
 from shared.limits import names, tiers
 from shared.logs import get_logger
-from shared.tasks import listing, table
+from shared.tasks import days, listing, table
 from shared.tasks.items import DUE_SHARDS, read_task, row_key
 
 if TYPE_CHECKING:
@@ -64,4 +64,4 @@ def _put_back(gate: Gate, row: Attributes) -> None:
         _log.exception("row not understood", extra={"pk": row.get("pk")})
         return
     if not task.status.terminal:
-        gate.adopt(task.user, task.task_id, task.day, task.reserved_tokens, task.reserved_micro_usd, limits)
+        gate.adopt(task.user, task.task_id, task.day, *days.reserved(task), limits)

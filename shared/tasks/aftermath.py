@@ -35,7 +35,7 @@ def finished(gate: Gate, task: Task, *, watched: bool = True) -> bool:
     announced = announce(task)
     told = watchers.finish(task.task_id) if watched else True
     try:
-        others_wait = gate.settle(task.user, task.task_id, task.day, *days.of_newest(task))
+        others_wait = gate.settle(task.user, task.task_id, task.day, *days.uncounted(task))
         if not told:
             gate.look_again(task.user, task.task_id, task.day)
         if (task.session_id or task.parent) and (follower := succession.follower_of(task)):

@@ -35,6 +35,25 @@ def of_newest(task: Task) -> tuple[int, int]:
     return tokens, task.micro_usd - sum(used[1] for used in task.past.values())
 
 
+def uncounted(task: Task) -> tuple[int, int]:
+    """Return what it has used on ``task.day`` and was not charged with yet, as it is whenever it comes to wait."""
+    tokens, micro_usd = of_newest(task)
+    tokens_before, micro_usd_before = charged(task)
+    return tokens - tokens_before, micro_usd - micro_usd_before
+
+
+def charged(task: Task, day: str = "") -> tuple[int, int]:
+    """Return what of a day, of ``task.day`` if none is named, it was charged with when it last came to wait."""
+    found = task.charged.get(day or task.day, (0, 0))
+    return found[0], found[1]
+
+
+def reserved(task: Task) -> tuple[int, int]:
+    """Return what it holds reserved besides what it was charged with."""
+    tokens, micro_usd = charged(task)
+    return max(0, task.reserved_tokens - tokens), max(0, task.reserved_micro_usd - micro_usd)
+
+
 def count(task: Task, use: Usage) -> None:
     """Charge a task for a call, on the day on which it was made."""
     task.input_tokens += use.input_tokens

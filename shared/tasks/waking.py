@@ -11,7 +11,7 @@ from shared.clock import now
 from shared.errors import Contended, DependencyDown
 from shared.limits import tiers
 from shared.logs import get_logger
-from shared.tasks import aftermath, lanes, store, table
+from shared.tasks import aftermath, days, lanes, store, table
 from shared.tasks.items import row_key
 from shared.valkey import RedisError
 
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 _log = get_logger("waking")
 
 
-def rests(gate: Gate, task: Task) -> None:
-    """Give back what a task that now waits held: its place in every count, its reservation, its running slot."""
+def rests(gate: Gate, task: Task, used: tuple[int, int]) -> None:
+    """Give back what a task that now waits held: its place in every count, its reservation, its running slot.
+
+    ``used``: the tokens and micro-USD that nobody counted before (`days.uncounted`, before it was suspended).
+    """
     try:
-        if gate.rest(task.user, task.task_id, task.day, task.usage.tokens, task.micro_usd):
+        if gate.rest(task.user, task.task_id, task.day, *used):
             aftermath.unpark_next(gate, task.user, task.running_cap)
     except (RedisError, DependencyDown, Contended) as error:
         _log.warning("counters not settled", extra={"task_id": task.task_id, "error": str(error)})
@@ -35,7 +38,7 @@ def count_again(gate: Gate, task: Task) -> None:
     """Count a task that waited as an open one again, with what its row holds reserved."""
     try:
         limits = tiers.of_task(task)
-        gate.adopt(task.user, task.task_id, task.day, task.reserved_tokens, task.reserved_micro_usd, limits)
+        gate.adopt(task.user, task.task_id, task.day, *days.reserved(task), limits)
     except (RedisError, DependencyDown) as error:
         _log.warning("not counted again", extra={"task_id": task.task_id, "error": str(error)})
 

@@ -23,7 +23,7 @@ from shared.limits.lane import Lanes
 from shared.limits.provider import ProviderBudget
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import aftermath, spend
+from shared.tasks import aftermath, days, spend
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -210,7 +210,10 @@ class Environment:
             BudgetExhausted: a ceiling would be passed.
             DependencyDown: Valkey is away and a ceiling is set: nobody could keep it.
         """
-        self.gate.must_reserve(task.user, task.task_id, day, tokens, micro_usd, tiers.of_task(task))
+        # What it was charged with when it waited counts as used already.
+        tokens_before, micro_usd_before = days.charged(task, day)
+        held = max(0, tokens - tokens_before), max(0, micro_usd - micro_usd_before)
+        self.gate.must_reserve(task.user, task.task_id, day, *held, tiers.of_task(task))
 
     async def finished(self, task: Task) -> None:
         """See to what follows a settled task; never raises for it. Runs that end together share a look for watchers."""

@@ -12,7 +12,7 @@ from functions.worker.model import finish as ends
 from functions.worker.model import refusal
 from functions.worker.model.handback import clean, merge
 from functions.worker.model.toolcalls import ToolCalls
-from functions.worker.model.usage import MOST_BYTES, Count, found
+from functions.worker.model.usage import MOST_BYTES, Count, Details, believed, details, found
 from shared import storable
 from shared.retry import ModelError
 from sluice.types import ModelReply, Usage
@@ -61,6 +61,7 @@ class Parts:
         self._size = 0
         self._calls = ToolCalls(self._tool_piece)
         self._count = Count()
+        self._details: Details = {}
         self._reason = ""
         self.finish: str | None = None
         self.said_done = False
@@ -92,7 +93,7 @@ class Parts:
         if choices is None or choices == []:
             return "usage" in chunk or choices is not None or chunk.get("type") == "ping"
         for choice in choices:
-            if (choice.get("index") or 0) != 0:
+            if choice is None or (choice.get("index") or 0) != 0:
                 continue  # one answer was asked for
             if error := choice.get("error"):
                 raise refusal.of_value({"error": error}, 200, {})
@@ -105,6 +106,8 @@ class Parts:
         if count != (None, None):
             self._count = self._count.later(count)
             self._progress.reported = Usage(self._count.read or 0, self._count.written or 0)
+            for kind, number in details(chunk).items():
+                self._details[kind] = max(self._details.get(kind, 0), number)
 
     def _take_choice(self, choice: dict[str, Any]) -> None:
         reason = choice.get("finish_reason") or choice.get("finishReason")
@@ -113,6 +116,8 @@ class Parts:
         delta = choice.get("delta")
         if not delta and (self.empty or not choice.get("message")):
             delta = choice.get("message") or choice.get("text")  # a whole completion, or one of the old kind
+        elif not delta and not self._calls:  # what was streamed stands there once more, and only there the calls
+            delta = {"tool_calls": choice["message"].get("tool_calls")}
         if isinstance(delta, str):
             delta = {"content": delta}
         if delta:
@@ -133,8 +138,10 @@ class Parts:
             self._grow(len(text))
             self._text.append(text)
             self._ears.text(text)
-        for call in delta.get("tool_calls") or ():
-            self._calls.take(call)
+        calls = delta.get("tool_calls") or ()
+        for call in [calls] if isinstance(calls, dict) else calls:
+            if call is not None:
+                self._calls.take(call)
         if old := delta.get("function_call"):
             self._calls.take({"index": 0, "function": old})
 
@@ -189,7 +196,7 @@ class Parts:
         if self.finish == ends.FILTER:
             message = f"the provider's content filter ended the reply ({self._reason})"
             raise ModelError(message, status=200, code="content_filter")
-        if self.finish == ends.BROKEN:
+        if self.finish == ends.BROKEN or (self.finish not in ends.KINDS and self.empty):
             message = f"the provider ended the reply with {self._reason}"
             raise ModelError(message, status=200, code="malformed_reply")
         calls = self._calls.calls()
@@ -206,6 +213,7 @@ class Parts:
             reasoning="".join(self._thoughts),
             extra=self._extra or None,
             logprobs=self._logprobs or None,
+            details=believed(self._details, usage.input_tokens, usage.output_tokens) or None,
         )
 
     def _usage(self) -> tuple[Usage, bool]:

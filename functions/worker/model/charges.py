@@ -11,6 +11,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from shared import provider_words
 from shared.limits import models, prices
 from shared.tasks.model import Usage
 
@@ -104,4 +105,6 @@ def thinks(model: str, options: Mapping[str, Any]) -> bool:
 
 
 def _refused(error: ModelError) -> bool:
+    if provider_words.of_code(error.code) == "malformed":
+        return False  # the model wrote what was refused
     return error.status is not None and error.status >= 400 and error.status not in GAVE_UP

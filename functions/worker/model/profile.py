@@ -38,7 +38,8 @@ _REFUSAL = re.compile(
     r"|unsupported|unknown|unrecogni[sz]ed|unexpected|forbidden|extra (?:inputs?|fields?)|invalid|illegal|a valid"
     r"|does ?n.t (?:support|accept)|cannot (?:be|specify|use)|can't|not be (?:set|used|specified)|deprecated|must be"
     r"|only (?:the )?(?:default|.{0,40} supported)|must alternate|no such (?:field|parameter)|unable to|is disabled"
-    r"|remove|isn't|disallow|incompatible|not exist|at most|too (?:large|high|big)|less than|maximum|> ?\d",
+    r"|should be|out of range|between|remove|isn't|disallow|incompatible|not exist"
+    r"|at most|too (?:large|high|big)|less than|maximum|> ?\d",
     re.I,
 )
 _ROLE = re.compile(

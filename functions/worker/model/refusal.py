@@ -26,7 +26,7 @@ DEEPEST = 6
 """How far errors within errors are followed."""
 GATEWAY_TIMEOUTS = frozenset({504, 524})
 """What stands before a provider gave up waiting, and the provider may have gone on."""
-_INSIDE = ("error", "errors", "detail", "details", "fault", "response", "base_resp", "err", "message")
+_INSIDE = ("error", "x_groq", "errors", "detail", "details", "fault", "response", "base_resp", "err", "message")
 _MESSAGE = (
     "message", "Message", "msg", "error_message", "error_msg", "errorMessage", "status_msg", "faultstring", "reason",
     "error_description", "title",
@@ -45,8 +45,11 @@ _STATUSES = {
     "internal_error": 500, "internal_server_error": 500, "server_error": 500, "api_error": 500,
     "internalservererror": 500, "unavailable": 503, "service_unavailable": 503, "engine_overloaded_error": 503,
     "overloaded": 503, "timeout": 504, "timeout_error": 504, "deadline_exceeded": 504, "overloaded_error": 529,
+    "rate_limit": 429, "over_capacity": 503,
 }  # fmt: skip
 """Statuses by the names that providers give them."""
+_FINE = (0, "0", 200, "200", "success", "Success", "ok", "OK")
+_PASSING = frozenset({429, 503, 529})
 _TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^<>]{0,2000}>", re.S | re.I)
 
 
@@ -73,18 +76,26 @@ class Words(NamedTuple):
 def is_error(value: dict[str, Any]) -> bool:
     """Tell whether an object is an error rather than a chunk of a reply."""
     error = value.get("error")
-    if error and not (isinstance(error, dict) and not any(error.values())):
+    if error and not (isinstance(error, dict) and (not any(error.values()) or _fine(error))):
+        return True
+    groq = value.get("x_groq")
+    if isinstance(groq, dict) and groq.get("error"):
         return True
     if value.get("object") == "error" or value.get("type") == "error":
         return True
     base = value.get("base_resp")
     if isinstance(base, dict) and base.get("status_code") not in (None, 0):
         return True
-    if value.get("choices") or "usage" in value:
+    if value.get("choices") or "usage" in value or (_fine(value) and not value.get("errors")):
         return False
     return any(
         value.get(name) for name in ("errors", "detail", "message", "msg", "error_msg", "error_message", "fault")
     )
+
+
+def _fine(value: dict[str, Any]) -> bool:
+    """Tell whether something says of itself that it is no error, as some do in every chunk."""
+    return value.get("code") in _FINE or value.get("success") is True
 
 
 def read(data: bytes, status: int, headers: Mapping[str, str], *, unseen: bool = False) -> ModelError:
@@ -126,9 +137,9 @@ def of_value(value: Any, status: int, headers: Mapping[str, str], *, unseen: boo
 
 def _error(words: Words, status: int, headers: Mapping[str, str], *, unseen: bool) -> ModelError:
     said = words.status
-    if status < 400 and said is not None:  # an answer that began well, or claims to
-        status = said
-    message = words.message or f"the provider answered {status}"
+    if said is not None and (status < 400 or (status == 400 and said in _PASSING)):
+        status = said  # an answer that began well, or claims to; or a gateway has one status for all
+    message = words.message or f"the provider answered {status}" + (" and no reply" if status < 400 else "")
     code = words.code
     if code is None and status < 400:
         code = "provider_error" if words.message else None
@@ -161,7 +172,13 @@ def _words(value: Any, depth: int) -> Words:
             # Whoever stands in front of the provider has its own words; the provider's say more.
             own = inner.filled(own) if name in ("error", "errors", "err") else own.filled(inner)
     metadata = value.get("metadata")
-    raw = metadata.get("raw") if isinstance(metadata, dict) else None  # OpenRouter hides what the provider said
+    if not isinstance(metadata, dict):
+        return own
+    headers = metadata.get("headers")  # OpenRouter's, which come within the error
+    if own.wait_s is None and isinstance(headers, dict):
+        named = {str(name).lower(): str(text) for name, text in headers.items()}
+        own = own._replace(wait_s=asked_waits.from_headers(named, now(), limited=True))
+    raw = metadata.get("raw")  # and so does what the provider said
     if isinstance(raw, str) and raw:
         inner = _words(raw, depth + 1)
         own = own._replace(message=f"{own.message}: {inner.message}" if own.message else inner.message)

@@ -24,6 +24,7 @@ LINE_BYTES = 4_000_000
 """Longest line of the stream, and longest answer in one piece."""
 PAGE_BYTES = 64 * 1024
 """How much of an answer that is no JSON at all is read for its words."""
+_DONE = (b"[DONE]", b'"[DONE]"', b"[done]")
 _BEFORE = b" \t\r\n\xef\xbb\xbf"
 """White space and a byte order mark."""
 
@@ -104,7 +105,10 @@ class Assembler:
 
     def _line(self, line: bytes) -> None:
         if line.startswith(b"data:"):
-            self._data(line[5:].strip())
+            data = line[5:].strip()
+            while data.startswith(b"data:"):  # a proxy packed it once more
+                data = data[5:].strip()
+            self._data(data)
         elif line.startswith(b"{"):  # some report an error without the form of an event
             self._data(line)
         elif line.startswith(b"event:"):
@@ -115,7 +119,7 @@ class Assembler:
             self._noise = self._noise or line
 
     def _data(self, data: bytes) -> None:
-        if data == b"[DONE]":
+        if data in _DONE:
             self._end_event()
             self.done = self._parts.said_done = True
             return

@@ -282,7 +282,7 @@ async def _reserved(
     if ceiling is not None and ledger.micro_usd + micro_usd > ceiling * 1_000_000:
         raise BudgetExhausted("max_cost_usd")
     async with ledger.turn:
-        before, used = task.day, days.of_newest(task)
+        before, used = task.day, days.uncounted(task)
         if days.begin(task, clock.day(clock.now())):
             ledger.begin_day(task.day)
             await asyncio.to_thread(environment.change_day, task, before, used)

@@ -37,6 +37,28 @@ class _Call:
             return False
         return True
 
+    @property
+    def object(self) -> bool:
+        """Whether its arguments are a whole JSON object, to which nothing can be added."""
+        return _object("".join(self.arguments))
+
+
+def _object(text: str) -> bool:
+    if not text.lstrip().startswith("{"):
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _continues(last: _Call, name: str, arguments: str | None) -> bool:
+    """Tell whether a piece with another id goes on with a call: some give each piece an id of its own."""
+    if (name and name != last.name) or not arguments or last.whole:
+        return False
+    return bool("".join(last.arguments).strip()) or not (name and _object(arguments))
+
 
 class ToolCalls:
     """The calls of one reply, in the order in which they began."""
@@ -61,20 +83,22 @@ class ToolCalls:
         call_id, name, arguments = piece.get("id") or "", function.get("name") or "", function.get("arguments")
         if arguments is not None and not isinstance(arguments, str):
             arguments = json.dumps(arguments, ensure_ascii=False)  # as an object, not as its text
-        call = self._find(piece.get("index"), str(call_id), str(name))
+        call = self._find(piece.get("index"), str(call_id), str(name), arguments)
         call.id = call.id or storable.text(str(call_id))
         if name and name != call.name:  # some repeat it in every piece
             call.name += storable.text(str(name))
             self._grow(storable.text(str(name)))
         if arguments:
             arguments = storable.text(arguments)
+            if call.object and _object(arguments):  # said once more: some repeat the whole call at its end
+                call.arguments.clear()
             call.arguments.append(arguments)
             self._grow(arguments)
         for key, value in piece.items():
             if key not in _KNOWN and value not in (None, "", [], {}):
                 call.extra[key] = merge(call.extra.get(key), clean(value))
 
-    def _find(self, index: object, call_id: str, name: str) -> _Call:
+    def _find(self, index: object, call_id: str, name: str, arguments: str | None) -> _Call:
         """Return the call that a piece belongs to: what has an id of its own, or begins anew, is a call of its own."""
         if call_id:
             for call in self._calls:
@@ -84,7 +108,7 @@ class ToolCalls:
         if last is None:
             return self._begin(index)
         if call_id and last.id and last.id != call_id:
-            return self._begin(index)
+            return last if _continues(last, name, arguments) else self._begin(index)
         if name and last.name and (last.arguments or name == last.name or index is None):
             again = name == last.name and not last.whole  # a name that is repeated in every piece
             return last if again else self._begin(index)

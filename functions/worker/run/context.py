@@ -8,6 +8,7 @@ therefore be repeatable: same input, same steps.
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, Unpack
 
 from functions.worker.model import step as model_step
@@ -89,6 +90,8 @@ class Context(Tooling, Children, PublicContext):
         self.input: list[dict[str, Any]] | None = json.loads(message) if params.get("input_json") else None
         self.message = message if self.input is None else conversation.last_user_text(self.input)
         self.deadline = deadline
+        self.usage_details: dict[str, int] = {}
+        """Of the replies that the run has had, recorded ones too: what of their tokens was cached, or reasoning."""
         self._task = task
         self._ledger = Ledger.of(task)
         self._log = log
@@ -202,10 +205,12 @@ class Context(Tooling, Children, PublicContext):
         async def work(nth: int) -> Done:
             call_id = f"{name}-{nth}.{self._task.lease_no}"
             self.check_time(call.needs_s)
+            began = time.monotonic()
             reply, usage = await model_step.perform(
                 call, call_id, self._task, self._ledger, self._log, self._environment, self.check_time
             )
             data: dict[str, Any] = {"call": call_id, "model": reply.model, "tokens": usage.tokens}
+            data |= {"ms": round((time.monotonic() - began) * 1000), "cost_usd": usage.micro_usd / 1_000_000}
             if reply.left_out:
                 data["left_out"] = list(reply.left_out)
             event = Event("step", now(), {"step": name, "n": nth, **data})
@@ -217,8 +222,10 @@ class Context(Tooling, Children, PublicContext):
             fingerprint["tool_choice"] = tool_choice
         if options:
             fingerprint["options"] = options
-        value = await self.steps.once(name, work, kind="model", fingerprint=fingerprint)
-        return unpack(value)
+        reply = unpack(await self.steps.once(name, work, kind="model", fingerprint=fingerprint))
+        for kind, number in (reply.details or {}).items():
+            self.usage_details[kind] = self.usage_details.get(kind, 0) + number
+        return reply
 
     async def emit(self, type: str, data: dict[str, Any]) -> None:
         """Tell watchers something; it is stored within a second.
@@ -246,6 +253,7 @@ class Context(Tooling, Children, PublicContext):
         if not self.session_id or self.session_id == self.task_id:
             return []
         before = (self._task.started_at or self._task.run_started or now()) + CLOCK_SKEW_SECONDS
+        before = float(self._task.params.get("history_before") or before)  # a fork sees what the other run saw
         chain = chains.asked_for(self._task.params)
         if chain is None:
             turns = await persist(sessions.read_whole, self.user, self.session_id, limit=limit, before=before)

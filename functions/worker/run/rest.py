@@ -42,13 +42,16 @@ async def suspend(task: Task, pending: Waits, log: EventLog, ends_at: float) -> 
     return written if done else None
 
 
-async def leave(task: Task, environment: Environment) -> None:
-    """See to what follows: counts, the running slot, the webhook, a line in the log. Never raises for these."""
+async def leave(task: Task, environment: Environment, used: tuple[int, int]) -> None:
+    """See to what follows: counts, the running slot, the webhook, a line in the log. Never raises for these.
+
+    ``used``: what nobody counted before, see `waking.rests`.
+    """
     kinds = sorted({str(one["kind"]) for one in task.waiting_for})
     for kind in kinds:
         metrics.count("Waiting", kind=kind)
     _log.info("waits", extra={"kinds": kinds, "until": round(task.next_try_at, 1)})
-    await asyncio.to_thread(waking.rests, environment.gate, task)
+    await asyncio.to_thread(waking.rests, environment.gate, task, used)
     await asyncio.to_thread(_tell, task)
 
 

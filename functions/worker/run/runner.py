@@ -26,7 +26,7 @@ from shared.errors import Contended, DependencyDown, LeaseLost, SluiceError
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
 from shared.settings import STOP_MARGIN_SECONDS, settings
-from shared.tasks import checkpoints, claims, lanes, leases, settle, spend, store
+from shared.tasks import checkpoints, claims, days, lanes, leases, settle, spend, store
 from shared.tasks.claims import Refused
 from shared.tasks.events import Event
 from shared.tasks.leases import Requeue
@@ -173,7 +173,7 @@ class _Run:
 
     async def call_agent(self) -> Outcome:
         task = self.task
-        resuming = task.lease_no > 1
+        resuming = task.lease_no > 1 or "copied" in task.params
         recorded = await persist(checkpoints.load, task.task_id) if resuming else {}
         await self.announce(recorded)
         message = task.message if task.message is not None else await persist(store.message_of, task)
@@ -188,7 +188,7 @@ class _Run:
             # What it did not wait for is paid for all the same: cut off and charged before the run is settled.
             await steps.end(now() + CLEANUP_SECONDS)
             steps.check_replayed()
-            return outcomes.complete(result)
+            return outcomes.complete(result, context.usage_details if task.params.get("dialect") else {})
         except BaseException:
             try:
                 await steps.flush()
@@ -202,7 +202,8 @@ class _Run:
 
     async def announce(self, recorded: dict[tuple[str, int], checkpoints.Step]) -> None:
         if self.task.lease_no == 1:
-            self.log.add("started", {"agent": self.task.agent}, can_wait=True)  # the row says `processing`
+            begun = {"steps": len(recorded)} if recorded else {}  # of another run
+            self.log.add("started", {"agent": self.task.agent, **begun}, can_wait=True)  # the row says `processing`
             return
         void = await persist(voided_calls, self.task.task_id, recorded)
         self.log.add("resumed", {"void": void, "steps": len(recorded), "crashes": self.task.crashes})
@@ -292,6 +293,7 @@ class _Run:
     async def rest(self) -> bool:
         """Let the run wait, or end as its owner wants; False when what it waits for came just now: it is to go on."""
         assert self.waits is not None  # noqa: S101 - for the type checker
+        used = days.uncounted(self.task)
         try:
             # Only a limit that was asked for goes on to count while the run waits.
             ends_at = self.ends_at() if self.task.params.get("timeout_s") else math.inf
@@ -303,7 +305,7 @@ class _Run:
             return False
         self.slot.leave()
         await self.log.stored(written)
-        await rest.leave(self.task, self.environment)
+        await rest.leave(self.task, self.environment, used)
         return True
 
     async def requeue(self, how: Requeue) -> None:

@@ -1,5 +1,7 @@
 """Slots that come free take more of their own lane: bounded in number and time, losing nothing."""
 
+from typing import Any
+
 import pytest
 
 from functions.worker.environment.environment import environment
@@ -9,8 +11,9 @@ from shared import aws
 from shared.settings import settings
 from shared.tasks import lanes, store
 from shared.tasks.model import Status
+from sluice import AgentResult
 
-from .conftest import World
+from .conftest import Install, World
 
 SLOW, QUICK = "[[sim latency=1.2 words=1]] slow", "[[sim key=q latency=0.05 words=1]] quick"
 
@@ -125,23 +128,36 @@ def test_an_absent_queue_fails_no_run(refilling: World, monkeypatch: pytest.Monk
     assert store.get(task.task_id).status is Status.COMPLETE
 
 
-def test_while_the_provider_has_no_room_nothing_is_taken(refilling: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it took would be deferred, too, and cost its writes each time."""
+def test_runs_that_the_providers_budget_puts_off_stop_no_others(
+    refilling: World, monkeypatch: pytest.MonkeyPatch, install: Install
+) -> None:
+    """The budget is a model's: its runs are promised places, each once; runs that do not need it are taken."""
+
+    async def run(ctx: Any) -> AgentResult:
+        if "model" in ctx.message:
+            return AgentResult((await ctx.model([{"role": "user", "content": ctx.message}])).content)
+        return AgentResult("needed no model")
+
+    install(run)
     monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "4")
     monkeypatch.setenv("BATCH_SIZE", "4")
     monkeypatch.setenv("PROVIDER_RPM", "2")
     monkeypatch.setenv("MAX_REPLICAS", "6")
     monkeypatch.setenv("PROVIDER_MAX_WAIT_SECONDS", "0")
     settings.cache_clear()
-    first = [refilling.submit("[[sim latency=2 words=1]] x") for _ in range(4)]
+    asking = "[[sim latency=2 words=1]] model"
+    first = [refilling.submit(asking) for _ in range(4)]
     records = refilling.receive()
-    waiting = [refilling.submit(QUICK).task_id for _ in range(6)]
+    same = [refilling.submit(asking) for _ in range(3)]
+    others = [refilling.submit("nothing to ask").task_id for _ in range(3)]
     refilling.invoke(records)
-    rows = [store.get(task.task_id) for task in first]
-    assert Status.COMPLETE in {row.status for row in rows}
-    assert {row.reason for row in rows if row.status is Status.QUEUED} == {"provider_budget"}
-    assert statuses(waiting) == {Status.QUEUED}
-    assert {store.get(task_id).lease_no for task_id in waiting} == {0}
+    rows = [store.get(task.task_id) for task in first + same]
+    assert [row.status for row in rows].count(Status.COMPLETE) == 1
+    put_off = [row for row in rows if row.status is Status.QUEUED]
+    assert len(put_off) == 6
+    assert {(row.reason, row.lease_no, row.attempt) for row in put_off} == {("provider_budget", 1, 0)}
+    assert len({round(row.next_try_at) for row in put_off}) == 6, "each comes back for a place of its own"
+    assert statuses(others) == {Status.COMPLETE}
 
 
 def test_a_free_slot_waits_a_moment_for_others_and_ten_wait_for_none(

@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
+from functions.worker.environment.environment import environment
+from functions.worker.lane.deliveries import Delivery
+from functions.worker.lane.refill import Refill
+from functions.worker.lane.slots import Slots
 from shared import aws
+from shared.errors import DependencyDown
 from shared.limits.admission import Ask, Gate
 from shared.limits.lane import Lanes
 from shared.limits.tiers import resolve
@@ -153,6 +158,72 @@ def test_what_the_poller_had_taken_of_a_paused_lane_goes_back_as_new(world: Worl
     Lanes().pause({})
     world.work_until_quiet(seconds=30)
     assert store.get(task.task_id).status is Status.COMPLETE
+
+
+def lost_for(monkeypatch: pytest.MonkeyPatch, *task_ids: str) -> None:
+    """Let SQS refuse the messages of these tasks."""
+    send = lanes.send
+
+    def refusing(lane: str, task_id: str, gen: int, **more: Any) -> None:
+        if task_id in task_ids:
+            raise DependencyDown("sqs")
+        send(lane, task_id, gen, **more)
+
+    monkeypatch.setattr(lanes, "send", refusing)
+
+
+def test_what_could_not_be_sent_anew_is_left_to_come_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The poller deletes what the answer does not name: of a paused lane, only what a newer message carries."""
+    sent, lost = (submit(world, QUICK, user=user) for user in ("demo", "other"))
+    aws.sqs().send_message(QueueUrl=world.queues["normal"], MessageBody="?", MessageGroupId="g")
+    Lanes().pause({"normal": 60})
+    records: list[dict[str, Any]] = []
+    while len(records) < 3:
+        records += world.receive()
+    with monkeypatch.context() as patch:
+        lost_for(patch, lost.task_id)
+        kept = world.invoke(records)
+    bodies = {record["messageId"]: record["body"] for record in records}
+    assert len(kept) == 2
+    assert {"?"} < {bodies[message_id] for message_id in kept}, "what cannot be read is the dead-letter queue's"
+    assert [lanes.parse(body).task_id for body in map(bodies.__getitem__, kept) if body != "?"] == [lost.task_id]
+    assert {store.get(task.task_id).lease_no for task in (sent, lost)} == {0}
+    for record in records:  # its time hidden is over: it is there again
+        if record["messageId"] in kept:
+            lanes.hide(world.queues["normal"], [(record["receiptHandle"], 0)])
+    Lanes().pause({})
+    world.work_until_quiet(seconds=30)
+    assert {store.get(task.task_id).status for task in (sent, lost)} == {Status.COMPLETE}
+
+
+def test_what_a_slot_had_received_when_the_lane_was_paused_is_lost_neither(
+    sharing: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for what an environment received by itself: deleted is what a newer message carries, nothing else."""
+    sent, lost = (submit(sharing, QUICK, user=user) for user in ("demo", "other"))
+    url = sharing.queues["normal"]
+    deliveries: list[Delivery] = []
+    while len(deliveries) < 2:
+        for one in lanes.receive(url, 2, hidden_s=60):
+            deliveries.append(Delivery(lanes.parse(one.body), "normal", url, one.receipt))
+
+    async def main() -> None:
+        refill = Refill(deliveries, time.time() + 900, environment(), environment().begin("normal", url))
+        refill._held = list(deliveries)
+        Lanes().pause({"normal": 60})
+        refill._share.next = 0.0
+        await refill.more(Slots(10))
+        assert not refill.holds
+
+    with monkeypatch.context() as patch:
+        lost_for(patch, lost.task_id)
+        sharing.runner.run(main())
+    receipts = {one.message.task_id: one.receipt for one in deliveries}
+    assert lanes.backlog(url) == {"visible": 0, "in_flight": 1, "delayed": 1}
+    lanes.hide(url, [(receipts[lost.task_id], 0)])
+    Lanes().pause({})
+    sharing.work_until_quiet(seconds=30)
+    assert {store.get(task.task_id).status for task in (sent, lost)} == {Status.COMPLETE}
 
 
 def test_a_parked_task_ends_when_its_time_is_over(sharing: World) -> None:

@@ -13,6 +13,7 @@ from functions.worker.run import waits as run_waits
 from shared import aws, clock
 from shared.errors import Conflict, IdempotencyMismatch
 from shared.limits.admission import Gate
+from shared.limits.tiers import resolve
 from shared.settings import settings
 from shared.tasks import claims, events, inbox, lanes, listing, settle, spend, store, table, waits, waking
 from shared.tasks.items import row_key, wait_shard
@@ -541,3 +542,50 @@ def test_sweeps_do_not_meet_those_that_wait(world: World, install: Install) -> N
         table.get_many, table.get, store.get = real, table_get, store_get
     assert seen == []
     assert all(store.get(task.task_id).status is Status.WAITING for task in tasks)
+
+
+def test_what_a_waiting_run_used_is_counted_once(world: World, install: Install, ahead: Clock) -> None:
+    """In the copy that admission and ``GET /limits`` ask, too, at each of its waits and after its end."""
+
+    async def run(ctx: Context) -> AgentResult:
+        for n in range(3):
+            await ctx.model([{"role": "user", "content": f"[[sim words=5]] {n}"}], max_output_tokens=20)
+            await ctx.sleep(60 * (n + 1))
+        return AgentResult("done")
+
+    install(run)
+    limits = resolve("load", {"tokens_per_day": 1_000_000, "usd_per_day": 5.0})
+    task = world.submit("hi", cap_tokens=limits.tokens_per_day, cap_micro_usd=limits.micro_usd_per_day)
+    gate().adopt(task.user, task.task_id, task.day, task.reserved_tokens, task.reserved_micro_usd, limits)
+    world.work()
+    for waited in range(1, 4):
+        row = store.get(task.task_id)
+        shown = gate().usage(task.user, limits)
+        assert shown["tokens_per_day"]["used"] == row.usage.tokens == spend.load(task.user, task.day)[0]
+        assert shown["usd_per_day"]["used"] == row.micro_usd / 1_000_000
+        assert shown["tokens_per_day"]["reserved"] == 0
+        ahead.ahead += 60 * waited + 1
+        row = bring(world, row, ahead)
+    assert row.status is Status.COMPLETE, row
+    shown = gate().usage(task.user, limits)
+    assert shown["tokens_per_day"]["used"] == row.usage.tokens == spend.load(task.user, task.day)[0]
+    assert (shown["tokens_per_day"]["reserved"], shown["queued"]["used"]) == (0, 0)
+
+
+def test_a_woken_run_reserves_only_what_it_may_yet_use(world: World, install: Install) -> None:
+    async def run(ctx: Context) -> AgentResult:
+        await ctx.model([{"role": "user", "content": "[[sim words=200]] long"}], max_output_tokens=300)
+        await ctx.wait("go")
+        return AgentResult("done")
+
+    install(run)
+    limits = resolve("load", {"tokens_per_day": 1_000_000})
+    task = world.submit("hi", cap_tokens=limits.tokens_per_day)
+    gate().adopt(task.user, task.task_id, task.day, task.reserved_tokens, task.reserved_micro_usd, limits)
+    world.work()
+    row = store.get(task.task_id)
+    assert row.status is Status.WAITING
+    waking.count_again(gate(), row)
+    shown = gate().usage(task.user, limits)["tokens_per_day"]
+    assert shown["used"] == row.usage.tokens >= 200
+    assert shown["used"] + shown["reserved"] == row.reserved_tokens

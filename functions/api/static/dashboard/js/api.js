@@ -43,6 +43,7 @@ export async function call(path, { method = "GET", body, headers = {}, signal, k
 }
 
 export const task = (id, options) => call(`result/${encodeURIComponent(id)}`, options);
+export const operator = (id, what) => call(`operator/tasks/${encodeURIComponent(id)}/${what}`, { method: "POST" });
 export const cancel = (id) => call(`agent/${encodeURIComponent(id)}/cancel`, { method: "POST" });
 export const events = (id, after, wait, signal) =>
   call(`result/${encodeURIComponent(id)}/events?after=${after}&wait=${wait}`, { signal });

@@ -15,7 +15,13 @@ const tabs = document.getElementById("tabs");
 const who = document.getElementById("who");
 const signOut = document.getElementById("sign-out");
 const CHARTS = ["history", "../../vendor/uplot/uPlot.esm", "chart", "charts", "tiles", "states", "view"];
-const TASK = /^#\/runs\/([A-Za-z0-9_-]{1,64})$/;
+const TASK = /^#\/(?:runs|all)\/([A-Za-z0-9_-]{1,64})$/;
+const TITLES = { runs: "Runs", all: "Everyone's runs", system: "System", approvals: "Approvals" };
+const LATER = {
+  all: async () => (await inTurn(["run-card", "everyone"])).everyoneView,
+  approvals: async () => (await inTurn(["inbox"])).inboxView,
+};
+const OPERATORS = new Set(["all", "system"]);
 
 let me = null;
 let view = null; // { name, controls, stop }
@@ -25,14 +31,15 @@ const isOperator = () => me.operator ?? me.tier === "operator";
 function route({ focus = true } = {}) {
   if (!me) return;
   const id = TASK.exec(location.hash)?.[1] ?? null;
-  const name = location.hash === "#/system" && isOperator() ? "system" : "runs";
+  const [, asks = "runs", asked = ""] = /^#\/([a-z]+)(?:\/[^?]*)?(?:\?(.*))?$/.exec(location.hash) ?? [];
+  const name = Object.hasOwn(TITLES, asks) && (isOperator() || !OPERATORS.has(asks)) ? asks : "runs";
   if (view?.name !== name) enter(name);
   for (const tab of tabs.children) {
     if (tab.dataset.view === name) tab.setAttribute("aria-current", "page");
     else tab.removeAttribute("aria-current");
   }
-  document.title = name === "system" ? "System, Sluice" : id ? "Run, Sluice" : "Runs, Sluice";
-  if (name === "runs") view.controls.show(id, { focus });
+  document.title = `${id ? "Run" : TITLES[name]}, Sluice`;
+  view.controls?.show(id, { focus, asked });
 }
 
 function enter(name) {
@@ -40,7 +47,17 @@ function enter(name) {
   const stop = new AbortController();
   view = { name, stop, controls: null };
   if (name === "runs") view.controls = runsView(main, me, stop.signal);
+  else if (Object.hasOwn(LATER, name)) showLater(name, stop.signal);
   else showSystem(stop.signal);
+}
+
+// Views that few readers open are loaded when they are.
+async function showLater(name, signal) {
+  main.replaceChildren(el("p", { class: "empty" }, "Loading"));
+  const made = await LATER[name]();
+  if (signal.aborted) return;
+  view.controls = made(main, signal);
+  route({ focus: false });
 }
 
 // Only operators ever load the charts.
@@ -54,8 +71,9 @@ function start(found) {
   me = found;
   who.textContent = me.user;
   const tab = (name, text) => el("a", { href: `#/${name}`, data: { view: name } }, text);
-  tabs.replaceChildren(tab("runs", "Runs"), ...(isOperator() ? [tab("system", "System")] : []));
-  tabs.hidden = !isOperator(); // with one view there is nothing to choose
+  const more = isOperator() ? [tab("all", "Everyone"), tab("system", "System")] : [];
+  tabs.replaceChildren(tab("runs", "Runs"), tab("approvals", "Approvals"), ...more);
+  tabs.hidden = false;
   who.hidden = signOut.hidden = false;
   route({ focus: false });
 }

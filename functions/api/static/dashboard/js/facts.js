@@ -30,7 +30,7 @@ export function facts(id) {
       const shown = {
         agent: task.agent,
         model: task.model,
-        session: task.session_id,
+        session: task.session_id ?? DASH,
         lane: task.lane,
         submitted: atDate(task.created_at),
         waited: task.started_at ? duration(seconds(task.created_at, task.started_at)) : DASH,

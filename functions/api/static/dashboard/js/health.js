@@ -9,7 +9,8 @@ export function showHealth(node) {
   whileVisible(
     async () => {
       const found = await call("health", { key: null }).catch((error) => error.body ?? { status: "away" });
-      node.dataset.status = found.status ?? "away";
+      const stopped = Object.values(found.breakers ?? {}).some(({ state }) => state !== "closed");
+      node.dataset.status = found.status === "ok" && stopped ? "degraded" : (found.status ?? "away");
       setText(node, sentence(found));
     },
     EVERY_MS,
@@ -17,7 +18,9 @@ export function showHealth(node) {
   );
 }
 
-function sentence({ status, dependencies = {} }) {
+function sentence({ status, dependencies = {}, breakers = {} }) {
+  const stopped = Object.values(breakers).filter(({ state }) => state !== "closed").length;
+  if (status === "ok" && stopped) return stopped === 1 ? "A model is stopped" : `${stopped} models are stopped`;
   if (status === "ok") return "Healthy";
   const down = Object.keys(dependencies).filter((name) => dependencies[name].status === "down");
   if (status === "degraded") return `Degraded: ${down.join(", ")} down`;

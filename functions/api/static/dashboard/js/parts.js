@@ -5,13 +5,14 @@ import { el, setText } from "./dom.js";
 const STATUS = {
   queued: "Queued",
   processing: "Running",
+  waiting: "Waiting",
   complete: "Complete",
   failed: "Failed",
   cancelled: "Cancelled",
   cancelling: "Stopping",
 };
 
-export const LIVE = new Set(["queued", "processing"]);
+export const LIVE = new Set(["queued", "processing", "waiting"]);
 
 export function badge(status) {
   const node = el("span", { class: "badge" });
@@ -29,7 +30,7 @@ export function setBadge(node, status) {
 export function meter(label) {
   const used = el("span", { class: "meter-used" });
   const held = el("span", { class: "meter-held" });
-  const node = el("div", { class: "meter", role: "meter", "aria-label": label, "aria-valuemin": "0" }, used, held);
+  const node = el("div", { class: "meter", role: "meter", "aria-label": label, "aria-valuemin": "0", "aria-valuenow": "0" }, used, held);
   return {
     node,
     set(value, reserved, limit, text) {

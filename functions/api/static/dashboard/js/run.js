@@ -1,7 +1,7 @@
 // One run: its message, its tokens as they arrive, what happened, what it cost.
 
 import * as api from "./api.js";
-import { noteCost } from "./costs.js";
+import { copyButton } from "./copy.js";
 import { announce, el, setText, whileVisible } from "./dom.js";
 import { facts } from "./facts.js";
 import { follow } from "./follow.js";
@@ -10,6 +10,8 @@ import { LIVE, badge, setBadge } from "./parts.js";
 import { keepMessage, messageOf } from "./session.js";
 import { timeline } from "./timeline.js";
 import { Transcript } from "./transcript.js";
+import { waitText } from "./waiting.js";
+import { waterfall } from "./waterfall.js";
 
 const QUEUED_MS = 3000;
 const RUNNING_MS = 10_000;
@@ -18,6 +20,8 @@ const MODES = { live: "Live", polling: "Polling", offline: "Reconnecting", ended
 export function runView(id, { signal, onEnded }) {
   const transcript = new Transcript();
   const events = timeline();
+  const chart = waterfall();
+  const raw = el("pre", { class: "raw", tabIndex: 0 });
   const about = facts(id);
   const status = badge("queued");
   const mode = el("span", { class: "mode", id: "mode" });
@@ -39,9 +43,10 @@ export function runView(id, { signal, onEnded }) {
     el(
       "div",
       { class: "run-grid" },
-      el("div", { class: "run-main" }, hint, output),
+      el("div", { class: "run-main" }, hint, output, copyButton("Copy answer", () => transcript.text), chart.node),
       el("div", { class: "run-side" }, about.node, el("h2", {}, "Events"), events.node),
     ),
+    el("details", {}, el("summary", {}, "Raw"), copyButton("Copy JSON", () => raw.textContent), raw),
   );
   let stopping = false;
   let drawing = 0;
@@ -49,20 +54,13 @@ export function runView(id, { signal, onEnded }) {
   async function look() {
     const found = await api.task(id, { signal }).catch(() => null);
     if (!found) return;
-    noteCost(found);
     about.show(found);
+    chart.show(found);
+    setText(raw, JSON.stringify(found, null, 2));
     stopping ||= Boolean(found.cancel_requested);
     setText(hint, hintOf(found));
-    if (found.status === "complete" && messageOf(id) === null) await recall(found);
+    if (messageOf(id) === null && found.message) keepMessage(id, found.message);
     schedule();
-  }
-
-  // A message submitted elsewhere is known from the session's memory once the run is complete.
-  async function recall({ session_id: session }) {
-    if (!session) return;
-    const found = await api.call(`sessions/${encodeURIComponent(session)}`, { signal }).catch(() => null);
-    const turn = found?.turns.find((one) => one.task_id === id);
-    if (turn) keepMessage(id, turn.user);
   }
 
   function schedule() {
@@ -108,7 +106,10 @@ export function runView(id, { signal, onEnded }) {
     signal,
     onEvents(batch) {
       const before = transcript.status;
-      for (const event of batch) transcript.add(event);
+      for (const event of batch) {
+        transcript.add(event);
+        chart.add(event);
+      }
       schedule();
       if (transcript.status === before) return;
       announce(`Run ${transcript.status === "processing" ? "started" : transcript.status}`);
@@ -128,8 +129,10 @@ export function runView(id, { signal, onEnded }) {
   return { node, heading };
 }
 
-function hintOf({ status, queue, next_try_at: next, reason }) {
+function hintOf({ status, queue, next_try_at: next, reason, waiting_for: waits }) {
+  if (status === "waiting") return `${waitText(waits)}.`;
   if (status !== "queued") return "";
+  if (reason === "session_busy") return "Waits until the run before it in its session ends.";
   if (reason === "running_cap") return "Waits until another of your runs ends.";
   if (next && new Date(next) > Date.now()) return `Tried again in ${duration((new Date(next) - Date.now()) / 1000)}.`;
   if (!queue) return "";

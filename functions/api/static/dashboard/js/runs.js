@@ -1,16 +1,16 @@
 // The list of the caller's runs, newest first.
 
 import { call, cancel, sentence } from "./api.js";
-import { costOf, lookUp } from "./costs.js";
 import { announce, el, setText, whileVisible } from "./dom.js";
 import { DASH, ago, atDate, capital, duration, money, seconds, words } from "./format.js";
 import { LIVE, badge, setBadge } from "./parts.js";
-import { messageOf } from "./session.js";
+import { waitText } from "./waiting.js";
 
 const BUSY_MS = 3000;
 const IDLE_MS = 12_000;
 const PAGE = 20;
-const COLUMNS = ["Status", "Run", "Submitted", "Waited", "Ran", "Cost", ""];
+export const STATUSES = ["queued", "processing", "waiting", "complete", "failed", "cancelled"];
+export const COLUMNS = ["Status", "Run", "Submitted", "Waited", "Ran", "Cost", ""];
 
 export function runsList(signal) {
   const rows = new Map(); // task id -> row
@@ -25,9 +25,7 @@ export function runsList(signal) {
     "select",
     { id: "filter", on: { change: restart } },
     el("option", { value: "" }, "All"),
-    ...["queued", "processing", "complete", "failed", "cancelled"].map((name) =>
-      el("option", { value: name }, name === "processing" ? "Running" : capital(name)),
-    ),
+    ...STATUSES.map((name) => el("option", { value: name }, statusName(name))),
   );
   const table = el(
     "table",
@@ -112,8 +110,6 @@ export function runsList(signal) {
     empty.hidden = rows.size > 0;
     setText(empty, filter.value ? "No runs of this status." : "No runs yet. Write a message and press Run.");
     more.hidden = !older;
-    const ended = [...rows.values()].filter((row) => !LIVE.has(row.task.status));
-    lookUp(ended.map((row) => row.task.task_id), (id) => rows.get(id)?.showCost(), signal);
   }
 
   async function stop(id) {
@@ -132,10 +128,11 @@ export function runsList(signal) {
   return { node, refresh };
 }
 
-function makeRow(id, stop) {
+export function makeRow(id, stop, { base = "#/runs/", whose = false } = {}) {
   const status = badge("queued");
-  const link = el("a", { href: `#/runs/${id}`, class: "run-link" });
+  const link = el("a", { href: `${base}${id}`, class: "run-link" });
   const about = el("span", { class: "run-about" });
+  const why = el("span", { class: "run-why", hidden: true });
   const submitted = el("time");
   const cells = Object.fromEntries(["waited", "ran", "cost"].map((name) => [name, el("span")]));
   const button = el("button", { type: "button", class: "quiet", on: { click: () => stop(id) } }, "Cancel");
@@ -144,7 +141,7 @@ function makeRow(id, stop) {
     "tr",
     { data: { task: id } },
     cell("Status", status),
-    cell("Run", link, about),
+    cell("Run", link, about, why),
     cell("Submitted", submitted),
     cell("Waited", cells.waited),
     cell("Ran", cells.ran),
@@ -158,12 +155,14 @@ function makeRow(id, stop) {
       row.task = task;
       const live = LIVE.has(task.status);
       setBadge(status, live && stopping ? "cancelling" : task.status);
-      const message = messageOf(id)?.trim().split("\n", 1)[0];
+      const message = task.message?.trim().split("\n", 1)[0];
       const title = message || id;
       setText(link, title);
       link.classList.toggle("code", !message);
-      const why = task.status === "queued" && task.reason ? `, ${words(task.reason)}` : "";
-      setText(about, `${task.agent}, ${task.model}, session ${task.session_id}${why}`);
+      setText(about, [whose && task.user, task.agent, task.model, task.session_id && `session ${task.session_id}`].filter(Boolean).join(", "));
+      const reason = reasonOf(task);
+      setText(why, reason);
+      why.hidden = !reason;
       setText(submitted, ago(task.created_at));
       submitted.dateTime = task.created_at;
       submitted.title = atDate(task.created_at);
@@ -174,11 +173,18 @@ function makeRow(id, stop) {
       button.hidden = !live;
       button.disabled = stopping;
       button.setAttribute("aria-label", `Cancel ${title.slice(0, 60)}`);
-      row.showCost();
-    },
-    showCost() {
-      setText(cells.cost, money(costOf(id)));
+      setText(cells.cost, money(live && !task.cost_usd ? null : task.cost_usd));
     },
   };
   return row;
 }
+
+// Why a run failed, is tried again, or does not go on.
+function reasonOf(task) {
+  const error = task.error ?? (LIVE.has(task.status) ? task.last_error : null);
+  if (error) return `${error.code}: ${error.message ?? ""}`;
+  if (task.status === "waiting") return waitText(task.waiting_for);
+  return task.status === "queued" && task.reason ? capital(words(task.reason)) : "";
+}
+
+export const statusName = (name) => (name === "processing" ? "Running" : capital(name));

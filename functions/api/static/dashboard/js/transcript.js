@@ -11,6 +11,8 @@ const TITLES = {
   retry: "To be tried again",
   deferred: "Deferred",
   resumed: "Resumed",
+  waiting: "Waiting",
+  woken: "Woken",
   complete: "Complete",
   failed: "Failed",
   cancelled: "Cancelled",
@@ -35,6 +37,8 @@ export class Transcript {
       return;
     }
     if (type === "queued" || type in { retry: 1, deferred: 1 }) this.status = "queued";
+    else if (type === "woken") this.status = "queued";
+    else if (type === "waiting") this.status = "waiting";
     else if (type === "started" || type === "resumed") this.status = "processing";
     else if (type in { complete: 1, failed: 1, cancelled: 1 }) {
       this.status = type;

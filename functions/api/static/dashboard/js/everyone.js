@@ -1,0 +1,161 @@
+// Everybody's runs, for operators. What is searched for stands in the address, so that a search can be shared.
+
+import * as api from "./api.js";
+import { announce, el, setText, whileVisible } from "./dom.js";
+import { runCard } from "./run-card.js";
+import { COLUMNS, STATUSES, makeRow, statusName } from "./runs.js";
+
+const EVERY_MS = 10_000;
+const PAGE = 25;
+const EMPTY_PAGES = 20; // a page of a search may be empty and still lead on
+const BASE = "#/all/";
+const WORDS = [
+  ["user", "User"],
+  ["text", "Message contains"],
+  ["error", "Error code"],
+  ["agent", "Agent"],
+  ["model", "Model"],
+  ["session_id", "Session"],
+];
+
+export function everyoneView(main, signal) {
+  const place = el("div", { class: "place" });
+  main.replaceChildren(el("div", { class: "everyone" }, place));
+  let shown = null;
+  return {
+    show(id, { focus, asked }) {
+      shown?.abort();
+      shown = new AbortController();
+      signal.addEventListener("abort", () => shown.abort(), { once: true });
+      const made = id ? runCard(id, shown.signal) : list(new URLSearchParams(asked), shown.signal);
+      place.replaceChildren(made.node);
+      if (focus) made.node.querySelector("h1").focus();
+    },
+  };
+}
+
+function list(asked, signal) {
+  const rows = new Map();
+  let older = null;
+  const body = el("tbody");
+  const empty = el("p", { class: "empty", hidden: true }, "No runs fit.");
+  const problem = el("p", { class: "problem", role: "alert" });
+  const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: () => load(older) } }, "Show older");
+  const columns = COLUMNS.map((name) => el("th", { scope: "col" }, name || el("span", { class: "sr" }, "Action")));
+  const table = el(
+    "table",
+    { class: "runs", hidden: true, "aria-labelledby": "all-title" },
+    el("thead", {}, el("tr", {}, ...columns)),
+    body,
+  );
+  const node = el(
+    "section",
+    { class: "panel wide" },
+    el("div", { class: "panel-head" }, el("h1", { id: "all-title", tabIndex: -1 }, "Everyone's runs")),
+    searchForm(asked),
+    problem,
+    empty,
+    table,
+    more,
+  );
+
+  async function page(cursor) {
+    const query = new URLSearchParams([...asked].filter(([, value]) => value));
+    query.set("limit", PAGE);
+    const found = { tasks: [], next_cursor: cursor };
+    for (let n = 0; n < EMPTY_PAGES && !found.tasks.length; n++) {
+      if (found.next_cursor) query.set("cursor", found.next_cursor);
+      Object.assign(found, await api.call(`operator/tasks?${query}`, { signal }));
+      if (!found.next_cursor) break;
+    }
+    return found;
+  }
+
+  async function load(cursor) {
+    more.disabled = true;
+    try {
+      const found = await page(cursor);
+      setText(problem, "");
+      if (cursor || rows.size <= PAGE) older = found.next_cursor;
+      show(found.tasks, !cursor);
+    } catch (error) {
+      if (!signal.aborted) setText(problem, api.sentence(error));
+    } finally {
+      more.disabled = false;
+    }
+  }
+
+  function show(tasks, first) {
+    let before = first ? body.firstChild : null;
+    for (const task of tasks) {
+      let row = rows.get(task.task_id);
+      if (!row) {
+        row = makeRow(task.task_id, cancel, { base: BASE, whose: true });
+        rows.set(task.task_id, row);
+        body.insertBefore(row.node, before);
+      } else if (row.node === before) before = before.nextSibling;
+      row.show(task, false);
+    }
+    table.hidden = rows.size === 0;
+    empty.hidden = rows.size > 0;
+    more.hidden = !older;
+  }
+
+  async function cancel(id) {
+    try {
+      const { status } = await api.operator(id, "cancel");
+      announce(status === "cancelled" ? "Run cancelled" : "Run is being stopped");
+    } catch (error) {
+      setText(problem, api.sentence(error));
+    }
+    load(null);
+  }
+
+  whileVisible(() => load(null), EVERY_MS, signal);
+  return { node };
+}
+
+function searchForm(asked) {
+  const field = ([name, label]) =>
+    el(
+      "label",
+      { class: "field" },
+      el("span", {}, label),
+      el("input", { name, value: asked.get(name) ?? "", autocomplete: "off", spellcheck: false, maxLength: 200 }),
+    );
+  const status = el(
+    "select",
+    { name: "status" },
+    el("option", { value: "" }, "All"),
+    ...STATUSES.map((name) => el("option", { value: name, selected: asked.get("status") === name }, statusName(name))),
+  );
+  const since = el("input", { name: "since", type: "datetime-local", value: local(asked.get("since")) });
+  return el(
+    "form",
+    { class: "search", role: "search", on: { submit: go } },
+    el("label", { class: "field" }, el("span", {}, "Status"), status),
+    ...WORDS.map(field),
+    el("label", { class: "field" }, el("span", {}, "Since"), since),
+    el("button", { type: "submit", class: "primary" }, "Search"),
+    el("a", { class: "quiet", href: "#/all" }, "Clear"),
+  );
+}
+
+function go(event) {
+  event.preventDefault();
+  const query = new URLSearchParams();
+  for (const [name, value] of new FormData(event.target)) {
+    const text = value.trim();
+    if (text) query.set(name, name === "since" ? new Date(text).toISOString() : text);
+  }
+  const text = query.toString();
+  location.hash = text ? `#/all?${text}` : "#/all";
+}
+
+// An instant as the field shows it, in the reader's own time.
+function local(iso) {
+  if (!iso || Number.isNaN(Date.parse(iso))) return "";
+  const at = new Date(iso);
+  return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
+

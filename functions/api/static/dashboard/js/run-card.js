@@ -1,0 +1,104 @@
+// One run of anybody's, as an operator sees it: what was asked, what happened, what may be done about it.
+
+import * as api from "./api.js";
+import { copyButton } from "./copy.js";
+import { announce, el, setText, whileVisible } from "./dom.js";
+import { facts } from "./facts.js";
+import { LIVE, badge, setBadge } from "./parts.js";
+import { timeline } from "./timeline.js";
+import { Transcript } from "./transcript.js";
+import { waterfall } from "./waterfall.js";
+
+const LIVE_MS = 2000;
+const ENDED_MS = 60_000;
+
+export function runCard(id, signal) {
+  const transcript = new Transcript();
+  const about = facts(id);
+  const events = timeline();
+  const chart = waterfall();
+  const status = badge("queued");
+  const whose = el("p", { class: "hint" });
+  const asked = el("p", { class: "message" });
+  const output = el("div", { class: "output", tabIndex: 0, role: "region", "aria-label": "Answer" });
+  const problem = el("p", { class: "problem", role: "alert" });
+  const raw = el("pre", { class: "raw", tabIndex: 0 });
+  const act = (what, label, said) =>
+    el("button", { type: "button", class: what === "cancel" ? "danger" : "quiet", on: { click: () => does(what, said) } }, label);
+  const cancel = act("cancel", "Cancel run", "Run is being stopped");
+  const requeue = act("requeue", "Send its message again", "Message sent again");
+  let last = 0;
+  let found = null;
+  const node = el(
+    "section",
+    { class: "panel wide run" },
+    el("a", { class: "back", href: "#/all" }, "Everyone's runs"),
+    el("div", { class: "panel-head" }, el("h1", { tabIndex: -1 }, "Run"), status, requeue, cancel),
+    whose,
+    problem,
+    el(
+      "div",
+      { class: "run-grid" },
+      el(
+        "div",
+        { class: "run-main" },
+        el("h2", {}, "Asked"),
+        asked,
+        el("div", { class: "panel-head" }, el("h2", {}, "Answer"), copyButton("Copy answer", () => transcript.text)),
+        output,
+        chart.node,
+      ),
+      el("div", { class: "run-side" }, about.node, el("h2", {}, "Events"), events.node),
+    ),
+    el("details", {}, el("summary", {}, "Raw"), copyButton("Copy JSON", () => raw.textContent), raw),
+  );
+
+  const refresh = whileVisible(
+    async () => {
+      try {
+        found = await api.call(`operator/tasks/${encodeURIComponent(id)}`, { signal });
+        for (let more = true; more; ) {
+          const page = await api.call(`operator/tasks/${encodeURIComponent(id)}/events?after=${last}`, { signal });
+          for (const event of page.events) {
+            transcript.add(event);
+            chart.add(event);
+            last = event.seq;
+          }
+          more = page.events.length > 0 && last < page.last_seq;
+        }
+        show();
+      } catch (error) {
+        if (!signal.aborted) setText(problem, error.status === 404 ? "There is no such run." : api.sentence(error));
+      }
+    },
+    () => (found && !LIVE.has(found.status) ? ENDED_MS : LIVE_MS),
+    signal,
+  );
+
+  function show() {
+    setBadge(status, found.status);
+    setText(whose, `Of ${found.user}, tier ${found.tier}`);
+    setText(asked, found.message);
+    setText(output, transcript.text);
+    setText(problem, found.error ? `${found.error.code}: ${found.error.message ?? ""}` : "");
+    setText(raw, JSON.stringify(found, null, 2));
+    about.show(found);
+    events.show(transcript.lines);
+    chart.show(found);
+    cancel.hidden = !LIVE.has(found.status);
+    requeue.hidden = !["queued", "processing"].includes(found.status);
+  }
+
+  async function does(what, said) {
+    try {
+      await api.operator(id, what);
+      announce(said);
+      setText(problem, "");
+    } catch (error) {
+      setText(problem, api.sentence(error));
+    }
+    refresh();
+  }
+
+  return { node };
+}

@@ -1,0 +1,140 @@
+"""Everyone's runs, approvals and steps over time in a real browser; every page held against the rules of axe."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Dashboard
+from tests.e2e.test_dashboard import PHONE
+from tests.stack_fixture import Stack
+
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+LOOKS = {
+    "desktop": {"color_scheme": "light"},
+    "desktop-dark": {"color_scheme": "dark"},
+    "phone": PHONE | {"color_scheme": "light"},
+    "phone-dark": PHONE,
+}
+
+
+def violations(page: Page) -> list[str]:
+    """Hold what is shown against axe's rules."""
+    found: list[dict[str, Any]] = Axe().run(page, options=RULES).response["violations"]
+    return [f"{one['id']}: {one['nodes'][0]['html'][:160]} {one['nodes'][0]['failureSummary'][:300]}" for one in found]
+
+
+def fits(page: Page) -> bool:
+    """Tell whether nothing is wider than the screen."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+
+
+@pytest.fixture(scope="module")
+def furnished(stack: Stack) -> dict[str, str]:
+    """A user's key with a complete run, a failed one, and one that waits for approval."""
+    user = f"pages-{secrets.token_hex(3)}"
+    key = stack.new_key(user, "vip")
+    done = stack.submit("What is 17 * 25? [[sim words=30]]", key, agent="tools")
+    tool = '[[sim tool=calculator args={"expression": "2+2"} rounds=1]]'
+    asks = stack.submit(f"Add two and two. {tool}", key, agent="tools", approve=True)
+    failed = stack.submit("[[sim fail=400]] This one fails.", key)
+    stack.result(done, key)
+    stack.result(failed, key)
+    return {"user": user, "key": key, "done": done, "failed": failed, "asks": asks}
+
+
+def test_a_run_shows_its_steps_over_time_and_why_another_failed(
+    dashboard: Dashboard, furnished: dict[str, str]
+) -> None:
+    page = dashboard.open(furnished["key"])
+    row = page.locator(f"tr[data-task={furnished['failed']}]")
+    expect(row).to_contain_text("This one fails.")
+    expect(row.locator(".run-why")).to_contain_text("invalid_request")
+    page.locator(f"tr[data-task={furnished['done']}] a").click()
+    expect(page.locator(".waterfall .stretch[data-kind=model]").first).to_be_visible()
+    page.get_by_text("Raw", exact=True).click()
+    expect(page.locator(".raw")).to_contain_text(furnished["done"])
+    dashboard.picture("run", whole=True)
+
+
+def test_a_user_allows_a_call_that_waits_for_them(
+    dashboard: Dashboard, stack: Stack, furnished: dict[str, str]
+) -> None:
+    key = furnished["key"]
+    tool = '[[sim tool=calculator args={"expression": "6*7"} rounds=1]]'
+    task_id = stack.submit(f"Multiply. {tool}", key, agent="tools", approve=True)
+    page = dashboard.open(key)
+    page.get_by_role("link", name="Approvals").click()
+    card = page.locator(f'.approval:has(a[href="#/runs/{task_id}"])')
+    expect(card.locator("textarea")).to_have_value(re.compile(r"6\*7"))
+    dashboard.picture("approvals", whole=True)
+    card.get_by_role("button", name="Allow").click()
+    expect(card).to_have_count(0)
+    assert stack.result(task_id, key)["status"] == "complete"
+
+
+def test_an_operator_finds_a_users_run_by_address_and_cancels_another(
+    dashboard: Dashboard, stack: Stack, furnished: dict[str, str]
+) -> None:
+    long = stack.submit("[[sim latency=9 words=300]] A long one.", furnished["key"])
+    page = dashboard.open("operator")
+    page.get_by_role("link", name="Everyone").click()
+    page.get_by_label("User").fill(furnished["user"])
+    page.get_by_label("Error code").fill("invalid_request")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("tr[data-task]")).to_have_count(1)
+    assert "error=invalid_request" in page.url
+    dashboard.picture("search", whole=True)
+    page.reload()
+    expect(page.get_by_label("User")).to_have_value(furnished["user"])
+    page.locator(f"tr[data-task={furnished['failed']}] a").click()
+    expect(page.locator(".message")).to_contain_text("This one fails.")
+    expect(page.locator(".problem")).to_contain_text("invalid_request")
+    dashboard.picture("anybodys-run", whole=True)
+    page.goto(f"{stack.api_url}/#/all/{long}")
+    page.get_by_role("button", name="Cancel run").click()
+    expect(page.locator(".run .badge").first).to_have_text("Cancelled")
+    acts = stack.client("operator").get("/operator/audit").json()["acts"]
+    assert [act["what"] for act in acts if act["task_id"] == long] == ["cancel"]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_page_can_be_read_by_everybody(
+    dashboards: Callable[..., Dashboard], stack: Stack, furnished: dict[str, str], look: str
+) -> None:
+    user, operator = dashboards(**LOOKS[look]), dashboards(**LOOKS[look])
+    found: dict[str, list[str]] = {}
+
+    def look_at(page: Page, name: str) -> None:
+        found[name] = violations(page) + ([] if fits(page) else ["wider than the screen"])
+
+    page = user.open()
+    expect(page.get_by_label("API key")).to_be_visible()
+    look_at(page, "sign in")
+    page = user.open(furnished["key"])
+    expect(page.locator("tr[data-task]").first).to_be_visible()
+    look_at(page, "runs")
+    page.goto(f"{stack.api_url}/#/runs/{furnished['done']}")
+    expect(page.locator(".waterfall .stretch").first).to_be_visible()
+    look_at(page, "run")
+    page.goto(f"{stack.api_url}/#/approvals")
+    expect(page.locator(".approval").first).to_be_visible()
+    look_at(page, "approvals")
+    page = operator.open("operator")
+    page.goto(f"{stack.api_url}/#/all?user={furnished['user']}")
+    expect(page.locator("tr[data-task]").first).to_be_visible()
+    look_at(page, "everyone")
+    page.goto(f"{stack.api_url}/#/all/{furnished['failed']}")
+    expect(page.locator(".timeline li").first).to_be_visible()
+    look_at(page, "anybody's run")
+    page.goto(f"{stack.api_url}/#/system")
+    expect(page.get_by_role("heading", name="Circuit breakers")).to_be_visible()
+    look_at(page, "system")
+    operator.picture(f"system-{look}", whole=True)
+    assert {name: each for name, each in found.items() if each} == {}
