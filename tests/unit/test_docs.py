@@ -246,7 +246,7 @@ def test_the_standing_costs_follow_from_the_price_list() -> None:
         f"| `ManagedRedis=true NatGateways=per-zone` | USD {managed['per-zone']:.0f} |",
     ):
         assert line in OPERATIONS
-    assert sources == 7
+    assert sources == 8
 
 
 def test_the_costs_of_runs_are_those_of_the_simulations() -> None:
