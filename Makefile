@@ -93,7 +93,7 @@ test-stack: setup
 	@$(PYTHON) -m pytest tests/stack tests/e2e $(PYTEST_ARGS)
 test-unit: setup
 	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 4 --dist loadfile $(PYTEST_ARGS)
-second-opinion: setup ## Tests of tasks and lanes against LocalEmu, a third emulator
+second-opinion: setup # Tests of tasks and lanes against LocalEmu, a third emulator
 	@$(PYTHON) -m localstack.second_opinion
 # Examples on other people's frameworks, in an environment that has them.
 WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py tests/unit/examples/test_sub_agents.py
@@ -117,7 +117,7 @@ audit: .venv/.ready .tools/audit/.ready # Known vulnerabilities of the pinned pa
 
 limits-page: .venv/.ready # Write docs/aws-limits.md anew
 	@$(PYTHON) -m localstack.strict.page
-try-real-model: .venv/.ready ## Call a real llama_cpp.server and a LiteLLM proxy (builds both)
+try-real-model: .venv/.ready # Call a real llama_cpp.server and a LiteLLM proxy (builds both)
 	@$(PYTHON) -m localstack.real_model
 
 settings-page: .venv/.ready # Write docs/settings.md anew

@@ -253,6 +253,7 @@ class Context(Tooling, Children, PublicContext):
         if not self.session_id or self.session_id == self.task_id:
             return []
         before = (self._task.started_at or self._task.run_started or now()) + CLOCK_SKEW_SECONDS
+        before = float(self._task.params.get("history_before") or before)  # a fork sees what the other run saw
         chain = chains.asked_for(self._task.params)
         if chain is None:
             turns = await persist(sessions.read_whole, self.user, self.session_id, limit=limit, before=before)
