@@ -93,19 +93,14 @@ test-stack: setup
 	@$(PYTHON) -m pytest tests/stack tests/e2e $(PYTEST_ARGS)
 test-unit: setup
 	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 4 --dist loadfile $(PYTEST_ARGS)
-second-opinion: setup ## Tests of tasks and lanes against LocalEmu, a third emulator
+second-opinion: setup # Tests of tasks and lanes against LocalEmu, a third emulator
 	@$(PYTHON) -m localstack.second_opinion
 # Examples on other people's frameworks, in an environment that has them.
 WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py tests/unit/examples/test_sub_agents.py
 test-frameworks: .tools/frameworks/.ready # Tests of the examples with Pydantic AI and the Agents SDK
 	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
-# The newest releases, on purpose not pinned: what people install today.
-OPENAI_CLIENTS := openai langchain-openai openai-agents jsonschema openresponses-py
-try-clients: .venv/.ready # Real clients of OpenAI's protocol against what `make up` started (docs/clients.md)
-	@test -x .tools/clients/bin/python || .venv/bin/python -m venv .tools/clients
-	@.tools/clients/bin/python -m pip install --quiet --upgrade $(OPENAI_CLIENTS)
-	@.tools/clients/bin/python tests/clients/open_responses.py
-	@.tools/clients/bin/python tests/clients/try_clients.py
+try-clients: .venv/.ready # Real clients of OpenAI's protocol against what `make up` started (docs/clients.md; ARGS="npm llm")
+	@tests/clients/try_all.sh $(ARGS)
 # Of each of AWS's partitions, and one that is not the first.
 REGIONS := us-east-1 eu-central-1 cn-north-1 us-gov-west-1
 lint: setup ## ruff, mypy, cfn-lint, sam validate
@@ -122,7 +117,7 @@ audit: .venv/.ready .tools/audit/.ready # Known vulnerabilities of the pinned pa
 
 limits-page: .venv/.ready # Write docs/aws-limits.md anew
 	@$(PYTHON) -m localstack.strict.page
-try-real-model: .venv/.ready ## Call a real llama_cpp.server and a LiteLLM proxy (builds both)
+try-real-model: .venv/.ready # Call a real llama_cpp.server and a LiteLLM proxy (builds both)
 	@$(PYTHON) -m localstack.real_model
 
 settings-page: .venv/.ready # Write docs/settings.md anew

@@ -65,7 +65,7 @@ class Others:
             time.sleep(float(answer.headers.get("Retry-After", 5)))
         task_id = answer.raise_for_status().json()["task_id"]
         if kind == "webhook":
-            while not any(hook.body["data"]["id"] == task_id for hook in list(self._hooks.deliveries)):
+            while not any(hook.id.startswith(f"msg_{task_id}_") for hook in list(self._hooks.deliveries)):
                 time.sleep(0.05)
         else:
             while self.client.status(task_id) not in ENDED:

@@ -76,6 +76,8 @@ class ModelReply(NamedTuple):
     """Options that the provider refused and that the call was then made without."""
     logprobs: list[Any] | None = None
     """Log probabilities by token, where they were asked for."""
+    details: dict[str, int] | None = None
+    """What of ``usage`` was ``cached_tokens``, ``cache_write_tokens``, ``reasoning_tokens``, as the provider says."""
 
     def as_message(self) -> dict[str, Any]:
         """Return the assistant's message as it goes back to the provider in a later call of the conversation."""

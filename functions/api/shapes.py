@@ -35,6 +35,13 @@ class Accepted(BaseModel):
     status: StatusName
 
 
+class TaskDeleted(BaseModel):
+    """A task is gone."""
+
+    task_id: str
+    deleted: Literal[True]
+
+
 class SignalTaken(BaseModel):
     """A signal was kept for its task."""
 
@@ -162,6 +169,8 @@ class TaskView(BaseModel):
     next_try_at: Annotated[str | None, Field(description="When a waiting or deferred task is tried again.")] = None
     reason: Annotated[str | None, Field(description="Why it is still queued.")] = None
     waiting_for: Annotated[list[WaitView] | None, Field(description="What a `waiting` task waits for.")] = None
+    retry_of: Annotated[str | None, Field(description="The task that this one repeats.")] = None
+    fork_of: Annotated[str | None, Field(description="The task whose first steps this one began with.")] = None
     parent: Annotated[str | None, Field(description="The task whose run started this one.")] = None
     children: Annotated[int | None, Field(description="How many runs it started.")] = None
     tree: Annotated[Tree | None, Field(description="With `tree=1`: the runs below it.")] = None
@@ -325,6 +334,48 @@ class LimitsView(BaseModel):
     models: list[str]
     message_bytes: int
     limits: dict[str, LimitRow]
+
+
+class ScheduleView(BaseModel):
+    """A schedule; instants are in UTC."""
+
+    schedule_id: str
+    status: Literal["active", "paused", "ended"]
+    name: str | None
+    cron: str | None
+    at: str | None
+    timezone: str
+    run: dict[str, Any]
+    jitter_s: int
+    overlap: Literal["skip", "queue", "cancel"]
+    catch_up_s: int
+    paused: bool
+    paused_by: Literal["owner", "key_revoked"] | None = None
+    next: list[str]
+    """The next instants; without jitter."""
+    fires_at: str | None = None
+    """When the first of them is fired, with its jitter."""
+    created: str
+    last: dict[str, Any] | None
+    """The latest firing: ``instant``, ``at``, ``outcome``, and ``task_id`` or ``error``."""
+    counts: dict[str, int]
+    """Firings by outcome: ``submitted``, ``skipped``, ``missed``, ``refused``."""
+    library: str | None = None
+    """What reads the cron expression."""
+
+
+class ScheduleDeleted(BaseModel):
+    """What was deleted."""
+
+    schedule_id: str
+    deleted: bool
+
+
+class ScheduleList(BaseModel):
+    """A page of schedules."""
+
+    schedules: list[ScheduleView]
+    next_cursor: str | None
 
 
 class Erased(BaseModel):

@@ -61,6 +61,8 @@ class Submission:
     params: dict[str, Any] = field(default_factory=dict)
     inline: list[int] = field(default_factory=list)
     """Sizes of the images and files in the message, which are no text."""
+    beforehand: Callable[[Task], None] | None = None
+    """Writes what must be there before the task's row is; called once it is admitted."""
 
     @property
     def text_bytes(self) -> int:
@@ -96,7 +98,7 @@ def submit(
         Problem: 402, 403, 409, 413, 422 or 429; nothing was written or charged.
         DependencyDown: what is needed is away; nothing was written or charged.
     """
-    lane, model = _allowed(caller, wanted)
+    lane, model = allowed(caller, wanted)
     if idempotency and (earlier := _find_repeat(caller, idempotency)):
         return Receipt(earlier, True, {"Idempotent-Replayed": "true"})
     at = now()
@@ -143,7 +145,7 @@ def submit(
         _line_up(task, ask, wanted.on_busy)
     written: Task | None = None
     try:
-        written = _write(task, wanted.message, ask, verdict, idempotency)
+        written = _write(task, wanted, ask, verdict, idempotency)
     finally:
         if in_line and written is not task:
             succession.leave(task)
@@ -167,8 +169,12 @@ def _params(wanted: Submission, caller: Caller) -> dict[str, Any]:
     return params
 
 
-def _allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:
-    """Hold a submission against the tier; returns (lane, model)."""
+def allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:
+    """Hold a submission against the tier; returns (lane, model).
+
+    Raises:
+        Problem: 403, 413 or 422.
+    """
     limits, model = caller.limits, wanted.model or settings().default_model
     known = options.agents()
     if known is not None and wanted.agent not in known:
@@ -258,12 +264,15 @@ def _follow(task: Task) -> None:
         log.warning("the sweeper sees to its turn", extra={"task_id": task.task_id, "error": str(error)})
 
 
-def _write(task: Task, message: str, ask: Ask, verdict: Verdict, idempotency: store.Idempotency | None) -> Task:
+def _write(task: Task, wanted: Submission, ask: Ask, verdict: Verdict, idempotency: store.Idempotency | None) -> Task:
     """Write the row; whatever goes wrong, either it stands or the admission is taken back."""
     if verdict.precharge:
         task.precharged_tokens, task.precharged_micro_usd = ask.tokens, ask.micro_usd
+    precharge = verdict.precharge
     try:
-        return _patiently(lambda: store.submit(task, message, idempotency=idempotency, precharge=verdict.precharge))
+        if wanted.beforehand is not None:
+            wanted.beforehand(task)
+        return _patiently(lambda: store.submit(task, wanted.message, idempotency=idempotency, precharge=precharge))
     except BudgetExhausted as error:
         gate().undo(ask)
         midnight = 86_400 - task.created % 86_400

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+ANY_INPUT = "*"
+"""In place of a fingerprint: the step stands for its name, whatever it is asked with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A finished step: ``value`` is any JSON."""
@@ -30,6 +34,8 @@ class Step:
     nth: int
     fingerprint: str
     value: Any
+    copied: bool = False
+    """Another run did it, and paid for it: this one was begun with it."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -55,7 +61,8 @@ def load(task_id: str) -> dict[tuple[str, int], Step]:
         ExpressionAttributeValues={":pk": {"S": f"TASK#{task_id}"}, ":prefix": {"S": "CKPT#"}},
         ConsistentRead=True,
     ):
-        step = Step(plain(row["name"]), plain(row["nth"]), plain(row["fingerprint"]), json.loads(blobs.unpack(row)))
+        value = json.loads(blobs.unpack(row))
+        step = Step(plain(row["name"]), plain(row["nth"]), plain(row["fingerprint"]), value, "copied" in row)
         steps[step.key] = step
     return steps
 

@@ -256,6 +256,9 @@ def public(task: Task) -> dict[str, Any]:
             shown["reason"] = "session_busy" if task.after else "running_cap"
         elif task.reason:
             shown["reason"] = task.reason
+    for name in ("retry_of", "fork_of"):
+        if name in task.params:
+            shown[name] = task.params[name]
     if task.parent:
         shown["parent"] = task.parent
     if task.children:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from functions.api.dialect import ids
+from functions.api.dialect import ids, thoughts
 from functions.api.dialect.response import calls_of, output_of
 from functions.api.errors import Problem
 from functions.api.identity import own_task
+from functions.api.punctual import punctual
 from shared.errors import NotFound
 from shared.tasks import settle
 from shared.tasks.model import Status
@@ -28,7 +29,7 @@ def own_response(caller: Caller, response_id: str) -> Task:
         Problem: 404, also for one that was not to be stored and ended over an hour ago.
     """
     try:
-        task = own_task(caller, ids.task_id_of(response_id))
+        task = punctual(own_task(caller, ids.task_id_of(response_id)))
     except NotFound:
         task = None
     if task is None or faded(task):
@@ -79,6 +80,23 @@ class References:
         self._caller = caller
         self._output: dict[str, list[dict[str, Any]]] = {}
         self._given: set[str] = set()
+        self._thoughts: dict[str, thoughts.Thoughts | None] = {}
+
+    def thoughts(self, task_id: str) -> thoughts.Thoughts | None:
+        """Return what the model of one of the caller's runs thought; None if it is gone, or another's.
+
+        Raises:
+            DependencyDown: it cannot be read right now.
+        """
+        if task_id not in self._thoughts:
+            try:
+                task = own_task(self._caller, task_id)
+            except NotFound:
+                task = None
+            there = task is not None and task.status is Status.COMPLETE and not faded(task)
+            result = settle.result_of(task, leave=("response",)) if task is not None and there else None
+            self._thoughts[task_id] = thoughts.of_data((result or {}).get("data") or {}) if result else None
+        return self._thoughts[task_id]
 
     def __call__(self, item_id: str, place: str) -> list[dict[str, Any]]:
         """Return the item of that id, or nothing if it was returned before under another number of its message.

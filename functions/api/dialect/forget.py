@@ -5,19 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from functions.api.erase import delete_partition
+from functions.api.errors import Problem, retry_after
+from functions.api.submit import gate
 from shared.clock import iso
-from shared.tasks import sessions
+from shared.tasks import sessions, store
 
 if TYPE_CHECKING:
     from shared.tasks.model import Task
 
 
-def forget(task: Task) -> None:
-    """Delete a task that has ended. Repeating it is harmless.
+def forget(task: Task, *, keep_turn: bool = False) -> None:
+    """Delete a task that has ended, and unless ``keep_turn`` what its conversation remembers of it.
+
+    Its row goes last, so that repeating it is harmless, and does the rest.
 
     Raises:
+        Problem: 409, the run that started it is to read its end yet, or runs that it started are still to end.
         DependencyDown: DynamoDB or S3 is away; what is deleted so far stays deleted.
     """
-    if task.session_id and task.ended_at is not None:
+    if task.parent is not None and not store.has_ended(task.parent):
+        raise Problem(409, "parent_not_ended", f"the run {task.parent} that started it waits for its end", "task_id")
+    if task.children:
+        from shared.tasks import kin  # here: most requests do without it
+
+        if live := kin.end_children(gate(), task):
+            why = f"{live} runs that it started have not ended yet; they were told to: try again"
+            raise Problem(409, "children_not_ended", why, "task_id", headers=retry_after(5))
+    if not keep_turn and task.session_id and task.ended_at is not None:
         sessions.delete_turn(task.user, task.session_id, at=iso(task.ended_at), name=task.task_id)
     delete_partition(f"TASK#{task.task_id}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from functions.api.dialect import opaque
+from functions.api.dialect import opaque, thoughts
 from functions.api.dialect.content import chat_content, text_of, unsupported
 from functions.api.errors import Problem, invalid
 from shared.tasks.model import dumps
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from functions.api.dialect.content import Part
+    from functions.api.dialect.thoughts import Thoughts
 
     type Message = dict[str, Any]
 
@@ -34,12 +35,14 @@ def chat_messages(
     *,
     open_calls: frozenset[str] = frozenset(),
     resolve: Callable[[str, str], list[dict[str, Any]]] | None = None,
+    recall: Callable[[str], Thoughts | None] | None = None,
     param: str = "input",
 ) -> list[Message]:
     """Turn input items into chat messages.
 
     ``open_calls`` are the calls that the response before left to the client: what answers them comes first, as a
-    provider wants an answer right behind its call. ``resolve`` returns the items that a reference (id, place) means.
+    provider wants an answer right behind its call. ``resolve`` returns the items that a reference (id, place) means,
+    ``recall`` what the model of a run (by its id) thought, which goes back to the provider with what it said.
 
     Raises:
         Problem: an item is none that agents can read, or a call and its answer do not meet; it is named.
@@ -47,7 +50,9 @@ def chat_messages(
     if not items:
         raise invalid(f"{param} must not be empty", param)
     conversation = _Conversation(open_calls, param)
+    wanted = thoughts.read_again(items) if recall is not None else frozenset()
     for n, item in enumerate(items):
+        conversation.recall = recall if n in wanted else None
         place = f"{param}.{n}"
         kind = item.get("type") or ("message" if "role" in item else "item_reference")
         if kind == "item_reference" and resolve is not None:
@@ -67,10 +72,14 @@ class _Conversation:
         self.waiting: dict[str, str] = {}
         """Calls of this input without an answer so far, and where they stand."""
         self.seen: set[str] = set()
+        self.recall: Callable[[str], Thoughts | None] | None = None
+        self.thought: Thoughts | None = None
+        """Of what the model says next."""
 
     def take(self, item: dict[str, Any], kind: Any, place: str) -> None:
         if kind == "message":
             self.messages.append(_message(item, place))
+            self._with_thoughts(self.messages[-1])
         elif kind == "function_call":
             self._call(item, place)
         elif kind == "function_call_output":
@@ -78,7 +87,10 @@ class _Conversation:
         elif kind == "compaction":
             text = opaque.unseal(text_of(item, "encrypted_content", place), "compaction", f"{place}.encrypted_content")
             self.messages.append({"role": "system", "content": f"Summary of the conversation so far:\n{text}"})
-        elif kind != "reasoning":  # what a model thought is its provider's affair: chat completions take none back
+        elif kind == "reasoning":  # what is not ours, or is gone, is left out
+            task_id = thoughts.task_id_of(item)
+            self.thought = self.recall(task_id) if task_id is not None and self.recall is not None else None
+        else:
             raise unsupported(f"input items of type {str(kind)[:40]!r}", f"{place}.type")
 
     def _call(self, item: dict[str, Any], place: str) -> None:
@@ -92,8 +104,22 @@ class _Conversation:
             last.setdefault("tool_calls", []).append(call)
         else:
             self.messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+        self._with_thoughts(self.messages[-1])
+
+    def _with_thoughts(self, message: Message) -> None:
+        """Put what the model thought with the message that it then wrote."""
+        if message["role"] != "assistant":
+            self.thought = None
+        if self.thought is None:
+            return
+        message.update(self.thought.message)
+        for call in message.get("tool_calls", ()):
+            call.update(
+                {name: held for name, held in self.thought.calls.get(call["id"], {}).items() if name not in call}
+            )
 
     def _output(self, item: dict[str, Any], place: str) -> None:
+        self.thought = None
         call_id = text_of(item, "call_id", place)
         content = chat_content(item.get("output"), f"{place}.output")
         message = {"role": "tool", "tool_call_id": call_id, "content": content}

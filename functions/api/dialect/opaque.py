@@ -1,4 +1,4 @@
-"""Texts that a client keeps for Sluice and sends back: a compaction's summary, a model's reasoning.
+"""A text that a client keeps for Sluice and sends back: a compaction's summary.
 
 OpenAI calls such a field ``encrypted_content``. Here it is packed, not encrypted: it holds nothing but what its own
 client may see, and whoever alters it alters only what the model is told in that client's name.

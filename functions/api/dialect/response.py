@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from functions.api import views
-from functions.api.dialect import ids, opaque
+from functions.api.dialect import ids, thoughts
 from functions.api.dialect.messages import response_tool_choice, response_tools
 from functions.api.dialect.options import echoed
 from shared.tasks.model import Status
@@ -106,12 +106,30 @@ def output_of(task: Task, result: dict[str, Any]) -> list[dict[str, Any]]:
         output.append(thought)
     if result["response"] or not calls:
         status = "incomplete" if cut and not calls else "completed"  # calls come after a text that is whole
-        text = {**text_part(result["response"] or ""), "logprobs": _data(result).get("logprobs") or []}
+        text = {**text_part(result["response"] or ""), "logprobs": logprobs_of(result)}
         output.append(message_item(ids.message_id(task.task_id), status, [text]))
+    if thought is None and calls and wants_encrypted(task) and any(thoughts.of_data(_data(result))):
+        # Nothing to be seen, but the provider wants something back with its calls.
+        output.append(reasoning_item(ids.reasoning_id(task.task_id), "", encrypted=True))
     for n, call in enumerate(calls):
         status = "incomplete" if cut and not _whole(call["arguments"]) else "completed"
         output.append(call_item(ids.call_id(task.task_id, n), call, status))
     return output
+
+
+def logprobs_of(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the log probabilities as a response has them: chat completions may leave out bytes and alternatives."""
+    shown = []
+    for one in _data(result).get("logprobs") or ():
+        others = [_logprob(other) for other in one.get("top_logprobs") or ()]
+        shown.append({**_logprob(one), "top_logprobs": others})
+    return shown
+
+
+def _logprob(one: dict[str, Any]) -> dict[str, Any]:
+    token = str(one.get("token", ""))
+    given = one.get("bytes")
+    return {"token": token, "logprob": one.get("logprob"), "bytes": list(token.encode()) if given is None else given}
 
 
 def reasoning_of(task: Task, result: dict[str, Any]) -> dict[str, Any] | None:
@@ -130,9 +148,10 @@ def wants_encrypted(task: Task) -> bool:
 def reasoning_item(item_id: str, text: str, *, encrypted: bool) -> dict[str, Any]:
     """Return a reasoning item."""
     item: dict[str, Any] = {"type": "reasoning", "id": item_id, "summary": []}
-    item["content"] = [{"type": "reasoning_text", "text": text}]
+    if text:
+        item["content"] = [{"type": "reasoning_text", "text": text}]
     if encrypted:
-        item["encrypted_content"] = opaque.seal("reasoning", text)
+        item["encrypted_content"] = thoughts.reference(item_id)
     return item
 
 
@@ -172,7 +191,7 @@ def usage_of(task: Task, result: dict[str, Any] | None) -> dict[str, Any]:
     details = _data(result or {}).get("usage_details") or {}
     return {
         "input_tokens": task.input_tokens,
-        "input_tokens_details": {"cached_tokens": int(details.get("cached_tokens", 0)), "cache_write_tokens": 0},
+        "input_tokens_details": {name: int(details.get(name, 0)) for name in ("cached_tokens", "cache_write_tokens")},
         "output_tokens": task.output_tokens,
         "output_tokens_details": {"reasoning_tokens": int(details.get("reasoning_tokens", 0))},
         "total_tokens": task.usage.tokens,

@@ -205,6 +205,9 @@ class ResponseStream:
         for item in items:
             if item["type"] == "function_call":
                 blocks += self._call(item)
+            elif item["type"] == "reasoning" and "content" not in item:
+                at = {"output_index": self._next_place(), "item": item}
+                blocks += [{"type": f"response.output_item.{kind}", **at} for kind in ("added", "done")]
         return blocks
 
     def _call(self, item: Block) -> list[Block]:

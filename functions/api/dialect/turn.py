@@ -41,7 +41,8 @@ def submission_of(caller: Caller, asked: ResponsesRequest) -> Submission:
             raise invalid("input must not be empty", "input")
         message = asked.input
     else:
-        said = messages.chat_messages(asked.input, open_calls=open_calls, resolve=before.References(caller))
+        own = before.References(caller)
+        said = messages.chat_messages(asked.input, open_calls=open_calls, resolve=own, recall=own.thoughts)
         message, params["input_json"] = messages.as_json(said), True
         inline = runs.inline_of(said, "input")
     return Submission(

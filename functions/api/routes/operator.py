@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions.api import cancel, views
 from functions.api.described import described
 from functions.api.errors import Problem, invalid
 from functions.api.identity import AUTHENTICATED, Operator
+from functions.api.repeats import idempotency_of
+from functions.api.routes.agent import IdempotencyKey
 from functions.api.schemas import PAGE_TASKS, SessionId, StatusName
 from shared.clock import day as day_of
 from shared.clock import epoch, iso, now
@@ -119,6 +122,25 @@ def requeue_task(operator: Operator, task_id: TaskId) -> JSONResponse:
     audit.note(operator.key_user, operator.key_id, "requeue", task_id, task.user)
     lanes.send(task.lane, task_id, task.gen, user=task.user, trace=task.trace)
     return JSONResponse({"task_id": task_id, "status": str(task.status)})
+
+
+@router.post("/tasks/{task_id}/retry", status_code=202, summary="Run anybody's task again")
+@described("Accepted", 401, 402, 403, 404, 409, 413, 422, 429)
+def retry_task(
+    request: Request, operator: Operator, task_id: TaskId, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Submit an ended task's message once more in its owner's place: admitted by their limits, paid by them."""
+    from functions.api import again  # here: few environments are ever asked
+
+    task = _task(task_id)
+    if not task.status.terminal:
+        raise Problem(409, "not_ended", f"the task is {task.status}: wait for its end, or cancel it first", "task_id")
+    audit.note(operator.key_user, operator.key_id, "retry", task_id, task.user)
+    idempotency = idempotency_of(idempotency_key, {}, place=f"operator's retry {task_id}")
+    receipt = again.retry(again.owner_of(task), task, idempotency=idempotency, trace=request.state.trace)
+    location = f"{request.scope['root_path']}/result/{receipt.task.task_id}"
+    content = {"task_id": receipt.task.task_id, "status": str(receipt.task.status)}
+    return JSONResponse(content, 202, receipt.headers | {"Location": location})
 
 
 @router.get("/audit", summary="Read what operators did")

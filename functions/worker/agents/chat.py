@@ -26,6 +26,8 @@ async def run(ctx: Context) -> AgentResult:
         data["extra"] = reply.extra  # the session's next call hands it back
     if reply.reasoning:
         data["reasoning"] = reply.reasoning
+    if reply.logprobs:
+        data["logprobs"] = reply.logprobs
     if reply.left_out:
         data["left_out"] = list(reply.left_out)
     if reply.cut:

@@ -29,8 +29,10 @@ async def run(ctx: Context) -> AgentResult:
         choice = None if round_number < MAX_ROUNDS else "none"
         reply = await ctx.model(messages, tools=offered, tool_choice=choice, last=lambda reply: not reply.tool_calls)
         if not reply.tool_calls:
-            cut = {"finish_reason": reply.finish_reason} if reply.cut else {}
-            return AgentResult(reply.content, {"rounds": round_number, **cut})
+            more: dict[str, Any] = {"finish_reason": reply.finish_reason} if reply.cut else {}
+            if reply.logprobs:
+                more["logprobs"] = reply.logprobs
+            return AgentResult(reply.content, {"rounds": round_number, **more})
         messages.append(reply.as_message())
         results = await asyncio.gather(
             *(_call(ctx, call, f"{round_number}.{n}") for n, call in enumerate(reply.tool_calls, 1))

@@ -12,7 +12,7 @@ from functions.worker.model import finish as ends
 from functions.worker.model import refusal
 from functions.worker.model.handback import clean, merge
 from functions.worker.model.toolcalls import ToolCalls
-from functions.worker.model.usage import MOST_BYTES, Count, found
+from functions.worker.model.usage import MOST_BYTES, Count, Details, believed, details, found
 from shared import storable
 from shared.retry import ModelError
 from sluice.types import ModelReply, Usage
@@ -61,6 +61,7 @@ class Parts:
         self._size = 0
         self._calls = ToolCalls(self._tool_piece)
         self._count = Count()
+        self._details: Details = {}
         self._reason = ""
         self.finish: str | None = None
         self.said_done = False
@@ -105,6 +106,8 @@ class Parts:
         if count != (None, None):
             self._count = self._count.later(count)
             self._progress.reported = Usage(self._count.read or 0, self._count.written or 0)
+            for kind, number in details(chunk).items():
+                self._details[kind] = max(self._details.get(kind, 0), number)
 
     def _take_choice(self, choice: dict[str, Any]) -> None:
         reason = choice.get("finish_reason") or choice.get("finishReason")
@@ -210,6 +213,7 @@ class Parts:
             reasoning="".join(self._thoughts),
             extra=self._extra or None,
             logprobs=self._logprobs or None,
+            details=believed(self._details, usage.input_tokens, usage.output_tokens) or None,
         )
 
     def _usage(self) -> tuple[Usage, bool]:

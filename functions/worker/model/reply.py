@@ -21,7 +21,7 @@ def pack(reply: ModelReply, call_id: str) -> dict[str, Any]:
         "model": reply.model,
         "finish_reason": reply.finish_reason,
     }
-    for name in ("reasoning", "extra", "left_out", "logprobs"):
+    for name in ("reasoning", "extra", "left_out", "logprobs", "details"):
         if held := getattr(reply, name):
             value[name] = held
     if reply.reasoning and reply.reasoning == _thought(reply.extra):
@@ -45,4 +45,5 @@ def unpack(value: Any) -> ModelReply:
         extra=value.get("extra"),
         left_out=tuple(value.get("left_out", ())),
         logprobs=value.get("logprobs"),
+        details=value.get("details"),
     )

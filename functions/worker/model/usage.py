@@ -27,6 +27,29 @@ _OUTPUT = (
 _TOTAL = ("total_tokens", "totalTokenCount", "totalTokens")
 
 
+_DETAILS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "cached_tokens": (
+        ("prompt_tokens_details", "input_tokens_details"),
+        (
+            "cached_tokens", "cache_read_input_tokens", "cachedContentTokenCount", "prompt_cache_hit_tokens",
+            "cacheReadInputTokens", "cacheReadInputTokenCount", "cache_n",
+        ),
+    ),
+    "cache_write_tokens": (
+        ("prompt_tokens_details", "input_tokens_details"),
+        ("cache_write_tokens", "cache_creation_input_tokens", "cacheWriteInputTokens", "cacheWriteInputTokenCount"),
+    ),
+    "reasoning_tokens": (
+        ("completion_tokens_details", "output_tokens_details"),
+        ("reasoning_tokens", "thoughtsTokenCount"),
+    ),
+}  # fmt: skip
+"""What of a call's tokens is said to be of a kind: the objects that tell of it, and its names there and beside them."""
+
+type Details = dict[str, int]
+"""By our name of a kind (a key of ``_DETAILS``): how many of the tokens read or written were of it."""
+
+
 class Count(NamedTuple):
     """Tokens read and written; None where the provider says nothing that can be believed."""
 
@@ -41,6 +64,30 @@ class Count(NamedTuple):
 def found(chunk: dict[str, Any]) -> Count:
     """Return what a chunk, or a whole answer, says."""
     count = Count()
+    for place in _places(chunk):
+        count = count.later(_read(place))
+    return count
+
+
+def details(chunk: dict[str, Any]) -> Details:
+    """Return what a chunk, or a whole answer, says of the kinds of its tokens; nothing of a kind that has none."""
+    told: Details = {}
+    for usage in _places(chunk):
+        for kind, (objects, names) in _DETAILS.items():
+            for place in (*(usage.get(name) for name in objects), usage):
+                number = _first(place, names) if isinstance(place, dict) else None
+                if number:
+                    told[kind] = max(told.get(kind, 0), number)
+                    break
+    return told
+
+
+def believed(told: Details, read: int, written: int) -> Details:
+    """Return details of a call that read and wrote so many tokens: no kind can have more than there are."""
+    return {kind: min(number, written if kind == "reasoning_tokens" else read) for kind, number in told.items()}
+
+
+def _places(chunk: dict[str, Any]) -> list[dict[str, Any]]:
     groq = chunk.get("x_groq")
     places = [chunk.get("usage"), chunk.get("usageMetadata"), chunk.get("usage_metadata"), chunk.get("timings")]
     places.append(groq.get("usage") if isinstance(groq, dict) else None)
@@ -51,10 +98,7 @@ def found(chunk: dict[str, Any]) -> Count:
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict) and choice.get("usage"):
             places.append(choice["usage"])
-    for place in places:
-        if isinstance(place, dict):
-            count = count.later(_read(place))
-    return count
+    return [place for place in places if isinstance(place, dict)]
 
 
 def _read(usage: dict[str, Any]) -> Count:

@@ -65,6 +65,7 @@ class Steps:
         """
         self._task = task
         self._recorded = recorded
+        self._copied = {step.key for step in recorded.values() if step.copied}
         self._log = log
         self._check_time = check_time
         self._give_way = give_way
@@ -82,6 +83,10 @@ class Steps:
     def idle(self) -> bool:
         """Whether no step is under way or being recorded."""
         return not self._open and self._last is None and (self._recording is None or self._recording.done())
+
+    def copied(self, name: str) -> bool:
+        """Whether the newest use of a name was replayed from another run, which paid for it."""
+        return (name, self._uses[name]) in self._copied
 
     async def once(
         self,
@@ -108,7 +113,7 @@ class Steps:
         mark = checkpoints.fingerprint([kind, fingerprint])
         recorded = self._recorded.pop((name, nth), None)
         if recorded is not None:
-            if recorded.fingerprint != mark:
+            if recorded.fingerprint not in (mark, checkpoints.ANY_INPUT):
                 raise ReplayMismatch(f"step {name} #{nth} was recorded with another input")
             return recorded.value
         outer = _inside.get()
@@ -201,8 +206,9 @@ class Steps:
         Raises:
             ReplayMismatch: it did not; its code changed shape.
         """
-        if self._recorded:
-            name, nth = next(iter(self._recorded))
+        unused = [key for key, step in self._recorded.items() if step.fingerprint != checkpoints.ANY_INPUT]
+        if unused:
+            name, nth = unused[0]
             raise ReplayMismatch(f"the run ended without its recorded step {name} #{nth}")
 
 

@@ -138,6 +138,8 @@ class Children(Waiting):
 
         mark = [agent, len(messages), plan.model]
         found: list[dict[str, Any]] = await self.steps.once(name, work, kind="children", fingerprint=mark, ready=ready)
+        if self.steps.copied(name):  # the children of another run, which paid for them
+            return found
         self._task.joined += len(found)
         self._ledger.hold(OF_NO_DAY, 0, sum(one["micro_usd"] for one in found))
         return found

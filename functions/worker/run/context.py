@@ -90,6 +90,8 @@ class Context(Tooling, Children, PublicContext):
         self.input: list[dict[str, Any]] | None = json.loads(message) if params.get("input_json") else None
         self.message = message if self.input is None else conversation.last_user_text(self.input)
         self.deadline = deadline
+        self.usage_details: dict[str, int] = {}
+        """Of the replies that the run has had, recorded ones too: what of their tokens was cached, or reasoning."""
         self._task = task
         self._ledger = Ledger.of(task)
         self._log = log
@@ -220,8 +222,10 @@ class Context(Tooling, Children, PublicContext):
             fingerprint["tool_choice"] = tool_choice
         if options:
             fingerprint["options"] = options
-        value = await self.steps.once(name, work, kind="model", fingerprint=fingerprint)
-        return unpack(value)
+        reply = unpack(await self.steps.once(name, work, kind="model", fingerprint=fingerprint))
+        for kind, number in (reply.details or {}).items():
+            self.usage_details[kind] = self.usage_details.get(kind, 0) + number
+        return reply
 
     async def emit(self, type: str, data: dict[str, Any]) -> None:
         """Tell watchers something; it is stored within a second.
@@ -249,6 +253,7 @@ class Context(Tooling, Children, PublicContext):
         if not self.session_id or self.session_id == self.task_id:
             return []
         before = (self._task.started_at or self._task.run_started or now()) + CLOCK_SKEW_SECONDS
+        before = float(self._task.params.get("history_before") or before)  # a fork sees what the other run saw
         chain = chains.asked_for(self._task.params)
         if chain is None:
             turns = await persist(sessions.read_whole, self.user, self.session_id, limit=limit, before=before)

@@ -17,7 +17,7 @@ from shared.tasks.settle import Outcome
 from sluice.errors import ReplayMismatch, WaitTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from shared.tasks.events import Event
     from shared.tasks.model import Task
@@ -58,8 +58,10 @@ def failed(failure: Failure) -> Outcome:
     return Outcome(status=Status.FAILED, error=failure.public())
 
 
-def complete(result: AgentResult) -> Outcome:
+def complete(result: AgentResult, usage_details: Mapping[str, int] | None = None) -> Outcome:
     """End a task as its agent returned; as failed if that cannot be stored, which trying again would not change.
+
+    ``usage_details`` say what kinds of tokens the run used; they are told with the data.
 
     Raises:
         TypeError: its response is no text.
@@ -67,11 +69,14 @@ def complete(result: AgentResult) -> Outcome:
     response: object = result.response
     if response is not None and not isinstance(response, str):
         raise TypeError(f"an agent's response is a text, and this one {type(response).__name__}")
+    data = result.data
+    if usage_details and (data is None or isinstance(data, dict)):
+        data = {"usage_details": dict(usage_details), **(data or {})}
     try:
-        storable.check([response, result.data], "the run's result")
+        storable.check([response, data], "the run's result")
     except Unstorable as error:
         return failed(Failure(UNUSABLE_RESULT, error.message))
-    return Outcome(status=Status.COMPLETE, response=response, data=result.data)
+    return Outcome(status=Status.COMPLETE, response=response, data=data)
 
 
 def unusable(outcome: Outcome, pending: Sequence[Event], error: Exception) -> tuple[Outcome, list[Event]]:

@@ -19,10 +19,11 @@ from functions.worker.run.context import Context
 from functions.worker.run.heartbeat import SLOT_GRACE_SECONDS, Beat
 from functions.worker.run.outcomes import Failure, failed
 from functions.worker.run.voided import voided_calls
-from functions.worker.tools.pool import RUN
+from functions.worker.tools.pool import RUN, Run
 from shared import metrics
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, LeaseLost, SluiceError
+from shared.limits.shares import owner_of
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
 from shared.settings import STOP_MARGIN_SECONDS, settings
@@ -55,11 +56,11 @@ _log = get_logger("runner")
 
 async def handle(delivery: Delivery, environment: Environment, deadline: float, slot: Slot) -> Disposition:
     """See to one message until its task has ended, waits elsewhere or is another's; it leaves its slot before that."""
-    RUN.set(delivery.message.task_id)
     with fields(task_id=delivery.message.task_id, lane=delivery.lane):
         claimed = await claim(delivery)
         if isinstance(claimed, Refused):
             return await decline(delivery, claimed)
+        RUN.set(Run(owner_of(claimed.user), claimed.task_id))
         claimed.run_started = now()
         if claimed.lease_no == 1:
             metrics.emit({"QueueWait": (claimed.run_started - claimed.created, "Seconds")}, lane=delivery.lane)
@@ -173,7 +174,7 @@ class _Run:
 
     async def call_agent(self) -> Outcome:
         task = self.task
-        resuming = task.lease_no > 1
+        resuming = task.lease_no > 1 or "copied" in task.params
         recorded = await persist(checkpoints.load, task.task_id) if resuming else {}
         await self.announce(recorded)
         message = task.message if task.message is not None else await persist(store.message_of, task)
@@ -188,7 +189,7 @@ class _Run:
             # What it did not wait for is paid for all the same: cut off and charged before the run is settled.
             await steps.end(now() + CLEANUP_SECONDS)
             steps.check_replayed()
-            return outcomes.complete(result)
+            return outcomes.complete(result, context.usage_details if task.params.get("dialect") else {})
         except BaseException:
             try:
                 await steps.flush()
@@ -202,7 +203,8 @@ class _Run:
 
     async def announce(self, recorded: dict[tuple[str, int], checkpoints.Step]) -> None:
         if self.task.lease_no == 1:
-            self.log.add("started", {"agent": self.task.agent}, can_wait=True)  # the row says `processing`
+            begun = {"steps": len(recorded)} if recorded else {}  # of another run
+            self.log.add("started", {"agent": self.task.agent, **begun}, can_wait=True)  # the row says `processing`
             return
         void = await persist(voided_calls, self.task.task_id, recorded)
         self.log.add("resumed", {"void": void, "steps": len(recorded), "crashes": self.task.crashes})

@@ -70,7 +70,9 @@ class Waits:
         self._inbox: list[Signal] = []
         self._looked_at = 0.0
         self._taken = {
-            step.value[TAKEN] for step in recorded.values() if isinstance(step.value, dict) and TAKEN in step.value
+            step.value[TAKEN]
+            for step in recorded.values()
+            if isinstance(step.value, dict) and TAKEN in step.value and not step.copied  # of another run's inbox
         }
         self._watcher: asyncio.Task[None] | None = None
         self._suspended: list[Wait] = []

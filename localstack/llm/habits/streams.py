@@ -26,6 +26,7 @@ ODD = {
     "odd_whole_message_last": Habit("langchain-ai/langchain", events=[text(), {"choices": [{"index": 0, "message": {"content": "Hello there."}, "finish_reason": "stop"}]}, usage()]),
     "odd_second_choice": Habit("platform.openai.com/docs/api-reference/chat/create#n", events=[text(), {"choices": [{"index": 1, "delta": {"content": "other"}}]}, STOP, usage()]),
     "odd_null_fields": Habit("sgl-project/sglang#3912", events=[chunk({"role": None, "content": "Hello there.", "tool_calls": None, "function_call": None, "refusal": None}), STOP, usage()]),
+    "odd_logprobs_apart": Habit("sgl-project/sglang", events=[{"choices": [{"index": 0, "delta": {"content": "Hello "}, "logprobs": {"content": [{"token": "Hello", "logprob": -0.5}]}}]}, {"choices": [{"index": 0, "delta": {"content": "there."}, "logprobs": {"content": [{"token": " there.", "logprob": -1.5, "bytes": [32], "top_logprobs": [{"token": " you", "logprob": -2.5, "bytes": None}]}]}, "finish_reason": "stop"}]}, usage()]),
     "odd_refusal": Habit("platform.openai.com/docs/guides/structured-outputs", events=[chunk({"refusal": "Hello there."}), STOP, usage()]),
 }  # fmt: skip
 """All of them say ``Hello there.``"""
@@ -84,6 +85,8 @@ USAGE = {
     "usage_moonshot": Habit("platform.moonshot.ai/docs/guide/utilize-the-streaming-output-feature-of-kimi-api", events=[text(), {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": {"prompt_tokens": 10, "completion_tokens": 4}}]}]),
     "usage_each_chunk": Habit("vllm-project/vllm", events=[text(usage={"prompt_tokens": 10, "completion_tokens": 2}), chunk({}, "stop", usage={"prompt_tokens": 10, "completion_tokens": 4})]),
     "usage_floats": Habit("langchain4j/langchain4j", events=[text(), STOP, {"choices": [], "usage": {"prompt_tokens": 10.0, "completion_tokens": "4"}}]),
+    "usage_details": Habit("platform.openai.com/docs/guides/prompt-caching", events=[text(), STOP, {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14, "prompt_tokens_details": {"cached_tokens": 6}, "completion_tokens_details": {"reasoning_tokens": 3}}}]),
+    "usage_deepseek": Habit("api-docs.deepseek.com/guides/kv_cache", events=[text(), STOP, usage(10, 4, prompt_cache_hit_tokens=6, prompt_cache_miss_tokens=4)]),
     "usage_timings": Habit("ggml-org/llama.cpp", events=[text(), chunk({}, "stop", timings={"prompt_n": 10, "predicted_n": 4})]),
 }  # fmt: skip
 

@@ -19,7 +19,9 @@ from openai.types.responses import Response, ResponseOutputMessage
 from functions.api import waiting
 from functions.api.app import app
 from functions.api.dialect import runs
+from functions.api.dialect.chat_request import checked_messages
 from functions.api.dialect.request import INSTRUCTIONS_BYTES
+from functions.api.errors import Problem
 from shared import aws
 from shared.errors import DependencyDown
 from shared.tasks import lanes, settle, store
@@ -734,3 +736,13 @@ def test_a_compaction_stands_for_its_conversation(client: openai.OpenAI) -> None
     assert said == ["my name is Ann", "Summary of the conversation so far:\nShe is Ann.", "who am I?"]
     with pytest.raises(openai.BadRequestError):
         client.responses.compact(model="sim-small", input=[])
+
+
+@pytest.mark.parametrize("empty", [None, []])
+def test_an_assistants_message_that_only_calls_may_have_no_content_or_an_empty_list(empty: Any) -> None:
+    call = {"id": "c1", "type": "function", "function": CALLED}
+    output = {"role": "tool", "tool_call_id": "c1", "content": "first"}
+    asked = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": empty, "tool_calls": [call]}, output]
+    assert checked_messages(asked)[1] == {"role": "assistant", "content": None, "tool_calls": [call]}
+    with pytest.raises(Problem, match="list of parts"):
+        checked_messages([{"role": "assistant", "content": empty}])

@@ -17,11 +17,19 @@ SENDS = ROWS | BLOBS | PUSH | {"sqs:SendMessage", "sqs:GetQueueAttributes"}
 SECRETS = {"secretsmanager:GetSecretValue", "kms:Decrypt", "kms:GenerateDataKey", "elasticache:Connect"}
 """Given only where a parameter names a secret or a key, or asks for a Valkey on the internet."""
 
+API = (
+    SENDS
+    | {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem"}
+    | {"lambda:GetFunctionConcurrency", "s3:DeleteObject"}
+)
+
 RIGHTS = {
-    "ApiFunction": SENDS
-    | {"lambda:GetFunctionConcurrency", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "s3:DeleteObject"},
-    "WorkerFunction": SENDS | RECEIVE | {"sqs:ChangeMessageVisibility", "dynamodb:PartiQLUpdate"},
-    "DeadLetterFunction": SENDS | RECEIVE,
+    "ApiFunction": API | RECEIVE,
+    "StreamingFunction": API,
+    "WorkerFunction": SENDS
+    | RECEIVE
+    | {"sqs:ChangeMessageVisibility", "dynamodb:PartiQLUpdate", "dynamodb:BatchGetItem"},
+    "DeadLetterFunction": SENDS | RECEIVE | {"dynamodb:BatchGetItem"},
     "SweeperFunction": SENDS | {"dynamodb:BatchGetItem"},
     "ScalerFunction": {"sqs:GetQueueAttributes", "lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"},
     "StreamFunction": (ROWS - {"dynamodb:UpdateItem"}) | PUSH | {"dynamodb:DeleteItem", "s3:GetObject"},
@@ -62,7 +70,7 @@ def test_nothing_is_allowed_on_everything(function: str) -> None:
     ("parameter", "holders"),
     [
         ("OpenaiSecretArn", {"WorkerFunction"}),
-        ("WebhookSecretArn", {"ApiFunction", "WebhookFunction"}),
+        ("WebhookSecretArn", {"ApiFunction", "StreamingFunction", "WebhookFunction"}),
         ("RedisSecretArn", set(FUNCTIONS) - {"WebhookFunction"}),
     ],
 )

@@ -82,7 +82,7 @@ def test_a_parked_task_runs_when_its_users_slot_comes_free(world: World) -> None
     first = world.submit("[[sim words=1]] 1", running_cap=1, task_id=f"a{time.time()}")
     assert gate.admit(Ask("ann", first.task_id, first.day, 10, 10, limits)).slot
     second = Task(
-        task_id=f"b{time.time()}", user="ann", lane="normal", agent="chat", model="m", created=time.time(),
+        task_id=f"b{time.time()}", user="ann", lane="normal", agent="chat", model="gpt-4o-mini", created=time.time(),
         day=first.day, tier="load", running_cap=1,
     )  # fmt: skip
     verdict = gate.admit(Ask("ann", second.task_id, second.day, 10, 10, limits))

@@ -1,0 +1,74 @@
+"""LiteLLM against the running local system, through its chat and its Responses interface."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import litellm
+from pydantic import BaseModel
+from tried import BASE, HELLO, KEY, LONG, MODEL, SECRET, SLOW, STRUCTURED, TOOL, Tries, tried
+
+NAME = f"openai/{MODEL}"
+FUNCTION: dict[str, Any] = {"name": "lookup", "parameters": {"type": "object"}}
+
+
+class Answer(BaseModel):
+    """A number."""
+
+    number: int
+
+
+def chat() -> Tries:
+    """Return what is tried with chat completions."""
+    tool = {"type": "function", "function": FUNCTION}
+
+    def said(messages: Any, **more: Any) -> Any:
+        messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+        return litellm.completion(model=NAME, messages=messages, api_base=BASE, api_key=KEY, timeout=120, **more)
+
+    def loop() -> str:
+        first = said(TOOL, tools=[tool]).choices[0].message
+        answer = {"role": "tool", "tool_call_id": first.tool_calls[0].id, "content": SECRET}
+        return str(said([{"role": "user", "content": TOOL}, first, answer], tools=[tool]).choices[0].message.content)
+
+    return {
+        "hello": lambda: said(HELLO).choices[0].message.content,
+        "stream": lambda: "".join(chunk.choices[0].delta.content or "" for chunk in said(LONG, stream=True)),
+        "tools": loop,
+        "structured": lambda: said(STRUCTURED, response_format=Answer).choices[0].message.content,
+        "40 s": lambda: said(SLOW).choices[0].message.content,
+    }
+
+
+def responses() -> Tries:
+    """Return what is tried with responses."""
+    tool = {"type": "function", **FUNCTION}
+
+    def asked(given: Any, **more: Any) -> Any:
+        return litellm.responses(model=NAME, input=given, api_base=BASE, api_key=KEY, timeout=120, **more)
+
+    def streamed() -> str:
+        events = asked(LONG, stream=True)
+        return "".join(event.delta for event in events if event.type == "response.output_text.delta")
+
+    def loop() -> str:
+        first = asked(TOOL, tools=[tool])
+        output = {"type": "function_call_output", "call_id": first.output[-1].call_id, "output": SECRET}
+        return str(asked([output], tools=[tool], previous_response_id=first.id).output_text)
+
+    return {
+        "hello": lambda: asked(HELLO).output_text,
+        "stream": streamed,
+        "tools": loop,
+        "structured": lambda: asked(STRUCTURED, text_format=Answer).output_text,
+    }
+
+
+def main() -> int:
+    """Try both; returns how many tries failed."""
+    return tried("litellm", "chat", chat()) + tried("litellm", "responses", responses())
+
+
+if __name__ == "__main__":
+    sys.exit(min(main(), 1))
