@@ -336,6 +336,48 @@ class LimitsView(BaseModel):
     limits: dict[str, LimitRow]
 
 
+class ScheduleView(BaseModel):
+    """A schedule; instants are in UTC."""
+
+    schedule_id: str
+    status: Literal["active", "paused", "ended"]
+    name: str | None
+    cron: str | None
+    at: str | None
+    timezone: str
+    run: dict[str, Any]
+    jitter_s: int
+    overlap: Literal["skip", "queue", "cancel"]
+    catch_up_s: int
+    paused: bool
+    paused_by: Literal["owner", "key_revoked"] | None = None
+    next: list[str]
+    """The next instants; without jitter."""
+    fires_at: str | None = None
+    """When the first of them is fired, with its jitter."""
+    created: str
+    last: dict[str, Any] | None
+    """The latest firing: ``instant``, ``at``, ``outcome``, and ``task_id`` or ``error``."""
+    counts: dict[str, int]
+    """Firings by outcome: ``submitted``, ``skipped``, ``missed``, ``refused``."""
+    library: str | None = None
+    """What reads the cron expression."""
+
+
+class ScheduleDeleted(BaseModel):
+    """What was deleted."""
+
+    schedule_id: str
+    deleted: bool
+
+
+class ScheduleList(BaseModel):
+    """A page of schedules."""
+
+    schedules: list[ScheduleView]
+    next_cursor: str | None
+
+
 class Erased(BaseModel):
     """What was erased; repeat the call while ``more`` is true."""
 

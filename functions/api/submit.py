@@ -98,7 +98,7 @@ def submit(
         Problem: 402, 403, 409, 413, 422 or 429; nothing was written or charged.
         DependencyDown: what is needed is away; nothing was written or charged.
     """
-    lane, model = _allowed(caller, wanted)
+    lane, model = allowed(caller, wanted)
     if idempotency and (earlier := _find_repeat(caller, idempotency)):
         return Receipt(earlier, True, {"Idempotent-Replayed": "true"})
     at = now()
@@ -169,8 +169,12 @@ def _params(wanted: Submission, caller: Caller) -> dict[str, Any]:
     return params
 
 
-def _allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:
-    """Hold a submission against the tier; returns (lane, model)."""
+def allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:
+    """Hold a submission against the tier; returns (lane, model).
+
+    Raises:
+        Problem: 403, 413 or 422.
+    """
     limits, model = caller.limits, wanted.model or settings().default_model
     known = options.agents()
     if known is not None and wanted.agent not in known:

@@ -63,9 +63,20 @@ def post_agent(
 ) -> JSONResponse:
     """Take a message on and answer at once; the run itself is watched through its task."""
     asked = parse(AgentRequest, body, request.headers.get("content-type"))
-    values = asked.model_dump(exclude_none=True)
     idempotency = idempotency_of(idempotency_key, asked.model_dump(exclude_unset=True), place="agent")
-    wanted = Submission(
+    wanted = wanted_of(asked)
+    receipt = submit(caller.acting_for(asked.user_id), wanted, idempotency=idempotency, trace=request.state.trace)
+    task = receipt.task
+    location = f"{request.scope['root_path']}/result/{task.task_id}"
+    return JSONResponse(
+        {"task_id": task.task_id, "status": str(task.status)}, 202, receipt.headers | {"Location": location}
+    )
+
+
+def wanted_of(asked: AgentRequest) -> Submission:
+    """Return what a body asks to be run."""
+    values = asked.model_dump(exclude_none=True)
+    return Submission(
         message=asked.message,
         agent=asked.agent,
         session_id=asked.session_id,
@@ -73,12 +84,6 @@ def post_agent(
         model=asked.model,
         priority=asked.priority,
         params={name: values[name] for name in _PARAMS if name in values},
-    )
-    receipt = submit(caller.acting_for(asked.user_id), wanted, idempotency=idempotency, trace=request.state.trace)
-    task = receipt.task
-    location = f"{request.scope['root_path']}/result/{task.task_id}"
-    return JSONResponse(
-        {"task_id": task.task_id, "status": str(task.status)}, 202, receipt.headers | {"Location": location}
     )
 
 
