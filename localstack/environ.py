@@ -105,7 +105,7 @@ def use(found: dict[str, Any]) -> None:
     os.environ["TABLE_NAME"] = found["table"]
     os.environ["BLOB_BUCKET"] = found["bucket"]
     os.environ["REDIS_URL"] = found["redis_url"]
-    for lane in ("high", "normal", "quarantine", "webhook"):
+    for lane in ("high", "normal", "quarantine", "webhook", "firings"):
         os.environ[f"QUEUE_URL_{lane.upper()}"] = found["queues"][lane]
     os.environ["WS_ENDPOINT_URL"] = found["ws_endpoint_url"]
     os.environ["WEBHOOK_SECRET"] = (Path(found["state_dir"]) / "webhook-secret").read_text()

@@ -6,6 +6,7 @@ from sluice.errors import BadOption, BudgetExhausted, NotFound, SluiceError, Too
 
 __all__ = [
     "BadOption",
+    "BadSchedule",
     "BudgetExhausted",
     "Conflict",
     "Contended",
@@ -43,6 +44,12 @@ class DependencyDown(SluiceError):
 
 class ItemThrottled(DependencyDown):
     """One item of a transaction is written faster than it can be; the table serves others all the same."""
+
+
+class BadSchedule(SluiceError):
+    """A cron expression, a time zone or a time that no schedule can have; ``param`` names it."""
+
+    code = "invalid_request"
 
 
 class Conflict(SluiceError):

@@ -52,6 +52,7 @@ class Settings:
     queue_url_high: str = _f("", "Queue of the high lane.")
     queue_url_normal: str = _f("", "Queue of the normal lane.")
     queue_url_quarantine: str = _f("", "Queue of tasks that crashed twice.")
+    queue_url_firings: str = _f("", "Queue of schedules' firings; empty: there are no schedules.")
     queue_url_webhook: str = _f("", "Queue of webhook deliveries; empty: none are sent.")
     ws_url: str = _f("", "Address of the WebSocket API for clients.")
     stream_url: str = _f("", "The streaming address, for clients; empty: none.")
@@ -81,6 +82,8 @@ class Settings:
     stream_seconds: float = _f(840, "Longest life of a stream, s; its client then comes again.", low=1, high=870)
     max_children: int = _f(1_000, "Runs that one run may start.", low=0, high=10_000)
     max_depth: int = _f(4, "Levels of runs that start others, below one that a client submitted.", low=0, high=20)
+    max_schedules: int = _f(100, "Schedules of a user that have not ended; 0: there are none.", low=0, high=10_000)
+    schedule_least_seconds: int = _f(60, "Shortest time between two firings of a schedule, s.", low=60, high=86_400)
     session_turns: int = _f(50, "Turns of a session that a run may see.", low=0, high=500)
 
     quota_requests: int = _f(60, "Requests per window of the standard tier; 0: no limit.", low=0)

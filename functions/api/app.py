@@ -38,6 +38,7 @@ from functions.api.routes import (
     response_parts,
     responses,
     result,
+    schedules,
     sessions,
     signals,
     stats,
@@ -56,6 +57,7 @@ ROUTERS = (
     agent,
     signals,
     approvals,
+    schedules,
     result,
     stream,
     stream_ticket,
@@ -94,7 +96,7 @@ def make_app() -> FastAPI:
     cors = Middleware(
         CORSMiddleware,
         allow_origins=origins,
-        allow_methods=("GET", "POST", "DELETE"),
+        allow_methods=("GET", "POST", "PATCH", "DELETE"),
         allow_headers=("*",),
         expose_headers=SHOWN_HEADERS,
         max_age=3600,
@@ -137,7 +139,11 @@ def _mangum() -> tuple[Mangum, asyncio.AbstractEventLoop]:
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answer one event of API Gateway's HTTP API (payload 2.0)."""
+    """Answer one event of API Gateway's HTTP API (payload 2.0), or make the firings that a queue hands over."""
+    if "Records" in event:
+        from functions.api.firings import take  # here: no request needs it
+
+        return take(event)
     adapter, loop = _mangum()
     asyncio.set_event_loop(loop)
     try:

@@ -94,6 +94,7 @@ _STATUS: dict[type[SluiceError], int] = {
     shared_errors.IdempotencyMismatch: 422,
     shared_errors.TooLarge: 413,
     shared_errors.BudgetExhausted: 402,
+    shared_errors.BadSchedule: 422,
     BadCursor: 422,
 }
 

@@ -10,7 +10,7 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from functions.sweeper import alarms
+from functions.sweeper import alarms, firings
 from functions.sweeper.recount import recount
 from shared import metrics, watchers
 from shared.clock import day, now
@@ -21,8 +21,7 @@ from shared.settings import settings
 from shared.tasks import aftermath, days, kin, lanes, listing, overdue, settle, spend, store, succession, table
 from shared.tasks.items import DUE_SHARDS, row_key
 from shared.tasks.leases import RESEND_AFTER_SECONDS
-from shared.tasks.model import LANES, Status
-from shared.tasks.settle import Outcome
+from shared.tasks.model import LANES, Outcome, Status
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -67,6 +66,7 @@ def sweep(stop_at: float) -> dict[str, int]:
                 _log.exception("row not understood", extra={"task_id": task_id})
                 done["unreadable"] += 1
     done += alarms.ring(_gate(), stop_at)
+    done += firings.bring(stop_at)
     done["counters freed"] = _free_counters(stop_at)
     done["recounted"] = recount(_gate(), stop_at)
     metrics.emit({"Resent": (done["sent"], "Count"), "Unparked": (done["unparked"], "Count")})

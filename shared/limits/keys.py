@@ -80,9 +80,15 @@ def lookup(key: str) -> Identity | None:
     Raises:
         DependencyDown: DynamoDB cannot be asked and the key is not remembered.
     """
-    if not _FORM.fullmatch(key):
-        return None
-    digest = _digest(key)
+    return of_digest(_digest(key)) if _FORM.fullmatch(key) else None
+
+
+def of_digest(digest: str) -> Identity | None:
+    """Return whose key has this digest, as ``lookup`` does: for what is done later under a key that asked for it.
+
+    Raises:
+        DependencyDown: DynamoDB cannot be asked and the key is not remembered.
+    """
     now = time.time()  # wall clock: the lag of a revocation goes on while the environment is frozen
     with _lock:
         until, identity = _cache.get(digest, (0.0, None))
@@ -208,6 +214,11 @@ def named(which: str) -> KeyInfo:
 def key_id(key: str) -> str:
     """Return a key's id: it names the key in rows and logs without revealing it."""
     return _digest(key)[:16]
+
+
+def digest_of(key: str) -> str:
+    """Return what a key is stored under: its SHA-256 in hex."""
+    return _digest(key)
 
 
 def _digest(key: str) -> str:

@@ -81,7 +81,7 @@ def test_connections_cut_anywhere_miss_and_repeat_nothing(stack: Stack) -> None:
     readers = [Reader(stack, task_id) for task_id in tasks]
 
     def follow(reader: Reader) -> None:
-        while not reader.read(at_most=chance.randint(1, 8)):
+        while not reader.read(at_most=chance.randint(1, 3)):
             pass
 
     threads = [threading.Thread(target=follow, args=(reader,)) for reader in readers]

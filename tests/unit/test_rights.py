@@ -41,7 +41,7 @@ POLLER = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
 """What Lambda's poller needs of a function's role, for each queue that the function is fed from."""
 
 KINDS = {
-    "Table": "table", "Blobs": "blobs", "WsApi": "connections", "WebhookQueue": "webhooks",
+    "Table": "table", "Blobs": "blobs", "WsApi": "connections", "WebhookQueue": "webhooks", "FiringQueue": "firings",
     **{f"{lane}Queue": "lanes" for lane in ("High", "Normal", "Quarantine")},
     **{f"{lane}Dlq": "dead letters" for lane in ("High", "Normal", "Quarantine")},
     **{f"{lane}Mapping": "mappings" for lane in ("High", "Normal")},
@@ -53,7 +53,7 @@ OF_SERVICE = {
     "secrets_manager": "secrets", "lambda_client": "mappings",
 }  # fmt: skip
 OF_METHOD = {"get_function_concurrency": "functions"}
-OF_MODULE = {"shared.webhooks": "webhooks", "shared.limits.operators": "prices"}
+OF_MODULE = {"shared.webhooks": "webhooks", "shared.schedules.timers": "firings", "shared.limits.operators": "prices"}
 
 Right = tuple[str, str]
 """An action and the kind of thing that it is done to."""

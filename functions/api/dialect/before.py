@@ -9,6 +9,7 @@ from functions.api.dialect import ids, thoughts
 from functions.api.dialect.response import calls_of, output_of
 from functions.api.errors import Problem
 from functions.api.identity import own_task
+from functions.api.punctual import punctual
 from shared.errors import NotFound
 from shared.tasks import settle
 from shared.tasks.model import Status
@@ -28,7 +29,7 @@ def own_response(caller: Caller, response_id: str) -> Task:
         Problem: 404, also for one that was not to be stored and ended over an hour ago.
     """
     try:
-        task = own_task(caller, ids.task_id_of(response_id))
+        task = punctual(own_task(caller, ids.task_id_of(response_id)))
     except NotFound:
         task = None
     if task is None or faded(task):

@@ -92,8 +92,8 @@ def _usage(task: Task, result: dict[str, Any]) -> dict[str, Any]:
         "prompt_tokens": used["input_tokens"],
         "completion_tokens": used["output_tokens"],
         "total_tokens": used["total_tokens"],
-        "prompt_tokens_details": {"cached_tokens": used["input_tokens_details"]["cached_tokens"]},
-        "completion_tokens_details": {"reasoning_tokens": used["output_tokens_details"]["reasoning_tokens"]},
+        "prompt_tokens_details": used["input_tokens_details"],
+        "completion_tokens_details": used["output_tokens_details"],
     }
 
 

@@ -18,6 +18,7 @@ from functions.api.errors import Problem, invalid, problem_of
 from functions.api.held import Held
 from functions.api.identity import own_task
 from functions.api.live import End, KeepAlive, LogEvent, Place, follow
+from functions.api.punctual import punctual
 from functions.api.schemas import MAX_WAIT_SECONDS, UserId
 from functions.api.submit import submit
 from functions.api.waiting import hold
@@ -134,7 +135,7 @@ def await_end(request: Request, caller: Caller, task: Task, headers: dict[str, s
 
     def look() -> Task:
         nonlocal seen
-        seen = own_task(caller, task.task_id)
+        seen = punctual(own_task(caller, task.task_id))
         return seen
 
     until = time.monotonic() + (LONGEST_SECONDS if streams(request) else MAX_WAIT_SECONDS)

@@ -64,7 +64,7 @@ def post_agent(
     """Take a message on and answer at once; the run itself is watched through its task."""
     asked = parse(AgentRequest, body, request.headers.get("content-type"))
     idempotency = idempotency_of(idempotency_key, asked.model_dump(exclude_unset=True), place="agent")
-    wanted = submission_of(asked)
+    wanted = wanted_of(asked)
     receipt = submit(caller.acting_for(asked.user_id), wanted, idempotency=idempotency, trace=request.state.trace)
     task = receipt.task
     location = f"{request.scope['root_path']}/result/{task.task_id}"
@@ -73,8 +73,8 @@ def post_agent(
     )
 
 
-def submission_of(asked: AgentRequest) -> Submission:
-    """Say what a request wants run."""
+def wanted_of(asked: AgentRequest) -> Submission:
+    """Return what a body asks to be run."""
     values = asked.model_dump(exclude_none=True)
     return Submission(
         message=asked.message,

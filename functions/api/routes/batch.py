@@ -16,7 +16,7 @@ from functions.api.described import described
 from functions.api.errors import Problem, invalid
 from functions.api.identity import AUTHENTICATED, AnyCaller, Caller
 from functions.api.repeats import idempotency_of
-from functions.api.routes.agent import IdempotencyKey, submission_of
+from functions.api.routes.agent import IdempotencyKey, wanted_of
 from functions.api.schemas import IDEMPOTENCY_KEY_CHARACTERS, AgentRequest
 from functions.api.submit import Receipt
 
@@ -88,7 +88,7 @@ def _run(caller: Caller, value: Any, key: str | None, number: int) -> Run:
     asked = check(BatchRun, value)
     own = asked.idempotency_key or (f"{key}#{number}" if key is not None else None)
     same = asked.model_dump(exclude_unset=True, exclude={"idempotency_key"})
-    return Run(caller.acting_for(asked.user_id), submission_of(asked), idempotency_of(own, same, place="agent"))
+    return Run(caller.acting_for(asked.user_id), wanted_of(asked), idempotency_of(own, same, place="agent"))
 
 
 def _shown(one: Receipt | Problem) -> dict[str, Any]:

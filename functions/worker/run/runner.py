@@ -19,10 +19,11 @@ from functions.worker.run.context import Context
 from functions.worker.run.heartbeat import SLOT_GRACE_SECONDS, Beat
 from functions.worker.run.outcomes import Failure, failed
 from functions.worker.run.voided import voided_calls
-from functions.worker.tools.pool import RUN
+from functions.worker.tools.pool import RUN, Run
 from shared import metrics
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, LeaseLost, SluiceError
+from shared.limits.shares import owner_of
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
 from shared.settings import STOP_MARGIN_SECONDS, settings
@@ -30,8 +31,7 @@ from shared.tasks import checkpoints, claims, days, lanes, leases, settle, spend
 from shared.tasks.claims import Refused
 from shared.tasks.events import Event
 from shared.tasks.leases import Requeue
-from shared.tasks.model import Status, Task
-from shared.tasks.settle import Outcome
+from shared.tasks.model import Outcome, Status, Task
 
 if TYPE_CHECKING:
     from functions.worker.environment.environment import Environment
@@ -55,11 +55,11 @@ _log = get_logger("runner")
 
 async def handle(delivery: Delivery, environment: Environment, deadline: float, slot: Slot) -> Disposition:
     """See to one message until its task has ended, waits elsewhere or is another's; it leaves its slot before that."""
-    RUN.set(delivery.message.task_id)
     with fields(task_id=delivery.message.task_id, lane=delivery.lane):
         claimed = await claim(delivery)
         if isinstance(claimed, Refused):
             return await decline(delivery, claimed)
+        RUN.set(Run(owner_of(claimed.user), claimed.task_id))
         claimed.run_started = now()
         if claimed.lease_no == 1:
             metrics.emit({"QueueWait": (claimed.run_started - claimed.created, "Seconds")}, lane=delivery.lane)

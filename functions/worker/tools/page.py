@@ -9,9 +9,8 @@ import re
 import httpx2
 
 from functions.worker.tools.htmltext import readable
-from functions.worker.tools.pool import SharedTransport
+from functions.worker.tools.pool import MOST, SharedTransport
 from shared.guarded_http import AsyncGuardedTransport, no_cookies, was_forbidden
-from shared.limits.shares import OVERDRAFT
 from shared.netguard import Forbidden, check_url
 
 PAGE_BYTES = 1_000_000
@@ -22,7 +21,7 @@ PAGE_SECONDS = 15.0
 """Longest time for a page with its redirects, s."""
 MAX_REDIRECTS = 3
 CONNECTIONS = 50
-"""Requests at once that the runs of one environment share; see `pool`."""
+"""Requests at once that the owners of runs in one environment share; see `pool`."""
 _TEXT = frozenset({"application/json", "application/ld+json", "application/xhtml+xml", "application/xml"})
 _CODECS = re.compile(
     r"ascii|utf-8(-sig)?|utf-16(-[bl]e)?|iso8859-\d+|cp(125\d|866|874|932|949)|koi8-[rut]|mac-(roman|cyrillic)"
@@ -39,7 +38,7 @@ class PageError(Exception):
 
 def pages_client() -> httpx2.AsyncClient:
     """Make the pooled client for pages; it connects to public addresses only and keeps no cookies."""
-    most = OVERDRAFT * CONNECTIONS
+    most = MOST * CONNECTIONS
     limits = httpx2.Limits(max_connections=most, max_keepalive_connections=10, keepalive_expiry=30)
     return httpx2.AsyncClient(
         transport=SharedTransport(AsyncGuardedTransport(limits), CONNECTIONS),

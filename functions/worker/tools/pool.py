@@ -1,7 +1,8 @@
-"""The environment's connections to pages, shared among its runs (`shared.limits.shares`).
+"""The environment's connections to pages, shared among owners and among their runs (`shared.limits.shares`).
 
 A run alone may use all of them. When another wants one, it has its share at once; those of who has more come free by
-themselves, and go to the run that has fewest.
+themselves, and go to the owner that has fewest, and of its runs to the one that has fewest. Runs below their share are
+let in above the capacity, but an owner's many runs leave a part of that to other owners.
 """
 
 from __future__ import annotations
@@ -10,16 +11,28 @@ import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx2
 
-from shared.limits.shares import first, may_take
+from shared.limits.shares import OVERDRAFT, fair_share
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-RUN: ContextVar[str] = ContextVar("run", default="")
+MOST = OVERDRAFT + 1
+"""Most connections, as a multiple of the capacity: what is above `OVERDRAFT` times is for owners below their share."""
+
+
+class Run(NamedTuple):
+    """Whose connection it is."""
+
+    owner: str
+    task_id: str
+
+
+NOBODY = Run("", "")
+RUN: ContextVar[Run] = ContextVar("run", default=NOBODY)
 """Which run asks, in its asyncio task and those that it starts."""
 
 
@@ -27,12 +40,12 @@ class Pool:
     """Places for requests. Bound to one event loop."""
 
     def __init__(self, capacity: int) -> None:
-        """Have so many, and as many again for runs below their share."""
+        """Have so many, and up to `MOST` times as many for owners and runs below their share."""
         self._capacity = capacity
-        self._uses: Counter[str] = Counter()
-        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._uses: Counter[Run] = Counter()
+        self._waiting: dict[Run, list[asyncio.Future[None]]] = {}
 
-    async def take(self, run: str) -> None:
+    async def take(self, run: Run) -> None:
         """Take a place; waits for one."""
         if run not in self._waiting and self._may(run):
             self._uses[run] += 1
@@ -48,31 +61,49 @@ class Pool:
                 self._forget(run, place)
             raise
 
-    def leave(self, run: str) -> None:
+    def leave(self, run: Run) -> None:
         """Give a place back; whoever waits and has fewest gets it."""
         self._uses[run] -= 1
         if not self._uses[run]:
             del self._uses[run]
-        while (next_run := first([one for one in self._waiting if self._may(one)], self._uses)) is not None:
+        while (next_run := self._next()) is not None:
             place = self._waiting[next_run][0]
             self._forget(next_run, place)
             if not place.done():  # cancelled, and not yet told
                 self._uses[next_run] += 1
                 place.set_result(None)
 
-    def _forget(self, run: str, place: asyncio.Future[None]) -> None:
+    def _next(self) -> Run | None:
+        there = [run for run in self._waiting if self._may(run)]
+        owners = self._by_owner()
+        return min(there, key=lambda run: (owners[run.owner], self._uses[run]), default=None)
+
+    def _forget(self, run: Run, place: asyncio.Future[None]) -> None:
         places = self._waiting.get(run, [])
         if place in places:
             places.remove(place)
             if not places:
                 del self._waiting[run]
 
-    def _may(self, run: str) -> bool:
-        there = len(self._uses.keys() | self._waiting.keys() | {run})
-        return may_take(self._uses[run], self._uses.total(), there, self._capacity)
+    def _by_owner(self) -> Counter[str]:
+        uses: Counter[str] = Counter()
+        for run, used in self._uses.items():
+            uses[run.owner] += used
+        return uses
+
+    def _may(self, run: Run) -> bool:
+        total = self._uses.total()
+        if total < self._capacity:
+            return True
+        there = self._uses.keys() | self._waiting.keys() | {run}
+        share = fair_share(self._capacity, len({one.owner for one in there}))
+        if self._by_owner()[run.owner] < share and len({one.owner for one in there}) > 1:
+            return total < MOST * self._capacity
+        mine = fair_share(share, sum(one.owner == run.owner for one in there))
+        return self._uses[run] < mine and total < OVERDRAFT * self._capacity
 
     @asynccontextmanager
-    async def place(self, run: str) -> AsyncIterator[None]:
+    async def place(self, run: Run) -> AsyncIterator[None]:
         """Hold a place for as long as this lasts."""
         await self.take(run)
         try:

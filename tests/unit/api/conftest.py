@@ -123,6 +123,7 @@ def running(redis_url: str) -> Iterator[Api]:
         lanes = make_lanes()
         client("s3").create_bucket(Bucket="sluice-blobs")
         patch.setenv("QUEUE_URL_WEBHOOK", client("sqs").create_queue(QueueName="sluice-webhook")["QueueUrl"])
+        patch.setenv("QUEUE_URL_FIRINGS", client("sqs").create_queue(QueueName="sluice-firings")["QueueUrl"])
         for lane, url in lanes.items():
             patch.setenv(f"QUEUE_URL_{lane.upper()}", url)
         forget_everything()

@@ -33,7 +33,7 @@ def test_a_chat_completion_has_them_whole_and_streamed() -> None:
     assert usage.completion_tokens_details.reasoning_tokens == 3
     chat = ChatStream(task(), lambda: ended("hi", DETAILS), include_usage=True)
     *_, last = (chunk for event in log(QUEUED, STARTED, COMPLETE) for chunk in chat.take(event))
-    assert last["usage"]["prompt_tokens_details"]["cached_tokens"] == 6
+    assert last["usage"]["prompt_tokens_details"] == {"cached_tokens": 6, "cache_write_tokens": 2}
     assert last["usage"]["completion_tokens_details"]["reasoning_tokens"] == 3
 
 

@@ -62,3 +62,18 @@ def test_a_storage_that_cannot_write_it_shows_it_as_it_is(api: Api, monkeypatch:
 
     monkeypatch.setattr(settle, "end_unheld", away)
     assert api.get(f"/result/{task_id}", "narrow").json()["status"] == "queued"
+
+
+def test_openai_clients_see_its_end_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    task_id = parked_for(api, monkeypatch, 6, timeout_s=5)
+    shown = api.get(f"/v1/responses/resp_{task_id}", "narrow").json()
+    assert shown["status"] == "failed"
+    assert shown["error"]["message"] == overdue.ERROR["message"]
+
+
+def test_openai_clients_that_wait_are_answered_when_it_happens(api: Api) -> None:
+    api.submit("narrow")
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}], "timeout_s": 1}
+    answer = api.post("/v1/chat/completions", "narrow", **body)
+    assert "timeout" in answer.text
+    assert [task["status"] for task in api.get("/agent", "narrow").json()["tasks"]][:1] == ["failed"]

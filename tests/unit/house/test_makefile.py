@@ -18,6 +18,7 @@ BENCHMARKS = (
     "gb-seconds",
     "bench",
     "fairness",
+    "hostile",
     "bench-reference",
 )
 

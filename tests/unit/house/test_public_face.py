@@ -9,7 +9,7 @@ from functions.worker.run.context import Context
 from localstack.environ import ROOT
 from shared import errors, retry
 
-INNER = {"give_way", "check_time", "steps", "waits"}
+INNER = {"give_way", "check_time", "steps", "waits", "usage_details"}
 """Members of the worker's context that agents have no business with."""
 
 

@@ -24,7 +24,7 @@ API = (
 )
 
 RIGHTS = {
-    "ApiFunction": API,
+    "ApiFunction": API | RECEIVE,
     "StreamingFunction": API,
     "WorkerFunction": SENDS
     | RECEIVE

@@ -37,7 +37,7 @@ WIRING = {
 WIRING |= {"blob_bucket_owner"}
 WIRING |= {"metrics_namespace"}
 WIRING |= {"cors_origins"}  # its parameter sets up the gateway
-WIRING |= {f"queue_url_{lane}" for lane in ("high", "normal", "quarantine", "webhook")}
+WIRING |= {f"queue_url_{lane}" for lane in ("high", "normal", "quarantine", "webhook", "firings")}
 TUNABLES = [item for item in fields(Settings) if item.name not in WIRING]
 
 

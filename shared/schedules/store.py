@@ -1,0 +1,170 @@
+"""Schedules in the table: one partition for a user's schedules and their number, which is limited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shared.clock import now
+from shared.errors import Conflict, Contended, NotFound
+from shared.schedules.model import key_of, read, row_of
+from shared.settings import settings
+from shared.tasks import events, sessions, table
+from shared.tasks.items import attribute
+
+if TYPE_CHECKING:
+    from shared.schedules.model import Schedule
+    from shared.tasks.items import Attributes
+
+PREFIX = "sch_"
+ID_CHARACTERS = 36
+WRITE_TRIES = 4
+"""Times that a schedule is read and written anew when it is fired or changed meanwhile."""
+NUMBER = "#"
+"""Sort key of the item that counts a user's schedules; it comes before their ids."""
+
+
+class TooMany(Conflict):
+    """The user has as many schedules as one may."""
+
+    code = "too_many_schedules"
+
+
+def _number(user: str, by: int) -> dict[str, Any]:
+    key = key_of(user, NUMBER)
+    if by < 0:
+        return table.update_op(key, adds={"n": by})
+    room = "attribute_not_exists(#n) OR #n < :most"
+    return table.update_op(key, adds={"n": by}, condition=room, values={"most": settings().max_schedules})
+
+
+def create(schedule: Schedule, *, due_at: float) -> None:
+    """Write a new schedule.
+
+    Raises:
+        TooMany: the user has ``max_schedules`` that have not ended.
+        Contended, DependencyDown: nothing was written.
+    """
+    if settings().max_schedules == 0:
+        raise TooMany("this deployment takes no schedules")
+    row = table.put_op(row_of(schedule, due_at=due_at), condition="attribute_not_exists(pk)")
+    try:
+        table.transact([_number(schedule.user, 1), row])
+    except table.ConditionFailed as refusal:
+        if 0 in refusal.items:
+            raise TooMany(f"there are {settings().max_schedules} schedules already; delete one") from None
+        raise Contended("the schedule exists") from None
+
+
+def load(user: str, schedule_id: str) -> Schedule:
+    """Read a schedule.
+
+    Raises:
+        NotFound: the user has none of that id.
+        DependencyDown: DynamoDB is away.
+    """
+    named = schedule_id.isascii() and schedule_id.startswith(PREFIX) and len(schedule_id) <= ID_CHARACTERS
+    row = table.get(key_of(user, schedule_id)) if named else None
+    if row is None:
+        raise NotFound("no such schedule")
+    return read(row)
+
+
+def page(user: str, *, limit: int, start: Attributes | None = None) -> tuple[list[Schedule], Attributes | None]:
+    """Return some of a user's schedules by id, and where to go on.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    asked: dict[str, Any] = {
+        "KeyConditionExpression": "pk = :pk AND sk > :number",
+        "ExpressionAttributeValues": {":pk": key_of(user, "")["pk"], ":number": {"S": NUMBER}},
+        "ConsistentRead": True,
+        "Limit": limit,
+    }
+    if start:
+        asked["ExclusiveStartKey"] = start
+    found = table.query_page(**asked)
+    return [read(row) for row in found["Items"]], found.get("LastEvaluatedKey")
+
+
+def write(schedule: Schedule, *, before: Schedule, due_at: float) -> bool:
+    """Write a schedule over what it was; False, with nothing written, if it has been fired or changed meanwhile.
+
+    One that ends makes room for another, and is kept for as long as an ended task.
+
+    Raises:
+        Contended, DependencyDown: nothing is known to be written.
+    """
+    row = row_of(schedule, due_at=due_at)
+    values: dict[str, Any] = {":last": attribute(before.last), ":spec": row_of(before, due_at=0)["spec"]}
+    condition = "#last = :last AND #spec = :spec AND "
+    if before.next_at is None:
+        condition += "attribute_not_exists(#next_at)"
+    else:
+        condition += "#next_at = :next_at"
+        values[":next_at"] = attribute(float(before.next_at))
+    ends = schedule.ended and not before.ended
+    if schedule.ended:
+        row["ttl"] = attribute(int(events.expires(now())))
+    op = table.put_op(row, condition=condition)
+    op["Put"] |= {
+        "ExpressionAttributeNames": {"#last": "last", "#spec": "spec", "#next_at": "next_at"},
+        "ExpressionAttributeValues": values,
+    }
+    try:
+        if ends:
+            table.transact([op, _number(schedule.user, -1)])
+        else:
+            table.put(op)
+    except table.ConditionFailed:
+        return False
+    return True
+
+
+def look_later(schedule: Schedule, due_at: float, *, held: bool = False) -> None:
+    """Note when the sweeper should look at a schedule next; nothing if it has been fired or changed meanwhile.
+
+    Raises:
+        Contended, DependencyDown: the sweeper looks once more, which does no harm.
+    """
+    op = table.update_op(
+        key_of(schedule.user, schedule.schedule_id),
+        sets={"due_at": float(due_at)} | ({"held": True} if held else {}),
+        condition="#next_at = :at",
+        values={"at": float(schedule.next_at or 0)},
+    )
+    try:
+        table.update(op)
+    except table.ConditionFailed:
+        return
+
+
+def delete(user: str, schedule_id: str) -> None:
+    """Delete a schedule; runs that it began go on. It ends first, which makes room for another once and for all.
+
+    Raises:
+        NotFound: there is none of that id.
+        Contended, DependencyDown: it may have ended, and is not deleted.
+    """
+    for _ in range(WRITE_TRIES):
+        found = load(user, schedule_id)
+        if found.ended or write(found.changed(ended=True, next_at=None, held=False), before=found, due_at=0):
+            sessions.delete_items([key_of(user, schedule_id)])
+            return
+    raise Contended("the schedule is just changing")
+
+
+def due(shard: str, *, before: float, limit: int) -> list[Attributes]:
+    """Return the rows of schedules that are to be looked at, those that are due for longest first.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    found = table.query_page(
+        IndexName="due",
+        KeyConditionExpression="due = :shard AND due_at <= :before",
+        ExpressionAttributeValues={":shard": {"S": shard}, ":before": attribute(before)},
+        Limit=limit,
+    )
+    keys = [{"pk": one["pk"], "sk": one["sk"]} for one in found["Items"]]
+    return table.get_many(keys) if keys else []

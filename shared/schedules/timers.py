@@ -1,0 +1,89 @@
+"""What brings a firing at its time: a delayed message. The row is the truth; a message is a hint that may be lost.
+
+SQS hides a message for 15 minutes at most. What is further away stands in the ``due`` index until the sweeper sends its
+message. A message carries the instant, so that one of an earlier plan is told from the present one's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared import aws
+from shared.clock import now
+from shared.settings import settings
+from shared.tasks import lanes
+from shared.tasks.model import dumps
+
+if TYPE_CHECKING:
+    from shared.schedules.model import Schedule
+
+REACH_SECONDS = 840.0
+"""How long before its time a firing's message is sent: several sweeps before SQS's longest delay is too short."""
+REPAIR_SECONDS = 30.0
+"""How long after its time the sweeper leaves a firing to its message."""
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """What a message carries."""
+
+    user: str
+    schedule_id: str
+    instant: float
+
+
+def within_reach(schedule: Schedule) -> bool:
+    """Whether the next firing's message can be sent now."""
+    return schedule.fire_at - now() <= lanes.MAX_DELAY_SECONDS
+
+
+def due_at(schedule: Schedule) -> float:
+    """Return when the sweeper should look at a schedule, once a message that is within reach has been sent."""
+    if schedule.next_at is None:
+        return 0.0
+    if within_reach(schedule):
+        return max(now(), schedule.fire_at) + REPAIR_SECONDS
+    return schedule.fire_at - REACH_SECONDS
+
+
+def send(schedule: Schedule, *, delay_s: float | None = None) -> None:
+    """Send the message of a schedule's next firing; it comes up to a second early, never late.
+
+    Raises:
+        DependencyDown: SQS is away.
+    """
+    delay = schedule.fire_at - now() if delay_s is None else delay_s
+    body = {"v": VERSION, "user": schedule.user, "schedule_id": schedule.schedule_id, "instant": schedule.next_at}
+    try:
+        aws.sqs().send_message(
+            QueueUrl=settings().queue_url_firings,
+            MessageBody=dumps(body),
+            DelaySeconds=max(0, min(lanes.MAX_DELAY_SECONDS, math.floor(delay))),
+            MessageGroupId=lanes.group(schedule.user),
+        )
+    except (ClientError, BotoCoreError) as error:
+        raise lanes.down(error) from error
+
+
+def parse(body: str) -> Firing:
+    """Read a message.
+
+    Raises:
+        BadMessage: it is none of ours.
+    """
+    try:
+        value = json.loads(body)
+        if value["v"] != VERSION:
+            raise ValueError
+        user, schedule_id, instant = value["user"], value["schedule_id"], float(value["instant"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise lanes.BadMessage("not a firing's message") from error
+    if not isinstance(user, str) or not isinstance(schedule_id, str):
+        raise lanes.BadMessage("not a firing's message")
+    return Firing(user, schedule_id, instant)
