@@ -3,7 +3,8 @@
 A local system of its own is started, with two environments of ten slots for the lane and five API functions. In each
 case one owner does its worst while another does something short every so often. What counts is how much longer that
 takes at p95 than in the empty system, refusals and the waits that they ask for included. Both environments are warm
-before each case: starting one is what a growing system costs, not what one owner costs another.
+before each case, and two of the function that delivers webhooks before A8 is measured: starting one is what a growing
+system costs, not what one owner costs another.
 
 Written: ``benchmarks/results/hostile.json``. Fails when a case takes the others longer than it may.
 """
@@ -39,12 +40,15 @@ PARAMETERS = {
     "ReservedConcurrency": "8",
     "RunsPerEnvironment": "10",
     "ApiReservedConcurrency": "5",
+    "WebhookConcurrency": "2",
     "RefillSeconds": "10",
 }
 NARROW = PARAMETERS | {"IngressRate": "2", "IngressBurst": "20", "GlobalQueueLimit": "25"}
 LOOSE = {"requests": 0, "tokens_per_day": 0, "usd_per_day": 0, "running": 100, "queued": 1000}
 SLOTS = 20
 EMPTY_TIMES = 20
+REST_SECONDS = 10.0
+"""Until `NARROW`'s ingress has its whole burst again."""
 
 
 class Others:
@@ -90,13 +94,16 @@ def p95(values: list[float]) -> float:
 def warm(client: Client) -> None:
     """Let short runs fill the lane until more run at once than one environment has slots for."""
     for _ in range(20):
-        ids = [client.submit("[[sim latency=1 words=1]] warm").json()["task_id"] for _ in range(SLOTS)]
+        answers = [client.submit("[[sim latency=1 words=1]] warm") for _ in range(SLOTS)]
+        if any(answer.status_code == 429 for answer in answers):
+            time.sleep(REST_SECONDS)
+        ids = [answer.json()["task_id"] for answer in answers if answer.status_code == 202]
         spans = []
         for task_id in ids:
             while (shown := client.http.get(f"/result/{task_id}").json())["status"] not in ENDED:
                 time.sleep(0.1)
             spans.append([datetime.fromisoformat(shown[name]).timestamp() for name in ("started_at", "ended_at")])
-        if max(sum(a <= at < b for a, b in spans) for at, _ in spans) > SLOTS / 2:
+        if max((sum(a <= at < b for a, b in spans) for at, _ in spans), default=0) > SLOTS / 2:
             return
     raise SystemExit("the lane never had two environments")
 
@@ -116,6 +123,7 @@ def try_case(case: Case, scene: Scene, others: Others, empty: dict[str, float], 
     added = p95(waits) - empty[case.kind]
     return {
         "others_p95_s": round(p95(waits), 3),
+        "others_longest_s": round(max(waits), 3),
         "added_s": round(added, 3),
         "may_add_s": case.most_added_s,
         "others_refused": others.client.refused.total() - refused,

@@ -159,9 +159,12 @@ def silent_pages(scene: Scene) -> None:
 
 
 def silent_receivers(scene: Scene) -> None:
-    """A8: sixty ends that are told to receivers which never answer."""
-    for n in range(60):
+    """A8: ends that are told to receivers which never answer: sixty at once, and more for as long as it lasts."""
+    n = 0
+    while not scene.stop.is_set():
+        n += 1
         scene.hostile.submit("[[sim latency=0.1 words=1]] x", webhook_url=f"{scene.quiet_url}/hook{n}")
+        scene.stop.wait(0.0 if n < 60 else 0.25)
 
 
 def calls(seconds: float) -> str:
@@ -223,7 +226,7 @@ ROOMY = (
     Case("A3 every slot taken", "service", slots, times=12, every_s=3.0, most_added_s=1.0 + 3.0),
     Case("A6 a service's ceiling", "poor_service", spenders, lead_s=1.0, times=10, then=ceiling_held),
     Case("A7 silent pages", "demo", silent_pages, "page", lead_s=1.0, times=12),
-    Case("A8 silent receivers", "demo", silent_receivers, "webhook", lead_s=1.0, times=20),
+    Case("A8 silent receivers", "demo", silent_receivers, "webhook", lead_s=8.0, times=20),
 )
 TIGHT = (
     Case("A4 invented users at the door", "service", invented, lead_s=6.0, times=20, every_s=1.5),

@@ -19,7 +19,10 @@ NOTE = "described"
 
 @dataclass(frozen=True)
 class Description:
-    """A route's answers and body. Models of answers are named as in `shapes` and `openai_shapes`, not imported."""
+    """A route's answers and body.
+
+    Models of answers are named as in `shapes`, `system_shapes` and `openai_shapes`, not imported.
+    """
 
     answer: str
     errors: tuple[int, ...]

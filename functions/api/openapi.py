@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from functions.api import openai_shapes, shapes
+from functions.api import openai_shapes, shapes, system_shapes
 from functions.api.described import NOTE
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _whole(route: APIRoute) -> APIRoute:
 
 
 def _model(name: str) -> Any:
-    return getattr(openai_shapes if hasattr(openai_shapes, name) else shapes, name)
+    return next(getattr(module, name) for module in (openai_shapes, shapes, system_shapes) if hasattr(module, name))
 
 
 def _responses(note: Description) -> dict[int | str, dict[str, Any]]:

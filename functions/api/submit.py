@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from functions.api import options
+from functions.api import options, session_line
 from functions.api.errors import Problem, invalid, retry_after
 from functions.api.refusals import refusals
 from functions.api.schemas import DEFAULT_OUTPUT_TOKENS, MESSAGE_BYTES
@@ -23,10 +23,9 @@ from shared.limits.admission import BUDGETS, Ask, Gate
 from shared.limits.headers import rate_limit_headers
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import lanes, spend, store, succession
+from shared.tasks import lanes, spend, store
 from shared.tasks.ids import new_task_id
 from shared.tasks.model import Task, dumps
-from shared.valkey import RedisError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,18 +141,18 @@ def submit(
     task.parked = not verdict.slot
     in_line = bool(wanted.session_id) and wanted.on_busy != "parallel"
     if in_line:
-        _line_up(task, ask, wanted.on_busy)
+        session_line.join(gate(), task, ask, wanted.on_busy)
     written: Task | None = None
     try:
         written = _write(task, wanted, ask, verdict, idempotency)
     finally:
         if in_line and written is not task:
-            succession.leave(task)
+            session_line.leave(task)
     if written.task_id != task.task_id:  # another request with the same key was quicker
         gate().undo(ask)
         return Receipt(written, True, {"Idempotent-Replayed": "true"})
     if task.after:
-        _follow(task)
+        session_line.follow(gate(), task)
     elif not task.parked:
         _send(task)
     metrics.count("Submitted", lane=task.lane)
@@ -234,34 +233,6 @@ def _spent(limit: str, ask: Ask, headers: dict[str, str]) -> Problem:
     elif "Retry-After" in headers:
         message += f"; it is renewed in {headers['Retry-After']} s"
     return Problem(402, "insufficient_quota", message, limit=limit, headers=headers)
-
-
-def _line_up(task: Task, ask: Ask, on_busy: str) -> None:
-    """Put a task in its session's line; behind another it is parked, without a running slot.
-
-    Raises:
-        Problem: 409, another is under way and this one is not to wait.
-    """
-    task.after = succession.join(task)
-    if task.after is None:
-        return
-    if on_busy == "reject":
-        succession.leave(task)
-        gate().undo(ask)
-        why = f"the run {task.after} of this session is not done; `on_busy` says what to do then"
-        raise Problem(409, "session_busy", why, "session_id")
-    gate().release_slot(task.user, task.task_id)
-    task.parked = True
-
-
-def _follow(task: Task) -> None:
-    try:
-        if not succession.follow(task):
-            from shared.tasks import aftermath  # here: most requests do without it
-
-            aftermath.wake(gate(), task.task_id)
-    except (DependencyDown, Contended, RedisError) as error:
-        log.warning("the sweeper sees to its turn", extra={"task_id": task.task_id, "error": str(error)})
 
 
 def _write(task: Task, wanted: Submission, ask: Ask, verdict: Verdict, idempotency: store.Idempotency | None) -> Task:

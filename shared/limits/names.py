@@ -81,7 +81,7 @@ def spend_all_key(day: str) -> str:
 
 
 def session_key(user: str, session_id: str) -> str:
-    """Return the hash of a session's line: who is last in it, and who was before."""
+    """Return the hash of a session's line: who is in it, the last ones, in order."""
     return f"{_TAG}:session:{user}:{session_id}"
 
 

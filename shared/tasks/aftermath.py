@@ -39,7 +39,7 @@ def finished(gate: Gate, task: Task, *, watched: bool = True) -> bool:
         if not told:
             gate.look_again(task.user, task.task_id, task.day)
         if (task.session_id or task.parent) and (follower := succession.follower_of(task)):
-            wake(gate, follower)
+            _next_in_line(gate, task, follower)
         if others_wait:
             unpark_next(gate, task.user, task.running_cap)
     except (RedisError, DependencyDown, Contended) as error:
@@ -82,6 +82,18 @@ def unpark_next(gate: Gate, user: str, running_cap: int) -> int:
             break
         sent += unpark(gate, user, task_id)
     return sent
+
+
+def _next_in_line(gate: Gate, ended: Task, follower: str) -> None:
+    """Let who waited for a task go on; if that waited itself until its end, they wait for the same now."""
+    if ended.after:
+        try:
+            behind = store.get(follower)
+        except (NotFound, NewerVersion):
+            return
+        if behind.after and succession.follow(behind):
+            return
+    wake(gate, follower)
 
 
 def wake(gate: Gate, task_id: str) -> bool:

@@ -27,6 +27,8 @@ from shared.valkey import RedisError
 if TYPE_CHECKING:
     from shared.tasks.model import Task
 
+KEPT_IN_LINE = 100
+"""Tasks that a session's line remembers; of those before them it takes for granted that they have ended."""
 KEEP_SECONDS = 7 * 86_400
 """How long a session's line is remembered after its last submit; who is in front may run for days."""
 
@@ -39,7 +41,7 @@ def join(task: Task) -> str | None:
     first = task.session_id if task.session_id.startswith(PREFIX) and task.session_id != task.task_id else ""
     keys = [names.user_keys(task.user).entries, names.session_key(task.user, task.session_id)]
     try:
-        return str(script("session_join")(keys, [task.task_id, first, KEEP_SECONDS])) or None
+        return str(script("session_join")(keys, [task.task_id, first, KEEP_SECONDS, KEPT_IN_LINE])) or None
     except RedisError as error:
         _log.warning("the session's order is not kept", extra={"task_id": task.task_id, "error": str(error)})
         return None
@@ -56,25 +58,65 @@ def leave(task: Task) -> None:
 def follow(task: Task) -> bool:
     """Have a parked task woken when the one in front of it ends; False when that has ended, or is gone.
 
+    One that ended while it waited itself was not in the way: whoever it waited for still is.
+
     Raises:
         Contended, DependencyDown: not noted; the sweeper does it.
     """
     assert task.after is not None  # noqa: S101 - for the type checker
-    ended = {str(status): str(status) for status in TERMINAL}
+    before, passed = task.after, task.task_id
+    while (front := _note(before, task.task_id, passed)) is not None:
+        if not front:
+            return False  # it is gone
+        ended = read_task(front)
+        if not ended.status.terminal:
+            other = str(plain(front["follower"]))
+            if not _has_ended(other):
+                break  # another follows it already: Valkey had forgotten the line. The sweeper looks again.
+            passed = other
+            continue
+        if not ended.after:
+            return False
+        before, passed = ended.after, ended.task_id
+    if before != task.after:
+        _move(task, before)
+    return True
+
+
+def _note(before: str, follower: str, passed: str) -> dict[str, Any] | None:
+    """Note who follows a task, also instead of one that was ``passed``; returns the row that refuses, {} for none."""
     op = table.update_op(
-        row_key(task.after),
-        sets={"follower": task.task_id},
+        row_key(before),
+        sets={"follower": follower},
         condition="attribute_exists(pk) AND NOT (#status IN (:complete, :failed, :cancelled)) "
-        "AND (attribute_not_exists(#follower) OR #follower = :s_follower)",
-        values=ended,
+        "AND (attribute_not_exists(#follower) OR #follower = :s_follower OR #follower = :passed)",
+        values={str(status): str(status) for status in TERMINAL} | {"passed": passed},
     )
     try:
         table.update(op)
     except table.ConditionFailed as refusal:
-        row = refusal.items[0]
-        # Another follows it already: Valkey had forgotten the line. The sweeper looks again.
-        return row is not None and not read_task(row).status.terminal
-    return True
+        return dict(refusal.items[0] or {})
+    return None
+
+
+def _has_ended(task_id: str) -> bool:
+    row = table.get(row_key(task_id))
+    return row is None or read_task(row).status.terminal
+
+
+def _move(task: Task, before: str) -> None:
+    """Write whom a parked task waits for by now. Whoever dies before this follows anew, and finds the same."""
+    op = table.update_op(
+        row_key(task.task_id),
+        sets={"after": before, "parked": f"AFTER#{before}"},
+        condition="#status = :queued AND #after = :was",
+        values={"queued": "queued", "was": task.after},
+    )
+    try:
+        table.update(op)
+    except table.ConditionFailed:
+        return  # it was woken, or ended, meanwhile
+    task.after = before
 
 
 def follower_of(task: Task) -> str | None:

@@ -98,6 +98,37 @@ def test_cancelling_who_waits_lets_the_next_one_go_on(api: Api) -> None:
     assert sent(api) == [first, third]
 
 
+def test_cancelling_who_waits_lets_nobody_pass_who_runs(api: Api) -> None:
+    """Neither who is behind it already nor who comes now; nor when it ends by its time, or two in a row do."""
+    first, second, third, fourth = (talk(api) for _ in range(4))
+    api.post(f"/agent/{third}/cancel", "load")
+    api.post(f"/agent/{second}/cancel", "load")
+    assert sent(api) == [first]
+    assert [reason(api, one) for one in (first, fourth)] == [None, "session_busy"]
+    assert store.get(fourth).after == first
+    api.post(f"/agent/{fourth}/cancel", "load")
+    fifth = talk(api)
+    assert (sent(api), store.get(fifth).after) == ([], first)
+    refused = api.post("/agent", "load", message="hi", session_id="s", on_busy="reject")
+    assert refused.status_code == 409
+    end(first)
+    assert sent(api) == [fifth]
+
+
+def test_who_waits_behind_a_cancelled_one_is_found_by_the_sweeper(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The canceller died before it could pass the place on."""
+    first, second, third = (talk(api) for _ in range(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(aftermath, "finished", lambda *_, **__: True)
+        api.post(f"/agent/{second}/cancel", "load")
+    sent(api)
+    much_later(third)
+    sweeper.sweep(now() + 60)
+    assert (sent(api), store.get(third).after) == ([], first)
+    end(first)
+    assert sent(api) == [third]
+
+
 def test_cancelling_who_is_first_lets_the_next_one_go_on(api: Api) -> None:
     first, second = talk(api), talk(api)
     api.post(f"/agent/{first}/cancel", "load")

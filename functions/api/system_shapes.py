@@ -1,0 +1,130 @@
+"""What answers about the whole system hold: operators' lists, limits, health. Those about tasks are in `shapes`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from functions.api.shapes import TaskSummary, TaskView
+
+
+class OperatorTaskSummary(TaskSummary):
+    """A task in an operator's list."""
+
+    user: str
+    key_id: str | None
+    parked: bool
+    input_tokens: int
+    output_tokens: int
+
+
+class OperatorTaskList(BaseModel):
+    """A page of everybody's tasks, newest first."""
+
+    tasks: list[OperatorTaskSummary]
+    next_cursor: Annotated[str | None, Field(description="Give it as ``cursor`` for the next page; null at the end.")]
+
+
+class OperatorTaskView(TaskView):
+    """A task as an operator sees it."""
+
+    user: str
+    key_id: str | None
+    tier: str
+    message: str
+
+
+class AuditAct(BaseModel):
+    """What an operator did."""
+
+    at: str
+    operator: str
+    key_id: str
+    what: str
+    task_id: str
+    user: str
+
+
+class AuditPage(BaseModel):
+    """What operators did on a day, newest first."""
+
+    acts: list[AuditAct]
+    next_cursor: str | None
+
+
+class LimitRow(BaseModel):
+    """One limit; ``limit`` and ``left`` are null where there is none, others when not known right now."""
+
+    limit: float | None
+    used: float | None
+    left: float | None
+    reset_s: float | None
+    reserved: float | None = None
+    window_s: float | None = None
+
+
+class LimitsView(BaseModel):
+    """A caller's limits."""
+
+    user: str
+    tier: str
+    lanes: list[str]
+    agents: list[str]
+    models: list[str]
+    message_bytes: int
+    limits: dict[str, LimitRow]
+
+
+class Erased(BaseModel):
+    """What was erased; repeat the call while ``more`` is true."""
+
+    tasks: int
+    sessions: int
+    items: int
+    cancelled: int
+    more: bool
+
+
+class Dependency(BaseModel):
+    """One dependency."""
+
+    status: Literal["ok", "down", "none"]
+    latency_ms: float | None = None
+
+
+class Health(BaseModel):
+    """Whether the API can serve."""
+
+    status: Literal["ok", "degraded", "down"]
+    version: str
+    dependencies: dict[str, Dependency]
+    breakers: dict[str, Any]
+
+
+class LaneStats(BaseModel):
+    """One lane; null where it cannot be read."""
+
+    visible: int | None
+    in_flight: int | None
+    delayed: int | None
+    target_replicas: int | None
+    recent_wait_s: float | None
+
+
+class Stats(BaseModel):
+    """The system's state; a part that cannot be read is null."""
+
+    at: str
+    lanes: dict[str, LaneStats]
+    open_tasks: int | None
+    scaler: dict[str, Any] | None
+    replicas: dict[str, int]
+    runs_per_environment: int
+    breakers: dict[str, Any]
+    owner_breakers: list[dict[str, Any]]
+    """Owners whose calls of a model are stopped, while others' go on."""
+    provider: dict[str, Any]
+    refusals: list[dict[str, Any]] | None
+    spend: dict[str, Any] | None
+    dependencies: dict[str, Dependency]
