@@ -52,8 +52,8 @@ from shared.errors import SluiceError
 
 ROUTERS = (
     dashboard,
+    batch,  # before those with a name in its place
     again,
-    batch,
     agent,
     signals,
     approvals,
