@@ -7,13 +7,19 @@ functions that fail at their start; so the code is asked here, before anything i
 from __future__ import annotations
 
 import math
+import os
 import re
+from contextlib import contextmanager
 from re import fullmatch
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deploy.change_set import DeployError
 from shared import settings
 from shared.errors import SettingError
+from shared.limits import models
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
@@ -33,6 +39,8 @@ def check_parameters(template: dict[str, Any], parameters: dict[str, str], now: 
     values = {name: str(one.get("Default", "")) for name, one in known.items()} | (now or {}) | parameters
     _check_sums(values)
     check_settings(template, values)
+    if not values["PricesObject"]:
+        _check_prices(template, values)
 
 
 def _check_one(name: str, text: str, one: dict[str, Any]) -> None:
@@ -77,6 +85,51 @@ def check_settings(template: dict[str, Any], values: dict[str, str]) -> None:
             settings.read(variables)
         except SettingError as error:
             raise DeployError(_in_parameters(template, error.message)) from error
+
+
+def _check_prices(template: dict[str, Any], values: dict[str, str]) -> None:
+    """Let the code read the operator's prices, without which it would refuse every request."""
+    try:
+        wrong = unpriced(template, values)
+    except SettingError as error:
+        raise DeployError(_in_parameters(template, error.message).replace("PRICES", "Prices")) from error
+    for text in wrong:
+        if text.startswith("DefaultModel "):  # fallbacks without a price are passed over
+            raise DeployError(text)
+
+
+def unpriced(template: dict[str, Any], values: dict[str, str]) -> list[str]:
+    """Say which models that a deployment names itself would be refused, since nobody priced them.
+
+    Raises:
+        SettingError: what the operator says of models cannot be read.
+    """
+    named = {"DefaultModel": [values["DefaultModel"]], "FallbackModels": values["FallbackModels"].split(",")}
+    with _as_deployed(environments(template, values)["ApiFunction"]):
+        for model in named["DefaultModel"]:
+            models.known(model), models.context_tokens(model)
+        return [
+            f"{parameter} is {model}, which has no price: give it one (Prices), or set AllowUnpricedModels=true"
+            for parameter, names in named.items()
+            for model in (name.strip() for name in names)
+            if model and not models.is_allowed(model)
+        ]
+
+
+@contextmanager
+def _as_deployed(variables: dict[str, str]) -> Iterator[None]:
+    """Let the code see the settings of a function as they would be."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    settings.settings.cache_clear()
+    models.forget()
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        settings.settings.cache_clear()
+        models.forget()
 
 
 def environments(template: dict[str, Any], values: dict[str, str]) -> dict[str, dict[str, str]]:

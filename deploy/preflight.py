@@ -16,7 +16,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy.bundle import ROOT
 from deploy.change_set import DeployError, parameters_of
+from deploy.checks import unpriced
 from deploy.stack import check_parameters, read_template
+from shared.errors import SettingError
 
 KEPT_FREE = 100
 """Lambda lets an account reserve all but this many concurrent executions."""
@@ -52,6 +54,7 @@ def check(template: dict[str, Any], parameters: dict[str, str], stack: str) -> F
     _concurrency(found, values, stack)
     _secrets(found, values)
     _what_is_missing(found, values)
+    _prices(found, template, values)
     _architecture(found, values)
     if values["ManagedRedis"] == "true":
         _zones(found, values)
@@ -165,6 +168,14 @@ def _what_is_missing(found: Findings, values: dict[str, str]) -> None:
             )
     if values["Stage"] == "aws" and values["AllowPrivateAddresses"] == "true":
         found.errors.append("AllowPrivateAddresses=true lets users' URLs reach the account's own network")
+
+
+def _prices(found: Findings, template: dict[str, Any], values: dict[str, str]) -> None:
+    """See that what a deployment names has a price. `check_parameters` was strict where no object holds prices."""
+    try:
+        found.warnings += unpriced(template, values)
+    except SettingError as error:  # the object: who deploys may not be let read it
+        found.warnings.append(error.message)
 
 
 def main(arguments: list[str] | None = None) -> int:

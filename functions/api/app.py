@@ -24,6 +24,7 @@ from functions.api.routes import (
     again,
     agent,
     approvals,
+    batch,
     chat,
     compact,
     conversations,
@@ -52,6 +53,7 @@ from shared.errors import SluiceError
 ROUTERS = (
     dashboard,
     again,
+    batch,
     agent,
     signals,
     approvals,

@@ -35,6 +35,25 @@ class Accepted(BaseModel):
     status: StatusName
 
 
+class BatchItem(BaseModel):
+    """What became of one run of a batch."""
+
+    status_code: Annotated[int, Field(description="What `POST /agent` would have answered: 202, or an error's.")]
+    task_id: str | None = None
+    status: StatusName | None = None
+    replayed: Annotated[bool | None, Field(description="A repeat: the task was there before.")] = None
+    error: ErrorInfo | None = None
+    retry_after_s: Annotated[int | None, Field(description="Come back after so many seconds.")] = None
+
+
+class BatchTaken(BaseModel):
+    """What became of a batch."""
+
+    runs: Annotated[list[BatchItem], Field(description="In the order of the request.")]
+    accepted: int
+    refused: int
+
+
 class TaskDeleted(BaseModel):
     """A task is gone."""
 

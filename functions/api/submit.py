@@ -84,6 +84,20 @@ def gate() -> Gate:
     return Gate(spend.load)
 
 
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A task that its limits let in, with what it takes to write it or to give all that back."""
+
+    task: Task
+    wanted: Submission
+    ask: Ask
+    verdict: Verdict
+    idempotency: store.Idempotency | None
+    headers: dict[str, str]
+    in_line: bool
+    """Whether it stands in its session's line."""
+
+
 def submit(
     caller: Caller,
     wanted: Submission,
@@ -96,6 +110,23 @@ def submit(
     Raises:
         Problem: 402, 403, 409, 413, 422 or 429; nothing was written or charged.
         DependencyDown: what is needed is away; nothing was written or charged.
+    """
+    admitted = admit(caller, wanted, idempotency=idempotency, trace=trace)
+    if isinstance(admitted, Receipt):
+        return admitted
+    receipt = write(admitted)
+    if not receipt.repeat:
+        start(receipt.task)
+    return receipt
+
+
+def admit(
+    caller: Caller, wanted: Submission, *, idempotency: store.Idempotency | None, trace: str | None
+) -> Admitted | Receipt:
+    """Hold a submission against every limit and reserve what it needs; a repeat is answered at once.
+
+    Raises:
+        Problem, DependencyDown: nothing was charged.
     """
     lane, model = allowed(caller, wanted)
     if idempotency and (earlier := _find_repeat(caller, idempotency)):
@@ -142,21 +173,42 @@ def submit(
     in_line = bool(wanted.session_id) and wanted.on_busy != "parallel"
     if in_line:
         session_line.join(gate(), task, ask, wanted.on_busy)
+    return Admitted(task, wanted, ask, verdict, idempotency, headers, in_line)
+
+
+def write(admitted: Admitted) -> Receipt:
+    """Write an admitted task down, or give back what it was admitted with. Nothing is sent yet: see `start`.
+
+    Raises:
+        Problem, DependencyDown: nothing was written or charged.
+    """
+    task = admitted.task
     written: Task | None = None
     try:
-        written = _write(task, wanted, ask, verdict, idempotency)
+        written = _write(task, admitted.wanted, admitted.ask, admitted.verdict, admitted.idempotency)
     finally:
-        if in_line and written is not task:
+        if admitted.in_line and written is not task:
             session_line.leave(task)
     if written.task_id != task.task_id:  # another request with the same key was quicker
-        gate().undo(ask)
+        gate().undo(admitted.ask)
         return Receipt(written, True, {"Idempotent-Replayed": "true"})
+    return Receipt(task, False, admitted.headers)
+
+
+def start(task: Task) -> None:
+    """Send a task that was just written, or have it wait for the one in front of it."""
     if task.after:
         session_line.follow(gate(), task)
     elif not task.parked:
         _send(task)
     metrics.count("Submitted", lane=task.lane)
-    return Receipt(task, False, headers)
+
+
+def give_up(admitted: Admitted) -> None:
+    """Give back what a task was admitted with that is not written."""
+    if admitted.in_line:
+        session_line.leave(admitted.task)
+    gate().undo(admitted.ask)
 
 
 def _params(wanted: Submission, caller: Caller) -> dict[str, Any]:

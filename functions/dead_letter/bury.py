@@ -11,8 +11,7 @@ from shared.limits.admission import Gate
 from shared.settings import settings
 from shared.tasks import aftermath, events, items, lanes, settle, spend, store, table
 from shared.tasks.claims import EARLY_SECONDS
-from shared.tasks.model import Status
-from shared.tasks.settle import Outcome
+from shared.tasks.model import Outcome, Status
 
 if TYPE_CHECKING:
     from shared.tasks.model import Task

@@ -21,8 +21,7 @@ from shared.settings import settings
 from shared.tasks import aftermath, days, kin, lanes, listing, overdue, settle, spend, store, succession, table
 from shared.tasks.items import DUE_SHARDS, row_key
 from shared.tasks.leases import RESEND_AFTER_SECONDS
-from shared.tasks.model import LANES, Status
-from shared.tasks.settle import Outcome
+from shared.tasks.model import LANES, Outcome, Status
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:

@@ -165,6 +165,16 @@ JSON_FIELDS = frozenset({"params", "past", "charged", "last_error", "result", "e
 FIELDS = {item.name for item in fields(Task)} - {"run_started", "taken_from", "unwritten", "joined"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended. ``response`` is given when it is complete, ``error`` when it failed."""
+
+    status: Status
+    response: str | None = None
+    data: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+
 def dumps(value: Any) -> str:
     """Encode as compact JSON; text stays readable UTF-8."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

@@ -12,8 +12,7 @@ from shared.clock import now
 from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, NotFound
 from shared.logs import get_logger
 from shared.tasks import aftermath, settle, store
-from shared.tasks.model import Status
-from shared.tasks.settle import Outcome
+from shared.tasks.model import Outcome, Status
 
 if TYPE_CHECKING:
     from shared.limits.admission import Gate

@@ -29,7 +29,7 @@ from shared.tasks.model import Task, dumps
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from shared.tasks.settle import Outcome
+    from shared.tasks.model import Outcome
 
 LOOP_TURNS = 500
 """Most turns of a tool loop that goes on over several runs, a client doing the tools' work."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared import wire
@@ -14,6 +13,7 @@ from shared.tasks import days, events, family, sessions, spend, store, table
 from shared.tasks.claims import OWNER
 from shared.tasks.items import due_shard, row_key
 from shared.tasks.leases import fenced_write, held
+from shared.tasks.model import Outcome as Outcome
 from shared.tasks.model import Status, Task, dumps
 
 if TYPE_CHECKING:
@@ -36,16 +36,6 @@ UNSTORED_SECONDS = 3600
 """How long the answer of a run is kept whose client said ``store: false``; DynamoDB deletes it soon after."""
 WEBHOOK_GRACE_SECONDS = 30.0
 """How long after a task's end the sweeper leaves its webhook to who ended it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a run ended. ``response`` is given when it is complete, ``error`` when it failed."""
-
-    status: Status
-    response: str | None = None
-    data: dict[str, Any] | None = None
-    error: dict[str, Any] | None = None
 
 
 def settle(

@@ -73,12 +73,13 @@ def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, 
     return task
 
 
-def _idempotency_key(user: str, key: str) -> Attributes:
+def idempotency_key(user: str, key: str) -> Attributes:
+    """Return the key of the item that remembers a client's ``Idempotency-Key``, by its digest."""
     return {"pk": {"S": f"IDEM#{user}#{key}"}, "sk": {"S": "IDEM"}}
 
 
 def _idempotency_op(task: Task, idempotency: Idempotency, at: float) -> dict[str, Any]:
-    item = _idempotency_key(task.user, idempotency.key) | items.item(
+    item = idempotency_key(task.user, idempotency.key) | items.item(
         {
             "task_id": task.task_id,
             "body": idempotency.body,
@@ -104,7 +105,7 @@ def find_repeat(user: str, idempotency: Idempotency) -> Task | None:
         IdempotencyMismatch: the key came with another body before.
         DependencyDown: DynamoDB is away.
     """
-    item = table.get(_idempotency_key(user, idempotency.key))
+    item = table.get(idempotency_key(user, idempotency.key))
     if item is None or plain(item["until"]) < now():
         return None
     return _earlier(item, idempotency)

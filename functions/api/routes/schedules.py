@@ -188,7 +188,7 @@ def _changed(found: Schedule, caller: Caller, asked: ScheduleChange) -> Schedule
     changed = found.changed(**values)
     if changed.cron is not None and changed.at is not None:
         raise invalid("a schedule has either `cron` or `at`", "at")
-    if given & {"cron", "at", "timezone", "jitter_s", "paused"}:
+    if given & {"cron", "at", "timezone", "jitter_s"} or bool(changed.paused) != bool(found.paused):
         return _planned(changed.changed(held=False))
     return changed
 

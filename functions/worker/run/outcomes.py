@@ -12,8 +12,7 @@ from shared import retry, storable
 from shared.errors import BudgetExhausted, DependencyDown, NewerVersion, SluiceError, TooLarge, Unstorable
 from shared.settings import settings
 from shared.tasks.leases import Requeue
-from shared.tasks.model import Status, dumps
-from shared.tasks.settle import Outcome
+from shared.tasks.model import Outcome, Status, dumps
 from sluice.errors import ReplayMismatch, WaitTimeout
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from shared import logs, metrics
 from shared.clock import now
 
 if TYPE_CHECKING:
-    from shared.tasks.model import Task
-    from shared.tasks.settle import Outcome
+    from shared.tasks.model import Outcome, Task
 
 
 def ended(task: Task, outcome: Outcome, lane: str) -> None:

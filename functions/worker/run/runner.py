@@ -31,8 +31,7 @@ from shared.tasks import checkpoints, claims, days, lanes, leases, settle, spend
 from shared.tasks.claims import Refused
 from shared.tasks.events import Event
 from shared.tasks.leases import Requeue
-from shared.tasks.model import Status, Task
-from shared.tasks.settle import Outcome
+from shared.tasks.model import Outcome, Status, Task
 
 if TYPE_CHECKING:
     from functions.worker.environment.environment import Environment

@@ -201,3 +201,28 @@ def test_the_zones_of_the_vpc_have_what_stands_in_it(
     account.fit = tuple(f"us-east-1{letter}" for letter in fit)
     errors = findings(monkeypatch, account, ManagedRedis="true", **given).errors
     assert ["Set ZoneA and ZoneB" in error for error in errors] == [True] * wrong
+
+
+@pytest.mark.parametrize(
+    ("parameters", "errors", "warnings"),
+    [
+        ({"DefaultModel": "nobodys-own"}, 1, 0),
+        ({"DefaultModel": "nobodys-own", "AllowUnpricedModels": "true"}, 0, 0),
+        ({"DefaultModel": "nobodys-own", "Prices": '{"nobodys-*": [0, 0]}'}, 0, 0),
+        ({"DefaultModel": "openai/gpt-4o-mini"}, 0, 0),
+        ({"FallbackModels": "gpt-4o, nobodys-own"}, 0, 1),
+    ],
+)
+def test_the_models_that_a_deployment_names_have_a_price(
+    monkeypatch: pytest.MonkeyPatch, parameters: dict[str, str], errors: int, warnings: int
+) -> None:
+    found = findings(monkeypatch, Account(1000), **parameters)
+    assert (len(found.errors), len(found.warnings)) == (errors, warnings)
+    assert all("nobodys-own, which has no price" in text for text in found.errors + found.warnings)
+
+
+def test_prices_that_cannot_be_read_are_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    (error,) = findings(monkeypatch, Account(1000), Prices="{no json").errors
+    assert "Prices is no JSON" in error
+    (error,) = findings(monkeypatch, Account(1000), ContextTokens="{no json").errors
+    assert "ContextTokens is no JSON" in error
