@@ -19,7 +19,7 @@ ENDED = ("complete", "failed", "cancelled")
 STREAMS = 10
 STREAM_SECONDS = 65.0
 """Longer than a minute: a fixed limit of a call that flows would cut it."""
-WHOLE_CEILING_USD = 0.02
+WHOLE_CEILING_USD = 0.001
 
 
 class Client:
@@ -147,7 +147,7 @@ def spenders(scene: Scene) -> None:
     n = 0
     while not scene.stop.is_set() and n < 100:
         n += 1
-        scene.hostile.submit("[[sim latency=0.2 words=50]] x", user_id=f"spender-{n}")
+        scene.hostile.submit("[[sim latency=0.2 words=50]] x", user_id=f"spender-{n}", max_output_tokens=100)
         scene.stop.wait(0.1)
 
 

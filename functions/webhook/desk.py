@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from functions.webhook.deliver import BadDelivery, parse
 from shared import webhooks
@@ -21,6 +21,8 @@ from shared.tasks.lanes import RECEIVE_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from functions.webhook.deliver import Delivery
 
 CAPACITY = 20
 """Deliveries at once of one invocation; twice as many while owners below their share are let in."""
@@ -54,8 +56,7 @@ class Desk:
     def run(self, records: dict[str, str]) -> list[str]:
         """Deliver an event's messages, id -> body, and what comes meanwhile; returns the ids that must come back."""
         with self._pool:
-            for message_id, body in records.items():
-                self._take(message_id, body)
+            self._take(records)
             while self._running:
                 done, _ = wait(self._running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
                 self._ended(done)
@@ -64,8 +65,14 @@ class Desk:
                     self._receive()
         return [message_id for message_id in records if message_id in self.kept]
 
-    def _take(self, message: str, body: str) -> bool:
-        """Deliver a message now or put it off; False when it could be neither."""
+    def _take(self, messages: dict[str, str]) -> None:
+        """Begin the deliveries that may be made now, and only then put the others off: that takes a while."""
+        late = [(message, delivery) for message, body in messages.items() if (delivery := self._begin(message, body))]
+        for message, delivery in late:
+            self._put_off(message, delivery)
+
+    def _begin(self, message: str, body: str) -> Delivery | None:
+        """Deliver a message now; returns it if its owner has its share already."""
         try:
             delivery = parse(body)
         except BadDelivery:
@@ -75,20 +82,19 @@ class Desk:
             there = len(self._uses) + (owner not in self._uses)
             if not may_take(self._uses[owner], self._uses.total(), there, CAPACITY):
                 self._drop(owner)
-                return self._put_off(message, delivery)
+                return delivery
         self._uses[owner] += 1
         self._running[self._pool.submit(self._see_to, message, body)] = owner, message
-        return True
+        return None
 
-    def _put_off(self, message: str, delivery: Any) -> bool:
+    def _put_off(self, message: str, delivery: Delivery) -> None:
         try:
             delivery.again(attempt=delivery.attempt, due=max(delivery.due, now() + PUT_OFF_SECONDS))
         except DependencyDown as error:
             _log.error("webhook not put off", extra={"task_id": delivery.task_id, "error": error.message})
             self.kept.append(message)
-            return False
+            return
         _delete(message)
-        return True
 
     def _drop(self, owner: str) -> None:
         if not self._uses[owner]:
@@ -115,8 +121,7 @@ class Desk:
         except DependencyDown as error:
             _log.warning("queue not asked", extra={"error": error.message})
             return
-        for one in found:
-            self._take(RECEIVED + one.receipt, one.body)
+        self._take({RECEIVED + one.receipt: one.body for one in found})
 
 
 RECEIVED = "received:"
