@@ -40,8 +40,8 @@ def test_a_reply_reported_late_is_charged_though_its_run_timed_out(
 
     env = world.runner.run(made())
     real = env.note_success
-    monkeypatch.setattr(env, "note_success", lambda *args: (time.sleep(0.8), real(*args)))
-    task = world.submit("[[sim key=g words=3]] hello", params={"timeout_s": 0.6})
+    monkeypatch.setattr(env, "note_success", lambda *args: (time.sleep(1.9), real(*args)))
+    task = world.submit("[[sim key=g words=3]] hello", params={"timeout_s": 1.6})
     world.work()
     row = store.get(task.task_id)
     assert world.calls("g")["started"] == 1

@@ -275,7 +275,9 @@ def test_an_error_in_the_stream_with_half_a_character_is_told() -> None:
 
 def test_a_replys_model_and_end_can_be_stored() -> None:
     assembler = Assembler("m", DEAF, Progress())
-    assembler.feed(rb'data: {"model": "m\ud83d", "choices": [{"finish_reason": "st\ud83d", "delta": null}]}' + b"\n")
+    assembler.feed(
+        rb'data: {"model": "m\ud83d", "choices": [{"finish_reason": "st\ud83d", "delta": {"content": "x"}}]}' + b"\n"
+    )
     reply = assembler.reply()
     assert (reply.model, reply.finish_reason) == ("m?", "st?")
 
