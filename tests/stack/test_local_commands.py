@@ -36,7 +36,7 @@ def command(stack: Stack, *arguments: str, **variables: str) -> subprocess.Compl
 def test_status_names_every_part(stack: Stack) -> None:
     told = command(stack, "status")
     assert told.returncode == 0
-    assert re.findall(r"^(\w+) +runs, pid \d+$", told.stdout, re.M) == ["llm", "aws", "valkey"]
+    assert re.findall(r"^(\w+) +runs, pid \d+$", told.stdout, re.M) == ["llm", "aws", "valkey", "streaming"]
 
 
 def test_a_second_up_finds_everything_as_it_is(stack: Stack) -> None:

@@ -57,7 +57,7 @@ def create(caller: Caller, metadata: dict[str, str]) -> Conversation:
 
 
 def _write(caller: Caller, made: Conversation) -> None:
-    row = {"created": attribute(made.created), "metadata": {"S": dumps(made.metadata)}}
+    row = {"made_at": attribute(made.created), "metadata": {"S": dumps(made.metadata)}}
     row["ttl"] = attribute(int(events.expires(now())))
     table.put(table.put_op(_key(caller.user, made.id) | row))
 
@@ -73,7 +73,7 @@ def own(caller: Caller, conversation_id: str) -> Conversation:
     row = table.get(_key(caller.user, conversation_id)) if ok else None
     if row is None:
         raise _gone(conversation_id)
-    return Conversation(conversation_id, float(plain(row["created"])), json.loads(row["metadata"]["S"]))
+    return Conversation(conversation_id, float(plain(row["made_at"])), json.loads(row["metadata"]["S"]))
 
 
 def update(caller: Caller, conversation_id: str, metadata: dict[str, str]) -> Conversation:
