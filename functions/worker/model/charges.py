@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from functions.worker.model.asked import Call
     from functions.worker.model.progress import Progress
-    from functions.worker.model.step import Call
     from shared.retry import ModelError
 
 HIDDEN_TOKENS_PER_SECOND = 100

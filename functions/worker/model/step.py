@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from functions.worker.environment import clients
 from functions.worker.model import call as model_client
 from functions.worker.model import charges, limits
+from functions.worker.model.asked import Call
 from functions.worker.model.codes import bounded
 from functions.worker.model.progress import Progress
 from functions.worker.record.ledger import charge
@@ -25,7 +25,6 @@ from shared.limits.permits import Outcome
 from shared.limits.shares import owner_of
 from shared.settings import settings
 from shared.tasks import days
-from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,34 +51,6 @@ OUTAGE_STATUSES = frozenset({502, 503, 504, 529})
 """By which gateways say that a provider is away or overloaded."""
 FREE_PROBES = 20
 """Deferrals after which a run's failed probe of its owner's own breaker uses up an attempt even then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What the agent asks of a model."""
-
-    model: str
-    messages: list[dict[str, Any]]
-    tools: list[dict[str, Any]] | None
-    tool_choice: Any
-    max_output_tokens: int
-    stream: bool = True
-    options: dict[str, Any] = field(default_factory=dict)
-    """Further fields of the request's body."""
-    deadline: float = float("inf")
-    """When the run's stay in this environment ends, epoch seconds."""
-    listen: Callable[[str], None] | None = None
-    """Told each piece of text, besides the watchers."""
-
-    @property
-    def payload_bytes(self) -> int:
-        """Size of what the model reads."""
-        return len(dumps([self.messages, self.tools, self.options]).encode())
-
-    @property
-    def needs_s(self) -> float:
-        """Time without which the call cannot possibly end, so that it is not begun."""
-        return limits.needed_s(self.max_output_tokens)
 
 
 async def perform(

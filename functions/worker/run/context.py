@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Unpack
 
 from functions.worker.model import step as model_step
+from functions.worker.model.asked import Call
 from functions.worker.model.options import merged
 from functions.worker.model.reply import pack, unpack
 from functions.worker.model.stream import ModelStream
@@ -190,7 +191,7 @@ class Context(Tooling, Children, PublicContext):
         stream: bool | None,
         options: ModelOptions,
     ) -> ModelReply:
-        call = model_step.Call(
+        call = Call(
             model=model or self.model_name,
             messages=messages,
             tools=tools,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from functions.worker.model import charges
+from functions.worker.model.asked import Call
 from functions.worker.model.phases import Phases
 from functions.worker.model.progress import Progress
-from functions.worker.model.step import Call
 from shared.limits import prices
 from shared.retry import ModelError
 from shared.settings import settings

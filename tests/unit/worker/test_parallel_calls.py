@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from functions.worker import agents
-from functions.worker.model.step import Call
+from functions.worker.model.asked import Call
 from shared.limits import prices
 from shared.tasks import checkpoints, settle, spend, store
 from shared.tasks.model import Status, Task
