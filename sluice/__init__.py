@@ -10,7 +10,7 @@ Importing this loads nothing but these few names, so an agent's cold start does 
 
 from __future__ import annotations
 
-from sluice.context import Context
+from sluice.context import Agent, Context
 from sluice.errors import (
     BadOption,
     BudgetExhausted,
@@ -24,7 +24,7 @@ from sluice.errors import (
     Unstorable,
     WaitTimeout,
 )
-from sluice.types import Agent, AgentResult, ModelOptions, ModelReply, ToolCall, Usage
+from sluice.types import AgentResult, ModelOptions, ModelReply, ToolCall, Usage
 
 __version__ = "0.2.0"
 

@@ -241,3 +241,11 @@ class Context(Protocol):
     def asked(self) -> list[dict[str, Any]]:
         """Return what the client asked as chat messages: its message list, or its message as one."""
         ...
+
+
+class Agent(Protocol):
+    """A module in the agents' folder: its file's name is the agent's name."""
+
+    async def run(self, ctx: Context) -> AgentResult:
+        """Run one task."""
+        ...

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
-
-if TYPE_CHECKING:
-    from sluice.context import Context
+from typing import Any, NamedTuple, TypedDict
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +114,3 @@ class ModelOptions(TypedDict, total=False):
     user: str | None
     prompt_cache_key: str | None
     extra: dict[str, Any] | None
-
-
-class Agent(Protocol):
-    """A module in the agents' folder: its file's name is the agent's name."""
-
-    async def run(self, ctx: Context) -> AgentResult:
-        """Run one task."""
-        ...

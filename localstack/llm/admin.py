@@ -24,7 +24,7 @@
     most M (default 10,000) of them; ``first`` and ``last`` are the numbers that the log still holds. A call
     is ``{n, key, model, request, stream, started, ended, status, fault, prompt_tokens, completion_tokens,
     aborted, completed, consumed, …}``; ``ended`` is null while it runs, ``consumed`` is what it has used up at the
-    provider (`localstack.llm.consumed`): tokens read and written.
+    provider (`state.Call.consumed`): tokens read and written.
 
 ``POST /_sim/reset`` (optional body ``{"keep_config": true}``)
     Forgets log, counters and keys, and goes back to the configuration of the start.

@@ -6,7 +6,6 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
-from localstack.llm import consumed
 from localstack.llm.config import Config
 
 _KEYS_KEPT = 200_000
@@ -38,11 +37,24 @@ class Call:
     aborted: bool = False
     completed: bool = False
 
+    @property
+    def consumed(self) -> tuple[int, int]:
+        """Tokens read and written at the provider, whether or not the reply reached anybody: the truth for charges.
+
+        A refused call uses nothing. Any other has read its prompt. A stream has written what was sent of it; a reply
+        that is not streamed is written to its end, though its client may have left.
+        """
+        if self.status >= 400 or not self.request:
+            return 0, 0
+        if self.fault in ("hang", "reset"):  # it never came to write
+            return self.prompt_tokens, 0
+        return self.prompt_tokens, self.sent_tokens if self.stream else self.completion_tokens
+
     def public(self) -> dict[str, object]:
         """The call as the admin call shows it."""
         shown = asdict(self)
         del shown["generation"]
-        shown["consumed"] = list(consumed.of(self))
+        shown["consumed"] = list(self.consumed)
         return shown
 
 
