@@ -129,12 +129,23 @@ class Scenario:
     seed: int = 1
 
 
-def at_scale(most: int, per_minute: int) -> Config:
-    """Raise the owner's limits to `most` environments, growing by so many a minute."""
-    base = Config.of(read({}))
+def at_scale(most: int, per_minute: int, profile: str = "swift") -> Config:
+    """Raise the owner's limits to `most` environments; with the profile ``hpa`` growing by so many a minute."""
+    base = replace(Config.of(read({"SCALING_PROFILE": profile})), most=most)
+    if base.swift:
+        return base
     up = replace(base.up, policies=(base.up.policies[0]._replace(value=per_minute),))
     down = replace(base.down, policies=(base.down.policies[0]._replace(value=max(1, most // 20)),))
-    return replace(base, most=most, up=up, down=down)
+    return replace(base, up=up, down=down)
+
+
+def profiled(scenario: Scenario, profile: str) -> Scenario:
+    """Return a scenario with another scaling profile; ``hpa`` grows by an eighth of its most a minute, 4 at least."""
+    config = scenario.config
+    other = at_scale(config.most, max(4, config.most // 8), profile)
+    if config.most <= 20:
+        other = replace(Config.of(read({"SCALING_PROFILE": profile})), most=config.most)
+    return replace(scenario, config=replace(other, runs_per_environment=config.runs_per_environment))
 
 
 def _named(scenarios: list[Scenario]) -> dict[str, Scenario]:
