@@ -71,6 +71,7 @@ def test_nothing_is_allowed_on_everything(function: str) -> None:
     [
         ("OpenaiSecretArn", {"WorkerFunction"}),
         ("WebhookSecretArn", {"ApiFunction", "StreamingFunction", "WebhookFunction"}),
+        ("OtlpHeadersArn", {"WebhookFunction"}),
         ("RedisSecretArn", set(FUNCTIONS) - {"WebhookFunction"}),
     ],
 )
