@@ -50,6 +50,7 @@ class Tree:
         """What it waited for and is not known to have got: kind, name, since when."""
         self._texts: dict[str, tuple[float, float]] = {}
         """Model calls that text is there of and no recorded reply: first and last piece."""
+        self._waited_s = 0.0
         self._used = [0, 0, 0]
         """Input tokens, output tokens and micro-USD of the calls seen."""
         self._all_told = True
@@ -77,6 +78,8 @@ class Tree:
         elif event.type == "waiting":
             for one in data.get("for") or ():
                 self._waits[str(one["kind"]), str(one["name"]), str(one["since"])] = None
+        elif event.type == "woken" and "waited_s" in data:
+            self._waited_s = float(data["waited_s"])
         elif event.type in NOTED and len(self._notes) < MOST_NOTES:
             self._notes.append(Note(event.type, event.at, _noted(data)))
 
@@ -206,7 +209,7 @@ class Tree:
             names.RUN_INPUT_TOKENS: task.input_tokens,
             names.RUN_OUTPUT_TOKENS: task.output_tokens,
             names.CALLS: task.calls,
-            names.WAITED_S: round(task.waited_s, 3),
+            names.WAITED_S: self._waited_s,
         }
         if task.session_id:
             about[names.CONVERSATION] = task.session_id
