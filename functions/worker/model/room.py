@@ -1,9 +1,9 @@
 """Room for an answer in a model's context, read from a refusal that counts prompt and answer together.
 
-Most servers reserve a call's whole limit beside its prompt: "maximum context length is 4096 tokens, you requested 4196
-(100 in the messages, 4096 in the completion)". The prompt fits; the limit alone does not. Such a call is made again with
-what the refusal says is left. Wordings seen: OpenAI, vLLM, SGLang, text-generation-inference, Together, OpenRouter,
-Anthropic, llama-cpp-python.
+Most servers reserve a call's whole limit beside its prompt: "maximum context length is 4096 tokens, you requested
+4196 (100 in the messages, 4096 in the completion)". The prompt fits; the limit alone does not. Such a call is made
+again with what the refusal says is left. Wordings seen: OpenAI, vLLM, SGLang, text-generation-inference, Together,
+OpenRouter, Anthropic, llama-cpp-python.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _MOST_NUMBERS = 24
 def left(message: str, asked: int) -> int | None:
     """Return how many output tokens a refused call may ask for instead of ``asked``.
 
-    None: the message does not tell, or the prompt leaves no room. Sizes are found by their arithmetic, whatever the words
-    around them are: a context *c* and a prompt *p* < *c* that, with what was asked, make more than *c*.
+    None: the message does not tell, or the prompt leaves no room. Sizes are found by their arithmetic, whatever words
+    stand around them: a context *c* and a prompt *p* < *c* that, with what was asked, make more than *c*.
     """
     numbers = [int(found) for found in _NUMBER.findall(message.replace(",", ""))][:_MOST_NUMBERS]
     if asked not in numbers:
