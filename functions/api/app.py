@@ -31,6 +31,7 @@ from functions.api.routes import (
     costs,
     dashboard,
     docs,
+    files,
     health,
     limits,
     me,
@@ -45,6 +46,7 @@ from functions.api.routes import (
     stats,
     stream,
     stream_ticket,
+    uploads,
 )
 from functions.api.submit import gate
 from functions.api.version import VERSION
@@ -73,6 +75,8 @@ ROUTERS = (
     responses,
     conversations,
     chat,
+    files,
+    uploads,
     models,
     health,
     docs,
