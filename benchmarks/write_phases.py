@@ -1,6 +1,6 @@
 """What each phase of a run writes, in DynamoDB's write units: a real worker between the unit tests' world.
 
-``phases`` is given a `World` of `tests/unit/worker`, and works with that of older versions: `benchmarks.write_meter` runs
+``phases`` is given a `World` of `tests/unit/worker`, and works with that of older ones: `benchmarks.write_meter` runs
 this file inside their trees. Nothing here depends on time: replies come within the first flush of their text.
 """
 
