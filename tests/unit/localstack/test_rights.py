@@ -33,7 +33,8 @@ RIGHTS = {
     "SweeperFunction": SENDS | {"dynamodb:BatchGetItem"},
     "ScalerFunction": {"sqs:GetQueueAttributes", "lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"},
     "StreamFunction": (ROWS - {"dynamodb:UpdateItem"}) | PUSH | {"dynamodb:DeleteItem", "s3:GetObject"},
-    "WebhookFunction": {"dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "sqs:SendMessage"} | RECEIVE,
+    "WebhookFunction": {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "s3:GetObject", "sqs:SendMessage"}
+    | RECEIVE,
 }
 
 
