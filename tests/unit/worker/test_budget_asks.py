@@ -374,3 +374,17 @@ def test_another_days_budget_ends_the_question(world: World, install: Install) -
     finally:
         clock.set_ahead(0)
     assert (store.get(task.task_id).status, world.calls("a")["completed"]) == (Status.COMPLETE, 2)
+
+
+def test_children_are_held_against_every_ceiling_of_their_parent(world: World, team: dict[str, Any]) -> None:
+    async def boss(ctx: Context) -> AgentResult:
+        return await ctx.run("worker", "x")
+
+    team["boss"] = boss
+    caps = {"cap_tokens": 1_000_001, "cap_micro_usd": 1_000_002, "cap_key_tokens": 1_000_003, "cap_key_micro_usd": 4}
+    task = world.submit("go", agent="boss", user="shop/ann", raised={"usd_per_day": 7}, **caps)
+    world.work()
+    (group,) = family.groups(task.task_id)
+    child = store.get(family.ids(task.task_id, group)[0])
+    assert {name: getattr(child, name) for name in caps} == caps
+    assert child.raised == {"usd_per_day": 7}
