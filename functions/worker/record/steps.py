@@ -176,7 +176,7 @@ class Steps:
             pending = self._log.take()
             batch = [*pending, *done.events]
             try:
-                more = {"use": done.usage, "model_used": done.model, "raised": done.raised}
+                more: dict[str, Any] = {"use": done.usage, "model_used": done.model, "raised": done.raised}
                 await persist(checkpoints.record, self._task, step, batch, **more)
             except Exception as error:
                 self._log.give_back(pending)
