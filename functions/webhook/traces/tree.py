@@ -154,8 +154,8 @@ class Tree:
         for kind, name, since in self._waits:
             about = {names.KIND: kind, names.STEP: name}
             self._add(f"{kind} {name}", epoch(since), end, about, "wait", kind, name, since)
-        read, wrote = task.input_tokens - self._used[0], task.output_tokens - self._used[1]
-        micro_usd = task.micro_usd - self._used[2]
+        read, wrote = task.paid.input_tokens - self._used[0], task.paid.output_tokens - self._used[1]
+        micro_usd = task.paid.micro_usd - self._used[2]
         if self._all_told and (read > 0 or wrote > 0 or micro_usd > 0):
             began = min((first for first, _ in self._texts.values()), default=task.started_at or task.created)
             until = max((last for _, last in self._texts.values()), default=end)
@@ -205,9 +205,9 @@ class Tree:
             names.USER: task.user,
             names.LANE: task.lane,
             names.TIER: task.tier,
-            names.COST: task.micro_usd / 1_000_000,
-            names.RUN_INPUT_TOKENS: task.input_tokens,
-            names.RUN_OUTPUT_TOKENS: task.output_tokens,
+            names.COST: task.paid.micro_usd / 1_000_000,
+            names.RUN_INPUT_TOKENS: task.paid.input_tokens,
+            names.RUN_OUTPUT_TOKENS: task.paid.output_tokens,
             names.CALLS: task.calls,
             names.WAITED_S: self._waited_s,
         }
