@@ -130,7 +130,7 @@ def test_an_edited_agent_is_live_while_one_watches(shop: Shop) -> None:
 
 
 def test_a_run_that_fails_ends_the_command_with_1(shop: Shop) -> None:
-    told = shop.sluice("run", "hello", "[[sim fail=400]] hello", "--json", expect=1)
+    told = shop.sluice("run", "count", "[[sim fail=400]] hello", "--json", expect=1)
     last = json.loads(told.splitlines()[-1])
     assert (last["status"], last["error"]["code"]) == ("failed", "invalid_request")
     assert json.loads(shop.sluice("run", "nobody", "hello", "--json", expect=4))["error"]["code"]
