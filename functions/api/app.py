@@ -30,6 +30,7 @@ from functions.api.routes import (
     conversations,
     dashboard,
     docs,
+    files,
     health,
     limits,
     me,
@@ -44,6 +45,7 @@ from functions.api.routes import (
     stats,
     stream,
     stream_ticket,
+    uploads,
 )
 from functions.api.submit import gate
 from functions.api.version import VERSION
@@ -71,6 +73,8 @@ ROUTERS = (
     responses,
     conversations,
     chat,
+    files,
+    uploads,
     models,
     health,
     docs,
