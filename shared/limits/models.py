@@ -131,6 +131,13 @@ def is_allowed(model: str) -> bool:
     return settings().allow_unpriced_models or known(model) is not None
 
 
+def is_listed(model: str) -> bool:
+    """Tell whether the deployment or the table names a model exactly so: there are only so many such names."""
+    config = settings()
+    own = (config.default_model, *(name.strip() for name in config.fallback_models.split(",")))
+    return model in own or ("*" not in model and model in table().models)
+
+
 def forget() -> None:
     """Read everything again at the next question."""
     for cached in (table, known, _patterns, context_tokens, spellings):

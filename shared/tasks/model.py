@@ -108,6 +108,12 @@ class Task:
     micro_usd: int = 0
     past: dict[str, Any] = field(default_factory=dict)
     """Of that use, what belongs to days before ``day``: day -> [tokens, micro-USD]. See `shared.tasks.days`."""
+    by_model: dict[str, Any] = field(default_factory=dict)
+    """Of that use, what other models than ``model`` took: day -> model -> [tokens, micro-USD]."""
+    lost_input_tokens: int = 0
+    """What a worker used up that had lost the task meanwhile; beside what stands above, and told with it."""
+    lost_output_tokens: int = 0
+    lost_micro_usd: int = 0
     calls: int = 0
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
@@ -151,6 +157,11 @@ class Task:
         return Usage(self.input_tokens, self.output_tokens, self.micro_usd)
 
     @property
+    def paid(self) -> Usage:
+        """All that it cost, what its lost workers used up included."""
+        return self.usage + Usage(self.lost_input_tokens, self.lost_output_tokens, self.lost_micro_usd)
+
+    @property
     def may_leave_children(self) -> bool:
         """Whether children of it may be live at its end."""
         return self.children > self.joined
@@ -161,7 +172,7 @@ class Task:
         return self.lane
 
 
-JSON_FIELDS = frozenset({"params", "past", "charged", "last_error", "result", "error", "waiting_for"})
+JSON_FIELDS = frozenset({"params", "past", "by_model", "charged", "last_error", "result", "error", "waiting_for"})
 FIELDS = {item.name for item in fields(Task)} - {"run_started", "taken_from", "unwritten", "joined"}
 
 

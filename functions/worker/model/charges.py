@@ -40,7 +40,7 @@ _OFF = frozenset({"none", "off", "disabled"})
 def priced(model: str, use: Usage, progress: Progress, day: str) -> Usage:
     """Return a call's use with all that it costs, on the day on which it was made."""
     read = use.input_tokens + read_before(progress)
-    return Usage(read, use.output_tokens, prices.cost_micro_usd(model, read, use.output_tokens), day)
+    return Usage(read, use.output_tokens, prices.cost_micro_usd(model, read, use.output_tokens), day, model)
 
 
 def read_before(progress: Progress) -> int:
