@@ -96,6 +96,9 @@ class Task:
     cap_key_tokens: int = 0
     """Tokens per day of the trusted service that submitted it, all its users together; 0: no ceiling."""
     cap_key_micro_usd: int = 0
+    raised: dict[str, Any] = field(default_factory=dict)
+    """By how much ceilings were raised for this run, since it asked: limit -> micro-USD or tokens; of its own ceiling
+    also what its children's were raised by. See `shared.tasks.ceilings`."""
     reserved_tokens: int = 0
     reserved_micro_usd: int = 0
     precharged_tokens: int = 0
@@ -172,7 +175,9 @@ class Task:
         return self.lane
 
 
-JSON_FIELDS = frozenset({"params", "past", "by_model", "charged", "last_error", "result", "error", "waiting_for"})
+JSON_FIELDS = frozenset(
+    {"params", "past", "by_model", "charged", "raised", "last_error", "result", "error", "waiting_for"}
+)
 FIELDS = {item.name for item in fields(Task)} - {"run_started", "taken_from", "unwritten", "joined"}
 
 
