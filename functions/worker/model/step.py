@@ -127,7 +127,7 @@ async def perform(
                 stream=call.stream,
                 progress=progress,
             )
-            usage = charges.priced(model, reply.usage, progress, day)
+            usage = charges.priced(model, reply.usage, progress, day, reply.details)
             ledger.add(usage)
         reported = True
         # Told beside what follows: nothing may come between a reply that was paid for and its recording.
