@@ -25,6 +25,8 @@ ACTIONS = {
     "receive_message": "sqs:ReceiveMessage", "delete_message_batch": "sqs:DeleteMessage",
     "change_message_visibility_batch": "sqs:ChangeMessageVisibility",
     "get_queue_attributes": "sqs:GetQueueAttributes", "put_object": "s3:PutObject", "get_object": "s3:GetObject",
+    "head_object": "s3:GetObject", "create_multipart_upload": "s3:PutObject", "upload_part": "s3:PutObject",
+    "complete_multipart_upload": "s3:PutObject",
     "generate_presigned_url": "s3:GetObject",  # whoever signs must have the right that the URL gives
     "delete_object": "s3:DeleteObject", "get_secret_value": "secretsmanager:GetSecretValue",
     "post_to_connection": "execute-api:ManageConnections",
@@ -45,8 +47,8 @@ KINDS = {
     **{f"{lane}Queue": "lanes" for lane in ("High", "Normal", "Quarantine")},
     **{f"{lane}Dlq": "dead letters" for lane in ("High", "Normal", "Quarantine")},
     **{f"{lane}Mapping": "mappings" for lane in ("High", "Normal")},
-    "OpenaiSecretArn": "secrets", "WebhookSecretArn": "secrets", "RedisSecretArn": "secrets",
-    "ValkeyPassword": "secrets", "PricesObject": "prices", "AWS::StackName": "functions",
+    "OpenaiSecretArn": "secrets", "WebhookSecretArn": "secrets", "OtlpHeadersArn": "secrets",
+    "RedisSecretArn": "secrets", "ValkeyPassword": "secrets", "PricesObject": "prices", "AWS::StackName": "functions",
 }  # fmt: skip
 OF_SERVICE = {
     "dynamodb": "table", "s3": "blobs", "s3_signer": "blobs", "connections": "connections",
