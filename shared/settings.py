@@ -84,6 +84,10 @@ class Settings:
     max_depth: int = _f(4, "Levels of runs that start others, below one that a client submitted.", low=0, high=20)
     max_schedules: int = _f(100, "Schedules of a user that have not ended; 0: there are none.", low=0, high=10_000)
     schedule_least_seconds: int = _f(60, "Shortest time between two firings of a schedule, s.", low=60, high=86_400)
+    cost_days: int = _f(400, "Days that what each day cost is kept (`GET /costs`).", low=1, high=3650)
+    max_file_bytes: int = _f(200_000_000, "Bytes of one uploaded file.", low=1, high=5_000_000_000)
+    max_files: int = _f(1_000, "Files that a user may have.", low=0, high=100_000)
+    file_days: float = _f(30, "Days that files are kept.", low=0.01, high=3650)
     session_turns: int = _f(50, "Turns of a session that a run may see.", low=0, high=500)
 
     quota_requests: int = _f(60, "Requests per window of the standard tier; 0: no limit.", low=0)

@@ -28,8 +28,10 @@ from functions.api.routes import (
     chat,
     compact,
     conversations,
+    costs,
     dashboard,
     docs,
+    files,
     health,
     limits,
     me,
@@ -44,6 +46,7 @@ from functions.api.routes import (
     stats,
     stream,
     stream_ticket,
+    uploads,
 )
 from functions.api.submit import gate
 from functions.api.version import VERSION
@@ -63,6 +66,7 @@ ROUTERS = (
     stream_ticket,
     sessions,
     limits,
+    costs,
     stats,
     operator,
     me,
@@ -71,6 +75,8 @@ ROUTERS = (
     responses,
     conversations,
     chat,
+    files,
+    uploads,
     models,
     health,
     docs,

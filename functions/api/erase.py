@@ -1,4 +1,4 @@
-"""Erasing what belongs to a user: schedules, tasks with their events, steps and large values, and conversations.
+"""Erasing what belongs to a user: schedules, files, tasks with their events, steps and large values, and conversations.
 
 What is left, and why: the day's spending (two totals, which hold the ceilings; they expire by themselves), digests of
 idempotency keys (a day), and tasks that a worker is just running: these are asked to stop and erased by the next call.
@@ -54,6 +54,7 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
     until = time.monotonic() + longest_s
     done, cursor, known = Erasure(), None, set[str]()
     done.items += delete_partition(f"SCHEDULES#{user}")  # first: they make new tasks
+    done.items += delete_partition(f"FILES#{user}")
     while True:
         found, cursor = listing.list_tasks(user, limit=PAGE, cursor=cursor)
         for summary in found:

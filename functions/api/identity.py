@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ from fastapi import Depends, Query, Security
 from fastapi.security import HTTPBearer
 from starlette.requests import Request
 
+from functions.api.body import raw_body
 from functions.api.errors import Problem, invalid
 from functions.api.schemas import USER_ID, USER_ID_CHARACTERS, UserId
 from shared.errors import NotFound
@@ -83,20 +85,42 @@ def caller_of(request: Request) -> Caller:
     request.scope["state"]["log"] = {"user": found.user, "key_id": found.key_id}
     caller = Caller(found.user, found.user, found.key_id, found.limits)
     for user_id in request.query_params.getlist("user_id"):
-        if not USER_ID.fullmatch(user_id):
-            raise invalid(f"must be 1 to {USER_ID_CHARACTERS} of A-Z a-z 0-9 . _ : @ ~ -", "user_id")
-        caller = caller.acting_for(user_id)
+        caller = _acting_for(caller, user_id)
     return caller
+
+
+def _acting_for(caller: Caller, user_id: object) -> Caller:
+    if not isinstance(user_id, str) or not USER_ID.fullmatch(user_id):
+        raise invalid(f"must be 1 to {USER_ID_CHARACTERS} of A-Z a-z 0-9 . _ : @ ~ -", "user_id")
+    return caller.acting_for(user_id)
 
 
 def subject_of(
     caller: Annotated[Caller, Depends(caller_of)],
+    body: Annotated[bytes, Depends(raw_body)],
     _user_id: Annotated[
         UserId | None, Query(alias="user_id", description="User of a trusted service's own; 403 with any other key.")
     ] = None,
 ) -> Caller:
-    """Identify whom a request without a body is about; `caller_of` has read that from the query."""
-    return caller
+    """Identify whom a request is about whose route wants no ``user_id`` in a body: `caller_of` has read the query.
+
+    Some send one in a body all the same, and it counts: else their request would be about the key's own user.
+
+    Raises:
+        Problem: 403 or 422 for a ``user_id`` that the key may not name, that is none, or that the query contradicts.
+    """
+    if b'"user_id"' not in body:
+        return caller
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return caller  # a route that takes a body says what is wrong with it
+    if not isinstance(value, dict) or value.get("user_id") is None:
+        return caller
+    named = _acting_for(caller, value["user_id"])
+    if caller.user not in (caller.key_user, named.user):
+        raise invalid("names another user than the address does", "user_id")
+    return named
 
 
 def operator_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:

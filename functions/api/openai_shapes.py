@@ -147,3 +147,61 @@ class Compaction(BaseModel):
     created_at: int
     output: list[dict[str, Any]]
     usage: dict[str, Any]
+
+
+class FileView(BaseModel):
+    """A file."""
+
+    id: str
+    object: Literal["file"]
+    bytes: int
+    created_at: int
+    expires_at: int
+    filename: str
+    purpose: Literal["batch", "batch_output"]
+    status: Literal["uploaded", "processed", "error"]
+    status_details: str | None
+    upload_url: Annotated[str | None, Field(description="Where an announced file's content is to be PUT.")] = None
+    upload_method: Literal["PUT"] | None = None
+    upload_expires_at: int | None = None
+
+
+class FileList(BaseModel):
+    """A page of files."""
+
+    object: Literal["list"]
+    data: list[FileView]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class FileDeleted(BaseModel):
+    """A file was deleted."""
+
+    id: str
+    object: Literal["file"]
+    deleted: Literal[True]
+
+
+class UploadView(BaseModel):
+    """A file that comes in parts."""
+
+    id: str
+    object: Literal["upload"]
+    bytes: int
+    created_at: int
+    expires_at: int
+    filename: str
+    purpose: str
+    status: Literal["pending", "completed", "cancelled", "expired"]
+    file: FileView | None
+
+
+class UploadPart(BaseModel):
+    """A part that was taken."""
+
+    id: str
+    object: Literal["upload.part"]
+    created_at: int
+    upload_id: str

@@ -212,11 +212,13 @@ def give_up(admitted: Admitted) -> None:
 
 
 def _params(wanted: Submission, caller: Caller) -> dict[str, Any]:
-    """Return what is kept of a submission, with what its tier adds: tools whose calls must be allowed."""
+    """Return what is kept of a submission, with what its tier adds: what it asks before it does it."""
     params = {name: value for name, value in wanted.params.items() if value is not None}
     asked = params.get("approve")
     if caller.limits.approve and asked is not True:
         params["approve"] = sorted({*caller.limits.approve, *(asked or ())})
+    if caller.limits.on_budget == "ask":
+        params.setdefault("on_budget", "ask")
     return params
 
 

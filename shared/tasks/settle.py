@@ -129,7 +129,7 @@ def _end(
     removes = tuple(name for name in LIVE if name not in sets)
     row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, condition=condition, values=values)
     fenced_write(
-        [row, event, *ops, *spend.add_ops(task, expires=expires), *family.ended_ops(task, expires=expires)],
+        [row, event, *ops, *spend.add_ops(task), *family.ended_ops(task, expires=expires)],
         written=lambda old: (old.ended_by, old.status, old.last_seq) == (by, outcome.status, last),
     )
     task.unwritten.clear()

@@ -25,6 +25,8 @@ ACTIONS = {
     "receive_message": "sqs:ReceiveMessage", "delete_message_batch": "sqs:DeleteMessage",
     "change_message_visibility_batch": "sqs:ChangeMessageVisibility",
     "get_queue_attributes": "sqs:GetQueueAttributes", "put_object": "s3:PutObject", "get_object": "s3:GetObject",
+    "head_object": "s3:GetObject", "create_multipart_upload": "s3:PutObject", "upload_part": "s3:PutObject",
+    "complete_multipart_upload": "s3:PutObject",
     "generate_presigned_url": "s3:GetObject",  # whoever signs must have the right that the URL gives
     "delete_object": "s3:DeleteObject", "get_secret_value": "secretsmanager:GetSecretValue",
     "post_to_connection": "execute-api:ManageConnections",

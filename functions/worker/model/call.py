@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 import httpx2
 
 from functions.worker.environment import clients
-from functions.worker.model import address, limits, profile, refusal
+from functions.worker.model import address, limits, profile, refusal, room
 from functions.worker.model.limits import Watch
 from functions.worker.model.phases import STALE_SECONDS, STALE_UNSTREAMED_SECONDS, Phases, current
 from functions.worker.model.progress import Progress, tokens_of
@@ -190,7 +190,14 @@ class _One:
         """Make the call again without what a refusal names, if it can be done without."""
         if self.progress.written_bytes or self.adapted >= profile.MOST_ADAPTED:
             return
-        if retry.classify(error).code not in ("invalid_request", "provider_error", "model_not_found"):
+        code = retry.classify(error).code
+        if code == "context_too_long" and self.profile.limit in body:
+            left = room.left(error.message, body[self.profile.limit])
+            if left is not None:  # of this call only: the next prompt has another length
+                self.adapted += 1
+                self.most = left
+                raise _Again from error
+        if code not in ("invalid_request", "provider_error", "model_not_found"):
             return
         changed = profile.adapted(self.profile, error, body)
         if changed is None or changed == self.profile:

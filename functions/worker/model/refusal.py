@@ -48,6 +48,13 @@ _STATUSES = {
     "rate_limit": 429, "over_capacity": 503,
 }  # fmt: skip
 """Statuses by the names that providers give them."""
+_BASE_RESP = {
+    1000: "internal_error", 1001: "timeout", 1002: "rate_limit", 1004: "unauthenticated", 1008: "insufficient_balance",
+    1013: "internal_error", 1024: "internal_error", 1026: "content_filter", 1027: "content_filter",
+    1033: "internal_error", 1039: "invalid_request", 2013: "invalid_request", 2049: "invalid_api_key",
+    2056: "rate_limit",
+}  # fmt: skip
+"""Names for the numbers in ``base_resp``, which comes with 200 (platform.minimax.io, "Error Codes", 2026-11)."""
 _FINE = (0, "0", 200, "200", "success", "Success", "ok", "OK")
 _PASSING = frozenset({429, 503, 529})
 _TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^<>]{0,2000}>", re.S | re.I)
@@ -190,6 +197,8 @@ def _of_object(value: dict[str, Any]) -> Words:
     codes = [
         value[name] for name in _CODE if value.get(name) not in (None, "", 0) and not isinstance(value[name], dict)
     ]
+    if isinstance(number := value.get("status_code"), int) and "status_msg" in value:
+        codes = [_BASE_RESP.get(number, number)]
     status = next((number for code in codes if (number := _status(code)) is not None), None)
     names = [str(code) for code in codes if not str(code).isdigit() and str(code) not in ("error", "None")]
     param = value.get("param") or value.get("loc")

@@ -20,6 +20,7 @@ from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
 from functions.worker.record.signals import Continue, GiveWay
 from functions.worker.record.steps import Done, Steps
+from functions.worker.run.budget import Budget
 from functions.worker.run.children import Children
 from functions.worker.run.tooling import Tooling, result_of
 from functions.worker.run.waits import Waits
@@ -61,7 +62,7 @@ class Remembered(dict[str, Any]):
     """A message out of the session's memory: no part of a step's fingerprint, as a session may be deleted meanwhile."""
 
 
-class Context(Tooling, Children, PublicContext):
+class Context(Tooling, Children, Budget, PublicContext):
     """One run, as its agent sees it: what `sluice.Context` promises."""
 
     def __init__(
@@ -100,6 +101,7 @@ class Context(Tooling, Children, PublicContext):
         self._environment = environment
         self.steps = Steps(task, recorded, log, self.check_time, self.give_way)
         self.waits = Waits(task, recorded, self.steps, log, suspend)
+        self._answered_before(recorded)
 
     @property
     def http(self) -> httpx2.AsyncClient:
@@ -203,7 +205,11 @@ class Context(Tooling, Children, PublicContext):
             listen=listen,
         )
 
+        use: int | None = None
+
         async def work(nth: int) -> Done:
+            nonlocal use
+            use = nth  # the same again, should it have to ask for more budget first
             call_id = f"{name}-{nth}.{self._task.lease_no}"
             self.check_time(call.needs_s)
             began = time.monotonic()
@@ -223,7 +229,11 @@ class Context(Tooling, Children, PublicContext):
             fingerprint["tool_choice"] = tool_choice
         if options:
             fingerprint["options"] = options
-        reply = unpack(await self.steps.once(name, work, kind="model", fingerprint=fingerprint))
+        reply = unpack(
+            await self._within_budget(
+                lambda: self.steps.once(name, work, kind="model", fingerprint=fingerprint, nth=use)
+            )
+        )
         for kind, number in (reply.details or {}).items():
             self.usage_details[kind] = self.usage_details.get(kind, 0) + number
         return reply

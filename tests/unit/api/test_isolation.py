@@ -56,6 +56,11 @@ def test_user_id_with_a_key_that_may_not_name_one_is_refused_and_does_nothing(ap
     refused += [api.client.post(f"/agent/{mine}/cancel?user_id=other", headers=api.head())]
     refused += [api.client.post("/stream-ticket?user_id=other", headers=api.head())]
     refused += [api.client.get("/agent?user_id=demo&user_id=other", headers=api.head())]
+    named = {"user_id": "other"}
+    posted = (f"/agent/{mine}/cancel", f"/agent/{mine}/retry", "/stream-ticket")
+    refused += [api.client.post(path, json=named, headers=api.head()) for path in posted]
+    erased = ("/sessions/s1", "/me/data", f"/agent/{mine}")
+    refused += [api.client.request("DELETE", path, json=named, headers=api.head()) for path in erased]
     for answer in refused:
         error = answer.json()["error"]
         assert (answer.status_code, error["code"], error["param"]) == (403, "user_id_not_allowed", "user_id")
@@ -66,6 +71,20 @@ def test_user_id_with_a_key_that_may_not_name_one_is_refused_and_does_nothing(ap
 def test_a_key_may_name_its_own_user(api: Api) -> None:
     mine = api.submit("demo", user_id="demo").json()["task_id"]
     assert [task["task_id"] for task in api.get("/agent", "demo", user_id="demo").json()["tasks"]] == [mine]
+
+
+def test_a_service_may_name_its_user_in_a_body_that_says_nothing_else(api: Api) -> None:
+    ann = api.submit("service", user_id="ann").json()["task_id"]
+    head = api.head("service")
+
+    def cancel(query: str, **body: object) -> int:
+        return api.client.post(f"/agent/{ann}/cancel{query}", json=body, headers=head).status_code
+
+    assert cancel("", user_id="bob") == 404
+    assert cancel("?user_id=ann", user_id="bob") == 422
+    assert [cancel("", user_id=wrong) for wrong in (7, "a b", [], "")] == [422] * 4
+    assert api.client.post(f"/agent/{ann}/cancel", content=b'"user_id', headers=head).status_code == 200
+    assert cancel("?user_id=ann", user_id="ann") == cancel("", user_id=None) == cancel("", user_id="ann") == 200
 
 
 def test_a_service_that_acts_for_one_user_does_not_see_anothers(api: Api) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from functions.worker.model import room
 from shared.retry import Failure, ModelError, classify
 from sluice import ModelReply
 from tests.unit.worker.raw_provider import Answer, RawProvider, delta, raw_provider, refused, sse
@@ -160,6 +161,15 @@ def test_thoughts_that_are_counted_apart_are_charged(provider: RawProvider) -> N
         (refused(400, {"error": {"code": "model_max_prompt_tokens_exceeded",
                                  "message": "prompt token count of 140000 exceeds the limit of 128000"}}),
          "permanent", "context_too_long", "140000"),
+        # Numbers of its own, with 200 (MiniMax).
+        (Answer(b'{"base_resp": {"status_code": 1004, "status_msg": "login fail"}}'),
+         "permanent", "provider_unauthorized", "login fail"),
+        (Answer(b'{"base_resp": {"status_code": 1002, "status_msg": "rate limit"}}'),
+         "transient", "rate_limit_exceeded", "rate limit"),
+        (Answer(b'{"base_resp": {"status_code": 1026, "status_msg": "input new_sensitive"}}'),
+         "permanent", "content_filter", "sensitive"),
+        (Answer(b'{"base_resp": {"status_code": 2013, "status_msg": "invalid params"}}'),
+         "permanent", "invalid_request", "invalid params"),
     ],
 )  # fmt: skip
 def test_errors_are_told_apart(provider: RawProvider, answer: Answer, kind: str, code: str, said: str) -> None:
@@ -191,6 +201,62 @@ def test_a_field_whose_range_is_narrower_is_left_out(provider: RawProvider) -> N
     got = run(lambda: ask("hi", options={"temperature": 2}))
     assert (got.content, got.left_out) == ("hi", ("temperature",))
     assert ["temperature" in body for body in provider.asked] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "left"),
+    [
+        (400, "This model's maximum context length is 4097 tokens. However, you requested 4227 tokens (131 in the "
+              "messages, 4096 in the completion). Please reduce the length of the messages or completion.", 3966),
+        (400, "'max_tokens' or 'max_completion_tokens' is too large: 4096. This model's maximum context length is 4096 "
+              "tokens and your request has 20 input tokens (4096 > 4096 - 20). ", 4076),
+        (400, "Requested token count exceeds the model's maximum context length of 4,096 tokens. You requested a total "
+              "of 4,120 tokens: 24 tokens from the input messages and 4,096 tokens for the completion.", 4072),
+        (422, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097. Given: 55 `inputs` tokens "
+              "and 4096 `max_new_tokens`", 4042),
+        (400, "input length and `max_tokens` exceed context limit: 198240 + 4096 > 200000, decrease input length or "
+              "`max_tokens` and try again", 1760),
+        (400, "This endpoint's maximum context length is 4096 tokens. However, you requested about 4228 tokens (132 of "
+              "text input, 4096 in the output).", 3964),
+    ],
+)  # fmt: skip
+def test_a_prompt_that_fits_is_sent_again_with_the_room_that_is_left(
+    provider: RawProvider, status: int, words: str, left: int
+) -> None:
+    provider.answers = [refused(status, {"error": {"message": words}}), sse(delta("hi"), STOP)]
+
+    async def twice() -> list[str]:
+        return [(await ask("hi", max_output_tokens=4096)).content for _ in range(2)]
+
+    assert run(twice) == ["hi", "hi"]
+    assert [body["max_tokens"] for body in provider.asked] == [4096, left, 4096], "the next prompt has another length"
+
+
+@pytest.mark.parametrize(("prompt", "fits"), [(4096 - room.LEAST_TOKENS, True), (4097 - room.LEAST_TOKENS, False)])
+def test_a_prompt_that_leaves_too_little_room_is_too_long(provider: RawProvider, prompt: int, fits: bool) -> None:
+    words = f"maximum context length is 4096 tokens, you requested {prompt + 512} ({prompt} in the messages, 512 more)"
+    provider.answers = [refused(400, {"error": {"message": words}}), sse(delta("hi"), STOP)]
+    if fits:
+        assert run(lambda: ask("hi", max_output_tokens=512)).content == "hi"
+        assert provider.asked[-1]["max_tokens"] == room.LEAST_TOKENS
+        return
+    verdict = failure(provider, provider.answers[0], max_output_tokens=512)
+    assert (verdict.kind, verdict.code, len(provider.asked)) == ("permanent", "context_too_long", 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("prompt is too long: 210000 tokens > 200000 maximum", 4096),
+        ("This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens.", 4096),
+        ("the request exceeds the available context size of 4096", 4096),
+        ("limit v1.4096 of 2026-11-28", 4096),
+        ("", 1),
+        ("9" * 4000 + " 4096", 4096),
+    ],
+)
+def test_words_that_tell_of_no_room(words: str, asked: int) -> None:
+    assert room.left(words, asked) is None
 
 
 @pytest.mark.parametrize(

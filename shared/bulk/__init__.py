@@ -1,0 +1,1 @@
+"""Work in bulk: files of requests, and the batches that run them."""

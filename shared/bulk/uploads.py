@@ -1,0 +1,272 @@
+"""A file that comes in parts: OpenAI's uploads. Each part is an object of its own until the file is put together."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from shared.bulk import files
+from shared.bulk.assembly import Assembly
+from shared.bulk.files import UPLOAD_PREFIX, UPLOAD_SECONDS, File, key_of
+from shared.clock import now
+from shared.errors import Conflict, NotFound
+from shared.tasks import sessions, table
+from shared.tasks.items import item, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.tasks.items import Attributes
+
+PART_PREFIX = "part_"
+MOST_PARTS = 1_000
+"""Most parts of one upload."""
+KEPT_SECONDS = 86_400
+"""How long an upload is known after it has expired."""
+
+
+class BadParts(Conflict):
+    """The parts do not make the file that was announced."""
+
+    code = "invalid_request"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A row. Times are epoch seconds."""
+
+    upload_id: str
+    user: str
+    filename: str
+    purpose: str
+    size: int
+    made_at: float
+    seconds: float
+    """How long the file is to be kept; 0: as long as any."""
+    state: str
+    """``pending``, ``completed`` or ``cancelled``."""
+    file_id: str
+
+    @property
+    def expires_at(self) -> float:
+        """Until when parts are taken."""
+        return self.made_at + UPLOAD_SECONDS
+
+    @property
+    def status(self) -> str:
+        """What clients see."""
+        return "expired" if self.state == "pending" and now() >= self.expires_at else self.state
+
+    def public(self, file: File | None = None) -> dict[str, Any]:
+        """Return it as OpenAI's upload object."""
+        return {
+            "id": self.upload_id,
+            "object": "upload",
+            "bytes": self.size,
+            "created_at": int(self.made_at),
+            "expires_at": int(self.expires_at),
+            "filename": self.filename,
+            "purpose": self.purpose,
+            "status": self.status,
+            "file": None if file is None else file.public(),
+        }
+
+
+def begin(user: str, *, filename: str, purpose: str, size: int, seconds: float | None) -> Upload:
+    """Write a new upload.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    made = Upload(
+        upload_id=files.new_id(UPLOAD_PREFIX),
+        user=user,
+        filename=filename,
+        purpose=purpose,
+        size=size,
+        made_at=now(),
+        seconds=seconds or 0.0,
+        state="pending",
+        file_id=files.new_id(files.PREFIX),
+    )
+    values = {
+        "user": user,
+        "filename": filename,
+        "purpose": purpose,
+        "size": size,
+        "made_at": float(made.made_at),
+        "seconds": float(made.seconds),
+        "state": made.state,
+        "file_id": made.file_id,
+        "got": 0,
+        "parts": 0,
+        "ttl": int(made.expires_at + KEPT_SECONDS),
+    }
+    table.put(table.put_op(key_of(user, made.upload_id) | item(values)))
+    return made
+
+
+def load(user: str, upload_id: str) -> Upload:
+    """Read an upload.
+
+    Raises:
+        NotFound: the user has none of that id.
+        DependencyDown: DynamoDB is away.
+    """
+    row = table.get(key_of(user, upload_id)) if files.named(upload_id, UPLOAD_PREFIX) else None
+    if row is None:
+        raise NotFound(f"No such Upload object: {upload_id.encode('ascii', 'replace').decode()[:80]}")
+    values = {name: plain(value) for name, value in row.items()}
+    return Upload(
+        upload_id=values["sk"],
+        user=values["user"],
+        filename=values["filename"],
+        purpose=values["purpose"],
+        size=values["size"],
+        made_at=float(values["made_at"]),
+        seconds=float(values["seconds"]),
+        state=values["state"],
+        file_id=values["file_id"],
+    )
+
+
+def _open(user: str, upload_id: str) -> Upload:
+    found = load(user, upload_id)
+    if found.status != "pending":
+        raise Conflict(f"the upload is {found.status}")
+    return found
+
+
+def add(user: str, upload_id: str, content: bytes) -> dict[str, Any]:
+    """Take a part; returns OpenAI's part object.
+
+    Raises:
+        NotFound, Conflict: there is no such upload, or it takes no more.
+        BadParts: with it there would be more bytes than were announced, or too many parts.
+        DependencyDown: nothing was taken.
+    """
+    upload = _open(user, upload_id)
+    part_id, at = files.new_id(PART_PREFIX), now()
+    took = table.update_op(
+        key_of(user, upload_id),
+        adds={"got": len(content), "parts": 1},
+        condition="#got <= :room AND #parts < :most",
+        values={"room": upload.size - len(content), "most": MOST_PARTS},
+    )
+    try:
+        table.update(took)
+    except table.ConditionFailed:
+        why = f"an upload has {MOST_PARTS} parts at most, and no more bytes than announced: {upload.size}"
+        raise BadParts(why, param="data") from None
+    key = f"files/{upload_id}/{part_id}"
+    Assembly(key, _pieces=[content], _held=len(content)).close()
+    values = {"s3": key, "size": len(content), "ttl": int(upload.expires_at + KEPT_SECONDS)}
+    table.put(table.put_op(_part_key(user, upload_id, part_id) | item(values)))
+    return {"id": part_id, "object": "upload.part", "created_at": int(at), "upload_id": upload_id}
+
+
+def _part_key(user: str, upload_id: str, part_id: str) -> Attributes:
+    return key_of(user, f"{upload_id}#{part_id}")
+
+
+def complete(user: str, upload_id: str, part_ids: Sequence[str], md5: str | None) -> tuple[Upload, File]:
+    """Put the file together from parts, in the given order; a repeat returns the same file.
+
+    Raises:
+        NotFound, Conflict: there is no such upload, or it was cancelled or has expired.
+        BadParts: they are not all there, or are not the bytes that were announced.
+        DependencyDown: try again.
+    """
+    upload = load(user, upload_id)
+    if upload.state == "completed":
+        return upload, files.load(user, upload.file_id)
+    _open(user, upload_id)
+    if not part_ids or len(set(part_ids)) != len(part_ids):
+        raise BadParts("name each part once", param="part_ids")
+    sizes = _sizes(user, upload_id, part_ids)
+    if sum(sizes) != upload.size:
+        raise BadParts(f"{upload.size} bytes were announced, and these parts have {sum(sizes)}", param="part_ids")
+    files.check_room(user, upload.size)
+    file = files.make(
+        user,
+        filename=upload.filename,
+        purpose=upload.purpose,
+        size=upload.size,
+        seconds=upload.seconds or None,
+        state="processed",
+    )
+    file = replace(file, file_id=upload.file_id)
+    whole, digest = Assembly(file.key), hashlib.md5(usedforsecurity=False)
+    for part_id in part_ids:
+        piece = files.read(f"files/{upload_id}/{part_id}")
+        digest.update(piece)
+        whole.add(piece)
+    if md5 is not None and digest.hexdigest() != md5.lower():
+        raise BadParts(f"the parts' md5 is {digest.hexdigest()}", param="md5")
+    whole.close()
+    done = table.update_op(
+        key_of(user, upload_id),
+        sets={"state": "completed"},
+        condition="#state = :pending",
+        values={"pending": "pending"},
+    )
+    try:
+        table.transact([done, files.row_op(file)])
+    except table.ConditionFailed:
+        upload = load(user, upload_id)
+        if upload.state != "completed":
+            raise Conflict(f"the upload is {upload.status}") from None
+    _drop(user, upload_id)
+    return replace(upload, state="completed"), file
+
+
+def _sizes(user: str, upload_id: str, part_ids: Sequence[str]) -> list[int]:
+    keys = {part_id: _part_key(user, upload_id, part_id) for part_id in part_ids}
+    if not all(files.named(part_id, PART_PREFIX) for part_id in part_ids):
+        raise BadParts("there is no such part", param="part_ids")
+    found: dict[str, int] = {}
+    wanted = list(keys.values())
+    for start in range(0, len(wanted), table.READ_AT_ONCE):
+        for row in table.get_many(wanted[start : start + table.READ_AT_ONCE]):
+            found[row["sk"]["S"]] = int(plain(row["size"]))
+    missing = [part_id for part_id, key in keys.items() if key["sk"]["S"] not in found]
+    if missing:
+        raise BadParts(f"there is no part {missing[0]}", param="part_ids")
+    return [found[key["sk"]["S"]] for key in keys.values()]
+
+
+def cancel(user: str, upload_id: str) -> Upload:
+    """Give an upload up, and its parts.
+
+    Raises:
+        NotFound, Conflict: there is no such upload, or it is completed or has expired.
+        DependencyDown: try again.
+    """
+    upload = load(user, upload_id)
+    if upload.state == "cancelled":
+        return upload
+    _open(user, upload_id)
+    op = table.update_op(
+        key_of(user, upload_id),
+        sets={"state": "cancelled"},
+        condition="#state = :pending",
+        values={"pending": "pending"},
+    )
+    try:
+        table.update(op)
+    except table.ConditionFailed:
+        raise Conflict("the upload is just being completed") from None
+    _drop(user, upload_id)
+    return replace(upload, state="cancelled")
+
+
+def _drop(user: str, upload_id: str) -> None:
+    """Delete the parts of an upload that is over; what is left of them expires."""
+    rows = table.query(
+        KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
+        ExpressionAttributeValues={":pk": key_of(user, "")["pk"], ":prefix": {"S": f"{upload_id}#"}},
+    )
+    for row in list(rows):
+        files.delete_object(row["s3"]["S"])
+        sessions.delete_items([{"pk": row["pk"], "sk": row["sk"]}])
