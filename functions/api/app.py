@@ -17,70 +17,44 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from functions.api import answers
+from functions.api import answers, routes
 from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
-from functions.api.routes import (
-    again,
-    agent,
-    approvals,
-    batch,
-    chat,
-    compact,
-    conversations,
-    costs,
-    dashboard,
-    docs,
-    files,
-    health,
-    limits,
-    me,
-    models,
-    operator,
-    response_parts,
-    responses,
-    result,
-    schedules,
-    sessions,
-    signals,
-    stats,
-    stream,
-    stream_ticket,
-    uploads,
-)
+from functions.api.later import Later
 from functions.api.submit import gate
 from functions.api.version import VERSION
 from shared import aws, settings
 from shared.errors import SluiceError
 
-ROUTERS = (
-    dashboard,
-    batch,  # before those with a name in its place
-    again,
-    agent,
-    signals,
-    approvals,
-    schedules,
-    result,
-    stream,
-    stream_ticket,
-    sessions,
-    limits,
-    costs,
-    stats,
-    operator,
-    me,
-    compact,
-    response_parts,
-    responses,
-    conversations,
-    chat,
-    files,
-    uploads,
-    models,
-    health,
-    docs,
+ROUTES = (
+    Later(r"/(dashboard/|$)", lambda: routes.dashboard),
+    Later(r"/agent/batch$", lambda: routes.batch),  # before those with a name in its place
+    Later(r"/agent/[^/]+(/retry|/fork)?$", lambda: routes.again),
+    Later(r"/agent", lambda: routes.agent),
+    Later(r"/agent/[^/]+/signals/", lambda: routes.signals),
+    Later(r"/approvals$|/agent/[^/]+/approvals/", lambda: routes.approvals),
+    Later(r"/schedules", lambda: routes.schedules),
+    Later(r"/result/", lambda: routes.result),
+    Later(r"/result/[^/]+/stream$", lambda: routes.stream),
+    Later(r"/stream-ticket$", lambda: routes.stream_ticket),
+    Later(r"/sessions/", lambda: routes.sessions),
+    Later(r"/limits$", lambda: routes.limits),
+    Later(r"/costs", lambda: routes.costs),
+    Later(r"/stats$", lambda: routes.stats),
+    Later(r"/operator/", lambda: routes.operator),
+    Later(r"/me/", lambda: routes.me),
+    Later(r"/v1/responses/compact$", lambda: routes.compact),
+    Later(r"/v1/responses/", lambda: routes.response_parts),
+    Later(r"/v1/responses", lambda: routes.responses),
+    Later(r"/v1/conversations", lambda: routes.conversations),
+    Later(r"/v1/chat/", lambda: routes.chat),
+    Later(r"/v1/files", lambda: routes.files),
+    Later(r"/v1/uploads", lambda: routes.uploads),
+    Later(r"/v1/models", lambda: routes.models),
+    Later(r"/health$", lambda: routes.health),
+    Later(r"/docs|/openapi\.json$", lambda: routes.docs),
 )
+"""Every file of routes, with what its paths begin with."""
 SHOWN_HEADERS = (
     "Location",
     "Retry-After",
@@ -122,9 +96,8 @@ def make_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, answers.of_validation)
     app.add_exception_handler(SluiceError, answers.of_error)
     app.add_exception_handler(Problem, answers.of_error)
-    for module in ROUTERS:
-        # Not `include_router`: it would build every route a second time, for prefixes and defaults that are not given.
-        app.routes.extend(module.router.routes)
+    # Not `include_router`: it would build every route a second time, for prefixes and defaults that are not given.
+    app.routes.extend(ROUTES)
     return app
 
 
@@ -134,6 +107,7 @@ if os.environ.get("AWS_LAMBDA_FUNCTION_NAME"):
     aws.dynamodb()
     aws.sqs()
     gate()
+    _ = routes.agent  # what most new environments are asked for first
 
 
 @cache

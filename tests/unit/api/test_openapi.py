@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from functions.api.app import app
 from functions.api.dialect import runs
+from functions.api.later import every
 from functions.api.openapi import describe
 from shared.settings import settings as app_settings
 from tests.unit.api.conftest import Api
@@ -58,7 +59,7 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 OPERATIONS = sorted(
     f"{method} {route.path_format}"
-    for route in app.routes
+    for route in every(app.routes)
     if isinstance(route, APIRoute) and route.include_in_schema
     for method in route.methods
 )
