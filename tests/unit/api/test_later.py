@@ -63,3 +63,30 @@ def test_a_start_builds_no_routes_that_nobody_asked_for() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_function_builds_no_models_that_nobody_asked_for_and_has_them_when_they_are() -> None:
+    code = """
+import json, sys
+import functions.api.app as a
+from fastapi.openapi.models import OpenAPI
+built = OpenAPI.__pydantic_complete__
+from starlette.testclient import TestClient
+with TestClient(a.app) as client:
+    described = client.get("/openapi.json").json()
+    refused = client.post("/agent", json={"message": 5})
+print(json.dumps([built, sys.modules["pydantic.v1"], len(described["paths"]) > 30, refused.status_code]))
+"""
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "AWS_LAMBDA_FUNCTION_NAME": "api",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "TABLE_NAME": "none",
+        "REDIS_URL": "redis://127.0.0.1:1",
+    }
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment, check=True
+    )
+    assert found.stdout.strip().splitlines()[-1] == "[false, null, true, 401]"
