@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from functools import cache
 from typing import Any
 
@@ -27,32 +28,32 @@ from shared import aws, settings
 from shared.errors import SluiceError
 
 ROUTES = (
-    Later(r"/(dashboard/|$)", lambda: routes.dashboard),
-    Later(r"/agent/batch$", lambda: routes.batch),  # before those with a name in its place
-    Later(r"/agent/[^/]+(/retry|/fork)?$", lambda: routes.again),
-    Later(r"/agent", lambda: routes.agent),
-    Later(r"/agent/[^/]+/signals/", lambda: routes.signals),
-    Later(r"/approvals$|/agent/[^/]+/approvals/", lambda: routes.approvals),
-    Later(r"/schedules", lambda: routes.schedules),
-    Later(r"/result/", lambda: routes.result),
-    Later(r"/result/[^/]+/stream$", lambda: routes.stream),
-    Later(r"/stream-ticket$", lambda: routes.stream_ticket),
-    Later(r"/sessions/", lambda: routes.sessions),
-    Later(r"/limits$", lambda: routes.limits),
-    Later(r"/costs", lambda: routes.costs),
-    Later(r"/stats$", lambda: routes.stats),
-    Later(r"/operator/", lambda: routes.operator),
-    Later(r"/me/", lambda: routes.me),
-    Later(r"/v1/responses/compact$", lambda: routes.compact),
-    Later(r"/v1/responses/", lambda: routes.response_parts),
-    Later(r"/v1/responses", lambda: routes.responses),
-    Later(r"/v1/conversations", lambda: routes.conversations),
-    Later(r"/v1/chat/", lambda: routes.chat),
-    Later(r"/v1/files", lambda: routes.files),
-    Later(r"/v1/uploads", lambda: routes.uploads),
-    Later(r"/v1/models", lambda: routes.models),
-    Later(r"/health$", lambda: routes.health),
-    Later(r"/docs|/openapi\.json$", lambda: routes.docs),
+    Later(re.compile(r"/(dashboard/|$)"), lambda: routes.dashboard),
+    Later(re.compile(r"/agent/batch$"), lambda: routes.batch),  # before those with a name in its place
+    Later(re.compile(r"/agent/[^/]+(/retry|/fork)?$"), lambda: routes.again),
+    Later(re.compile(r"/agent"), lambda: routes.agent),
+    Later(re.compile(r"/agent/[^/]+/signals/"), lambda: routes.signals),
+    Later(re.compile(r"/approvals$|/agent/[^/]+/approvals/"), lambda: routes.approvals),
+    Later(re.compile(r"/schedules"), lambda: routes.schedules),
+    Later(re.compile(r"/result/"), lambda: routes.result),
+    Later(re.compile(r"/result/[^/]+/stream$"), lambda: routes.stream),
+    Later(re.compile(r"/stream-ticket$"), lambda: routes.stream_ticket),
+    Later(re.compile(r"/sessions/"), lambda: routes.sessions),
+    Later(re.compile(r"/limits$"), lambda: routes.limits),
+    Later(re.compile(r"/costs"), lambda: routes.costs),
+    Later(re.compile(r"/stats$"), lambda: routes.stats),
+    Later(re.compile(r"/operator/"), lambda: routes.operator),
+    Later(re.compile(r"/me/"), lambda: routes.me),
+    Later(re.compile(r"/v1/responses/compact$"), lambda: routes.compact),
+    Later(re.compile(r"/v1/responses/"), lambda: routes.response_parts),
+    Later(re.compile(r"/v1/responses"), lambda: routes.responses),
+    Later(re.compile(r"/v1/conversations"), lambda: routes.conversations),
+    Later(re.compile(r"/v1/chat/"), lambda: routes.chat),
+    Later(re.compile(r"/v1/files"), lambda: routes.files),
+    Later(re.compile(r"/v1/uploads"), lambda: routes.uploads),
+    Later(re.compile(r"/v1/models"), lambda: routes.models),
+    Later(re.compile(r"/health$"), lambda: routes.health),
+    Later(re.compile(r"/docs|/openapi\.json$"), lambda: routes.docs),
 )
 """Every file of routes, with what its paths begin with."""
 SHOWN_HEADERS = (

@@ -5,7 +5,6 @@ Building one takes a millisecond, and the API has eighty: a cold start that answ
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from starlette._utils import get_route_path
 from starlette.routing import BaseRoute, Match
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterable, Iterator
     from types import ModuleType
 
@@ -24,9 +24,9 @@ _CHOSEN = "sluice.route"
 class Later(BaseRoute):
     """The routes of a file, standing where they would stand among an application's."""
 
-    def __init__(self, pattern: str, load: Callable[[], ModuleType]) -> None:
+    def __init__(self, pattern: re.Pattern[str], load: Callable[[], ModuleType]) -> None:
         """Note where they are; ``pattern`` matches the beginning of each of their paths, and may match others'."""
-        self._pattern = re.compile(pattern)
+        self._pattern = pattern
         self._load = load
 
     @cached_property
