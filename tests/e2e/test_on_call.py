@@ -16,6 +16,7 @@ from shared.tasks import claims, family, settle, store
 from shared.tasks.model import Outcome, Status, Task
 from tests.e2e.conftest import Dashboard
 from tests.e2e.test_operators_pages import LOOKS, fits, violations
+from tests.stack.test_local_commands import command
 from tests.stack_fixture import Stack
 
 
@@ -104,25 +105,18 @@ def test_costs_have_doubled_and_the_tenant_is_found(
     expect(page.locator("tr[data-task]").first).to_be_visible()
 
 
-def test_a_provider_that_is_down_and_a_lane_that_stands_still_are_named_at_once(
-    dashboard: Dashboard, stack: Stack, tenant: tuple[str, str]
-) -> None:
-    use(stack.outputs)
-    settings.cache_clear()
-    from shared import valkey
-    from shared.limits.lane import Lanes
-
-    valkey.reset()
-    Lanes().pause({"quarantine": 120})
-    page = dashboard.open("operator")
-    page.get_by_role("link", name="System").click()
-    expect(page.locator(".alarms")).to_contain_text("The lane quarantine is paused.")
-    expect(page.locator(".alarms")).to_contain_text("make resume LANE=quarantine")
-    dashboard.picture("banner", whole=True)
-    assert violations(page) == []
-    Lanes().pause({})
-    expect(page.locator(".alarms")).not_to_contain_text("quarantine is paused")
-    assert tenant
+def test_a_lane_that_stands_still_is_named_at_once(dashboard: Dashboard, stack: Stack) -> None:
+    assert command(stack, "pause", "high").returncode == 0
+    try:
+        page = dashboard.open("operator")
+        page.get_by_role("link", name="System").click()
+        expect(page.locator(".alarms")).to_contain_text("The lane high is paused.")
+        expect(page.locator(".alarms")).to_contain_text("make resume LANE=high")
+        dashboard.picture("banner", whole=True)
+        assert violations(page) == []
+    finally:
+        assert command(stack, "resume", "high").returncode == 0
+    expect(page.locator(".alarms")).not_to_contain_text("high is paused")
 
 
 def test_dead_letters_are_counted_and_shown(dashboard: Dashboard, stack: Stack, tenant: tuple[str, str]) -> None:

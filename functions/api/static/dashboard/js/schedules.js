@@ -56,7 +56,7 @@ export function schedulesView(main, signal) {
     event.preventDefault();
     const body = { cron: cron.value.trim(), timezone: zone.value.trim() || "UTC", run: { message: message.value } };
     await change("Schedule made", "schedules", { method: "POST", body });
-    if (!problem.textContent) form.reset();
+    if (!problem.textContent) message.value = cron.value = "";
   }
 
   function card(one) {

@@ -39,7 +39,7 @@ function alarms(stats) {
     if (status === "down") found.push({ tone: "bad", what: `${name} is down.`, todo: "See docs/runbook.md." });
   for (const [lane, one] of Object.entries(stats.lanes ?? {}))
     if (one.paused) found.push({ tone: "warn", what: `The lane ${lane} is paused.`, todo: `Its tasks wait. make resume LANE=${lane} starts it.` });
-  if (stats.dead_letters)
+  if (stats.dead_letters?.count)
     found.push({
       tone: "warn",
       what: `${number(stats.dead_letters.count)}${stats.dead_letters.more ? " or more" : ""} dead letters.`,

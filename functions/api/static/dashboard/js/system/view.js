@@ -33,7 +33,7 @@ export function systemView(main, signal) {
       alarms.node,
       figures.node,
       el("div", { class: "charts" }, ...made.map((one) => one.node)),
-      el("div", { class: "states-grid" }, top.node),
+      el("div", { class: "states-grid one" }, top.node),
       below.node,
     ),
   );
