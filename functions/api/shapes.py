@@ -79,7 +79,12 @@ class ApprovalView(BaseModel):
     kind: Literal["approval"]
     name: str
     tool: str
-    arguments: Annotated[dict[str, Any] | None, Field(description="The call's arguments.")]
+    arguments: Annotated[
+        dict[str, Any] | None, Field(description="The call's arguments; null in a list whose answer cannot hold them.")
+    ]
+    arguments_bytes: Annotated[
+        int, Field(description="Size of arguments that are null; fetch the approval itself.")
+    ] = 0
     fingerprint: Annotated[str, Field(description="Of tool and arguments: an answer is for this very call.")]
     editable: Annotated[bool, Field(description="Whether an answer may change the arguments.")]
     cost_usd: Annotated[float, Field(description="What the run had cost when it asked.")]
