@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from functions.scaler import mappings, publish, signals, tell
 from functions.scaler.state import Memory
 from shared.clock import now
+from shared.scaling import history
 from shared.scaling.policy import decide
 from shared.scaling.profiles import Config
 from shared.settings import settings
@@ -58,6 +59,8 @@ def _tick(at: float, *, told: bool) -> tuple[dict[str, Any], Signals]:
     limits = {lane: one.current for lane, one in seen.lanes.items() if one.current is not None}
     failed = mappings.apply(decision, limits)
     if settings().redis_url:
+        if told:
+            history.note(at, seen.lanes, decision)
         tell.slots({lane: max(one.target, limits.get(lane, 0)) for lane, one in decision.lanes.items()})
     _memory.save(state)
     targets = {lane: one.target for lane, one in decision.lanes.items()}
