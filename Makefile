@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-package test-unit test-frameworks try-clients second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page try-real-model docs limits-page check-deploy pins clean
+.PHONY: help setup environments up down demo test test-stack test-browser test-package test-unit test-frameworks try-clients second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page try-real-model docs limits-page check-deploy pins clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##$(if $(ALL),?) ' Makefile | awk -F ':.*##? ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -90,11 +90,13 @@ sam-invoke: setup # Call a function in that image with an event (EVENT=events/wo
 # ---- quality
 
 test: setup ## Every test, from a fresh clone
-	@$(MAKE) --no-print-directory -j4 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) test-stack test-package test-unit lint
-# The deployed system mostly waits: its tests run beside the others, in one process of their own, and before them
-# wherever both want the processor: they take longest.
+	@$(MAKE) --no-print-directory -j5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) test-stack test-browser test-package test-unit lint
+# The deployed system mostly waits: its tests run beside the others, in processes of their own, each with a system of
+# its own, and before them wherever both want the processor: they take longest.
 test-stack: setup
-	@$(PYTHON) -m pytest tests/stack tests/e2e --ignore $(OF_THE_PACKAGE) $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest tests/stack --ignore $(OF_THE_PACKAGE) $(PYTEST_ARGS)
+test-browser: setup
+	@$(PYTHON) -m pytest tests/e2e $(PYTEST_ARGS)
 # A project from the wheel, with a system of its own: minutes beside the other tests, one and a half without them.
 OF_THE_PACKAGE := tests/stack/test_package.py
 test-package: setup
