@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from functions.worker.record.ledger import charge
 from functions.worker.record.persist import persist
 from functions.worker.record.signals import Ended
-from shared import storable
+from shared import storable, traceparent
 from shared.clock import now
 from shared.errors import SluiceError, TooLarge, Unstorable
 from shared.logs import get_logger
 from shared.tasks import checkpoints
 from shared.tasks.events import Event
+from shared.traceparent import OUTGOING
 from sluice.errors import ReplayMismatch
 
 if TYPE_CHECKING:
@@ -140,12 +141,14 @@ class Steps:
         try:
             began = time.monotonic()
             inside = _inside.set(name)
+            place = OUTGOING.set(traceparent.outgoing(self._task, traceparent.STEP, name, nth))
             try:
                 done = await work(nth)
             finally:
+                OUTGOING.reset(place)
                 _inside.reset(inside)
             if kind != "model":
-                data = {"step": name, "n": nth, "ms": round((time.monotonic() - began) * 1000)}
+                data = {"step": name, "n": nth, "ms": round((time.monotonic() - began) * 1000), "kind": kind}
                 done = done._replace(events=(*done.events, Event("step", now(), data)))
             step = checkpoints.Step(name, nth, mark, done.value)
             # With others under way it is not the last; and after the end nobody would write it.
@@ -192,6 +195,7 @@ class Steps:
             self.progressed = True
             if isinstance(step.value, dict) and "call" in step.value:
                 self._log.stands(step.value["call"])
+                self._task.under_way.pop(step.value["call"], None)
         await self._log.stored(batch)
 
     async def drain(self, until: float) -> None:

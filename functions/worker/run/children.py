@@ -11,6 +11,7 @@ from functions.worker import agents
 from functions.worker.record.persist import persist
 from functions.worker.record.steps import Done
 from functions.worker.run.budget import Budget
+from shared import traceparent
 from shared.clock import day, now
 from shared.errors import BudgetExhausted, NotFound
 from shared.limits import tiers
@@ -199,6 +200,8 @@ def _child(parent: Task, group: Group, plan: Plan, n: int) -> Task:
     if parent.params.get("timeout_s"):
         params["timeout_s"] = max(0.001, parent.created + float(parent.params["timeout_s"]) - at)
     params |= {key: parent.params[key] for key in ("approve", "stream", "on_budget") if key in parent.params}
+    if (place := traceparent.outgoing(parent, traceparent.STEP, group.name, group.nth)) is not None:
+        params[traceparent.HEADER] = place
 
     def sibling(m: int) -> str | None:
         return family.child_id(parent.task_id, group.key, m) if 0 <= m < group.total else None

@@ -24,6 +24,7 @@ from functions.worker.run.budget import Budget
 from functions.worker.run.children import Children
 from functions.worker.run.tooling import Tooling, result_of
 from functions.worker.run.waits import Waits
+from shared import traceparent
 from shared.clock import now
 from shared.errors import LeaseLost
 from shared.limits import models
@@ -107,6 +108,11 @@ class Context(Tooling, Children, Budget, PublicContext):
     def http(self) -> httpx2.AsyncClient:
         """The environment's pooled HTTP client for pages and APIs."""
         return self._environment.pages
+
+    @property
+    def traceparent(self) -> str | None:
+        """The header that makes what another service does a part of this run's trace; None outside of any trace."""
+        return traceparent.OUTGOING.get() or traceparent.outgoing(self._task)
 
     async def step(self, name: str, fn: Callable[[], Awaitable[Any]], *, fingerprint: Any = None) -> Any:
         """Do something once in the life of this task and return its result, which must be JSON.
@@ -218,6 +224,9 @@ class Context(Tooling, Children, Budget, PublicContext):
             )
             data: dict[str, Any] = {"call": call_id, "model": reply.model, "tokens": usage.tokens}
             data |= {"ms": round((time.monotonic() - began) * 1000), "cost_usd": usage.micro_usd / 1_000_000}
+            data |= {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+            if reply.finish_reason:
+                data["finish_reason"] = reply.finish_reason
             if reply.left_out:
                 data["left_out"] = list(reply.left_out)
             event = Event("step", now(), {"step": name, "n": nth, **data})
