@@ -25,6 +25,7 @@ from functions.api.routes import (
     agent,
     approvals,
     batch,
+    batches,
     chat,
     compact,
     conversations,
@@ -75,6 +76,7 @@ ROUTERS = (
     chat,
     files,
     uploads,
+    batches,
     models,
     health,
     docs,
@@ -142,12 +144,22 @@ def _mangum() -> tuple[Mangum, asyncio.AbstractEventLoop]:
     return Mangum(app, lifespan="off", text_mime_types=["text/", "application/json", "application/javascript"]), loop
 
 
+def _queued(event: dict[str, Any]) -> dict[str, Any]:
+    """Do what a queue's messages ask for: look at batches, or make firings. No request needs what that imports."""
+    name = str(event["Records"][0].get("eventSourceARN", "")).rsplit(":", 1)[-1]
+    if name and name == settings.settings().queue_url_bulk.rsplit("/", 1)[-1]:
+        from functions.api.bulk import looking
+
+        return looking.take(event)
+    from functions.api.firings import take
+
+    return take(event)
+
+
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer one event of API Gateway's HTTP API (payload 2.0), or make the firings that a queue hands over."""
     if "Records" in event:
-        from functions.api.firings import take  # here: no request needs it
-
-        return take(event)
+        return _queued(event)
     adapter, loop = _mangum()
     asyncio.set_event_loop(loop)
     try:
