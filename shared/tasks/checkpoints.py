@@ -68,9 +68,17 @@ def load(task_id: str) -> dict[tuple[str, int], Step]:
 
 
 def record(
-    task: Task, step: Step, log: Sequence[events.Event], *, use: Usage | None = None, model_used: str | None = None
+    task: Task,
+    step: Step,
+    log: Sequence[events.Event],
+    *,
+    use: Usage | None = None,
+    model_used: str | None = None,
+    raised: dict[str, int] | None = None,
 ) -> None:
     """Record a finished step with its events and cost, all or nothing, and note in ``task`` what the row now says.
+
+    ``raised`` is what ceilings are raised by from now on, if the step did that: once, like the step.
 
     Raises:
         LeaseLost: the task is no longer ours; nothing was written.
@@ -101,6 +109,8 @@ def record(
         sets |= days.used(task, use)
     if model_used:
         sets["model_used"] = model_used
+    if raised is not None:
+        sets["raised"] = raised
     if task.started_at is None:
         sets["started_at"] = task.run_started or at
     condition, values = held(task)
@@ -121,6 +131,8 @@ def record(
         task.calls += 1
     if model_used:
         task.model_used = model_used
+    if raised is not None:
+        task.raised = raised
 
 
 def _is_ours(row: Task, task: Task, last_seq: int) -> bool:

@@ -1,8 +1,8 @@
-"""Approvals: the calls that the caller's runs wait to be allowed, and the answers."""
+"""Approvals: the calls, and the budget, that the caller's runs wait to be allowed, and the answers."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
@@ -10,12 +10,12 @@ from starlette.responses import JSONResponse
 
 from functions.api.body import parse, raw_body
 from functions.api.described import described
-from functions.api.errors import invalid
 from functions.api.identity import AUTHENTICATED, AnyCaller, Subject, own_task
 from functions.api.schemas import PAGE_TASKS, ApprovalAnswer
-from functions.api.submit import gate
-from shared.errors import Conflict, IdempotencyMismatch
 from shared.tasks import listing
+
+if TYPE_CHECKING:
+    from shared.tasks.inbox import Receipt
 
 router = APIRouter(tags=["tasks"], dependencies=AUTHENTICATED)
 
@@ -29,7 +29,7 @@ def list_approvals(
     limit: Annotated[int, Query(ge=1, le=PAGE_TASKS)] = 20,
     cursor: Annotated[str | None, Query(max_length=2048, description="From `next_cursor`.")] = None,
 ) -> JSONResponse:
-    """List the calls that the caller's tasks wait to be allowed, newest task first. The index lags by a moment."""
+    """List what the caller's tasks wait to be allowed, newest task first. The index lags by a moment."""
     from shared.tasks import approvals, items, table  # here: most requests do without them
 
     found, more = listing.list_tasks(caller.user, limit=limit, cursor=cursor, status="waiting")
@@ -53,22 +53,22 @@ def answer_approval(
     fingerprint: str,
     body: Annotated[bytes, Depends(raw_body)],
 ) -> JSONResponse:
-    """Allow or deny the very call that a run waits for. The first answer counts; the same once more is harmless."""
-    from shared.tasks import approvals, inbox, waking  # here: most requests do without them
+    """Allow or deny the very call, or the budget, that a run waits for.
 
-    answer = parse(ApprovalAnswer, body, request.headers.get("content-type"))
-    task = own_task(caller, task_id)
-    if task.status.terminal:
-        raise Conflict(f"the task has ended: it is {task.status}")
-    asked = approvals.find(task, fingerprint)
-    if answer.arguments is not None and not (asked.more or {}).get("editable"):
-        raise invalid("the arguments of this call cannot be changed", "arguments")
-    payload = {**answer.model_dump(exclude_none=True), "user": caller.user}
-    try:
-        receipt = inbox.post(task_id, asked.name, payload, key=str(asked.nth), by=caller.key_id, early=False)
-    except IdempotencyMismatch as error:
-        raise Conflict("this call was answered otherwise before") from error
-    if receipt.woken:
-        waking.send(gate(), receipt.task)
-    content = {"task_id": task_id, "status": str(receipt.task.status), "name": asked.name, "signal": receipt.signal}
-    return JSONResponse(content, 202, {"Idempotent-Replayed": "true"} if receipt.repeat else {})
+    The first answer counts; the same once more is harmless.
+    """
+    from functions.api import answering  # here: most requests do without it
+
+    given = parse(ApprovalAnswer, body, request.headers.get("content-type"))
+    receipt = answering.answer(caller, own_task(caller, task_id), fingerprint, given, operator=False)
+    return taken(receipt, fingerprint)
+
+
+def taken(receipt: Receipt, fingerprint: str) -> JSONResponse:
+    """Say that an answer was taken."""
+    from shared.tasks import approvals
+
+    task = receipt.task
+    content = {"task_id": task.task_id, "status": str(task.status), "name": approvals.name_of(fingerprint)}
+    headers = {"Idempotent-Replayed": "true"} if receipt.repeat else {}
+    return JSONResponse(content | {"signal": receipt.signal}, 202, headers)

@@ -16,6 +16,7 @@ BENCHMARKS = (
     "leaks",
     "capacity",
     "gb-seconds",
+    "write-units",
     "bench",
     "fairness",
     "hostile",
