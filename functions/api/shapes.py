@@ -89,7 +89,12 @@ class ApprovalView(BaseModel):
     kind: Literal["approval"]
     name: str
     tool: Annotated[str | None, Field(description="The tool that is to be called; absent of a budget.")] = None
-    arguments: Annotated[dict[str, Any] | None, Field(description="The call's arguments.")] = None
+    arguments: Annotated[
+        dict[str, Any] | None, Field(description="The call's arguments; null in a list whose answer cannot hold them.")
+    ] = None
+    arguments_bytes: Annotated[
+        int, Field(description="Size of arguments that are null; fetch the approval itself.")
+    ] = 0
     budget: BudgetAsked | None = None
     fingerprint: Annotated[
         str, Field(description="Of tool and arguments, or of the question: an answer is for this very one.")

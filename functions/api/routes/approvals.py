@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
@@ -12,10 +12,14 @@ from functions.api.body import parse, raw_body
 from functions.api.described import described
 from functions.api.identity import AUTHENTICATED, AnyCaller, Subject, own_task
 from functions.api.schemas import PAGE_TASKS, ApprovalAnswer
+from shared import wire
+from shared.errors import NotFound
 from shared.tasks import listing
+from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
     from shared.tasks.inbox import Receipt
+    from shared.tasks.model import Task
 
 router = APIRouter(tags=["tasks"], dependencies=AUTHENTICATED)
 
@@ -36,12 +40,32 @@ def list_approvals(
     ids = [str(one["task_id"]) for one in found if f"{approvals.KIND}:" in str(one.get("reason", ""))]
     rows = table.get_many([items.row_key(task_id) for task_id in ids]) if ids else []
     tasks = sorted((items.read_task(row) for row in rows), key=lambda task: task.created, reverse=True)
-    asked = [
-        {"task_id": task.task_id, "agent": task.agent, "session_id": task.session_id or None, **one}
-        for task in tasks
-        for one in approvals.pending(task)
-    ]
+    asked = [_shown(task, one) for task in tasks for one in approvals.pending(task)]
+    room = wire.ANSWER_BYTES
+    for one in asked:
+        size = wire.wire_bytes(one)
+        room -= size
+        if room < 0:  # those are fetched one by one
+            room += size
+            one |= {"arguments": None, "arguments_bytes": len(dumps(one.get("arguments")).encode())}
     return JSONResponse({"approvals": asked, "next_cursor": more})
+
+
+@router.get("/agent/{task_id}/approvals/{fingerprint}", summary="Read an approval")
+@described("ApprovalView", 401, 403, 404, 422)
+def get_approval(caller: Subject, task_id: str, fingerprint: str) -> JSONResponse:
+    """Return one call that a task waits to be allowed, with its arguments however large they are."""
+    from shared.tasks import approvals  # here: most requests do without them
+
+    task = own_task(caller, task_id)
+    found = next((one for one in approvals.pending(task) if one["fingerprint"] == fingerprint), None)
+    if found is None:
+        raise NotFound("the task asks for no such approval (any more)")
+    return JSONResponse(_shown(task, found))
+
+
+def _shown(task: Task, approval: dict[str, Any]) -> dict[str, Any]:
+    return {"task_id": task.task_id, "agent": task.agent, "session_id": task.session_id or None, **approval}
 
 
 @router.post("/agent/{task_id}/approvals/{fingerprint}", status_code=202, summary="Answer an approval")
