@@ -138,6 +138,7 @@ def test_what_the_examples_call_was_found() -> None:
         "docs/openai.md": 0,
         "docs/waits.md": 3,
         "docs/children.md": 3,
+        "docs/schedules.md": 1,
     }
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
+from functions.worker.environment import openai_types
 from functions.worker.model import address, phases
 from functions.worker.tools.page import pages_client
 from shared import secrets, tls
@@ -21,6 +22,8 @@ from shared.settings import settings
 
 if TYPE_CHECKING:
     import openai
+
+openai_types.put_off()
 
 CONNECT_SECONDS = 10.0
 """Long enough for a whole pool that connects at once on a fraction of a processor."""

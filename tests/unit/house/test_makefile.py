@@ -21,6 +21,7 @@ BENCHMARKS = (
     "bench",
     "fairness",
     "hostile",
+    "bulk",
     "bench-reference",
 )
 
