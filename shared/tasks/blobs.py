@@ -7,6 +7,7 @@ DynamoDB takes at most 400 KB an item, attribute names included
 from __future__ import annotations
 
 import hashlib
+import json
 import zlib
 from typing import Any
 
@@ -17,10 +18,10 @@ from shared.errors import DependencyDown, Gone, TooLarge
 from shared.logs import get_logger
 from shared.settings import settings
 
-INLINE_BYTES = 1024
-"""A message up to this size stays in the row, which every heartbeat writes again."""
 PLAIN_BYTES = 8 * 1024
-"""Compressing less than this saves no write unit worth the time."""
+"""What is larger is compressed, unless another bound is given."""
+SMALL_BYTES = 800
+"""The bound for items that hold little else: up to it they cost one write unit as they are."""
 ITEM_BYTES = 340 * 1024
 """Most bytes of one value in an item; leaves room for the other attributes."""
 BLOB_BYTES = 64 * 1024 * 1024
@@ -32,8 +33,10 @@ MISSING = frozenset({"NoSuchKey", "404", "AccessDenied", "403"})
 _log = get_logger("blobs")
 
 
-def pack(text: str, s3_key: str) -> dict[str, Any]:
+def pack(text: str, s3_key: str, *, plain_bytes: int | None = None) -> dict[str, Any]:
     """Turn text into attributes: ``text``, ``z`` (zlib) or ``s3`` (written before this returns, under ``s3_key``).
+
+    What is larger than ``plain_bytes`` (by default ``PLAIN_BYTES``) is compressed.
 
     S3 knows no lease: the object is there before the transaction that names it, which may yet be refused. So its key
     ends with a digest of the content. A late worker that has something else to say writes another object, which no item
@@ -43,7 +46,7 @@ def pack(text: str, s3_key: str) -> dict[str, Any]:
         TooLarge: over ``BLOB_BYTES``, or it needs S3 and there is no bucket.
     """
     data = text.encode()
-    if len(data) <= PLAIN_BYTES:
+    if len(data) <= (PLAIN_BYTES if plain_bytes is None else plain_bytes):
         return {"text": {"S": text}}
     if len(data) > BLOB_BYTES:
         raise TooLarge(f"a value of {len(data)} bytes is over the limit of {BLOB_BYTES}")
@@ -109,6 +112,12 @@ def unpack(attributes: dict[str, Any]) -> str:
         return body.read().decode() if "plain" in attributes else zlib.decompress(body.read()).decode()
     except (ClientError, BotoCoreError) as error:
         raise _sorted_out(error) from error
+
+
+def read_small(content: str | bytes) -> dict[str, Any]:
+    """Read back a JSON object from what ``pack`` made of it, as text or compressed."""
+    found: dict[str, Any] = json.loads(zlib.decompress(content) if isinstance(content, bytes) else content)
+    return found
 
 
 def owner() -> dict[str, Any]:

@@ -9,9 +9,12 @@ from typing import Any
 
 from sluice.types import Usage as Usage
 
-ITEM_VERSION = 1
-"""Shape of the items, in their attribute ``v``. This code reads this version and older ones; an item without one has
+ITEM_VERSION = 2
+"""Newest form of an item, in its attribute ``v``. This code reads this version and older ones; an item without one has
 version 1. See docs/upgrades.md."""
+COMMON_VERSION = 1
+"""Form of the items that did not change since: those that say more than an older version could read are records of a
+run's log and ended rows."""
 
 
 class Status(StrEnum):
@@ -47,7 +50,7 @@ class Task:
     created: float
     day: str
     """UTC day of its newest call, before the first one that of its submission: which day's money it spends."""
-    v: int = ITEM_VERSION
+    v: int = COMMON_VERSION
     tier: str = "standard"
     session_id: str = "default"
     """The conversation; empty: none."""
@@ -110,6 +113,9 @@ class Task:
     """Of that use, what belongs to days before ``day``: day -> [tokens, micro-USD]. See `shared.tasks.days`."""
     calls: int = 0
     result: dict[str, Any] | None = None
+    ending: str | bytes | None = None
+    """Its answer and its last events, see `shared.tasks.ending`; or the key of the item that holds them."""
+    ending_at: str | None = None
     error: dict[str, Any] | None = None
     model_used: str | None = None
     trace: str | None = None
@@ -142,6 +148,8 @@ class Task:
     """When this worker took it; kept in the worker only."""
     unwritten: list[Usage] = field(default_factory=list)
     """What it was charged with that its row does not say yet; kept in the worker only."""
+    lapsed: bool = False
+    """Whether another worker may still believe that it holds it, and write; kept in the worker only."""
     taken_from: str | None = None
     """The worker that it was taken over from, when that one's lease had lapsed; kept in the worker only."""
 
@@ -162,7 +170,7 @@ class Task:
 
 
 JSON_FIELDS = frozenset({"params", "past", "charged", "last_error", "result", "error", "waiting_for"})
-FIELDS = {item.name for item in fields(Task)} - {"run_started", "taken_from", "unwritten", "joined"}
+FIELDS = {item.name for item in fields(Task)} - {"run_started", "lapsed", "taken_from", "unwritten", "joined"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

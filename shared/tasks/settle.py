@@ -1,4 +1,8 @@
-"""The end of a task, written once: status, result, terminal event, session turn and spending in one transaction."""
+"""The end of a task, written once: status, result, session turn and spending in one transaction.
+
+The last event of a run that its worker ends is the ended row itself. Where nobody holds the task it is a record of the
+log, whose place a late worker then finds taken.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +13,18 @@ from shared import wire
 from shared.clock import now
 from shared.errors import NotFound, TooLarge
 from shared.settings import settings
-from shared.tasks import days, events, family, sessions, spend, store, table
+from shared.tasks import days, ending, events, family, records, sessions, spend, store, table
 from shared.tasks.claims import OWNER
 from shared.tasks.items import due_shard, row_key
 from shared.tasks.leases import fenced_write, held
+from shared.tasks.model import ITEM_VERSION, Status, Task, dumps
 from shared.tasks.model import Outcome as Outcome
-from shared.tasks.model import Status, Task, dumps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RESPONSE_INLINE_BYTES = 32 * 1024
-"""A response, and data, up to this size stay in the row; nothing writes the row again."""
+"""A response, and data, up to this size are never given an object of their own."""
 DATA_BYTES = 1024 * 1024
 """Largest JSON of a result's data: twice what a model may write of tool arguments (128,000 tokens), a sixth of what an
 answer of Lambda may hold."""
@@ -56,7 +60,8 @@ def settle(
         Contended, DependencyDown: nothing was written; try again.
     """
     condition, values = held(task)
-    _end(task, outcome, condition, values, by=f"{OWNER}#{task.lease_no}", message=message, asked=asked, log=log)
+    by = f"{OWNER}#{task.lease_no}"
+    _end(task, outcome, condition, values, by=by, by_worker=True, message=message, asked=asked, log=log)
 
 
 def end_unheld(task: Task, outcome: Outcome) -> None:
@@ -66,17 +71,16 @@ def end_unheld(task: Task, outcome: Outcome) -> None:
         LeaseLost: it changed since it was read: read again.
         Contended, DependencyDown: nothing was written; try again.
     """
-    condition = "#status = :status AND #gen = :gen AND #last_seq = :last_seq AND #lease_no = :lease_no"
-    values: dict[str, Any] = {
-        "status": str(task.status),
-        "lease_no": task.lease_no,
-        "gen": task.gen,
-        "last_seq": task.last_seq,
-    }
+    condition = "#status = :status AND #gen = :gen AND #lease_no = :lease_no"
+    values: dict[str, Any] = {"status": str(task.status), "lease_no": task.lease_no, "gen": task.gen}
     if task.status is Status.PROCESSING:
         condition += " AND #lease_until <= :now"
         values["now"] = now()
-    _end(task, outcome, condition, values, by=f"{OWNER}#unheld")
+        records.catch_up(task)  # its worker died, or is late
+    else:
+        condition += " AND #last_seq = :last_seq"
+        values["last_seq"] = task.last_seq
+    _end(task, outcome, condition, values, by=f"{OWNER}#unheld", by_worker=False)
 
 
 def _end(
@@ -86,6 +90,7 @@ def _end(
     values: dict[str, Any],
     *,
     by: str,
+    by_worker: bool,
     message: str = "",
     asked: Sequence[dict[str, Any]] | None = None,
     log: Sequence[events.Event] = (),
@@ -106,19 +111,21 @@ def _end(
         sets["started_at"] = started_at
     ops: list[dict[str, Any]] = []
     data: dict[str, Any] = {}
+    texts: dict[str, Any] = {}
     if outcome.status is Status.COMPLETE:
         response = outcome.response or ""
-        sets["result"], large = _result(task, outcome, response)
-        ops += [_blob_op(task, name, text, sets["result"], kept) for name, text in large.items()]
+        sets["result"], texts, large = _result(task, outcome, response)
+        ops += [_blob_op(task, name, text, kept) for name, text in large.items()]
         data = {"response": response, "tokens": task.usage.tokens}
         if task.session_id:
             ops += sessions.put_ops(task, outcome, message=message, asked=asked, at=at, expires=expires)
     elif outcome.error is not None:
         sets["error"] = outcome.error
         data = {"error": outcome.error}
-    event, last = events.append_op(
-        task.task_id, task.last_seq, [*log, events.Event(str(outcome.status), at, data)], expires=kept
-    )
+    last = task.last_seq + len(log) + 1
+    if not by_worker:
+        event, last = events.append_op(task, [*log, events.Event(str(outcome.status), at, data)], expires=kept)
+        ops.insert(0, event)
     sets["last_seq"] = last
     if dead_letter(outcome):
         sets["due"], sets["due_at"] = DEAD, at
@@ -126,15 +133,25 @@ def _end(
         wants_webhook(task) or task.may_leave_children
     ):  # in the transaction: whoever ends a task may die before it enqueued the webhook
         sets["due"], sets["due_at"] = due_shard(task.task_id), at + WEBHOOK_GRACE_SECONDS
-    removes = tuple(name for name in LIVE if name not in sets)
+    removes = tuple(name for name in LIVE if name not in sets) + (() if task.last_error else ("last_error",))
+    if by_worker:
+        shown = events.numbered(task.last_seq, log)
+        sets |= {"v": ITEM_VERSION} | (where := ending.keep(task, sets, removes, texts, shown, expires=kept))
+        if "ending_at" in where and "data" in texts:
+            sets["result"]["data"] = None
     row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, condition=condition, values=values)
     fenced_write(
-        [row, event, *ops, *spend.add_ops(task, expires=expires), *family.ended_ops(task, expires=expires)],
+        [row, *ops, *spend.add_ops(task, expires=expires), *family.ended_ops(task, expires=expires)],
         written=lambda old: (old.ended_by, old.status, old.last_seq) == (by, outcome.status, last),
     )
     task.unwritten.clear()
     task.status, task.ended_at, task.last_seq, task.started_at = outcome.status, at, last, started_at
+    task.ending, task.ending_at = sets.get("ending"), sets.get("ending_at")
     task.result, task.error = sets.get("result"), outcome.error
+    if task.result is not None and task.ending_at is None:
+        task.result = texts | sets["result"]
+    elif task.result is not None:
+        task.result = {"response": None} | sets["result"]
 
 
 DEAD = "DEAD"
@@ -179,28 +196,32 @@ def leave_alone(task: Task) -> None:
         return  # a dead letter, which stays listed for `make redrive`, or noted already
 
 
-def _result(task: Task, outcome: Outcome, response: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the result as the row holds it, and by name what is too large for the row, where None stands for it."""
-    result: dict[str, Any] = {"response": response, "tokens": task.usage.tokens, "session_id": task.session_id or None}
+def _result(task: Task, outcome: Outcome, response: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
+    """Return the result as the row holds it, what goes with the end (`ending`), and texts with items of their own.
+
+    These are too large for an answer, and can be read by their address.
+    """
+    result: dict[str, Any] = {"tokens": task.usage.tokens, "session_id": task.session_id or None}
+    kept: dict[str, Any] = {"response": response}
     texts = {"response": response}
     if outcome.data:
-        result["data"] = outcome.data
+        kept["data"] = outcome.data
         texts["data"] = dumps(outcome.data)
         size = len(texts["data"].encode())
         if size > DATA_BYTES:
             raise TooLarge(f"the result's data has {size} bytes, over the limit of {DATA_BYTES}")
-    large = {name: text for name, text in texts.items() if len(text.encode()) > RESPONSE_INLINE_BYTES}
+    large: dict[str, str] = {}
     if settings().blob_bucket:
-        for name, text in large.items():
-            if not wire.fits(text, SHOWN_BYTES[name]):
-                result[f"{name}_bytes"] = len(text.encode())
-    return result | dict.fromkeys(large), large
+        for name, text in texts.items():
+            if len(text.encode()) > RESPONSE_INLINE_BYTES and not wire.fits(text, SHOWN_BYTES[name]):
+                result |= {name: None, f"{name}_bytes": len(text.encode())}
+                large[name] = text
+                del kept[name]
+    return result, kept, large
 
 
-def _blob_op(task: Task, name: str, text: str, result: dict[str, Any], expires: float) -> dict[str, Any]:
-    """Make the Put of what is too large for the row; what is too large for an answer can be read by its address."""
-    content_type = CONTENT_TYPES[name] if f"{name}_bytes" in result else None
-    return store.blob_op(task.task_id, name, text, expires=expires, content_type=content_type)
+def _blob_op(task: Task, name: str, text: str, expires: float) -> dict[str, Any]:
+    return store.blob_op(task.task_id, name, text, expires=expires, content_type=CONTENT_TYPES[name])
 
 
 def result_of(task: Task, *, leave: Sequence[str] = ()) -> dict[str, Any] | None:
@@ -210,12 +231,17 @@ def result_of(task: Task, *, leave: Sequence[str] = ()) -> dict[str, Any] | None
     """
     if task.result is None:
         return None
-    large: dict[str, Any] = {}
-    if task.result.get("response") is None and "response" not in leave:
-        large["response"] = store.read_blob(task.task_id, "response")
-    if "data" in task.result and task.result["data"] is None and "data" not in leave:
-        large["data"] = json.loads(store.read_blob(task.task_id, "data"))
-    return task.result | large
+    wanted = [name for name in ("response", "data") if name not in leave]
+    missing = [name for name in wanted if task.result.get(name, "") is None]
+    if not missing:
+        return dict(task.result)
+    kept = ending.read(task)
+    found = {name: kept[name] for name in missing if name in kept}
+    for name in missing:
+        if name not in kept:
+            text = store.read_blob(task.task_id, name) if f"{name}_bytes" in task.result or not ending.has(task) else ""
+            found[name] = text if name == "response" else json.loads(text)
+    return task.result | found
 
 
 def cancel(task_id: str, user: str) -> Task:
