@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-unit test-frameworks try-clients second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page try-real-model limits-page check-deploy pins clean
+.PHONY: help setup environments up down demo test test-stack test-browser test-package test-unit test-frameworks try-clients second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page try-real-model docs limits-page check-deploy pins clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##$(if $(ALL),?) ' Makefile | awk -F ':.*##? ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,6 +49,8 @@ $(SAM)/.ready: requirements/sam.txt | $(UV)
 	$(call environment,.tools/runtime,$<)
 .tools/frameworks/.ready: requirements/frameworks.txt | $(UV)
 	$(call environment,.tools/frameworks,$<)
+.tools/docs/.ready: requirements/docs.txt | $(UV)
+	$(call environment,.tools/docs,$<)
 
 setup: | $(UV)
 	@$(MAKE) --no-print-directory -j4 environments
@@ -86,11 +88,17 @@ sam-invoke: setup # Call a function in that image with an event (EVENT=events/wo
 # ---- quality
 
 test: setup ## Every test, from a fresh clone
-	@$(MAKE) --no-print-directory -j3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) test-stack test-unit lint
-# The deployed system mostly waits: its tests run beside the others, in one process of their own, and before them
-# wherever both want the processor: they take longest.
+	@$(MAKE) --no-print-directory -j5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) test-stack test-browser test-package test-unit lint
+# The deployed system mostly waits: its tests run beside the others, in processes of their own, each with a system of
+# its own, and before them wherever both want the processor: they take longest.
 test-stack: setup
-	@$(PYTHON) -m pytest tests/stack tests/e2e $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest tests/stack --ignore $(OF_THE_PACKAGE) $(PYTEST_ARGS)
+test-browser: setup
+	@$(PYTHON) -m pytest tests/e2e $(PYTEST_ARGS)
+# A project from the wheel, with a system of its own: minutes beside the other tests, one and a half without them.
+OF_THE_PACKAGE := tests/stack/test_package.py
+test-package: setup
+	@nice -n 5 $(PYTHON) -m pytest $(OF_THE_PACKAGE) $(PYTEST_ARGS)
 test-unit: setup
 	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 4 --dist loadfile $(PYTEST_ARGS)
 second-opinion: setup # Tests of tasks and lanes against LocalEmu, a third emulator
@@ -115,6 +123,8 @@ check-deploy: .venv/.ready # What a deployment would make and cost, and what the
 audit: .venv/.ready .tools/audit/.ready # Known vulnerabilities of the pinned packages (asks PyPI's advisory service)
 	@$(PYTHON) -m deploy.audit .tools/audit/bin/pip-audit
 
+docs: .venv/.ready .tools/docs/.ready # The documentation as a site, its links checked: .build/site/site/index.html
+	@$(PYTHON) -m deploy.site $(CURDIR)/.tools/docs/bin/zensical
 limits-page: .venv/.ready # Write docs/aws-limits.md anew
 	@$(PYTHON) -m localstack.strict.page
 try-real-model: .venv/.ready # Call a real llama_cpp.server and a LiteLLM proxy (builds both)
@@ -127,9 +137,9 @@ include benchmarks/Makefile
 
 UPGRADE := --upgrade
 pins: $(UV) ## Pin the newest versions (UPGRADE= keeps what is pinned and adds what is new)
-	@for name in dev api worker base webhook project localaws sam audit policy peers peers-arq frameworks runtime; do \
+	@for name in dev api worker base webhook project localaws sam audit policy peers peers-arq frameworks runtime docs; do \
 	  $(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
-	    $$(case $$name in dev|localaws|sam|audit|policy|peers*|frameworks|runtime) ;; *) echo --constraint requirements/dev.txt;; esac) \
+	    $$(case $$name in dev|localaws|sam|audit|policy|peers*|frameworks|runtime|docs) ;; *) echo --constraint requirements/dev.txt;; esac) \
 	    requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: down ## Remove everything that was built or set up

@@ -1,41 +1,78 @@
-"""Builds every bundle without SAM's CLI, for a user's project: the same bundles, in the same places."""
+"""Builds every bundle without SAM's CLI, for a user's project: the same bundles, in the same places.
+
+A project changes its agents, so the worker's bundle is built each time, and the API's when an agent's name is new. The
+others hold nothing of the project: they are built again when Sluice itself has changed.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from deploy import bundle, paths
+from deploy import agents, bundle, paths
 from deploy.packages import BUILT
-from deploy.project import ProjectError
+from deploy.project import ProjectError, load
 from deploy.stack import read_template
 
 AT_ONCE = 2
 """Each is a process that compiles."""
 
 
+OF_THE_PROJECT = "WorkerFunction"
+
+
 def build() -> dict[str, Any]:
-    """Build all bundles and return the template that points at them.
+    """Build what has changed and return the template that points at all bundles.
 
     Raises:
         ProjectError: one cannot be built; with what it said.
     """
-    shutil.rmtree(BUILT, ignore_errors=True)
     # The worker first: a project's mistakes show in its bundle.
-    _one("WorkerFunction")
+    _one(OF_THE_PROJECT)
+    made_from = _made_from()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(_one, [name for name in bundle.FUNCTIONS if name != "WorkerFunction"]))
+        others = [name for name in bundle.FUNCTIONS if name != OF_THE_PROJECT]
+        list(pool.map(lambda name: _kept(name, made_from), others))
     template = read_template(paths.SYSTEM / "template.yaml")
     for name in bundle.FUNCTIONS:
         template["Resources"][name]["Properties"]["CodeUri"] = str(BUILT / name)
     return template
 
 
+def _kept(function: str, made_from: str) -> None:
+    """Build a bundle that holds nothing of the project but its agents' names, unless it is there already."""
+    note = paths.WORK / ".build" / "made" / function
+    if (BUILT / function).is_dir() and note.exists() and note.read_text() == made_from:
+        return
+    note.unlink(missing_ok=True)  # a build that is broken off leaves none
+    _one(function)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(made_from)
+
+
+def _made_from() -> str:
+    """Digest Sluice's own files, by size and time, with what else such a bundle depends on."""
+    digest = hashlib.sha256()
+    for top in (paths.SYSTEM, paths.FACE):
+        for path in sorted(top.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                about = path.stat()
+                digest.update(f"{path}\0{about.st_mtime_ns}\0{about.st_size}\n".encode())
+    project = paths.project()
+    names = sorted(agents.built_in() | (load(project).agents() if project else {}))
+    digest.update(json.dumps([names, os.environ.get("BUNDLE_PLATFORM")]).encode())
+    return digest.hexdigest()
+
+
 def _one(function: str) -> None:
     target = BUILT / function
+    shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     command = [sys.executable, "-m", bundle.__name__, function, str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The operator's commands against a deployed stack, on AWS or local: keys, lanes, dead letters.
+"""The operator's commands against a deployed stack, on AWS or local: keys, lanes, dead letters, costs.
 
 ``python -m deploy.operate --stack sluice key create ada --tier vip``. Addresses come from the stack's outputs, rights
 from the caller's own AWS credentials. None of these commands needs Redis.
@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from deploy import recount
 from localstack import environ, keys
 from localstack.environ import LocalError
 from shared import aws
@@ -103,6 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("pause", "resume"):
         commands.add_parser(name, help="stop or start a lane").add_argument("lane", choices=LANES)
     commands.add_parser("redrive", help="run dead-lettered tasks again")
+    counting = commands.add_parser("recount-costs", help="hold the days' costs against the tasks' rows")
+    counting.add_argument("--from", dest="first", metavar="DAY", help="first UTC day; the last one if not given")
+    counting.add_argument("--to", dest="last", metavar="DAY", help="last UTC day; today if not given")
     asked = parser.parse_args(arguments)
     try:
         _find_local()
@@ -110,6 +114,8 @@ def main(arguments: list[str] | None = None) -> int:
         use(outputs, parameters)
         if asked.command == "key":
             keys.run(asked)
+        elif asked.command == "recount-costs":
+            return recount.run(asked.first, asked.last)
         elif asked.command == "redrive":
             _redrive()
         else:

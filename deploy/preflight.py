@@ -25,7 +25,7 @@ KEPT_FREE = 100
 OTHERS = 20
 """Executions that the other functions (API, WebSocket, sweeper …) should find free: 10 requests a second take fewer."""
 PLATFORMS = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
-SECRETS = ("OpenaiSecretArn", "WebhookSecretArn", "RedisSecretArn")
+SECRETS = ("OpenaiSecretArn", "WebhookSecretArn", "RedisSecretArn", "OtlpHeadersArn")
 
 
 class Findings:

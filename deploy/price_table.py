@@ -47,6 +47,8 @@ OWN: dict[str, list[float]] = {
 }
 """The local simulator's models, and what OpenAI sold before the package's data begins and gateways may still serve:
 snapshots dearer than their base (https://openai.com/api/pricing, 2023 to 2025)."""
+UNITS = "USD per 1,000,000 tokens: [input, output, context tokens, above, input above it, output above it, "
+UNITS += "input read from the cache, input written to it]; 0, or left out at the end: as the others"
 _ABOVE = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
 
 
@@ -60,7 +62,7 @@ def main(wheel: str) -> None:
     head = {
         "as_of": AS_OF,
         "source": f"{MEMBER} of {PACKAGE} {VERSION} (MIT); made by python -m deploy.price_table",
-        "units": "USD per 1,000,000 tokens: [input, output, context tokens, above, input above it, output above it]",
+        "units": UNITS,
         "default": DEFAULT,
     }
     lines = [f"  {json.dumps(name)}: {json.dumps(figures)}" for name, figures in found.items()]
@@ -122,9 +124,12 @@ def _figures(entry: dict[str, Any]) -> models.Model | None:
             above = int(match[1]) * 1000
             read_above = max(read, price)
             written_above = max(written, entry.get(key.replace("input", "output", 1)) or 0)
-    usd = [round(price * 1_000_000, 6) for price in (read, written, read_above, written_above)]
+    cached, stored = entry.get("cache_read_input_token_cost") or 0, entry.get("cache_creation_input_token_cost") or 0
+    # A cache that costs more to read, or less to write, than no cache is a slip of the data: as the others, then.
+    cached, stored = cached if cached < read else 0, stored if stored > read else 0
+    usd = [round(price * 1_000_000, 6) for price in (read, written, read_above, written_above, cached, stored)]
     each = [round(price * 1_000_000) for price in usd]
-    return models.Model(each[0], each[1], int(context), above, each[2], each[3])
+    return models.Model(each[0], each[1], int(context), above, *each[2:])
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ uploads a bundle only when it changed, and publishes a version of the API when o
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +48,13 @@ _Loader.add_multi_constructor("!", _intrinsic)  # type: ignore[no-untyped-call]
 
 
 def read_template(path: Path) -> dict[str, Any]:
-    """Read a template with its short forms spelled out."""
-    loaded: dict[str, Any] = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader with tags
+    """Read a template with its short forms spelled out; what is returned is the caller's own."""
+    return copy.deepcopy(_loaded(path.read_text()))
+
+
+@cache
+def _loaded(text: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with tags
     return loaded
 
 

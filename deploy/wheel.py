@@ -19,7 +19,9 @@ TREE = Path(__file__).resolve().parent.parent
 INNER = ("functions", "shared", "localstack", "deploy")
 PREFIX = "sluice._system."
 DATA = ("template.yaml", "requirements")
-LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "wheel.py", "lambda_image.py", "sam_local.py", "compose.yaml")
+LEFT_OUT = shutil.ignore_patterns(
+    "__pycache__", "*.pyc", "wheel.py", "site.py", "lambda_image.py", "sam_local.py", "compose.yaml"
+)
 
 
 class Hook(BuildHookInterface):  # type: ignore[type-arg,misc]

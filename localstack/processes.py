@@ -92,10 +92,7 @@ class Processes:
             return False
         self.stop([part.name])
         if part.port and taken(part.port.number):
-            raise LocalError(
-                f"port {part.port.number} for {part.name} is taken by another program: "
-                f"stop that, or choose another port with {part.port.variable}=…"
-            )
+            raise LocalError(taken_by_another(part.port, part.name))
         self._pids.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(parents=True, exist_ok=True)
         mark = f"{part.name}-{secrets.token_hex(8)}"
@@ -166,6 +163,14 @@ class Processes:
         except OSError:
             return "(it wrote no log)"
         return f"--- end of {self.log(name)}\n" + "\n".join(lines)
+
+
+def taken_by_another(port: Port, name: str) -> str:
+    """Say what to do about a port that another program has."""
+    return (
+        f"port {port.number} for {name} is taken by another program: "
+        f"stop that, or choose another port with {port.variable}=…"
+    )
 
 
 def free_port() -> int:

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -23,11 +24,12 @@ from localstack.environ import (
     REDIS_PORT,
     STREAM_PORT,
     LocalError,
+    Port,
     state_dir,
     use,
     write_private,
 )
-from localstack.processes import Processes, free_port, taken
+from localstack.processes import Processes, free_port, taken, taken_by_another
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +46,7 @@ class System:
         """Use ``SLUICE_STATE`` unless told another folder."""
         self.state = state or state_dir()
         self.processes = Processes(self.state)
+        self._held: socket.socket | None = None
 
     def up(self, extra: dict[str, str] | None = None, *, say: Any = print) -> dict[str, Any]:
         """Start what does not run, deploy what changed, seed keys; returns the addresses.
@@ -52,7 +55,10 @@ class System:
             LocalError: something could not be started or deployed.
         """
         with self._alone(say):
-            return self._up(extra, say)
+            try:
+                return self._up(extra, say)
+            finally:
+                self._free_held()
 
     @contextlib.contextmanager
     def _alone(self, say: Any) -> Iterator[None]:
@@ -105,6 +111,7 @@ class System:
         if done or not (self.processes.running(front.name) and front.ready()):
             self.processes.stop([front.name])
             streaming.set_up(self.state, found)
+        self._free_held()
         if self.processes.start(front):
             say("streaming: started")
         self._await_api(found)
@@ -128,6 +135,24 @@ class System:
             os.environ[port.variable] = str(used)
         if not os.environ.get(STREAM_PORT.variable) and taken(STREAM_PORT.number):
             os.environ[STREAM_PORT.variable] = str(free_port())  # beside another system, whose ports were named
+        if self.processes.port("streaming") is None:
+            self._hold(STREAM_PORT)
+
+    def _hold(self, port: Port) -> None:
+        """Keep a port that is needed only after the deployment: another system that starts meanwhile would take it.
+
+        Raises:
+            LocalError: another program has it.
+        """
+        try:
+            self._held = socket.create_server(("127.0.0.1", port.number))
+        except OSError:
+            raise LocalError(taken_by_another(port, "streaming")) from None
+
+    def _free_held(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     def _extra(self, extra: dict[str, str] | None) -> dict[str, str]:
         """Return the deploy parameters asked for, now or by an earlier `up` (which `deploy` keeps)."""

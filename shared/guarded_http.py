@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpcore2
 import httpx2
 
+from shared import tls
 from shared.netguard import Forbidden, checked_addresses
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class AsyncGuardedTransport(httpx2.AsyncHTTPTransport):
 
     def __init__(self, limits: httpx2.Limits) -> None:
         """Make the transport with a pool of its own."""
-        context = httpx2.create_ssl_context()
+        context = tls.context()
         super().__init__(verify=context, trust_env=False)
         _expect(self._pool, httpcore2.AsyncConnectionPool)
         self._pool = httpcore2.AsyncConnectionPool(
@@ -176,7 +177,7 @@ class GuardedTransport(httpx2.HTTPTransport):
 
     def __init__(self, seconds: float = CONNECTION_SECONDS) -> None:
         """Make the transport with a pool of its own."""
-        context = httpx2.create_ssl_context()
+        context = tls.context()
         super().__init__(verify=context, trust_env=False)
         _expect(self._pool, httpcore2.ConnectionPool)
         self._pool = httpcore2.ConnectionPool(

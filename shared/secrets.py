@@ -32,6 +32,11 @@ def redis_password() -> str:
     return stored("REDIS_SECRET_ARN", settings().redis_secret_arn)
 
 
+def otlp_headers() -> str:
+    """Return the headers for the collector of traces, ``name=value,…``; empty: none. See ``stored`` for the errors."""
+    return stored("OTLP_HEADERS_ARN", settings().otlp_headers_arn) or settings().otlp_headers
+
+
 def webhook_secrets() -> list[str]:
     """Return what webhook signatures are derived from, the newest first; empty: none. See ``stored`` for the errors.
 

@@ -29,6 +29,9 @@ _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 """Browsers send origins in lower case and without a path; anything else would silently match none."""
 
 
+_ENDPOINT = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[!-~]*)?")
+
+
 def _f(
     default: Any, doc: str, *, low: float | None = None, high: float | None = None, one_of: tuple[str, ...] = ()
 ) -> Any:
@@ -84,6 +87,7 @@ class Settings:
     max_depth: int = _f(4, "Levels of runs that start others, below one that a client submitted.", low=0, high=20)
     max_schedules: int = _f(100, "Schedules of a user that have not ended; 0: there are none.", low=0, high=10_000)
     schedule_least_seconds: int = _f(60, "Shortest time between two firings of a schedule, s.", low=60, high=86_400)
+    cost_days: int = _f(400, "Days that what each day cost is kept (`GET /costs`).", low=1, high=3650)
     max_file_bytes: int = _f(200_000_000, "Bytes of one uploaded file.", low=1, high=5_000_000_000)
     max_files: int = _f(1_000, "Files that a user may have.", low=0, high=100_000)
     file_days: float = _f(30, "Days that files are kept.", low=0.01, high=3650)
@@ -118,6 +122,9 @@ class Settings:
     pool_profile: str = _f("medium", "Connection pool of the worker.", one_of=tuple(POOL_PROFILES))
     webhook_secret: str = _f("", "Secret that webhook signatures are derived from; empty: none are sent.")
     webhook_secret_arn: str = _f("", "That secret in Secrets Manager; wins over the plain one.")
+    otlp_endpoint: str = _f("", "Collector of traces, OTLP over HTTP; empty: none are exported.")
+    otlp_headers: str = _f("", "Headers for it, `name=value,name=value`.")
+    otlp_headers_arn: str = _f("", "Secret with them, in Secrets Manager; wins over the plain ones.")
     allow_private_addresses: bool = _f(False, "Let webhooks and page fetches reach private addresses (tests only).")
 
     min_replicas: int = _f(2, "Least worker environments.", low=1)
@@ -150,6 +157,8 @@ class Settings:
             from shared import provider_profiles
 
             provider_profiles.parse(self.provider_profiles)
+        if self.otlp_endpoint and not _ENDPOINT.fullmatch(self.otlp_endpoint):
+            raise SettingError("OTLP_ENDPOINT must be an address like https://collector.example.com:4318")
         for origin in self.allowed_origins:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise SettingError(f"CORS_ORIGINS holds {origin!r}, which is no origin like https://app.example.com")

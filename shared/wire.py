@@ -6,7 +6,10 @@ The answer's body is JSON, and the answer itself is JSON around that text: what 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LAMBDA_BYTES = 6_291_556
 """Largest answer of a function (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html, 2026-11)."""
@@ -24,3 +27,14 @@ def wire_bytes(value: Any) -> int:
 def fits(text: str, most: int) -> bool:
     """Whether a text takes at most ``most`` bytes; long texts alone are written out to see."""
     return len(text) * MOST_PER_CHARACTER + 2 <= most or wire_bytes(text) <= most
+
+
+def how_many(values: Iterable[Any], most: int = ANSWER_BYTES) -> int:
+    """Return how many of a page's values go into one answer, in their order: as many as fit, and one at least."""
+    taken = count = 0
+    for value in values:
+        taken += wire_bytes(value)
+        if count and taken > most:
+            break
+        count += 1
+    return count

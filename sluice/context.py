@@ -67,6 +67,14 @@ class Context(Protocol):
         """A pooled HTTP client for pages and APIs; on AWS it reaches no private address."""
         ...
 
+    @property
+    def traceparent(self) -> str | None:
+        """The ``traceparent`` header for requests of the agent's own clients; None where the run is part of no trace.
+
+        Inside a tool or a step it names that. Requests through ``http`` have it already.
+        """
+        ...
+
     async def step(self, name: str, fn: Callable[[], Awaitable[Any]], *, fingerprint: Any = None) -> Any:
         """Do something once in the life of this task and return its result, which must be JSON.
 

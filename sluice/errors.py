@@ -49,10 +49,14 @@ class BudgetExhausted(SluiceError):
 
     code = "insufficient_quota"
 
-    def __init__(self, limit: str) -> None:
-        """Name the ceiling: ``tokens_per_day``, ``usd_per_day``, ``max_cost_usd`` …."""
+    def __init__(self, limit: str, *, needs: tuple[int, int] = (0, 0)) -> None:
+        """Name the ceiling: ``tokens_per_day``, ``usd_per_day``, ``max_cost_usd`` ….
+
+        ``needs``: the tokens and micro-USD that the call may use at worst, as far as that is known.
+        """
         super().__init__(f"the budget {limit} does not cover this call")
         self.limit = limit
+        self.needs = needs
 
 
 class WaitTimeout(TimeoutError):

@@ -15,6 +15,8 @@ class Usage:
     micro_usd: int = 0
     day: str = field(default="", compare=False)
     """UTC day on which the call was made that this is of; empty: of several, or not known."""
+    model: str = field(default="", compare=False)
+    """The model that was asked, by whose price it is charged; empty: of several, or not known."""
 
     @property
     def tokens(self) -> int:

@@ -1,10 +1,15 @@
 """Fixtures for all tests."""
 
 import gc
+from functools import cache
 
+import httpcore2
 import pytest
 
 pytest_plugins = ["tests.unit.aws_fixture", "tests.unit.valkey_fixture", "tests.stack_fixture"]
+
+# Every client of httpx2 and of openai would read the certificate authorities again: 30 ms each, hundreds of times.
+httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

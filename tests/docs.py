@@ -4,6 +4,7 @@
   tests/e2e/test_page_docs.py. The Python block of `docs/webhooks.md` is run by tests/unit/webhook/test_signature.py.
 - Blocks marked `tutorial` are typed one after the other by tests/stack/test_package.py, as a new user would; one with a
   file's name behind that is written to the file.
+- A block marked `as typed in PAGE` holds commands that a tutorial has, too; tests/unit/test_docs.py compares them.
 - Elsewhere a block with the info string `bash runnable` or `python runnable` is run by tests/stack/test_docs.py, at the
   root of the repository and against the deployed system. Every other shell block is listed in tests/docs_not_run.toml;
   of every other Python block tests/unit/test_docs_python.py checks that it compiles and calls what there is.
@@ -40,11 +41,17 @@ class Block:
         return self.code.partition("\n")[0]
 
     @property
+    def typed_in(self) -> str | None:
+        """The page with a tutorial that types the same commands."""
+        marked, _, page = self.info.partition("as typed in ")
+        return page if page and not marked else None
+
+    @property
     def run_by(self) -> str | None:
         """Which test module runs it, if any."""
         if self.page == "docs/api.md":
             return _OF_THE_API.get(self.language)
-        if self.info.partition(" ")[0] == "tutorial":
+        if self.info.partition(" ")[0] == "tutorial" or self.typed_in:
             return "tests/stack/test_package.py"
         if self.page == "docs/webhooks.md" and self.language == "python":
             return "tests/unit/webhook/test_signature.py"

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from shared.tasks.model import Task
 
-OF_ITS_OWN = frozenset({"retry_of", "fork_of", "redriven_from", "history_before", "copied"})
+OF_ITS_OWN = frozenset(
+    {"retry_of", "fork_of", "redriven_from", "history_before", "copied", "traceparent", "trace_link"}
+)
 """Parameters that a task does not hand on."""
 SKEW_SECONDS = 1.0
 """Turns that ended this much after a run's start count as earlier, by other machines' clocks; as the worker has it."""

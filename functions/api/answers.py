@@ -12,6 +12,7 @@ from starlette.routing import Match, Route
 
 from functions.api.dialect import errors as dialect
 from functions.api.errors import CODES, Problem, problem_of, problem_of_validation
+from functions.api.later import every
 from shared import wire
 from shared.logs import get_logger
 
@@ -59,7 +60,8 @@ def of_framework(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> list[str]:
     methods, path = {"OPTIONS"}, None
-    for route in request.app.routes:
+    near = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    for route in every(near):
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
             path = path or route.path  # a path of its own stands before one with a name in that place
             methods |= (route.methods or set()) if route.path == path else set()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from functools import cache
 from typing import Any
 
@@ -17,68 +18,44 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from functions.api import answers
+from functions.api import answers, routes
 from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
-from functions.api.routes import (
-    again,
-    agent,
-    approvals,
-    batch,
-    chat,
-    compact,
-    conversations,
-    dashboard,
-    docs,
-    files,
-    health,
-    limits,
-    me,
-    models,
-    operator,
-    response_parts,
-    responses,
-    result,
-    schedules,
-    sessions,
-    signals,
-    stats,
-    stream,
-    stream_ticket,
-    uploads,
-)
+from functions.api.later import Later
 from functions.api.submit import gate
 from functions.api.version import VERSION
 from shared import aws, settings
 from shared.errors import SluiceError
 
-ROUTERS = (
-    dashboard,
-    batch,  # before those with a name in its place
-    again,
-    agent,
-    signals,
-    approvals,
-    schedules,
-    result,
-    stream,
-    stream_ticket,
-    sessions,
-    limits,
-    stats,
-    operator,
-    me,
-    compact,
-    response_parts,
-    responses,
-    conversations,
-    chat,
-    files,
-    uploads,
-    models,
-    health,
-    docs,
+ROUTES = (
+    Later(re.compile(r"/(dashboard/|$)"), lambda: routes.dashboard),
+    Later(re.compile(r"/agent/batch$"), lambda: routes.batch),  # before those with a name in its place
+    Later(re.compile(r"/agent/[^/]+(/retry|/fork)?$"), lambda: routes.again),
+    Later(re.compile(r"/agent"), lambda: routes.agent),
+    Later(re.compile(r"/agent/[^/]+/signals/"), lambda: routes.signals),
+    Later(re.compile(r"/approvals$|/agent/[^/]+/approvals/"), lambda: routes.approvals),
+    Later(re.compile(r"/schedules"), lambda: routes.schedules),
+    Later(re.compile(r"/result/"), lambda: routes.result),
+    Later(re.compile(r"/result/[^/]+/stream$"), lambda: routes.stream),
+    Later(re.compile(r"/stream-ticket$"), lambda: routes.stream_ticket),
+    Later(re.compile(r"/sessions/"), lambda: routes.sessions),
+    Later(re.compile(r"/limits$"), lambda: routes.limits),
+    Later(re.compile(r"/costs"), lambda: routes.costs),
+    Later(re.compile(r"/stats$"), lambda: routes.stats),
+    Later(re.compile(r"/operator/"), lambda: routes.operator),
+    Later(re.compile(r"/me/"), lambda: routes.me),
+    Later(re.compile(r"/v1/responses/compact$"), lambda: routes.compact),
+    Later(re.compile(r"/v1/responses/"), lambda: routes.response_parts),
+    Later(re.compile(r"/v1/responses"), lambda: routes.responses),
+    Later(re.compile(r"/v1/conversations"), lambda: routes.conversations),
+    Later(re.compile(r"/v1/chat/"), lambda: routes.chat),
+    Later(re.compile(r"/v1/files"), lambda: routes.files),
+    Later(re.compile(r"/v1/uploads"), lambda: routes.uploads),
+    Later(re.compile(r"/v1/models"), lambda: routes.models),
+    Later(re.compile(r"/health$"), lambda: routes.health),
+    Later(re.compile(r"/docs|/openapi\.json$"), lambda: routes.docs),
 )
+"""Every file of routes, with what its paths begin with."""
 SHOWN_HEADERS = (
     "Location",
     "Retry-After",
@@ -120,9 +97,8 @@ def make_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, answers.of_validation)
     app.add_exception_handler(SluiceError, answers.of_error)
     app.add_exception_handler(Problem, answers.of_error)
-    for module in ROUTERS:
-        # Not `include_router`: it would build every route a second time, for prefixes and defaults that are not given.
-        app.routes.extend(module.router.routes)
+    # Not `include_router`: it would build every route a second time, for prefixes and defaults that are not given.
+    app.routes.extend(ROUTES)
     return app
 
 
@@ -132,6 +108,7 @@ if os.environ.get("AWS_LAMBDA_FUNCTION_NAME"):
     aws.dynamodb()
     aws.sqs()
     gate()
+    _ = routes.agent  # what most new environments are asked for first
 
 
 @cache

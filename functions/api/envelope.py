@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
 from functions.api import answers, forwarded
+from shared import traceparent
 from shared.logs import fields, get_logger
 
 if TYPE_CHECKING:
@@ -63,10 +64,13 @@ class Envelope:
             await send(message)
 
         started = time.perf_counter()
+        given = headers.get(traceparent.HEADER)
+        token = traceparent.INCOMING.set(given if traceparent.parse(given) is not None else None)
         with fields(request_id=request_id):
             try:
                 await self.app(scope, receive, answer)
             finally:
+                traceparent.INCOMING.reset(token)
                 log.info(
                     "request",
                     extra={

@@ -153,6 +153,8 @@ def _fire(schedule: Schedule) -> dict[str, Any]:
         cancel.cancel(before)
     caller = Caller(schedule.user, identity.user, identity.key_id, identity.limits)
     wanted = wanted_of(AgentRequest.model_validate(schedule.run))
+    if schedule.traceparent:
+        wanted.params["trace_link"] = schedule.traceparent
     try:
         receipt = submit.submit(caller, wanted, idempotency=repeat)
     except Problem as problem:

@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 
 from functions.api import openai_shapes, shapes, system_shapes
 from functions.api.described import NOTE
+from functions.api.later import every
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,8 @@ _FRAMEWORK = ("HTTPValidationError", "ValidationError")
 def describe(app: FastAPI) -> dict[str, Any]:
     """Describe the API once and for all: what FastAPI finds, less its own error shape, which is never answered."""
     if app.openapi_schema is None:
-        routes = [_whole(route) for route in app.routes if isinstance(route, APIRoute) and route.include_in_schema]
+        found_routes = (route for route in every(app.routes) if isinstance(route, APIRoute))
+        routes = [_whole(route) for route in found_routes if route.include_in_schema]
         found = get_openapi(
             title=app.title, version=app.version, summary=app.summary, description=_ABOUT, routes=routes
         )

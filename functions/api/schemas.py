@@ -27,6 +27,8 @@ DEFAULT_OUTPUT_TOKENS = 1024
 MAX_TIMEOUT_SECONDS = 86_400
 """Longest ``timeout_s``: a day."""
 MAX_COST_USD = 10_000
+MAX_RAISE_TOKENS = 10**12
+"""Most tokens by which one answer raises a day's ceiling for a run."""
 IDEMPOTENCY_KEY_CHARACTERS = 255
 REASON_CHARACTERS = 4_000
 """Longest reason of a denial."""
@@ -95,7 +97,14 @@ class AgentRequest(_Strict):
             gt=0,
             le=MAX_COST_USD,
             allow_inf_nan=False,
-            description="The run fails before a call that could pass it.",
+            description="The run fails, or asks, before a call that could pass it.",
+        ),
+    ] = None
+    on_budget: Annotated[
+        Literal["fail", "ask"] | None,
+        Field(
+            description="Before a call that could pass `max_cost_usd` or a budget of the day: fail, or wait until the "
+            "ceiling is raised (`GET /approvals`). The tier's own when absent, which is `fail` mostly."
         ),
     ] = None
     metadata: Annotated[Metadata | None, Field(description="Yours; shown in the result.")] = None
@@ -131,7 +140,7 @@ class AgentRequest(_Strict):
 
 
 class ApprovalAnswer(_Strict):
-    """The answer to a call that a run waits to be allowed."""
+    """The answer to a call, or to more budget, that a run waits to be allowed."""
 
     decision: Annotated[Literal["allow", "deny"], Field(description="Whether the call is made.")]
     reason: Annotated[
@@ -140,11 +149,18 @@ class ApprovalAnswer(_Strict):
     arguments: Annotated[
         dict[str, Any] | None, Field(description="Arguments in place of those asked for; only with `allow`.")
     ] = None
+    raise_usd: Annotated[
+        float | None,
+        Field(gt=0, le=MAX_COST_USD, allow_inf_nan=False, description="By how much to raise a ceiling in USD."),
+    ] = None
+    raise_tokens: Annotated[
+        int | None, Field(gt=0, le=MAX_RAISE_TOKENS, description="By how much to raise a ceiling in tokens.")
+    ] = None
 
     @model_validator(mode="after")
-    def _arguments_are_of_what_is_allowed(self) -> Self:
-        if self.arguments is not None and self.decision != "allow":
-            raise ValueError("arguments go with `allow` only")
+    def _goes_with_what_is_allowed(self) -> Self:
+        if self.decision != "allow" and (self.arguments, self.raise_usd, self.raise_tokens) != (None, None, None):
+            raise ValueError("arguments and raises go with `allow` only")
         return self
 
 

@@ -15,7 +15,7 @@ from functions.api import options, session_line
 from functions.api.errors import Problem, invalid, retry_after
 from functions.api.refusals import refusals
 from functions.api.schemas import DEFAULT_OUTPUT_TOKENS, MESSAGE_BYTES
-from shared import metrics
+from shared import metrics, traceparent
 from shared.clock import day, now
 from shared.errors import BudgetExhausted, Contended, DependencyDown, NotFound
 from shared.limits import models, prices
@@ -212,11 +212,15 @@ def give_up(admitted: Admitted) -> None:
 
 
 def _params(wanted: Submission, caller: Caller) -> dict[str, Any]:
-    """Return what is kept of a submission, with what its tier adds: tools whose calls must be allowed."""
+    """Return what is kept of a submission, with what its tier adds: what it asks before it does it."""
     params = {name: value for name, value in wanted.params.items() if value is not None}
     asked = params.get("approve")
     if caller.limits.approve and asked is not True:
         params["approve"] = sorted({*caller.limits.approve, *(asked or ())})
+    if caller.limits.on_budget == "ask":
+        params.setdefault("on_budget", "ask")
+    if (place := traceparent.INCOMING.get()) is not None:
+        params[traceparent.HEADER] = place
     return params
 
 

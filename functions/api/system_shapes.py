@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from functions.api.shapes import TaskSummary, TaskView
 
@@ -74,6 +74,40 @@ class LimitsView(BaseModel):
     models: list[str]
     message_bytes: int
     limits: dict[str, LimitRow]
+
+
+class CostGroup(BaseModel):
+    """What one group cost; it has one of the first five names, by what was asked for."""
+
+    day: str | None = None
+    user: str | None = None
+    agent: str | None = None
+    model: str | None = None
+    key: Annotated[str | None, Field(description="Id of an API key, as `make key ARGS=list` shows it.")] = None
+    cost_usd: float
+    tokens: int
+    runs: Annotated[int, Field(description="Runs that ended and used anything, on the day of their last call.")]
+
+
+class CostTotal(BaseModel):
+    """What all groups cost together, those of other pages too."""
+
+    cost_usd: float
+    tokens: int
+    runs: int
+
+
+class Costs(BaseModel):
+    """A page of what runs cost."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    by: Literal["day", "user", "agent", "model", "key"]
+    first: Annotated[str, Field(alias="from")]
+    last: Annotated[str, Field(alias="to")]
+    total: CostTotal
+    groups: Annotated[list[CostGroup], Field(description="Days in their order; others the dearest first.")]
+    next_cursor: Annotated[int | None, Field(description="Give it as `cursor` for the next page; null at the end.")]
 
 
 class Erased(BaseModel):

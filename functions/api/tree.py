@@ -21,7 +21,7 @@ def of(task: Task) -> dict[str, Any]:
         DependencyDown: DynamoDB is away.
     """
     root = _node(task)
-    level, count, cost, more = [(task, root)], 1, task.micro_usd, False
+    level, count, cost, more = [(task, root)], 1, task.paid.micro_usd, False
     while level:
         wanted: dict[str, dict[str, Any]] = {}
         for parent, node in level:
@@ -39,14 +39,14 @@ def of(task: Task) -> dict[str, Any]:
                 node = _node(child)
                 wanted[task_id].setdefault("children", []).append(node)
                 level.append((child, node))
-                cost += child.micro_usd
+                cost += child.paid.micro_usd
         count += len(level)
     return {"root": root, "runs": count, "cost_usd": cost / 1_000_000, "more": more}
 
 
 def _node(task: Task) -> dict[str, Any]:
     shown: dict[str, Any] = {"task_id": task.task_id, "status": str(task.status), "agent": task.agent}
-    shown["cost_usd"] = task.micro_usd / 1_000_000
+    shown["cost_usd"] = task.paid.micro_usd / 1_000_000
     if task.family:
         shown["step"] = task.family.rpartition("#")[0]
     if task.error:

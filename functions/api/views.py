@@ -21,7 +21,7 @@ def summary(item: dict[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {name: item[name] for name in SUMMARY if name in item}
     shown["session_id"] = item.get("session_id", "default") or None
     shown["created_at"] = item["created"]
-    shown["cost_usd"] = item.get("micro_usd", 0) / 1_000_000
+    shown["cost_usd"] = (item.get("micro_usd", 0) + item.get("lost_micro_usd", 0)) / 1_000_000
     if item.get("status") == "waiting":
         shown["waiting_for"] = waits.in_list(str(shown.pop("reason", "")))
     for name in ("started_at", "ended_at", "next_try_at"):
@@ -32,7 +32,7 @@ def summary(item: dict[str, Any]) -> dict[str, Any]:
 
 def operators_summary(item: dict[str, Any]) -> dict[str, Any]:
     """Return a task of an operator's list: whose it is, too, and what it used."""
-    used = {name: item.get(name, 0) for name in ("input_tokens", "output_tokens")}
+    used = {name: item.get(name, 0) + item.get(f"lost_{name}", 0) for name in ("input_tokens", "output_tokens")}
     return summary(item) | {"user": item["user"], "key_id": item.get("key_id"), "parked": "parked" in item, **used}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from functions.webhook import record
 from functions.webhook.post import post
 from functions.webhook.schedule import GIVE_UP_SECONDS, next_try
-from shared import webhooks
+from shared import traces, webhooks
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound, SluiceError
 from shared.logs import get_logger
@@ -85,6 +85,11 @@ def parse(body: str) -> Delivery:
         raise BadDelivery(f"not a delivery: {type(error).__name__}") from error
 
 
+def is_trace(body: str) -> bool:
+    """Tell whether a readable message asks for an export, and not for a webhook."""
+    return parse(body).type == traces.KIND
+
+
 def see_to(body: str) -> str:
     """Make the try that a message asks for, and return what came of it.
 
@@ -100,6 +105,8 @@ def see_to(body: str) -> str:
     if delivery.due > at + EARLY_SECONDS:
         delivery.again(attempt=delivery.attempt, due=delivery.due)
         return "early"
+    if delivery.type == traces.KIND:
+        return _export(delivery)
     try:
         if record.is_done(delivery.task_id, delivery.attempt, wait=delivery.wait):
             return "repeat"
@@ -124,6 +131,35 @@ def see_to(body: str) -> str:
         # The try is over whether that is known or not; making it again would be worse.
         _log.error("webhook outcome not recorded", extra={"task_id": delivery.task_id, "error": error.message})
     return status
+
+
+def _export(delivery: Delivery) -> str:
+    """Send a run's trace. Nothing is recorded of it: the ids are the same each time."""
+    from functions.webhook.traces import export  # here: without a collector nobody needs it
+
+    at = now()
+    try:
+        answer = export.export(delivery.task_id)
+    except NotFound:
+        return "erased"
+    except (DependencyDown, NewerVersion):
+        if at >= delivery.first + GIVE_UP_SECONDS:
+            raise
+        delivery.again(attempt=delivery.attempt, due=at + STORAGE_RETRY_SECONDS)
+        return "postponed"
+    if answer.exported:
+        return "delivered"
+    known = {"task_id": delivery.task_id, "attempt": delivery.attempt, "error": answer.error}
+    if answer.final:
+        _log.error("trace refused", extra=known)
+        return "refused"
+    due = next_try(delivery.attempt, delivery.first, now(), answer.retry_after_s, random.random)
+    if due is None:
+        _log.error("trace given up", extra=known)
+        return "given_up"
+    _log.warning("trace not exported yet", extra=known)
+    delivery.again(attempt=delivery.attempt + 1, due=due)
+    return "waiting"
 
 
 def _settle(delivery: Delivery, answer: Answer) -> str:

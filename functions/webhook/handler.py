@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from functions.webhook.deliver import BadDelivery, see_to
+from functions.webhook.deliver import BadDelivery, is_trace, see_to
 from functions.webhook.desk import LAST_SECONDS, RECEIVED, Desk
 from shared import metrics
 from shared.clock import now
@@ -36,5 +36,5 @@ def _one(message: str, body: str) -> bool:
             _log.exception("webhook not seen to")
             return False
         _log.info("webhook", extra={"outcome": outcome})
-        metrics.count("Webhooks", outcome=outcome)
+        metrics.count("Traces" if is_trace(body) else "Webhooks", outcome=outcome)
     return True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from shared import webhooks
+from shared import traceparent, webhooks
 from shared.clock import iso, now
 from shared.errors import Gone, NotFound
 from shared.guarded_http import GuardedTransport, no_cookies, was_forbidden
@@ -74,6 +74,8 @@ def post(task: Task, url: str) -> Answer:
         "webhook-timestamp": str(at),
         "webhook-signature": webhooks.signatures(secrets, message, at, body),
     }
+    if (place := traceparent.outgoing(task)) is not None:
+        headers[traceparent.HEADER] = place
     try:
         webhooks.check_target(url)
         with _client().stream("POST", url, content=body, headers=headers) as answer:

@@ -43,6 +43,10 @@ class Model(NamedTuple):
     """Prompts of more tokens than this cost the prices below (0: all cost the same)."""
     input_above: int = 0
     output_above: int = 0
+    cached: int = 0
+    """Price of prompt tokens that the provider read from its cache (0: that of the others)."""
+    cache_write: int = 0
+    """Price of prompt tokens that it wrote to its cache (0: that of the others)."""
 
 
 class _Table(NamedTuple):
@@ -61,9 +65,12 @@ def table() -> _Table:
 
 
 def _model(figures: list[float]) -> Model:
-    """Read ``[input, output, context?, above?, input above?, output above?]``, prices in USD per million tokens."""
-    read, written, context, above, read_above, written_above = [*figures, 0, 0, 0, 0][:6]
-    return Model(_micro(read), _micro(written), int(context), int(above), _micro(read_above), _micro(written_above))
+    """Read ``[input, output, context?, above?, input above?, output above?, cached?, cache write?]``.
+
+    Prices are in USD per million tokens.
+    """
+    read, written, context, above, *rest = [*figures, *[0] * 6][:8]
+    return Model(_micro(read), _micro(written), int(context), int(above), *map(_micro, rest))
 
 
 def _micro(usd: float) -> int:
@@ -131,6 +138,13 @@ def is_allowed(model: str) -> bool:
     return settings().allow_unpriced_models or known(model) is not None
 
 
+def is_listed(model: str) -> bool:
+    """Tell whether the deployment or the table names a model exactly so: there are only so many such names."""
+    config = settings()
+    own = (config.default_model, *(name.strip() for name in config.fallback_models.split(",")))
+    return model in own or ("*" not in model and model in table().models)
+
+
 def forget() -> None:
     """Read everything again at the next question."""
     for cached in (table, known, _patterns, context_tokens, spellings):
@@ -141,5 +155,8 @@ def forget() -> None:
 def figures_of(model: Model) -> list[Any]:
     """Return a model as the table's file holds it."""
     usd = [price / _MILLION for price in (model.input, model.output)]
-    above = [model.above, model.input_above / _MILLION, model.output_above / _MILLION] if model.above else []
-    return [*(int(one) if one == int(one) else one for one in [*usd, model.context, *above])]
+    above = [model.above, model.input_above / _MILLION, model.output_above / _MILLION]
+    figures = [*usd, model.context, *above, model.cached / _MILLION, model.cache_write / _MILLION]
+    while len(figures) > 3 and not figures[-1]:
+        figures.pop()
+    return [*(int(one) if one == int(one) else one for one in figures)]

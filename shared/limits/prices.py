@@ -30,13 +30,28 @@ def price(model: str) -> Model:
     return known(model) or known(settings().default_model) or table().default
 
 
-def cost_micro_usd(model: str, input_tokens: int, output_tokens: int) -> int:
-    """Return the price of a call in micro-USD, rounded up."""
+def cost_micro_usd(
+    model: str, input_tokens: int, output_tokens: int, *, cached_tokens: int = 0, cache_write_tokens: int = 0
+) -> int:
+    """Return the price of a call in micro-USD, rounded up.
+
+    Of the input, ``cached_tokens`` were read from the provider's cache and ``cache_write_tokens`` written to it: as the
+    provider says, never as estimated. Where the table has no price for these they cost what the others do.
+    """
     each = price(model)
     read, written = each.input, each.output
     if each.above and input_tokens > each.above:
         read, written = each.input_above, each.output_above
-    return -(-(input_tokens * read + output_tokens * written) // _MILLION)
+    cached = min(max(0, cached_tokens), input_tokens)
+    stored = min(max(0, cache_write_tokens), input_tokens - cached)
+    money = (input_tokens - cached - stored) * read + output_tokens * written
+    money += cached * _beside(each.cached, each.input, read) + stored * _beside(each.cache_write, each.input, read)
+    return -(-money // _MILLION)
+
+
+def _beside(special: int, usual: int, now: int) -> int:
+    """Return a special price of input, which rises as the usual one does where prompts are long."""
+    return -(-special * now // usual) if special and usual else now
 
 
 def worst_case(model: str, payload_bytes: int, max_output_tokens: int) -> tuple[int, int]:
@@ -47,4 +62,7 @@ def worst_case(model: str, payload_bytes: int, max_output_tokens: int) -> tuple[
     the constant covers the frame of the reply. Holds for text; images are not billed by their bytes.
     """
     input_tokens = payload_bytes + FRAMING_TOKENS
-    return input_tokens + max_output_tokens, cost_micro_usd(model, input_tokens, max_output_tokens)
+    each = price(model)
+    stored = input_tokens if each.cache_write > each.input else 0
+    money = cost_micro_usd(model, input_tokens, max_output_tokens, cache_write_tokens=stored)
+    return input_tokens + max_output_tokens, money

@@ -24,8 +24,9 @@ LANES = ("high", "normal")
 _COUNTS = ("requests", "window_s", "queued", "running", "tokens_per_day", "message_bytes")
 _LISTS = ("lanes", "agents", "models", "approve")
 _FLAGS = ("trusted", "operator")
+_ON_BUDGET = ("fail", "ask")
 _OF_USERS = ("requests", "window_s", "queued", "running", "tokens_per_day", "usd_per_day")
-FIELDS = (*_COUNTS, "usd_per_day", *_LISTS, *_FLAGS, "users")
+FIELDS = (*_COUNTS, "usd_per_day", *_LISTS, *_FLAGS, "on_budget", "users")
 """What a tier or an override may set."""
 _MOST = 10**12
 
@@ -50,6 +51,8 @@ class Limits:
     message_bytes: int = 0
     approve: tuple[str, ...] = ()
     """Tools whose calls an owner must allow, ``*`` in their names; agents that call tools by the model's choice ask."""
+    on_budget: str = "fail"
+    """What a run does that would pass a ceiling, unless its submit says otherwise: ``fail``, or ``ask``."""
     trusted: bool = False
     """A service that acts for its own users (``user_id`` counts). Each of them has these limits, or what ``users`` of
     the tier or the override changes of them; all of them together have the ``key_…`` ones: the service's own."""
@@ -123,6 +126,7 @@ def resolve(tier: str, overrides: Mapping[str, Any] | None = None) -> Limits:
         agents=tuple(values["agents"]),
         models=tuple(values["models"]),
         approve=tuple(values.get("approve", ())),
+        on_budget=values.get("on_budget", "fail"),
         trusted=trusted,
         key_queued=of_key["queued"],
         key_tokens_per_day=of_key["tokens_per_day"],
@@ -132,13 +136,17 @@ def resolve(tier: str, overrides: Mapping[str, Any] | None = None) -> Limits:
 
 
 def of_task(task: Task) -> Limits:
-    """Return a task's tier with the daily ceilings that it was admitted under."""
+    """Return a task's tier with the daily ceilings that it was admitted under, as they were raised for it since."""
+
+    def ceiling(cap: int, name: str) -> int:
+        return cap and cap + int(task.raised.get(name, 0))  # 0: there is none
+
     return replace(
         resolve(task.tier),
-        tokens_per_day=task.cap_tokens,
-        micro_usd_per_day=task.cap_micro_usd,
-        key_tokens_per_day=task.cap_key_tokens,
-        key_micro_usd_per_day=task.cap_key_micro_usd,
+        tokens_per_day=ceiling(task.cap_tokens, "tokens_per_day"),
+        micro_usd_per_day=ceiling(task.cap_micro_usd, "usd_per_day"),
+        key_tokens_per_day=ceiling(task.cap_key_tokens, "tokens_per_day_key"),
+        key_micro_usd_per_day=ceiling(task.cap_key_micro_usd, "usd_per_day_key"),
     )
 
 
@@ -158,6 +166,8 @@ def _wrong(name: str, value: Any) -> str | None:
     """Say what the field must be, when the value is not that."""
     if name in _FLAGS:
         return None if isinstance(value, bool) else "true or false"
+    if name == "on_budget":
+        return None if value in _ON_BUDGET else f"one of {', '.join(_ON_BUDGET)}"
     if name in _LISTS:
         if not isinstance(value, list) or not value or not all(isinstance(part, str) and part for part in value):
             return "a list of names"

@@ -55,6 +55,8 @@ class Schedule:
     """The latest firing: ``instant``, ``outcome``, ``task_id`` or ``error``."""
     last_task: str = ""
     counts: dict[str, int] = field(default_factory=dict)
+    traceparent: str = ""
+    """The trace of the request that made or last changed it: its runs are linked to that."""
 
     @property
     def status(self) -> str:
@@ -144,6 +146,7 @@ def row_of(schedule: Schedule, *, due_at: float) -> Attributes:
         "held": schedule.held or None,
         "last": dumps(schedule.last),
         "last_task": schedule.last_task or None,
+        "traceparent": schedule.traceparent or None,
         "counts": dumps(schedule.counts),
     }
     row = key_of(schedule.user, schedule.schedule_id) | item(values)
@@ -175,6 +178,7 @@ def read(row: Attributes) -> Schedule:
         next_at=float(values["next_at"]) if "next_at" in values else None,
         last=json.loads(values["last"]),
         last_task=values.get("last_task", ""),
+        traceparent=values.get("traceparent", ""),
         counts=json.loads(values["counts"]),
         **spec,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared import watchers, webhooks
+from shared import traces, watchers, webhooks
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
 from shared.logs import get_logger
 from shared.tasks import days, lanes, listing, settle, store, succession
@@ -52,14 +52,16 @@ def finished(gate: Gate, task: Task, *, watched: bool = True) -> bool:
 
 
 def announce(task: Task) -> bool:
-    """Enqueue an ended task's webhook, if it asked for one; a second time does no harm, as the id is the same.
+    """Enqueue an ended task's webhook, if it asked for one, and its trace, if there is a collector.
 
-    Returns False when it wants one and SQS refused. Unless it is a dead letter the sweeper enqueues it then.
+    A second time does no harm, as the ids are the same. Returns False when SQS refused. Unless it is a dead
+    letter the sweeper enqueues it then.
     """
-    if not settle.wants_webhook(task):
+    if not settle.owes_telling(task):
         return True
     try:
         webhooks.enqueue(task)
+        traces.enqueue(task)
     except DependencyDown as error:
         _log.error("webhook not enqueued", extra={"task_id": task.task_id, "error": error.message})
         return False

@@ -74,7 +74,7 @@ def pending(task: Task) -> list[dict[str, Any]]:
         return []
     shown = [one for one in store.public(task)["waiting_for"] if one["kind"] == KIND]
     for one in shown:
-        if one.get("arguments") is None:
+        if "budget" not in one and one.get("arguments") is None:
             try:
                 one["arguments"] = json.loads(store.read_blob(task.task_id, _blob(one["fingerprint"])))
             except NotFound:  # erased meanwhile

@@ -97,9 +97,17 @@ def rows(task_id: str) -> list[Attributes]:
 
 
 def record(
-    task: Task, step: Step, log: Sequence[events.Event], *, use: Usage | None = None, model_used: str | None = None
+    task: Task,
+    step: Step,
+    log: Sequence[events.Event],
+    *,
+    use: Usage | None = None,
+    model_used: str | None = None,
+    raised: dict[str, int] | None = None,
 ) -> None:
     """Record a finished step with its events and cost, all or nothing, and note it in ``task``.
+
+    ``raised`` is what ceilings are raised by from now on, if the step did that: once, like the step.
 
     Raises:
         LeaseLost: the task is no longer ours; nothing was written.
@@ -110,6 +118,8 @@ def record(
     aborted = len(task.unwritten)
     batch = events.numbered(task.last_seq, log or [events.Event("step", at, {"step": step.name, "n": step.nth})])
     state = records.state(task, use) | ({"model_used": model_used} if model_used else {})
+    if raised is not None:
+        state["raised"] = raised
     started_at = task.started_at or task.run_started
     op = records.put_op(
         task,
@@ -126,6 +136,8 @@ def record(
         task.calls += 1
     if model_used:
         task.model_used = model_used
+    if raised is not None:
+        task.raised = raised
     task.last_seq += len(batch)  # last: see `records.progress`
 
 

@@ -42,6 +42,31 @@ def uncounted(task: Task) -> tuple[int, int]:
     return tokens - tokens_before, micro_usd - micro_usd_before
 
 
+def by_model(task: Task) -> dict[str, dict[str, tuple[int, int]]]:
+    """Return what it has used on each day, tokens and micro-USD, by the models that were asked."""
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for day, (tokens, micro_usd) in by_day(task).items():
+        others = {model: (used[0], used[1]) for model, used in task.by_model.get(day, {}).items()}
+        tokens -= sum(used[0] for used in others.values())
+        micro_usd -= sum(used[1] for used in others.values())
+        found[day] = ({task.model: (tokens, micro_usd)} if tokens or micro_usd or not others else {}) | others
+    return found
+
+
+def charge_of(task: Task) -> dict[str, Any]:
+    """Return what ``task.charged`` is to say once all of its use is charged."""
+    models = by_model(task)
+    return {day: [*used, models[day]] for day, used in by_day(task).items()}
+
+
+def charged_by_model(task: Task, day: str) -> dict[str, tuple[int, int]]:
+    """Return what of a day it was charged with by models, as far as that is known; an estimate is of no model."""
+    found = task.charged.get(day, ())
+    if len(found) > 2:
+        return {model: (used[0], used[1]) for model, used in found[2].items()}
+    return {task.model: (found[0], found[1])} if found else {}
+
+
 def charged(task: Task, day: str = "") -> tuple[int, int]:
     """Return what of a day, of ``task.day`` if none is named, it was charged with when it last came to wait."""
     found = task.charged.get(day or task.day, (0, 0))
@@ -60,6 +85,16 @@ def count(task: Task, use: Usage) -> None:
     task.output_tokens += use.output_tokens
     task.micro_usd += use.micro_usd
     task.past = _past(task, use)
+    task.by_model = _by_model(task, use)
+
+
+def _by_model(task: Task, use: Usage | None) -> dict[str, Any]:
+    if use is None or use.model in ("", task.model):
+        return task.by_model
+    day = use.day or task.day
+    of_day = task.by_model.get(day, {})
+    tokens, micro_usd = of_day.get(use.model, (0, 0))
+    return task.by_model | {day: of_day | {use.model: [tokens + use.tokens, micro_usd + use.micro_usd]}}
 
 
 def _past(task: Task, use: Usage | None) -> dict[str, Any]:
@@ -91,4 +126,6 @@ def used(task: Task, use: Usage | None = None) -> dict[str, Any]:
         found["day"] = task.day
     if past := _past(task, use):
         found["past"] = past
+    if models := _by_model(task, use):
+        found["by_model"] = models
     return found

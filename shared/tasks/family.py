@@ -82,7 +82,8 @@ def begin(task: Task, group: Group) -> Group:
         raise TooLarge(f"a run starts {most} others at most")
     if task.depth >= settings().max_depth:
         raise TooLarge(f"runs start others {settings().max_depth} levels deep at most")
-    values = {"total": group.total, "micro_usd": group.micro_usd, "ttl": int(events.expires(now()))}
+    at = now()
+    values = {"total": group.total, "micro_usd": group.micro_usd, "begun": at, "ttl": int(events.expires(at))}
     # Not `held`: an event that is written just now moves the end of the log, which is no concern of this.
     row = table.update_op(
         row_key(task.task_id),
@@ -94,6 +95,16 @@ def begin(task: Task, group: Group) -> Group:
     fenced_write([row, put], written=lambda _: table.get(where) is not None)
     task.children += group.total
     return group
+
+
+def begun(parent_id: str, key: str) -> float | None:
+    """Return when a run began to start the children of a group, epoch seconds; None where nothing says so.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    row = table.get(_where(parent_id, GROUP + key))
+    return float(plain(row["begun"])) if row is not None and "begun" in row else None
 
 
 def ended_ops(task: Task, *, expires: float) -> list[dict[str, Any]]:

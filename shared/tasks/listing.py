@@ -38,6 +38,9 @@ SUMMARY = (
     "micro_usd",
     "input_tokens",
     "output_tokens",
+    "lost_micro_usd",
+    "lost_input_tokens",
+    "lost_output_tokens",
     "parked",
     "key_id",
 )

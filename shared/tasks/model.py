@@ -99,6 +99,9 @@ class Task:
     cap_key_tokens: int = 0
     """Tokens per day of the trusted service that submitted it, all its users together; 0: no ceiling."""
     cap_key_micro_usd: int = 0
+    raised: dict[str, Any] = field(default_factory=dict)
+    """By how much ceilings were raised for this run, since it asked: limit -> micro-USD or tokens; of its own ceiling
+    also what its children's were raised by. See `shared.tasks.ceilings`."""
     reserved_tokens: int = 0
     reserved_micro_usd: int = 0
     precharged_tokens: int = 0
@@ -111,6 +114,12 @@ class Task:
     micro_usd: int = 0
     past: dict[str, Any] = field(default_factory=dict)
     """Of that use, what belongs to days before ``day``: day -> [tokens, micro-USD]. See `shared.tasks.days`."""
+    by_model: dict[str, Any] = field(default_factory=dict)
+    """Of that use, what other models than ``model`` took: day -> model -> [tokens, micro-USD]."""
+    lost_input_tokens: int = 0
+    """What a worker used up that had lost the task meanwhile; beside what stands above, and told with it."""
+    lost_output_tokens: int = 0
+    lost_micro_usd: int = 0
     calls: int = 0
     result: dict[str, Any] | None = None
     ending: str | bytes | None = None
@@ -159,6 +168,11 @@ class Task:
         return Usage(self.input_tokens, self.output_tokens, self.micro_usd)
 
     @property
+    def paid(self) -> Usage:
+        """All that it cost, what its lost workers used up included."""
+        return self.usage + Usage(self.lost_input_tokens, self.lost_output_tokens, self.lost_micro_usd)
+
+    @property
     def may_leave_children(self) -> bool:
         """Whether children of it may be live at its end."""
         return self.children > self.joined
@@ -169,7 +183,9 @@ class Task:
         return self.lane
 
 
-JSON_FIELDS = frozenset({"params", "past", "charged", "last_error", "result", "error", "waiting_for"})
+JSON_FIELDS = frozenset(
+    {"params", "past", "by_model", "charged", "raised", "last_error", "result", "error", "waiting_for"}
+)
 FIELDS = {item.name for item in fields(Task)} - {"run_started", "lapsed", "taken_from", "unwritten", "joined"}
 
 

@@ -120,6 +120,7 @@ def state(task: Task, use: Usage | None) -> dict[str, Any]:
         "reserved_micro_usd": task.reserved_micro_usd,
         "model_used": task.model_used,
         "started_at": task.started_at,
+        "raised": task.raised or None,
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -141,6 +142,8 @@ def adopt(task: Task, said: dict[str, Any]) -> None:
     if "step" in said:
         task.attempt, task.last_error = 0, None
     told = said.get("state")
+    if told and "raised" in told:
+        task.raised = told["raised"]
     if told and _used(told) > (task.input_tokens + task.output_tokens, task.micro_usd, task.calls):
         for name, value in told.items():
             if name in FIELDS:

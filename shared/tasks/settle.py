@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from shared import wire
+from shared import traceparent, wire
 from shared.clock import now
 from shared.errors import NotFound, TooLarge
 from shared.settings import settings
@@ -129,9 +129,8 @@ def _end(
     sets["last_seq"] = last
     if dead_letter(outcome):
         sets["due"], sets["due_at"] = DEAD, at
-    elif (
-        wants_webhook(task) or task.may_leave_children
-    ):  # in the transaction: whoever ends a task may die before it enqueued the webhook
+    elif owes_telling(task) or task.may_leave_children:
+        # In the transaction: whoever ends a task may die before it enqueued the webhook
         sets["due"], sets["due_at"] = due_shard(task.task_id), at + WEBHOOK_GRACE_SECONDS
     removes = tuple(name for name in LIVE if name not in sets) + (() if task.last_error else ("last_error",))
     if by_worker:
@@ -141,7 +140,7 @@ def _end(
             sets["result"]["data"] = None
     row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, condition=condition, values=values)
     fenced_write(
-        [row, *ops, *spend.add_ops(task, expires=expires), *family.ended_ops(task, expires=expires)],
+        [row, *ops, *spend.add_ops(task), *family.ended_ops(task, expires=expires)],
         written=lambda old: (old.ended_by, old.status, old.last_seq) == (by, outcome.status, last),
     )
     task.unwritten.clear()
@@ -168,8 +167,13 @@ def wants_webhook(task: Task) -> bool:
     return bool(task.params.get("webhook_url") and settings().queue_url_webhook)
 
 
+def owes_telling(task: Task) -> bool:
+    """Whether something is to be sent of the task's end: its webhook, its trace."""
+    return wants_webhook(task) or traceparent.exported(task)
+
+
 def webhook_enqueued(task: Task) -> None:
-    """Note that an ended task's webhook is on its way: nobody needs to look after the task any more.
+    """Note that what an ended task owes is on its way: nobody needs to look after the task any more.
 
     Raises:
         Contended, DependencyDown: the sweeper will enqueue it once more, under the same id.

@@ -1,27 +1,25 @@
 """Durable spending: one item per user and UTC day, written in the transaction that settles a run.
 
 Valkey holds the working copy (used + reserved); this is what it is rebuilt from. The total of all users is spread over
-eight items, since every settled run adds to it.
+eight items, since every settled run adds to it. A user's item also says what the money went to, see
+`shared.tasks.costs`.
 """
 
 from __future__ import annotations
 
 import random
+import secrets
 from typing import Any
 
 from shared import clock
 from shared.limits import names
 from shared.settings import settings
-from shared.tasks import days, events, table
-from shared.tasks.items import Attributes, plain
+from shared.tasks import costs, days, events, table
+from shared.tasks.items import item, plain, row_key
 from shared.tasks.model import Task, Usage
 
 EVERYONE = "*"
 SHARDS = 8
-
-
-def _key(user: str, day: str) -> Attributes:
-    return {"pk": {"S": f"SPEND#{user}#{day}"}, "sk": {"S": "SPEND"}}
 
 
 def has_global_ceiling() -> bool:
@@ -34,52 +32,89 @@ def _has_key_ceiling(task: Task) -> bool:
     return bool(task.cap_key_tokens or task.cap_key_micro_usd)
 
 
-def add_ops(task: Task, *, expires: float, ended: bool = True) -> list[dict[str, Any]]:
-    """Make the Updates that charge a run's use to its user's days (and to the total), less what was charged before."""
-    before = task.charged or {days.submitted(task): (task.precharged_tokens, task.precharged_micro_usd)}
-    spent = days.by_day(task)
+def add_ops(task: Task, *, ended: bool = True) -> list[dict[str, Any]]:
+    """Make the Updates that charge a run's use to its user's days (and to the total), less what was charged before.
+
+    A run counts, on the day of its last call, when it ends and has used anything.
+    """
+    estimate = {days.submitted(task): (task.precharged_tokens, task.precharged_micro_usd)}
+    before = {day: (used[0], used[1]) for day, used in (task.charged or estimate).items()}
+    spent, models = days.by_day(task), days.by_model(task)
     ops = []
     for day in sorted(spent.keys() | before.keys()):
         (tokens, money), (tokens_before, money_before) = spent.get(day, (0, 0)), before.get(day, (0, 0))
-        if tokens != tokens_before or money != money_before:
+        runs = int(ended and day == task.day and bool(task.usage.tokens or task.micro_usd))
+        if tokens != tokens_before or money != money_before or runs:
             adds = {"tokens": tokens - tokens_before, "micro_usd": money - money_before}
-            ops += _adds(task, day, adds | ({"runs": 1} if ended and day == task.day else {}), expires)
+            of = costs.adds(task, day, _less(models.get(day, {}), days.charged_by_model(task, day)), runs)
+            ops += _adds(task, day, adds | ({"runs": runs} if runs else {}), of)
     return ops
 
 
+def _less(spent: dict[str, tuple[int, int]], before: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """Return what is left of use by models when what was charged before is taken off."""
+    found = {}
+    for model in spent.keys() | before.keys():
+        (tokens, money), (tokens_before, money_before) = spent.get(model, (0, 0)), before.get(model, (0, 0))
+        found[model] = tokens - tokens_before, money - money_before
+    return found
+
+
 def lost(task: Task, use: Usage) -> None:
-    """Charge a user's day for a call of a run that is another worker's by now, so that its row will not tell of it.
+    """Charge a user's day for a call of a run that is another worker's by now.
+
+    Who has the run does not know of the call, and writes the run's own figures; so it stands beside these.
 
     Raises:
         Contended, DependencyDown: nothing was written.
     """
+    day = use.day or task.day
+    model = use.model or task.model
     adds = {"tokens": use.tokens, "micro_usd": use.micro_usd}
-    table.transact(_adds(task, use.day or task.day, adds, events.expires(clock.now())))
+    ops = _adds(task, day, adds, costs.adds(task, day, {model: (use.tokens, use.micro_usd)}, 0))
+    used = {"input_tokens": use.input_tokens, "output_tokens": use.output_tokens, "micro_usd": use.micro_usd}
+    row = table.update_op(
+        row_key(task.task_id),
+        adds={f"lost_{name}": value for name, value in used.items()},
+        condition="attribute_exists(#pk)",
+    )
+    key = {"pk": row_key(task.task_id)["pk"], "sk": {"S": f"{LOST}{secrets.token_hex(8)}"}}
+    note = table.put_op(key | item({**used, "day": day, "model": model, "ttl": int(events.expires(clock.now()))}))
+    try:
+        table.transact([row, note, *ops])
+    except table.ConditionFailed:  # it was erased meanwhile; the day's total stays
+        table.transact(ops)
 
 
-def _adds(task: Task, day: str, adds: dict[str, int], expires: float) -> list[dict[str, Any]]:
-    users = [task.user]
+LOST = "USED#"
+"""How the keys of items begin that tell of such calls; behind ``TASK``, for a reader of events ends there."""
+
+
+def _adds(task: Task, day: str, adds: dict[str, int], of: dict[str, int]) -> list[dict[str, Any]]:
+    """Make the Updates of a day; ``of`` tells what it went to, and stands with the user's own only."""
+    users = []
     if _has_key_ceiling(task):
         users.append(names.key_name(task.user))
     if has_global_ceiling():
         users.append(f"{EVERYONE}{random.randrange(SHARDS)}")  # noqa: S311 - spreads writes, hides nothing
-    whole_days = -(-int(expires) // 86_400) * 86_400  # runs that end together add up in one write only if they agree
-    return [table.update_op(_key(user, day), adds=adds, sets={"ttl": whole_days}) for user in users]
+    ttl = {"ttl": costs.kept_until(day)}  # runs that end together add up in one write only if they agree
+    own = table.update_op(costs.key(task.user, day), adds=adds | of, sets=ttl | costs.listed(task.user, day))
+    return [own, *(table.update_op(costs.key(user, day), adds=adds, sets=ttl) for user in users)]
 
 
-def precharge_ops(task: Task, *, expires: float) -> list[dict[str, Any]]:
+def precharge_ops(task: Task) -> list[dict[str, Any]]:
     """Make the Updates that charge a run's estimate ahead, used while Valkey cannot hold reservations.
 
     Their conditions fail when a day's ceiling would be passed: its user's, or that of its user's service.
     """
-    ops = [_precharge_op(task, task.user, task.cap_tokens, task.cap_micro_usd, expires)]
+    ops = [_precharge_op(task, task.user, task.cap_tokens, task.cap_micro_usd)]
     if _has_key_ceiling(task):
         service = names.key_name(task.user)
-        ops.append(_precharge_op(task, service, task.cap_key_tokens, task.cap_key_micro_usd, expires))
+        ops.append(_precharge_op(task, service, task.cap_key_tokens, task.cap_key_micro_usd))
     return ops
 
 
-def _precharge_op(task: Task, user: str, tokens_per_day: int, micro_usd_per_day: int, expires: float) -> dict[str, Any]:
+def _precharge_op(task: Task, user: str, tokens_per_day: int, micro_usd_per_day: int) -> dict[str, Any]:
     conditions, values = ["attribute_not_exists(#pk)"], {}
     bounds = [
         (name, ceiling - estimate)
@@ -95,9 +130,9 @@ def _precharge_op(task: Task, user: str, tokens_per_day: int, micro_usd_per_day:
         conditions.append("(" + " AND ".join(f"#{name} <= :{name}_left" for name, _ in bounds) + ")")
         values = {f"{name}_left": left for name, left in bounds}
     return table.update_op(
-        _key(user, task.day),
+        costs.key(user, task.day),
         adds={"tokens": task.precharged_tokens, "micro_usd": task.precharged_micro_usd},
-        sets={"ttl": int(expires)},
+        sets={"ttl": costs.kept_until(task.day)},
         condition=" OR ".join(conditions),
         values=values,
     )
@@ -112,7 +147,7 @@ def load(user: str, day: str) -> tuple[int, int]:
     users = [f"{EVERYONE}{n}" for n in range(SHARDS)] if user == EVERYONE else [user]
     tokens = money = 0
     for name in users:
-        row = table.get(_key(name, day))
+        row = table.get(costs.key(name, day))
         if row:
             tokens += plain(row.get("tokens", {"N": "0"}))
             money += plain(row.get("micro_usd", {"N": "0"}))

@@ -61,7 +61,7 @@ def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, 
         idempotency_at = len(ops)
         ops.append(_idempotency_op(task, idempotency, at))
     if precharge:
-        charges = spend.precharge_ops(task, expires=expires)
+        charges = spend.precharge_ops(task)
         precharged_at = set(range(len(ops), len(ops) + len(charges)))
         ops += charges
     if beside is not None and len(ops) > 1:
@@ -282,10 +282,10 @@ def public(task: Task) -> dict[str, Any]:
         shown["cancel_requested"] = True
     if task.status.terminal or task.calls:
         shown["usage"] = {
-            "input_tokens": task.input_tokens,
-            "output_tokens": task.output_tokens,
-            "total_tokens": task.usage.tokens,
-            "cost_usd": task.micro_usd / 1_000_000,
+            "input_tokens": task.paid.input_tokens,
+            "output_tokens": task.paid.output_tokens,
+            "total_tokens": task.paid.tokens,
+            "cost_usd": task.paid.micro_usd / 1_000_000,
             "model_calls": task.calls,
         }
     if task.error:

@@ -128,6 +128,7 @@ def update_op(
 ) -> dict[str, Any]:
     """Make the Update of a transaction; ``condition`` writes attribute names, which may be reserved, as ``#name``."""
     names: set[str] = set(removes)
+    marks: dict[str, str] = {}  # of names that an expression cannot hold
     numbers: dict[str, Any] = {}
     parts: list[str] = []
     if sets:
@@ -135,9 +136,9 @@ def update_op(
         numbers |= {f":s_{name}": attribute(value) for name, value in sets.items()}
         parts.append("SET " + ", ".join(f"#{name} = :s_{name}" for name in sets))
     if adds:
-        names |= adds.keys()
-        numbers |= {f":a_{name}": attribute(value) for name, value in adds.items()}
-        parts.append("ADD " + ", ".join(f"#{name} :a_{name}" for name in adds))
+        marks = {name: name if name.isidentifier() and name.isascii() else f"n{n}" for n, name in enumerate(adds)}
+        numbers |= {f":a_{marks[name]}": attribute(value) for name, value in adds.items()}
+        parts.append("ADD " + ", ".join(f"#{mark} :a_{mark}" for mark in marks.values()))
     if removes:
         parts.append("REMOVE " + ", ".join(f"#{name}" for name in removes))
     op: dict[str, Any] = {"TableName": settings().table_name, "Key": key, "UpdateExpression": " ".join(parts)}
@@ -145,7 +146,7 @@ def update_op(
         names |= {word.strip("#(),") for word in condition.replace("(", " ").split() if word.startswith("#")}
         op |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         numbers |= {f":{name}": attribute(value) for name, value in (values or {}).items()}
-    op["ExpressionAttributeNames"] = {f"#{name}": name for name in names}
+    op["ExpressionAttributeNames"] = {f"#{name}": name for name in names} | {f"#{m}": name for name, m in marks.items()}
     if numbers:
         op["ExpressionAttributeValues"] = numbers
     return {"Update": op}

@@ -132,8 +132,8 @@ def suspend(task: Task, waits: Sequence[Wait], log: Sequence[events.Event], *, e
     if any(one.kind == "children" for one in waits):
         sets["due_at"] = min(sets["due_at"], at + CHECK_SECONDS)
     # What it has used is charged now, however long it waits; what it may yet use is reserved anew when it goes on.
-    spent = spend.add_ops(task, expires=events.expires(at), ended=False)
-    charged = days.by_day(task)
+    spent = spend.add_ops(task, ended=False)
+    charged = days.charge_of(task)
     sets |= {"precharged_tokens": task.usage.tokens, "precharged_micro_usd": task.micro_usd, "charged": charged}
     op, last = events.append_op(task, log, expires=events.expires(at))
     condition, values = held(task)

@@ -28,6 +28,7 @@ def test_an_example_works(stack: Stack, block: Block) -> None:
         "SLUICE_URL": stack.api_url,
         "SLUICE_KEY": stack.keys["load"],
         "OPERATOR_KEY": stack.keys["operator"],
+        "SLUICE_STATE": stack.outputs["state_dir"],
     }  # fmt: skip
     ended = subprocess.run(
         ["bash", "-euc", block.code],
@@ -52,9 +53,9 @@ def test_an_example_in_python_works(stack: Stack, block: Block, monkeypatch: pyt
     assert stack.result(names["response"].id.removeprefix("resp_"))["status"] == "complete"
 
 
-def test_the_readmes_first_run_answers(stack: Stack) -> None:
+def test_the_first_run_answers(stack: Stack) -> None:
     """It would also end well if its second call found no task."""
-    (block,) = [block for block in SHELL if block.page == "README.md"]
+    (block,) = [block for block in SHELL if block.page == "docs/index.md" and "TASK=" in block.code]
     environment = {"PATH": os.environ["PATH"], "SLUICE_URL": stack.api_url, "SLUICE_KEY": stack.keys["load"]}
     ended = subprocess.run(["bash", "-euc", block.code], env=environment, capture_output=True, text=True, check=True)
     assert json.loads(ended.stdout)["status"] == "complete", ended.stdout

@@ -1,4 +1,7 @@
-"""A new user's first steps, from the built wheel, in an empty folder: install, init, up, run, test, down."""
+"""A new user's first steps, from the built wheel, in an empty folder: install, init, up, run, test, down.
+
+The tests go on in one project, in their order: each start of a system costs half a minute.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,11 @@ from pathlib import Path
 import pytest
 
 from localstack.environ import ROOT
+from localstack.system import PARTS
 from tests.docs import BLOCKS
 from tests.stack_fixture import free_ports
 
-pytestmark = [
-    pytest.mark.timeout(900),  # it installs, builds and deploys, on a machine that may be busy
-    pytest.mark.skipif(
-        os.environ.get("SLUICE_TEST_PACKAGE") != "1",
-        reason="a whole project from the wheel takes minutes beside the other tests: SLUICE_TEST_PACKAGE=1 runs it",
-    ),
-]
+pytestmark = pytest.mark.timeout(900)  # it installs, builds and deploys, on a machine that may be busy
 
 
 class Shop:
@@ -32,9 +30,10 @@ class Shop:
         self.folder = folder
         self.environment = folder / ".venv"
         self.root = folder / "shop"
-        ports = dict(zip(("AWS_PORT", "REDIS_PORT", "LLM_PORT"), map(str, free_ports(3)), strict=True))
+        names = ("AWS_PORT", "REDIS_PORT", "LLM_PORT", "STREAM_PORT")
+        ports = dict(zip(names, map(str, free_ports(4)), strict=True))
         keep = {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE", "AWS_", "OPENAI"))}
-        for name in ("REDIS_URL", "VIRTUAL_ENV", "PYTHONPATH", "STREAM_PORT"):  # what the tests' own system has
+        for name in ("REDIS_URL", "VIRTUAL_ENV", "PYTHONPATH"):  # what the tests' own system has
             keep.pop(name, None)
         path = f"{self.environment / 'bin'}{os.pathsep}{keep['PATH']}"
         self.variables = keep | ports | {"PATH": path, "COLUMNS": "200"}
@@ -96,7 +95,8 @@ def test_the_tutorial_works_as_it_stands(shop: Shop) -> None:
     assert "agents: count, hello" in told
     assert "2 passed" in told
     assert "3 passed" in told
-    assert told.rstrip().endswith("stopped: llm, aws, valkey")
+    stopped = told.rstrip().splitlines()[-1]
+    assert stopped.removeprefix("stopped: ").split(", ") == list(PARTS)
 
 
 def test_its_environment_has_no_other_name_of_sluices(shop: Shop) -> None:
@@ -107,39 +107,6 @@ def test_its_environment_has_no_other_name_of_sluices(shop: Shop) -> None:
     assert "ModuleNotFoundError" in subprocess.run(
         [str(shop.environment / "bin" / "python"), "-c", code], capture_output=True, text=True, check=False, cwd="/"
     ).stderr  # fmt: skip
-
-
-def test_a_run_that_fails_ends_the_command_with_1(shop: Shop) -> None:
-    shop.sluice("up")
-    told = shop.sluice("run", "hello", "[[sim fail=400]] hello", "--json", expect=1)
-    last = json.loads(told.splitlines()[-1])
-    assert (last["status"], last["error"]["code"]) == ("failed", "invalid_request")
-    assert json.loads(shop.sluice("run", "nobody", "hello", "--json", expect=4))["error"]["code"]
-
-
-def test_a_package_shared_of_ones_own_and_a_missing_import(shop: Shop) -> None:
-    """In the bundle and in tests alike; nothing is deployed while an import is missing."""
-    agents = shop.root / "agents"
-    (shop.root / "shared").mkdir(exist_ok=True)
-    (shop.root / "shared" / "prices.py").write_text("APPLE = 3\n")
-    (agents / "price.py").write_text(
-        "from shared.prices import APPLE\nfrom sluice import AgentResult, Context\nimport markdown_gone\n\n\n"
-        "async def run(ctx: Context) -> AgentResult:\n    return AgentResult(f'apples: {APPLE}')\n"
-    )
-    told = json.loads(shop.sluice("check", "--json", expect=1))
-    assert told["complaints"][0].startswith("agents/price.py:3: imports markdown_gone")
-    shop.sluice("up", expect=1)
-    text = (agents / "price.py").read_text()
-    (agents / "price.py").write_text(text.replace("import markdown_gone\n", ""))
-    shop.sluice("up")
-    found = json.loads(shop.sluice("run", "price", "apples?", "--json").splitlines()[-1])
-    assert found["result"]["response"] == "apples: 3"
-    (shop.root / "tests" / "test_price.py").write_text(
-        "from sluice.testing import World\n\nfrom shared.prices import APPLE\n\n\ndef test_it(world: World) -> None:\n"
-        "    run = world.submit('?', agent='price')\n    world.work()\n"
-        "    assert world.result(run).response == f'apples: {APPLE}'\n"
-    )
-    assert "1 passed" in shop.run("python", "-m", "pytest", "tests/test_price.py")
 
 
 def test_an_edited_agent_is_live_while_one_watches(shop: Shop) -> None:
@@ -160,6 +127,42 @@ def test_an_edited_agent_is_live_while_one_watches(shop: Shop) -> None:
                 assert found["result"]["response"] == word
         finally:
             watching.terminate()
+
+
+def test_a_run_that_fails_ends_the_command_with_1(shop: Shop) -> None:
+    told = shop.sluice("run", "count", "[[sim fail=400]] hello", "--json", expect=1)
+    last = json.loads(told.splitlines()[-1])
+    assert (last["status"], last["error"]["code"]) == ("failed", "invalid_request")
+    assert json.loads(shop.sluice("run", "nobody", "hello", "--json", expect=4))["error"]["code"]
+
+
+def test_a_package_shared_of_ones_own_and_a_missing_import(shop: Shop) -> None:
+    """In the bundle and in tests alike; nothing is deployed while an import is missing."""
+    agents = shop.root / "agents"
+    (shop.root / "shared").mkdir(exist_ok=True)
+    (shop.root / "shared" / "prices.py").write_text("APPLE = 3\n")
+    (agents / "price.py").write_text(
+        "from shared.prices import APPLE\nfrom sluice import AgentResult, Context\nimport markdown_gone\n\n\n"
+        "async def run(ctx: Context) -> AgentResult:\n    return AgentResult(f'apples: {APPLE}')\n"
+    )
+    told = json.loads(shop.sluice("check", "--json", expect=1))
+    assert told["complaints"][0].startswith("agents/price.py:3: imports markdown_gone")
+    shop.sluice("up", expect=1)
+    text = (agents / "price.py").read_text()
+    (agents / "price.py").write_text(text.replace("import markdown_gone\n", ""))
+    (shop.root / "notes.txt").write_text("no agent's\n")
+    built = shop.root / ".sluice" / ".aws-sam" / "build"
+    before = (built / "SweeperFunction").stat()
+    shop.sluice("up")
+    assert (built / "SweeperFunction").stat().st_ino == before.st_ino  # it holds nothing of the project
+    found = json.loads(shop.sluice("run", "price", "apples?", "--json").splitlines()[-1])
+    assert found["result"]["response"] == "apples: 3"
+    (shop.root / "tests" / "test_price.py").write_text(
+        "from sluice.testing import World\n\nfrom shared.prices import APPLE\n\n\ndef test_it(world: World) -> None:\n"
+        "    run = world.submit('?', agent='price')\n    world.work()\n"
+        "    assert world.result(run).response == f'apples: {APPLE}'\n"
+    )
+    assert "1 passed" in shop.run("python", "-m", "pytest", "tests/test_price.py")
 
 
 def test_down_leaves_nothing_running(shop: Shop) -> None:

@@ -96,6 +96,16 @@ def test_who_is_said_to_run_an_example_is_there(block: Block) -> None:
     assert (ROOT / block.run_by).exists()
 
 
+def test_what_is_said_to_be_typed_elsewhere_is() -> None:
+    copies = [block for block in BLOCKS if block.typed_in]
+    assert copies
+    for block in copies:
+        typed = "\n".join(b.code for b in BLOCKS if b.page == block.typed_in and b.info == "tutorial").splitlines()
+        places = [typed.index(line) for line in block.code.splitlines()]  # ValueError: it is not typed there
+        last = len(typed) - 1 - typed[::-1].index(block.code.splitlines()[-1])
+        assert [*places[:-1], last] == sorted([*places[:-1], last])
+
+
 # ---- commands of AWS's command line, held against the services' own descriptions
 
 HIGHER = {("s3", "rm"), ("s3", "mb"), ("logs", "tail"), ("dynamodb", "wait")}

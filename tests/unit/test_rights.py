@@ -47,8 +47,8 @@ KINDS = {
     **{f"{lane}Queue": "lanes" for lane in ("High", "Normal", "Quarantine")},
     **{f"{lane}Dlq": "dead letters" for lane in ("High", "Normal", "Quarantine")},
     **{f"{lane}Mapping": "mappings" for lane in ("High", "Normal")},
-    "OpenaiSecretArn": "secrets", "WebhookSecretArn": "secrets", "RedisSecretArn": "secrets",
-    "ValkeyPassword": "secrets", "PricesObject": "prices", "AWS::StackName": "functions",
+    "OpenaiSecretArn": "secrets", "WebhookSecretArn": "secrets", "OtlpHeadersArn": "secrets",
+    "RedisSecretArn": "secrets", "ValkeyPassword": "secrets", "PricesObject": "prices", "AWS::StackName": "functions",
 }  # fmt: skip
 OF_SERVICE = {
     "dynamodb": "table", "s3": "blobs", "s3_signer": "blobs", "connections": "connections",

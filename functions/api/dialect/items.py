@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.api.dialect.content import response_content
 from functions.api.errors import Problem
+from shared import wire
 from shared.tasks import store
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def given(task: Task) -> list[dict[str, Any]]:
 
 
 def page_of(items: Sequence[dict[str, Any]], *, limit: int, order: str, after: str | None) -> dict[str, Any]:
-    """Return a page of items as OpenAI does.
+    """Return a page of items as OpenAI does: at most ``limit``, and no more than an answer holds.
 
     Raises:
         Problem: there is no item ``after``.
@@ -70,10 +71,11 @@ def page_of(items: Sequence[dict[str, Any]], *, limit: int, order: str, after: s
             raise Problem(400, "invalid_request", f"Item with id '{after[:80]}' not found.", "after")
         ordered = ordered[place + 1 :]
     page = ordered[:limit]
+    page = page[: wire.how_many(page)]
     return {
         "object": "list",
         "data": page,
         "first_id": page[0]["id"] if page else None,
         "last_id": page[-1]["id"] if page else None,
-        "has_more": len(ordered) > limit,
+        "has_more": len(ordered) > len(page),
     }

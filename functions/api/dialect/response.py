@@ -190,11 +190,11 @@ def usage_of(task: Task, result: dict[str, Any] | None) -> dict[str, Any]:
     """Return the run's use of tokens."""
     details = _data(result or {}).get("usage_details") or {}
     return {
-        "input_tokens": task.input_tokens,
+        "input_tokens": task.paid.input_tokens,
         "input_tokens_details": {name: int(details.get(name, 0)) for name in ("cached_tokens", "cache_write_tokens")},
-        "output_tokens": task.output_tokens,
+        "output_tokens": task.paid.output_tokens,
         "output_tokens_details": {"reasoning_tokens": int(details.get("reasoning_tokens", 0))},
-        "total_tokens": task.usage.tokens,
+        "total_tokens": task.paid.tokens,
     }
 
 

@@ -35,7 +35,10 @@ _EXAMPLE = {
     "session_id": "homework",
     "metadata": {"class": "4b"},
 }
-_PARAMS = ("max_output_tokens", "timeout_s", "max_cost_usd", "metadata", "stream", "webhook_url", "approve")
+_PARAMS = (
+    *("max_output_tokens", "timeout_s", "max_cost_usd", "on_budget"),
+    *("metadata", "stream", "webhook_url", "approve"),
+)
 
 
 @router.post(

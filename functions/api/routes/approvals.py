@@ -1,8 +1,8 @@
-"""Approvals: the calls that the caller's runs wait to be allowed, and the answers."""
+"""Approvals: the calls, and the budget, that the caller's runs wait to be allowed, and the answers."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
@@ -10,12 +10,16 @@ from starlette.responses import JSONResponse
 
 from functions.api.body import parse, raw_body
 from functions.api.described import described
-from functions.api.errors import invalid
 from functions.api.identity import AUTHENTICATED, AnyCaller, Subject, own_task
 from functions.api.schemas import PAGE_TASKS, ApprovalAnswer
-from functions.api.submit import gate
-from shared.errors import Conflict, IdempotencyMismatch
+from shared import wire
+from shared.errors import NotFound
 from shared.tasks import listing
+from shared.tasks.model import dumps
+
+if TYPE_CHECKING:
+    from shared.tasks.inbox import Receipt
+    from shared.tasks.model import Task
 
 router = APIRouter(tags=["tasks"], dependencies=AUTHENTICATED)
 
@@ -29,19 +33,39 @@ def list_approvals(
     limit: Annotated[int, Query(ge=1, le=PAGE_TASKS)] = 20,
     cursor: Annotated[str | None, Query(max_length=2048, description="From `next_cursor`.")] = None,
 ) -> JSONResponse:
-    """List the calls that the caller's tasks wait to be allowed, newest task first. The index lags by a moment."""
+    """List what the caller's tasks wait to be allowed, newest task first. The index lags by a moment."""
     from shared.tasks import approvals, items, table  # here: most requests do without them
 
     found, more = listing.list_tasks(caller.user, limit=limit, cursor=cursor, status="waiting")
     ids = [str(one["task_id"]) for one in found if f"{approvals.KIND}:" in str(one.get("reason", ""))]
     rows = table.get_many([items.row_key(task_id) for task_id in ids]) if ids else []
     tasks = sorted((items.read_task(row) for row in rows), key=lambda task: task.created, reverse=True)
-    asked = [
-        {"task_id": task.task_id, "agent": task.agent, "session_id": task.session_id or None, **one}
-        for task in tasks
-        for one in approvals.pending(task)
-    ]
+    asked = [_shown(task, one) for task in tasks for one in approvals.pending(task)]
+    room = wire.ANSWER_BYTES
+    for one in asked:
+        size = wire.wire_bytes(one)
+        room -= size
+        if room < 0:  # those are fetched one by one
+            room += size
+            one |= {"arguments": None, "arguments_bytes": len(dumps(one.get("arguments")).encode())}
     return JSONResponse({"approvals": asked, "next_cursor": more})
+
+
+@router.get("/agent/{task_id}/approvals/{fingerprint}", summary="Read an approval")
+@described("ApprovalView", 401, 403, 404, 422)
+def get_approval(caller: Subject, task_id: str, fingerprint: str) -> JSONResponse:
+    """Return one call that a task waits to be allowed, with its arguments however large they are."""
+    from shared.tasks import approvals  # here: most requests do without them
+
+    task = own_task(caller, task_id)
+    found = next((one for one in approvals.pending(task) if one["fingerprint"] == fingerprint), None)
+    if found is None:
+        raise NotFound("the task asks for no such approval (any more)")
+    return JSONResponse(_shown(task, found))
+
+
+def _shown(task: Task, approval: dict[str, Any]) -> dict[str, Any]:
+    return {"task_id": task.task_id, "agent": task.agent, "session_id": task.session_id or None, **approval}
 
 
 @router.post("/agent/{task_id}/approvals/{fingerprint}", status_code=202, summary="Answer an approval")
@@ -53,22 +77,22 @@ def answer_approval(
     fingerprint: str,
     body: Annotated[bytes, Depends(raw_body)],
 ) -> JSONResponse:
-    """Allow or deny the very call that a run waits for. The first answer counts; the same once more is harmless."""
-    from shared.tasks import approvals, inbox, waking  # here: most requests do without them
+    """Allow or deny the very call, or the budget, that a run waits for.
 
-    answer = parse(ApprovalAnswer, body, request.headers.get("content-type"))
-    task = own_task(caller, task_id)
-    if task.status.terminal:
-        raise Conflict(f"the task has ended: it is {task.status}")
-    asked = approvals.find(task, fingerprint)
-    if answer.arguments is not None and not (asked.more or {}).get("editable"):
-        raise invalid("the arguments of this call cannot be changed", "arguments")
-    payload = {**answer.model_dump(exclude_none=True), "user": caller.user}
-    try:
-        receipt = inbox.post(task_id, asked.name, payload, key=str(asked.nth), by=caller.key_id, early=False)
-    except IdempotencyMismatch as error:
-        raise Conflict("this call was answered otherwise before") from error
-    if receipt.woken:
-        waking.send(gate(), receipt.task)
-    content = {"task_id": task_id, "status": str(receipt.task.status), "name": asked.name, "signal": receipt.signal}
-    return JSONResponse(content, 202, {"Idempotent-Replayed": "true"} if receipt.repeat else {})
+    The first answer counts; the same once more is harmless.
+    """
+    from functions.api import answering  # here: most requests do without it
+
+    given = parse(ApprovalAnswer, body, request.headers.get("content-type"))
+    receipt = answering.answer(caller, own_task(caller, task_id), fingerprint, given, operator=False)
+    return taken(receipt, fingerprint)
+
+
+def taken(receipt: Receipt, fingerprint: str) -> JSONResponse:
+    """Say that an answer was taken."""
+    from shared.tasks import approvals
+
+    task = receipt.task
+    content = {"task_id": task.task_id, "status": str(task.status), "name": approvals.name_of(fingerprint)}
+    headers = {"Idempotent-Replayed": "true"} if receipt.repeat else {}
+    return JSONResponse(content | {"signal": receipt.signal}, 202, headers)

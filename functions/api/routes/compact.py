@@ -26,7 +26,7 @@ _EXAMPLE = {"model": "gpt-4o-mini", "input": [{"role": "user", "content": "My na
 @router.post("/responses/compact", summary="Compact a conversation")
 @described(
     "Compaction",
-    *(400, 401, 402, 403, 409, 413, 429, 504),
+    *(400, 401, 402, 403, 404, 409, 413, 429, 504),
     error="OpenAIErrorBody",
     takes=compaction.CompactRequest,
     example=_EXAMPLE,

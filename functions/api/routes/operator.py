@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions.api import cancel, views
+from functions.api.body import parse, raw_body
 from functions.api.described import described
 from functions.api.errors import Problem, invalid
 from functions.api.identity import AUTHENTICATED, Operator
 from functions.api.repeats import idempotency_of
 from functions.api.routes.agent import IdempotencyKey
-from functions.api.schemas import PAGE_TASKS, SessionId, StatusName
+from functions.api.schemas import PAGE_TASKS, ApprovalAnswer, SessionId, StatusName
 from shared.clock import day as day_of
 from shared.clock import epoch, iso, now
 from shared.errors import NotFound
@@ -141,6 +142,25 @@ def retry_task(
     location = f"{request.scope['root_path']}/result/{receipt.task.task_id}"
     content = {"task_id": receipt.task.task_id, "status": str(receipt.task.status)}
     return JSONResponse(content, 202, receipt.headers | {"Location": location})
+
+
+@router.post("/tasks/{task_id}/approvals/{fingerprint}", status_code=202, summary="Answer a task that asks for budget")
+@described("SignalTaken", 401, 403, 404, 409, 413, 422, takes=ApprovalAnswer)
+def answer_task(
+    request: Request,
+    operator: Operator,
+    task_id: TaskId,
+    fingerprint: str,
+    body: Annotated[bytes, Depends(raw_body)],
+) -> JSONResponse:
+    """Raise a ceiling for anybody's run that waits for that, a budget of its user's day, too; or let it fail."""
+    from functions.api import answering  # here: few environments are ever asked
+    from functions.api.routes.approvals import taken
+
+    given = parse(ApprovalAnswer, body, request.headers.get("content-type"))
+    task = _task(task_id)
+    audit.note(operator.key_user, operator.key_id, f"answer {given.decision}", task_id, task.user)
+    return taken(answering.answer(operator, task, fingerprint, given, operator=True), fingerprint)
 
 
 @router.get("/audit", summary="Read what operators did")

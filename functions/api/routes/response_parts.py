@@ -32,7 +32,7 @@ Include = Annotated[list[str] | None, Query(description="Of no effect: items com
 
 
 @router.post("/responses/input_tokens", summary="Count an input's tokens")
-@described("InputTokens", 400, 401, error="OpenAIErrorBody", takes=ResponsesRequest)
+@described("InputTokens", 400, 401, 404, error="OpenAIErrorBody", takes=ResponsesRequest)
 def count_input_tokens(
     request: Request, caller: AnyCaller, body: Annotated[bytes, Depends(large_body)]
 ) -> JSONResponse:

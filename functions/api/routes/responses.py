@@ -39,7 +39,7 @@ ResponseId = Annotated[str, Path(description="`resp_…`")]
 @router.post("/responses", summary="Create a response")
 @described(
     "ResponseView",
-    *(400, 401, 402, 403, 409, 413, 429, 504),
+    *(400, 401, 402, 403, 404, 409, 413, 429, 504),
     error="OpenAIErrorBody",
     also=_STREAM,
     takes=ResponsesRequest,

@@ -26,6 +26,7 @@ from shared.schedules.model import Schedule
 from shared.settings import settings
 from shared.tasks import listing
 from shared.tasks.model import dumps
+from shared.traceparent import INCOMING
 
 router = APIRouter(prefix="/schedules", tags=["schedules"], dependencies=AUTHENTICATED)
 
@@ -112,6 +113,7 @@ def post_schedule(request: Request, caller: AnyCaller, body: Body) -> JSONRespon
         run=run,
         at=_once(asked.at, asked.timezone),
         paused="owner" if asked.paused else "",
+        traceparent=INCOMING.get() or "",
         **values,
     )
     made = _planned(made)
@@ -155,7 +157,9 @@ def patch_schedule(request: Request, caller: Subject, schedule_id: ScheduleId, b
         found = store.load(caller.user, schedule_id)
         if found.ended:
             raise Conflict("the schedule has ended; make another one")
-        changed = _changed(found, caller, asked).changed(key=_key(request))
+        changed = _changed(found, caller, asked).changed(
+            key=_key(request), traceparent=INCOMING.get() or found.traceparent
+        )
         if store.write(changed, before=found, due_at=timers.due_at(changed)):
             _announce(changed)
             return JSONResponse(changed.public(now()))

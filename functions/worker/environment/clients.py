@@ -16,7 +16,7 @@ import httpx2
 
 from functions.worker.model import address, phases
 from functions.worker.tools.page import pages_client
-from shared import secrets
+from shared import secrets, tls
 from shared.settings import settings
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def http() -> httpx2.AsyncClient:
     """Return the client under the model client: one connection pool per environment."""
     most, kept = settings().pool_limits
     return httpx2.AsyncClient(
+        verify=tls.context(),
         limits=httpx2.Limits(max_connections=most, max_keepalive_connections=kept, keepalive_expiry=KEEPALIVE_SECONDS),
         # How long an answer may take is held by `model.limits`: no fixed clock cuts a stream that flows.
         timeout=httpx2.Timeout(

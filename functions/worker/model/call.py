@@ -24,6 +24,7 @@ from shared import metrics, retry
 from shared.logs import get_logger
 from shared.retry import ModelError
 from shared.settings import settings
+from shared.traceparent import HEADER, OUTGOING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -155,6 +156,7 @@ class _One:
                 clients.completions_url(client),
                 cast_to=httpx2.Response,
                 body=body,
+                options={"headers": {HEADER: place}} if (place := OUTGOING.get()) is not None else {},
                 stream=True,
                 stream_cls=openai.AsyncStream[Any],
             )

@@ -37,10 +37,14 @@ _OWN_CUTS = frozenset({"model_call_too_long", "model_stalled"})
 _OFF = frozenset({"none", "off", "disabled"})
 
 
-def priced(model: str, use: Usage, progress: Progress, day: str) -> Usage:
-    """Return a call's use with all that it costs, on the day on which it was made."""
+def priced(model: str, use: Usage, progress: Progress, day: str, details: Mapping[str, int] | None = None) -> Usage:
+    """Return a call's use with all that it costs, on the day on which it was made.
+
+    ``details`` are what the provider says of its cache; what is estimated is charged as if there were none.
+    """
     read = use.input_tokens + read_before(progress)
-    return Usage(read, use.output_tokens, prices.cost_micro_usd(model, read, use.output_tokens), day)
+    kinds = {kind: (details or {}).get(kind, 0) for kind in ("cached_tokens", "cache_write_tokens")}
+    return Usage(read, use.output_tokens, prices.cost_micro_usd(model, read, use.output_tokens, **kinds), day, model)
 
 
 def read_before(progress: Progress) -> int:

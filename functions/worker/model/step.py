@@ -24,7 +24,7 @@ from shared.limits import models, prices
 from shared.limits.permits import Outcome
 from shared.limits.shares import owner_of
 from shared.settings import settings
-from shared.tasks import days
+from shared.tasks import ceilings, days
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,7 @@ async def perform(
                 stream=call.stream,
                 progress=progress,
             )
-            usage = charges.priced(model, reply.usage, progress, day)
+            usage = charges.priced(model, reply.usage, progress, day, reply.details)
             ledger.add(usage)
         reported = True
         # Told beside what follows: nothing may come between a reply that was paid for and its recording.
@@ -249,9 +249,9 @@ async def _reserved(
     Raises:
         BudgetExhausted, DependencyDown: nothing is reserved.
     """
-    ceiling = task.params.get("max_cost_usd")
-    if ceiling is not None and ledger.micro_usd + micro_usd > ceiling * 1_000_000:
-        raise BudgetExhausted("max_cost_usd")
+    ceiling = ceilings.own(task)
+    if ceiling is not None and ledger.micro_usd + micro_usd > ceiling:
+        raise BudgetExhausted(ceilings.OWN, needs=(tokens, micro_usd))
     async with ledger.turn:
         before, used = task.day, days.uncounted(task)
         if days.begin(task, clock.day(clock.now())):
@@ -267,10 +267,12 @@ async def _reserved(
     if (more_tokens or more_money) and environment.bounded(task):
         try:
             await asyncio.to_thread(environment.reserve, task, day, task.reserved_tokens, task.reserved_micro_usd)
-        except BaseException:
+        except BaseException as error:
             ledger.drop(day, tokens, micro_usd)
             if task.day == day:
                 task.reserved_tokens -= more_tokens
                 task.reserved_micro_usd -= more_money
+            if isinstance(error, BudgetExhausted):
+                raise BudgetExhausted(error.limit, needs=(tokens, micro_usd)) from error
             raise
     return day, ledger.held(day, tokens, micro_usd)

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from functions.worker.record.ledger import charge
 from functions.worker.record.persist import persist
 from functions.worker.record.signals import Ended
-from shared import storable
+from shared import storable, traceparent
 from shared.clock import now
 from shared.errors import SluiceError, TooLarge, Unstorable
 from shared.logs import get_logger
 from shared.tasks import checkpoints
 from shared.tasks.events import Event
+from shared.traceparent import OUTGOING
 from sluice.errors import ReplayMismatch
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Done(NamedTuple):
     model: str | None = None
     last: bool = False
     """Whether the run ends with it."""
+    raised: dict[str, int] | None = None
+    """What ceilings are raised by from it on, if it did that."""
 
 
 class Steps:
@@ -96,8 +99,11 @@ class Steps:
         kind: str,
         fingerprint: Any,
         ready: Callable[[int], Awaitable[None]] | None = None,
+        nth: int | None = None,
     ) -> Any:
         """Replay or do and record one step; ``work`` is told how often the name was used, this time included.
+
+        ``nth`` is a use of the name that was begun before and came to nothing: it is tried again.
 
         ``ready`` is waited for before that: the step is not under way yet, and the run may be suspended meanwhile.
 
@@ -108,8 +114,9 @@ class Steps:
         storable.check(name, "a step's name")
         if self._closed:
             raise Ended(f"step {name} was to begin after its run")
-        self._uses[name] += 1
-        nth = self._uses[name]
+        if nth is None:
+            self._uses[name] += 1
+            nth = self._uses[name]
         mark = checkpoints.fingerprint([kind, fingerprint])
         recorded = self._recorded.pop((name, nth), None)
         if recorded is not None:
@@ -134,12 +141,14 @@ class Steps:
         try:
             began = time.monotonic()
             inside = _inside.set(name)
+            place = OUTGOING.set(traceparent.outgoing(self._task, traceparent.STEP, name, nth))
             try:
                 done = await work(nth)
             finally:
+                OUTGOING.reset(place)
                 _inside.reset(inside)
             if kind != "model":
-                data = {"step": name, "n": nth, "ms": round((time.monotonic() - began) * 1000)}
+                data = {"step": name, "n": nth, "ms": round((time.monotonic() - began) * 1000), "kind": kind}
                 done = done._replace(events=(*done.events, Event("step", now(), data)))
             step = checkpoints.Step(name, nth, mark, done.value)
             # With others under way it is not the last; and after the end nobody would write it.
@@ -170,7 +179,8 @@ class Steps:
             pending = self._log.take()
             batch = [*pending, *done.events]
             try:
-                await persist(checkpoints.record, self._task, step, batch, use=done.usage, model_used=done.model)
+                more: dict[str, Any] = {"use": done.usage, "model_used": done.model, "raised": done.raised}
+                await persist(checkpoints.record, self._task, step, batch, **more)
             except Exception as error:
                 self._log.give_back(pending)
                 if done.usage is not None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from functions.worker import agents
 from functions.worker.record.persist import persist
 from functions.worker.record.steps import Done
-from functions.worker.run.waiting import Waiting
+from functions.worker.run.budget import Budget
+from shared import traceparent
 from shared.clock import day, now
 from shared.errors import BudgetExhausted, NotFound
 from shared.limits import tiers
-from shared.tasks import aftermath, family, lanes, settle, store, table, waking
+from shared.tasks import aftermath, ceilings, family, lanes, settle, store, table, waking
 from shared.tasks.family import Group
 from shared.tasks.items import read_task, row_key
 from shared.tasks.model import Task
@@ -46,7 +47,7 @@ class Plan:
     params: dict[str, Any]
 
 
-class Children(Waiting):
+class Children(Budget):
     """The part of a context that starts other runs; see `Context`."""
 
     _task: Task
@@ -122,7 +123,7 @@ class Children(Waiting):
 
         async def ready(nth: int) -> None:
             nonlocal made
-            made = group = await persist(family.begin, self._task, self._group(name, nth, plan))
+            made = group = await self._within_budget(lambda: self._begin(name, nth, plan))
             share = group.micro_usd * group.total
             self._ledger.hold(OF_NO_DAY, 0, share)
             with self._ledger.held(OF_NO_DAY, 0, share):
@@ -134,7 +135,10 @@ class Children(Waiting):
 
         async def work(_nth: int) -> Done:
             assert made is not None  # noqa: S101 - for the type checker
-            return Done(await persist(_ends, self._task.task_id, made))
+            ends = await persist(_ends, self._task.task_id, made)
+            # A child's raise is one of the tree: what it did not use of it is this run's to use.
+            more = sum(one.get("raised", 0) for one in ends)
+            return Done(ends, raised=ceilings.raised(self._task, ceilings.OWN, more) if more else None)
 
         mark = [agent, len(messages), plan.model]
         found: list[dict[str, Any]] = await self.steps.once(name, work, kind="children", fingerprint=mark, ready=ready)
@@ -144,17 +148,20 @@ class Children(Waiting):
         self._ledger.hold(OF_NO_DAY, 0, sum(one["micro_usd"] for one in found))
         return found
 
+    async def _begin(self, name: str, nth: int, plan: Plan) -> Group:
+        return await persist(family.begin, self._task, self._group(name, nth, plan))
+
     def _group(self, name: str, nth: int, plan: Plan) -> Group:
         """Divide what is left of this run's ceiling among the children: what they do not use comes back."""
         total = len(plan.messages)
         asked = plan.params.get("max_cost_usd")
         each = round(asked * 1_000_000) if asked else 0
-        ceiling = self._task.params.get("max_cost_usd")
-        if ceiling:
-            left = (round(float(ceiling) * 1_000_000) - self._ledger.micro_usd) // total
+        ceiling = ceilings.own(self._task)
+        if ceiling is not None:
+            left = (ceiling - self._ledger.micro_usd) // total
+            if left <= 0:
+                raise BudgetExhausted(ceilings.OWN, needs=(0, each * total))
             each = min(each, left) if each else left
-            if each <= 0:
-                raise BudgetExhausted("max_cost_usd")
         return Group(name, nth, total, each)
 
     async def _start(self, group: Group, plan: Plan) -> None:
@@ -192,7 +199,9 @@ def _child(parent: Task, group: Group, plan: Plan, n: int) -> Task:
         params["max_cost_usd"] = group.micro_usd / 1_000_000
     if parent.params.get("timeout_s"):
         params["timeout_s"] = max(0.001, parent.created + float(parent.params["timeout_s"]) - at)
-    params |= {key: parent.params[key] for key in ("approve", "stream") if key in parent.params}
+    params |= {key: parent.params[key] for key in ("approve", "stream", "on_budget") if key in parent.params}
+    if (place := traceparent.outgoing(parent, traceparent.STEP, group.name, group.nth)) is not None:
+        params[traceparent.HEADER] = place
 
     def sibling(m: int) -> str | None:
         return family.child_id(parent.task_id, group.key, m) if 0 <= m < group.total else None
@@ -213,6 +222,9 @@ def _child(parent: Task, group: Group, plan: Plan, n: int) -> Task:
         running_cap=parent.running_cap,
         cap_tokens=parent.cap_tokens,
         cap_micro_usd=parent.cap_micro_usd,
+        cap_key_tokens=parent.cap_key_tokens,
+        cap_key_micro_usd=parent.cap_key_micro_usd,
+        raised=ceilings.of_days(parent),
         trace=parent.trace,
         parent=parent.task_id,
         family=group.key,
@@ -240,6 +252,8 @@ def _told(child_id: str, task: Task | None) -> dict[str, Any]:
         gone = {"code": "not_found", "message": "the run was deleted", "type": "not_found_error"}
         return {"task_id": child_id, "status": "failed", "micro_usd": 0, "error": gone}
     told: dict[str, Any] = {"task_id": child_id, "status": str(task.status), "micro_usd": task.micro_usd}
+    if more := task.raised.get(ceilings.OWN):
+        told["raised"] = more
     if task.error:
         told["error"] = task.error
     if (result := settle.result_of(task)) is not None:

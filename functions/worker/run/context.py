@@ -20,9 +20,11 @@ from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
 from functions.worker.record.signals import Continue, GiveWay
 from functions.worker.record.steps import Done, Steps
+from functions.worker.run.budget import Budget
 from functions.worker.run.children import Children
 from functions.worker.run.tooling import Tooling, result_of
 from functions.worker.run.waits import Waits
+from shared import traceparent
 from shared.clock import now
 from shared.errors import LeaseLost
 from shared.limits import models
@@ -61,7 +63,7 @@ class Remembered(dict[str, Any]):
     """A message out of the session's memory: no part of a step's fingerprint, as a session may be deleted meanwhile."""
 
 
-class Context(Tooling, Children, PublicContext):
+class Context(Tooling, Children, Budget, PublicContext):
     """One run, as its agent sees it: what `sluice.Context` promises."""
 
     def __init__(
@@ -100,11 +102,17 @@ class Context(Tooling, Children, PublicContext):
         self._environment = environment
         self.steps = Steps(task, recorded, log, self.check_time, self.give_way)
         self.waits = Waits(task, recorded, self.steps, log, suspend)
+        self._answered_before(recorded)
 
     @property
     def http(self) -> httpx2.AsyncClient:
         """The environment's pooled HTTP client for pages and APIs."""
         return self._environment.pages
+
+    @property
+    def traceparent(self) -> str | None:
+        """The header that makes what another service does a part of this run's trace; None outside of any trace."""
+        return traceparent.OUTGOING.get() or traceparent.outgoing(self._task)
 
     async def step(self, name: str, fn: Callable[[], Awaitable[Any]], *, fingerprint: Any = None) -> Any:
         """Do something once in the life of this task and return its result, which must be JSON.
@@ -203,7 +211,11 @@ class Context(Tooling, Children, PublicContext):
             listen=listen,
         )
 
+        use: int | None = None
+
         async def work(nth: int) -> Done:
+            nonlocal use
+            use = nth  # the same again, should it have to ask for more budget first
             call_id = f"{name}-{nth}.{self._task.lease_no}"
             self.check_time(call.needs_s)
             began = time.monotonic()
@@ -212,6 +224,9 @@ class Context(Tooling, Children, PublicContext):
             )
             data: dict[str, Any] = {"call": call_id, "model": reply.model, "tokens": usage.tokens}
             data |= {"ms": round((time.monotonic() - began) * 1000), "cost_usd": usage.micro_usd / 1_000_000}
+            data |= {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+            if reply.finish_reason:
+                data["finish_reason"] = reply.finish_reason
             if reply.left_out:
                 data["left_out"] = list(reply.left_out)
             event = Event("step", now(), {"step": name, "n": nth, **data})
@@ -223,7 +238,11 @@ class Context(Tooling, Children, PublicContext):
             fingerprint["tool_choice"] = tool_choice
         if options:
             fingerprint["options"] = options
-        reply = unpack(await self.steps.once(name, work, kind="model", fingerprint=fingerprint))
+        reply = unpack(
+            await self._within_budget(
+                lambda: self.steps.once(name, work, kind="model", fingerprint=fingerprint, nth=use)
+            )
+        )
         for kind, number in (reply.details or {}).items():
             self.usage_details[kind] = self.usage_details.get(kind, 0) + number
         return reply

@@ -83,9 +83,17 @@ class Waiting:
         return value["payload"]
 
     async def _wait_for(
-        self, name: str, kind: str, timeout_s: float | None, about: Callable[[], Awaitable[dict[str, Any] | None]]
+        self,
+        name: str,
+        kind: str,
+        timeout_s: float | None,
+        about: Callable[[], Awaitable[dict[str, Any] | None]],
+        raises: Callable[[Any], dict[str, int] | None] = lambda _payload: None,
     ) -> dict[str, Any] | None:
-        """Wait for a signal and return what is recorded of it, or None after the time."""
+        """Wait for a signal and return what is recorded of it, or None after the time.
+
+        ``raises`` says what ceilings its payload raises, which is recorded with it.
+        """
         until = _time(LONGEST_SECONDS if timeout_s is None else timeout_s, None)
         came: Signal | None = None
 
@@ -96,7 +104,8 @@ class Waiting:
         async def work(_nth: int) -> Done:
             if came is None:
                 return Done({TAKEN: None})
-            return Done({TAKEN: came.id, "payload": came.payload, "at": iso(came.at), "by": came.by})
+            taken = {TAKEN: came.id, "payload": came.payload, "at": iso(came.at), "by": came.by}
+            return Done(taken, raised=raises(came.payload))
 
         value: dict[str, Any] = await self.steps.once(name, work, kind=kind, fingerprint=None, ready=ready)
         return value if value[TAKEN] is not None else None

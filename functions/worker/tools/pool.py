@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx2
 
 from shared.limits.shares import OVERDRAFT, fair_share
+from shared.traceparent import HEADER, OUTGOING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -123,6 +124,8 @@ class SharedTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request when its run has a place for it."""
         run = RUN.get()
+        if (place := OUTGOING.get()) is not None:
+            request.headers.setdefault(HEADER, place)
         await self._pool.take(run)
         try:
             answer = await self._inner.handle_async_request(request)

@@ -134,7 +134,7 @@ def test_a_page_holds_its_first_event_however_large(api: Api, monkeypatch: pytes
 
 def test_a_conversation_is_paged_by_bytes(api: Api) -> None:
     made = []
-    for n in range(12):
+    for n in range(20):  # of the longest texts that a turn keeps, each character seven bytes long in the answer
         at = time.time() + n
         task = Task(
             task_id=f"t{n}",
@@ -146,21 +146,47 @@ def test_a_conversation_is_paged_by_bytes(api: Api) -> None:
             day=day(at),
             session_id="s2",
         )
-        outcome = settle.Outcome(status=Status.COMPLETE, response='"' * 200_000)
-        table.transact(sessions.put_ops(task, outcome, message='"' * 200_000, asked=None, at=at, expires=at + 999))
+        outcome = settle.Outcome(status=Status.COMPLETE, response="\x01" * 200_000)
+        table.transact(sessions.put_ops(task, outcome, message="\x01" * 200_000, asked=None, at=at, expires=at + 999))
         made.append(task.task_id)
     seen: list[str] = []
     query = "limit=50"
+    pages = 0
     while True:
         found, _ = through_lambda(api, "/sessions/s2", query)
+        pages += 1
         seen = [turn["task_id"] for turn in found["turns"]] + seen
         if "cursor" not in found:
             break
         query = f"limit=50&cursor={found['cursor'].replace('#', '%23').replace('+', '%2B')}"
-    assert seen == made
+    assert (seen, pages) == (made, 2)
     found, _ = through_lambda(api, "/sessions/s2", "limit=2")
     assert [turn["task_id"] for turn in found["turns"]] == made[-2:]
     assert api.get("/sessions/s2", cursor="TURN#~").status_code == 422
+
+
+def test_a_conversations_items_are_paged_by_bytes(api: Api) -> None:
+    made = api.post("/v1/conversations", items=[{"role": "user", "content": "\x01" * 60_000} for _ in range(16)]).json()
+    seen: list[str] = []
+    query, pages = "limit=100&order=asc", 0
+    while True:
+        found, _ = through_lambda(api, f"/v1/conversations/{made['id']}/items", query)
+        pages += 1
+        seen += [item["id"] for item in found["data"]]
+        assert found["last_id"] == seen[-1]
+        if not found["has_more"]:
+            break
+        query = f"limit=100&order=asc&after={seen[-1]}"
+    assert (len(seen), len(set(seen)), pages) == (16, 16, 2)
+
+
+def test_a_page_has_one_value_at_least_and_no_more_than_fit() -> None:
+    each = wire.wire_bytes("x" * 100)
+    values = ["x" * 100] * 10
+    assert wire.how_many(values, 5 * each) == 5
+    assert wire.how_many(values, 5 * each - 1) == 4
+    assert wire.how_many(values, 1) == 1
+    assert wire.how_many([], 1) == 0
 
 
 def test_a_list_of_tasks_is_far_from_the_limit() -> None:

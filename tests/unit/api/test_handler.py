@@ -168,3 +168,24 @@ def test_only_a_real_trace_is_passed_on(steady: Api) -> None:
     for given, kept in ((real, real), ("garbage", None), (real + ";Lineage=x", real)):
         made = event("POST", "/agent", '{"message": "hi"}', headers=steady.head() | {"x-amzn-trace-id": given})
         assert store.get(call(made)["json"]["task_id"]).trace == kept
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_a_callers_traceparent_is_the_runs_parent_and_no_retrys(steady: Api) -> None:
+    from shared.tasks import settle, store
+    from shared.tasks.model import Outcome, Status
+
+    for given, kept in ((TRACE, TRACE), ("garbage", None), ("00-" + "0" * 32 + TRACE[35:], None)):
+        made = event("POST", "/agent", '{"message": "hi"}', headers=steady.head() | {"traceparent": given})
+        task = store.get(call(made)["json"]["task_id"])
+        assert task.params.get("traceparent") == kept
+        settle.end_unheld(task, Outcome(status=Status.CANCELLED))
+    first = call(event("POST", "/agent", '{"message": "hi"}', headers=steady.head() | {"traceparent": TRACE}))
+    task = store.get(first["json"]["task_id"])
+    settle.end_unheld(task, Outcome(status=Status.CANCELLED))
+    again = call(event("POST", f"/agent/{task.task_id}/retry", "{}", headers=steady.head()))
+    assert "traceparent" not in store.get(again["json"]["task_id"]).params
+    plain = call(event("POST", "/agent", '{"message": "hi"}', headers=steady.head()))
+    assert "traceparent" not in store.get(plain["json"]["task_id"]).params  # of an earlier request of this process

@@ -22,7 +22,7 @@ from functions.api.dialect import runs
 from functions.api.dialect.chat_request import checked_messages
 from functions.api.dialect.request import INSTRUCTIONS_BYTES
 from functions.api.errors import Problem
-from shared import aws
+from shared import aws, watchers
 from shared.errors import DependencyDown
 from shared.tasks import lanes, settle, store
 from shared.tasks.items import row_key
@@ -68,10 +68,14 @@ def ended_soon(outcome: settle.Outcome) -> Iterator[None]:
     submitted, send = [], lanes.send
     timers = []
 
+    def end(task_id: str) -> None:
+        settle.settle(claim(task_id), outcome, message="hello")
+        watchers.finish(task_id)
+
     def noted(lane: str, task_id: str, *args: Any, **more: Any) -> None:
         send(lane, task_id, *args, **more)
         submitted.append(task_id)
-        timer = threading.Timer(0.2, lambda: settle.settle(claim(task_id), outcome, message="hello"))
+        timer = threading.Timer(0.2, end, [task_id])
         timers.append(timer)
         timer.start()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
 import schemathesis
+from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation.feedback import FeedbackSources
@@ -15,16 +17,17 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from functions.api.app import app
 from functions.api.dialect import runs
+from functions.api.later import every
 from functions.api.openapi import describe
 from shared.settings import settings as app_settings
 from tests.unit.api.conftest import Api
 
 
 def test_every_operation_is_described_whole() -> None:
-    described = describe(app)
-    assert described["components"]["securitySchemes"]["ApiKey"]["scheme"] == "bearer"
-    assert not {"HTTPValidationError", "ValidationError"} & set(described["components"]["schemas"])
-    for path, methods in described["paths"].items():
+    whole = describe(app)
+    assert whole["components"]["securitySchemes"]["ApiKey"]["scheme"] == "bearer"
+    assert not {"HTTPValidationError", "ValidationError"} & set(whole["components"]["schemas"])
+    for path, methods in whole["paths"].items():
         for method, operation in methods.items():
             where = f"{method} {path}"
             assert operation["summary"], where
@@ -54,8 +57,27 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     app_settings.cache_clear()
 
 
-schema = schemathesis.openapi.from_asgi("/openapi.json", app)
-OPERATIONS = {found.ok().label: found.ok() for found in schema.get_all_operations()}
+OPERATIONS = sorted(
+    f"{method} {route.path_format}"
+    for route in every(app.routes)
+    if isinstance(route, APIRoute) and route.include_in_schema
+    for method in route.methods
+)
+
+
+@cache
+def schema() -> Any:
+    """Return the API's description as schemathesis reads it: a second's work, so not while tests are collected."""
+    return schemathesis.openapi.from_asgi("/openapi.json", app)
+
+
+@cache
+def described() -> dict[str, Any]:
+    return {found.ok().label: found.ok() for found in schema().get_all_operations()}
+
+
+def test_each_operation_is_tried() -> None:
+    assert sorted(described()) == OPERATIONS
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -65,11 +87,11 @@ def test_no_answer_is_undescribed(operation: str, steady: Api) -> None:
         answer = case.call_and_validate(headers=steady.head("load"), excluded_checks=[*BEYOND_SCHEMA, *unfinished])
         assert answer.status_code not in (500, 501, 502)
 
-    # What `schema.parametrize()` makes of it, but made here: what is to be tried takes seconds to think out, and every
+    # What `schema().parametrize()` makes of it, but made here: what is to be tried takes seconds to think out, and each
     # process of the tests would do so while it collects.
     build_operation_test(
-        config=schema.config,
-        operation=OPERATIONS[operation],
+        config=schema().config,
+        operation=described()[operation],
         test_func=settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))(probe),
         given_kwargs={},
         feedback=FeedbackSources(),

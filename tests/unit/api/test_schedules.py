@@ -524,3 +524,13 @@ def test_without_its_queue_there_are_no_schedules(api: Api, monkeypatch: pytest.
     answer = api.post("/schedules", cron=EVERY_MINUTE, run={"message": "hi"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "schedules_off")
     assert sweeper.bring(now() + 5) == {}
+
+
+def test_runs_of_a_schedule_are_linked_to_who_made_it_and_traced_apart(api: Api) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    body = {"cron": EVERY_MINUTE, "run": {"message": "hi"}}
+    answer = api.client.post("/schedules", json=body, headers=api.head("demo", traceparent=trace))
+    assert come(answer.json()) == ["submitted"]
+    (run,) = runs(api)
+    params = tasks.get(run["task_id"]).params
+    assert (params.get("trace_link"), params.get("traceparent")) == (trace, None)

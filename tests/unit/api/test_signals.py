@@ -1,9 +1,11 @@
 """Signals through the API, and how a task that waits looks there."""
 
+import json
 from typing import Any
 
 import pytest
 
+from shared import wire
 from shared.clock import now
 from shared.tasks import approvals, claims, inbox, settle, store, waits
 from shared.tasks.events import Event
@@ -110,18 +112,39 @@ def test_a_held_answer_does_not_end_with_a_wait(api: Api, task: Task) -> None:
 # ---- approvals
 
 
-@pytest.fixture
-def asking(api: Api) -> Task:
-    """A task that waits to make a call."""
+def ask(api: Api, **arguments: Any) -> Task:
+    """Submit a task and let it wait to make a call."""
     task_id = api.submit(agent="tools", approve=["send*"]).json()["task_id"]
     task = claims.claim(task_id, 0)
     assert isinstance(task, Task)
     assert task.params["approve"] == ["send*"]
-    asked = approvals.Asked("send_mail", {"to": "bob"}, "ab12", True, 7)
+    asked = approvals.Asked("send_mail", arguments, "ab12", True, 7)
     more = approvals.more_of(task, asked)
     one = Wait(kind="approval", name="approval:ab12", nth=1, since=now(), until=now() + 3600, more=more)
     assert waits.suspend(task, [one], [Event("waiting", now(), {})], ends_at=now() + 1e6)
     return task
+
+
+@pytest.fixture
+def asking(api: Api) -> Task:
+    return ask(api, to="bob")
+
+
+def test_arguments_that_an_answer_cannot_hold_are_fetched_one_by_one(api: Api) -> None:
+    texts = {ask(api, text=f"{n}" + "\x01" * 250_000).task_id: n for n in range(4)}
+    answer = api.get("/approvals")
+    assert len(json.dumps({"body": answer.text})) < wire.LAMBDA_BYTES
+    listed = answer.json()["approvals"]
+    assert {one["task_id"] for one in listed} == set(texts)
+    apart = [one for one in listed if one["arguments"] is None]
+    assert len(apart) == 1
+    assert apart[0]["arguments_bytes"] > 250_000
+    path = f"/agent/{apart[0]['task_id']}/approvals/ab12"
+    whole = api.get(path).json()
+    assert whole["arguments"] == {"text": f"{texts[whole['task_id']]}" + "\x01" * 250_000}
+    assert "arguments_bytes" not in whole
+    assert api.get(path, "other").status_code == 404
+    assert api.get(path.replace("ab12", "ffff")).status_code == 404
 
 
 def test_the_inbox_shows_the_call_and_only_to_its_owner(api: Api, asking: Task) -> None:

@@ -188,6 +188,14 @@ def test_the_table_is_made_of_the_makers_prices() -> None:
             "output_cost_per_reasoning_token": 5e-6, "max_input_tokens": 1000,
             "input_cost_per_token_above_200k_tokens": 9e-6,
         },
+        "m-cached": {
+            "litellm_provider": "openai", "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6,
+            "cache_read_input_token_cost": 1e-7, "cache_creation_input_token_cost": 1.25e-6,
+        },
+        "m-odd": {
+            "litellm_provider": "openai", "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6,
+            "cache_read_input_token_cost": 3e-6, "cache_creation_input_token_cost": 1e-7,
+        },
         "picture": {"litellm_provider": "openai", "mode": "image_generation", "input_cost_per_token": 1e-6},
     }  # fmt: skip
     for entry in raw.values():
@@ -199,6 +207,8 @@ def test_the_table_is_made_of_the_makers_prices() -> None:
         "open-7b": [0.3, 0.2, 0],
         "groq/open-7b": [0.1, 0.1, 0],
         "m-1-reasons": [1, 5, 1000, 200_000, 9, 5],
+        "m-cached": [1, 2, 0, 0, 0, 0, 0.1, 1.25],
+        "m-odd": [1, 2, 0],
     }
 
 

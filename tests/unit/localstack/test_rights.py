@@ -33,7 +33,8 @@ RIGHTS = {
     "SweeperFunction": SENDS | {"dynamodb:BatchGetItem"},
     "ScalerFunction": {"sqs:GetQueueAttributes", "lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"},
     "StreamFunction": (ROWS - {"dynamodb:UpdateItem"}) | PUSH | {"dynamodb:DeleteItem", "s3:GetObject"},
-    "WebhookFunction": {"dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "sqs:SendMessage"} | RECEIVE,
+    "WebhookFunction": {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "s3:GetObject", "sqs:SendMessage"}
+    | RECEIVE,
 }
 
 
@@ -71,6 +72,7 @@ def test_nothing_is_allowed_on_everything(function: str) -> None:
     [
         ("OpenaiSecretArn", {"WorkerFunction"}),
         ("WebhookSecretArn", {"ApiFunction", "StreamingFunction", "WebhookFunction"}),
+        ("OtlpHeadersArn", {"WebhookFunction"}),
         ("RedisSecretArn", set(FUNCTIONS) - {"WebhookFunction"}),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from localstack.environ import AWS_PORT, LocalError
-from localstack.processes import Part, minimal_environment
+from localstack.processes import Part, minimal_environment, taken
 from localstack.system import System
 from tests.stack_fixture import free_ports
 
@@ -18,12 +18,14 @@ from tests.stack_fixture import free_ports
 @pytest.fixture
 def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[System, int]]:
     """A system of which one part runs, on a port of its own."""
-    port = free_ports(1)[0]
+    port, streaming = free_ports(2)
     monkeypatch.setenv("AWS_PORT", str(port))
+    monkeypatch.setenv("STREAM_PORT", str(streaming))
     system = System(tmp_path / "state")
     sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
     system.processes.start(Part("aws", sleeper, minimal_environment(), AWS_PORT, lambda: True))
     yield system, port
+    system._free_held()
     system.processes.stop(["aws"])
 
 
@@ -55,3 +57,26 @@ def test_what_does_not_run_keeps_no_port(running: tuple[System, int], monkeypatc
 def test_down_without_a_system_makes_nothing(tmp_path: Path) -> None:
     assert System(tmp_path / "none").down() == []
     assert not (tmp_path / "none").exists()
+
+
+def test_the_streaming_port_is_kept_for_this_system_from_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is needed last, and another system that starts meanwhile would find it free, and take it."""
+    (port,) = free_ports(1)
+    monkeypatch.setenv("STREAM_PORT", str(port))
+    first, second = System(tmp_path / "first"), System(tmp_path / "second")
+    first._keep_ports()
+    assert taken(port)
+    with pytest.raises(LocalError, match=rf"port {port} for streaming is taken .* STREAM_PORT="):
+        second._keep_ports()
+    first._free_held()
+    assert not taken(port)
+
+
+def test_a_start_that_fails_gives_the_port_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = free_ports(1)
+    monkeypatch.setenv("STREAM_PORT", str(port))
+    with pytest.raises(LocalError, match="NoSuchParameter"):
+        System(tmp_path / "state").up({"NoSuchParameter": "1"}, say=lambda _: None)
+    assert not taken(port)

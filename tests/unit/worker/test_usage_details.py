@@ -102,3 +102,11 @@ def test_a_reply_that_an_earlier_version_recorded_is_readable() -> None:
     assert unpack(recorded) == reply
     told = reply._replace(details={"cached_tokens": 6})
     assert unpack(pack(told, "model-1.1")) == told
+
+
+def test_cached_input_is_charged_at_its_own_price(world: World) -> None:
+    task = world.submit("[[sim habit=usage_details]] hi", model="gpt-4o")
+    world.work_until_quiet()
+    row = store.get(task.task_id)
+    assert (row.input_tokens, row.output_tokens) == (10, 4)
+    assert row.micro_usd == 58  # 4 of 10 tokens at 2.50, 6 at 1.25, 4 written at 10

@@ -1,4 +1,4 @@
-// Approvals: the calls that the caller's runs wait to be allowed.
+// Approvals: the calls, and the budget, that the caller's runs wait to be allowed.
 
 import * as api from "./api.js";
 import { announce, el, setText, whileVisible } from "./dom.js";
@@ -35,7 +35,7 @@ export function inboxView(main, signal) {
       const key = `${one.task_id} ${one.fingerprint}`;
       keys.add(key);
       if (shown.has(key)) continue;
-      const node = card(one, answer);
+      const node = one.budget ? budgetCard(one, answer) : card(one, answer);
       shown.set(key, node);
       cards.append(node);
     }
@@ -87,14 +87,11 @@ function card(one, answer) {
     return { decision: "allow", arguments: changed };
   };
   const deny = () => ({ decision: "deny", ...(reason.value.trim() && { reason: reason.value.trim() }) });
-  const cost = one.cost_usd ?? one.cost_so_far_usd;
-  const about = [one.agent, one.since && `asked ${ago(one.since)}`, cost !== undefined && `${money(cost)} so far`];
   return el(
     "article",
     { class: "approval" },
     el("h2", {}, one.tool ?? one.name),
-    el("p", { class: "hint" }, about.filter(Boolean).join(", ")),
-    one.until && el("p", { class: "hint" }, `Waits until ${atDate(one.until)}`),
+    ...hints(one),
     el("label", { class: "field" }, el("span", {}, "Arguments"), edited),
     el("label", { class: "field" }, el("span", {}, "Reason, if you deny"), reason),
     problem,
@@ -103,6 +100,50 @@ function card(one, answer) {
       { class: "actions" },
       button("Allow", "primary", allow),
       button("Deny", "danger", deny),
+      el("a", { class: "quiet", href: `#/runs/${one.task_id}` }, "Open the run"),
+    ),
+  );
+}
+
+function hints(one) {
+  const cost = one.cost_usd ?? one.cost_so_far_usd;
+  const about = [one.agent, one.since && `asked ${ago(one.since)}`, cost !== undefined && `${money(cost)} so far`];
+  return [
+    el("p", { class: "hint" }, about.filter(Boolean).join(", ")),
+    one.until && el("p", { class: "hint" }, `Waits until ${atDate(one.until)}`),
+  ];
+}
+
+// A ceiling that stands in a run's way: its owner raises that of the run, an operator those of a day.
+function budgetCard(one, answer) {
+  const { limit, unit, ceiling, next, raised_by: who } = one.budget;
+  const amount = (value) => (unit === "usd" ? money(value) : `${value} tokens`);
+  const by = el("input", { type: "number", min: 0, step: "any", autocomplete: "off" });
+  by.value = next ?? "";
+  const problem = el("p", { class: "problem", role: "alert" });
+  const facts = [ceiling !== null && `The ceiling is ${amount(ceiling)}`, next !== null && `the next call may use ${amount(next)}`];
+  const button = (label, kind, act) => el("button", { type: "button", class: kind, on: { click: act } }, label);
+  const raise = () => {
+    const value = Number(by.value);
+    if (!(value > 0)) return setText(problem, "Say by how much.");
+    return answer(one, { decision: "allow", [unit === "usd" ? "raise_usd" : "raise_tokens"]: value });
+  };
+  const owns = who === "owner";
+  return el(
+    "article",
+    { class: "approval" },
+    el("h2", {}, `More budget: ${limit}`),
+    ...hints(one),
+    el("p", { class: "hint" }, facts.filter(Boolean).join(", ")),
+    owns
+      ? el("label", { class: "field" }, el("span", {}, "Raise it by (USD)"), by)
+      : el("p", { class: "hint" }, "An operator can raise it. The run tries again when the day is over."),
+    problem,
+    el(
+      "div",
+      { class: "actions" },
+      owns ? button("Raise", "primary", raise) : button("Try again", "primary", () => answer(one, { decision: "allow" })),
+      button("Let it fail", "danger", () => answer(one, { decision: "deny" })),
       el("a", { class: "quiet", href: `#/runs/${one.task_id}` }, "Open the run"),
     ),
   );

@@ -1,0 +1,126 @@
+"""Asking before a ceiling is passed, where a run's client wants that: it waits as for an approval, then tries again.
+
+One question of a run is open at a time: branches that trip meanwhile wait for its answer and try again, too. Questions
+are numbered, not named after a branch, so that whichever branch comes first after a replay finds the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from functions.worker.run.waiting import Waiting
+from shared.clock import now
+from shared.errors import BudgetExhausted
+from shared.tasks import approvals, ceilings
+from shared.tasks.waits import LONGEST_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from functions.worker.record.eventlog import EventLog
+    from functions.worker.record.ledger import Ledger
+    from shared.tasks.checkpoints import Step
+    from shared.tasks.model import Task
+
+DAY_SECONDS = 86_400.0
+RENEWED_SECONDS = 5.0
+"""How long after midnight UTC a run that waits for another day's budget tries again: clocks differ."""
+
+
+class Budget(Waiting):
+    """The part of a context that asks for more; see `Context`."""
+
+    _task: Task
+    _ledger: Ledger
+    _log: EventLog
+    _questions = 0
+    """How many were answered."""
+    _denied = False
+    _turn: asyncio.Lock
+
+    def _answered_before(self, recorded: dict[tuple[str, int], Step]) -> None:
+        """Take the questions that were answered out of what is to be replayed: no code comes to them again."""
+        self._turn = asyncio.Lock()
+        while step := recorded.pop((_name(self._questions + 1), 1), None):
+            self._questions += 1
+            if not step.copied:  # another run's owner was asked that
+                self._denied = self._denied or _is_denial(step.value)
+
+    async def _within_budget[T](self, what: Callable[[], Awaitable[T]]) -> T:
+        """Do what may trip a ceiling; where its client wants to be asked, ask, and do it again after the answer.
+
+        Raises:
+            BudgetExhausted: nobody is to be asked, or the answer was no.
+        """
+        while True:
+            seen = self._questions  # before: an answer may come while this try is on its way to its end
+            try:
+                return await what()
+            except BudgetExhausted as error:
+                if self._denied or not self._asks(error.limit):
+                    raise
+                await self._more(error, seen)
+
+    def _asks(self, limit: str) -> bool:
+        return self._task.params.get("on_budget") == ceilings.ASK and limit in ceilings.UNITS
+
+    async def _more(self, error: BudgetExhausted, seen: int) -> None:
+        async with self._turn:
+            if self._denied:
+                raise error
+            if self._questions != seen:
+                return  # another branch asked meanwhile: perhaps there is room now
+            asked = self._asked(error)
+
+            async def about() -> dict[str, Any]:
+                return asked.more()
+
+            answer = await self._wait_for(
+                _name(asked.number), approvals.KIND, _patience_s(asked), about, lambda payload: self._raises(payload)
+            )
+            self._questions += 1
+            if answer is None:  # a day's budget is renewed; what fits no day at all was waited for as long as can be
+                self._denied = not _renewable(asked)
+            elif answer["payload"]["decision"] != approvals.ALLOW:
+                self._denied = True
+            if self._denied:
+                raise error
+
+    def _asked(self, error: BudgetExhausted) -> ceilings.Asked:
+        tokens, micro_usd = error.needs
+        needs = tokens if ceilings.UNITS[error.limit] == "tokens" else micro_usd
+        return ceilings.Asked(
+            error.limit,
+            self._questions + 1,
+            ceilings.of(self._task, error.limit),
+            needs or None,
+            self._ledger.micro_usd if error.limit == ceilings.OWN else self._task.micro_usd,
+        )
+
+    def _raises(self, payload: dict[str, Any]) -> dict[str, int] | None:
+        amount, limit = int(payload.get("raise") or 0), str(payload.get("limit") or "")
+        if payload["decision"] != approvals.ALLOW or not amount:
+            return None
+        self._log.add("budget_raised", {"limit": limit, "by": ceilings.shown(limit, amount)})
+        return ceilings.raised(self._task, limit, amount)
+
+
+def _name(number: int) -> str:
+    return approvals.name_of(ceilings.fingerprint_of(number))
+
+
+def _is_denial(value: Any) -> bool:
+    payload = value.get("payload") if isinstance(value, dict) else None
+    return isinstance(payload, dict) and payload.get("decision") != approvals.ALLOW
+
+
+def _renewable(asked: ceilings.Asked) -> bool:
+    """Whether another day's budget may cover the call."""
+    return asked.limit != ceilings.OWN and (asked.ceiling is None or (asked.next or 0) <= asked.ceiling)
+
+
+def _patience_s(asked: ceilings.Asked) -> float:
+    if not _renewable(asked):
+        return LONGEST_SECONDS
+    return DAY_SECONDS - now() % DAY_SECONDS + RENEWED_SECONDS
