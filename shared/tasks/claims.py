@@ -22,6 +22,7 @@ from shared.settings import settings
 from shared.tasks import records, statements, table
 from shared.tasks.items import Attributes, due_shard, read_task, row_key
 from shared.tasks.lanes import MAX_DELAY_SECONDS
+from shared.tasks.leases import OVERDUE_LEASE_SECONDS
 from shared.tasks.model import ITEM_VERSION, Status, Task
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def _claim(task_id: str, gen: int, owner: str) -> Task | Refused:
             condition="#status = :processing AND #lease_no = :lease_no AND #lease_until = :lease_until",
             values={"processing": "processing", "lease_no": task.lease_no, "lease_until": task.lease_until},
             adds={"lease_no": 1, "crashes": 0 if ours else 1},
+            more={"due_at": at + settings().lease_seconds + OVERDUE_LEASE_SECONDS},  # a sweep had put it off
         )
     except table.ConditionFailed as refusal:
         row = refusal.items[0]
