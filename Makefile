@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-browser test-package test-unit test-frameworks try-clients second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page try-real-model docs limits-page check-deploy pins clean
+.PHONY: help setup environments up down demo test test-stack test-browser test-package test-unit test-frameworks try-clients second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page try-traces try-real-model docs limits-page check-deploy pins clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##$(if $(ALL),?) ' Makefile | awk -F ':.*##? ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -69,8 +69,8 @@ deploy: setup ## Build and deploy the code as it is now (PARAMS="Name=value …"
 	@$(PYTHON) -m localstack deploy
 status: .venv/.ready ## Say what runs
 	@$(PYTHON) -m localstack status
-logs: .venv/.ready ## Follow the logs (FUNCTION=worker …)
-	@$(PYTHON) -m localstack logs $(FUNCTION)
+logs: .venv/.ready ## Follow the logs (RUN=task_…, LEVEL=DEBUG; or FUNCTION=worker: what it wrote)
+	@$(PYTHON) -m localstack logs $(FUNCTION) $(if $(RUN),--run $(RUN)) $(if $(LEVEL),--level $(LEVEL))
 key: .venv/.ready ## Keys: ARGS="create USER --tier vip" | "list" | "rotate PREFIX" | "revoke PREFIX"
 	@$(PYTHON) -m localstack key $(ARGS)
 pause: .venv/.ready ## Stop a lane (LANE=normal); its tasks wait
@@ -127,6 +127,13 @@ docs: .venv/.ready .tools/docs/.ready # The documentation as a site, its links c
 	@$(PYTHON) -m deploy.site $(CURDIR)/.tools/docs/bin/zensical
 limits-page: .venv/.ready # Write docs/aws-limits.md anew
 	@$(PYTHON) -m localstack.strict.page
+.tools/phoenix/.ready: requirements/phoenix.in | $(UV)
+	@echo "setting up: .tools/phoenix, which takes minutes"
+	@$(UV) venv --quiet --clear --python 3.13 .tools/phoenix
+	@$(UV) pip install --quiet --python .tools/phoenix/bin/python -r $<
+	@touch $@
+try-traces: .venv/.ready .tools/phoenix/.ready # Show a run in Arize Phoenix, and hold its costs against ours (docs/traces.md)
+	@$(PYTHON) -m pytest tests/phoenix -q -s $(PYTEST_ARGS)
 try-real-model: .venv/.ready # Call a real llama_cpp.server and a LiteLLM proxy (builds both)
 	@$(PYTHON) -m localstack.real_model
 

@@ -77,6 +77,11 @@ def end_unheld(task: Task, outcome: Outcome) -> None:
         condition += " AND #lease_until <= :now"
         values["now"] = now()
         records.catch_up(task)  # its worker died, or is late
+        from shared.tasks import flights  # here: few tasks end so
+
+        for use in flights.recover(task, task.lease_no):
+            days.begin(task, use.day)
+            days.count(task, use)
     else:
         condition += " AND #last_seq = :last_seq"
         values["last_seq"] = task.last_seq

@@ -78,6 +78,8 @@ def traced(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Traced]:
         export.away.note(failed=False)
         yield Traced(world, collector, queue, monkeypatch)
         export.away.note(failed=False)
+        export._client().close()
+        export._client.cache_clear()
 
 
 def by_name(spans: list[Got], start: str) -> list[Got]:
