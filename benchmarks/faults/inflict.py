@@ -140,7 +140,10 @@ class Inflictor:
         if not choice:
             return
         pid = self.chance.choice(choice)
-        os.kill(pid, signal.SIGKILL)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:  # it was ended meanwhile
+            return
         at = time.time()
         self.kills += 1
         self.killed_idle += pid not in held

@@ -33,9 +33,11 @@ SHOWN_BYTES = {"response": 4_000_000, "data": 1_400_000}
 CONTENT_TYPES = {"response": "text/plain; charset=utf-8", "data": "application/json"}
 LIVE = (
     *("due", "due_at", "lease_until", "lease_owner", "parked", "next_try_at", "reason", "sweeps", "unsent"),
-    *("waiting_for", "waiting_since", "untold"),
+    *("waiting_for", "waiting_since", "untold", "reserved_tokens", "reserved_micro_usd"),
 )
 """Attributes that only a live task has; one whose webhook is still to be sent stays due."""
+CEILINGS = ("running_cap", "cap_tokens", "cap_micro_usd", "cap_key_tokens", "cap_key_micro_usd")
+"""What bounded a run, which nobody asks of one that is complete: its answer may have the room."""
 UNSTORED_SECONDS = 3600
 """How long the answer of a run is kept whose client said ``store: false``; DynamoDB deletes it soon after."""
 WEBHOOK_GRACE_SECONDS = 30.0
@@ -105,12 +107,8 @@ def _end(
     kept = at + UNSTORED_SECONDS if task.params.get("store") is False else expires
     sets: dict[str, Any] = {"status": str(outcome.status), "ended_at": at, "ended_by": by, "ttl": int(kept)}
     sets |= days.used(task)
-    sets |= {
-        "calls": task.calls,
-        "reserved_tokens": task.reserved_tokens,
-        "reserved_micro_usd": task.reserved_micro_usd,
-    }
-    if task.model_used:
+    sets["calls"] = task.calls
+    if task.model_used and task.model_used != task.model:
         sets["model_used"] = task.model_used
     if started_at := task.started_at or task.run_started:
         sets["started_at"] = started_at
@@ -138,6 +136,8 @@ def _end(
         # In the transaction: whoever ends a task may die before it enqueued the webhook
         sets["due"], sets["due_at"] = due_shard(task.task_id), at + WEBHOOK_GRACE_SECONDS
     removes = tuple(name for name in LIVE if name not in sets) + (() if task.last_error else ("last_error",))
+    if outcome.status is Status.COMPLETE:
+        removes += CEILINGS
     if by_worker:
         shown = events.numbered(task.last_seq, log)
         sets |= {"v": ITEM_VERSION} | (where := ending.keep(task, sets, removes, texts, shown, expires=kept))
