@@ -17,11 +17,20 @@ from shared import aws
 from shared.errors import DependencyDown, Gone, TooLarge
 from shared.logs import get_logger
 from shared.settings import settings
+from shared.tasks.model import dumps
 
 PLAIN_BYTES = 8 * 1024
 """What is larger is compressed, unless another bound is given."""
 SMALL_BYTES = 800
 """The bound for items that hold little else: up to it they cost one write unit as they are."""
+USUAL = (
+    b'"error":{"code":"model_error","message":"","type":"server_error"},"data":{"usage_details":{},"rounds":1}'
+    b'{"events":[{"seq":2,"type":"started","at":1795900000.0,"data":{"agent":"chat"}},{"seq":3,"type":"token","at":1795900'
+    b'000.0,"data":{"call":"model#1.1","text":""}},{"seq":4,"type":"step","at":1795900000.0,"data":{"step":"model","n":1,'
+    b'"call":"model#1.1","model":"gpt-4o-mini","tokens":100,"ms":100,"cost_usd":0.0001,"input_tokens":10,'
+    b'"output_tokens":90,"finish_reason":"stop"}}],"response":"'
+)
+"""What an end's JSON says over and over, as zlib's dictionary: a hundred bytes less. It must never change."""
 ITEM_BYTES = 340 * 1024
 """Most bytes of one value in an item; leaves room for the other attributes."""
 BLOB_BYTES = 64 * 1024 * 1024
@@ -114,9 +123,15 @@ def unpack(attributes: dict[str, Any]) -> str:
         raise _sorted_out(error) from error
 
 
-def read_small(content: str | bytes) -> dict[str, Any]:
-    """Read back a JSON object from what ``pack`` made of it, as text or compressed."""
-    found: dict[str, Any] = json.loads(zlib.decompress(content) if isinstance(content, bytes) else content)
+def pack_small(content: dict[str, Any]) -> bytes:
+    """Compress a small JSON object; it is told to begin with what such objects say (``USUAL``)."""
+    packing = zlib.compressobj(9, zdict=USUAL)
+    return packing.compress(dumps(content).encode()) + packing.flush()
+
+
+def read_small(content: bytes) -> dict[str, Any]:
+    """Read back what ``pack_small`` made."""
+    found: dict[str, Any] = json.loads(zlib.decompressobj(zdict=USUAL).decompress(content))
     return found
 
 

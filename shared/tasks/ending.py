@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from shared.tasks.model import Task
 
-PLAIN_BYTES = 200
-"""Less is not worth compressing."""
+MOST_INLINE = 8_000
+"""What is longer is not even tried: compressed it is far larger than a row's room."""
 
 
 def keep(
@@ -47,11 +47,12 @@ def keep(
         return {}
     text = dumps(content)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    packed = blobs.pack(text, f"tasks/{task.task_id}/end", plain_bytes=PLAIN_BYTES)
-    row = {name: value for name, value in (task_row(task, due_at=0) | item(sets)).items() if name not in removes}
-    for name, more in packed.items():
-        if name != "s3" and sizes.fits(row, len("ending") + sizes.item_bytes({"": more})):
-            return {"ending": next(iter(more.values()))}
+    if len(text) <= MOST_INLINE:
+        row = {name: value for name, value in (task_row(task, due_at=0) | item(sets)).items() if name not in removes}
+        small = blobs.pack_small(content)
+        if sizes.fits(row, len("ending") + len(small)):
+            return {"ending": small}
+    packed = blobs.pack(text, f"tasks/{task.task_id}/end", plain_bytes=blobs.SMALL_BYTES)
     sk = f"END#{digest}"
     op = table.put_op(
         {"pk": attribute(f"TASK#{task.task_id}"), "sk": attribute(sk), "ttl": attribute(int(expires)), **packed}

@@ -122,7 +122,7 @@ class Task:
     lost_micro_usd: int = 0
     calls: int = 0
     result: dict[str, Any] | None = None
-    ending: str | bytes | None = None
+    ending: bytes | None = None
     """Its answer and its last events, see `shared.tasks.ending`; or the key of the item that holds them."""
     ending_at: str | None = None
     error: dict[str, Any] | None = None
