@@ -17,7 +17,7 @@ from shared.bulk.model import line_task_id
 from shared.errors import BudgetExhausted, DependencyDown, SluiceError
 from shared.logs import get_logger
 from shared.tasks import store, waking
-from shared.tasks.aftermath import PARKED_SLOT_SECONDS
+from shared.tasks.parking import PARKED_SLOT_SECONDS
 
 if TYPE_CHECKING:
     from functions.api.identity import Caller
