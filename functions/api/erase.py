@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.api.cancel import cancel
 from functions.api.dialect import conversations
-from shared import aws
+from shared import aws, credentials
 from shared.errors import Contended, DependencyDown, NotFound
 from shared.settings import settings
 from shared.tasks import blobs, listing, store, table
@@ -55,6 +55,8 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
     done, cursor, known = Erasure(), None, set[str]()
     done.items += delete_partition(f"SCHEDULES#{user}")  # first: they make new tasks
     done.items += delete_partition(f"FILES#{user}")
+    done.items += delete_partition(f"CREDENTIALS#{user}")
+    credentials.forget(user)
     while True:
         found, cursor = listing.list_tasks(user, limit=PAGE, cursor=cursor)
         for summary in found:
