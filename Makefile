@@ -49,12 +49,14 @@ $(SAM)/.ready: requirements/sam.txt | $(UV)
 	$(call environment,.tools/runtime,$<)
 .tools/frameworks/.ready: requirements/frameworks.txt | $(UV)
 	$(call environment,.tools/frameworks,$<)
+.tools/awscli/.ready: requirements/awscli.txt | $(UV)
+	$(call environment,.tools/awscli,$<)
 .tools/docs/.ready: requirements/docs.txt | $(UV)
 	$(call environment,.tools/docs,$<)
 
 setup: | $(UV)
 	@$(MAKE) --no-print-directory -j4 environments
-environments: .venv/.ready $(LOCAL_AWS)/.ready $(SAM)/.ready .tools/runtime/.ready
+environments: .venv/.ready $(LOCAL_AWS)/.ready $(SAM)/.ready .tools/runtime/.ready .tools/awscli/.ready
 	@:
 
 # ---- the main job
@@ -144,9 +146,9 @@ include benchmarks/Makefile
 
 UPGRADE := --upgrade
 pins: $(UV) ## Pin the newest versions (UPGRADE= keeps what is pinned and adds what is new)
-	@for name in dev api worker base webhook project localaws sam audit policy peers peers-arq frameworks runtime docs; do \
+	@for name in dev api worker base webhook project localaws sam audit policy peers peers-arq frameworks runtime docs awscli; do \
 	  $(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
-	    $$(case $$name in dev|localaws|sam|audit|policy|peers*|frameworks|runtime|docs) ;; *) echo --constraint requirements/dev.txt;; esac) \
+	    $$(case $$name in dev|localaws|sam|audit|policy|peers*|frameworks|runtime|docs|awscli) ;; *) echo --constraint requirements/dev.txt;; esac) \
 	    requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: down ## Remove everything that was built or set up

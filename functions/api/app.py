@@ -51,6 +51,7 @@ ROUTES = (
     Later(re.compile(r"/v1/chat/"), lambda: routes.chat),
     Later(re.compile(r"/v1/files"), lambda: routes.files),
     Later(re.compile(r"/v1/uploads"), lambda: routes.uploads),
+    Later(re.compile(r"/v1/batches"), lambda: routes.batches),
     Later(re.compile(r"/v1/models"), lambda: routes.models),
     Later(re.compile(r"/health$"), lambda: routes.health),
     Later(re.compile(r"/docs|/openapi\.json$"), lambda: routes.docs),
@@ -119,12 +120,22 @@ def _mangum() -> tuple[Mangum, asyncio.AbstractEventLoop]:
     return Mangum(app, lifespan="off", text_mime_types=["text/", "application/json", "application/javascript"]), loop
 
 
+def _queued(event: dict[str, Any]) -> dict[str, Any]:
+    """Do what a queue's messages ask for: look at batches, or make firings. No request needs what that imports."""
+    name = str(event["Records"][0].get("eventSourceARN", "")).rsplit(":", 1)[-1]
+    if name and name == settings.settings().queue_url_bulk.rsplit("/", 1)[-1]:
+        from functions.api.bulk import looking
+
+        return looking.take(event)
+    from functions.api.firings import take
+
+    return take(event)
+
+
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer one event of API Gateway's HTTP API (payload 2.0), or make the firings that a queue hands over."""
     if "Records" in event:
-        from functions.api.firings import take  # here: no request needs it
-
-        return take(event)
+        return _queued(event)
     adapter, loop = _mangum()
     asyncio.set_event_loop(loop)
     try:

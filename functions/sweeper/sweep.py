@@ -10,7 +10,7 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from functions.sweeper import alarms, firings
+from functions.sweeper import alarms, batches, firings
 from functions.sweeper.recount import recount
 from shared import metrics, watchers
 from shared.clock import day, now
@@ -67,6 +67,7 @@ def sweep(stop_at: float) -> dict[str, int]:
                 done["unreadable"] += 1
     done += alarms.ring(_gate(), stop_at)
     done += firings.bring(stop_at)
+    done += batches.poke(stop_at)
     done["counters freed"] = _free_counters(stop_at)
     done["recounted"] = recount(_gate(), stop_at)
     metrics.emit({"Resent": (done["sent"], "Count"), "Unparked": (done["unparked"], "Count")})

@@ -44,6 +44,10 @@ def finished(gate: Gate, task: Task, *, watched: bool = True) -> bool:
             unpark_next(gate, task.user, task.running_cap)
     except (RedisError, DependencyDown, Contended) as error:
         _log.warning("counters not settled", extra={"task_id": task.task_id, "error": str(error)})
+    if task.batch:
+        from shared.bulk import pokes  # here: few tasks are lines of a batch
+
+        pokes.ended(task)
     if task.parent or task.may_leave_children:
         from shared.tasks import kin  # here: few tasks have relatives
 

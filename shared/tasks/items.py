@@ -88,6 +88,11 @@ WAIT_SHARDS = 16
 """A partition of an index takes about 1,000 writes a second; so many runs may come to wait in one second, each way."""
 
 
+def listed_under(user: str, batch: str | None) -> str:
+    """Return where a task is listed: with its user's, or, a line of a batch, with the batch's."""
+    return f"BATCH#{batch}" if batch else user
+
+
 def task_row(task: Task, *, due_at: float) -> Attributes:
     """Encode a live task as its row with its index attributes."""
     values: dict[str, Any] = {name: getattr(task, name) for name in FIELDS}
@@ -97,7 +102,7 @@ def task_row(task: Task, *, due_at: float) -> Attributes:
     values = {name: value for name, value in values.items() if value is not False and value not in empty}
     values |= {
         "created": iso(task.created),
-        "by_user": task.user,
+        "by_user": listed_under(task.user, task.batch),
         "feed": feed_of(task.created),
         "due": due_shard(task.task_id),
         "due_at": due_at,

@@ -147,6 +147,10 @@ class Task:
     """Until when its items are kept at least; 0: as long as at its submission."""
     joined: int = 0
     """How many of its children this worker saw ended; kept in the worker only."""
+    batch: str | None = None
+    """The batch that it is a line of."""
+    batch_line: int = 0
+    """Which one, from 0."""
     run_started: float | None = None
     """When this worker took it; kept in the worker only."""
     unwritten: list[Usage] = field(default_factory=list)

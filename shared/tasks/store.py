@@ -262,6 +262,8 @@ def public(task: Task) -> dict[str, Any]:
             shown[name] = task.params[name]
     if task.parent:
         shown["parent"] = task.parent
+    if task.batch:
+        shown |= {"batch_id": task.batch, "batch_line": task.batch_line}
     if task.children:
         shown["children"] = task.children
     if task.status is Status.WAITING:

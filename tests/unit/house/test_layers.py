@@ -15,6 +15,8 @@ BELOW: dict[str, set[str]] = {
     "sluice": {"sluice"},
     "shared": {"sluice", "shared"},
     "functions": {"sluice", "shared", "functions"},
+    "deploy": {"sluice", "shared", "deploy"},
+    "localstack": {"sluice", "shared", "functions", "deploy", "localstack"},
 }
 """Top folder -> those of ours that its modules may import. Of `sluice`, the part that agents import is meant."""
 TREES = ("sluice", "shared", "functions", "localstack", "deploy", "benchmarks")

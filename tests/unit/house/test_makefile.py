@@ -20,6 +20,7 @@ BENCHMARKS = (
     "bench",
     "fairness",
     "hostile",
+    "bulk",
     "bench-reference",
 )
 
