@@ -159,9 +159,7 @@ def main() -> None:
         )
         command = [str(litellm.parent / "litellm"), "--config", str(config), "--port", str(proxy)]
         command += ["--host", "127.0.0.1", "--telemetry", "False"]
-        # A proxy without a master key of its own starts only where it is told that this is meant.
-        meant = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
-        with server("litellm", command, proxy, "/health/liveliness", **meant):
+        with server("litellm", command, proxy, "/health/liveliness", LITELLM_MASTER_KEY=KEY):
             print(f"LiteLLM proxy ({PACKAGES['litellm'][0]})")
             against(f"http://127.0.0.1:{proxy}/v1", "gemma")
 

@@ -231,6 +231,7 @@ class TaskSummary(BaseModel):
     model: str
     lane: str
     session_id: str | None
+    parent: Annotated[str | None, Field(description="The task that started it, if one did.")] = None
     created_at: str
     started_at: str | None = None
     ended_at: str | None = None

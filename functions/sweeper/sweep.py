@@ -18,7 +18,20 @@ from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, No
 from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import aftermath, days, kin, lanes, listing, overdue, settle, spend, store, succession, table
+from shared.tasks import (
+    aftermath,
+    days,
+    kin,
+    lanes,
+    listing,
+    overdue,
+    parking,
+    settle,
+    spend,
+    store,
+    succession,
+    table,
+)
 from shared.tasks.items import DUE_SHARDS, row_key
 from shared.tasks.leases import RESEND_AFTER_SECONDS
 from shared.tasks.model import LANES, Outcome, Status
@@ -140,7 +153,7 @@ def _look_after(task: Task, empty: set[str]) -> str:
 def _look_after_children(task: Task) -> str:
     """End the children of a run that has ended, until none is live."""
     kin.tell_parent(_gate(), task)
-    if kin.end_children(_gate(), task, most=CHILDREN_AT_ONCE):
+    if kin.end_children(_gate(), task, aftermath.finished, most=CHILDREN_AT_ONCE):
         _postpone(task, 0, count=False)
         return "children ended"
     settle.leave_alone(task)
@@ -171,18 +184,18 @@ def _try_wake(task: Task) -> str:
     if succession.follow(task):
         _postpone(task, PARKED_RECHECK_SECONDS * 2 ** min(task.sweeps, 3), count=True)
         return "waits for its session"
-    return "unparked" if aftermath.wake(_gate(), task.task_id) else "changed meanwhile"
+    return "unparked" if parking.wake(_gate(), task.task_id) else "changed meanwhile"
 
 
 def _try_unpark(task: Task) -> str:
     try:
-        got = _gate().take_slot(task.user, task.task_id, task.running_cap, aftermath.PARKED_SLOT_SECONDS)
+        got = _gate().take_slot(task.user, task.task_id, task.running_cap, parking.PARKED_SLOT_SECONDS)
     except (RedisError, DependencyDown):
         got = True  # without Valkey replicas are the only bound
     if not got:
         _postpone(task, PARKED_RECHECK_SECONDS * 2 ** min(task.sweeps, 3), count=True)
         return "still parked"
-    return "unparked" if aftermath.unpark(_gate(), task.user, task.task_id) else "changed meanwhile"
+    return "unparked" if parking.unpark(_gate(), task.user, task.task_id) else "changed meanwhile"
 
 
 def _free_counters(stop_at: float) -> int:

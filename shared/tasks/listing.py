@@ -43,6 +43,7 @@ SUMMARY = (
     "lost_output_tokens",
     "parked",
     "key_id",
+    "parent",
 )
 """What of a task's row a list shows as it is."""
 EXCERPT_CHARACTERS = 200

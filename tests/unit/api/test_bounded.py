@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functions.api import answers
+from functions.api import error_answers
 from functions.api.app import handler
 from shared import wire
 from shared.clock import day
@@ -198,7 +198,7 @@ def test_a_list_of_tasks_is_far_from_the_limit() -> None:
 
 @pytest.mark.parametrize(("size", "status"), [(6_200_000, 200), (6_300_000, 500)])
 def test_what_no_page_bounded_is_said_and_not_dropped(size: int, status: int) -> None:
-    answer = answers.within({"statusCode": 200, "headers": {}, "body": "x" * size, "isBase64Encoded": False})
+    answer = error_answers.within({"statusCode": 200, "headers": {}, "body": "x" * size, "isBase64Encoded": False})
     assert answer["statusCode"] == status
     assert ("answer_too_large" in answer["body"]) == (status == 500)
 
