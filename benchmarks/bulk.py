@@ -36,6 +36,8 @@ LINE_SECONDS = 3.0
 """How long a line's model call takes: the slots, not this machine's processor, are to be what is short."""
 RUN_SECONDS = 0.2
 WARM_UP = 10
+TRIES = 30
+AGAIN_SECONDS = 1.0
 MOST_GROWTH_SECONDS = 0.5
 ENDED = ("completed", "failed", "expired", "cancelled")
 
@@ -51,13 +53,23 @@ class Single:
         """Submit a run; returns the seconds to its first line, and to its answer."""
         began = time.time()
         body = {"message": f"[[sim latency={RUN_SECONDS} words=3]] {n}"}
-        answer = self._http.post("/agent", json=body).raise_for_status().json()
+        key = {"Idempotency-Key": f"{began}-{n}"}
+        answer = self._asked("POST", "/agent", json=body, headers=key)
         while True:
-            found = self._http.get(f"/result/{answer['task_id']}", params={"wait": 20}).raise_for_status().json()
+            found = self._asked("GET", f"/result/{answer['task_id']}", params={"wait": 20})
             if found["status"] == "complete":
                 return epoch(found["started_at"]) - epoch(found["created_at"]), time.time() - began
             if found["status"] in ("failed", "cancelled"):
                 raise RuntimeError(f"a single run ended as {found}")
+
+    def _asked(self, method: str, path: str, **more: Any) -> Any:
+        """Ask as clients do: again after a moment when the machine is too busy to answer; the wait counts."""
+        for _ in range(TRIES):
+            answer = self._http.request(method, path, **more)
+            if answer.status_code not in (429, 503):
+                return answer.raise_for_status().json()
+            time.sleep(AGAIN_SECONDS)
+        return answer.raise_for_status().json()
 
     def during(self, goes_on: threading.Event, longest: float) -> list[tuple[float, float]]:
         """Submit at a steady pace until the event is set or the time is over; returns what `once` does of each."""

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from functions.api import answers, routes
+from functions.api import error_answers, routes
 from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
 from functions.api.later import Later
@@ -78,7 +78,7 @@ def make_app() -> FastAPI:
     cors = Middleware(
         CORSMiddleware,
         allow_origins=origins,
-        allow_methods=("GET", "POST", "PATCH", "DELETE"),
+        allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
         allow_headers=("*",),
         expose_headers=SHOWN_HEADERS,
         max_age=3600,
@@ -94,10 +94,10 @@ def make_app() -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
         middleware=[Middleware(Envelope), *([cors] if origins else []), Middleware(CatchErrors)],
     )
-    app.add_exception_handler(HTTPException, answers.of_framework)
-    app.add_exception_handler(RequestValidationError, answers.of_validation)
-    app.add_exception_handler(SluiceError, answers.of_error)
-    app.add_exception_handler(Problem, answers.of_error)
+    app.add_exception_handler(HTTPException, error_answers.of_framework)
+    app.add_exception_handler(RequestValidationError, error_answers.of_validation)
+    app.add_exception_handler(SluiceError, error_answers.of_error)
+    app.add_exception_handler(Problem, error_answers.of_error)
     # Not `include_router`: it would build every route a second time, for prefixes and defaults that are not given.
     app.routes.extend(ROUTES)
     return app
@@ -139,7 +139,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     adapter, loop = _mangum()
     asyncio.set_event_loop(loop)
     try:
-        return answers.within(adapter(event, context))
+        return error_answers.within(adapter(event, context))
     except Exception as error:
         # Mangum could not make a request of it: a Host of no known form, a body that is no base64 …
-        return answers.of_unreadable(error)
+        return error_answers.of_unreadable(error)

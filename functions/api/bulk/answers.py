@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from functions.api.bulk.lines import RESPONSES
 from functions.api.dialect import chat_answer, ends, errors, ids, response
 from functions.api.errors import Problem, problem_of
-from shared.errors import Gone, NotFound
+from shared.errors import DependencyDown
 from shared.tasks import settle
 from shared.tasks.model import Status, dumps
 
@@ -54,14 +54,17 @@ def of_task(task: Task, custom_id: str, endpoint: str, ending: str) -> Answer:
         return of_problem(task.task_id, custom_id, problem, _used(task, None))
     try:
         result = settle.result_of(task) or {"response": ""}
-    except (Gone, NotFound) as error:
-        return of_problem(task.task_id, custom_id, problem_of(error), _used(task, None))
-    if endpoint == RESPONSES:
-        body = response.shown(task, result, response.status_of(task, result))
-    else:
-        body = chat_answer.completion_with(task, result)
-    answered = {"status_code": 200, "request_id": task.task_id, "body": body}
-    return Answer(_line(task.task_id, custom_id, answered, None), True, _used(task, result))
+        if endpoint == RESPONSES:
+            body = response.shown(task, result, response.status_of(task, result))
+        else:
+            body = chat_answer.completion_with(task, result)
+        answered = {"status_code": 200, "request_id": task.task_id, "body": body}
+        return Answer(_line(task.task_id, custom_id, answered, None), True, _used(task, result))
+    except Exception as error:  # whatever it is: one line must not keep the others' answers back
+        problem = problem_of(error)
+        if problem.status == 503:
+            raise DependencyDown("a line's result") from error
+        return of_problem(task.task_id, custom_id, problem, _used(task, None))
 
 
 def of_problem(task_id: str, custom_id: str, problem: Problem, used: dict[str, int] | None = None) -> Answer:

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 
 from functions.api import submit
 from functions.api.bulk.lines import wanted_of
-from functions.api.errors import Problem
+from functions.api.errors import problem_of
 from functions.api.submit import gate
 from shared.bulk import room
 from shared.bulk.model import line_task_id
-from shared.errors import BudgetExhausted, DependencyDown, SluiceError
+from shared.errors import BudgetExhausted
 from shared.logs import get_logger
 from shared.tasks import store, waking
-from shared.tasks.aftermath import PARKED_SLOT_SECONDS
+from shared.tasks.parking import PARKED_SLOT_SECONDS
 
 if TYPE_CHECKING:
+    from functions.api.errors import Problem
     from functions.api.identity import Caller
     from shared.bulk.model import Batch
 
@@ -41,10 +42,8 @@ def make(caller: Caller, batch: Batch, number: int, raw: bytes) -> Made:
     try:
         wanted = wanted_of(caller, batch.endpoint, raw)
         _, model = submit.allowed(caller, wanted)
-    except Problem as problem:
-        return Made("refused", problem)
-    except DependencyDown as error:
-        return _later(task_id, error)
+    except Exception as error:  # whatever it is: one line must not keep the others from being run
+        return _refused(task_id, error)
     task = submit.make_task(caller, wanted, task_id, lane=room.LANE, model=model)
     task.batch, task.batch_line = batch.batch_id, number
     if not gate().take_slot(task.user, task_id, room.of_cap(task.running_cap), PARKED_SLOT_SECONDS, lane=task.lane):
@@ -58,13 +57,16 @@ def make(caller: Caller, batch: Batch, number: int, raw: bytes) -> Made:
         if error.limit == "ended":  # it was made by a look that died, and has ended since
             return Made("later")
         return Made("spent")
-    except (SluiceError, DependencyDown) as error:
+    except Exception as error:
         gate().release_slot(task.user, task_id)
-        return _later(task_id, error)
+        return _refused(task_id, error)
     submit.start(task)
     return Made("made")
 
 
-def _later(task_id: str, error: SluiceError) -> Made:
-    _log.warning("a line waits", extra={"task_id": task_id, "error": error.message})
-    return Made("later")
+def _refused(task_id: str, error: Exception) -> Made:
+    problem = problem_of(error)
+    if problem.status in (409, 503):  # what is away, or held by another just now
+        _log.warning("a line waits", extra={"task_id": task_id, "error": problem.message})
+        return Made("later")
+    return Made("refused", problem)

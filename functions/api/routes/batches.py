@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api.body import parse, raw_body
+from functions.api.body import check, decode, raw_body
 from functions.api.described import described
+from functions.api.dialect.rejoin import Rejoin
 from functions.api.errors import Problem, invalid
 from functions.api.identity import AUTHENTICATED, AnyCaller, Subject
 from functions.api.routes.files import listed
@@ -51,7 +52,11 @@ def create_batch(request: Request, caller: AnyCaller, body: Annotated[bytes, Dep
 
     if not settings().queue_url_bulk:
         raise invalid("this deployment has no batches", code="batches_off")
-    asked = parse(BatchRequest, body, request.headers.get("content-type"))
+    value = decode(body, request.headers.get("content-type"))
+    asked = check(BatchRequest, value)
+    rejoin = Rejoin(caller.user, "batches", value, request.headers)
+    if (earlier := rejoin.found_id()) is not None:  # the client's library tries again by itself: one batch, paid once
+        return JSONResponse(store.load(caller.user, earlier).public())
     try:
         file = files.load(caller.user, asked.input_file_id)
     except NotFound as error:
@@ -71,6 +76,7 @@ def create_batch(request: Request, caller: AnyCaller, body: Annotated[bytes, Dep
         size=file.size,
     )
     store.create(made)
+    rejoin.remember(made.batch_id)
     pokes.soon(made.user, made.batch_id, delay_s=0)
     return JSONResponse(made.public())
 

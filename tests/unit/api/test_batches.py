@@ -10,10 +10,12 @@ import openai
 import pytest
 
 from functions.api.app import handler
-from functions.api.bulk import feed, lines, looking, validate
+from functions.api.bulk import feed, lines, looking, making, validate
+from functions.api.dialect import response
 from shared import clock, valkey
 from shared.bulk import assembly, files, pokes, room, store
 from shared.bulk.room import Lane, allowance, of_cap
+from shared.errors import NotFound
 from shared.limits import keys, names
 from shared.settings import settings
 from shared.tasks import settle
@@ -531,3 +533,38 @@ def test_room_is_told_by_valkey(api: Api) -> None:
     assert room.look("demo", "batch_1").owners == 2
     clock.set_ahead(room.ACTIVE_SECONDS + 1)
     assert room.look("demo", "batch_1").owners == 1
+
+
+def test_a_line_that_nobody_foresaw_keeps_no_other_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    slots(100)
+    wanted_of, shown = making.wanted_of, response.shown
+
+    def odd(caller: Any, endpoint: str, raw: bytes) -> Any:
+        if b'"b"' in raw:
+            raise ValueError("odd")
+        if b'"c"' in raw:
+            raise NotFound("what it refers to is not there")
+        return wanted_of(caller, endpoint, raw)
+
+    def odd_answer(task: Task, *rest: Any) -> Any:
+        if task.batch_line == 3:
+            raise KeyError("odd")
+        return shown(task, *rest)
+
+    monkeypatch.setattr(making, "wanted_of", odd)
+    monkeypatch.setattr(response, "shown", odd_answer)
+    made = begin("demo", api.keys["demo"], [line(name) for name in "abcd"])
+    batch = carry_out("demo", made.batch_id)
+    assert (batch.status, batch.completed, batch.failed) == ("completed", 1, 3)
+    errors = {one["custom_id"]: one["response"]["status_code"] for one in lines_of("demo", batch.error_id)}
+    assert errors == {"b": 500, "c": 404, "d": 500}
+
+
+def test_a_client_that_tries_again_by_itself_begins_one_batch(client: openai.OpenAI, api: Api) -> None:
+    file_id = upload(client, line("a"))
+    asked = {"input_file_id": file_id, "endpoint": RESPONSES, "completion_window": "24h"}
+    first, again, other = (
+        api.client.post("/v1/batches", json=asked, headers=api.head() | {"x-stainless-retry-count": count}).json()["id"]
+        for count in ("0", "1", "0")
+    )
+    assert first == again != other

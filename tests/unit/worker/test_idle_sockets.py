@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from functions.worker.environment import clients
 from functions.worker.environment.idle_sockets import _Backend, _Stream, watched
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
@@ -43,6 +44,15 @@ def certificate(folder: Path) -> Path:
         + made.public_bytes(serialization.Encoding.PEM)
     )
     return path
+
+
+def test_the_model_client_makes_such_connections() -> None:
+    clients.http.cache_clear()
+    try:
+        assert type(clients.http()._transport._pool._network_backend) is _Backend  # type: ignore[attr-defined]
+        asyncio.run(clients.http().aclose())
+    finally:
+        clients.http.cache_clear()
 
 
 @pytest.mark.parametrize("tls", [False, True])
