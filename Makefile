@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-browser test-package test-unit test-frameworks try-clients second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page try-real-model docs limits-page check-deploy pins clean
+.PHONY: help setup environments up down demo test test-stack test-browser test-package test-unit test-frameworks try-clients second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page try-traces try-real-model docs limits-page check-deploy pins clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##$(if $(ALL),?) ' Makefile | awk -F ':.*##? ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,12 +49,14 @@ $(SAM)/.ready: requirements/sam.txt | $(UV)
 	$(call environment,.tools/runtime,$<)
 .tools/frameworks/.ready: requirements/frameworks.txt | $(UV)
 	$(call environment,.tools/frameworks,$<)
+.tools/awscli/.ready: requirements/awscli.txt | $(UV)
+	$(call environment,.tools/awscli,$<)
 .tools/docs/.ready: requirements/docs.txt | $(UV)
 	$(call environment,.tools/docs,$<)
 
 setup: | $(UV)
 	@$(MAKE) --no-print-directory -j4 environments
-environments: .venv/.ready $(LOCAL_AWS)/.ready $(SAM)/.ready .tools/runtime/.ready
+environments: .venv/.ready $(LOCAL_AWS)/.ready $(SAM)/.ready .tools/runtime/.ready .tools/awscli/.ready
 	@:
 
 # ---- the main job
@@ -69,8 +71,8 @@ deploy: setup ## Build and deploy the code as it is now (PARAMS="Name=value …"
 	@$(PYTHON) -m localstack deploy
 status: .venv/.ready ## Say what runs
 	@$(PYTHON) -m localstack status
-logs: .venv/.ready ## Follow the logs (FUNCTION=worker …)
-	@$(PYTHON) -m localstack logs $(FUNCTION)
+logs: .venv/.ready ## Follow the logs (RUN=task_…, LEVEL=DEBUG; or FUNCTION=worker: what it wrote)
+	@$(PYTHON) -m localstack logs $(FUNCTION) $(if $(RUN),--run $(RUN)) $(if $(LEVEL),--level $(LEVEL))
 key: .venv/.ready ## Keys: ARGS="create USER --tier vip" | "list" | "rotate PREFIX" | "revoke PREFIX"
 	@$(PYTHON) -m localstack key $(ARGS)
 pause: .venv/.ready ## Stop a lane (LANE=normal); its tasks wait
@@ -127,6 +129,13 @@ docs: .venv/.ready .tools/docs/.ready # The documentation as a site, its links c
 	@$(PYTHON) -m deploy.site $(CURDIR)/.tools/docs/bin/zensical
 limits-page: .venv/.ready # Write docs/aws-limits.md anew
 	@$(PYTHON) -m localstack.strict.page
+.tools/phoenix/.ready: requirements/phoenix.in | $(UV)
+	@echo "setting up: .tools/phoenix, which takes minutes"
+	@$(UV) venv --quiet --clear --python 3.13 .tools/phoenix
+	@$(UV) pip install --quiet --python .tools/phoenix/bin/python -r $<
+	@touch $@
+try-traces: .venv/.ready .tools/phoenix/.ready # Show a run in Arize Phoenix, and hold its costs against ours (docs/traces.md)
+	@$(PYTHON) -m pytest tests/phoenix -q -s $(PYTEST_ARGS)
 try-real-model: .venv/.ready # Call a real llama_cpp.server and a LiteLLM proxy (builds both)
 	@$(PYTHON) -m localstack.real_model
 
@@ -137,9 +146,9 @@ include benchmarks/Makefile
 
 UPGRADE := --upgrade
 pins: $(UV) ## Pin the newest versions (UPGRADE= keeps what is pinned and adds what is new)
-	@for name in dev api worker base webhook project localaws sam audit policy peers peers-arq frameworks runtime docs; do \
+	@for name in dev api worker base webhook project localaws sam audit policy peers peers-arq frameworks runtime docs awscli; do \
 	  $(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
-	    $$(case $$name in dev|localaws|sam|audit|policy|peers*|frameworks|runtime|docs) ;; *) echo --constraint requirements/dev.txt;; esac) \
+	    $$(case $$name in dev|localaws|sam|audit|policy|peers*|frameworks|runtime|docs|awscli) ;; *) echo --constraint requirements/dev.txt;; esac) \
 	    requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: down ## Remove everything that was built or set up

@@ -35,18 +35,20 @@ def build() -> dict[str, Any]:
     """
     # The worker first: a project's mistakes show in its bundle.
     _one(OF_THE_PROJECT)
-    made_from = _made_from()
+    files = _files()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         others = [name for name in bundle.FUNCTIONS if name != OF_THE_PROJECT]
-        list(pool.map(lambda name: _kept(name, made_from), others))
+        list(pool.map(lambda name: _kept(name, files), others))
     template = read_template(paths.SYSTEM / "template.yaml")
     for name in bundle.FUNCTIONS:
         template["Resources"][name]["Properties"]["CodeUri"] = str(BUILT / name)
     return template
 
 
-def _kept(function: str, made_from: str) -> None:
+def _kept(function: str, files: str) -> None:
     """Build a bundle that holds nothing of the project but its agents' names, unless it is there already."""
+    names = _names() if "api" in bundle.FUNCTIONS[function] else []
+    made_from = json.dumps([files, os.environ.get("BUNDLE_PLATFORM"), names])
     note = paths.WORK / ".build" / "made" / function
     if (BUILT / function).is_dir() and note.exists() and note.read_text() == made_from:
         return
@@ -56,17 +58,19 @@ def _kept(function: str, made_from: str) -> None:
     note.write_text(made_from)
 
 
-def _made_from() -> str:
-    """Digest Sluice's own files, by size and time, with what else such a bundle depends on."""
+def _names() -> list[str]:
+    project = paths.project()
+    return sorted(agents.built_in() | (load(project).agents() if project else {}))
+
+
+def _files() -> str:
+    """Digest Sluice's own files, by size and time: which they are is settled when it is installed."""
     digest = hashlib.sha256()
     for top in (paths.SYSTEM, paths.FACE):
         for path in sorted(top.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 about = path.stat()
                 digest.update(f"{path}\0{about.st_mtime_ns}\0{about.st_size}\n".encode())
-    project = paths.project()
-    names = sorted(agents.built_in() | (load(project).agents() if project else {}))
-    digest.update(json.dumps([names, os.environ.get("BUNDLE_PLATFORM")]).encode())
     return digest.hexdigest()
 
 

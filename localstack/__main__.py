@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from localstack import deployment
 from localstack.environ import LocalError, outputs, use
 from localstack.system import FUNCTIONS, PARTS, System
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def _up(_: argparse.Namespace) -> None:
@@ -42,25 +45,33 @@ def _status(_: argparse.Namespace) -> None:
 
 
 def _logs(asked: argparse.Namespace) -> None:
-    """Follow the local AWS's log, which holds what the functions print; or print one function's log group."""
-    if not asked.function and not asked.json:
-        subprocess.run(["tail", "-n", "50", "-F", str(System().processes.log("aws"))], check=False)
+    """Follow what the functions print, from now on; of one run also what is there; or print one function's group."""
+    from rich.console import Console
+
+    from localstack.logs import Reader, follow, print_lines
+
+    reader = Reader(run=asked.run_id, level=asked.level, raw=asked.json)
+    if asked.function:
+        print_lines(_group(asked.function), reader, Console())
         return
+    files = [System().processes.log(name) for name in ("aws", "streaming")]
+    print_lines(follow(files, from_start=asked.run_id is not None), reader, Console())
+
+
+def _group(function: str) -> Iterator[str]:
+    """Yield the lines of a function's log group, as far as it is kept."""
     import boto3
 
     found = outputs()
     use(found)
     logs: Any = boto3.client("logs")
-    functions: Any = boto3.client("lambda")
-    for name in [asked.function] if asked.function else found["functions"]:
-        config = functions.get_function_configuration(FunctionName=found["functions"][name])
-        try:
-            told = logs.filter_log_events(logGroupName=config["LoggingConfig"]["LogGroup"], limit=500)
-        except logs.exceptions.ResourceNotFoundException:  # it was not called yet
-            continue
-        for event in told["events"]:
-            text = event["message"].rstrip()
-            print(json.dumps({"function": name, "at": event["timestamp"], "text": text}) if asked.json else text)
+    config: Any = boto3.client("lambda").get_function_configuration(FunctionName=found["functions"][function])
+    try:
+        told = logs.filter_log_events(logGroupName=config["LoggingConfig"]["LogGroup"], limit=500)
+    except logs.exceptions.ResourceNotFoundException:  # it was not called yet
+        return
+    for event in told["events"]:
+        yield event["message"].rstrip()
 
 
 def _key(asked: argparse.Namespace) -> None:
@@ -112,6 +123,8 @@ def main() -> int:
     logs = commands.add_parser("logs")
     logs.add_argument("function", nargs="?", choices=list(FUNCTIONS))
     logs.add_argument("--json", action="store_true")
+    logs.add_argument("--run", dest="run_id", help="only lines of this run, those that are there already, too")
+    logs.add_argument("--level", choices=LEVELS, default="INFO")
     logs.set_defaults(run=_logs)
     for name, enabled in {"pause": False, "resume": True}.items():
         lane = commands.add_parser(name)

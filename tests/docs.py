@@ -6,7 +6,8 @@
   file's name behind that is written to the file.
 - A block marked `as typed in PAGE` holds commands that a tutorial has, too; tests/unit/test_docs.py compares them.
 - Elsewhere a block with the info string `bash runnable` or `python runnable` is run by tests/stack/test_docs.py, at the
-  root of the repository and against the deployed system. Every other shell block is listed in tests/docs_not_run.toml;
+  root of the repository and against the deployed system; `runnable with PAGE` begins with that page's first such block.
+  Every other shell block is listed in tests/docs_not_run.toml;
   of every other Python block tests/unit/test_docs_python.py checks that it compiles and calls what there is.
 """
 
@@ -55,7 +56,15 @@ class Block:
             return "tests/stack/test_package.py"
         if self.page == "docs/webhooks.md" and self.language == "python":
             return "tests/unit/webhook/test_signature.py"
-        return "tests/stack/test_docs.py" if self.language in ("bash", "python") and self.info == "runnable" else None
+        runnable = self.language in ("bash", "python") and self.info.partition(" ")[0] == "runnable"
+        return "tests/stack/test_docs.py" if runnable else None
+
+    @property
+    def whole(self) -> str:
+        """Its code, behind that of the helpers that it names."""
+        _, _, page = self.info.partition("runnable with ")
+        helpers = next((b.code for b in BLOCKS if b.page == page and b.info == "runnable"), "")
+        return helpers + self.code
 
 
 BLOCKS = [

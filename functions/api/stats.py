@@ -15,10 +15,12 @@ from shared import valkey
 from shared.clock import day, iso, now
 from shared.errors import DependencyDown
 from shared.limits import names
+from shared.limits.lane import Lanes
 from shared.limits.provider import ProviderBudget
+from shared.scaling import history as samples
 from shared.scaling import memory
 from shared.settings import settings
-from shared.tasks import spend
+from shared.tasks import listing, settle, spend
 from shared.tasks.model import LANES
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 MINUTES = 60
 """How far back the minute counts go."""
 CACHE_S = 1.0
+MOST_DEAD = 100
+"""Dead letters that are counted; where there are more it says so."""
 SCALER_STATE = "{sluice:scaler}:state"
 """Where the scaler keeps its state."""
 
@@ -55,6 +59,7 @@ def _gather() -> dict[str, Any]:
         "refusals": _try(lambda: refusals.minutes(MINUTES)),
         "spend": _try(_spend),
         "dependencies": probes.dependencies(),
+        "dead_letters": _try(_dead_letters),
     }
 
 
@@ -68,7 +73,24 @@ def _try[T](read: Callable[[], T]) -> T | None:
 def _lane(lane: str, scaler: dict[str, Any] | None) -> dict[str, Any]:
     counts = _try(lambda: queue_hint.backlog(lane)) or dict.fromkeys(("visible", "in_flight", "delayed"))
     target = None if scaler is None else scaler["targets"].get(lane)
-    return {**counts, "target_replicas": target, "recent_wait_s": queue_hint.recent_wait(lane)}
+    paused = _try(lambda: _lanes().is_paused(lane))
+    return {
+        **counts,
+        "target_replicas": target,
+        "recent_wait_s": queue_hint.recent_wait(lane),
+        "paused": paused,
+    }
+
+
+@cache
+def _lanes() -> Lanes:
+    return Lanes()
+
+
+def _dead_letters() -> dict[str, Any]:
+    """Count the tasks that failed as dead letters and were not run again, as far as `MOST_DEAD`."""
+    found = listing.unsent_or_overdue(settle.DEAD, before=now(), limit=MOST_DEAD + 1)
+    return {"count": min(len(found), MOST_DEAD), "more": len(found) > MOST_DEAD}
 
 
 def _scaler() -> dict[str, Any] | None:
@@ -103,6 +125,11 @@ def _spend() -> dict[str, Any]:
         "tokens_per_day": settings().global_tokens_per_day or None,
         "usd_per_day": settings().global_usd_per_day or None,
     }
+
+
+def history() -> list[dict[str, Any]] | None:
+    """Return the lanes at each minute of the last hour, the oldest first; None without Valkey."""
+    return _try(lambda: samples.read(MINUTES))
 
 
 snapshot = Remembered(_gather, CACHE_S)

@@ -144,6 +144,14 @@ class LaneStats(BaseModel):
     delayed: int | None
     target_replicas: int | None
     recent_wait_s: float | None
+    paused: bool | None
+
+
+class DeadLetters(BaseModel):
+    """Tasks that failed as dead letters, and were not run again."""
+
+    count: int
+    more: Annotated[bool, Field(description="There are more than `count`.")]
 
 
 class Stats(BaseModel):
@@ -162,3 +170,8 @@ class Stats(BaseModel):
     refusals: list[dict[str, Any]] | None
     spend: dict[str, Any] | None
     dependencies: dict[str, Dependency]
+    dead_letters: DeadLetters | None
+    history: Annotated[
+        list[dict[str, Any]] | None,
+        Field(description="With `history=1`: the lanes at each minute of the last hour, as the scaler saw them."),
+    ] = None

@@ -12,6 +12,7 @@ from typing import Any
 from functions.scaler import mappings, publish, signals, tell
 from functions.scaler.state import Memory
 from shared.clock import now
+from shared.scaling import history
 from shared.scaling.policy import Config, decide
 from shared.settings import settings
 
@@ -32,6 +33,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     limits = {lane: one.current for lane, one in seen.lanes.items() if one.current is not None}
     failed = mappings.apply(decision, limits)
     if settings().redis_url:
+        history.note(_time_of(event), seen.lanes, decision)
         tell.slots({lane: max(one.target, limits.get(lane, 0)) for lane, one in decision.lanes.items()})
     _memory.save(state)
     publish.tick(decision, seen, failed)

@@ -85,6 +85,11 @@ def session_key(user: str, session_id: str) -> str:
     return f"{_TAG}:session:{user}:{session_id}"
 
 
+def flight_key(task_id: str, lease_no: int) -> str:
+    """Return the hash of the calls under way in one claim of a run: ``note``, and ``taken`` by who took it over."""
+    return f"{{sluice:flight}}:{task_id}:{lease_no}"
+
+
 def done_key(task_id: str) -> str:
     """Return the marker of a task that was settled a short while ago."""
     return f"{_TAG}:done:{task_id}"

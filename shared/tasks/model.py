@@ -151,6 +151,10 @@ class Task:
     """When this worker took it; kept in the worker only."""
     unwritten: list[Usage] = field(default_factory=list)
     """What it was charged with that its row does not say yet; kept in the worker only."""
+    under_way: dict[str, Any] = field(default_factory=dict)
+    """Its model calls that are not recorded yet, by their ids; kept in the worker only."""
+    recovered: list[Usage] = field(default_factory=list)
+    """What it was charged with for calls of a worker that died; kept in the worker only."""
     taken_from: str | None = None
     """The worker that it was taken over from, when that one's lease had lapsed; kept in the worker only."""
 
@@ -178,7 +182,9 @@ class Task:
 JSON_FIELDS = frozenset(
     {"params", "past", "by_model", "charged", "raised", "last_error", "result", "error", "waiting_for"}
 )
-FIELDS = {item.name for item in fields(Task)} - {"run_started", "taken_from", "unwritten", "joined"}
+FIELDS = {item.name for item in fields(Task)} - {
+    *("run_started", "taken_from", "unwritten", "joined", "under_way", "recovered")
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

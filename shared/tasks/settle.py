@@ -76,6 +76,11 @@ def end_unheld(task: Task, outcome: Outcome) -> None:
     if task.status is Status.PROCESSING:
         condition += " AND #lease_until <= :now"
         values["now"] = now()
+        from shared.tasks import flights  # here: few tasks end so
+
+        for use in flights.recover(task, task.lease_no):
+            days.begin(task, use.day)
+            days.count(task, use)
     _end(task, outcome, condition, values, by=f"{OWNER}#unheld")
 
 

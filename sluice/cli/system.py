@@ -13,6 +13,7 @@ from sluice.cli.runs import Json
 from sluice.cli.where import local
 from sluice.project import Local, ProjectError
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 Parameters = Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]…", help="Parameters of the template.")]
 
 
@@ -62,11 +63,16 @@ def status(as_json: Json = False) -> None:
 
 def logs(
     function: Annotated[str | None, typer.Argument(help="worker, api, sweeper …; all of them by default.")] = None,
+    run: Annotated[str | None, typer.Option(help="Only lines of this run (a task id), past ones too.")] = None,
+    level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR: the least that is shown.")] = "INFO",
     as_json: Json = False,
 ) -> None:
-    """Follow the local system's log, or print one function's."""
+    """Follow the local system's log from now on, or print one function's. With --json lines stay as they are."""
+    if level not in LEVELS:
+        raise typer.BadParameter(f"one of {', '.join(LEVELS)}", param_hint="--level")
+    asked = [*([function] if function else []), *(["--run", run] if run else []), "--level", level]
     with told(as_json):
-        _system(_up(), False, "localstack", "logs", *([function] if function else []), *(["--json"] if as_json else []))
+        _system(_up(), False, "localstack", "logs", *asked, *(["--json"] if as_json else []))
 
 
 def key(

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +14,44 @@ import pytest
 
 from localstack.environ import CREDENTIALS
 from tests.docs import BLOCKS, ROOT, Block
+from tests.stack import aws_command
 from tests.stack_fixture import Stack
 
 RUNNABLE = [block for block in BLOCKS if block.run_by == "tests/stack/test_docs.py"]
 SHELL, PYTHON = ([block for block in RUNNABLE if block.language == language] for language in ("bash", "python"))
 
 
+@pytest.fixture(scope="module")
+def command_line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with `aws`, which is told the address of the local AWS: its `sqs` does not read AWS_ENDPOINT_URL."""
+    folder = tmp_path_factory.mktemp("bin")
+    python, script, address = ROOT / ".tools/awscli/bin/python", aws_command.__file__, folder / "socket"
+    command = folder / "aws"
+    command.write_text(
+        f'#!/bin/sh\nexec {python} -IS {script} call {address} --endpoint-url "$AWS_ENDPOINT_URL" "$@"\n'
+    )
+    command.chmod(0o755)
+    with subprocess.Popen([python, script, "serve", address], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        yield folder
+        server.terminate()
+
+
 @pytest.mark.parametrize("block", SHELL, ids=lambda block: f"{block.page}:{block.line}")
-def test_an_example_works(stack: Stack, block: Block) -> None:
+def test_an_example_works(stack: Stack, block: Block, command_line: Path) -> None:
     keep = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "OPENAI_", "REDIS_"))}
     environment = keep | CREDENTIALS | {
         "AWS_ENDPOINT_URL": stack.outputs["aws_endpoint_url"],
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{command_line}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "SLUICE_URL": stack.api_url,
         "SLUICE_KEY": stack.keys["load"],
         "OPERATOR_KEY": stack.keys["operator"],
         "SLUICE_STATE": stack.outputs["state_dir"],
+        "STATE": stack.outputs["state_dir"],
     }  # fmt: skip
     ended = subprocess.run(
-        ["bash", "-euc", block.code],
+        ["bash", "-euc", block.whole],
         cwd=ROOT,
         env=environment,
         capture_output=True,

@@ -22,7 +22,8 @@ ALLOWED = {"MIT", "MIT-0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", 
 SPOKEN = {
     "apache license 2.0": "Apache-2.0", "apache software license": "Apache-2.0", "apache 2.0": "Apache-2.0",
     "apache license version 2.0": "Apache-2.0", "mit license": "MIT", "bsd license": "BSD", "isc license": "ISC",
-    "dual license": "BSD-3-Clause OR Apache-2.0", "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
+    "dual license": "BSD-3-Clause OR Apache-2.0", "3-clause bsd license": "BSD-3-Clause",
+    "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
 }  # fmt: skip
 """How packages that do not use SPDX expressions call their licences."""
 

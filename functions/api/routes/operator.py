@@ -76,10 +76,23 @@ def search_tasks(
 
 @router.get("/tasks/{task_id}", summary="Look at anybody's task")
 @described("OperatorTaskView", 401, 403, 404, 422)
-def get_task(_: Operator, task_id: TaskId) -> JSONResponse:
+def get_task(
+    _: Operator,
+    task_id: TaskId,
+    tree: Annotated[bool, Query(description="Show the runs that it started, and theirs.")] = False,
+) -> JSONResponse:
     """Return a task as its owner sees it, with whose it is and what was asked."""
     task = _task(task_id)
-    beside = {"user": task.user, "key_id": task.key_id or None, "tier": task.tier, "message": store.message_of(task)}
+    beside: dict[str, Any] = {
+        "user": task.user,
+        "key_id": task.key_id or None,
+        "tier": task.tier,
+        "message": store.message_of(task),
+    }
+    if tree:
+        from functions.api import tree as trees  # here: most requests do without it
+
+        beside["tree"] = trees.of(task)
     return JSONResponse(views.full(task) | beside)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
 
 from functions.api.described import described
@@ -12,9 +14,12 @@ router = APIRouter(tags=["operation"], dependencies=AUTHENTICATED)
 
 
 @router.get("/stats", summary="Read the system's state")
-@described("Stats", 401, 403)
-def get_stats(_: Operator) -> JSONResponse:
+@described("Stats", 401, 403, 422)
+def get_stats(
+    _: Operator, history: Annotated[bool, Query(description="Show the last hour's minutes, too.")] = False
+) -> JSONResponse:
     """Return backlog, concurrency, refusals, breakers and spending of all users together. Needs an operator's key."""
     from functions.api import stats  # the scaler's modules with it: few environments are ever asked
 
-    return JSONResponse(stats.snapshot())
+    shown = stats.snapshot()
+    return JSONResponse({**shown, "history": stats.history()} if history else shown)

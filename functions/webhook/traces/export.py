@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 10.0
 """For one request to the collector; OpenTelemetry's own exporters have the same."""
+ALL_SECONDS = 40.0
+"""For all requests of one run, before the last one; with that it stays below what a message is hidden for."""
 AWAY_SECONDS = 5.0
 """For so long after a failure no other export of this environment waits for the collector."""
 RETRYABLE = frozenset({429, 502, 503, 504})
@@ -107,8 +109,9 @@ def export(task_id: str) -> Answer:
 
 def send(spans: Sequence[Span]) -> Answer:
     """Send spans; a long run's in several requests, all of which are sent again if one fails."""
+    until = now() + ALL_SECONDS
     for body in encode.requests(spans):
-        answer = _post(body)
+        answer = _post(body) if now() < until else Answer(error="the collector is too slow for a run of this size")
         away.note(failed=not answer.exported and not answer.final)
         if not answer.exported:
             return answer

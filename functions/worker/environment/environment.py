@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from functions.worker.environment import clients
 from functions.worker.environment.together import Together
 from functions.worker.lane.share import Share, end_late
+from functions.worker.record.flights import Flights
 from functions.worker.record.outbox import Outbox
 from functions.worker.run.heartbeat import Heart
 from shared import watchers
@@ -49,6 +50,7 @@ class Environment:
         self._reports: set[asyncio.Future[None]] = set()
         self.watchers = Together(watchers.look_at)
         self.outbox = Outbox()
+        self.flights = Flights()
         self._leaves = Together(self._ask_breakers)
         self._successes = Together(self._tell_successes)
         self._succeeded: dict[Asked, tuple[Permit, int]] = {}

@@ -16,6 +16,7 @@ from functions.worker.model import charges, limits
 from functions.worker.model.asked import Call
 from functions.worker.model.codes import bounded
 from functions.worker.model.progress import Progress
+from functions.worker.record.flights import Flight
 from functions.worker.record.ledger import charge
 from functions.worker.record.signals import Defer
 from shared import clock, metrics, retry
@@ -87,6 +88,10 @@ async def perform(
             use = charges.priced(model, use, progress, day)
             ledger.add(use)
             charge(task, use)
+            if call_id in task.under_way:
+                task.under_way[call_id].use, task.under_way[call_id].cut = use, True
+        else:
+            task.under_way.pop(call_id, None)
 
     probing = permit.probe
 
@@ -114,6 +119,8 @@ async def perform(
             check_time(call.needs_s)  # again: finding a place may have taken a while
             permit = await _renewed(permit, asked_at, model, environment)
             probing = permit.probe
+            step, _, nth = call_id.rpartition(".")[0].rpartition("-")
+            environment.flights.begin(task, Flight(step, int(nth), model, day, call, progress), call_id)
             reply = await model_client.call(
                 model,
                 call.messages,
@@ -129,6 +136,7 @@ async def perform(
             )
             usage = charges.priced(model, reply.usage, progress, day, reply.details)
             ledger.add(usage)
+            task.under_way[call_id].use = usage
         reported = True
         # Told beside what follows: nothing may come between a reply that was paid for and its recording.
         environment.report_success(permit, model, tokens, reply.usage.tokens)

@@ -195,6 +195,7 @@ class Steps:
             self.progressed = True
             if isinstance(step.value, dict) and "call" in step.value:
                 self._log.stands(step.value["call"])
+                self._task.under_way.pop(step.value["call"], None)
         await self._log.stored(batch)
 
     async def drain(self, until: float) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from functions.worker import agents
 from functions.worker.lane.deliveries import Disposition, claim, decline
 from functions.worker.record.eventlog import EventLog
-from functions.worker.record.ledger import count_recorded
+from functions.worker.record.ledger import charge, count_recorded
 from functions.worker.record.persist import persist
 from functions.worker.record.publisher import Publisher
 from functions.worker.record.signals import Continue, Ended, GiveWay, Signal
@@ -27,11 +27,12 @@ from shared.limits.shares import owner_of
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
 from shared.settings import STOP_MARGIN_SECONDS, settings
-from shared.tasks import checkpoints, claims, days, lanes, leases, settle, spend, store
+from shared.tasks import checkpoints, claims, days, flights, lanes, leases, settle, spend, store
 from shared.tasks.claims import Refused
 from shared.tasks.events import Event
 from shared.tasks.leases import Requeue
 from shared.tasks.model import Outcome, Status, Task
+from shared.valkey import RedisError
 
 if TYPE_CHECKING:
     from functions.worker.environment.environment import Environment
@@ -71,12 +72,24 @@ async def handle(delivery: Delivery, environment: Environment, deadline: float, 
             _log.warning("lease lost")
             await _charge_lost(claimed)
             return Disposition.KEEP
+        finally:
+            environment.flights.end(claimed)
 
 
 async def _charge_lost(task: Task) -> None:
     """Charge the owner's day for calls that this worker made and whoever has the task now does not know of."""
     lost, task.unwritten = task.unwritten, []
-    for use in lost:
+    steps = {id(one.use): (one.step, one.nth) for one in task.under_way.values() if one.use is not None}
+    try:
+        taken = await asyncio.to_thread(flights.taken, task) if lost else {}
+    except RedisError:
+        taken = {}
+    for one in lost:
+        if any(one is recovered for recovered in task.recovered):
+            continue  # the note that tells of it is still there, for whoever has the task now
+        use = flights.excess(one, taken.get(steps.get(id(one), ("", 0))))
+        if not (use.tokens or use.micro_usd):
+            continue
         try:
             await persist(spend.lost, task, use)
         except (Contended, DependencyDown):
@@ -114,6 +127,8 @@ class _Run:
     async def go(self) -> Disposition:
         self.environment.heart.add(self.beat)
         try:
+            if self.task.taken_from:
+                await self.charge_lost_calls()
             decision = await self.decide_before() or await self.run_agent()
             return await self.carry_out(decision)
         finally:
@@ -122,6 +137,16 @@ class _Run:
                 await self.waits.close()
             await self.log.close()
             await self.publisher.close()
+
+    async def charge_lost_calls(self) -> None:
+        """Charge the run for calls that were under way when its last worker died."""
+        task = self.task
+        for use in await persist(flights.recover, task, task.lease_no - 1):
+            before, used = task.day, days.uncounted(task)
+            if days.begin(task, use.day):
+                await asyncio.to_thread(self.environment.change_day, task, before, used)
+            charge(task, use)
+            task.recovered.append(use)
 
     async def decide_before(self) -> Outcome | Requeue | None:
         """Say what becomes of the task without running it, if anything."""

@@ -163,3 +163,30 @@ def test_the_audit_is_read_by_days_and_pages(api: Api) -> None:
     assert api.get("/operator/audit", "operator", day="2020-01-01").json()["acts"] == []
     answer = api.get("/operator/audit", "operator", day="2020-01-01", cursor=first["next_cursor"])
     assert answer.json()["error"]["code"] == "invalid_cursor"
+
+
+def test_the_systems_state_names_paused_lanes_dead_letters_and_its_last_hour(api: Api) -> None:
+    from functions.api import stats
+    from shared import valkey
+    from shared.limits.lane import Lanes
+    from shared.scaling import history
+
+    Lanes().pause({"normal": 60})
+    task_id = api.submit("demo").json()["task_id"]
+    error = {"code": "dead_letter", "message": "given up"}
+    settle.end_unheld(store.get(task_id), settle.Outcome(status=Status.FAILED, error=error))
+    valkey.client().rpush(history.KEY, '{"at": 60, "lanes": {}}')
+    stats.snapshot.forget()
+    shown = api.get("/stats", "operator").json()
+    assert {lane: one["paused"] for lane, one in shown["lanes"].items()}["normal"] is True
+    assert shown["lanes"]["high"]["paused"] is False
+    assert shown["dead_letters"] == {"count": 1, "more": False}
+    assert "history" not in shown
+    assert api.get("/stats", "operator", history=1).json()["history"] == [{"at": 60, "lanes": {}}]
+
+
+def test_an_operator_sees_a_runs_tree(api: Api) -> None:
+    task_id = api.submit("demo").json()["task_id"]
+    shown = api.get(f"/operator/tasks/{task_id}", "operator", tree=1).json()
+    assert shown["tree"]["root"]["task_id"] == task_id
+    assert "tree" not in api.get(f"/operator/tasks/{task_id}", "operator").json()

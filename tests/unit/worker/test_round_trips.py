@@ -63,7 +63,8 @@ def test_a_run_of_one_step_costs_four_aws_calls(
     run = Counter({name: times for name, times in calls.items() if name not in ASIDE})
     assert run["TransactWriteItems"] <= 2, run  # the end with its call, and one batch should the run take long
     assert run.total() - run["GetItem"] <= 4, run  # the last one is this test's own
-    assert len(redis_round_trips) <= 7  # one is the batch's: is its lane paused?
+    # One is the batch's: is its lane paused? Two more where a call lasts long enough to be noted, and is over.
+    assert len(redis_round_trips) <= 9
 
 
 def test_ten_runs_of_a_batch_share_what_is_the_batchs(world: World, calls: Counter[str]) -> None:

@@ -13,6 +13,7 @@ from functions.webhook.handler import handler
 from functions.webhook.traces import encode, export, names, tree
 from functions.webhook.traces.spans import Span
 from functions.worker import agents
+from functions.worker.environment import clients
 from localstack.collector import Collector
 from localstack.collector import Span as Got
 from shared import aws, clock, traceparent, webhooks
@@ -78,6 +79,8 @@ def traced(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Traced]:
         export.away.note(failed=False)
         yield Traced(world, collector, queue, monkeypatch)
         export.away.note(failed=False)
+        export._client().close()
+        export._client.cache_clear()
 
 
 def by_name(spans: list[Got], start: str) -> list[Got]:
@@ -548,3 +551,31 @@ def test_the_owner_of_exports_is_one_for_all_runs(traced: Traced) -> None:
         traced.world.submit("go", agent="boss", user=user)
     traced.world.work_until_quiet()
     assert {one["owner"] for one in traced.deliver()} == {"#traces"}
+
+
+def test_a_model_call_names_its_span(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_RETRIES", "0")
+    with _Seen() as provider:
+        monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+        settings.cache_clear()
+        clients.model.cache_clear()
+        task, _ = traced.run(child)
+        clients.model.cache_clear()
+        headers = provider.headers[0]
+    place = traceparent.of_task(task)
+    step = traceparent.span_id(task.task_id, traceparent.STEP, "model", 1)
+    assert headers["traceparent"] == f"00-{place.trace_id}-{step}-01"
+
+
+@pytest.mark.parametrize("requests", [1, 2])
+def test_a_slow_collector_does_not_use_up_the_functions_time(
+    traced: Traced, monkeypatch: pytest.MonkeyPatch, requests: int
+) -> None:
+    monkeypatch.setattr(encode, "SPANS_AT_ONCE", 1)
+    monkeypatch.setattr(export, "ALL_SECONDS", 0.1)
+    traced.collector.hangs_s = 0.2
+    spans = [
+        Span(trace_id="0" * 31 + "1", span_id=f"{n + 1:016x}", name="n", start=1.0, end=2.0) for n in range(requests)
+    ]
+    assert export.send(spans).exported == (requests == 1)
+    assert len(traced.collector.asked) == 1

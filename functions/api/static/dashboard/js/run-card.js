@@ -4,7 +4,9 @@ import * as api from "./api.js";
 import { copyButton } from "./copy.js";
 import { announce, el, setText, whileVisible } from "./dom.js";
 import { facts } from "./facts.js";
+import { kin } from "./kin.js";
 import { LIVE, badge, setBadge } from "./parts.js";
+import { problemText } from "./remedy.js";
 import { timeline } from "./timeline.js";
 import { Transcript } from "./transcript.js";
 import { waterfall } from "./waterfall.js";
@@ -15,6 +17,7 @@ const ENDED_MS = 60_000;
 export function runCard(id, signal) {
   const transcript = new Transcript();
   const about = facts(id);
+  const relatives = kin("#/all/");
   const events = timeline();
   const chart = waterfall();
   const status = badge("queued");
@@ -27,14 +30,16 @@ export function runCard(id, signal) {
     el("button", { type: "button", class: what === "cancel" ? "danger" : "quiet", on: { click: () => does(what, said) } }, label);
   const cancel = act("cancel", "Cancel run", "Run is being stopped");
   const requeue = act("requeue", "Send its message again", "Message sent again");
+  const retry = act("retry", "Run again", "Run again, as its owner");
   let last = 0;
   let found = null;
   const node = el(
     "section",
     { class: "panel wide run" },
     el("a", { class: "back", href: "#/all" }, "Everyone's runs"),
-    el("div", { class: "panel-head" }, el("h1", { tabIndex: -1 }, "Run"), status, requeue, cancel),
+    el("div", { class: "panel-head" }, el("h1", { tabIndex: -1 }, "Run"), status, retry, requeue, cancel),
     whose,
+    relatives.parent,
     problem,
     el(
       "div",
@@ -46,17 +51,19 @@ export function runCard(id, signal) {
         asked,
         el("div", { class: "panel-head" }, el("h2", {}, "Answer"), copyButton("Copy answer", () => transcript.text)),
         output,
+        relatives.node,
         chart.node,
       ),
       el("div", { class: "run-side" }, about.node, el("h2", {}, "Events"), events.node),
     ),
+    el("p", {}, copyButton("Copy task id", () => id), " ", copyButton("Copy address", () => location.href)),
     el("details", {}, el("summary", {}, "Raw"), copyButton("Copy JSON", () => raw.textContent), raw),
   );
 
   const refresh = whileVisible(
     async () => {
       try {
-        found = await api.call(`operator/tasks/${encodeURIComponent(id)}`, { signal });
+        found = await api.call(`operator/tasks/${encodeURIComponent(id)}?tree=1`, { signal });
         for (let more = true; more; ) {
           const page = await api.call(`operator/tasks/${encodeURIComponent(id)}/events?after=${last}`, { signal });
           for (const event of page.events) {
@@ -80,19 +87,22 @@ export function runCard(id, signal) {
     setText(whose, `Of ${found.user}, tier ${found.tier}`);
     setText(asked, found.message);
     setText(output, transcript.text);
-    setText(problem, found.error ? `${found.error.code}: ${found.error.message ?? ""}` : "");
+    setText(problem, problemText(found.error));
     setText(raw, JSON.stringify(found, null, 2));
     about.show(found);
     events.show(transcript.lines);
     chart.show(found);
+    relatives.show(found);
+    retry.hidden = LIVE.has(found.status);
     cancel.hidden = !LIVE.has(found.status);
     requeue.hidden = !["queued", "processing"].includes(found.status);
   }
 
   async function does(what, said) {
     try {
-      await api.operator(id, what);
+      const made = await api.operator(id, what);
       announce(said);
+      if (what === "retry") location.hash = `#/all/${made.task_id}`;
       setText(problem, "");
     } catch (error) {
       setText(problem, api.sentence(error));

@@ -1,12 +1,15 @@
 // One run: its message, its tokens as they arrive, what happened, what it cost.
 
+import { againPanel } from "./again.js";
 import * as api from "./api.js";
 import { copyButton } from "./copy.js";
 import { announce, el, setText, whileVisible } from "./dom.js";
 import { facts } from "./facts.js";
 import { follow } from "./follow.js";
 import { duration, number } from "./format.js";
+import { kin } from "./kin.js";
 import { LIVE, badge, setBadge } from "./parts.js";
+import { problemText } from "./remedy.js";
 import { keepMessage, messageOf } from "./session.js";
 import { timeline } from "./timeline.js";
 import { Transcript } from "./transcript.js";
@@ -23,6 +26,7 @@ export function runView(id, { signal, onEnded }) {
   const chart = waterfall();
   const raw = el("pre", { class: "raw", tabIndex: 0 });
   const about = facts(id);
+  const relatives = kin("#/runs/");
   const status = badge("queued");
   const mode = el("span", { class: "mode", id: "mode" });
   const heading = el("h1", { tabIndex: -1, id: "run-title" }, "Run");
@@ -30,6 +34,7 @@ export function runView(id, { signal, onEnded }) {
   const output = el("div", { class: "output", id: "output", tabIndex: 0, role: "region", "aria-label": "Answer" });
   const hint = el("p", { class: "hint", id: "hint" });
   const problem = el("p", { class: "problem", role: "alert" });
+  const once = againPanel(id, { problem, onMade: (made) => (location.hash = `#/runs/${made}`) });
   const button = el("button", { type: "button", class: "danger", hidden: true, on: { click: stop } }, "Cancel run");
   const text = document.createTextNode("");
   output.append(text);
@@ -38,22 +43,30 @@ export function runView(id, { signal, onEnded }) {
     { class: "panel wide run", "aria-labelledby": "run-title" },
     el("a", { class: "back", href: "#/runs" }, "All runs"),
     el("div", { class: "panel-head" }, heading, status, mode, button),
+    relatives.parent,
     message,
     problem,
     el(
       "div",
       { class: "run-grid" },
-      el("div", { class: "run-main" }, hint, output, copyButton("Copy answer", () => transcript.text), chart.node),
+      el("div", { class: "run-main" }, hint, output, copyButton("Copy answer", () => transcript.text), relatives.node, chart.node, once.node),
       el("div", { class: "run-side" }, about.node, el("h2", {}, "Events"), events.node),
     ),
+    el("p", {}, copyButton("Copy task id", () => id), " ", copyButton("Copy address", () => location.href)),
     el("details", {}, el("summary", {}, "Raw"), copyButton("Copy JSON", () => raw.textContent), raw),
   );
   let stopping = false;
+  let hasChildren = false;
   let drawing = 0;
 
   async function look() {
-    const found = await api.task(id, { signal }).catch(() => null);
+    const found = await api.call(`result/${encodeURIComponent(id)}${hasChildren ? "?tree=1" : ""}`, { signal }).catch(() => null);
     if (!found) return;
+    if (found.children && !hasChildren) {
+      hasChildren = true; // from now on its tree is asked for, too
+      Object.assign(found, await api.call(`result/${encodeURIComponent(id)}?tree=1`, { signal }).catch(() => null));
+    }
+    relatives.show(found);
     about.show(found);
     chart.show(found);
     setText(raw, JSON.stringify(found, null, 2));
@@ -81,7 +94,8 @@ export function runView(id, { signal, onEnded }) {
     button.hidden = !live;
     button.disabled = stopping;
     if (!live) hint.hidden = true;
-    if (transcript.error) setText(problem, `${transcript.error.code}: ${transcript.error.message ?? ""}`);
+    once.show(!live);
+    if (transcript.error) setText(problem, problemText(transcript.error));
     const said = messageOf(id);
     message.hidden = !said; // a turn that only answers tool calls has no text
     setText(message, said ?? "");
@@ -109,6 +123,7 @@ export function runView(id, { signal, onEnded }) {
       for (const event of batch) {
         transcript.add(event);
         chart.add(event);
+        once.add(event);
       }
       schedule();
       if (transcript.status === before) return;

@@ -1,9 +1,9 @@
-// What was seen of the system lately: the API tells the present only, so this tab keeps its own quarter of an hour.
+// What was seen of the system lately: a sample a minute from before this tab, and what it has seen itself since.
 
 import { load, save } from "../session.js";
 
 const KEY = "sluice.history";
-const KEEP_S = 15 * 60;
+const KEEP_S = 60 * 60;
 const GAP_S = 15; // polls come every 2 s; a longer silence is drawn as a gap
 
 const LANES = ["high", "normal", "quarantine"];
@@ -27,6 +27,18 @@ export function add(stats) {
   rows = rows.filter(([when]) => when > at - KEEP_S);
 }
 
+// Puts samples of before in front of what this tab has seen.
+export function seed(samples, runs) {
+  const first = rows[0]?.[0] ?? Infinity;
+  const since = Date.now() / 1000 - KEEP_S;
+  const before = (samples ?? []).filter(({ at }) => at > since && at < first);
+  const made = before.map((sample) => {
+    const row = values({ lanes: sample.lanes, replicas: {}, runs_per_environment: runs });
+    return COLUMNS.map((name) => (name === "at" ? sample.at : (row[name] ?? null)));
+  });
+  rows = [...made, ...rows];
+}
+
 export const keep = () => save(KEY, rows);
 
 export const column = (name) => {
@@ -40,10 +52,11 @@ function values({ lanes, replicas, runs_per_environment: runs }) {
   let target = null;
   for (const [lane, one] of Object.entries(lanes)) {
     found[`backlog.${lane}`] = one.visible === null ? null : one.visible + (one.delayed ?? 0);
-    found[`wait.${lane}`] = one.recent_wait_s;
+    found[`wait.${lane}`] = one.recent_wait_s ?? null;
     found[`replicas.${lane}`] = one.target_replicas;
     if (one.in_flight !== null) running = (running ?? 0) + one.in_flight;
     if (one.target_replicas !== null) target = (target ?? 0) + one.target_replicas;
   }
-  return { ...found, running, capacity: (target ?? replicas.min) * runs };
+  const size = target ?? replicas.min;
+  return { ...found, running, capacity: size === undefined ? null : size * runs };
 }

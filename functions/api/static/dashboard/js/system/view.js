@@ -3,8 +3,10 @@
 import { call, sentence } from "../api.js";
 import { el, setText, whileVisible } from "../dom.js";
 import { atClock } from "../format.js";
+import { banner } from "./banner.js";
 import { charts } from "./charts.js";
-import { add, keep } from "./history.js";
+import { add, keep, seed } from "./history.js";
+import { spenders } from "./spenders.js";
 import { states } from "./states.js";
 import { tiles } from "./tiles.js";
 
@@ -17,7 +19,10 @@ export function systemView(main, signal) {
   const figures = tiles();
   const made = charts();
   const below = states();
+  const alarms = banner();
+  const top = spenders(signal);
   const when = el("span", { class: "help", id: "as-of" });
+  let seeded = false;
   const problem = el("p", { class: "problem", role: "alert" });
   main.replaceChildren(
     el(
@@ -25,18 +30,23 @@ export function systemView(main, signal) {
       { class: "system-view" },
       el("div", { class: "panel-head" }, el("h1", { tabIndex: -1 }, "System"), when),
       problem,
+      alarms.node,
       figures.node,
       el("div", { class: "charts" }, ...made.map((one) => one.node)),
+      el("div", { class: "states-grid one" }, top.node),
       below.node,
     ),
   );
   whileVisible(
     async () => {
       try {
-        const stats = await call("stats", { signal });
+        const stats = await call(seeded ? "stats" : "stats?history=1", { signal });
+        if (!seeded) seed(stats.history, stats.runs_per_environment);
+        seeded = true;
         add(stats);
         figures.show(stats);
         below.show(stats);
+        alarms.show(stats);
         for (const one of made) one.draw(stats);
         setText(when, `As of ${atClock(stats.at)}`);
         setText(problem, "");

@@ -1,0 +1,50 @@
+// What needs somebody now, above everything else: open breakers, paused lanes, dead letters, what is down.
+
+import { el } from "../dom.js";
+import { duration, number } from "../format.js";
+
+export function banner() {
+  const list = el("ul", { class: "alarms", "aria-live": "polite" });
+  let shown = "";
+  return {
+    node: list,
+    show(stats) {
+      const found = alarms(stats);
+      const text = JSON.stringify(found);
+      if (text === shown) return; // a live region speaks when it is touched
+      shown = text;
+      list.hidden = found.length === 0;
+      list.replaceChildren(
+        ...found.map(({ tone, what, todo, href }) =>
+          el("li", { data: { tone } }, el("strong", {}, what), ` ${todo}`, href ? [" ", el("a", { href }, "Show them")] : null),
+        ),
+      );
+    },
+  };
+}
+
+function alarms(stats) {
+  const found = [];
+  for (const [name, { state, retry_after_s: again }] of Object.entries(stats.breakers ?? {}))
+    if (state !== "closed")
+      found.push({
+        tone: "bad",
+        what: `The model ${name} is stopped.`,
+        todo: `Its provider failed; it is probed ${again ? `in ${duration(again)}` : "now"}. Runs wait, and lose nothing.`,
+        href: "#/all?status=queued",
+      });
+  const owners = (stats.owner_breakers ?? []).length;
+  if (owners) found.push({ tone: "warn", what: `A model is stopped for ${number(owners)} of the users.`, todo: "Their own calls make it fail." });
+  for (const [name, { status }] of Object.entries(stats.dependencies ?? {}))
+    if (status === "down") found.push({ tone: "bad", what: `${name} is down.`, todo: "See docs/runbook.md." });
+  for (const [lane, one] of Object.entries(stats.lanes ?? {}))
+    if (one.paused) found.push({ tone: "warn", what: `The lane ${lane} is paused.`, todo: `Its tasks wait. make resume LANE=${lane} starts it.` });
+  if (stats.dead_letters?.count)
+    found.push({
+      tone: "warn",
+      what: `${number(stats.dead_letters.count)}${stats.dead_letters.more ? " or more" : ""} dead letters.`,
+      todo: "make redrive runs them again.",
+      href: "#/all?error=dead_letter",
+    });
+  return found;
+}

@@ -1,0 +1,228 @@
+"""A worker that dies in the middle of a call leaves nothing unpaid: who takes the run over charges what it had used."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from typing import Any
+
+import psutil
+import pytest
+
+from functions.worker.environment import clients
+from functions.worker.environment import environment as environment_module
+from functions.worker.environment.environment import environment
+from functions.worker.lane.batch import run_batch
+from functions.worker.run import runner as run_module
+from shared.clock import day, now
+from shared.limits import prices
+from shared.tasks import claims, flights, settle, spend, store
+from shared.tasks.flights import Noted
+from shared.tasks.model import Outcome, Status, Task, Usage
+
+from .conftest import World
+
+MODEL = "gpt-4o-mini"
+TEXT = " ".join(("the", "cat", "sat", "and", "ate")[n % 5] for n in range(300))
+"""Words that are a token each, by anybody's count."""
+_DEAD: list[Any] = []
+"""Loops of dead workers: what was under way in them must not be cleaned up."""
+
+
+def die(world: World, key: str, written: int, records: list[dict[str, Any]]) -> None:
+    """Run a batch in a worker that is gone, with its connections and all that it knew, when its call has got so far."""
+    before = len(calls_of(world, key))
+
+    def until_far_enough() -> None:
+        while len(calls := calls_of(world, key)) <= before or calls[-1]["consumed"][1] < written:
+            time.sleep(0.05)
+
+    async def watch() -> None:
+        await asyncio.to_thread(until_far_enough)
+        asyncio.get_running_loop().stop()
+
+    async def main() -> None:
+        watching = asyncio.create_task(watch())
+        _DEAD.append(watching)
+        await run_batch({"Records": records}, now() + 60, environment())
+
+    with pytest.raises(RuntimeError, match="stopped before"):
+        world.runner.run(main())
+    heart = environment().heart
+    for beat in list(heart._beats):
+        heart.remove(beat)
+    port = world.sim.base_url.port
+    for one in psutil.Process(os.getpid()).net_connections("tcp"):
+        if one.raddr and one.raddr.port == port and one.fd >= 0:
+            with socket.socket(fileno=os.dup(one.fd)) as peer:
+                if peer.fileno() >= 0:
+                    try:
+                        peer.shutdown(socket.SHUT_RDWR)
+                    except OSError:
+                        continue
+    _DEAD.append((world.runner, environment(), clients.http()))
+    world.runner = asyncio.Runner()
+    environment_module._environment = None
+    for cached in (clients.http, clients.model, clients.pages):
+        cached.cache_clear()
+
+
+def again(world: World, task: Task, records: list[dict[str, Any]]) -> Task:
+    """Let another worker take the run over; returns its row."""
+    world.lapse(task.task_id)
+    world.invoke(records)
+    world.work_until_quiet()
+    return store.get(task.task_id)
+
+
+def calls_of(world: World, key: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = world.sim.get("/calls", params={"key": key}).json()["calls"]
+    return found
+
+
+def consumed(world: World, key: str) -> int:
+    total = 0
+    for call in calls_of(world, key):
+        total += prices.cost_micro_usd(MODEL, *call["consumed"])
+    return total
+
+
+@pytest.mark.parametrize("written", [40, 150])
+def test_a_call_in_which_its_worker_died_is_charged(world: World, written: int) -> None:
+    key = f"dies-{written}"
+    task = world.submit(f"[[sim key={key} echo latency=3 ttft=0.05]] {TEXT}", model=MODEL)
+    records = world.receive()
+    die(world, key, written, records)
+    row = again(world, task, records)
+    assert (row.status, row.crashes, world.calls(key)["started"]) == (Status.COMPLETE, 1, 2)
+    truth = consumed(world, key)
+    assert written <= calls_of(world, key)[0]["consumed"][1] < 300, "the first call was not cut in its middle"
+    assert truth * 0.98 <= row.micro_usd <= truth * 1.5
+    assert spend.load("ann", row.day) == (row.usage.tokens, row.micro_usd)
+
+
+def test_a_worker_that_died_twice_is_charged_twice_and_no_more(world: World) -> None:
+    task = world.submit(f"[[sim key=twice echo latency=3 ttft=0.05]] {TEXT}", model=MODEL)
+    records = world.receive()
+    die(world, "twice", 100, records)
+    world.lapse(task.task_id)
+    die(world, "twice", 100, records)
+    world.lapse(task.task_id)
+    world.invoke(records)
+    world.work_until_quiet("quarantine")
+    row = store.get(task.task_id)
+    assert (row.status, world.calls("twice")["started"]) == (Status.COMPLETE, 3)
+    truth = consumed(world, "twice")
+    assert truth * 0.98 <= row.micro_usd <= truth * 1.5
+
+
+def test_a_run_that_is_ended_in_its_dead_workers_place_pays_for_its_call(world: World) -> None:
+    task = world.submit(f"[[sim key=ended echo latency=3 ttft=0.05]] {TEXT}", model=MODEL)
+    die(world, "ended", 120, world.receive())
+    world.lapse(task.task_id)
+    settle.end_unheld(store.get(task.task_id), Outcome(status=Status.CANCELLED))
+    row = store.get(task.task_id)
+    truth = consumed(world, "ended")
+    assert truth > 0
+    assert truth * 0.98 <= row.micro_usd <= truth * 1.5
+    assert spend.load("ann", row.day) == (row.usage.tokens, row.micro_usd)
+
+
+def taken_over(world: World, **more: Any) -> Task:
+    """Return a task whose first worker is gone, as the second claimed it."""
+    task = world.submit("hello", **more)
+    first = claims.claim(task.task_id, 0)
+    assert isinstance(first, Task)
+    return first
+
+
+def claimed(task: Task, world: World) -> Task:
+    world.lapse(task.task_id)
+    found = claims.claim(task.task_id, task.gen)
+    assert isinstance(found, Task)
+    return found
+
+
+def noted(task: Task, *calls: Noted) -> None:
+    flights.note({(task.task_id, task.lease_no): flights.text_of(task, calls)})
+
+
+USE = Usage(100, 50, 45, day(time.time()), MODEL)
+CALL = Noted("model", 1, USE, cut=False)
+
+
+def test_a_taker_that_dies_before_it_writes_leaves_the_charge_to_the_next(world: World) -> None:
+    first = taken_over(world)
+    noted(first, CALL)
+    second = claimed(first, world)
+    assert flights.recover(second, second.lease_no - 1) == [USE]
+    assert flights.recover(second, second.lease_no - 1) == [USE]  # its answer was lost
+    third = claimed(second, world)
+    assert flights.recover(third, third.lease_no - 1) == [USE]
+
+
+def test_what_a_taker_has_written_is_not_charged_again(world: World) -> None:
+    first = taken_over(world)
+    noted(first, CALL)
+    second = claimed(first, world)
+    from shared.tasks import checkpoints, days
+
+    (use,) = flights.recover(second, second.lease_no - 1)
+    days.count(second, use)
+    second.unwritten.append(use)
+    checkpoints.record(second, checkpoints.Step("other", 1, "f", 1), [])
+    third = claimed(second, world)
+    assert third.micro_usd == USE.micro_usd
+    assert flights.recover(third, third.lease_no - 1) == []
+
+
+def test_a_call_that_was_recorded_before_its_note_was_renewed_is_not_charged_again(world: World) -> None:
+    from shared.tasks import checkpoints
+
+    first = taken_over(world)
+    noted(first, CALL, Noted("model", 2, USE, cut=True))
+    checkpoints.record(first, checkpoints.Step("model", 1, "f", 1), [], use=USE)
+    second = claimed(first, world)
+    # The first is recorded, and with it the charge of the second was written.
+    assert flights.recover(second, second.lease_no - 1) == []
+
+
+def test_a_cut_call_whose_charge_was_not_written_is_charged(world: World) -> None:
+    first = taken_over(world)
+    noted(first, Noted("model", 2, USE, cut=True))
+    second = claimed(first, world)
+    assert flights.recover(second, second.lease_no - 1) == [USE]
+
+
+def test_a_worker_that_was_only_slow_charges_what_its_successor_did_not(world: World) -> None:
+    from functions.worker.record.flights import Flight
+
+    first = taken_over(world)
+    noted(first, CALL)
+    second = claimed(first, world)
+    flights.recover(second, second.lease_no - 1)
+    whole = Usage(100, 80, 63, USE.day, MODEL)
+    first.under_way["model-1.1"] = Flight("model", 1, MODEL, USE.day, None, None, use=whole)  # type: ignore[arg-type]
+    first.unwritten.append(whole)
+    first.recovered.append(other := Usage(7, 7, 7, USE.day, MODEL))
+    first.unwritten.append(other)
+    world.runner.run(run_module._charge_lost(first))
+    assert spend.load("ann", USE.day) == (30, 18)
+    assert store.get(first.task_id).paid == Usage(0, 30, 18)
+
+
+def test_nothing_is_noted_of_a_run_that_ended(world: World) -> None:
+    from shared import valkey
+    from shared.limits.names import flight_key
+
+    task = world.submit("[[sim words=30 latency=0.6 ttft=0.05]] hello", model=MODEL)
+    world.work_until_quiet()
+
+    async def a_while() -> None:
+        await asyncio.sleep(0.5)
+
+    world.runner.run(a_while())
+    assert store.get(task.task_id).status is Status.COMPLETE
+    assert not valkey.client().exists(flight_key(task.task_id, 1))
