@@ -162,6 +162,10 @@ def test_thoughts_that_are_counted_apart_are_charged(provider: RawProvider) -> N
         (refused(400, {"error": {"code": "model_max_prompt_tokens_exceeded",
                                  "message": "prompt token count of 140000 exceeds the limit of 128000"}}),
          "permanent", "context_too_long", "140000"),
+        # A gateway that ends what repeats itself: the model's doing, not the provider's (LiteLLM).
+        (sse({"error": {"message": "litellm.InternalServerError: The model is repeating the same chunk =  word.",
+                        "type": None, "param": None, "code": "500"}}, done=False),
+         "transient", "malformed_reply", "repeating"),
         # Numbers of its own, with 200 (MiniMax).
         (Answer(b'{"base_resp": {"status_code": 1004, "status_msg": "login fail"}}'),
          "permanent", "provider_unauthorized", "login fail"),
