@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.capacity_model import drawing, summary
 from benchmarks.capacity_model.engine import Engine
-from benchmarks.capacity_model.scenario import SCENARIOS, Scenario
+from benchmarks.capacity_model.scenario import SCENARIOS, Scenario, profiled
 from benchmarks.capacity_model.workload import generate
 
 
@@ -34,6 +34,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--run-s", type=float, help="mean seconds of a run's model calls")
     parser.add_argument("--most", type=int, help="MAX_REPLICAS")
     parser.add_argument("--batch", type=int, help="runs per environment")
+    parser.add_argument("--profile", choices=["swift", "hpa"], help="ScalingProfile")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--watching", default="poll", choices=["webhook", "poll", "long-poll"])
     parser.add_argument("--png", action="store_true", help="draw PNG as well as SVG")
@@ -47,6 +48,9 @@ def adjusted(scenario: Scenario, options: argparse.Namespace) -> Scenario:
     changes: dict[str, Any] = {name: getattr(options, name) for name in ("users", "peak", "minutes", "seed")}
     changes = {name: value for name, value in changes.items() if value is not None}
     parts = [f"{name}{value:g}" for name, value in changes.items()]
+    if options.profile:
+        scenario = profiled(scenario, options.profile)
+        parts.append(options.profile)
     config, platform = scenario.config, scenario.platform
     if options.run_s:
         changes["shape"] = replace(scenario.shape, calls=max(1.0, options.run_s / scenario.shape.call_s))

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).parent
-TARGETS = {"api_cold_start_ratio": 1.2, "worker_cold_start_ratio": 1.15}
+TARGETS = {"api_cold_start_ratio": 1.0, "worker_cold_start_ratio": 1.0}
 REPLY = json.dumps(
     {
         "choices": [{"index": 0, "delta": {"content": "hello"}, "finish_reason": "stop"}],

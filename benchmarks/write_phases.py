@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from typing import Any
 
 import boto3
@@ -38,6 +39,16 @@ MESSAGE = (
     "Which of these three reports should I read first, and why? Answer in a few sentences. [[sim words=60 latency=0]]"
 )
 """A question of a usual length; the simulator answers with 60 words, about 400 characters."""
+AS_THE_API = {
+    "session_id": "",
+    "key_id": "key_0123456789ab",
+    "running_cap": 5,
+    "cap_tokens": 200_000,
+    "cap_micro_usd": 5_000_000,
+    "params": {"max_output_tokens": 500},
+    "trace": "Root=1-6749a1b2-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=0",
+}
+"""What the API writes down of a submit besides its message: whose key, which ceilings, X-Ray's trace."""
 TEXT = "word " * 20
 """What a model writes in a fifth of a second: one stored batch of a text that is watched."""
 
@@ -56,8 +67,8 @@ class Measured:
         self.meter.watch(aws.dynamodb())
 
     def submit(self, **changes: Any) -> Any:
-        """Submit a run of no conversation, as most are."""
-        return self.world.submit(MESSAGE, session_id="", **changes)
+        """Submit a run of no conversation, as most are, with an id as long as real ones."""
+        return self.world.submit(MESSAGE, **(AS_THE_API | {"task_id": f"task_{uuid.uuid4().hex}"} | changes))
 
     def whole(self, **changes: Any) -> int:
         """Return what a run costs from its submit to its end."""
@@ -110,6 +121,7 @@ def phases(world: World, patch: pytest.MonkeyPatch) -> dict[str, int]:
     run.meter.clear()
     checkpoints.append_events(held, [events.Event("token", now(), {"call": "model#1.1", "text": TEXT})])
     found["text_batch_watched"] = run.meter.take()
+    run.whole()  # a worker now has seen the messages of what was claimed here, and hidden them
     found["recorded_call"] = run.with_calls(2) - run.with_calls(1)
     found["recorded_call_unstreamed"] = run.with_calls(2, stream=False) - run.with_calls(1, stream=False)
     found["run_recorded_call"] = run.with_calls(1)

@@ -15,9 +15,8 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy import recount
-from localstack import environ, keys
-from localstack.environ import LocalError
+from deploy import keys, nearby, recount
+from deploy.nearby import LocalError
 from shared import aws
 from shared.errors import SluiceError
 from shared.settings import settings
@@ -43,9 +42,9 @@ def _find_local() -> None:
     """Turn to the running local system where nothing says which account is meant, and say so."""
     named = [name for name in ACCOUNT if os.environ.get(name)]
     configured = any((Path.home() / ".aws" / name).exists() for name in ("config", "credentials"))
-    if not named and not configured and (environ.state_dir() / "outputs.json").exists():
-        found = environ.outputs()
-        environ.use(found)
+    if not named and not configured and (nearby.state_dir() / "outputs.json").exists():
+        found = nearby.outputs()
+        nearby.use(found)
         print(f"on the local system at {found['aws_endpoint_url']}", file=sys.stderr)
 
 

@@ -20,6 +20,8 @@ FOLDER = WORK / ".build" / "site"
 FILES = "files"
 """Folder of the site for what pages show or link from outside ``docs/``."""
 _OUTWARD = re.compile(r"\]\(\.\./([^)#\s]+)\)")
+_FENCE = re.compile(r"^(```[\w-]+) .+$", re.MULTILINE)
+"""A block's first line. What stands behind its language is for the tests; the builder would not see a block there."""
 _LOADED = {"script": "src", "img": "src", "source": "src", "iframe": "src"}
 _LOADED_RELS = {"stylesheet", "icon", "preload", "modulepreload", "manifest"}
 
@@ -39,7 +41,7 @@ def lay_out(target: Path) -> None:
             copy = target / "docs" / FILES / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(SYSTEM / name, copy)
-        page.write_text(_OUTWARD.sub(rf"]({FILES}/\1)", text))
+        page.write_text(_OUTWARD.sub(rf"]({FILES}/\1)", _FENCE.sub(r"\1", text)))
 
 
 def add_texts(target: Path) -> None:

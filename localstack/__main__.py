@@ -75,7 +75,7 @@ def _group(function: str) -> Iterator[str]:
 
 
 def _key(asked: argparse.Namespace) -> None:
-    from localstack import keys
+    from deploy import keys
 
     use(outputs())
     keys.run(asked)
@@ -130,7 +130,7 @@ def main() -> int:
         lane = commands.add_parser(name)
         lane.add_argument("lane")
         lane.set_defaults(run=lambda asked, enabled=enabled: _mapping(asked, enabled))
-    from localstack import keys
+    from deploy import keys
 
     keys.add_arguments(commands.add_parser("key")).set_defaults(run=_key)
     asked = parser.parse_args()

@@ -179,7 +179,7 @@ class System:
         lanes = ("High", "Normal", "Quarantine", "Webhook")
         queues = {lane.lower(): stack[f"{lane}QueueUrl"] for lane in lanes}
         queues |= {f"{lane.lower()}_dlq": stack[f"{lane}DlqUrl"] for lane in lanes}
-        queues["firings"] = stack["FiringQueueUrl"]
+        queues |= {"firings": stack["FiringQueueUrl"], "bulk": stack["BulkQueueUrl"]}
         functions = {name: stack[f"{logical}FunctionName"] for name, logical in FUNCTIONS.items()}
         return {
             "api_url": f"{endpoint}/_aws/execute-api/{stack['ApiId']}/$default",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.capacity_model.lane import Lane
-    from shared.scaling.policy import Config
+    from shared.scaling.profiles import Config
 
 EPOCH = 1_700_000_040.0
 """A whole minute: the policy counts ticks."""

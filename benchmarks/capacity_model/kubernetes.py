@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.capacity_model.lane import Lane
-    from shared.scaling.policy import Config
+    from shared.scaling.profiles import Config
 
 
 class Autoscaler:

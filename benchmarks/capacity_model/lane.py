@@ -10,15 +10,17 @@ if TYPE_CHECKING:
     from benchmarks.capacity_model.scenario import Platform
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Batch:
-    """An invocation under way: it lasts until its slowest run ends, and takes more runs for ``refill_s``."""
+    """An invocation under way: it lasts until its slowest run ends, and takes more runs meanwhile (``dispatch``)."""
 
     started: float
     began: float
     """When its first runs were claimed."""
-    size: int
-    left: int
+    last: float
+    """Until when it takes more."""
+    size: int = 0
+    left: int = 0
     pause: float = 0.0
     """How long an empty lane is left alone; 0: it may be asked now."""
     held_until: float = 0.0
@@ -38,6 +40,10 @@ class Lane:
     delayed: int = 0
     polling: bool = False
     """A hand-over is already under way."""
+    watched: bool = False
+    """Invocations will look because something waits."""
+    roomy: dict[Batch, None] = field(default_factory=dict)
+    """Invocations with free slots, the oldest first."""
     backlog_since: float | None = None
     base: int = 0
     warm: list[float] = field(default_factory=list)
@@ -88,6 +94,7 @@ class Lane:
     def release(self, batch: Batch, now: float) -> None:
         """Give a batch's environment back."""
         self.active -= 1
+        self.roomy.pop(batch, None)
         self.busy_s += now - batch.started
         self.filled += batch.size
         self.warm.append(now)

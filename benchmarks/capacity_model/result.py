@@ -38,6 +38,8 @@ class Result:
     calls: int = 0
     throttled: int = 0
     beats: int = 0
+    ticks: int = 0
+    """Decisions of what moves the limits."""
     finished_at: float = 0.0
     peak_running: int = 0
     peak_active: int = 0

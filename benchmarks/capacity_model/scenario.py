@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from shared.scaling.policy import Config
+from shared.scaling.profiles import Config
 from shared.settings import read
 
 
@@ -52,10 +52,19 @@ class Platform:
     pollers_per_minute: float = 300.0
     most_pollers: int = 1250
     batch: int = 10
-    slots: int = 10
+    slots: int = 50
     """``RunsPerEnvironment``."""
     refill_s: float = 60.0
     """``RefillSeconds``: for so long an invocation takes more into slots that come free; 0: never."""
+    look_s: float = 0.5
+    """How often an invocation looks whether a task waits that nobody takes (``worker/lane/share.py``); 0: never."""
+    grace_s: float = 0.25
+    """After how long such a task counts as taken by nobody (``shared/limits/lane.py``)."""
+    last_s: float = 67.0
+    """An invocation takes nothing when less than this of ``slice_s`` is left: ``ModelTimeoutSeconds`` and ten seconds,
+    less the worker's margin."""
+    spread_s: float = 300.0
+    """So much earlier at most does one stop, drawn evenly, that those which began together do not stop together."""
     gather_s: float = 0.05
     """From a message being visible to its batch being handed over; what arrives meanwhile goes along."""
     claim_s: float = 0.1
@@ -72,6 +81,8 @@ class Platform:
     """What every other run of a batch adds to a run's time: 0 on AWS, where model calls are waited for; measured on a
     laptop, where all functions and the emulator share a few cores."""
     memory_gb: float = 1.0
+    apply_s: float = 5.0
+    """From a limit being chosen to Lambda keeping to it. AWS only says that a mapping is ``Updating`` for a while."""
     scaler: bool = True
     """False: the lanes keep their first limits."""
     first_limits: tuple[int, int] = (2, 2)
@@ -118,12 +129,23 @@ class Scenario:
     seed: int = 1
 
 
-def at_scale(most: int, per_minute: int) -> Config:
-    """Raise the owner's limits to `most` environments, growing by so many a minute."""
-    base = Config.of(read({}))
+def at_scale(most: int, per_minute: int, profile: str = "swift") -> Config:
+    """Raise the owner's limits to `most` environments; with the profile ``hpa`` growing by so many a minute."""
+    base = replace(Config.of(read({"SCALING_PROFILE": profile})), most=most)
+    if base.swift:
+        return base
     up = replace(base.up, policies=(base.up.policies[0]._replace(value=per_minute),))
     down = replace(base.down, policies=(base.down.policies[0]._replace(value=max(1, most // 20)),))
-    return replace(base, most=most, up=up, down=down)
+    return replace(base, up=up, down=down)
+
+
+def profiled(scenario: Scenario, profile: str) -> Scenario:
+    """Return a scenario with another scaling profile; ``hpa`` grows by an eighth of its most a minute, 4 at least."""
+    config = scenario.config
+    other = at_scale(config.most, max(4, config.most // 8), profile)
+    if config.most <= 20:
+        other = replace(Config.of(read({"SCALING_PROFILE": profile})), most=config.most)
+    return replace(scenario, config=replace(other, runs_per_environment=config.runs_per_environment))
 
 
 def _named(scenarios: list[Scenario]) -> dict[str, Scenario]:

@@ -59,10 +59,10 @@ def pid_of(task: Task) -> int:
     return int(owner) if owner.isdigit() else 0
 
 
-def holders(table: str, lease_seconds: float) -> dict[int, list[Task]]:
+def holders(table: str) -> dict[int, list[Task]]:
     """Return the runs under way by the process that holds them."""
     held: defaultdict[int, list[Task]] = defaultdict(list)
-    for task in running(table, lease_seconds):
+    for task in running(table):
         held[pid_of(task)].append(task)
     return held
 
@@ -133,14 +133,17 @@ class Inflictor:
         environments, and what they had unpacked, which no real fault does.
         """
         processes = worker_processes(self.system)
-        held = holders(self.outputs["table"], self.lease_seconds)
+        held = holders(self.outputs["table"])
         self.warm = (self.warm | held.keys()) & processes.keys()
         busy = self.warm & held.keys()
         choice = sorted(self.warm if self.chance.random() < 0.1 else busy)
         if not choice:
             return
         pid = self.chance.choice(choice)
-        os.kill(pid, signal.SIGKILL)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:  # it was ended meanwhile
+            return
         at = time.time()
         self.kills += 1
         self.killed_idle += pid not in held

@@ -51,20 +51,21 @@ def rows(table: str, task_ids: Iterable[str]) -> list[Task]:
     return found
 
 
-def running(table: str, lease_seconds: float) -> list[Task]:
-    """Return the runs that some worker holds right now."""
-    soon = time.time() + lease_seconds + 60  # a running task is due half a minute after its lease
+def running(table: str) -> list[Task]:
+    """Return the runs that some worker holds right now; a claim does not move a task in the index."""
     ids: list[str] = []
     for shard in range(DUE_SHARDS):
-        page: Any = aws.dynamodb().query(
-            TableName=table,
-            IndexName="due",
-            KeyConditionExpression="due = :shard AND due_at <= :soon",
-            ExpressionAttributeValues={":shard": {"S": str(shard)}, ":soon": {"N": str(soon)}},
-            ScanIndexForward=False,  # leases end in the near future, so they stand last
-            Limit=KEYS_AT_ONCE,
-        )
-        ids += [item["pk"]["S"].removeprefix("TASK#") for item in page["Items"]]
+        asked: dict[str, Any] = {
+            "TableName": table,
+            "IndexName": "due",
+            "KeyConditionExpression": "due = :shard",
+            "ExpressionAttributeValues": {":shard": {"S": str(shard)}},
+        }
+        while asked:
+            page: Any = aws.dynamodb().query(**asked)
+            ids += [item["pk"]["S"].removeprefix("TASK#") for item in page["Items"]]
+            last = page.get("LastEvaluatedKey")
+            asked = asked | {"ExclusiveStartKey": last} if last else {}
     return [task for task in rows(table, ids) if task.status is Status.PROCESSING]
 
 

@@ -1,5 +1,9 @@
 """OpenAI's Agents SDK on Sluice: its model calls and tool calls become recorded steps of the run.
 
+Tools with ``needs_approval``, and those that the run's client wants asked for (``approve``), wait for a person like
+any approval of Sluice. The SDK acts on each decision by itself and runs a tool again when a state is resumed twice: so
+all decisions of a turn are collected first, and its state is resumed once.
+
 Every call of the model goes through ``ctx.model``: pooled, metered, within every budget, streamed to watchers, replayed
 after a crash. Every call of a recorded tool goes through ``ctx.tool``. A run needs no more than
 
@@ -11,6 +15,7 @@ the agent) is refused, not dropped.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import hashlib
 import json
@@ -25,12 +30,23 @@ from agents.usage import Usage
 from openai import Omit
 from openai.types.chat import ChatCompletionMessage
 
-from sluice import ModelError, ReplayMismatch, SluiceError
+from sluice import Denied, ModelError, ReplayMismatch, SluiceError, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from agents import Agent, AgentOutputSchemaBase, FunctionTool, Handoff, ModelSettings, ModelTracing, RunResult, Tool
+    from agents import (
+        Agent,
+        AgentOutputSchemaBase,
+        FunctionTool,
+        Handoff,
+        ModelSettings,
+        ModelTracing,
+        RunContextWrapper,
+        RunResult,
+        Tool,
+        ToolApprovalItem,
+    )
     from agents.tool_context import ToolContext
 
     from sluice import Context
@@ -45,9 +61,36 @@ async def run_on_sluice(ctx: Context, agent: Agent[Context], input: str | list[A
     """Run an agent on the task's message, or on another input. The SDK's tracing is off: it sends runs to OpenAI."""
     config = RunConfig(model_provider=SluiceProvider(ctx), tracing_disabled=True)
     try:
-        return await Runner.run(agent, ctx.message if input is None else input, context=ctx, run_config=config)
+        done = await Runner.run(agent, ctx.message if input is None else input, context=ctx, run_config=config)
+        while done.interruptions:
+            decisions = await asyncio.gather(*(_decided(ctx, item) for item in done.interruptions))
+            state = done.to_state()
+            for item, denied in zip(done.interruptions, decisions, strict=True):
+                if denied is None:
+                    state.approve(item)
+                else:
+                    state.reject(item, rejection_message=str(denied))
+            done = await Runner.run(agent, state, run_config=config)
+        return done
     except Passing as passing:
         raise passing.error from None
+
+
+async def _decided(ctx: Context, item: ToolApprovalItem) -> Denied | None:
+    """Wait for a person's word on one call; None when it is allowed."""
+    call = item.raw_item
+    given = call.get("arguments") if isinstance(call, dict) else getattr(call, "arguments", None)
+    try:
+        arguments = json.loads(given or "{}")
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        arguments = {"json": given}  # what its model wrote; the SDK refuses it if the call is allowed
+    try:
+        await ctx.approval(str(item.tool_name), arguments)
+    except Denied as denied:
+        return denied
+    return None
 
 
 class Passing(BaseException):
@@ -66,7 +109,7 @@ async def unswallowed[T](call: Awaitable[T]) -> T:
     """Await a call of the context; its errors pass through the SDK as `Passing`."""
     try:
         return await call
-    except (SluiceError, ModelError, ReplayMismatch) as error:
+    except (SluiceError, ModelError, ReplayMismatch, WaitTimeout) as error:
         raise Passing(error) from error
 
 
@@ -192,4 +235,10 @@ def recorded(tool: FunctionTool) -> FunctionTool:
         step = step_name(tool.name, call.tool_call_id, arguments)
         return await unswallowed(call.context.tool(step, do, {"json": arguments}))
 
-    return dataclasses.replace(tool, on_invoke_tool=invoke)
+    async def needs(run: RunContextWrapper[Context], arguments: dict[str, Any], call_id: str) -> bool:
+        if run.context.wants_approval(tool.name):
+            return True
+        asks = tool.needs_approval
+        return await asks(run, arguments, call_id) if callable(asks) else asks
+
+    return dataclasses.replace(tool, on_invoke_tool=invoke, needs_approval=needs)

@@ -3,8 +3,12 @@
 Every call of the model goes through ``ctx.model``: pooled, metered, within every budget, streamed to watchers, replayed
 after a crash. Every call of a tool goes through ``ctx.tool``. An agent needs no more than
 
-    agent = Agent(deps_type=Context, toolsets=[Recorded(FunctionToolset([look_up]))])
+    agent = Agent(deps_type=Context, toolsets=[Recorded(FunctionToolset([look_up]))], capabilities=[APPROVALS])
     result = await agent.run(ctx.message, deps=ctx, model=SluiceModel(ctx))
+
+With ``APPROVALS``, tools that require approval (``requires_approval``, ``ApprovalRequired``), and those that the run's
+client wants asked for (``approve``), wait for a person like any approval of Sluice. Pydantic AI wants all decisions of
+a turn at once: they are collected, and it goes on once.
 
 Settings, structured output and pictures go to the provider. What ``ctx.model`` has no word for (``top_k``, headers,
 files, streaming into the agent) is refused or warned of, not dropped.
@@ -12,11 +16,13 @@ files, streaming into the agent) is refused or warned of, not dropped.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic_ai.exceptions import ModelRetry, UserError
+from pydantic_ai.capabilities import HandleDeferredToolCalls
+from pydantic_ai.exceptions import ApprovalRequired, ModelRetry, UserError
 from pydantic_ai.messages import (
     BinaryContent,
     ImageUrl,
@@ -32,8 +38,11 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models import Model
 from pydantic_ai.profiles import ModelProfile
+from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, ToolApproved, ToolDenied
 from pydantic_ai.toolsets import WrapperToolset
 from pydantic_ai.usage import RequestUsage
+
+from sluice import Denied
 
 if TYPE_CHECKING:
     from pydantic_ai import RunContext
@@ -189,6 +198,26 @@ def _response(message: ModelResponse) -> list[dict[str, Any]]:
     return [turn]
 
 
+async def decisions(run: RunContext[Context], requests: DeferredToolRequests) -> DeferredToolResults:
+    """Wait for a person's word on all calls of a turn that require it. Calls that others are to make stay deferred."""
+
+    async def decided(call: ToolCallPart) -> ToolApproved | ToolDenied:
+        asked = call.args_as_dict()
+        try:
+            allowed = await run.deps.approval(call.tool_name, asked, editable=True)
+        except Denied as denied:
+            return ToolDenied(str(denied))
+        return ToolApproved(override_args=None if allowed == asked else allowed)
+
+    answers = await asyncio.gather(*(decided(call) for call in requests.approvals))
+    ids = (call.tool_call_id for call in requests.approvals)
+    return requests.build_results(approvals=dict(zip(ids, answers, strict=True)))
+
+
+APPROVALS: HandleDeferredToolCalls[Context] = HandleDeferredToolCalls(handler=decisions)
+"""An agent's capability: its approvals are asked for by Sluice."""
+
+
 class Recorded(WrapperToolset["Context"]):
     """Tools whose every call is a step: done once, with events, whatever happens. Their results must be JSON."""
 
@@ -196,16 +225,23 @@ class Recorded(WrapperToolset["Context"]):
         self, name: str, tool_args: dict[str, Any], ctx: RunContext[Context], tool: ToolsetTool[Context]
     ) -> Any:
         """Call a tool, or get the result that was recorded; that it wants another try is a result, too."""
+        if not ctx.tool_call_approved and ctx.deps.wants_approval(name):
+            raise ApprovalRequired
 
         async def do() -> dict[str, Any]:
             try:
                 return {"result": await self.wrapped.call_tool(name, tool_args, ctx, tool)}
+            except ApprovalRequired as wanted:
+                return {"approval": wanted.metadata}
             except ModelRetry as retry:
                 return {"retry": retry.message}
 
         # Calls run beside each other: their ids, recorded with the reply, and their arguments tell them apart.
         arguments = json.loads(json.dumps(tool_args, default=str))
-        told = await ctx.deps.tool(step_name(name, ctx.tool_call_id, arguments), do, arguments)
+        about = (ctx.tool_call_id, arguments, *(["approved"] if ctx.tool_call_approved else []))
+        told = await ctx.deps.tool(step_name(name, *about), do, arguments)
+        if "approval" in told:  # it asks only now that it sees its arguments
+            raise ApprovalRequired(told["approval"])
         if "retry" in told:
             raise ModelRetry(told["retry"])
         return told["result"]

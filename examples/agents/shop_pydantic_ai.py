@@ -10,7 +10,7 @@ from pydantic_ai.toolsets import FunctionToolset
 
 from sluice import AgentResult, Context
 
-from ._pydantic_ai import Recorded, SluiceModel
+from ._pydantic_ai import APPROVALS, Recorded, SluiceModel
 
 CATALOGUE = {"lamp": (39.0, 4), "chair": (120.0, 0), "desk": (310.0, 2)}
 """Stands for a service of yours: name -> price, stock."""
@@ -28,6 +28,7 @@ assistant = Agent(
     deps_type=Context,
     instructions="You are a shop's assistant. Look items up before you speak of them.",
     toolsets=[Recorded(FunctionToolset([look_up]))],
+    capabilities=[APPROVALS],
 )
 
 

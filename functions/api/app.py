@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from functions.api import answers, routes
+from functions.api import error_answers, routes
 from functions.api.envelope import CatchErrors, Envelope
 from functions.api.errors import Problem
 from functions.api.later import Later
@@ -51,6 +51,7 @@ ROUTES = (
     Later(re.compile(r"/v1/chat/"), lambda: routes.chat),
     Later(re.compile(r"/v1/files"), lambda: routes.files),
     Later(re.compile(r"/v1/uploads"), lambda: routes.uploads),
+    Later(re.compile(r"/v1/batches"), lambda: routes.batches),
     Later(re.compile(r"/v1/models"), lambda: routes.models),
     Later(re.compile(r"/health$"), lambda: routes.health),
     Later(re.compile(r"/docs|/openapi\.json$"), lambda: routes.docs),
@@ -77,7 +78,7 @@ def make_app() -> FastAPI:
     cors = Middleware(
         CORSMiddleware,
         allow_origins=origins,
-        allow_methods=("GET", "POST", "PATCH", "DELETE"),
+        allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
         allow_headers=("*",),
         expose_headers=SHOWN_HEADERS,
         max_age=3600,
@@ -93,10 +94,10 @@ def make_app() -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
         middleware=[Middleware(Envelope), *([cors] if origins else []), Middleware(CatchErrors)],
     )
-    app.add_exception_handler(HTTPException, answers.of_framework)
-    app.add_exception_handler(RequestValidationError, answers.of_validation)
-    app.add_exception_handler(SluiceError, answers.of_error)
-    app.add_exception_handler(Problem, answers.of_error)
+    app.add_exception_handler(HTTPException, error_answers.of_framework)
+    app.add_exception_handler(RequestValidationError, error_answers.of_validation)
+    app.add_exception_handler(SluiceError, error_answers.of_error)
+    app.add_exception_handler(Problem, error_answers.of_error)
     # Not `include_router`: it would build every route a second time, for prefixes and defaults that are not given.
     app.routes.extend(ROUTES)
     return app
@@ -119,16 +120,26 @@ def _mangum() -> tuple[Mangum, asyncio.AbstractEventLoop]:
     return Mangum(app, lifespan="off", text_mime_types=["text/", "application/json", "application/javascript"]), loop
 
 
+def _queued(event: dict[str, Any]) -> dict[str, Any]:
+    """Do what a queue's messages ask for: look at batches, or make firings. No request needs what that imports."""
+    name = str(event["Records"][0].get("eventSourceARN", "")).rsplit(":", 1)[-1]
+    if name and name == settings.settings().queue_url_bulk.rsplit("/", 1)[-1]:
+        from functions.api.bulk import looking
+
+        return looking.take(event)
+    from functions.api.firings import take
+
+    return take(event)
+
+
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer one event of API Gateway's HTTP API (payload 2.0), or make the firings that a queue hands over."""
     if "Records" in event:
-        from functions.api.firings import take  # here: no request needs it
-
-        return take(event)
+        return _queued(event)
     adapter, loop = _mangum()
     asyncio.set_event_loop(loop)
     try:
-        return answers.within(adapter(event, context))
+        return error_answers.within(adapter(event, context))
     except Exception as error:
         # Mangum could not make a request of it: a Host of no known form, a body that is no base64 …
-        return answers.of_unreadable(error)
+        return error_answers.of_unreadable(error)

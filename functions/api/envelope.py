@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
-from functions.api import answers, forwarded
+from functions.api import error_answers, forwarded
 from shared import traceparent
 from shared.logs import fields, get_logger
 
@@ -102,7 +102,7 @@ class CatchErrors:
         try:
             await self.app(scope, receive, watch)
         except Exception as error:
-            response = answers.of_error(Request(scope), error)
+            response = error_answers.of_error(Request(scope), error)
             if not started:
                 await response(scope, receive, send)
 

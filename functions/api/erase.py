@@ -1,4 +1,4 @@
-"""Erasing what belongs to a user: schedules, files, tasks with their events, steps and large values, and conversations.
+"""Erasing what belongs to a user: schedules, files, batches, tasks with events, steps and large values, conversations.
 
 What is left, and why: the day's spending (two totals, which hold the ceilings; they expire by themselves), digests of
 idempotency keys (a day), and tasks that a worker is just running: these are asked to stop and erased by the next call.
@@ -16,10 +16,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.api.cancel import cancel
 from functions.api.dialect import conversations
-from shared import aws
+from shared import aws, credentials
 from shared.errors import Contended, DependencyDown, NotFound
 from shared.settings import settings
-from shared.tasks import blobs, listing, store, table
+from shared.tasks import blobs, listing, sessions, store, table
+from shared.tasks.items import listed_under
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,6 +56,11 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
     done, cursor, known = Erasure(), None, set[str]()
     done.items += delete_partition(f"SCHEDULES#{user}")  # first: they make new tasks
     done.items += delete_partition(f"FILES#{user}")
+    done.items += delete_partition(f"CREDENTIALS#{user}")
+    credentials.forget(user)
+    _erase_batches(user, until, done)
+    if done.more:
+        return done
     while True:
         found, cursor = listing.list_tasks(user, limit=PAGE, cursor=cursor)
         for summary in found:
@@ -75,6 +81,37 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
                 done.items += delete_partition(f"SESSION#{user}#{session}")
             done.items += conversations.forget_all(user)
             return done
+
+
+def _erase_batches(user: str, until: float, done: Erasure) -> None:
+    """Erase batches with the tasks of their lines: each batch last, as these can only be found through it."""
+    from shared.bulk import model  # here: few users have any
+    from shared.bulk import store as batches
+
+    while True:
+        found, more = batches.page(user, limit=PAGE, after=None)
+        for batch in found:
+            if not batch.ended and not batches.stop(batch):
+                done.more = True  # somebody is just at it
+                return
+            cursor = None
+            while True:
+                where = listed_under(user, batch.batch_id)
+                lines, cursor = listing.list_tasks(where, limit=PAGE, cursor=cursor)
+                for line in lines:
+                    _erase_task(user, str(line["task_id"]), done)
+                    if time.monotonic() >= until:
+                        done.more = True
+                        return
+                if cursor is None:
+                    break
+            if done.more:
+                return
+            done.items += delete_partition(f"BATCH#{batch.batch_id}")
+            sessions.delete_items([model.key_of(user, batch.batch_id)])
+        if not more:
+            done.items += delete_partition(f"BATCHES#{user}")
+            return
 
 
 def _erase_task(user: str, task_id: str, done: Erasure) -> None:

@@ -15,6 +15,7 @@ from functions.api.identity import Caller
 from functions.api.repeats import digest
 from functions.api.routes.agent import wanted_of
 from functions.api.schemas import AgentRequest
+from shared import metrics
 from shared.clock import iso, now
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
 from shared.limits import keys
@@ -118,6 +119,7 @@ def _move_on(schedule: Schedule, entry: dict[str, Any]) -> Schedule | None:
             due_at = now()
     if not store.write(moved, before=schedule, due_at=due_at):
         return None
+    metrics.count("Firings", outcome=outcome)
     _log.info("fired", extra={"schedule_id": schedule.schedule_id, "outcome": outcome, "late_s": _late(schedule)})
     return moved
 

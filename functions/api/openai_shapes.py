@@ -205,3 +205,65 @@ class UploadPart(BaseModel):
     object: Literal["upload.part"]
     created_at: int
     upload_id: str
+
+
+class BatchFault(BaseModel):
+    """What is wrong with a batch's file."""
+
+    code: str
+    message: str
+    param: str | None
+    line: Annotated[int | None, Field(description="Number of the line, from 1.")]
+
+
+class BatchFaults(BaseModel):
+    """What is wrong with a batch's file; the first hundred."""
+
+    object: Literal["list"]
+    data: list[BatchFault]
+
+
+class BatchCounts(BaseModel):
+    """A batch's requests."""
+
+    total: int
+    completed: int
+    failed: int
+
+
+class BatchView(BaseModel):
+    """A batch."""
+
+    id: str
+    object: Literal["batch"]
+    endpoint: str
+    errors: BatchFaults | None
+    input_file_id: str
+    completion_window: Literal["24h"]
+    status: Literal[
+        "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"
+    ]
+    output_file_id: str | None
+    error_file_id: str | None
+    created_at: int
+    in_progress_at: int | None
+    expires_at: int
+    finalizing_at: int | None
+    completed_at: int | None
+    failed_at: int | None
+    expired_at: int | None
+    cancelling_at: int | None
+    cancelled_at: int | None
+    request_counts: BatchCounts
+    usage: dict[str, Any] | None
+    metadata: dict[str, str] | None
+
+
+class BatchPage(BaseModel):
+    """A page of batches."""
+
+    object: Literal["list"]
+    data: list[BatchView]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool

@@ -17,7 +17,7 @@ from shared import aws
 from shared.clock import now
 from shared.errors import DependencyDown
 from shared.settings import settings
-from shared.tasks import blobs, checkpoints, events, table
+from shared.tasks import blobs, checkpoints, events
 from shared.tasks.items import Attributes, attribute, plain
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def read(task: Task, after: int | tuple[str, int | None]) -> list[Attributes]:
     """
     log = events.read(task.task_id, 0).events
     seen = {_key(event): event.seq for event in reversed(log) if _key(event) is not None}
-    rows = [(_place(row, seen), row) for row in _rows(task.task_id)]
+    rows = [(_place(row, seen), row) for row in checkpoints.rows(task.task_id)]
     kept = {_name(row) for _, row in rows}
     unkept = {key: event.seq for event in log if (key := _key(event)) and "call" in event.data and key not in kept}
     if isinstance(after, int):
@@ -122,16 +122,6 @@ def _find(wanted: tuple[str, int | None], places: dict[tuple[str, int], Place]) 
         what = name if nth is None else f"{name} #{nth}"
         raise invalid(f"the run recorded no step {what}; there are: {known}", "after", code="unknown_step")
     return places[name, max(uses) if nth is None else nth]
-
-
-def _rows(task_id: str) -> list[Attributes]:
-    return list(
-        table.query(
-            KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-            ExpressionAttributeValues={":pk": attribute(f"TASK#{task_id}"), ":prefix": attribute("CKPT#")},
-            ConsistentRead=True,
-        )
-    )
 
 
 def _value(row: Attributes, task_id: str) -> Attributes:

@@ -42,8 +42,8 @@ def follow(gate: Gate, task: Task) -> None:
     """Have a written task woken by the one before it, or at once if that has ended; else the sweeper does."""
     try:
         if not succession.follow(task):
-            from shared.tasks import aftermath  # here: most requests do without it
+            from shared.tasks import parking  # here: most requests do without it
 
-            aftermath.wake(gate, task.task_id)
+            parking.wake(gate, task.task_id)
     except (DependencyDown, Contended, RedisError) as error:
         log.warning("the sweeper sees to its turn", extra={"task_id": task.task_id, "error": str(error)})

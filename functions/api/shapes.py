@@ -210,6 +210,8 @@ class TaskView(BaseModel):
     fork_of: Annotated[str | None, Field(description="The task whose first steps this one began with.")] = None
     parent: Annotated[str | None, Field(description="The task whose run started this one.")] = None
     children: Annotated[int | None, Field(description="How many runs it started.")] = None
+    batch_id: Annotated[str | None, Field(description="The batch that it is a line of.")] = None
+    batch_line: Annotated[int | None, Field(description="Which one, from 0.")] = None
     tree: Annotated[Tree | None, Field(description="With `tree=1`: the runs below it.")] = None
     metadata: dict[str, str] | None = None
     cancel_requested: bool | None = None
@@ -229,6 +231,7 @@ class TaskSummary(BaseModel):
     model: str
     lane: str
     session_id: str | None
+    parent: Annotated[str | None, Field(description="The task that started it, if one did.")] = None
     created_at: str
     started_at: str | None = None
     ended_at: str | None = None

@@ -98,7 +98,7 @@ def _scaler() -> dict[str, Any] | None:
     if state is None:
         return None
     return {
-        "tick": state.tick,
+        "tick": int(state.at // 60),
         "targets": {lane: one.target for lane, one in state.lanes.items()},
         "ceiling": state.ceiling.most,
     }

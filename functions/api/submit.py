@@ -131,14 +131,36 @@ def admit(
     lane, model = allowed(caller, wanted)
     if idempotency and (earlier := _find_repeat(caller, idempotency)):
         return Receipt(earlier, True, {"Idempotent-Replayed": "true"})
+    task = make_task(caller, wanted, new_task_id(), lane=lane, model=model, trace=trace)
+    at, tokens, micro_usd = task.created, task.reserved_tokens, task.reserved_micro_usd
+    ends = at + float(task.params["timeout_s"]) if task.params.get("timeout_s") else 0.0
+    ask = Ask(task.user, task.task_id, task.day, tokens, micro_usd, caller.limits, lane, ends)
+    verdict = gate().admit(ask)
+    headers = rate_limit_headers(verdict)
+    if verdict.degraded:
+        headers["Sluice-Degraded"] = "redis"
+    if not verdict.admitted:
+        refusals.count(verdict.limit or "")
+        metrics.count("Refused", limit=verdict.limit or "unknown")
+        raise _refusal(verdict, ask, headers)
+    task.parked = not verdict.slot
+    in_line = bool(wanted.session_id) and wanted.on_busy != "parallel"
+    if in_line:
+        session_line.join(gate(), task, ask, wanted.on_busy)
+    return Admitted(task, wanted, ask, verdict, idempotency, headers, in_line)
+
+
+def make_task(
+    caller: Caller, wanted: Submission, task_id: str, *, lane: str, model: str, trace: str | None = None
+) -> Task:
+    """Make the task that a submission asks for, with what its first model call may cost at worst."""
     at = now()
     size = wanted.text_bytes + len(dumps(wanted.params.get("tools") or [])) + FRAME_BYTES
     size += len(dumps(wanted.params.get("options") or {})) + INLINE_TOKENS * len(wanted.inline)
     size += len((wanted.params.get("instructions") or "").encode())
     output_tokens = wanted.params.get("max_output_tokens") or DEFAULT_OUTPUT_TOKENS
     tokens, micro_usd = prices.worst_case(model, size, output_tokens)
-    task_id = new_task_id()
-    task = Task(
+    return Task(
         task_id=task_id,
         user=caller.user,
         lane=lane,
@@ -159,21 +181,6 @@ def admit(
         reserved_micro_usd=micro_usd,
         trace=trace,
     )
-    ends = at + float(task.params["timeout_s"]) if task.params.get("timeout_s") else 0.0
-    ask = Ask(task.user, task.task_id, task.day, tokens, micro_usd, caller.limits, lane, ends)
-    verdict = gate().admit(ask)
-    headers = rate_limit_headers(verdict)
-    if verdict.degraded:
-        headers["Sluice-Degraded"] = "redis"
-    if not verdict.admitted:
-        refusals.count(verdict.limit or "")
-        metrics.count("Refused", limit=verdict.limit or "unknown")
-        raise _refusal(verdict, ask, headers)
-    task.parked = not verdict.slot
-    in_line = bool(wanted.session_id) and wanted.on_busy != "parallel"
-    if in_line:
-        session_line.join(gate(), task, ask, wanted.on_busy)
-    return Admitted(task, wanted, ask, verdict, idempotency, headers, in_line)
 
 
 def write(admitted: Admitted) -> Receipt:

@@ -13,7 +13,10 @@ from shared.tasks.model import Status, dumps
 if TYPE_CHECKING:
     from shared.tasks.model import Task
 
-SUMMARY = ("task_id", "status", "agent", "model", "lane", "session_id", "reason", "message", "error", "last_error")
+SUMMARY = (
+    *("task_id", "status", "agent", "model", "lane", "session_id", "parent"),
+    *("reason", "message", "error", "last_error"),
+)
 
 
 def summary(item: dict[str, Any]) -> dict[str, Any]:

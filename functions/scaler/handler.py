@@ -1,22 +1,36 @@
 """Every minute: measure, decide, set the lanes' limits, publish what was seen and done.
 
+With the profile ``swift`` the minute's call goes on looking every `SCALER_LOOK_SECONDS` until the minute is over, while
+there are tasks; when there are none it ends at once, so a system at rest pays for one short call a minute.
+
 Settings: ``MIN_REPLICAS`` … ``SCALE_DOWN_WINDOW_SECONDS``, ``ESM_UUID_HIGH``, ``ESM_UUID_NORMAL``. May call
 ``sqs:GetQueueAttributes``, ``lambda:GetEventSourceMapping`` and ``lambda:UpdateEventSourceMapping``.
 """
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from functions.scaler import mappings, publish, signals, tell
 from functions.scaler.state import Memory
 from shared.clock import now
 from shared.scaling import history
-from shared.scaling.policy import Config, decide
+from shared.scaling.policy import decide
+from shared.scaling.profiles import Config
 from shared.settings import settings
 
+if TYPE_CHECKING:
+    from shared.scaling.signals import Signals
+
+MINUTE_SECONDS = 50.0
+"""How long a minute's call looks on; the function's timeout is 55 s, and the next call comes after 60."""
+SCHEDULED = "aws.events"
+"""Source of the schedule's events. A call by hand looks once."""
+
 _memory = Memory()
+_clock, _sleep = time.monotonic, time.sleep
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -27,17 +41,37 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     paused = tell.pauses() if settings().redis_url else []
     if event.get("only") == "pauses":
         return {"paused": paused}
+    until = _clock() + MINUTE_SECONDS
+    answer, seen = _tick(_time_of(event), told=True)
+    looks = settings().scaling_profile == "swift" and event.get("source") == SCHEDULED
+    pause = settings().scaler_look_seconds
+    while looks and _busy(seen) and _clock() + pause < until:
+        _sleep(pause)
+        answer, seen = _tick(now(), told=False)
+    return answer
+
+
+def _tick(at: float, *, told: bool) -> tuple[dict[str, Any], Signals]:
+    """Decide once; ``told``: publish it even if nothing changed."""
     config = Config.of(settings())
     seen = signals.read(config.lanes)
-    state, decision = decide(config, _memory.load(), seen, _time_of(event))
+    state, decision = decide(config, _memory.load(), seen, at)
     limits = {lane: one.current for lane, one in seen.lanes.items() if one.current is not None}
     failed = mappings.apply(decision, limits)
     if settings().redis_url:
-        history.note(_time_of(event), seen.lanes, decision)
+        if told:
+            history.note(at, seen.lanes, decision)
         tell.slots({lane: max(one.target, limits.get(lane, 0)) for lane, one in decision.lanes.items()})
     _memory.save(state)
-    publish.tick(decision, seen, failed)
-    return {"targets": {lane: one.target for lane, one in decision.lanes.items()}, "failed": failed}
+    targets = {lane: one.target for lane, one in decision.lanes.items()}
+    if told or failed or any(limits.get(lane) != target for lane, target in targets.items()):
+        publish.tick(decision, seen, failed)
+    return {"targets": targets, "failed": failed}, seen
+
+
+def _busy(seen: Signals) -> bool:
+    """Tell whether any lane has tasks, or may have."""
+    return any(one.load != 0 for one in seen.lanes.values())
 
 
 def _time_of(event: dict[str, Any]) -> float:

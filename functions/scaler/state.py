@@ -39,7 +39,7 @@ class Memory:
         except valkey.RedisError as error:
             get_logger("scaler").warning("state not read", extra={"cause": str(error)})
             return self.last
-        if stored is None or (self.last is not None and self.last.tick > stored.tick):
+        if stored is None or (self.last is not None and self.last.at > stored.at):
             return self.last
         return stored
 

@@ -6,11 +6,14 @@ is harmless: the row decides.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 
-from functions.sweeper import alarms, firings
+from functions.sweeper import alarms, batches, firings
 from functions.sweeper.recount import recount
 from shared import metrics, watchers
 from shared.clock import day, now
@@ -18,17 +21,33 @@ from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, No
 from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import aftermath, days, kin, lanes, listing, overdue, settle, spend, store, succession, table
-from shared.tasks.items import DUE_SHARDS, row_key
-from shared.tasks.leases import RESEND_AFTER_SECONDS
+from shared.tasks import (
+    aftermath,
+    days,
+    kin,
+    lanes,
+    listing,
+    overdue,
+    parking,
+    settle,
+    spend,
+    store,
+    succession,
+    table,
+)
+from shared.tasks.items import DUE_SHARDS, read_task, row_key
+from shared.tasks.leases import RESEND_AFTER_SECONDS, RUNNING_CHECK_SECONDS
 from shared.tasks.model import LANES, Outcome, Status
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
+    from shared.tasks.items import Attributes
     from shared.tasks.model import Task
 
-PER_SHARD = 500
-"""Tasks looked at per index partition and sweep."""
+PER_SHARD = 4_000
+"""Tasks looked at per index partition and sweep; their keys fit one page of the index."""
+AT_ONCE = 8
+"""Tasks seen to at the same time."""
 OVERDUE_ENTRIES = 500
 """Open entries in Valkey checked against their rows per sweep."""
 PARKED_RECHECK_SECONDS = 60.0
@@ -48,30 +67,40 @@ def sweep(stop_at: float) -> dict[str, int]:
     """Run once over everything that is due; stops early at ``stop_at``. Returns counts by what was done."""
     done: Counter[str] = Counter()
     empty = _empty_lanes()
-    for shard in range(DUE_SHARDS):
-        # When a lane holds no message, every queued task of it has lost its own, however young.
-        horizon = now() + (RESEND_AFTER_SECONDS * 2**MAX_DOUBLINGS if empty else 0)
-        for task_id in listing.unsent_or_overdue(str(shard), before=horizon, limit=PER_SHARD):
-            if now() > stop_at:
-                break
-            try:
-                done[_look_after(store.get(task_id), empty)] += 1
-            except NotFound:
-                done["gone"] += 1
-            except NewerVersion:
-                done["of a newer version"] += 1
-            except (LeaseLost, Contended, table.ConditionFailed):
-                done["changed meanwhile"] += 1
-            except (KeyError, ValueError, TypeError):  # a damaged row must not keep the others from being looked after
-                _log.exception("row not understood", extra={"task_id": task_id})
-                done["unreadable"] += 1
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sweep") as pool:
+        for shard in range(DUE_SHARDS):
+            # When a lane holds no message, every queued task of it has lost its own, however young.
+            horizon = now() + (RESEND_AFTER_SECONDS * 2**MAX_DOUBLINGS if empty else 0)
+            due = listing.due(str(shard), before=horizon, limit=PER_SHARD)
+            for ids in batched(due, table.READ_AT_ONCE, strict=False):
+                if now() > stop_at:
+                    break
+                rows = table.get_many([row_key(task_id) for task_id in ids])
+                done["gone"] += len(ids) - len(rows)
+                done.update(pool.map(partial(_see_to, due, empty), rows))
     done += alarms.ring(_gate(), stop_at)
     done += firings.bring(stop_at)
+    done += batches.poke(stop_at)
     done["counters freed"] = _free_counters(stop_at)
     done["recounted"] = recount(_gate(), stop_at)
     metrics.emit({"Resent": (done["sent"], "Count"), "Unparked": (done["unparked"], "Count")})
     _publish_spending()
     return dict(done)
+
+
+def _see_to(due: dict[str, float], empty: set[str], row: Attributes) -> str:
+    task_id = row["pk"]["S"].removeprefix("TASK#")
+    try:
+        return _look_after(read_task(row), empty, due[task_id])
+    except NotFound:
+        return "gone"
+    except NewerVersion:
+        return "of a newer version"
+    except (LeaseLost, Contended, table.ConditionFailed):
+        return "changed meanwhile"
+    except (KeyError, ValueError, TypeError):  # a damaged row must not keep the others from being looked after
+        _log.exception("row not understood", extra={"task_id": task_id})
+        return "unreadable"
 
 
 def _publish_spending() -> None:
@@ -99,7 +128,7 @@ def _empty_lanes() -> set[str]:
     return empty
 
 
-def _look_after(task: Task, empty: set[str]) -> str:
+def _look_after(task: Task, empty: set[str], due_at: float = math.inf) -> str:
     at = now()
     if task.status.terminal:
         if at < (task.ended_at or 0) + settle.WEBHOOK_GRACE_SECONDS:
@@ -111,6 +140,8 @@ def _look_after(task: Task, empty: set[str]) -> str:
         return "announced" if announced else "not announced"
     if task.status is Status.PROCESSING:
         if task.lease_until + 1 > at:
+            if due_at <= at:
+                _postpone(task, RUNNING_CHECK_SECONDS, count=False)
             return "running"
         if task.cancel_requested:
             settle.end_unheld(task, Outcome(status=Status.CANCELLED))
@@ -139,7 +170,7 @@ def _look_after(task: Task, empty: set[str]) -> str:
 def _look_after_children(task: Task) -> str:
     """End the children of a run that has ended, until none is live."""
     kin.tell_parent(_gate(), task)
-    if kin.end_children(_gate(), task, most=CHILDREN_AT_ONCE):
+    if kin.end_children(_gate(), task, aftermath.finished, most=CHILDREN_AT_ONCE):
         _postpone(task, 0, count=False)
         return "children ended"
     settle.leave_alone(task)
@@ -170,18 +201,18 @@ def _try_wake(task: Task) -> str:
     if succession.follow(task):
         _postpone(task, PARKED_RECHECK_SECONDS * 2 ** min(task.sweeps, 3), count=True)
         return "waits for its session"
-    return "unparked" if aftermath.wake(_gate(), task.task_id) else "changed meanwhile"
+    return "unparked" if parking.wake(_gate(), task.task_id) else "changed meanwhile"
 
 
 def _try_unpark(task: Task) -> str:
     try:
-        got = _gate().take_slot(task.user, task.task_id, task.running_cap, aftermath.PARKED_SLOT_SECONDS)
+        got = _gate().take_slot(task.user, task.task_id, task.running_cap, parking.PARKED_SLOT_SECONDS)
     except (RedisError, DependencyDown):
         got = True  # without Valkey replicas are the only bound
     if not got:
         _postpone(task, PARKED_RECHECK_SECONDS * 2 ** min(task.sweeps, 3), count=True)
         return "still parked"
-    return "unparked" if aftermath.unpark(_gate(), task.user, task.task_id) else "changed meanwhile"
+    return "unparked" if parking.unpark(_gate(), task.user, task.task_id) else "changed meanwhile"
 
 
 def _free_counters(stop_at: float) -> int:

@@ -50,6 +50,11 @@ class Provider:
         return self.throttled / self.calls if self.calls > 0 else 0.0
 
 
+def hold(ceiling: Ceiling, *, least: int, most: int) -> Ceiling:
+    """Return a ceiling as it is, within ``least`` and ``most``."""
+    return Ceiling(min(max(ceiling.most, least), most), ceiling.cut_at)
+
+
 def move(rule: Rule, ceiling: Ceiling, provider: Provider, *, busy: int, least: int, most: int, now: float) -> Ceiling:
     """Return the next tick's ceiling, within ``least`` and ``most``.
 
@@ -57,7 +62,7 @@ def move(rule: Rule, ceiling: Ceiling, provider: Provider, *, busy: int, least: 
     of which 6 work would change nothing at the provider. Unknown throttling or an
     open breaker changes nothing.
     """
-    held = Ceiling(min(max(ceiling.most, least), most), ceiling.cut_at)
+    held = hold(ceiling, least=least, most=most)
     share = provider.share
     if share is None:
         return held

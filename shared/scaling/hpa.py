@@ -171,15 +171,20 @@ def _down_limit(rules: Rules, changes: Sequence[Change], current: int, now: floa
     return max(limits) if rules.select == "Min" else min(limits)
 
 
-def remember(spec: Spec, history: History, recommendation: int | None, delta: int, now: float) -> History:
-    """Add what was recommended and changed now, and forget what no window or period reaches any more."""
+def remember(
+    spec: Spec, history: History, recommendation: int | None, delta: int, now: float, *, kept_s: float = 0.0
+) -> History:
+    """Add what was recommended and changed now, and forget what no window or period reaches any more.
+
+    Changes are kept for ``kept_s`` at least.
+    """
     recommendations = history.recommendations
     if recommendation is not None:
         recommendations = (*recommendations, Recommendation(now, recommendation))
     changes = (*history.changes, Change(now, delta)) if delta else history.changes
     window = max(_whole_ticks(rules.window_s, spec.tick_s) for rules in (spec.up, spec.down))
     periods = (policy.period_s for rules in (spec.up, spec.down) for policy in rules.policies)
-    kept_s = max(window, *periods) + _EPSILON
+    kept_s = max(window, kept_s, *periods) + _EPSILON
     return History(
         tuple(past for past in recommendations if now - past.at <= window + _EPSILON),
         tuple(past for past in changes if now - past.at <= kept_s),

@@ -1,8 +1,8 @@
 """The scaler's whole decision: state and signals in, new state and every lane's environments out.
 
-Each lane is scaled like a Kubernetes Deployment with an autoscaler of its own (``hpa``), on two metrics of
-which the larger wins: waiting tasks per environment, and the busy share of the environments' run slots. The
-lanes' sum is then kept under ``MAX_REPLICAS`` (``shares``) and what the model provider bears (``ceiling``).
+Each lane is scaled like a Kubernetes Deployment with an autoscaler of its own (``hpa``), on the metrics and at the
+rates of its profile (``profiles``). The lanes' sum is then kept under ``MAX_REPLICAS`` (``shares``) and what the model
+provider bears (``ceiling``).
 
 A lane's size is its ``MaximumConcurrency``: environments that Lambda may use, not that exist. Lambda starts
 them by itself within seconds of a backlog; the scaler only moves the limit.
@@ -15,49 +15,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shared.scaling import ceiling, hpa, shares
+from shared.scaling.profiles import Config, metrics
 from shared.scaling.signals import LaneSignals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.scaling.signals import Signals
-    from shared.settings import Settings
 
-TICK_SECONDS = 60.0
-"""How often the scaler runs; the smallest rate that EventBridge schedules."""
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """What the owner set. Backlog in tasks per environment, utilization as a share of 1."""
-
-    lanes: tuple[str, ...] = ("high", "normal")
-    least: int = 2
-    most: int = 20
-    """Of all these lanes together: ``MAX_REPLICAS`` less what the quarantine lane has."""
-    target_backlog: float = 5.0
-    target_utilization: float = 0.6
-    runs_per_environment: int = 10
-    up: hpa.Rules = field(default_factory=lambda: hpa.Rules(30.0, (hpa.Policy("Pods", 4, 60.0),)))
-    down: hpa.Rules = field(default_factory=lambda: hpa.Rules(300.0, (hpa.Policy("Pods", 1, 120.0),)))
-    tolerance: float = 0.1
-    tick_s: float = TICK_SECONDS
-    provider: ceiling.Rule = field(default_factory=ceiling.Rule)
-
-    @classmethod
-    def of(cls, settings: Settings) -> Config:
-        """Translate the settings of the function."""
-        up = hpa.Policy("Pods", settings.scale_up_per_minute, 60.0)
-        down = hpa.Policy("Pods", settings.scale_down_per_2min, 120.0)
-        return cls(
-            least=settings.min_replicas,
-            most=settings.max_replicas - settings.quarantine_concurrency,
-            target_backlog=settings.target_backlog,
-            target_utilization=settings.target_utilization / 100,
-            runs_per_environment=settings.runs_per_environment,
-            up=hpa.Rules(settings.scale_up_window_seconds, (up,)),
-            down=hpa.Rules(settings.scale_down_window_seconds, (down,)),
-        )
+CEILING_SECONDS = 60.0
+"""How often the ceiling may move: the provider's counts are of whole minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +32,22 @@ class LaneState:
     """What is remembered of one lane."""
 
     target: int
+    """What its tasks need."""
     history: hpa.History = field(default_factory=hpa.History)
     waiting_since: float | None = None
     """Since when tasks have been waiting at every tick."""
+    spare: int = 0
+    """What it may use on top because nobody else needs it and nothing runs."""
+    load: int | None = None
+    """Tasks that waited or ran at the last tick."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is remembered from tick to tick. ``tick`` counts ticks since the epoch."""
+    """What is remembered from tick to tick."""
 
-    tick: int
+    at: float
+    """The last tick, epoch seconds."""
     lanes: Mapping[str, LaneState]
     ceiling: ceiling.Ceiling
 
@@ -104,30 +77,30 @@ def decide(config: Config, state: State | None, signals: Signals, now: float) ->
     ``now`` counts in whole ticks. A tick that was decided already (a repeated event) changes nothing and
     returns the same targets.
     """
-    tick = math.floor(now / config.tick_s)
-    at = tick * config.tick_s
+    at = math.floor(now / config.tick_s) * config.tick_s
     floor = shares.floors(config.lanes, config.least)
     current = {lane: _current(lane, state, signals, floor) for lane in config.lanes}
-    if state is not None and tick <= state.tick and set(state.lanes) == set(config.lanes):
+    if state is not None and at <= state.at and set(state.lanes) == set(config.lanes):
         return state, _repeat(state, current, at)
     in_use = sum(_in_use(config, signals.lanes.get(lane), current[lane]) for lane in config.lanes)
-    allowed = ceiling.move(
-        config.provider,
-        state.ceiling if state else ceiling.Ceiling(config.most),
-        signals.provider,
-        busy=in_use,
-        least=sum(floor.values()),
-        most=config.most,
-        now=at,
-    )
+    before = state.ceiling if state else ceiling.Ceiling(config.most)
+    least = sum(floor.values())
+    if state is not None and at // CEILING_SECONDS == state.at // CEILING_SECONDS:
+        allowed = ceiling.hold(before, least=least, most=config.most)
+    else:
+        allowed = ceiling.move(
+            config.provider, before, signals.provider, busy=in_use, least=least, most=config.most, now=at
+        )
     lanes = {lane: (state.lanes.get(lane) if state else None) or LaneState(current[lane]) for lane in config.lanes}
+    since_s = at - state.at if state else 0.0
     asked: dict[str, _Asked] = {}
     for lane in config.lanes:
         spec = _spec(config, floor, lane)
-        asked[lane] = _ask(spec, config, lanes[lane], signals, lane, current[lane], at)
+        asked[lane] = _ask(spec, config, lanes[lane], signals, lane, current[lane], at, since_s)
     given = shares.divide({lane: ask.size for lane, ask in asked.items()}, floor, allowed.most)
     busy = {lane: _may_hold(config, signals.lanes.get(lane), lanes[lane], current[lane], at) for lane in lanes}
     given = shares.await_drain(given, current, busy, floor, allowed.most)
+    spare = _spare(config, signals, given, busy, floor, allowed.most)
     decisions = {}
     after = {}
     for lane, ask in asked.items():
@@ -135,15 +108,19 @@ def decide(config: Config, state: State | None, signals: Signals, now: float) ->
         size = given[lane]
         seen = signals.lanes.get(lane, LaneSignals())
         since = _waiting_since(lanes[lane].waiting_since, seen.visible, at)
-        history = hpa.remember(spec, ask.history, ask.desired, size - current[lane], at)
-        after[lane] = replace(lanes[lane], target=size, history=history, waiting_since=since)
+        history = hpa.remember(spec, ask.history, ask.desired, size - current[lane], at, kept_s=config.hold_s)
+        after[lane] = LaneState(size, history, since, spare[lane], seen.load)
         reason = (
             ask.reason if size == ask.size else ("provider_ceiling" if allowed.most < config.most else "lane_share")
         )
         decisions[lane] = LaneDecision(
-            current[lane], ask.desired, size, reason, at - since if since is not None else 0.0
+            current[lane],
+            ask.desired,
+            size + spare[lane],
+            "idle" if spare[lane] else reason,
+            at - since if since is not None else 0.0,
         )
-    return State(tick, after, allowed), Decision(decisions, allowed.most)
+    return State(at, after, allowed), Decision(decisions, allowed.most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +132,22 @@ class _Asked:
 
 
 def _ask(
-    spec: hpa.Spec, config: Config, lane: LaneState, signals: Signals, name: str, current: int, at: float
+    spec: hpa.Spec,
+    config: Config,
+    lane: LaneState,
+    signals: Signals,
+    name: str,
+    current: int,
+    at: float,
+    since_s: float,
 ) -> _Asked:
     """Run one lane's autoscaler."""
     seen = signals.lanes.get(name, LaneSignals())
-    metrics = (
-        hpa.Metric("backlog", seen.visible, config.target_backlog),
-        hpa.Metric("utilization", seen.in_flight, config.runs_per_environment * config.target_utilization),
-    )
+    measured = metrics(config, seen, lane.load, since_s)
     history = lane.history
     if not history.recommendations:  # as Kubernetes does at start: the present size counts as the first wish
         history = replace(history, recommendations=(hpa.Recommendation(at - config.tick_s, current),))
-    desired = hpa.recommend(metrics, current, spec.tolerance)
+    desired = hpa.recommend(measured, current, spec.tolerance)
     if desired is None:
         return _Asked(None, hpa.limit(spec, history.changes, current, current, at), "metrics_missing", history)
     stable = hpa.stabilize(spec, history.recommendations, desired, current, at)
@@ -191,10 +172,14 @@ def _spec(config: Config, floor: Mapping[str, int], lane: str) -> hpa.Spec:
 
 
 def _current(lane: str, state: State | None, signals: Signals, floor: Mapping[str, int]) -> int:
+    """Return what a lane has; without what it was lent on top, if that is set still."""
     seen = signals.lanes.get(lane)
-    if seen is not None and seen.current is not None:
-        return seen.current
-    return state.lanes[lane].target if state is not None and lane in state.lanes else floor[lane]
+    known = state.lanes.get(lane) if state is not None else None
+    if seen is None or seen.current is None:
+        return known.target if known is not None else floor[lane]
+    if known is not None and known.spare and seen.current == known.target + known.spare:
+        return known.target
+    return seen.current
 
 
 def _may_hold(config: Config, seen: LaneSignals | None, lane: LaneState, current: int, at: float) -> int:
@@ -202,8 +187,32 @@ def _may_hold(config: Config, seen: LaneSignals | None, lane: LaneState, current
 
     No more than were allowed lately, and no more than there are tasks in flight.
     """
-    allowed = hpa.largest(lane.history, current, at, config.down.window_s)
+    allowed = hpa.largest(lane.history, current, at, config.hold_s) + lane.spare
     return allowed if seen is None or seen.in_flight is None else min(allowed, seen.in_flight)
+
+
+def _spare(
+    config: Config,
+    signals: Signals,
+    given: Mapping[str, int],
+    busy: Mapping[str, int],
+    floor: Mapping[str, int],
+    total: int,
+) -> dict[str, int]:
+    """Lend what nobody needs to lanes in which nothing waits or runs: a limit that nothing uses costs nothing.
+
+    It is taken back at the next tick, so that a few tasks do not spread over many environments; a sudden many begin at
+    once. None while the breaker is open, and none of what other lanes may still hold.
+    """
+    spare = dict.fromkeys(given, 0)
+    idle = [lane for lane in given if config.lend and (seen := signals.lanes.get(lane)) is not None and seen.load == 0]
+    if not idle or signals.provider.breaker_open:
+        return spare
+    left = total - sum(max(given[lane], busy[lane]) for lane in given)
+    for n, lane in enumerate(idle):
+        part, odd = divmod(max(0, left), len(idle))
+        spare[lane] = max(0, min(part + (n < odd), _spec(config, floor, lane).most - given[lane]))
+    return spare
 
 
 def _in_use(config: Config, seen: LaneSignals | None, current: int) -> int:
@@ -224,7 +233,7 @@ def _repeat(state: State, current: Mapping[str, int], at: float) -> Decision:
         name: LaneDecision(
             current[name],
             None,
-            lane.target,
+            lane.target + lane.spare,
             "repeated_tick",
             at - lane.waiting_since if lane.waiting_since else 0.0,
         )

@@ -24,6 +24,11 @@ class LaneSignals:
     current: int | None = None
     """The ``MaximumConcurrency`` set now."""
 
+    @property
+    def load(self) -> int | None:
+        """Tasks that wait or run; None where one of both is unknown."""
+        return None if self.visible is None or self.in_flight is None else self.visible + self.in_flight
+
 
 @dataclass(frozen=True, slots=True)
 class Signals:

@@ -82,6 +82,11 @@ def pending(task: Task) -> list[dict[str, Any]]:
     return shown
 
 
+def answer_id(wait: Wait) -> str:
+    """Return the id of the signal that answers a wait: its own, though several are for the same call."""
+    return f"{wait.name}#{wait.nth}"
+
+
 def find(task: Task, fingerprint: str) -> Wait:
     """Return the wait that an answer is for: of several for the same call, the first that has none yet.
 

@@ -1,8 +1,8 @@
 """Recorded steps: what a run has finished, so that no retry, takeover or continuation does it again.
 
 A step is keyed by its name and how often the name was used before in the run; a fingerprint of its input tells a
-replay that the code or the input changed shape. Recording a step, its events, its cost and the reset of ``attempt``
-is one transaction under the lease.
+replay that the code or the input changed shape. A step, its events and its cost are one item, a record of the run's
+log, which only the holder of the lease can put (`shared.tasks.records`); the row learns of it with its next write.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.clock import now
-from shared.tasks import blobs, days, events, table
-from shared.tasks.items import attribute, plain, row_key
-from shared.tasks.leases import fenced_write, held
-from shared.tasks.model import Status, Task, Usage, dumps
+from shared.tasks import blobs, days, events, records
+from shared.tasks.items import attribute, plain
+from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shared.tasks.items import Attributes
+    from shared.tasks.model import Task, Usage
 
 ANY_INPUT = "*"
 """In place of a fingerprint: the step stands for its name, whatever it is asked with."""
@@ -56,15 +57,43 @@ def load(task_id: str) -> dict[tuple[str, int], Step]:
         DependencyDown: DynamoDB is away.
     """
     steps: dict[tuple[str, int], Step] = {}
-    for row in table.query(
-        KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-        ExpressionAttributeValues={":pk": {"S": f"TASK#{task_id}"}, ":prefix": {"S": "CKPT#"}},
-        ConsistentRead=True,
-    ):
-        value = json.loads(blobs.unpack(row))
-        step = Step(plain(row["name"]), plain(row["nth"]), plain(row["fingerprint"]), value, "copied" in row)
+    for row in records.items(task_id, COPIED):
+        if row["sk"]["S"].startswith(COPIED):
+            value = json.loads(blobs.unpack(row))
+            step = Step(plain(row["name"]), plain(row["nth"]), plain(row["fingerprint"]), value, "copied" in row)
+        elif row["sk"]["S"].startswith(records.PREFIX) and (found := records.content(row).get("step")):
+            step = Step(found["name"], found["nth"], found["fingerprint"], found["value"])
+        else:
+            continue
         steps[step.key] = step
     return steps
+
+
+COPIED = "CKPT#"
+"""How the keys of steps begin that have an item of their own: copied ones, and what versions before 0.2 wrote."""
+
+
+def rows(task_id: str) -> list[Attributes]:
+    """Return all recorded steps of a task as items of their own.
+
+    Raises:
+        DependencyDown: DynamoDB or S3 is away.
+    """
+    found: list[Attributes] = []
+    for row in records.items(task_id, COPIED):
+        if row["sk"]["S"].startswith(COPIED):
+            found.append(row)
+        elif row["sk"]["S"].startswith(records.PREFIX) and (step := records.content(row).get("step")):
+            found.append(
+                {
+                    "pk": row["pk"],
+                    "sk": {"S": f"{COPIED}{step['name']}#{step['nth']:04d}"},
+                    **{name: attribute(step[name]) for name in ("name", "nth", "fingerprint")},
+                    **blobs.pack(dumps(step["value"]), f"tasks/{task_id}/steps/{step['name']}/{step['nth']}"),
+                    "v": row["v"],
+                }
+            )
+    return found
 
 
 def record(
@@ -76,7 +105,7 @@ def record(
     model_used: str | None = None,
     raised: dict[str, int] | None = None,
 ) -> None:
-    """Record a finished step with its events and cost, all or nothing, and note in ``task`` what the row now says.
+    """Record a finished step with its events and cost, all or nothing, and note it in ``task``.
 
     ``raised`` is what ceilings are raised by from now on, if the step did that: once, like the step.
 
@@ -86,45 +115,21 @@ def record(
         TooLarge: the value fits nowhere.
     """
     at = now()
-    expires = events.expires(at)
-    item = {
-        "pk": {"S": f"TASK#{task.task_id}"},
-        "sk": {"S": f"CKPT#{step.name}#{step.nth:04d}"},
-        "name": attribute(step.name),
-        "nth": attribute(step.nth),
-        "fingerprint": attribute(step.fingerprint),
-        "ttl": attribute(int(expires)),
-        **blobs.pack(dumps(step.value), f"tasks/{task.task_id}/steps/{step.name}/{step.nth}"),
-    }
-    sets: dict[str, Any] = {"attempt": 0}
-    ops = [table.put_op(item, condition="attribute_not_exists(pk)")]
-    last = task.last_seq
-    if log:
-        op, last = events.append_op(task.task_id, task.last_seq, log, expires=expires)
-        sets["last_seq"] = last
-        ops.append(op)
     aborted = len(task.unwritten)
-    if use or aborted:
-        sets |= {"reserved_tokens": task.reserved_tokens, "reserved_micro_usd": task.reserved_micro_usd}
-        sets |= days.used(task, use)
-    if model_used:
-        sets["model_used"] = model_used
+    batch = events.numbered(task.last_seq, log or [events.Event("step", at, {"step": step.name, "n": step.nth})])
+    state = records.state(task, use) | ({"model_used": model_used} if model_used else {})
     if raised is not None:
-        sets["raised"] = raised
-    if task.started_at is None:
-        sets["started_at"] = task.run_started or at
-    condition, values = held(task)
-    row = table.update_op(
-        row_key(task.task_id),
-        sets=sets,
-        adds={"calls": 1} if use else None,
-        removes=("last_error",),
-        condition=condition,
-        values=values,
+        state["raised"] = raised
+    started_at = task.started_at or task.run_started
+    op = records.put_op(
+        task,
+        batch,
+        expires=events.expires(at),
+        step={"name": step.name, "nth": step.nth, "fingerprint": step.fingerprint, "value": step.value},
+        state=state | ({"started_at": started_at} if started_at else {}),
     )
-    fenced_write([row, *ops], written=lambda old: _is_ours(old, task, last))
-    task.attempt, task.last_seq, task.last_error = 0, last, None
-    task.started_at = task.started_at or sets.get("started_at")
+    records.write(op)
+    task.attempt, task.last_error, task.started_at = 0, None, started_at or at
     del task.unwritten[:aborted]
     if use:
         days.count(task, use)
@@ -133,13 +138,7 @@ def record(
         task.model_used = model_used
     if raised is not None:
         task.raised = raised
-
-
-def _is_ours(row: Task, task: Task, last_seq: int) -> bool:
-    # Only the holder writes to a processing task; a cancellation after the lease lapsed ends it, with as many events.
-    if row.status is not Status.PROCESSING:
-        return False
-    return row.lease_no == task.lease_no and row.last_seq == last_seq > task.last_seq
+    task.last_seq += len(batch)  # last: see `records.progress`
 
 
 def append_events(task: Task, log: Sequence[events.Event]) -> None:
@@ -150,12 +149,7 @@ def append_events(task: Task, log: Sequence[events.Event]) -> None:
     """
     if not log:
         return
-    op, last = events.append_op(task.task_id, task.last_seq, log, expires=events.expires(now()))
-    condition, values = held(task)
-    extra: dict[str, Any] = {"last_seq": last}
-    if task.started_at is None:
-        extra["started_at"] = task.run_started or now()
-    row = table.update_op(row_key(task.task_id), sets=extra, condition=condition, values=values)
-    fenced_write([row, op], written=lambda old: _is_ours(old, task, last))
+    op, last = events.append_op(task, log, expires=events.expires(now()))
+    records.write(op)
+    task.started_at = task.started_at or task.run_started or now()
     task.last_seq = last
-    task.started_at = task.started_at or extra.get("started_at")

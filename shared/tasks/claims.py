@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from shared.clock import now
-from shared.errors import DependencyDown, NewerVersion
+from shared.errors import DependencyDown, LeaseLost, NewerVersion
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import statements, table
+from shared.tasks import records, statements, table
 from shared.tasks.items import Attributes, due_shard, read_task, row_key
 from shared.tasks.lanes import MAX_DELAY_SECONDS
 from shared.tasks.leases import OVERDUE_LEASE_SECONDS
@@ -78,7 +78,9 @@ def new_owner() -> str:
 
 
 def claim(task_id: str, gen: int, *, owner: str | None = None) -> Task | Refused:
-    """Take a task for this environment, in one write (two when it takes over from a crashed worker).
+    """Take a task for this environment, in one write; more when it takes over from a crashed worker.
+
+    Then that one's last records are read, and it can write no more (`records.take_over`).
 
     An answer may be lost and the write repeated, by botocore or by the caller, who then names the same ``owner`` again:
     a claim does not stand in its own way.
@@ -87,8 +89,18 @@ def claim(task_id: str, gen: int, *, owner: str | None = None) -> Task | Refused
         Contended: another writer holds the row right now.
         DependencyDown: DynamoDB is away.
     """
-    at = now()
     owner = owner or new_owner()
+    taken = _claim(task_id, gen, owner)
+    if isinstance(taken, Task) and taken.lapsed:
+        try:
+            records.take_over(taken)
+        except LeaseLost:
+            return Refused(Refusal.LEASED, settings().lease_seconds)
+    return taken
+
+
+def _claim(task_id: str, gen: int, owner: str) -> Task | Refused:
+    at = now()
     try:
         return _take(task_id, owner, at, gen, condition=_DUE, values=_due(gen, at), adds={"lease_no": 1})
     except table.ConditionFailed as refusal:
@@ -101,6 +113,7 @@ def claim(task_id: str, gen: int, *, owner: str | None = None) -> Task | Refused
         return Refused(Refusal.NEWER)
     ours = _wrote(owner, row)
     if ours and task.lease_until > at:
+        task.lapsed = task.lease_no > 1
         return task
     verdict = _judge(task, gen, at)
     if verdict is not None:
@@ -116,6 +129,7 @@ def claim(task_id: str, gen: int, *, owner: str | None = None) -> Task | Refused
             condition="#status = :processing AND #lease_no = :lease_no AND #lease_until = :lease_until",
             values={"processing": "processing", "lease_no": task.lease_no, "lease_until": task.lease_until},
             adds={"lease_no": 1, "crashes": 0 if ours else 1},
+            more={"due_at": at + settings().lease_seconds + OVERDUE_LEASE_SECONDS},  # a sweep had put it off
         )
     except table.ConditionFailed as refusal:
         row = refusal.items[0]
@@ -123,6 +137,7 @@ def claim(task_id: str, gen: int, *, owner: str | None = None) -> Task | Refused
             return Refused(Refusal.LEASED, settings().lease_seconds)  # its owner woke up, or another took it
         taken = read_task(row)
     taken.taken_from = None if ours else task.lease_owner
+    taken.lapsed = True
     return taken
 
 
@@ -137,7 +152,7 @@ def _take_due(task: Task, owner: str, at: float) -> Task | Refused:
             condition="#status = :waiting AND #gen = :old AND #lease_no = :lease_no",
             values={"waiting": "waiting", "old": task.gen, "lease_no": task.lease_no},
             adds={"lease_no": 1},
-            more={"due": due_shard(task.task_id), "reason": WOKEN},
+            more={"due": due_shard(task.task_id), "due_at": at + settings().lease_seconds, "reason": WOKEN},
         )
     except table.ConditionFailed as refusal:
         row = refusal.items[0]
@@ -194,13 +209,12 @@ def _due(gen: int, at: float) -> dict[str, Any]:
 
 
 def _marks(owner: str, at: float, gen: int) -> dict[str, Any]:
-    until = at + settings().lease_seconds
+    # Not when it is due: most runs end before, without a move in the index; of others the sweeper finds the lease.
     return {
         "status": "processing",
         "gen": gen,
-        "lease_until": until,
+        "lease_until": at + settings().lease_seconds,
         "lease_owner": owner,
-        "due_at": until + OVERDUE_LEASE_SECONDS,
     }
 
 

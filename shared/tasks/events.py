@@ -1,22 +1,21 @@
 """The numbered event log of a task: append-only, gapless, the same for every way of watching.
 
-Event 1, ``queued``, is the row itself. Later ones are stored in batches, one item a batch, keyed by the batch's last
-number, so that "everything after N" is one query. Whoever appends also moves ``last_seq`` in the row, in the same
-transaction and under the same condition as the rest of the write; two writers can never take one number.
+Event 1, ``queued``, is the row itself. Later ones are stored in batches, one item a batch, keyed by the batch's first
+number, where no other is put (`shared.tasks.records`): two writers can never take one number. What a run still had to
+tell when it ended goes with its end, and the last event is the ended row itself. "Everything after N" is one query; one
+more where N is no end of a batch, or nothing came after it. Versions before 0.2 keyed a batch by its last number.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shared import wire
 from shared.clock import iso
 from shared.errors import NotFound
-from shared.settings import settings
-from shared.tasks import blobs, table
-from shared.tasks.items import Attributes, attribute, read_task, row_key
+from shared.tasks import blobs, ending, records, table
+from shared.tasks.items import read_task, row_key
 from shared.tasks.model import Task, dumps
 
 if TYPE_CHECKING:
@@ -79,25 +78,21 @@ def _cut(value: Any, room: int) -> Any:
     return value
 
 
-def append_op(task_id: str, last_seq: int, events: Sequence[Event], *, expires: float) -> tuple[dict[str, Any], int]:
-    """Make the Put that appends events after ``last_seq``; returns it with the new ``last_seq``."""
-    batch = [
+def numbered(last_seq: int, events: Sequence[Event]) -> list[dict[str, Any]]:
+    """Return events as they are stored behind number ``last_seq``."""
+    return [
         {"seq": last_seq + n, "type": event.type, "at": event.at, "data": bounded(event.data)}
         for n, event in enumerate(events, 1)
     ]
-    new_last = last_seq + len(batch)
-    item: Attributes = {
-        "pk": {"S": f"TASK#{task_id}"},
-        "sk": {"S": f"EVENT#{new_last:08d}"},
-        "ttl": attribute(int(expires)),
-        **blobs.pack(dumps(batch), f"tasks/{task_id}/events/{new_last}"),
-    }
-    return table.put_op(item, condition="attribute_not_exists(pk)"), new_last
 
 
-def expires(at: float) -> float:
-    """When something written at ``at`` may be deleted."""
-    return at + settings().task_ttl_days * 86_400
+def append_op(task: Task, events: Sequence[Event], *, expires: float) -> tuple[dict[str, Any], int]:
+    """Make the Put that appends events after ``task.last_seq``; returns it with the new ``last_seq``."""
+    batch = numbered(task.last_seq, events)
+    return records.put_op(task, batch, expires=expires), task.last_seq + len(batch)
+
+
+expires = records.expires
 
 
 def read(task_id: str, after: int, *, most_bytes: int | None = None) -> Page:
@@ -107,6 +102,7 @@ def read(task_id: str, after: int, *, most_bytes: int | None = None) -> Page:
 
     The query is consistent but no snapshot: a write may come between the events, which are read first, and the row. Its
     row then knows of events that were not seen, and they are read again. A gap that stays is of events that expired.
+    The other way round the page's task knows what its events tell (`records.adopt`).
 
     Raises:
         NotFound: no such task.
@@ -121,44 +117,115 @@ def read(task_id: str, after: int, *, most_bytes: int | None = None) -> Page:
 
 
 def _read(task_id: str, after: int, most_bytes: int | None) -> Page:
-    items = table.query(
-        KeyConditionExpression="pk = :pk AND sk BETWEEN :low AND :high",
-        ExpressionAttributeValues={
-            ":pk": {"S": f"TASK#{task_id}"},
-            ":low": {"S": f"EVENT#{after + 1:08d}"},
-            ":high": {"S": "TASK"},
-        },
-        ConsistentRead=True,
-    )
-    stored: list[Event] = []
+    found = _Found(after, most_bytes)
     task: Task | None = None
-    taken = 0
-    full = False
-    for item in items:
+    said: list[dict[str, Any]] = []
+    for item in records.items(task_id, records.sk(after + 1), "TASK"):
         if item["sk"]["S"] == "TASK":
             task = read_task(item)
             break
-        for e in json.loads(blobs.unpack(item)):
-            event = Event(seq=e["seq"], type=e["type"], at=e["at"], data=e["data"])
-            taken += 0 if most_bytes is None or event.seq <= after else wire.wire_bytes(event.public())
-            full = most_bytes is not None and taken > most_bytes and any(one.seq > after for one in stored)
-            if full:
-                break
-            stored.append(event)
-        if full:  # the row comes last, and is not waited for
+        if not item["sk"]["S"].startswith(records.PREFIX):
+            continue
+        told = records.content(item)
+        if told["events"] and not said and int(told["events"][0]["seq"]) > after + 1:
+            found.take(_holding(task_id, after))
+        said.append(told)
+        if not found.take(told["events"]):  # the row comes last, and is not waited for
             row = table.get(row_key(task_id))
             task = read_task(row) if row is not None else None
             break
     if task is None:
         raise NotFound("no such task")
-    first = Event("queued", task.created, {"lane": task.lane}, seq=1)
-    gapless: list[Event] = []
-    expected = after + 1
-    for event in [first, *stored]:
-        if event.seq < expected:
-            continue
-        if event.seq != expected:
-            break
-        gapless.append(event)
-        expected += 1
-    return Page(task, gapless, full)
+    if not any(told["events"] for told in said) and not (task.status.terminal and after >= task.last_seq):
+        said.append({"events": _holding(task_id, after)})
+        found.take(said[-1]["events"])
+    if task.status.terminal:
+        found.end(task)
+    else:
+        for told in said:
+            records.adopt(task, told)
+    return Page(task, found.gapless(Event("queued", task.created, {"lane": task.lane}, seq=1)), found.full)
+
+
+def _holding(task_id: str, seq: int) -> list[dict[str, Any]]:
+    """Return the events of the batch that holds a number, unless it begins behind it."""
+    if seq < 2:
+        return []
+    page = table.query_page(
+        KeyConditionExpression="pk = :pk AND sk BETWEEN :low AND :high",
+        ExpressionAttributeValues={
+            ":pk": {"S": f"TASK#{task_id}"},
+            ":low": {"S": records.sk(0)},
+            ":high": {"S": records.sk(seq)},
+        },
+        ScanIndexForward=False,
+        Limit=1,
+        ConsistentRead=True,
+    )
+    return [event for item in page["Items"] for event in records.content(item)["events"]]
+
+
+def _end(task: Task, kept: dict[str, Any]) -> dict[str, Any]:
+    """Return what the last event of a task says."""
+    if task.error is not None:
+        return {"error": task.error}
+    if task.result is None:
+        return {}
+    response = kept["response"] if "response" in kept else task.result.get("response")
+    if response is None:
+        response = blobs.unpack(
+            table.get({**row_key(task.task_id), "sk": {"S": "BLOB#response"}}) or {"text": {"S": ""}}
+        )
+    return {"response": response, "tokens": task.usage.tokens}
+
+
+class _Found:
+    """Events after a number, as they are read, up to a size."""
+
+    def __init__(self, after: int, most_bytes: int | None) -> None:
+        self.full = False
+        self._after = after
+        self._most_bytes = most_bytes
+        self._taken = 0
+        self._stored: list[Event] = []
+
+    def take(self, batch: Sequence[dict[str, Any]]) -> bool:
+        """Add the events of a batch; False when they are too many."""
+        for e in batch:
+            event = Event(seq=e["seq"], type=e["type"], at=e["at"], data=e["data"])
+            if event.seq <= self._after:
+                continue
+            self._taken += 0 if self._most_bytes is None else wire.wire_bytes(event.public())
+            self.full = self.full or (
+                self._most_bytes is not None and self._taken > self._most_bytes and bool(self._stored)
+            )
+            if self.full:
+                return False
+            self._stored.append(event)
+        return True
+
+    def end(self, task: Task) -> None:
+        """Add what goes with the end of a task: its last events, and the one that is the end itself."""
+        if self.full or task.last_seq <= self._after:
+            return
+        if any(event.seq == task.last_seq and event.type in TERMINAL_EVENTS for event in self._stored):
+            return  # one that no worker held, or that an older version ended
+        kept = ending.read(task)
+        with_it = kept.get("events", [])
+        first = int(with_it[0]["seq"]) if with_it else task.last_seq
+        self._stored = [event for event in self._stored if event.seq < first]
+        last = {"seq": task.last_seq, "type": str(task.status), "at": task.ended_at, "data": bounded(_end(task, kept))}
+        self.take([*with_it, last])
+
+    def gapless(self, first: Event) -> list[Event]:
+        """Return the events up to a gap."""
+        found: list[Event] = []
+        expected = self._after + 1
+        for event in [first, *self._stored]:
+            if event.seq < expected:
+                continue
+            if event.seq != expected:
+                break
+            found.append(event)
+            expected += 1
+        return found

@@ -6,10 +6,12 @@ JSON text keeps rows small and cheap to encode; nothing queries inside it.
 from __future__ import annotations
 
 import json
+from dataclasses import MISSING, fields
 from typing import Any
 
 from shared.clock import epoch, iso
 from shared.errors import NewerVersion
+from shared.tasks import blobs
 from shared.tasks.model import FIELDS, ITEM_VERSION, JSON_FIELDS, Status, Task, dumps
 
 Attributes = dict[str, Any]
@@ -88,16 +90,34 @@ WAIT_SHARDS = 16
 """A partition of an index takes about 1,000 writes a second; so many runs may come to wait in one second, each way."""
 
 
+def listed_under(user: str, batch: str | None) -> str:
+    """Return where a task is listed: with its user's, or, a line of a batch, with the batch's."""
+    return f"BATCH#{batch}" if batch else user
+
+
+NAMED = frozenset(
+    {"v", "status", "gen", "lease_no", "attempt", "next_try_at", "last_seq", "session_id"}
+    | {"micro_usd", "input_tokens", "output_tokens"}
+)
+"""Attributes that a row always has: conditions and lists name them. The others are left out at their defaults, because
+every write of a row pays for all of it."""
+DEFAULTS = {one.name: one.default for one in fields(Task) if one.default is not MISSING}
+
+
 def task_row(task: Task, *, due_at: float) -> Attributes:
     """Encode a live task as its row with its index attributes."""
     values: dict[str, Any] = {name: getattr(task, name) for name in FIELDS}
     # The sparse index's key: whoever waits for a session is not among those that wait for a slot.
     values["parked"] = (f"AFTER#{task.after}" if task.after else task.user) if task.parked else None
     empty: tuple[Any, ...] = (None, {}, [])
-    values = {name: value for name, value in values.items() if value is not False and value not in empty}
+    values = {
+        name: value
+        for name, value in values.items()
+        if value is not False and value not in empty and (name in NAMED or value != DEFAULTS.get(name, MISSING))
+    }
     values |= {
         "created": iso(task.created),
-        "by_user": task.user,
+        "by_user": listed_under(task.user, task.batch),
         "feed": feed_of(task.created),
         "due": due_shard(task.task_id),
         "due_at": due_at,
@@ -122,4 +142,9 @@ def read_task(row: Attributes) -> Task:
     for name in ("lease_until", "next_try_at", "waiting_since", "waited_s", "kept_until"):
         if name in values:
             values[name] = float(values[name])
+    if (result := values.get("result")) is not None and "response" not in result:
+        kept = blobs.read_small(values["ending"]) if "ending" in values else {}
+        result["response"] = kept.get("response", None if "ending_at" in values else "")
+        if "data" in kept:
+            result["data"] = kept["data"]
     return Task(**values)

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 
 from shared.errors import Conflict, Contended, DependencyDown, NewerVersion, NotFound
 from shared.logs import get_logger
-from shared.tasks import aftermath, family, inbox, settle, table, waits, waking
+from shared.tasks import family, inbox, settle, table, waits, waking
 from shared.tasks.items import read_task, row_key
 from shared.tasks.model import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shared.limits.admission import Gate
     from shared.tasks.model import Task
+
+    type Finished = Callable[[Gate, Task], bool]
 
 AT_ONCE = 25
 """Children that whoever ends their parent ends itself; the sweeper sees to more."""
@@ -58,8 +62,10 @@ def _join(gate: Gate, parent_id: str, key: str, total: int) -> None:
         waking.send(gate, receipt.task)
 
 
-def end_children(gate: Gate, task: Task, *, most: int = AT_ONCE) -> int:
+def end_children(gate: Gate, task: Task, finished: Finished, *, most: int = AT_ONCE) -> int:
     """Cancel the live children of a run that has ended, ``most`` of them; returns how many may still be live.
+
+    ``finished`` is `aftermath.finished`, which sees to what follows the end of each.
 
     Raises:
         DependencyDown: try again.
@@ -77,13 +83,13 @@ def end_children(gate: Gate, task: Task, *, most: int = AT_ONCE) -> int:
                     continue
                 if child.status.terminal:
                     continue
-                if most <= 0 or not _end(gate, child):
+                if most <= 0 or not _end(gate, child, finished):
                     live += 1
                 most -= 1
     return live
 
 
-def _end(gate: Gate, child: Task) -> bool:
+def _end(gate: Gate, child: Task, finished: Finished) -> bool:
     try:
         after = settle.cancel(child.task_id, child.user)
     except NotFound:
@@ -91,15 +97,15 @@ def _end(gate: Gate, child: Task) -> bool:
     except Contended:
         return False
     if after.status is Status.CANCELLED:
-        aftermath.finished(gate, after)
+        finished(gate, after)
     return after.status.terminal
 
 
-def relatives(gate: Gate, task: Task) -> None:
+def relatives(gate: Gate, task: Task, finished: Finished) -> None:
     """See to a run's relatives at its end; never raises for it."""
     try:
         tell_parent(gate, task)
         if task.may_leave_children:
-            end_children(gate, task)
+            end_children(gate, task, finished)
     except (DependencyDown, Contended) as error:
         _log.warning("relatives not seen to", extra={"task_id": task.task_id, "error": error.message})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shared.clock import now
 from shared.errors import DependencyDown, LeaseLost
 from shared.settings import settings
-from shared.tasks import days, events, lanes, table
+from shared.tasks import events, lanes, records, table
 from shared.tasks.items import read_task, row_key
 from shared.tasks.model import Status, Task
 
@@ -23,6 +23,9 @@ RESEND_AFTER_SECONDS = 900.0
 """A queued task's message counts as lost after this; doubles with every sweep. 15 minutes is SQS's longest delay."""
 OVERDUE_LEASE_SECONDS = 30.0
 """How long after a lapsed lease the sweeper waits for the queue to bring the message back by itself."""
+RUNNING_CHECK_SECONDS = 300.0
+"""How often the sweeper looks after a task whose lease it found alive. Claims and heartbeats leave alone when a task is
+due: moving that in the index would cost twice what the write itself does, for every run and every 20 s."""
 
 GIVEN_BACK = ("lease_until", "lease_owner", "sweeps", "unsent", "waiting_since")
 """Attributes that a task loses when it is given back."""
@@ -33,13 +36,14 @@ class CancelRequested(Exception):
 
 
 def held(task: Task) -> tuple[str, dict[str, Any]]:
-    """Return the condition (and its values) that this worker still holds the lease and knows the end of the log."""
-    condition = "#status = :processing AND #lease_no = :lease_no AND #last_seq = :last_seq"
-    return condition, {"processing": "processing", "lease_no": task.lease_no, "last_seq": task.last_seq}
+    """Return the condition (and its values) that this worker still holds the lease."""
+    return "#status = :processing AND #lease_no = :lease_no", {"processing": "processing", "lease_no": task.lease_no}
 
 
-def heartbeat(task_id: str, lease_no: int) -> tuple[float, bool]:
+def heartbeat(task_id: str, lease_no: int, task: Task | None = None) -> tuple[float, bool]:
     """Extend a lease; returns when it now ends and whether its owner asked to cancel.
+
+    With a ``task`` the row learns how far its run is. No index learns of it: see ``RUNNING_CHECK_SECONDS``.
 
     Raises:
         LeaseLost: another took the task, or it ended.
@@ -47,9 +51,11 @@ def heartbeat(task_id: str, lease_no: int) -> tuple[float, bool]:
         DependencyDown: DynamoDB is away.
     """
     until = now() + settings().lease_seconds
+    told = records.progress(task) if task is not None else {}
     op = table.update_op(
         row_key(task_id),
-        sets={"lease_until": until, "due_at": until + OVERDUE_LEASE_SECONDS},
+        sets={"lease_until": until, **told},
+        removes=("last_error",) if told.get("attempt") == 0 else (),
         condition="#status = :processing AND #lease_no = :lease_no",
         values={"processing": "processing", "lease_no": lease_no},
     )
@@ -108,24 +114,22 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
     if not sent:
         sets["unsent"] = True  # beside the reason, which stays the one that its owner is to know
     sets |= carried(task)
-    if how.attempt is not None:
-        sets["attempt"] = how.attempt
-    if how.last_error is not None:
-        sets["last_error"] = how.last_error
+    sets["attempt"] = task.attempt if how.attempt is None else how.attempt
+    if (last_error := how.last_error or task.last_error) is not None:
+        sets["last_error"] = last_error
     if how.park:
         sets |= {"parked": task.user, "due_at": at + 60}
     adds = {"deferrals": 1} if how.deferral else {"continuations": 1} if how.continuation else {}
     condition, values = held(task)
     ops: list[dict[str, Any]] = []
     if log:
-        op, last = events.append_op(task.task_id, task.last_seq, log, expires=events.expires(at))
-        sets["last_seq"] = last
+        op, sets["last_seq"] = events.append_op(task, log, expires=events.expires(at))
         ops.append(op)
     row = table.update_op(
         row_key(task.task_id),
         sets=sets,
         adds=adds,
-        removes=tuple(name for name in GIVEN_BACK if name not in sets),
+        removes=tuple(name for name in (*GIVEN_BACK, "last_error") if name not in sets),
         condition=f"{condition} AND attribute_not_exists(#cancel_requested)",
         values=values,
     )
@@ -142,15 +146,17 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
 
 
 def carried(task: Task) -> dict[str, Any]:
-    """Return what a worker knows better than the row: reservations, calls that were aborted but cost, the start."""
+    """Return what a worker knows better than the row: what the log says, and calls that were cut but cost."""
     waits: dict[str, Any] = {"waiting_for": task.waiting_for} if task.waiting_for else {}
-    return waits | {
-        "waited_s": task.waited_s,
-        "reserved_tokens": task.reserved_tokens,
-        "reserved_micro_usd": task.reserved_micro_usd,
-        **days.used(task),
-        "started_at": task.started_at or task.run_started or now(),
-    }
+    return (
+        records.state(task, None)
+        | waits
+        | {
+            "waited_s": task.waited_s,
+            "started_at": task.started_at or task.run_started or now(),
+            "last_seq": task.last_seq,
+        }
+    )
 
 
 def fenced_write(ops: list[dict[str, Any]], *, written: Callable[[Task], bool]) -> None:

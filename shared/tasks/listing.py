@@ -43,6 +43,7 @@ SUMMARY = (
     "lost_output_tokens",
     "parked",
     "key_id",
+    "parent",
 )
 """What of a task's row a list shows as it is."""
 EXCERPT_CHARACTERS = 200
@@ -229,10 +230,15 @@ def live(shard: str) -> Iterator[list[str]]:
 
 def unsent_or_overdue(shard: str, *, before: float, limit: int) -> list[str]:
     """Return ids of live tasks whose ``due_at`` has passed, most overdue first."""
+    return list(due(shard, before=before, limit=limit))
+
+
+def due(shard: str, *, before: float, limit: int) -> dict[str, float]:
+    """Return the same with when each was due."""
     page = table.query_page(
         IndexName="due",
         KeyConditionExpression="due = :shard AND due_at <= :before",
         ExpressionAttributeValues={":shard": {"S": shard}, ":before": attribute(before)},
         Limit=limit,
     )
-    return [plain(item["pk"]).removeprefix("TASK#") for item in page["Items"]]
+    return {plain(item["pk"]).removeprefix("TASK#"): float(plain(item["due_at"])) for item in page["Items"]}

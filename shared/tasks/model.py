@@ -9,9 +9,12 @@ from typing import Any
 
 from sluice.types import Usage as Usage
 
-ITEM_VERSION = 1
-"""Shape of the items, in their attribute ``v``. This code reads this version and older ones; an item without one has
+ITEM_VERSION = 2
+"""Newest form of an item, in its attribute ``v``. This code reads this version and older ones; an item without one has
 version 1. See docs/upgrades.md."""
+COMMON_VERSION = 1
+"""Form of the items that did not change since: those that say more than an older version could read are records of a
+run's log and ended rows."""
 
 
 class Status(StrEnum):
@@ -47,7 +50,7 @@ class Task:
     created: float
     day: str
     """UTC day of its newest call, before the first one that of its submission: which day's money it spends."""
-    v: int = ITEM_VERSION
+    v: int = COMMON_VERSION
     tier: str = "standard"
     session_id: str = "default"
     """The conversation; empty: none."""
@@ -119,6 +122,9 @@ class Task:
     lost_micro_usd: int = 0
     calls: int = 0
     result: dict[str, Any] | None = None
+    ending: bytes | None = None
+    """Its answer and its last events, see `shared.tasks.ending`; or the key of the item that holds them."""
+    ending_at: str | None = None
     error: dict[str, Any] | None = None
     model_used: str | None = None
     trace: str | None = None
@@ -147,10 +153,16 @@ class Task:
     """Until when its items are kept at least; 0: as long as at its submission."""
     joined: int = 0
     """How many of its children this worker saw ended; kept in the worker only."""
+    batch: str | None = None
+    """The batch that it is a line of."""
+    batch_line: int = 0
+    """Which one, from 0."""
     run_started: float | None = None
     """When this worker took it; kept in the worker only."""
     unwritten: list[Usage] = field(default_factory=list)
     """What it was charged with that its row does not say yet; kept in the worker only."""
+    lapsed: bool = False
+    """Whether another worker may still believe that it holds it, and write; kept in the worker only."""
     under_way: dict[str, Any] = field(default_factory=dict)
     """Its model calls that are not recorded yet, by their ids; kept in the worker only."""
     recovered: list[Usage] = field(default_factory=list)
@@ -183,7 +195,7 @@ JSON_FIELDS = frozenset(
     {"params", "past", "by_model", "charged", "raised", "last_error", "result", "error", "waiting_for"}
 )
 FIELDS = {item.name for item in fields(Task)} - {
-    *("run_started", "taken_from", "unwritten", "joined", "under_way", "recovered")
+    *("run_started", "lapsed", "taken_from", "unwritten", "joined", "under_way", "recovered")
 }
 
 

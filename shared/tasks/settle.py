@@ -1,4 +1,8 @@
-"""The end of a task, written once: status, result, terminal event, session turn and spending in one transaction."""
+"""The end of a task, written once: status, result, session turn and spending in one transaction.
+
+The last event of a run that its worker ends is the ended row itself. Where nobody holds the task it is a record of the
+log, whose place a late worker then finds taken.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +13,18 @@ from shared import traceparent, wire
 from shared.clock import now
 from shared.errors import NotFound, TooLarge
 from shared.settings import settings
-from shared.tasks import days, events, family, sessions, spend, store, table
+from shared.tasks import days, ending, events, family, records, sessions, spend, store, table
 from shared.tasks.claims import OWNER
 from shared.tasks.items import due_shard, row_key
 from shared.tasks.leases import fenced_write, held
+from shared.tasks.model import ITEM_VERSION, Status, Task, dumps
 from shared.tasks.model import Outcome as Outcome
-from shared.tasks.model import Status, Task, dumps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RESPONSE_INLINE_BYTES = 32 * 1024
-"""A response, and data, up to this size stay in the row; nothing writes the row again."""
+"""A response, and data, up to this size are never given an object of their own."""
 DATA_BYTES = 1024 * 1024
 """Largest JSON of a result's data: twice what a model may write of tool arguments (128,000 tokens), a sixth of what an
 answer of Lambda may hold."""
@@ -29,9 +33,11 @@ SHOWN_BYTES = {"response": 4_000_000, "data": 1_400_000}
 CONTENT_TYPES = {"response": "text/plain; charset=utf-8", "data": "application/json"}
 LIVE = (
     *("due", "due_at", "lease_until", "lease_owner", "parked", "next_try_at", "reason", "sweeps", "unsent"),
-    *("waiting_for", "waiting_since", "untold"),
+    *("waiting_for", "waiting_since", "untold", "reserved_tokens", "reserved_micro_usd"),
 )
 """Attributes that only a live task has; one whose webhook is still to be sent stays due."""
+CEILINGS = ("running_cap", "cap_tokens", "cap_micro_usd", "cap_key_tokens", "cap_key_micro_usd")
+"""What bounded a run, which nobody asks of one that is complete: its answer may have the room."""
 UNSTORED_SECONDS = 3600
 """How long the answer of a run is kept whose client said ``store: false``; DynamoDB deletes it soon after."""
 WEBHOOK_GRACE_SECONDS = 30.0
@@ -56,7 +62,8 @@ def settle(
         Contended, DependencyDown: nothing was written; try again.
     """
     condition, values = held(task)
-    _end(task, outcome, condition, values, by=f"{OWNER}#{task.lease_no}", message=message, asked=asked, log=log)
+    by = f"{OWNER}#{task.lease_no}"
+    _end(task, outcome, condition, values, by=by, by_worker=True, message=message, asked=asked, log=log)
 
 
 def end_unheld(task: Task, outcome: Outcome) -> None:
@@ -66,22 +73,21 @@ def end_unheld(task: Task, outcome: Outcome) -> None:
         LeaseLost: it changed since it was read: read again.
         Contended, DependencyDown: nothing was written; try again.
     """
-    condition = "#status = :status AND #gen = :gen AND #last_seq = :last_seq AND #lease_no = :lease_no"
-    values: dict[str, Any] = {
-        "status": str(task.status),
-        "lease_no": task.lease_no,
-        "gen": task.gen,
-        "last_seq": task.last_seq,
-    }
+    condition = "#status = :status AND #gen = :gen AND #lease_no = :lease_no"
+    values: dict[str, Any] = {"status": str(task.status), "lease_no": task.lease_no, "gen": task.gen}
     if task.status is Status.PROCESSING:
         condition += " AND #lease_until <= :now"
         values["now"] = now()
+        records.catch_up(task)  # its worker died, or is late
         from shared.tasks import flights  # here: few tasks end so
 
         for use in flights.recover(task, task.lease_no):
             days.begin(task, use.day)
             days.count(task, use)
-    _end(task, outcome, condition, values, by=f"{OWNER}#unheld")
+    else:
+        condition += " AND #last_seq = :last_seq"
+        values["last_seq"] = task.last_seq
+    _end(task, outcome, condition, values, by=f"{OWNER}#unheld", by_worker=False)
 
 
 def _end(
@@ -91,6 +97,7 @@ def _end(
     values: dict[str, Any],
     *,
     by: str,
+    by_worker: bool,
     message: str = "",
     asked: Sequence[dict[str, Any]] | None = None,
     log: Sequence[events.Event] = (),
@@ -100,45 +107,55 @@ def _end(
     kept = at + UNSTORED_SECONDS if task.params.get("store") is False else expires
     sets: dict[str, Any] = {"status": str(outcome.status), "ended_at": at, "ended_by": by, "ttl": int(kept)}
     sets |= days.used(task)
-    sets |= {
-        "calls": task.calls,
-        "reserved_tokens": task.reserved_tokens,
-        "reserved_micro_usd": task.reserved_micro_usd,
-    }
-    if task.model_used:
+    sets["calls"] = task.calls
+    if task.model_used and task.model_used != task.model:
         sets["model_used"] = task.model_used
     if started_at := task.started_at or task.run_started:
         sets["started_at"] = started_at
     ops: list[dict[str, Any]] = []
     data: dict[str, Any] = {}
+    texts: dict[str, Any] = {}
     if outcome.status is Status.COMPLETE:
         response = outcome.response or ""
-        sets["result"], large = _result(task, outcome, response)
-        ops += [_blob_op(task, name, text, sets["result"], kept) for name, text in large.items()]
+        sets["result"], texts, large = _result(task, outcome, response)
+        ops += [_blob_op(task, name, text, kept) for name, text in large.items()]
         data = {"response": response, "tokens": task.usage.tokens}
         if task.session_id:
             ops += sessions.put_ops(task, outcome, message=message, asked=asked, at=at, expires=expires)
     elif outcome.error is not None:
         sets["error"] = outcome.error
         data = {"error": outcome.error}
-    event, last = events.append_op(
-        task.task_id, task.last_seq, [*log, events.Event(str(outcome.status), at, data)], expires=kept
-    )
+    last = task.last_seq + len(log) + 1
+    if not by_worker:
+        event, last = events.append_op(task, [*log, events.Event(str(outcome.status), at, data)], expires=kept)
+        ops.insert(0, event)
     sets["last_seq"] = last
     if dead_letter(outcome):
         sets["due"], sets["due_at"] = DEAD, at
     elif owes_telling(task) or task.may_leave_children:
         # In the transaction: whoever ends a task may die before it enqueued the webhook
         sets["due"], sets["due_at"] = due_shard(task.task_id), at + WEBHOOK_GRACE_SECONDS
-    removes = tuple(name for name in LIVE if name not in sets)
+    removes = tuple(name for name in LIVE if name not in sets) + (() if task.last_error else ("last_error",))
+    if outcome.status is Status.COMPLETE:
+        removes += CEILINGS
+    if by_worker:
+        shown = events.numbered(task.last_seq, log)
+        sets |= {"v": ITEM_VERSION} | (where := ending.keep(task, sets, removes, texts, shown, expires=kept))
+        if "ending_at" in where and "data" in texts:
+            sets["result"]["data"] = None
     row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, condition=condition, values=values)
     fenced_write(
-        [row, event, *ops, *spend.add_ops(task), *family.ended_ops(task, expires=expires)],
+        [row, *ops, *spend.add_ops(task), *family.ended_ops(task, expires=expires)],
         written=lambda old: (old.ended_by, old.status, old.last_seq) == (by, outcome.status, last),
     )
     task.unwritten.clear()
     task.status, task.ended_at, task.last_seq, task.started_at = outcome.status, at, last, started_at
+    task.ending, task.ending_at = sets.get("ending"), sets.get("ending_at")
     task.result, task.error = sets.get("result"), outcome.error
+    if task.result is not None and task.ending_at is None:
+        task.result = texts | sets["result"]
+    elif task.result is not None:
+        task.result = {"response": None} | sets["result"]
 
 
 DEAD = "DEAD"
@@ -188,28 +205,32 @@ def leave_alone(task: Task) -> None:
         return  # a dead letter, which stays listed for `make redrive`, or noted already
 
 
-def _result(task: Task, outcome: Outcome, response: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the result as the row holds it, and by name what is too large for the row, where None stands for it."""
-    result: dict[str, Any] = {"response": response, "tokens": task.usage.tokens, "session_id": task.session_id or None}
+def _result(task: Task, outcome: Outcome, response: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
+    """Return the result as the row holds it, what goes with the end (`ending`), and texts with items of their own.
+
+    These are too large for an answer, and can be read by their address.
+    """
+    result: dict[str, Any] = {"tokens": task.usage.tokens, "session_id": task.session_id or None}
+    kept: dict[str, Any] = {"response": response}
     texts = {"response": response}
     if outcome.data:
-        result["data"] = outcome.data
+        kept["data"] = outcome.data
         texts["data"] = dumps(outcome.data)
         size = len(texts["data"].encode())
         if size > DATA_BYTES:
             raise TooLarge(f"the result's data has {size} bytes, over the limit of {DATA_BYTES}")
-    large = {name: text for name, text in texts.items() if len(text.encode()) > RESPONSE_INLINE_BYTES}
+    large: dict[str, str] = {}
     if settings().blob_bucket:
-        for name, text in large.items():
-            if not wire.fits(text, SHOWN_BYTES[name]):
-                result[f"{name}_bytes"] = len(text.encode())
-    return result | dict.fromkeys(large), large
+        for name, text in texts.items():
+            if len(text.encode()) > RESPONSE_INLINE_BYTES and not wire.fits(text, SHOWN_BYTES[name]):
+                result |= {name: None, f"{name}_bytes": len(text.encode())}
+                large[name] = text
+                del kept[name]
+    return result, kept, large
 
 
-def _blob_op(task: Task, name: str, text: str, result: dict[str, Any], expires: float) -> dict[str, Any]:
-    """Make the Put of what is too large for the row; what is too large for an answer can be read by its address."""
-    content_type = CONTENT_TYPES[name] if f"{name}_bytes" in result else None
-    return store.blob_op(task.task_id, name, text, expires=expires, content_type=content_type)
+def _blob_op(task: Task, name: str, text: str, expires: float) -> dict[str, Any]:
+    return store.blob_op(task.task_id, name, text, expires=expires, content_type=CONTENT_TYPES[name])
 
 
 def result_of(task: Task, *, leave: Sequence[str] = ()) -> dict[str, Any] | None:
@@ -219,12 +240,17 @@ def result_of(task: Task, *, leave: Sequence[str] = ()) -> dict[str, Any] | None
     """
     if task.result is None:
         return None
-    large: dict[str, Any] = {}
-    if task.result.get("response") is None and "response" not in leave:
-        large["response"] = store.read_blob(task.task_id, "response")
-    if "data" in task.result and task.result["data"] is None and "data" not in leave:
-        large["data"] = json.loads(store.read_blob(task.task_id, "data"))
-    return task.result | large
+    wanted = [name for name in ("response", "data") if name not in leave]
+    missing = [name for name in wanted if task.result.get(name, "") is None]
+    if not missing:
+        return dict(task.result)
+    kept = ending.read(task)
+    found = {name: kept[name] for name in missing if name in kept}
+    for name in missing:
+        if name not in kept:
+            text = store.read_blob(task.task_id, name) if f"{name}_bytes" in task.result or not ending.has(task) else ""
+            found[name] = text if name == "response" else json.loads(text)
+    return task.result | found
 
 
 def cancel(task_id: str, user: str) -> Task:

@@ -8,12 +8,15 @@ from typing import Any
 
 from shared.clock import iso, now
 from shared.errors import BudgetExhausted, IdempotencyMismatch, NotFound
-from shared.tasks import blobs, conversation, events, items, listing, spend, table, waits
+from shared.tasks import blobs, conversation, events, items, listing, sizes, spend, table, waits
 from shared.tasks.items import Attributes, attribute, plain, read_task, row_key
 from shared.tasks.model import Status, Task
 
 UNSENT_GRACE_SECONDS = 30.0
 """How long the sweeper leaves a queued task whose message may still be under way."""
+ROW_BYTES = 800
+"""A message stays in its task's row as long as that is no larger: with what a run adds, its end's answer left out, the
+row then fits one write unit, which each claim and heartbeat pays for."""
 IDEMPOTENCY_SECONDS = 86_400
 """How long an ``Idempotency-Key`` is remembered."""
 
@@ -40,12 +43,14 @@ def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, 
     at = task.created
     expires = events.expires(at)
     ops: list[dict[str, Any]] = []
-    if len(message.encode()) <= blobs.INLINE_BYTES:
-        task.message = message
-    else:
-        task.excerpt = message[: listing.EXCERPT_CHARACTERS]
+    task.message = message
+    row = items.task_row(task, due_at=at)
+    beside: dict[str, Any] | None = None
+    if sizes.item_bytes(row) > ROW_BYTES:  # the message has an item of its own, which only this submit pays for
+        task.message, task.excerpt = None, message[: listing.EXCERPT_CHARACTERS]
         blob = _blob_key(task.task_id, "message") | {"ttl": attribute(int(expires))}
-        ops.append(table.put_op(blob | blobs.pack(message, f"tasks/{task.task_id}/message")))
+        packed = blobs.pack(message, f"tasks/{task.task_id}/message", plain_bytes=blobs.SMALL_BYTES)
+        beside = table.put_op(blob | packed)
     if task.params.get("input_json"):
         task.excerpt = conversation.last_user_text(json.loads(message))[: listing.EXCERPT_CHARACTERS]
     due_at = at + UNSENT_GRACE_SECONDS
@@ -59,6 +64,10 @@ def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, 
         charges = spend.precharge_ops(task)
         precharged_at = set(range(len(ops), len(ops) + len(charges)))
         ops += charges
+    if beside is not None and len(ops) > 1:
+        ops.append(beside)
+    elif beside is not None:
+        table.put(beside)  # before the row that needs it, for half of what both cost together; alone it expires
     try:
         if len(ops) == 1:
             table.put(ops[0])
@@ -262,6 +271,8 @@ def public(task: Task) -> dict[str, Any]:
             shown[name] = task.params[name]
     if task.parent:
         shown["parent"] = task.parent
+    if task.batch:
+        shown |= {"batch_id": task.batch, "batch_line": task.batch_line}
     if task.children:
         shown["children"] = task.children
     if task.status is Status.WAITING:

@@ -12,7 +12,7 @@ from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks.group_commit import GroupCommit
 from shared.tasks.items import Attributes, attribute, known
-from shared.tasks.model import ITEM_VERSION
+from shared.tasks.model import COMMON_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,8 +109,8 @@ def query_page(**kwargs: Any) -> Any:
 
 
 def put_op(item: Attributes, *, condition: str | None = None) -> dict[str, Any]:
-    """Make the Put of a transaction; every item says in which version it was written."""
-    versioned = {"v": attribute(ITEM_VERSION)} | item
+    """Make the Put of a transaction; every item says which form it has."""
+    versioned = {"v": attribute(COMMON_VERSION)} | item
     op: dict[str, Any] = {"TableName": settings().table_name, "Item": versioned}
     if condition:
         op |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}

@@ -135,7 +135,7 @@ def suspend(task: Task, waits: Sequence[Wait], log: Sequence[events.Event], *, e
     spent = spend.add_ops(task, ended=False)
     charged = days.charge_of(task)
     sets |= {"precharged_tokens": task.usage.tokens, "precharged_micro_usd": task.micro_usd, "charged": charged}
-    op, last = events.append_op(task.task_id, task.last_seq, log, expires=events.expires(at))
+    op, last = events.append_op(task, log, expires=events.expires(at))
     condition, values = held(task)
     unseen = "#signals = :signals" if task.signals else "(attribute_not_exists(#signals) OR #signals = :signals)"
     row = table.update_op(

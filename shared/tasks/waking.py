@@ -11,7 +11,7 @@ from shared.clock import now
 from shared.errors import Contended, DependencyDown
 from shared.limits import tiers
 from shared.logs import get_logger
-from shared.tasks import aftermath, days, lanes, store, table
+from shared.tasks import days, lanes, parking, store, table
 from shared.tasks.items import row_key
 from shared.valkey import RedisError
 
@@ -29,7 +29,7 @@ def rests(gate: Gate, task: Task, used: tuple[int, int]) -> None:
     """
     try:
         if gate.rest(task.user, task.task_id, task.day, *used):
-            aftermath.unpark_next(gate, task.user, task.running_cap)
+            parking.unpark_next(gate, task.user, task.running_cap)
     except (RedisError, DependencyDown, Contended) as error:
         _log.warning("counters not settled", extra={"task_id": task.task_id, "error": str(error)})
 
@@ -50,7 +50,7 @@ def send(gate: Gate, task: Task) -> bool:
     """
     count_again(gate, task)
     try:
-        slot_s = aftermath.PARKED_SLOT_SECONDS
+        slot_s = parking.PARKED_SLOT_SECONDS
         if not gate.take_slot(task.user, task.task_id, task.running_cap, slot_s, lane=task.lane):
             _park(task)
             return False

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import sluice
-from sluice.cli import runs, system
+from sluice.cli import runs, system, waits
 from sluice.cli.scaffold import init
 
 app = typer.Typer(
@@ -41,6 +41,11 @@ app.command()(runs.watch)
 app.command()(runs.result)
 app.command()(runs.cancel)
 app.command("list")(runs.list_)
+app.command()(waits.signal)
+app.command()(waits.approvals)
+app.command()(waits.allow)
+app.command()(waits.deny)
+app.command()(waits.schedules)
 app.command()(system.logs)
 app.command()(system.key)
 app.command()(system.check)

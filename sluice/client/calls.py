@@ -35,7 +35,7 @@ class Request(NamedTuple):
 
     method: str
     path: str
-    json: dict[str, Any] | None = None
+    json: Any = None
     params: dict[str, str | int] | None = None
     headers: dict[str, str] | None = None
 

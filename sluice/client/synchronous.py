@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
 
-from sluice.client import calls
+from sluice.client import calls, waits
 from sluice.client.errors import RunError
 
 if TYPE_CHECKING:
@@ -144,6 +144,74 @@ class Client:
             ApiError: the API refused.
         """
         return cast("dict[str, Any]", self._do(calls.limits(self._patience)))
+
+    def signal(
+        self, task_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
+    ) -> dict[str, Any]:
+        """Send a run the signal that it waits for, or will: any JSON. Sent twice, it is still one.
+
+        Raises:
+            ApiError: the API refused; the run has ended (409), say.
+        """
+        call = waits.signal(task_id, name, payload, self._patience, idempotency_key)
+        return cast("dict[str, Any]", self._do(call))
+
+    def approvals(self) -> list[dict[str, Any]]:
+        """Return what your runs wait to be allowed: calls of tools, and budget.
+
+        Raises:
+            ApiError: the API refused.
+        """
+        return cast("list[dict[str, Any]]", self._do(waits.approvals(self._patience)))
+
+    def allow(self, task_id: str, fingerprint: str, **more: Any) -> dict[str, Any]:
+        """Allow what a run waits for. ``more``: other ``arguments``, or by how much to ``raise_usd`` a ceiling.
+
+        Raises:
+            ApiError: the API refused; it was answered otherwise before (409), say.
+        """
+        return cast("dict[str, Any]", self._do(waits.answer(task_id, fingerprint, "allow", self._patience, more)))
+
+    def deny(self, task_id: str, fingerprint: str, *, reason: str | None = None) -> dict[str, Any]:
+        """Deny what a run waits for; a model is told the ``reason``.
+
+        Raises:
+            ApiError: the API refused.
+        """
+        call = waits.answer(task_id, fingerprint, "deny", self._patience, {"reason": reason})
+        return cast("dict[str, Any]", self._do(call))
+
+    def schedules(self) -> list[dict[str, Any]]:
+        """Return your schedules.
+
+        Raises:
+            ApiError: the API refused.
+        """
+        return cast("list[dict[str, Any]]", self._do(waits.schedules(self._patience)))
+
+    def make_schedule(self, run: dict[str, Any], **fields: Any) -> dict[str, Any]:
+        """Have a message submitted by the clock: ``run`` is the body of a submit; ``cron`` or ``at``, ``timezone`` ….
+
+        Raises:
+            ApiError: the API refused, or did not answer: look at `schedules` then, before you make it again.
+        """
+        return cast("dict[str, Any]", self._do(waits.make_schedule({"run": run, **fields})))
+
+    def change_schedule(self, schedule_id: str, **fields: Any) -> dict[str, Any]:
+        """Change the fields of a schedule that are given; ``paused=True`` pauses it.
+
+        Raises:
+            ApiError: the API refused.
+        """
+        return cast("dict[str, Any]", self._do(waits.change_schedule(schedule_id, fields, self._patience)))
+
+    def delete_schedule(self, schedule_id: str) -> None:
+        """Delete a schedule; runs that it began go on.
+
+        Raises:
+            ApiError: the API refused.
+        """
+        self._do(waits.delete_schedule(schedule_id, self._patience))
 
     def _do(self, call: calls.Call) -> Any:
         """Carry out a call: send what it asks to be sent, wait as it asks."""

@@ -133,7 +133,7 @@ def test_dead_letters_are_counted_and_shown(dashboard: Dashboard, stack: Stack, 
     settle.settle(held, Outcome(status=Status.FAILED, error={"code": "dead_letter", "message": "given up"}))
     page = dashboard.open("operator")
     page.get_by_role("link", name="System").click()
-    expect(page.locator(".alarms")).to_contain_text("dead letters")
+    expect(page.locator(".alarms")).to_contain_text("dead letter")
     page.get_by_role("link", name="Show them").first.click()
     expect(page.locator(f"tr[data-task={dead.task_id}]")).to_be_visible()
 

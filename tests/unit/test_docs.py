@@ -250,13 +250,13 @@ def test_the_standing_costs_follow_from_the_price_list() -> None:
         f"| alarms: {len(alarms)} on {watched} metrics | {watched * standing['alarm_metric_month']:.2f} |",
         f"21, published every minute | {21 * standing['custom_metric_month']:.2f} |",
         f"| dashboard | {standing['dashboard_month']:.2f} |",
-        f"| empty receives of eight event sources | {receives:.2f} |",
+        f"| empty receives of nine event sources | {receives:.2f} |",
         f"| `ManagedRedis=true NatGateways=none` | USD {managed['none']:.0f} |",
         f"| `ManagedRedis=true` | USD {managed['one']:.0f} |",
         f"| `ManagedRedis=true NatGateways=per-zone` | USD {managed['per-zone']:.0f} |",
     ):
         assert line in OPERATIONS
-    assert sources == 8
+    assert sources == 9
 
 
 def test_the_costs_of_runs_are_those_of_the_simulations() -> None:

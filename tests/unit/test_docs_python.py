@@ -137,7 +137,9 @@ def test_what_the_examples_call_was_found() -> None:
         "docs/agents.md": 12,
         "docs/openai.md": 0,
         "docs/waits.md": 3,
+        "docs/batches.md": 0,
         "docs/children.md": 3,
+        "docs/schedules.md": 1,
     }
 
 

@@ -44,6 +44,7 @@ POLLER = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
 
 KINDS = {
     "Table": "table", "Blobs": "blobs", "WsApi": "connections", "WebhookQueue": "webhooks", "FiringQueue": "firings",
+    "BulkQueue": "bulk",
     **{f"{lane}Queue": "lanes" for lane in ("High", "Normal", "Quarantine")},
     **{f"{lane}Dlq": "dead letters" for lane in ("High", "Normal", "Quarantine")},
     **{f"{lane}Mapping": "mappings" for lane in ("High", "Normal")},
@@ -55,7 +56,12 @@ OF_SERVICE = {
     "secrets_manager": "secrets", "lambda_client": "mappings",
 }  # fmt: skip
 OF_METHOD = {"get_function_concurrency": "functions"}
-OF_MODULE = {"shared.webhooks": "webhooks", "shared.schedules.timers": "firings", "shared.limits.operators": "prices"}
+OF_MODULE = {
+    "shared.webhooks": "webhooks",
+    "shared.schedules.timers": "firings",
+    "shared.bulk.pokes": "bulk",
+    "shared.limits.operators": "prices",
+}
 
 Right = tuple[str, str]
 """An action and the kind of thing that it is done to."""

@@ -51,6 +51,9 @@ def test_what_pages_show_from_outside_goes_with_them(tmp_path: Path) -> None:
     site.lay_out(tmp_path / "site")
     docs = tmp_path / "site" / "docs"
     assert "](../" not in "".join(path.read_text() for path in docs.glob("*.md"))
+    assert not [
+        line for path in docs.glob("*.md") for line in path.read_text().splitlines() if re.match("```.* ", line)
+    ]
     assert (docs / "files/benchmarks/results/gb_seconds.svg").exists()
 
 

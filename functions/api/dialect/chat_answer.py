@@ -44,7 +44,11 @@ def completion_of(task: Task) -> dict[str, Any]:
     Raises:
         DependencyDown: a large answer cannot be read right now.
     """
-    result = views.result(task) or {"response": ""}
+    return completion_with(task, views.result(task) or {"response": ""})
+
+
+def completion_with(task: Task, result: dict[str, Any]) -> dict[str, Any]:
+    """Return the same of a result that was read."""
     data = result.get("data") or {}
     calls = calls_of(task, result)
     text = result["response"] or ""

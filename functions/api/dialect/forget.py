@@ -26,9 +26,9 @@ def forget(task: Task, *, keep_turn: bool = False) -> None:
     if task.parent is not None and not store.has_ended(task.parent):
         raise Problem(409, "parent_not_ended", f"the run {task.parent} that started it waits for its end", "task_id")
     if task.children:
-        from shared.tasks import kin  # here: most requests do without it
+        from shared.tasks import aftermath, kin  # here: most requests do without it
 
-        if live := kin.end_children(gate(), task):
+        if live := kin.end_children(gate(), task, aftermath.finished):
             why = f"{live} runs that it started have not ended yet; they were told to: try again"
             raise Problem(409, "children_not_ended", why, "task_id", headers=retry_after(5))
     if not keep_turn and task.session_id and task.ended_at is not None:

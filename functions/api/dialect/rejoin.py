@@ -42,20 +42,25 @@ class Rejoin:
 
     def find(self) -> Task | None:
         """Return the run that this request repeats, if it is a repeat and the run is known."""
-        if not self.retried:
+        task_id = self.found_id()
+        if task_id is None:
             return None
         try:
-            task_id = valkey.client().get(self._key)
-        except RedisError as error:
-            _log.warning("a retried request makes a run of its own", extra={"error": str(error)})
-            return None
-        if not task_id:
-            return None
-        try:
-            task = store.get(str(task_id))
+            task = store.get(task_id)
         except NotFound:
             return None
         return task if task.user == self._user else None
+
+    def found_id(self) -> str | None:
+        """Return the id of what the request made that this one repeats, if it is a repeat and known."""
+        if not self.retried:
+            return None
+        try:
+            found = valkey.client().get(self._key)
+        except RedisError as error:
+            _log.warning("a retried request makes a run of its own", extra={"error": str(error)})
+            return None
+        return str(found) if found else None
 
     def remember(self, task_id: str) -> None:
         """Let repeats of this request find its run."""

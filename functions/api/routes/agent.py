@@ -16,6 +16,7 @@ from functions.api.repeats import idempotency_of
 from functions.api.schemas import IDEMPOTENCY_KEY_CHARACTERS, PAGE_TASKS, AgentRequest, StatusName
 from functions.api.submit import Submission, submit
 from shared.tasks import listing
+from shared.tasks.items import listed_under
 
 router = APIRouter(tags=["tasks"], dependencies=AUTHENTICATED)
 
@@ -91,15 +92,23 @@ def wanted_of(asked: AgentRequest) -> Submission:
 
 
 @router.get("/agent", summary="List tasks")
-@described("TaskList", 401, 403, 422)
+@described("TaskList", 401, 403, 404, 422)
 def list_agent(
     caller: Subject,
     limit: Annotated[int, Query(ge=1, le=PAGE_TASKS)] = 20,
     cursor: Annotated[str | None, Query(max_length=2048, description="From `next_cursor`.")] = None,
     status: Annotated[StatusName | None, Query()] = None,
+    batch_id: Annotated[
+        str | None, Query(max_length=64, description="The lines of a batch, which else are left out.")
+    ] = None,
 ) -> JSONResponse:
     """List the caller's tasks, newest first. The index lags behind by a moment."""
-    found, more = listing.list_tasks(caller.user, limit=limit, cursor=cursor, status=status)
+    where = caller.user
+    if batch_id is not None:
+        from shared.bulk import store as batches  # here: few lists are of batches
+
+        where = listed_under(where, batches.load(where, batch_id).batch_id)
+    found, more = listing.list_tasks(where, limit=limit, cursor=cursor, status=status)
     return JSONResponse({"tasks": [views.summary(item) for item in found], "next_cursor": more})
 
 

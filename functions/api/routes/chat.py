@@ -64,7 +64,7 @@ def post_chat_completions(
     task, headers = runs.run(
         request,
         caller,
-        lambda: _submission(asked),
+        lambda: submission_of(asked),
         rejoin=Rejoin(caller.user, "chat", value, request.headers),
         idempotency=idempotency_of(idempotency_key, value, place="chat"),
     )
@@ -74,7 +74,12 @@ def post_chat_completions(
     return JSONResponse(_held(request, caller, task, headers), headers=headers)
 
 
-def _submission(asked: ChatRequest) -> Submission:
+def submission_of(asked: ChatRequest) -> Submission:
+    """Return what a request wants run.
+
+    Raises:
+        Problem: it does not fit together.
+    """
     messages = checked_messages(asked.messages)
     params: dict[str, Any] = {name: getattr(asked, name) for name in _OWN}
     params |= {"dialect": "chat", "input_json": True, "instructions": "", "options": chat_options(asked) or None}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mangum.handlers import APIGateway, HTTPGateway
 
-from functions.api import answers
+from functions.api import error_answers
 from functions.api.sse import STREAMING
 from functions.api.streaming.runtime_api import Refused, prelude
 from shared.logs import get_logger
@@ -58,7 +58,7 @@ async def serve(app: ASGIApp, api: RuntimeApi, invocation: Invocation) -> None:
     try:
         scope, body = _request(event, Context(invocation))
     except Exception as error:
-        answer = answers.of_unreadable(error)
+        answer = error_answers.of_unreadable(error)
         writer = await api.stream(invocation.request_id)
         await writer.write(prelude(answer["statusCode"], answer["headers"]))
         await writer.write(answer["body"].encode())

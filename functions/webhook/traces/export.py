@@ -73,6 +73,7 @@ class _Away:
 
 
 away = _Away()
+_making = threading.Lock()
 
 
 def address() -> str:
@@ -121,7 +122,9 @@ def send(spans: Sequence[Span]) -> Answer:
 def _post(body: bytes) -> Answer:
     about = headers() | {"content-type": "application/x-protobuf", "content-encoding": "gzip"}
     try:
-        answer = _client().post(address(), content=body, headers=about)
+        with _making:  # `cache` lets threads that come at once make one each
+            client = _client()
+        answer = client.post(address(), content=body, headers=about)
     except httpx2.HTTPError as error:
         return Answer(error=f"{type(error).__name__}: {error}"[:200])
     if 200 <= answer.status_code < 300:

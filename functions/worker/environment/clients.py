@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
+from functions.worker.environment import idle_sockets, openai_types
 from functions.worker.model import address, phases
 from functions.worker.tools.page import pages_client
 from shared import secrets, tls
@@ -21,6 +22,8 @@ from shared.settings import settings
 
 if TYPE_CHECKING:
     import openai
+
+openai_types.put_off()
 
 CONNECT_SECONDS = 10.0
 """Long enough for a whole pool that connects at once on a fraction of a processor."""
@@ -34,7 +37,7 @@ KEEPALIVE_SECONDS = 55.0
 def http() -> httpx2.AsyncClient:
     """Return the client under the model client: one connection pool per environment."""
     most, kept = settings().pool_limits
-    return httpx2.AsyncClient(
+    client = httpx2.AsyncClient(
         verify=tls.context(),
         limits=httpx2.Limits(max_connections=most, max_keepalive_connections=kept, keepalive_expiry=KEEPALIVE_SECONDS),
         # How long an answer may take is held by `model.limits`: no fixed clock cuts a stream that flows.
@@ -44,6 +47,7 @@ def http() -> httpx2.AsyncClient:
         event_hooks={"request": [phases.follow]},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a provider's cookies serve nothing here
     )
+    return idle_sockets.watched(client)
 
 
 async def ready() -> None:
@@ -70,8 +74,14 @@ def _first_url(client: openai.AsyncOpenAI, base: str) -> str:
     return address.completions(base or str(client.base_url))
 
 
-def completions_url(client: openai.AsyncOpenAI) -> str:
-    """Return the whole address of chat completions: putting it together costs a twentieth of a call."""
+def completions_url(client: openai.AsyncOpenAI, base: str = "") -> str:
+    """Return the whole address of chat completions: putting it together costs a twentieth of a call.
+
+    ``base`` is another address than the deployment's.
+    """
+    if base:
+        url = address.completions(base)
+        return _moved.get(url, url)
     url = _first_url(client, settings().openai_base_url)
     return _moved.get(url, url)
 

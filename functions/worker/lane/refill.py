@@ -11,6 +11,7 @@ holds, and takes nothing from another lane, and nothing while its lane is paused
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import TYPE_CHECKING
 
 from functions.worker.lane.deliveries import Delivery
@@ -37,6 +38,9 @@ to the lane: others may have room."""
 LINGER_SECONDS = 0.025
 """How long a free slot waits for others, so that they are filled with one request, and claimed and written with one:
 runs that begin together end together. As many as one request can fill wait for none."""
+SPREAD_SHARE = 1 / 3
+"""Part of the function's time within which invocations stop taking work, each at a moment of its own: those that one
+burst began together would else all stop together, and hold the lane's limit while nobody takes anything."""
 DEADLINE_MARGIN_SECONDS = 10.0
 """Time beside one whole model call that a run must find before the function ends, else it would only be given back."""
 
@@ -54,7 +58,8 @@ class Refill:
         self._lane = first.lane if first else ""
         self._url = first.queue_url if first else ""
         needed = settings().model_timeout_seconds + DEADLINE_MARGIN_SECONDS
-        self._last = deadline - needed if first is not None and refills(self._lane) else 0.0
+        early = random.random() * SPREAD_SHARE * settings().worker_timeout_seconds  # noqa: S311 - no secret
+        self._last = deadline - needed - early if first is not None and refills(self._lane) else 0.0
         """Until when it takes anything."""
         half = settings().worker_timeout_seconds / 2
         self._until = min(now() + settings().refill_seconds, deadline - max(half, needed), self._last)

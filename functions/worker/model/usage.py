@@ -87,18 +87,28 @@ def believed(told: Details, read: int, written: int) -> Details:
     return {kind: min(number, written if kind == "reasoning_tokens" else read) for kind, number in told.items()}
 
 
+_PLACES = frozenset(
+    {"usage", "usageMetadata", "usage_metadata", "timings", "x_groq", "amazon-bedrock-invocationMetrics", "eval_count"}
+)
+"""What a chunk has some of that tells a usage, unless one of its choices does."""
+
+
 def _places(chunk: dict[str, Any]) -> list[dict[str, Any]]:
+    choices = chunk.get("choices")
+    if _PLACES.isdisjoint(chunk):  # nearly all chunks of a stream
+        return _of_choices(choices)
     groq = chunk.get("x_groq")
     places = [chunk.get("usage"), chunk.get("usageMetadata"), chunk.get("usage_metadata"), chunk.get("timings")]
     places.append(groq.get("usage") if isinstance(groq, dict) else None)
     places.append(chunk.get("amazon-bedrock-invocationMetrics"))
     if "eval_count" in chunk:
         places.append(chunk)
-    choices = chunk.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and choice.get("usage"):
-            places.append(choice["usage"])
-    return [place for place in places if isinstance(place, dict)]
+    return [place for place in places if isinstance(place, dict)] + _of_choices(choices)
+
+
+def _of_choices(choices: Any) -> list[dict[str, Any]]:
+    told = [choice.get("usage") for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else ()
+    return [usage for usage in told if isinstance(usage, dict) and usage]
 
 
 def _read(usage: dict[str, Any]) -> Count:

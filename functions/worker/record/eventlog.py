@@ -1,7 +1,7 @@
 """A run's side of the event log: collects events and writes them in few, ordered batches.
 
 Every write that moves ``last_seq`` takes the same lock, so numbers follow each other. Plain events wait for the next
-batch; a recorded step and the settlement take what is pending along in their own transaction.
+batch; a recorded step and the settlement take what is pending along.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FIRST_FLUSH_SECONDS = 0.2
 SLOW_FLUSH_SECONDS = 1.0
 """Time between batches of a long stream, and between looks for somebody who watches or reads."""
 UNREAD_SECONDS = 10.0
-"""How old text gets that nobody watches or reads before it is stored all the same. Each batch costs four write units or
+"""How old text gets that nobody watches or reads before it is stored all the same. Each batch costs a write unit or
 more; a look costs one command of Valkey's."""
 UNREAD_CHARACTERS = 64_000
 """How much of it is kept back."""

@@ -68,8 +68,8 @@ class Ledger:
 
 def charge(task: Task, use: Usage) -> None:
     """Charge a task for a call that no step is recorded of; written with whatever is written of the run next."""
+    task.unwritten.append(use)  # first: see `records.progress`
     days.count(task, use)
-    task.unwritten.append(use)
 
 
 def count_recorded(task: Task, use: Usage | None, model: str | None) -> None:

@@ -15,7 +15,7 @@ from shared import traceparent
 from shared.clock import day, now
 from shared.errors import BudgetExhausted, NotFound
 from shared.limits import tiers
-from shared.tasks import aftermath, ceilings, family, lanes, settle, store, table, waking
+from shared.tasks import ceilings, family, lanes, parking, settle, store, table, waking
 from shared.tasks.family import Group
 from shared.tasks.items import read_task, row_key
 from shared.tasks.model import Task
@@ -177,7 +177,7 @@ class Children(Budget):
                 child = _child(parent, group, plan, n)
                 if not child.parked:
                     took = await asyncio.to_thread(
-                        gate.take_slot, child.user, child.task_id, child.running_cap, aftermath.PARKED_SLOT_SECONDS
+                        gate.take_slot, child.user, child.task_id, child.running_cap, parking.PARKED_SLOT_SECONDS
                     )
                     child.parked = not took
                     await asyncio.to_thread(waking.count_again, gate, child)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.limits.admission import Gate
+    from shared.tasks.model import Task
 
 SLOT_GRACE_SECONDS = 30
 """How much longer than the lease a running slot lasts, so that a takeover finds it still held."""
@@ -44,6 +45,8 @@ class Beat:
     lease_until: float
     on_lost: Callable[[], None]
     on_cancel: Callable[[], None]
+    task: Task | None = None
+    """The run, of whose progress its row is told with each beat."""
 
     @property
     def alive(self) -> bool:
@@ -103,7 +106,7 @@ class Heart:
     def _extend(self, beat: Beat) -> bool:
         for _ in range(CONTENDED_TRIES):
             try:
-                beat.lease_until, cancel = leases.heartbeat(beat.task_id, beat.lease_no)
+                beat.lease_until, cancel = leases.heartbeat(beat.task_id, beat.lease_no, beat.task)
             except LeaseLost:
                 with self._lock:
                     known = beat in self._beats

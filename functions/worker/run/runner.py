@@ -122,6 +122,7 @@ class _Run:
             task.lease_until,
             on_lost=lambda: self.stop_from_thread("lost"),
             on_cancel=lambda: self.stop_from_thread("cancel"),
+            task=task,
         )
 
     async def go(self) -> Disposition:

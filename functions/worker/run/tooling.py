@@ -73,6 +73,22 @@ class Tooling(Waiting):
 
         return await self.steps.once(name, work, kind="tool", fingerprint=arguments)
 
+    async def approval(
+        self, tool: str, arguments: dict[str, Any], *, editable: bool = False, within: float | None = None
+    ) -> dict[str, Any]:
+        """Wait until a call is allowed that something else makes, like a framework's own loop.
+
+        It is asked for as by ``tool`` with ``approve``, and returns the arguments to make the call with: others than
+        asked for only if they are ``editable``. The call itself belongs into a step of its own.
+
+        Raises:
+            Unstorable: the arguments are no JSON.
+            Denied: the call was not allowed; says why.
+            WaitTimeout: nobody answered ``within`` so many seconds.
+        """
+        storable.check(arguments, f"the arguments of tool {tool}")
+        return await self._approved(tool, arguments, editable=editable, within_s=within)
+
     def wants_approval(self, tool: str) -> bool:
         """Whether the client or its tier wants calls of a tool of this name allowed first."""
         wanted = self._task.params.get("approve")

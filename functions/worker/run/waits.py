@@ -15,7 +15,7 @@ from shared import json_schema
 from shared.clock import now
 from shared.errors import SluiceError, TooLarge
 from shared.logs import get_logger
-from shared.tasks import inbox, waits
+from shared.tasks import approvals, inbox, waits
 from shared.tasks.waits import Wait
 
 if TYPE_CHECKING:
@@ -154,6 +154,8 @@ class Waits:
         for one in self._inbox:
             if one.name != wait.name or one.id in self._taken:
                 continue
+            if wait.kind == approvals.KIND and one.id != approvals.answer_id(wait):
+                continue  # of the same call made beside it: each has an answer of its own
             self._taken.add(one.id)
             wrong = json_schema.wrong((wait.more or {}).get("schema"), one.payload)
             if wrong is None:

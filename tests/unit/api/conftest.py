@@ -124,6 +124,7 @@ def running(redis_url: str) -> Iterator[Api]:
         client("s3").create_bucket(Bucket="sluice-blobs")
         patch.setenv("QUEUE_URL_WEBHOOK", client("sqs").create_queue(QueueName="sluice-webhook")["QueueUrl"])
         patch.setenv("QUEUE_URL_FIRINGS", client("sqs").create_queue(QueueName="sluice-firings")["QueueUrl"])
+        patch.setenv("QUEUE_URL_BULK", client("sqs").create_queue(QueueName="sluice-bulk")["QueueUrl"])
         for lane, url in lanes.items():
             patch.setenv(f"QUEUE_URL_{lane.upper()}", url)
         forget_everything()

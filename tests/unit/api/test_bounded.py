@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functions.api import answers
+from functions.api import error_answers
 from functions.api.app import handler
 from shared import wire
 from shared.clock import day
@@ -29,7 +29,7 @@ def ended(api: Api, response: str = "ok", *, data: dict[str, Any] | None = None,
     assert isinstance(task, Task)
     for n in range(0, log, 3):
         batch = [events.Event("token", time.time(), {"text": "x" * each}) for _ in range(min(3, log - n))]
-        op, task.last_seq = events.append_op(task_id, task.last_seq, batch, expires=time.time() + 999)
+        op, task.last_seq = events.append_op(task, batch, expires=time.time() + 999)
         moved = table.update_op(row_key(task_id), sets={"last_seq": task.last_seq})
         table.transact([op, moved])
     settle.settle(task, settle.Outcome(status=Status.COMPLETE, response=response, data=data), message="hi")
@@ -198,7 +198,7 @@ def test_a_list_of_tasks_is_far_from_the_limit() -> None:
 
 @pytest.mark.parametrize(("size", "status"), [(6_200_000, 200), (6_300_000, 500)])
 def test_what_no_page_bounded_is_said_and_not_dropped(size: int, status: int) -> None:
-    answer = answers.within({"statusCode": 200, "headers": {}, "body": "x" * size, "isBase64Encoded": False})
+    answer = error_answers.within({"statusCode": 200, "headers": {}, "body": "x" * size, "isBase64Encoded": False})
     assert answer["statusCode"] == status
     assert ("answer_too_large" in answer["body"]) == (status == 500)
 
@@ -206,7 +206,7 @@ def test_what_no_page_bounded_is_said_and_not_dropped(size: int, status: int) ->
 def test_a_result_whose_object_is_gone_is_410(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blobs, "ITEM_BYTES", 5)
     task_id = ended(api, "a longer response " * 4000)
-    for kept in client("s3").list_objects_v2(Bucket="sluice-blobs", Prefix=f"tasks/{task_id}/response")["Contents"]:
+    for kept in client("s3").list_objects_v2(Bucket="sluice-blobs", Prefix=f"tasks/{task_id}/end")["Contents"]:
         client("s3").delete_object(Bucket="sluice-blobs", Key=kept["Key"])
     answer = api.get(f"/result/{task_id}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (410, "result_gone")

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from benchmarks.capacity_model.kubernetes import Autoscaler
 from shared.scaling.ceiling import Provider
-from shared.scaling.policy import Config, State, decide
+from shared.scaling.policy import State, decide
+from shared.scaling.profiles import Config
 from shared.scaling.signals import LaneSignals, Signals
 
 START = 1_700_000_040.0

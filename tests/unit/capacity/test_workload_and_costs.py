@@ -75,11 +75,20 @@ def test_costs_by_hand() -> None:
     # Two submits (4), two slices (5), two calls (16) that are their runs' last (-10), two heartbeats and one (4), two
     # settles (14).
     assert used["dynamodb_write"] == 2 * 4 + 2 * 5 + 2 * (16 - 10) + 3 * 4 + 2 * 14
+    assert used["scaler_gb_s"] == 0.0, "this world has none"
     polled = costs.quantities(world, runs, result, "poll")
     assert polled["http_request"] == 2 + (50 // 5 + 1) + (20 // 5 + 1)
     usd = costs.per_thousand(world, runs, result, "webhook")
     assert usd["Lambda, worker GB-s"] == pytest.approx(100 * 0.0000133334 / 2 * 1000)
     assert usd["Model tokens"] == pytest.approx((1200 * 0.15 + 350 * 0.6) / 1e6 * 1000)
+
+
+def test_a_busy_scaler_is_paid_for() -> None:
+    world = replace(SCENARIOS["default"], minutes=5)
+    drawn = generate(world)
+    result = Engine(world, drawn).run()
+    used = costs.quantities(world, drawn, result, "webhook")
+    assert used["scaler_gb_s"] == result.ticks * 5.0 * 0.25 > 50 * 1.25
 
 
 def test_every_price_has_a_source_and_a_date() -> None:

@@ -13,9 +13,13 @@ PLAIN = RunShape(overhead_s=0.0, call_fails=0.0, call_spread=0.0)
 
 
 def platform(**changes: Any) -> Platform:
-    """Nothing costs time, no scaler, no ramp, no refilling."""
+    """Nothing costs time, no scaler, no ramp, no refilling, no looks."""
     bare = Platform(
+        slots=10,
         receive_s=0.0,
+        look_s=0.0,
+        spread_s=0.0,
+        apply_s=0.0,
         refill_s=0.0,
         gather_s=0.0,
         claim_s=0.0,

@@ -98,7 +98,7 @@ def test_the_running_local_system_is_meant_where_no_account_is_named(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SLUICE_STATE", str(tmp_path))
-    monkeypatch.setattr(operate.environ, "use", used.append)
+    monkeypatch.setattr(operate.nearby, "use", used.append)
     operate._find_local()
     assert used == []  # nothing runs
     (tmp_path / "outputs.json").write_text('{"aws_endpoint_url": "http://127.0.0.1:4566"}')
@@ -114,5 +114,5 @@ def test_a_configured_account_is_meant(tmp_path: Any, monkeypatch: pytest.Monkey
     (tmp_path / "outputs.json").write_text('{"aws_endpoint_url": "http://127.0.0.1:4566"}')
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws/credentials").write_text("[default]")
-    monkeypatch.setattr(operate.environ, "use", lambda _: pytest.fail("not the local one"))
+    monkeypatch.setattr(operate.nearby, "use", lambda _: pytest.fail("not the local one"))
     operate._find_local()

@@ -129,6 +129,59 @@ def test_all_pages_are_read_one_after_the_other() -> None:
         assert [run.task_id for run in api.runs()] == ["t0", "t1", "t2"]
 
 
+def test_runs_that_wait_are_signalled_and_answered_and_schedules_made() -> None:
+    sent: list[tuple[str, str, Any]] = []
+    keys: list[str] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        path = request.url.raw_path.decode().removeprefix("/base")
+        sent.append((request.method, path, json.loads(request.content) if request.content else None))
+        if "/signals/" in path:
+            keys.append(request.headers["Idempotency-Key"])
+            if len(keys) == 1:
+                raise httpx2.ReadError("cut off")
+        if path.startswith("/approvals"):
+            more = "c" if "cursor" not in path else None
+            return httpx2.Response(200, json={"approvals": [{"task_id": "t"}], "next_cursor": more})
+        if request.method == "GET":
+            return httpx2.Response(200, json={"schedules": [{"schedule_id": "s"}], "next_cursor": None})
+        return httpx2.Response(202, json={"status": "queued", "schedule_id": "s"})
+
+    with client(answer) as api:
+        assert api.signal("t", "go", {"ok": True})["status"] == "queued"
+        assert len(api.approvals()) == 2
+        api.allow("t", "ab", raise_usd=0.5, arguments=None)
+        api.deny("t", "../x", reason="no")
+        assert api.schedules() == [{"schedule_id": "s"}]
+        assert api.make_schedule({"message": "hi"}, cron="0 8 * * *")["schedule_id"] == "s"
+        api.change_schedule("s", paused=True)
+        api.delete_schedule("s")
+    assert len(set(keys)) == 1
+    assert sent[1:] == [
+        ("POST", "/agent/t/signals/go", {"ok": True}),
+        ("GET", "/approvals?limit=100", None),
+        ("GET", "/approvals?limit=100&cursor=c", None),
+        ("POST", "/agent/t/approvals/ab", {"decision": "allow", "raise_usd": 0.5}),
+        ("POST", "/agent/t/approvals/..%2Fx", {"decision": "deny", "reason": "no"}),
+        ("GET", "/schedules?limit=100", None),
+        ("POST", "/schedules", {"run": {"message": "hi"}, "cron": "0 8 * * *"}),
+        ("PATCH", "/schedules/s", {"paused": True}),
+        ("DELETE", "/schedules/s", None),
+    ]
+
+
+def test_a_schedule_is_not_made_twice_by_a_client_that_got_no_answer() -> None:
+    seen: list[int] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(1)
+        raise httpx2.ReadError("cut off")
+
+    with client(answer) as api, pytest.raises(UnavailableError):
+        api.make_schedule({"message": "hi"}, cron="0 8 * * *")
+    assert len(seen) == 1
+
+
 def test_both_clients_have_the_same_calls() -> None:
     def shape(kind: type) -> dict[str, list[str]]:
         named = {name: member for name, member in vars(kind).items() if not name.startswith("_")}

@@ -17,9 +17,11 @@ BENCHMARKS = (
     "capacity",
     "gb-seconds",
     "write-units",
+    "bench-before-after",
     "bench",
     "fairness",
     "hostile",
+    "bulk",
     "bench-reference",
 )
 

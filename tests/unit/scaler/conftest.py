@@ -83,6 +83,8 @@ def stack(fake_aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Stack:
         )
         uuids[lane] = mapping["UUID"]
         monkeypatch.setenv(f"ESM_UUID_{lane.upper()}", mapping["UUID"])
+    monkeypatch.setenv("SCALING_PROFILE", "hpa")  # what its rates do is easier to follow; `test_swift` sets the other
+    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "10")
     settings.cache_clear()
     aws.reset()
     lend_clients()

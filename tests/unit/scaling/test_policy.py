@@ -6,7 +6,8 @@ import pytest
 
 from shared.scaling import memory
 from shared.scaling.ceiling import Ceiling, Provider, Rule, move
-from shared.scaling.policy import Config, Decision, State, decide
+from shared.scaling.policy import Decision, State, decide
+from shared.scaling.profiles import Config
 from shared.scaling.shares import await_drain, divide, floors, reserves
 from shared.scaling.signals import LaneSignals, Signals
 from shared.settings import read
@@ -231,9 +232,10 @@ def test_the_backlogs_age_counts_from_the_first_tick_that_saw_it() -> None:
 
 
 def test_settings_become_a_configuration() -> None:
-    config = Config.of(read({"MAX_REPLICAS": "40", "TARGET_UTILIZATION": "70", "SCALE_UP_PER_MINUTE": "6"}))
+    seed = {"SCALING_PROFILE": "hpa", "RUNS_PER_ENVIRONMENT": "10"}
+    config = Config.of(read({**seed, "MAX_REPLICAS": "40", "TARGET_UTILIZATION": "70", "SCALE_UP_PER_MINUTE": "6"}))
     assert (config.most, config.target_utilization, config.up.policies[0].value) == (38, 0.7, 6)
-    assert Config.of(read({})) == replace(Config(), most=18)  # two are the quarantine lane's
+    assert Config.of(read(seed)) == replace(Config(), most=18)  # two are the quarantine lane's
 
 
 def test_state_survives_as_json() -> None:
@@ -246,7 +248,7 @@ def test_state_survives_as_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [None, "", "{", "[]", "1", '{"v":0}', '{"v":1}', '{"v":1,"tick":1,"ceiling":{},"lanes":{}}']
+    "text", [None, "", "{", "[]", "1", '{"v":1}', '{"v":2}', '{"v":2,"at":1,"ceiling":{},"lanes":{}}']
 )
 def test_unreadable_state_is_no_state(text: str | None) -> None:
     assert memory.load(text) is None

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from shared.scaling import hpa, memory
 from shared.scaling.ceiling import Provider
-from shared.scaling.policy import Config, Decision, State, decide
+from shared.scaling.policy import Decision, State, decide
+from shared.scaling.profiles import Config
 from shared.scaling.shares import divide, floors
 from shared.scaling.signals import LaneSignals, Signals
 
@@ -40,13 +41,16 @@ policies = st.lists(
 ).map(tuple)
 rules = st.builds(hpa.Rules, st.sampled_from([0, 30, 60, 300]), policies, st.sampled_from(["Max", "Min", "Disabled"]))
 configs = st.builds(
-    lambda least, more, up, down, backlog, share: Config(
+    lambda least, more, up, down, backlog, share, swift: Config(
         least=least,
         most=max(4, least + more),
         up=up,
         down=down,
         target_backlog=backlog,
         target_utilization=share,
+        swift=swift,
+        lend=swift,
+        tick_s=5.0 if swift else 60.0,
     ),
     st.integers(1, 30),
     st.integers(0, 200),
@@ -54,6 +58,7 @@ configs = st.builds(
     rules,
     st.floats(0.5, 50),
     st.floats(0.1, 1),
+    st.booleans(),
 )
 
 

@@ -15,7 +15,7 @@ from shared.errors import DependencyDown
 from shared.limits import names
 from shared.limits.admission import Gate
 from shared.settings import settings
-from shared.tasks import aftermath, claims, lanes, leases, listing, settle, spend, store
+from shared.tasks import aftermath, claims, lanes, leases, listing, parking, settle, spend, store
 from shared.tasks.leases import Requeue
 from shared.tasks.model import Status, Task
 
@@ -70,7 +70,7 @@ def test_an_unparked_task_whose_send_failed_is_sent_by_the_next_sweep(
     with monkeypatch.context() as patch:
         sqs_away(patch)
         with pytest.raises(DependencyDown):
-            aftermath.unpark_next(gate, "ann", 1)
+            parking.unpark_next(gate, "ann", 1)
     row = store.get("p")
     assert (row.parked, row.reason, row.sweeps) == (False, "unsent", 0)
     assert swept(monkeypatch, after_s=1)["sent"] == 1
@@ -93,7 +93,7 @@ def test_having_waited_long_for_a_slot_makes_nobody_wait_long_for_a_message(
 ) -> None:
     """Its message is lost on the way, so that nobody knows."""
     submitted("p", minutes_ago=45, parked=True, running_cap=1, sweeps=6)
-    assert aftermath.unpark_next(gate, "ann", 1) == 1
+    assert parking.unpark_next(gate, "ann", 1) == 1
     aws.sqs().purge_queue(QueueUrl=settings().queue_urls["normal"])
     lanes.send("normal", "somebody-elses", 0, user="bob")
     assert swept(monkeypatch, after_s=store.UNSENT_GRACE_SECONDS + 1)["sent"] == 1
@@ -139,7 +139,7 @@ def test_a_task_that_ended_in_the_parking_lot_keeps_no_slot(gate: Gate, monkeypa
         submitted(name, parked=True, running_cap=1)
     settle.end_unheld(store.get("ended"), settle.Outcome(status=Status.CANCELLED))
     monkeypatch.setattr(listing, "parked_tasks", lambda user, limit: ["gone", "ended", "next"])
-    assert aftermath.unpark_next(gate, "ann", 1) == 1
+    assert parking.unpark_next(gate, "ann", 1) == 1
     assert slots() == {"next"}
 
 
@@ -149,7 +149,7 @@ def test_a_task_that_runs_meanwhile_keeps_its_slot(gate: Gate, monkeypatch: pyte
     assert gate.take_slot("ann", "runs", 1, 60)
     claimed("runs")
     monkeypatch.setattr(listing, "parked_tasks", lambda user, limit: ["runs", "next"])
-    assert aftermath.unpark_next(gate, "ann", 1) == 0
+    assert parking.unpark_next(gate, "ann", 1) == 0
     assert slots() == {"runs"}
 
 

@@ -41,7 +41,7 @@ def objects() -> list[str]:
 
 
 def step(text: str) -> checkpoints.Step:
-    return checkpoints.Step("s", 1, "f", text * 50)
+    return checkpoints.Step("s", 1, "f", text * 700)
 
 
 def test_a_late_worker_overwrites_no_step_no_events_and_no_response(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_a_late_worker_overwrites_no_step_no_events_and_no_response(monkeypatch:
     checkpoints.record(new, step("B"), [events.Event("step", 1, {"who": "the new one"})])
     with pytest.raises(LeaseLost):
         checkpoints.record(late, step("A"), [events.Event("step", 1, {"who": "the late one"})])
-    assert checkpoints.load("t")["s", 1].value == "B" * 50
+    assert checkpoints.load("t")["s", 1].value == "B" * 700
     assert events.read("t", 1).events[0].data == {"who": "the new one"}
     settle.settle(new, settle.Outcome(status=Status.COMPLETE, response="the answer of the new one"), message="hi")
     late.last_seq = new.last_seq - 1
@@ -72,7 +72,7 @@ def test_a_repeat_of_a_write_finds_its_own_object() -> None:
     stored = objects()
     checkpoints.record(task, step("A"), [events.Event("step", 1, {"long": "x" * 50})])  # the first answer was lost
     assert objects() == stored
-    assert len(stored) == 2
+    assert len(stored) == 1
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied"])

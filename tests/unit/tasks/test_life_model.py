@@ -125,7 +125,7 @@ class Life(RuleBasedStateMachine):
         else:
             assert allowed
             self.executed[name] = self.executed.get(name, 0) + 1
-            assert self.row().attempt == 0
+            assert events.read(self.task_id, 0).task.attempt == 0
 
     @rule(task=consumes(held), delay=st.sampled_from([0.0, 5.0, 120.0]), fails=st.booleans())
     def give_back(self, task: Task, delay: float, fails: bool) -> None:
@@ -149,7 +149,7 @@ class Life(RuleBasedStateMachine):
             assert not before.cancel_requested
             row = self.row()
             assert (row.status, row.gen) == (Status.QUEUED, before.gen + 1)
-            assert row.attempt == before.attempt + fails
+            assert row.attempt == how.attempt if fails else row.attempt in (0, before.attempt)
             assert sent
             self.sent(row.gen)
 

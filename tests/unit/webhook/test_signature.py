@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,11 @@ def test_the_code_of_the_documentation_verifies_a_delivery(hooks: Hooks) -> None
         hooks.ended(receiver.url)
         hooks.run()
     headers, body = receiver.raw[0]
-    assert names["verified"](webhooks.secret_for("k1"), headers, body)
+    assert names["verified"](webhooks.secret_for("k1"), headers, body) == json.loads(body)
     assert not names["verified"](webhooks.secret_for("k2"), headers, body)
     assert not names["verified"](webhooks.secret_for("k1"), headers, body + b" ")
     assert not names["verified"](webhooks.secret_for("k1"), headers | {"webhook-timestamp": "1"}, body)
+    assert not names["verified"](webhooks.secret_for("k1"), headers | {"webhook-signature": "nonsense"}, body)
 
 
 def test_the_example_of_the_standard() -> None:

@@ -160,6 +160,31 @@ def test_several_calls_are_asked_for_together_and_each_made_once(world: World, i
     assert sorted(one["amount"] for one in pay.made) == [1, 2, 3]
 
 
+@pytest.mark.parametrize("second", ["allow", "deny"])
+def test_the_same_call_made_twice_beside_itself_takes_two_answers(world: World, install: Install, second: str) -> None:
+    """Whichever branch looks first, an answer is for one of them: the other one's must not count as a repeat."""
+    pay = Payment()
+
+    async def run(ctx: Context) -> AgentResult:
+        async def one(n: int) -> str:
+            await asyncio.sleep(0.02 * (2 - n) if store.get(ctx.task_id).signals else 0)  # the second comes first now
+            return str(await ctx.tool(f"pay.{n}", pay, {"amount": 1}, approve=True, tool="pay"))
+
+        results = await asyncio.gather(one(1), one(2), return_exceptions=True)
+        return AgentResult(" ".join("denied" if isinstance(result, Denied) else str(result) for result in results))
+
+    install(run)
+    task = world.submit("buy")
+    world.work()
+    assert len(approvals.pending(store.get(task.task_id))) == 2
+    answer(task, "allow")
+    world.work()
+    assert (len(approvals.pending(store.get(task.task_id))), len(pay.made)) == (1, 1)
+    assert answer(task, second).woken
+    world.work()
+    assert len(pay.made) == (2 if second == "allow" else 1), response(task)
+
+
 def test_the_first_answer_counts(world: World, install: Install) -> None:
     pay = Payment()
     install(payer(pay))

@@ -85,6 +85,8 @@ def test_a_run_waits_for_another_and_gets_its_result(world: World, team: Agents)
     (child,) = children(task)
     assert (child.parent, child.user, child.depth, child.params["metadata"]) == (task.task_id, "ann", 1, {"a": "b"})
     assert store.public(child)["parent"] == task.task_id
+    listed = {one["task_id"]: one.get("parent") for one in listing.list_tasks("ann", limit=10)[0]}
+    assert listed == {task.task_id: None, child.task_id: task.task_id}
     assert settle.result_of(store.get(task.task_id))["data"] == {"n": 5}  # type: ignore[index]
 
 

@@ -260,7 +260,7 @@ def test_an_outage_longer_than_patience_takes_no_charge_away(
     world: World, install: Install, monkeypatch: pytest.MonkeyPatch, last: bool
 ) -> None:
     down: list[bool] = []
-    real = {name: getattr(table, name) for name in ("transact", "update")}
+    real = {name: getattr(table, name) for name in ("transact", "update", "put")}
 
     async def run(ctx: Any) -> AgentResult:
         def ends(_reply: Any) -> bool:

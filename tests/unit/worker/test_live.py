@@ -17,7 +17,7 @@ from functions.api import live as following
 from functions.api.live import Cursor, End, KeepAlive, LogEvent, Place, follow, place
 from functions.worker.record import eventlog
 from shared import live, valkey, watchers
-from shared.tasks import events, store
+from shared.tasks import events, settle, store
 from shared.tasks.events import Event
 
 from .conftest import World
@@ -176,14 +176,14 @@ def test_a_retried_call_is_void_in_what_was_followed(world: World) -> None:
     task, client = world.submit("[[sim words=60 latency=1 ttft=0.05 fail=drop times=1]] hello"), Client()
     beside(world, lambda: watch(task.task_id, client))
     assert client.log == logged(task.task_id)
-    done = store.get(task.task_id)
+    done = settle.result_of(store.get(task.task_id))
     voided = {call for _, _, data in client.log for call in data.get("void", ())}
     calls = {data["call"] for _, kind, data in client.log if kind == "token"}
-    assert done.result is not None
+    assert done is not None
     stands = calls - voided
     assert (
         "".join(data["text"] for _, kind, data in client.log if kind == "token" and data["call"] in stands)
-        == (done.result["response"])
+        == (done["response"])
     )
 
 

@@ -579,3 +579,23 @@ def test_a_slow_collector_does_not_use_up_the_functions_time(
     ]
     assert export.send(spans).exported == (requests == 1)
     assert len(traced.collector.asked) == 1
+
+
+def test_exports_that_come_at_once_share_one_client(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    client = export.httpx2.Client
+
+    def slowly(**options: Any) -> Any:
+        time.sleep(0.05)
+        made.append(1)
+        return client(**options)
+
+    monkeypatch.setattr(export.httpx2, "Client", slowly)
+    spans = [Span(trace_id="0" * 31 + "1", span_id="0" * 15 + "1", name="n", start=1.0, end=2.0)]
+    threads = [Thread(target=export.send, args=(spans,)) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(traced.collector.asked) == 4
+    assert made == [1]

@@ -42,7 +42,7 @@ function alarms(stats) {
   if (stats.dead_letters?.count)
     found.push({
       tone: "warn",
-      what: `${number(stats.dead_letters.count)}${stats.dead_letters.more ? " or more" : ""} dead letters.`,
+      what: `${number(stats.dead_letters.count)}${stats.dead_letters.more ? " or more" : ""} dead ${stats.dead_letters.count === 1 ? "letter" : "letters"}.`,
       todo: "make redrive runs them again.",
       href: "#/all?error=dead_letter",
     });

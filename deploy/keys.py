@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from localstack.environ import LocalError
+from deploy.nearby import LocalError
 from shared import webhooks
 from shared.errors import SluiceError
 from shared.limits import keys, tiers

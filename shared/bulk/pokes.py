@@ -1,0 +1,101 @@
+"""Messages that say: look at this batch. One at a time is under way for each, however many of its lines end.
+
+The row is the truth; a message is a hint that may be lost or doubled. Whoever begins to look takes the mark away, so
+that what happens from then on sends another. The sweeper sends one to every batch that nobody looks at.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared import aws, valkey
+from shared.errors import DependencyDown
+from shared.logs import get_logger
+from shared.settings import settings
+from shared.tasks import lanes
+from shared.tasks.model import dumps
+from shared.valkey import RedisError
+
+if TYPE_CHECKING:
+    from shared.tasks.model import Task
+
+VERSION = 1
+GATHER_SECONDS = 1.0
+"""How long ends of lines are gathered."""
+AGAIN_SECONDS = 5.0
+"""When a batch that waits for room looks again."""
+MARK_SECONDS = 60
+"""How long a message that is under way holds others back: one that was lost does so no longer."""
+
+_log = get_logger("bulk")
+
+
+def send(user: str, batch_id: str, *, delay_s: float = 0) -> None:
+    """Have a batch looked at.
+
+    Raises:
+        DependencyDown: SQS is away; the sweeper sees to it.
+    """
+    try:
+        aws.sqs().send_message(
+            QueueUrl=settings().queue_url_bulk,
+            MessageBody=dumps({"v": VERSION, "user": user, "batch_id": batch_id}),
+            DelaySeconds=max(0, min(lanes.MAX_DELAY_SECONDS, math.ceil(delay_s))),
+            MessageGroupId=lanes.group(user),
+        )
+    except (ClientError, BotoCoreError) as error:
+        raise lanes.down(error) from error
+
+
+def parse(body: str) -> tuple[str, str]:
+    """Return (user, id of the batch) of a message.
+
+    Raises:
+        BadMessage: it is none of ours.
+    """
+    try:
+        value = json.loads(body)
+        version, user, batch_id = value["v"], value["user"], value["batch_id"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise lanes.BadMessage("not a batch's message") from error
+    if version != VERSION or not isinstance(user, str) or not isinstance(batch_id, str):
+        raise lanes.BadMessage("not a batch's message")
+    return user, batch_id
+
+
+def soon(user: str, batch_id: str, *, delay_s: float = GATHER_SECONDS) -> None:
+    """Have a batch looked at, unless a message of this kind is under way; never raises: the sweeper repairs."""
+    if not settings().queue_url_bulk:
+        return
+    try:
+        if not valkey.client().set(_mark(batch_id, delay_s), "1", nx=True, ex=MARK_SECONDS):
+            return
+    except RedisError as error:
+        _log.warning("ends are not gathered", extra={"error": str(error)})
+    try:
+        send(user, batch_id, delay_s=delay_s)
+    except DependencyDown as error:
+        _log.warning("the sweeper has a batch looked at", extra={"batch_id": batch_id, "error": error.message})
+
+
+def begun(batch_id: str) -> None:
+    """Note that somebody begins to look: what happens from now on needs another message."""
+    try:
+        valkey.client().delete(_mark(batch_id, GATHER_SECONDS))
+        valkey.client().delete(_mark(batch_id, AGAIN_SECONDS))
+    except RedisError as error:
+        _log.warning("the mark stays", extra={"error": str(error)})
+
+
+def _mark(batch_id: str, delay_s: float) -> str:
+    return f"{{sluice:bulk}}:{'again' if delay_s > GATHER_SECONDS else 'ended'}:{batch_id}"
+
+
+def ended(task: Task) -> None:
+    """Have the batch looked at that a task which just ended is a line of."""
+    if task.batch:
+        soon(task.user, task.batch)

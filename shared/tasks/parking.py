@@ -1,0 +1,78 @@
+"""Parked tasks and running slots: who gets a slot that comes free, and how its message is sent.
+
+A parked task is queued without a message, since its user has as many runs at once as allowed, or its session is busy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.errors import DependencyDown, NewerVersion, NotFound
+from shared.tasks import lanes, listing, store
+
+if TYPE_CHECKING:
+    from shared.limits.admission import Gate
+
+UNPARK_AT_ONCE = 3
+"""Parked tasks looked at when a slot comes free."""
+PARKED_SLOT_SECONDS = 900
+"""How long a slot lasts for a task that waits in a lane; the claim and each heartbeat renew it."""
+
+
+def unpark_next(gate: Gate, user: str, running_cap: int) -> int:
+    """Give free running slots to a user's oldest parked tasks and send them; returns how many.
+
+    Raises:
+        RedisError, DependencyDown, Contended: some are still parked; the sweeper sees to them.
+    """
+    sent = 0
+    for task_id in listing.parked_tasks(user, limit=UNPARK_AT_ONCE):
+        if not gate.take_slot(user, task_id, running_cap, PARKED_SLOT_SECONDS):
+            break
+        sent += unpark(gate, user, task_id)
+    return sent
+
+
+def wake(gate: Gate, task_id: str) -> bool:
+    """Let a task go on whose session is free now; False when it does not wait for that any more.
+
+    Raises:
+        RedisError, DependencyDown, Contended: it still waits; the sweeper sees to it.
+    """
+    try:
+        task = store.get(task_id)
+    except (NotFound, NewerVersion):
+        return False
+    if not task.after:
+        return False
+    if gate.take_slot(task.user, task_id, task.running_cap, PARKED_SLOT_SECONDS):
+        return unpark(gate, task.user, task_id)
+    return store.park_for_slot(task)
+
+
+def unpark(gate: Gate, user: str, task_id: str) -> bool:
+    """Send a parked task that was just given a running slot; False when it is not parked any more.
+
+    Its row is read after the slot was taken: a task that had ended before gives it back here, one that ends later does
+    so itself.
+
+    Raises:
+        DependencyDown, Contended: it is still parked, or waits for the sweeper to send it.
+    """
+    try:
+        task = store.get(task_id)
+    except (NotFound, NewerVersion):
+        gate.release_slot(user, task_id)  # a newer version's worker takes it again with its next heartbeat
+        return False
+    if task.status.terminal:
+        gate.release_slot(user, task_id)
+        return False
+    if not store.unpark(task):
+        return False
+    gate.take_slot(user, task_id, 0, 0, lane=task.lane)  # it has a slot: what is noted is that it waits in its lane
+    try:
+        lanes.send(task.lane, task_id, task.gen, user=user, trace=task.trace)
+    except DependencyDown:
+        store.mark_unsent(task)
+        raise
+    return True

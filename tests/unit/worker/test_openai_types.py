@@ -1,0 +1,83 @@
+"""The types of `openai` are read when they are asked for, and are then what they always were."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from localstack.environ import ROOT
+
+PUT_OFF = "from functions.worker.environment.openai_types import put_off; put_off()\n"
+LOADED = "[n for n in sys.modules if n.startswith('openai.types.responses.')]"
+
+
+def said_by(code: str) -> Any:
+    """Run code in a process of its own; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"import json, sys\n{code}"],
+        capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def test_the_worker_and_its_client_read_none() -> None:
+    found = said_by(f"""
+from functions.worker.environment import clients
+import functions.worker.handler, openai
+openai.AsyncOpenAI(api_key="k", http_client=clients.http())
+print(json.dumps(len({LOADED})))
+""")
+    assert found <= 1  # the one that the client itself names
+
+
+@pytest.mark.parametrize("package", ["openai.types", "openai.types.responses"])
+def test_a_package_has_all_of_its_names(package: str) -> None:
+    names = f"""
+import openai, importlib
+everything = {{}}
+exec("from {package} import *", everything)
+module = importlib.import_module("{package}")
+print(json.dumps([sorted(n for n in everything if n != "__builtins__"), sorted(n for n in dir(module) if n[0] != "_")]))
+"""
+    late, as_ever = said_by(PUT_OFF + names), said_by(names)
+    assert late[0] == as_ever[0]
+    assert set(as_ever[1]) <= set(late[1])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from openai.types import Completion as One; print(json.dumps(One.__name__))",
+        "from openai.types.responses import Response as One; print(json.dumps(One.__name__))",
+        "import openai.types.responses.response as m; print(json.dumps(m.Response.__name__))",
+        "import openai; print(json.dumps(openai.types.responses.Response.__name__))",
+        "import openai.types.chat as m; print(json.dumps(m.ChatCompletion.__name__))",
+        "import openai; print(json.dumps(hasattr(openai.types, 'Nothing')))",
+        "import openai; r = openai.types.responses.Response.model_validate; print(json.dumps(callable(r)))",
+        "import openai, inspect; print(json.dumps(len(inspect.getsource(openai.types)) > 100))",
+    ],
+)
+def test_a_name_is_found_whichever_way_it_is_asked_for(code: str) -> None:
+    assert said_by(PUT_OFF + code) == said_by(code)
+
+
+def test_threads_that_ask_together_all_get_it() -> None:
+    found = said_by(
+        PUT_OFF
+        + """
+from concurrent.futures import ThreadPoolExecutor
+import openai
+def ask(n):
+    if n % 2:
+        return openai.types.responses.Response.__name__
+    from openai.types.responses import ResponseStreamEvent, response
+    return response.Response.__name__
+with ThreadPoolExecutor(8) as pool:
+    print(json.dumps(sorted(set(pool.map(ask, range(16))))))
+"""
+    )
+    assert found == ["Response"]
