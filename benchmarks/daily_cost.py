@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RUNS = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000)
 """Runs a day."""
 SLOTS = (10, 50)
-"""``RunsPerEnvironment``: the default, and more for runs that mostly wait."""
+"""``RunsPerEnvironment``: fewer, for runs that compute, and the default."""
 HOURS = 24
 
 

@@ -164,6 +164,7 @@ def measure(outputs: dict[str, Any], runs: int, at_once: int) -> dict[str, Any]:
         "RUNS_PER_ENVIRONMENT": str(at_once),
         "POOL_PROFILE": "high",
         "REFILL_SECONDS": "0",  # it gets batches of the size that is measured
+        "MALLOC_ARENA_MAX": "2",  # as template.yaml has it
         "STAGE": "local",
         "PYTHONPATH": str(ROOT),
     }

@@ -70,7 +70,7 @@ class Settings:
     retry_base_seconds: float = _f(30, "First retry delay, s; doubles each time.", low=0, high=900)
     max_crashes: int = _f(5, "Crashes after which a task fails.", low=1, high=20)
     quarantine_after: int = _f(2, "Crashes after which a task runs alone.", low=1, high=20)
-    runs_per_environment: int = _f(10, "Runs at once in one environment.", low=1, high=500)
+    runs_per_environment: int = _f(50, "Runs at once in one environment.", low=1, high=500)
     batch_size: int = _f(10, "Messages of one worker invocation's event.", low=1, high=10)
     refill_seconds: float = _f(60, "How long an invocation fills slots that come free, s; 0: never.", low=0, high=900)
     worker_timeout_seconds: int = _f(900, "The worker function's timeout, s.", low=10, high=1800)

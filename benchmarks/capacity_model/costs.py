@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "capacity_data"
 API_GB = 1.0
+SCALER_GB = 0.25
+ONE_LOOK_S = 0.3
+"""How long the scaler takes when it looks once; assumed, not measured on AWS (`deploy.costs`)."""
 SERVICES = {
     "lambda_gb_s": "Lambda, worker GB-s",
     "api_gb_s": "Lambda, API GB-s",
+    "scaler_gb_s": "Lambda, scaler GB-s",
     "lambda_request": "Lambda, requests",
     "sqs_request": "SQS",
     "dynamodb_write": "DynamoDB, writes",
@@ -56,12 +60,17 @@ def quantities(scenario: Scenario, load: Load, result: Result, watching: str = "
     _add(used, operations["per_run"]["submit"], runs)
     _add(used, operations["per_run"]["settle"], runs)
     _add(used, operations["last_call"], runs)
+    _add(used, operations["per_look"], result.ticks if scenario.platform.scaler else 0)
     watch = operations["watching"][watching]
     if watch["every_s"]:
         _watch(used, watch, load, result)
     used["sqs_request"] += operations["empty_receives_per_second"] * len(result.lanes) * result.finished_at
     used["api_gb_s"] = used.pop("api_ms", 0) / 1000 * API_GB
     used["lambda_gb_s"] = sum(lane.busy_s for lane in result.lanes.values()) * scenario.platform.memory_gb
+    look_s = (
+        scenario.config.tick_s if scenario.config.swift else ONE_LOOK_S
+    )  # between two looks it sleeps, and is billed
+    used["scaler_gb_s"] = result.ticks * look_s * SCALER_GB if scenario.platform.scaler else 0.0
     used["lambda_request"] = batches + used["http_request"]
     used["tokens"] = result.calls * _usd_per_call(scenario)
     return used
@@ -93,7 +102,7 @@ def _usd_per_call(scenario: Scenario) -> float:
 def per_thousand(scenario: Scenario, load: Load, result: Result, watching: str = "poll") -> dict[str, float]:
     """Return USD per 1,000 runs by row of ``SERVICES``."""
     prices = {name: one["usd"] for name, one in read("prices.json")["per_unit"].items()}
-    prices |= {"api_gb_s": prices["lambda_gb_s"], "tokens": 1.0}
+    prices |= {"api_gb_s": prices["lambda_gb_s"], "scaler_gb_s": prices["lambda_gb_s"], "tokens": 1.0}
     used = quantities(scenario, load, result, watching)
     runs = max(1, sum(1 for ended in result.ended if ended is not None))
     return {label: used[name] * prices[name] / runs * 1000 for name, label in SERVICES.items()}

@@ -52,7 +52,7 @@ class Platform:
     pollers_per_minute: float = 300.0
     most_pollers: int = 1250
     batch: int = 10
-    slots: int = 10
+    slots: int = 50
     """``RunsPerEnvironment``."""
     refill_s: float = 60.0
     """``RefillSeconds``: for so long an invocation takes more into slots that come free; 0: never."""

@@ -78,7 +78,7 @@ def make_app() -> FastAPI:
     cors = Middleware(
         CORSMiddleware,
         allow_origins=origins,
-        allow_methods=("GET", "POST", "PATCH", "DELETE"),
+        allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
         allow_headers=("*",),
         expose_headers=SHOWN_HEADERS,
         max_age=3600,

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.api.cancel import cancel
 from functions.api.dialect import conversations
-from shared import aws
+from shared import aws, credentials
 from shared.errors import Contended, DependencyDown, NotFound
 from shared.settings import settings
 from shared.tasks import blobs, listing, sessions, store, table
@@ -56,6 +56,8 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
     done, cursor, known = Erasure(), None, set[str]()
     done.items += delete_partition(f"SCHEDULES#{user}")  # first: they make new tasks
     done.items += delete_partition(f"FILES#{user}")
+    done.items += delete_partition(f"CREDENTIALS#{user}")
+    credentials.forget(user)
     _erase_batches(user, until, done)
     if done.more:
         return done

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from shared.credentials import KEY_CHARACTERS, LEAST_CHARACTERS
 from shared.netguard import URL_CHARACTERS as WEBHOOK_CHARACTERS
 from shared.netguard import Forbidden
 from shared.webhooks import check_target
@@ -134,6 +135,29 @@ class AgentRequest(_Strict):
     )
 
     @field_validator("webhook_url")
+    @classmethod
+    def _public_address(cls, url: str | None) -> str | None:
+        return None if url is None else checked_webhook_url(url)
+
+
+class CredentialsRequest(_Strict):
+    """A key of one's own."""
+
+    api_key: Annotated[
+        str,
+        StringConstraints(min_length=LEAST_CHARACTERS, max_length=KEY_CHARACTERS, pattern=r"^[!-~]+$"),
+        Field(description="The provider's key. It is stored encrypted, and never shown."),
+    ]
+    base_url: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=WEBHOOK_CHARACTERS,
+            description="https address of a provider that speaks OpenAI's protocol; the deployment's when absent.",
+        ),
+    ] = None
+
+    @field_validator("base_url")
     @classmethod
     def _public_address(cls, url: str | None) -> str | None:
         return None if url is None else checked_webhook_url(url)

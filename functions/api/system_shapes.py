@@ -76,6 +76,20 @@ class LimitsView(BaseModel):
     limits: dict[str, LimitRow]
 
 
+class OwnKey(BaseModel):
+    """What may be seen of a key of one's own."""
+
+    base_url: Annotated[str, Field(description="Empty: the deployment's provider.")]
+    last4: str
+    created_at: str
+
+
+class Credentials(BaseModel):
+    """A caller's own key, or null."""
+
+    credentials: OwnKey | None
+
+
 class CostGroup(BaseModel):
     """What one group cost; it has one of the first five names, by what was asked for."""
 

@@ -2,16 +2,56 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from functions.api.body import parse, raw_body
 from functions.api.described import described
-from functions.api.erase import LONGEST_S, erase
+from functions.api.erase import LONGEST_S, delete_partition, erase
+from functions.api.errors import Problem
 from functions.api.identity import AUTHENTICATED, Subject
+from functions.api.schemas import CredentialsRequest
 from functions.api.waiting import MARGIN_S
 
 router = APIRouter(prefix="/me", tags=["data"], dependencies=AUTHENTICATED)
+
+_EXAMPLE = {"api_key": "sk-your-own-key", "base_url": "https://api.openai.com/v1"}
+
+
+@router.put("/credentials", summary="Use your own provider's key")
+@described("Credentials", 401, 403, 413, 422, takes=CredentialsRequest, example=_EXAMPLE)
+def put_credentials(request: Request, caller: Subject, body: Annotated[bytes, Depends(raw_body)]) -> JSONResponse:
+    """Have the caller's runs call the model with this key, within a minute. It is stored encrypted and never shown."""
+    from shared import credentials, secrets  # here: few environments are ever asked
+
+    if not secrets.webhook_secrets():
+        raise Problem(409, "no_secret", "this deployment has no WebhookSecret to encrypt keys with")
+    asked = parse(CredentialsRequest, body, request.headers.get("content-type"))
+    credentials.put(caller.user, asked.api_key, asked.base_url or "")
+    return JSONResponse({"credentials": credentials.shown(caller.user)})
+
+
+@router.get("/credentials", summary="See whether your own key is used")
+@described("Credentials", 401, 403, 422)
+def get_credentials(caller: Subject) -> JSONResponse:
+    """Return what may be seen of the caller's own key: its last four characters, its address, since when."""
+    from shared import credentials
+
+    return JSONResponse({"credentials": credentials.shown(caller.user)})
+
+
+@router.delete("/credentials", summary="Forget your own key")
+@described("Credentials", 401, 403, 422)
+def delete_credentials(caller: Subject) -> JSONResponse:
+    """Erase the caller's own key; their runs use the deployment's again, within a minute. Repeating it is harmless."""
+    from shared import credentials
+
+    delete_partition(f"CREDENTIALS#{caller.user}")
+    credentials.forget(caller.user)
+    return JSONResponse({"credentials": None})
 
 
 @router.delete("/data", summary="Erase your data")

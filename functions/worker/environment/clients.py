@@ -74,8 +74,14 @@ def _first_url(client: openai.AsyncOpenAI, base: str) -> str:
     return address.completions(base or str(client.base_url))
 
 
-def completions_url(client: openai.AsyncOpenAI) -> str:
-    """Return the whole address of chat completions: putting it together costs a twentieth of a call."""
+def completions_url(client: openai.AsyncOpenAI, base: str = "") -> str:
+    """Return the whole address of chat completions: putting it together costs a twentieth of a call.
+
+    ``base`` is another address than the deployment's.
+    """
+    if base:
+        url = address.completions(base)
+        return _moved.get(url, url)
     url = _first_url(client, settings().openai_base_url)
     return _moved.get(url, url)
 

@@ -16,6 +16,7 @@ import httpx2
 
 from functions.worker.environment import clients
 from functions.worker.model import address, limits, profile, refusal, room
+from functions.worker.model import own as own_keys
 from functions.worker.model.limits import Watch
 from functions.worker.model.phases import STALE_SECONDS, STALE_UNSTREAMED_SECONDS, Phases, current
 from functions.worker.model.progress import Progress, tokens_of
@@ -29,6 +30,7 @@ from shared.traceparent import HEADER, OUTGOING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from shared.credentials import Credentials
     from sluice.types import ModelReply
 
 _log = get_logger("model")
@@ -53,6 +55,7 @@ async def call(
     on_reasoning: Callable[[str], None] | None = None,
     stream: bool = True,
     progress: Progress | None = None,
+    own: Credentials | None = None,
 ) -> ModelReply:
     """Ask the model and return its whole reply; ``on_delta`` is told each piece of text as it comes.
 
@@ -62,7 +65,7 @@ async def call(
 
     Cancelling the call closes its stream at once; how far it had got then, and what it cost, is told by ``progress``. A
     reused connection that proves dead before anything came back is replaced once, a redirect is followed, and what a
-    refusal names is left out (`profile`); nothing else is tried again here.
+    refusal names is left out (`profile`); nothing else is tried again here. ``own`` is a user's own key.
 
     Raises:
         ModelError: refused, unreachable, malformed or cut off; or too slow: to begin (``model_no_answer``), between two
@@ -92,7 +95,7 @@ async def call(
         if on_reasoning is not None:
             on_reasoning(text)
 
-    one = _One(asked, max_output_tokens, stream, Ears(told, thought, progress.tool), watch, progress)
+    one = _One(asked, max_output_tokens, stream, Ears(told, thought, progress.tool), watch, progress, own)
     attempt = begin()
     try:
         async with watch:
@@ -122,6 +125,7 @@ class _One:
         ears: Ears,
         watch: Watch,
         progress: Progress,
+        own: Credentials | None,
     ) -> None:
         self.asked = asked
         self.model: str = asked["model"]
@@ -130,7 +134,8 @@ class _One:
         self.ears = ears
         self.watch = watch
         self.progress = progress
-        self.base = settings().openai_base_url
+        self.own = own
+        self.base = (own.base_url if own is not None else "") or settings().openai_base_url
         self.profile = profile.of(self.base, self.model)
         self.adapted = 0
         self.moved = self.repeated = False
@@ -151,9 +156,9 @@ class _One:
         assembler = (Assembler if streams else WholeReply)(self.model, self.ears, self.progress, self.most)
         token = current.set(attempt)
         try:
-            client = clients.model()
+            client = clients.model() if self.own is None else own_keys.client(self.own.base_url, self.own.api_key)
             response: Any = await client.post(
-                clients.completions_url(client),
+                clients.completions_url(client, self.own.base_url if self.own is not None else ""),
                 cast_to=httpx2.Response,
                 body=body,
                 options={"headers": {HEADER: place}} if (place := OUTGOING.get()) is not None else {},

@@ -37,14 +37,24 @@ _OWN_CUTS = frozenset({"model_call_too_long", "model_stalled"})
 _OFF = frozenset({"none", "off", "disabled"})
 
 
-def priced(model: str, use: Usage, progress: Progress, day: str, details: Mapping[str, int] | None = None) -> Usage:
+def priced(
+    model: str,
+    use: Usage,
+    progress: Progress,
+    day: str,
+    details: Mapping[str, int] | None = None,
+    *,
+    free: bool = False,
+) -> Usage:
     """Return a call's use with all that it costs, on the day on which it was made.
 
-    ``details`` are what the provider says of its cache; what is estimated is charged as if there were none.
+    ``details`` are what the provider says of its cache; what is estimated is charged as if there were none. ``free``:
+    it is made with a user's own key, for which the deployment pays nothing.
     """
     read = use.input_tokens + read_before(progress)
     kinds = {kind: (details or {}).get(kind, 0) for kind in ("cached_tokens", "cache_write_tokens")}
-    return Usage(read, use.output_tokens, prices.cost_micro_usd(model, read, use.output_tokens, **kinds), day, model)
+    micro_usd = 0 if free else prices.cost_micro_usd(model, read, use.output_tokens, **kinds)
+    return Usage(read, use.output_tokens, micro_usd, day, model)
 
 
 def read_before(progress: Progress) -> int:

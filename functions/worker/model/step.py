@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from functions.worker.environment import clients
 from functions.worker.model import call as model_client
 from functions.worker.model import charges, limits
+from functions.worker.model import own as own_keys
 from functions.worker.model.asked import Call
 from functions.worker.model.codes import bounded
 from functions.worker.model.progress import Progress
@@ -74,9 +75,15 @@ async def perform(
     """
     await clients.ready()
     clients.model()  # its first import takes seconds, in which a permit would grow old
-    permit, model = await _find_model(call, task, environment)
+    own = await own_keys.of(task.user)
+    if own is None:
+        permit, model = await _find_model(call, task, environment)
+    else:
+        permit, model = own_keys.permit(call.model, task.user), call.model
     asked_at = time.monotonic()
     tokens, micro_usd = prices.worst_case(model, call.payload_bytes, call.max_output_tokens)
+    if own is not None:
+        micro_usd = 0  # Sluice does not pay it
     taken = 0
     progress = Progress()
     reported = False
@@ -85,7 +92,7 @@ async def perform(
     def stopped(error: retry.ModelError | None) -> None:
         """Charge what was sent and got of a call that brings no reply."""
         if (use := charges.of_cut(model, call, progress, error)) is not None:
-            use = charges.priced(model, use, progress, day)
+            use = charges.priced(model, use, progress, day, free=own is not None)
             ledger.add(use)
             charge(task, use)
             if call_id in task.under_way:
@@ -112,15 +119,18 @@ async def perform(
 
     try:
         place = f"{task.task_id}:{call_id.rpartition('.')[0]}"
-        await _await_provider(model, tokens, place, owner_of(task.user), environment)
-        taken = tokens
+        if own is None:
+            await _await_provider(model, tokens, place, owner_of(task.user), environment)
+            taken = tokens
         day, held = await _reserved(task, ledger, tokens, micro_usd, environment)
         with held:
             check_time(call.needs_s)  # again: finding a place may have taken a while
-            permit = await _renewed(permit, asked_at, model, environment)
+            if own is None:
+                permit = await _renewed(permit, asked_at, model, environment)
             probing = permit.probe
             step, _, nth = call_id.rpartition(".")[0].rpartition("-")
-            environment.flights.begin(task, Flight(step, int(nth), model, day, call, progress), call_id)
+            flight = Flight(step, int(nth), model, day, call, progress, free=own is not None)
+            environment.flights.begin(task, flight, call_id)
             reply = await model_client.call(
                 model,
                 call.messages,
@@ -133,16 +143,20 @@ async def perform(
                 on_reasoning=thought,
                 stream=call.stream,
                 progress=progress,
+                own=own,
             )
-            usage = charges.priced(model, reply.usage, progress, day, reply.details)
+            usage = charges.priced(model, reply.usage, progress, day, reply.details, free=own is not None)
             ledger.add(usage)
             task.under_way[call_id].use = usage
         reported = True
         # Told beside what follows: nothing may come between a reply that was paid for and its recording.
-        environment.report_success(permit, model, tokens, reply.usage.tokens)
+        if own is None:
+            environment.report_success(permit, model, tokens, reply.usage.tokens)
     except retry.ModelError as error:
         reported = True
         stopped(error)
+        if own is not None:
+            raise own_keys.told(error, own) from None
         verdict = retry.classify(error)
         # The model is a client's word: a field of the line, no dimension, each of whose values costs money.
         metrics.emit_beside({"model": model}, ({"ModelErrors": (1, "Count")}, {"code": bounded(verdict.code)}))
@@ -158,7 +172,7 @@ async def perform(
             stopped(None)
         raise
     finally:
-        if not reported:  # cancelled, or refused before the provider was asked
+        if not reported and own is None:  # cancelled, or refused before the provider was asked
             await asyncio.to_thread(environment.note_nothing, permit, model, taken)
     return reply, usage
 

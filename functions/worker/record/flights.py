@@ -43,6 +43,8 @@ class Flight:
     progress: Progress
     use: Usage | None = None
     cut: bool = False
+    free: bool = False
+    """It is made with its user's own key."""
 
 
 def _noted(task: Task, flight: Flight) -> flights.Noted | None:
@@ -56,7 +58,7 @@ def _noted(task: Task, flight: Flight) -> flights.Noted | None:
     # And what it writes until the next note.
     room = max(0, flight.call.max_output_tokens - use.output_tokens)
     use = type(use)(use.input_tokens, use.output_tokens + min(room, _meanwhile(flight.progress)))
-    use = charges.priced(flight.model, use, flight.progress, flight.day)
+    use = charges.priced(flight.model, use, flight.progress, flight.day, free=flight.free)
     return flights.Noted(flight.step, flight.nth, use, cut=False)
 
 

@@ -15,6 +15,7 @@ PLAIN = RunShape(overhead_s=0.0, call_fails=0.0, call_spread=0.0)
 def platform(**changes: Any) -> Platform:
     """Nothing costs time, no scaler, no ramp, no refilling, no looks."""
     bare = Platform(
+        slots=10,
         receive_s=0.0,
         look_s=0.0,
         spread_s=0.0,

@@ -17,6 +17,7 @@ BENCHMARKS = (
     "capacity",
     "gb-seconds",
     "write-units",
+    "bench-before-after",
     "bench",
     "fairness",
     "hostile",

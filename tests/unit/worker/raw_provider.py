@@ -40,6 +40,7 @@ class RawProvider:
         self.answers: list[Answer] = []
         self.asked: list[dict[str, Any]] = []
         self.paths: list[str] = []
+        self.keys: list[str] = []
         self.sent = 0
         """Pieces of the newest answer that were sent."""
         provider = self
@@ -51,6 +52,7 @@ class RawProvider:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 answer = provider.answers[min(len(provider.asked), len(provider.answers) - 1)]
                 provider.asked.append(body)
+                provider.keys.append(self.headers.get("authorization", ""))
                 provider.paths.append(self.path)
                 self.send_response(answer.status)
                 for name, value in {"content-type": "text/event-stream", **answer.headers}.items():

@@ -68,6 +68,7 @@ def test_switched_off_it_runs_its_batch_only(world: World) -> None:
 
 def test_it_ends_with_its_runs_and_after_its_time(refilling: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REFILL_SECONDS", "0.4")
+    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "10")
     settings.cache_clear()
     first = refilling.submit("[[sim latency=0.7 words=1]] x")
     ids = [refilling.submit("[[sim latency=0.3 words=1]] x").task_id for _ in range(24)]
