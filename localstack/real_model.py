@@ -119,6 +119,7 @@ async def attempts(model: str) -> None:
         ),
         "JSON object": lambda: ask("Give a JSON object.", options={"response_format": {"type": "json_object"}}),
         "longer than the context": lambda: ask("word " * 2 * CONTEXT_TOKENS),
+        "a limit beyond the context": lambda: ask("word " * 400, max_output_tokens=CONTEXT_TOKENS),
         "unknown response_format": lambda: ask("Hi.", options={"response_format": {"type": "no_such"}}),
     }
     for name, one in tries.items():
@@ -148,7 +149,7 @@ def main() -> None:
     llama, litellm = environment("llama"), environment("litellm")
     port, proxy = free_port(), free_port()
     serve = [str(llama), "-m", "llama_cpp.server", "--model", str(model_file(llama)), "--port", str(port)]
-    serve += ["--n_ctx", str(CONTEXT_TOKENS), "--n_threads", "2"]
+    serve += ["--n_ctx", str(CONTEXT_TOKENS), "--n_threads", "2", "--chat_format", "gemma"]
     with server("llama", serve, port, "/v1/models"):
         print(f"llama_cpp.server ({PACKAGES['llama'][0]})")
         against(f"http://127.0.0.1:{port}/v1", "gemma")

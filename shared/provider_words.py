@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-Meaning = Literal["context_too_long", "quota", "filter", "unauthorized", "malformed"]
+Meaning = Literal["context_too_long", "quota", "filter", "unauthorized", "malformed", "invalid"]
 
 CODES: dict[str, Meaning] = {
     **dict.fromkeys(
@@ -98,6 +98,12 @@ _KEY = re.compile(
     re.I,
 )
 
+_INVALID = re.compile(r"\bvalidation errors?\b.{0,400}?\bloc\b.{0,10}\bbody\b", re.I | re.S)
+"""What a server of FastAPI says of a request's field, also where its own handler makes a 500 of it."""
+
+_MALFORMED = re.compile(r"repeating the same chunk", re.I)
+"""What a gateway says that ends a reply because the model says one thing over and over (LiteLLM)."""
+
 
 def of_code(code: str | None) -> Meaning | None:
     """Return what a code means by itself."""
@@ -115,4 +121,8 @@ def of_message(message: str, status: int | None, *, waits: bool) -> Meaning | No
         return "unauthorized"
     if status in (400, 403, 422, 451) and _FILTER.search(message):
         return "filter"
+    if status is not None and status >= 500 and _INVALID.search(message):
+        return "invalid"
+    if _MALFORMED.search(message):
+        return "malformed"
     return None

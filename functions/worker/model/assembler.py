@@ -72,6 +72,11 @@ class Parts:
         """Whether nothing of a reply came."""
         return not (self._text or self._thoughts or self._calls or self._extra)
 
+    @property
+    def counted(self) -> bool:
+        """Whether the provider said what it used."""
+        return self._count != (None, None)
+
     def take(self, chunk: Any) -> bool:
         """Take a chunk, or the object of a whole completion; False if it says nothing that is understood.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
@@ -139,6 +140,7 @@ class _One:
         self.profile = profile.of(self.base, self.model)
         self.adapted = 0
         self.moved = self.repeated = False
+        self.in_one_piece = False
 
     async def ask(self, attempt: Phases) -> ModelReply:
         """Make one request.
@@ -149,7 +151,7 @@ class _One:
         """
         import openai
 
-        body = self.profile.body(self.asked, self.most, stream=self.stream)
+        body = self.profile.body(self.asked, self.most, stream=self.stream and not self.in_one_piece)
         streams = "stream" in body
         if not streams:
             self.watch.unstreamed(self.most)
@@ -169,6 +171,8 @@ class _One:
                 await _read(response, assembler, self.watch)
             finally:
                 await response.aclose()
+            if streams and assembler.nothing and self.profile.explains:
+                self._ask_why(attempt)
             reply = assembler.reply()
         except openai.APIStatusError as error:
             self._redirected(error.response)
@@ -178,12 +182,15 @@ class _One:
         except httpx2.HTTPError as error:  # while the answer was read
             raise self._broken(error, attempt, streams) from error
         except ModelError as error:
+            self._unexplained()
             self._adapt(error, body)  # some refuse with a 200
             raise
         finally:
             current.reset(token)
         if assembler.cut:
             profile.remember(self.base, self.model, profile.other_limit(self.profile))
+        if not (reply.content or reply.tool_calls):
+            self._unexplained()
         left_out = sorted(self.profile.without & self.asked.keys())
         return reply._replace(left_out=tuple(left_out)) if left_out else reply
 
@@ -214,6 +221,24 @@ class _One:
         profile.remember(self.base, self.model, changed)
         _log.info("the provider takes requests otherwise", extra={"status": error.status, "learned": str(changed)})
         raise _Again from error
+
+    def _ask_why(self, attempt: Phases) -> None:
+        """Ask once more in one piece after a stream with nothing in it.
+
+        Some refuse only after they have begun to stream, and end it without a word: llama_cpp.server 0.3.36 so, and a
+        LiteLLM 1.108 proxy makes an empty reply of that. In one piece they say what is wrong.
+
+        Raises:
+            _Again: it is to be asked.
+        """
+        attempt.nothing = self.in_one_piece = True
+        raise _Again
+
+    def _unexplained(self) -> None:
+        """Remember of who did not explain an empty stream that asking again is of no use."""
+        if self.in_one_piece:
+            self.profile = replace(self.profile, explains=False)
+            profile.remember(self.base, self.model, self.profile)
 
     def _redirected(self, response: httpx2.Response) -> None:
         """Follow a redirect once, where our key may go.

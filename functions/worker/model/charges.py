@@ -58,13 +58,13 @@ def priced(
 
 
 def read_before(progress: Progress) -> int:
-    """Estimate what was read of earlier requests of the call, whose connections were lost without an answer.
+    """Estimate what was read of earlier requests of the call, which were lost without an answer, or got an empty one.
 
-    One that was dead already is lost at once, and nobody has read it.
+    A connection that was dead already is lost at once, and nobody has read from it.
     """
     sent = [one for one in progress.tries if one.sent_at is not None]
     lost = sum(
-        not one.answered and (after.sent_at or 0.0) - (one.sent_at or 0.0) > DEAD_SECONDS
+        one.nothing or (not one.answered and (after.sent_at or 0.0) - (one.sent_at or 0.0) > DEAD_SECONDS)
         for one, after in itertools.pairwise(sent)
     )
     return lost * progress.prompt_tokens

@@ -33,6 +33,8 @@ class Phases:
     """When its headers were about to be sent, `time.monotonic`."""
     answered: bool = False
     """The headers of an answer came."""
+    nothing: bool = False
+    """The answer held nothing, not even an error."""
     on_sent: Callable[[], None] | None = None
     """Told when the request begins to be sent."""
 

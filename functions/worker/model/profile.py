@@ -68,6 +68,8 @@ class Profile:
     """The highest limit that it takes."""
     without: frozenset[str] = frozenset()
     """Optional fields that are left out."""
+    explains: bool = True
+    """Whether a request in one piece may tell why a stream had nothing in it."""
     stripped: frozenset[str] = frozenset()
     """Fields of assistant messages, and ``strict`` of tools, that are left out."""
 

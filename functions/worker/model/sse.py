@@ -10,6 +10,7 @@ import json
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from functions.worker.model import finish as ends
 from functions.worker.model import refusal
 from functions.worker.model.assembler import DEAF, Ears, Parts
 from shared.retry import ModelError
@@ -68,6 +69,14 @@ class Assembler:
         if self._kind is _Kind.WHOLE:
             return _read(self._rest) is not None
         return self._parts.finish is not None
+
+    @property
+    def nothing(self) -> bool:
+        """Whether a stream brought nothing at all, though it ended well: not even what was used."""
+        parts, unread = self._parts, self._rest.strip() or self._joined or self._noise
+        if self._kind not in (None, _Kind.STREAM) or unread:
+            return False
+        return parts.empty and not parts.counted and parts.finish in (None, ends.STOP)
 
     def feed(self, data: bytes) -> None:
         """Take some bytes of the answer.

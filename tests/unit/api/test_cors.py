@@ -73,5 +73,5 @@ def test_the_gateway_shows_pages_what_the_function_would() -> None:
         "Fn::If"
     ]
     assert set(wanted["ExposeHeaders"]) == {name.lower() for name in SHOWN_HEADERS}
-    assert set(wanted["AllowMethods"]) == {"GET", "POST", "PATCH", "DELETE"}
+    assert set(wanted["AllowMethods"]) == {"GET", "POST", "PUT", "PATCH", "DELETE"}
     assert {"authorization", "content-type", "idempotency-key"} <= set(wanted["AllowHeaders"])

@@ -72,9 +72,9 @@ def test_costs_by_hand() -> None:
     assert used["lambda_gb_s"] == 100.0  # one batch of 50 s, 2 GB
     assert used["lambda_request"] == 1 + 2  # the batch and two submits
     assert used["http_request"] == 2
-    # Two submits (4), two slices (5), two calls (16) that are their runs' last (-10), two heartbeats and one (4), two
-    # settles (14).
-    assert used["dynamodb_write"] == 2 * 4 + 2 * 5 + 2 * (16 - 10) + 3 * 4 + 2 * 14
+    # Two submits (4), two slices (1), two calls (2) that are their runs' last (-2), two heartbeats and one (1.2), two
+    # settles (6).
+    assert used["dynamodb_write"] == pytest.approx(2 * 4 + 2 * 1 + 2 * (2 - 2) + 3 * 1.2 + 2 * 6)
     assert used["scaler_gb_s"] == 0.0, "this world has none"
     polled = costs.quantities(world, runs, result, "poll")
     assert polled["http_request"] == 2 + (50 // 5 + 1) + (20 // 5 + 1)

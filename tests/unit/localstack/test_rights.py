@@ -71,7 +71,7 @@ def test_nothing_is_allowed_on_everything(function: str) -> None:
     ("parameter", "holders"),
     [
         ("OpenaiSecretArn", {"WorkerFunction"}),
-        ("WebhookSecretArn", {"ApiFunction", "StreamingFunction", "WebhookFunction"}),
+        ("WebhookSecretArn", {"ApiFunction", "StreamingFunction", "WebhookFunction", "WorkerFunction"}),
         ("OtlpHeadersArn", {"WebhookFunction"}),
         ("RedisSecretArn", set(FUNCTIONS) - {"WebhookFunction"}),
     ],

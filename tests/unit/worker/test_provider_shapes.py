@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from functions.worker.model import room
+from functions.worker.model import charges, room
+from functions.worker.model.progress import Progress
 from shared.retry import Failure, ModelError, classify
 from sluice import ModelReply
 from tests.unit.worker.raw_provider import Answer, RawProvider, delta, raw_provider, refused, sse
@@ -161,6 +162,10 @@ def test_thoughts_that_are_counted_apart_are_charged(provider: RawProvider) -> N
         (refused(400, {"error": {"code": "model_max_prompt_tokens_exceeded",
                                  "message": "prompt token count of 140000 exceeds the limit of 128000"}}),
          "permanent", "context_too_long", "140000"),
+        # A gateway that ends what repeats itself: the model's doing, not the provider's (LiteLLM).
+        (sse({"error": {"message": "litellm.InternalServerError: The model is repeating the same chunk =  word.",
+                        "type": None, "param": None, "code": "500"}}, done=False),
+         "transient", "malformed_reply", "repeating"),
         # Numbers of its own, with 200 (MiniMax).
         (Answer(b'{"base_resp": {"status_code": 1004, "status_msg": "login fail"}}'),
          "permanent", "provider_unauthorized", "login fail"),
@@ -242,6 +247,74 @@ def test_a_prompt_that_leaves_too_little_room_is_too_long(provider: RawProvider,
         return
     verdict = failure(provider, provider.answers[0], max_output_tokens=512)
     assert (verdict.kind, verdict.code, len(provider.asked)) == ("permanent", "context_too_long", 1)
+
+
+NOTHING = [
+    Answer(b""),
+    Answer(b": ping\n\n: ping\n\n"),
+    sse({"choices": [{"index": 0, "delta": {"role": "assistant"}}]}, done=False),
+    sse(STOP),
+]
+"""Streams that end well and hold nothing, as of llama_cpp.server and of a LiteLLM proxy before it."""
+FULL = Answer(json.dumps({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}],
+                          "usage": {"prompt_tokens": 9, "completion_tokens": 1}}).encode())  # fmt: skip
+
+
+@pytest.mark.parametrize("empty", NOTHING)
+def test_a_stream_of_nothing_is_asked_for_its_reason_in_one_piece(provider: RawProvider, empty: Answer) -> None:
+    provider.answers = [empty, refused(400, {"error": {"message": "maximum context length is 512, you sent 1034"}})]
+    with pytest.raises(ModelError) as caught:
+        run(lambda: ask("hi"))
+    verdict = classify(caught.value)
+    assert (verdict.kind, verdict.code) == ("permanent", "context_too_long")
+    assert ["stream" in body for body in provider.asked] == [True, False]
+
+
+@pytest.mark.parametrize("empty", NOTHING)
+def test_what_comes_in_one_piece_is_the_reply_and_both_requests_are_charged(
+    provider: RawProvider, empty: Answer
+) -> None:
+    provider.answers = [empty, FULL, sse(delta("again"), STOP)]
+    progress = Progress()
+
+    async def twice() -> list[str]:
+        return [(await ask("hi", progress=progress)).content, (await ask("hi")).content]
+
+    assert run(twice) == ["hi", "again"]
+    assert ["stream" in body for body in provider.asked] == [True, False, True]
+    assert charges.read_before(progress) == progress.prompt_tokens > 0
+
+
+def test_a_reply_of_nothing_is_one_where_its_use_is_told(provider: RawProvider) -> None:
+    usage = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 0}}
+    assert reply(provider, sse(STOP, usage)).content == ""
+    assert len(provider.asked) == 1
+
+
+def test_who_does_not_explain_an_empty_stream_is_not_asked_again(provider: RawProvider) -> None:
+    empty = Answer(b'{"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}')
+    provider.answers = [sse(STOP), empty, sse(STOP)]
+
+    async def twice() -> list[str]:
+        return [(await ask("hi")).content for _ in range(2)]
+
+    assert run(twice) == ["", ""]
+    assert ["stream" in body for body in provider.asked] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "code", "counts"),
+    [
+        ("1 validation error:\n  {'type': 'literal_error', 'loc': ('body', 'response_format', 'type'), 'msg': 'no'}",
+         "permanent", "invalid_request", False),
+        ("the validation of a node failed: body lost", "transient", "provider_error", True),
+    ],
+)  # fmt: skip
+def test_a_refused_field_is_permanent_also_as_a_500(
+    provider: RawProvider, words: str, kind: str, code: str, counts: bool
+) -> None:
+    verdict = failure(provider, refused(500, {"error": {"message": words, "type": "internal_server_error"}}))
+    assert (verdict.kind, verdict.code, verdict.counts_for_breaker) == (kind, code, counts)
 
 
 @pytest.mark.parametrize(
