@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from functions.worker.environment.environment import environment
+from functions.worker.environment.environment import Environment, environment
 from shared.limits.admission import Ask, Gate
 from shared.limits.tiers import resolve
 from shared.settings import settings
@@ -51,9 +51,17 @@ def test_the_daily_ceiling_holds_before_each_call(world: World, monkeypatch: pyt
     monkeypatch.setenv("LEASE_SECONDS", "60")
     settings.cache_clear()
     asked = {"agent": "tools", "reserved_tokens": 0, "reserved_micro_usd": 0}
-    free = world.submit("[[sim key=day tool=current_time]] now", cap_tokens=10**9, **asked)
+    asked_for: list[int] = []
+    reserve = Environment.reserve
+
+    def noted(self: Environment, task: Task, day: str, tokens: int, micro_usd: int) -> None:
+        asked_for.append(tokens)
+        reserve(self, task, day, tokens, micro_usd)
+
+    monkeypatch.setattr(Environment, "reserve", noted)
+    world.submit("[[sim key=day tool=current_time]] now", cap_tokens=10**9, **asked)
     world.work()
-    needed = store.get(free.task_id).reserved_tokens
+    needed = max(asked_for)
     task = world.submit("[[sim key=day tool=current_time]] now", cap_tokens=needed - 1, user="bob", **asked)
     world.work()
     row = store.get(task.task_id)
