@@ -22,6 +22,7 @@ BENCHMARKS = (
     "fairness",
     "hostile",
     "bulk",
+    "waiting",
     "bench-reference",
 )
 
