@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 EXAMPLES = 5
 PROVIDER_FAULTS = frozenset({"429", "500", "garbage", "hang"})
 
-Steps = dict[tuple[str, int], "Step"]
-Calls = "Mapping[str, list[dict[str, Any]]]"
-
 
 @dataclass
 class Judge:

@@ -23,11 +23,11 @@ from shared.tasks.checkpoints import Step
 from shared.tasks.events import Event
 from shared.tasks.model import Status, Task
 
-FAILED = {"status": Status.FAILED, "error": {"code": "invalid_request"}}
+FAILED: dict[str, Any] = {"status": Status.FAILED, "error": {"code": "invalid_request"}}
 
 
 def task(task_id: str = "t", **changes: Any) -> Task:
-    values = {
+    values: dict[str, Any] = {
         "task_id": task_id, "user": "ann", "lane": "normal", "agent": "branches", "model": "m", "created": 0.0,
         "day": "2026-01-01", "status": Status.COMPLETE, "ended_at": 10.0,
     }  # fmt: skip
@@ -255,6 +255,6 @@ def test_an_answer_that_is_refused_is_told() -> None:
 def test_the_agents_steps_are_those_that_are_judged() -> None:
     from benchmarks.faults.project.agents import branches
 
-    ctx = SimpleNamespace(metadata={"key": "k", "children": "3", "bad": "1"})
-    messages = branches._messages(ctx)  # type: ignore[arg-type]
+    ctx: Any = SimpleNamespace(metadata={"key": "k", "children": "3", "bad": "1"})
+    messages = branches._messages(ctx)
     assert ["key=k.0 " in messages[0], "fail=400" in messages[0], "fail" in messages[1]] == [True, True, False]
