@@ -25,7 +25,7 @@ CALLS = {"plain": 3, "habit": 1, "sleep": 2, "signal": 2, "approve": 2, "map": 2
 CHILDREN = 3
 SLEEP_SECONDS = (3, 5, 8, 12)
 LOOSE_USD, TIGHT_USD = 0.01, 0.0002
-"""Ceilings of trees: one that is never met, and one that a few repeated calls can use up."""
+"""Ceilings of trees: one that is never met, and one that does not cover the worst case of all children's calls."""
 MOST_WORDS = 64
 """Output tokens of a call at most, in trees: what is reserved before each call."""
 VARIANTS = 4
