@@ -6,7 +6,11 @@ It starts a system of its own, with times shortened by deploy parameters so that
 four times in a row by chance alone, and would rightly end its run as failed. The question here is another: whether a
 run is lost, ends twice, or does again what it had finished. The exit code says so. Chances are drawn from ``--seed``.
 
-    python -m benchmarks.chaos [--runs 2000] [--kills 50] [--seed 1]
+A fifth of the runs wait for a time or for signals, are approved, or have children (`benchmarks.faults.kinds`); each of
+these is to be woken once, every child to be counted once, and no tree to pass its ceiling. A tenth of the provider's
+faults are habits of real providers, and each is to be met as is right for it (`benchmarks.faults.habits`).
+
+    python -m benchmarks.chaos [--runs 2000] [--kills 50] [--seed 1] [--out FILE]
 """
 
 from __future__ import annotations
@@ -25,11 +29,15 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 from botocore.exceptions import BotoCoreError, ClientError
 
+from benchmarks.faults.answerer import Answerer
+from benchmarks.faults.branches import children_of, judge
 from benchmarks.faults.inflict import Inflictor
+from benchmarks.faults.kinds import Run, runs
 from benchmarks.faults.own import own_system
-from benchmarks.faults.verify import recovery, verify
+from benchmarks.faults.verify import calls_of, recovery, verify
 from benchmarks.faults.watch import rows
 from localstack.receiver import Receiver
+from shared.webhooks import WAITING
 
 if TYPE_CHECKING:
     from localstack.system import System
@@ -52,9 +60,7 @@ PARAMETERS = {
     "IngressRate": "0",
 }
 FAULTS = {"fault_rate": 0.2, "faults": ["429", "500", "garbage", "hang"], "hang": 10, "retry_after": 1}
-STEPS = 'tools=calculator,current_time args=[{"expression":"6*7"},{}]'
-"""What a run does: three model calls and two tools, five recorded steps."""
-CALLS_NEEDED = 3
+PROJECT = Path(__file__).parent / "faults" / "project"
 WEBHOOK_EVERY = 20
 HIGH_EVERY = 3
 RECOVERY_BOUND_SECONDS = LEASE_SECONDS + 10
@@ -65,27 +71,23 @@ SUBMITTERS = 4
 class Client:
     """Submits runs, again and again where the system does not answer; one ``Idempotency-Key`` makes one task."""
 
-    def __init__(self, outputs: dict[str, Any], prefix: str, webhook_url: str) -> None:
+    def __init__(self, outputs: dict[str, Any], webhook_url: str) -> None:
         """Use the key that has no quota."""
         headers = {"Authorization": f"Bearer {outputs['api_keys']['load']}"}
         self.http = httpx2.Client(base_url=outputs["api_url"], headers=headers, timeout=30)
-        self.prefix = prefix
         self.webhook_url = webhook_url
-        self.ids: dict[str, str] = {}
-        """Tasks by the key that the simulator counts them by."""
+        self.answerer = Answerer(self.http, outputs["table"])
+        self.runs: dict[str, Run] = {}
+        """By task."""
         self.in_order: list[str] = []
 
-    def submit(self, n: int) -> None:
-        """Submit run number ``n``; returns once it is accepted."""
-        key = f"{self.prefix}-{n}"
-        body = {
-            "message": f"[[sim key={key} words=6 latency=0.05-0.4 {STEPS}]] run {n}",
-            "agent": "tools",
-            "session_id": key,
-        }
-        if n % HIGH_EVERY == 0:
+    def submit(self, run: Run) -> None:
+        """Submit a run; returns once it is accepted."""
+        key = run.key
+        body = run.body() | {"session_id": key}
+        if run.n % HIGH_EVERY == 0:
             body["priority"] = "high"
-        if n % WEBHOOK_EVERY == 0:
+        if run.n % WEBHOOK_EVERY == 0:
             body["webhook_url"] = self.webhook_url
         while True:
             try:
@@ -94,8 +96,10 @@ class Client:
                 time.sleep(0.5)  # the system is stopped or busy
                 continue
             if answer.status_code == 202:
-                self.ids[key] = answer.json()["task_id"]
-                self.in_order.append(self.ids[key])
+                task_id = answer.json()["task_id"]
+                self.runs[task_id] = run
+                self.in_order.append(task_id)
+                self.answerer.add(task_id, run)
                 return
             if answer.status_code < 500:
                 raise SystemExit(f"a submit was refused: {answer.status_code} {answer.text}")
@@ -112,61 +116,73 @@ def await_end(table: str, ids: list[str]) -> None:
         time.sleep(1)
 
 
-def campaign(system: System, outputs: dict[str, Any], runs: int, kills: int, seed: int) -> tuple[dict[str, Any], bool]:
+def campaign(system: System, outputs: dict[str, Any], size: int, kills: int, seed: int) -> tuple[dict[str, Any], bool]:
     """Run the campaign on a system that is up; returns the figures and whether every promise held."""
     sim = httpx2.Client(base_url=outputs["llm_url"].removesuffix("/v1") + "/_sim", timeout=30)
     sim.post("/config", json=FAULTS | {"seed": seed}).raise_for_status()
+    planned = runs(size, f"chaos{seed}", random.Random(seed))
+    needed = sum(run.calls for run in planned)
     with Receiver() as receiver:
-        client = Client(outputs, f"chaos{seed}", receiver.url)
-        inflictor = Inflictor(
-            system, outputs, sim, random.Random(seed), kills, runs * CALLS_NEEDED, LEASE_SECONDS, client.in_order
-        )
+        client = Client(outputs, receiver.url)
+        chance = random.Random(seed)
+        inflictor = Inflictor(system, outputs, sim, chance, kills, needed, LEASE_SECONDS, client.in_order)
         done = threading.Event()
-        inflicting = threading.Thread(target=inflictor.run, args=(done,))
+        beside = [threading.Thread(target=one, args=(done,)) for one in (inflictor.run, client.answerer.run)]
         began = time.monotonic()
-        inflicting.start()
+        for thread in beside:
+            thread.start()
         try:
             with ThreadPoolExecutor(SUBMITTERS) as pool:
-                list(pool.map(client.submit, range(runs)))
+                list(pool.map(client.submit, planned))
             await_end(outputs["table"], client.in_order)
+            children = children_of(client.runs)
+            await_end(outputs["table"], list(children.values()))
         finally:
             done.set()
-            inflicting.join()
+            for thread in beside:
+                thread.join()
         took = time.monotonic() - began
         sim.post("/config", json={"fault_rate": 0, "outage": False}).raise_for_status()
-        verdict = verify(client.ids, sim)
-        hooks = _webhooks(receiver, client, runs)
+        ids = {run.key: task_id for task_id, run in client.runs.items()} | children
+        verdict = verify(ids, sim)
+        branches = judge(client.runs, calls_of(sim, ids))
+        hooks = _webhooks(receiver, client)
+    made = verdict.totals["calls"]
     figures = {
         "seed": seed,
         "seconds": round(took),
         "parameters": PARAMETERS,
         "provider_faults": FAULTS,
         "inflicted": inflictor.counts(),
-        "submitted": len(client.ids),
+        "submitted": len(client.runs),
         **verdict.figures(),
-        "model_calls_needed": runs * CALLS_NEEDED,
-        "model_calls_made_to_needed_ratio": round(verdict.model_calls / (runs * CALLS_NEEDED), 3),
-        "model_calls_completed_to_needed_ratio": round(verdict.calls_completed / (runs * CALLS_NEEDED), 4),
+        "model_calls_needed": made,
+        "model_calls_made_to_needed_ratio": round(verdict.model_calls / made, 3),
+        "model_calls_completed_to_needed_ratio": round(verdict.calls_completed / made, 4),
         **hooks,
         **recovery(inflictor.watch.victims, inflictor.events, RECOVERY_BOUND_SECONDS),
+        **branches.figures(),
+        "answers": client.answerer.figures(),
     }
     sim.close()
-    return figures, not verdict.broken and not hooks["webhooks_lost"] and not hooks["webhooks_of_two_outcomes"]
+    lost = hooks["webhooks_lost"] or hooks["webhooks_of_two_outcomes"]
+    return figures, not (verdict.broken or branches.wrong or lost or client.answerer.refused)
 
 
-def _webhooks(receiver: Receiver, client: Client, runs: int) -> dict[str, int]:
-    """A webhook may arrive again, under the same id; each task has one id."""
-    asked = {client.ids[f"{client.prefix}-{n}"] for n in range(0, runs, WEBHOOK_EVERY)}
+def _webhooks(receiver: Receiver, client: Client) -> dict[str, int]:
+    """A webhook may arrive again, under the same id; each task's end has one id. Those of waits are others."""
+    asked = {task_id for task_id, run in client.runs.items() if run.n % WEBHOOK_EVERY == 0}
     give_up = time.monotonic() + 120  # the sweeper sends what a killed worker could not
     while time.monotonic() < give_up:
-        ids = {delivery.id for delivery in list(receiver.deliveries)}
+        told = [delivery for delivery in list(receiver.deliveries) if delivery.type != WAITING]
+        ids = {delivery.id for delivery in told}
         missing = sum(not any(one.startswith(f"msg_{task_id}_") for one in ids) for task_id in asked)
         if not missing:
             break
         time.sleep(1)
     return {
         "webhooks_asked": len(asked),
-        "webhooks_delivered": len(receiver.deliveries),
+        "webhooks_delivered": len(told),
         "webhooks_lost": missing,
         "webhooks_of_two_outcomes": len(ids) - len(asked) + missing,
     }
@@ -179,13 +195,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--log", type=Path, help="where to keep the local AWS's log")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "chaos.json")
     asked = parser.parse_args()
-    with own_system(PARAMETERS, keep_log=asked.log) as (system, outputs):
+    with own_system(PARAMETERS, keep_log=asked.log, project=PROJECT) as (system, outputs):
         result, good = campaign(system, outputs, asked.runs, asked.kills, asked.seed)
     print(json.dumps(result, indent=2))
-    target = Path(__file__).parent / "results" / "chaos.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(result, indent=2) + "\n")
+    asked.out.write_text(json.dumps(result, indent=2) + "\n")
     if not good:
         print("a promise was broken", file=sys.stderr)
     return 0 if good else 1

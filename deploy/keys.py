@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     actions.add_parser("secret", help="show the webhook secret of a key").add_argument(
         "key", help="the key, its shown prefix or its id"
     )
+    actions.add_parser("alert-secret", help="show the secret that signs the operator's alerts")
     actions.add_parser("revoke").add_argument("key", help="the key, its shown prefix or its id")
     return parser
 
@@ -52,6 +53,8 @@ def run(asked: argparse.Namespace) -> None:
                 print("the old key works until it is revoked; webhooks of its tasks keep its secret")
         elif asked.action == "secret":
             print(webhooks.secret_for(keys.named(asked.key).key_hash[:16]) or "none, WEBHOOK_SECRET is not known here")
+        elif asked.action == "alert-secret":
+            print(webhooks.secret_for(webhooks.OPERATOR) or "none, WEBHOOK_SECRET is not known here")
         elif asked.action == "revoke":
             info = keys.revoke(asked.key)
             if asked.json:

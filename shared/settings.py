@@ -127,6 +127,7 @@ class Settings:
     pool_profile: str = _f("medium", "Connection pool of the worker.", one_of=tuple(POOL_PROFILES))
     webhook_secret: str = _f("", "Secret that webhook signatures are derived from; empty: none are sent.")
     webhook_secret_arn: str = _f("", "That secret in Secrets Manager; wins over the plain one.")
+    alert_webhook_url: str = _f("", "Where the operator is told of budgets' thresholds; empty: nowhere.")
     otlp_endpoint: str = _f("", "Collector of traces, OTLP over HTTP; empty: none are exported.")
     otlp_headers: str = _f("", "Headers for it, `name=value,name=value`.")
     otlp_headers_arn: str = _f("", "Secret with them, in Secrets Manager; wins over the plain ones.")
@@ -167,6 +168,8 @@ class Settings:
             provider_profiles.parse(self.provider_profiles)
         if self.otlp_endpoint and not _ENDPOINT.fullmatch(self.otlp_endpoint):
             raise SettingError("OTLP_ENDPOINT must be an address like https://collector.example.com:4318")
+        if self.alert_webhook_url and not _ENDPOINT.fullmatch(self.alert_webhook_url):
+            raise SettingError("ALERT_WEBHOOK_URL must be an address like https://ops.example.com/sluice")
         for origin in self.allowed_origins:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise SettingError(f"CORS_ORIGINS holds {origin!r}, which is no origin like https://app.example.com")

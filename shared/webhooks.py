@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 TOLERANCE_SECONDS = 300
 """How far a signature's timestamp may be from the receiver's clock."""
 VERSION = 1
+OPERATOR = "operator"
+"""Stands for a key's id in the derivation of the secret that signs the operator's alerts; ids are hexadecimal."""
 WAITING = "task.waiting"
 """Type of the webhook which says that a task waits for somebody; of the others each says how one ended."""
 

@@ -18,14 +18,23 @@ if TYPE_CHECKING:
     from localstack.system import System
 
 PORTS = ("AWS_PORT", "REDIS_PORT", "LLM_PORT")
-FOREIGN = ("REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "AWS_ENDPOINT_URL", "SLUICE_AWS_ENDPOINT_URL")
+FOREIGN = (
+    "REDIS_URL",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "AWS_ENDPOINT_URL",
+    "SLUICE_AWS_ENDPOINT_URL",
+    "SLUICE_PROJECT",
+)
 
 
 @contextmanager
-def own_system(parameters: dict[str, str], *, keep_log: Path | None = None) -> Iterator[tuple[System, dict[str, Any]]]:
+def own_system(
+    parameters: dict[str, str], *, keep_log: Path | None = None, project: Path | None = None
+) -> Iterator[tuple[System, dict[str, Any]]]:
     """Start a system with these deploy parameters, point this process at it, and end it afterwards.
 
-    ``keep_log`` is where the local AWS's log is copied to.
+    ``keep_log`` is where the local AWS's log is copied to; ``project`` is a folder with agents to deploy.
 
     Raises:
         LocalError: it could not be started.
@@ -39,6 +48,8 @@ def own_system(parameters: dict[str, str], *, keep_log: Path | None = None) -> I
             os.environ[name] = str(probe.getsockname()[1])
     for name in FOREIGN:
         os.environ.pop(name, None)
+    if project is not None:
+        os.environ["SLUICE_PROJECT"] = str(project)
     with tempfile.TemporaryDirectory(prefix="sluice-benchmark-") as folder:
         os.environ["SLUICE_STATE"] = folder
         system = System(Path(folder))

@@ -58,6 +58,7 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
     done.items += delete_partition(f"FILES#{user}")
     done.items += delete_partition(f"CREDENTIALS#{user}")
     credentials.forget(user)
+    done.items += delete_partition(f"ALERTS#{user}")
     _erase_batches(user, until, done)
     if done.more:
         return done

@@ -163,6 +163,24 @@ class CredentialsRequest(_Strict):
         return None if url is None else checked_webhook_url(url)
 
 
+class AlertsRequest(_Strict):
+    """Where a user is told of their budget."""
+
+    webhook_url: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=WEBHOOK_CHARACTERS,
+            description="https address that is told when 50, 80 and 100 % of a day's budget are spent.",
+        ),
+    ]
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _public_address(cls, url: str) -> str:
+        return checked_webhook_url(url)
+
+
 class ApprovalAnswer(_Strict):
     """The answer to a call, or to more budget, that a run waits to be allowed."""
 

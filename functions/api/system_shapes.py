@@ -90,6 +90,19 @@ class Credentials(BaseModel):
     credentials: OwnKey | None
 
 
+class AlertTarget(BaseModel):
+    """Where a caller is told of their budget."""
+
+    webhook_url: str
+    created_at: str
+
+
+class Alerts(BaseModel):
+    """A caller's address for alerts, or null."""
+
+    alerts: AlertTarget | None
+
+
 class CostGroup(BaseModel):
     """What one group cost; it has one of the first five names, by what was asked for."""
 

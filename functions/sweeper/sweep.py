@@ -13,11 +13,13 @@ from functools import cache, partial
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
-from functions.sweeper import alarms, batches, firings
+from functions.sweeper import alarms, alerts, batches, firings
 from functions.sweeper.recount import recount
 from shared import metrics, watchers
+from shared.alerts import noticing
 from shared.clock import day, now
 from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, NotFound
+from shared.limits import names
 from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.settings import settings
@@ -84,6 +86,7 @@ def sweep(stop_at: float) -> dict[str, int]:
     done["counters freed"] = _free_counters(stop_at)
     done["recounted"] = recount(_gate(), stop_at)
     metrics.emit({"Resent": (done["sent"], "Count"), "Unparked": (done["unparked"], "Count")})
+    done += alerts.tell(stop_at)
     _publish_spending()
     return dict(done)
 
@@ -235,7 +238,9 @@ def _free_counters(stop_at: float) -> int:
                 _gate().settle(user, task_id, day, *days.by_day(task).get(day, (0, 0)))
                 if not told:
                     _gate().look_again(user, task_id, day)
+                for whose in (user, names.key_name(user)):  # a complete run's row no longer says what bounded it
+                    noticing.look(whose, day)
                 freed += 1
-    except (RedisError, DependencyDown) as error:
+    except (RedisError, DependencyDown, Contended) as error:
         _log.warning("counters not checked", extra={"error": str(error)})
     return freed

@@ -7,10 +7,11 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from functions.webhook import record
+from functions.webhook import budget, record
 from functions.webhook.post import post
 from functions.webhook.schedule import GIVE_UP_SECONDS, next_try
 from shared import traces, webhooks
+from shared.alerts import model
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound, SluiceError
 from shared.logs import get_logger
@@ -45,7 +46,7 @@ class Delivery:
     first: float
     due: float
     wait: str = ""
-    """Which wait of the task it tells of; empty: its end."""
+    """Which wait of the task it tells of; empty: its end. Of an alert, who is told."""
     owner: str = ""
     """Whose delivery it is (`shared.limits.shares`); a message of an older version names nobody."""
 
@@ -110,10 +111,9 @@ def see_to(body: str) -> str:
     try:
         if record.is_done(delivery.task_id, delivery.attempt, wait=delivery.wait):
             return "repeat"
-        task = store.get(delivery.task_id)
-        if delivery.wait and (task.status is not Status.WAITING or str(task.gen) != delivery.wait):
-            return "moot"  # it waits no more for what this tells of
-        answer = post(task, delivery.url)
+        answer = _post(delivery)
+        if answer is None:
+            return "moot"
     except NotFound:
         return "erased"
     except (DependencyDown, NewerVersion):
@@ -131,6 +131,16 @@ def see_to(body: str) -> str:
         # The try is over whether that is known or not; making it again would be worse.
         _log.error("webhook outcome not recorded", extra={"task_id": delivery.task_id, "error": error.message})
     return status
+
+
+def _post(delivery: Delivery) -> Answer | None:
+    """Send what a delivery tells of; None when there is nothing to tell any more."""
+    if delivery.type == model.TYPE:
+        return budget.tell(delivery.task_id, delivery.wait)
+    task = store.get(delivery.task_id)
+    if delivery.wait and (task.status is not Status.WAITING or str(task.gen) != delivery.wait):
+        return None  # it waits no more for what this tells of
+    return post(task, delivery.url)
 
 
 def _export(delivery: Delivery) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -19,6 +20,8 @@ from shared.tasks.model import Status, dumps
 from shared.tasks.sessions import RESPONSE_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shared.tasks.model import Task
 
 TIMEOUT_SECONDS = 10.0
@@ -28,6 +31,7 @@ ANSWER_BYTES = 16_384
 RESPONSE_BYTES = 262_144
 """A longer response, or longer data, is left out of the webhook; ``GET /result`` has it."""
 GONE = 410
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +67,25 @@ def post(task: Task, url: str) -> Answer:
     Raises:
         DependencyDown: a large response cannot be read right now.
     """
-    secrets = webhooks.secrets_for(task.key_id)
+    place = traceparent.outgoing(task)
+    more = {} if place is None else {traceparent.HEADER: place}
+    return send(url, payload(task), webhooks.message_id(task), webhooks.secrets_for(task.key_id), more)
+
+
+def send(
+    url: str, content: dict[str, Any], message: str, secrets: list[str], more: Mapping[str, str] = NO_HEADERS
+) -> Answer:
+    """Send a webhook once, with the id ``message``, signed by all ``secrets``; ``more`` headers go with it."""
     if not secrets:
         return Answer(error="not signed: this deployment has no WEBHOOK_SECRET", final=True)
-    body = dumps(payload(task)).encode()
-    message, at = webhooks.message_id(task), int(now())
+    body, at = dumps(content).encode(), int(now())
     headers = {
         "content-type": "application/json",
         "webhook-id": message,
         "webhook-timestamp": str(at),
         "webhook-signature": webhooks.signatures(secrets, message, at, body),
+        **more,
     }
-    if (place := traceparent.outgoing(task)) is not None:
-        headers[traceparent.HEADER] = place
     try:
         webhooks.check_target(url)
         with _client().stream("POST", url, content=body, headers=headers) as answer:

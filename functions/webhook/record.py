@@ -1,6 +1,7 @@
 """What came of a task's webhook, beside the task: item ``TASK#<id>`` / ``WEBHOOK``.
 
-The webhook of a wait has one of its own, ``WEBHOOK#<wait>``.
+The webhook of a wait has one of its own, ``WEBHOOK#<wait>``. That of a budget's alert stands beside the alert, whose
+partition takes the place of the task's id, and who is told that of the wait.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from shared.clock import now
 from shared.tasks import events, table
 from shared.tasks.items import Attributes, plain
 
+ALERT = "ALERT#"
+"""How the partitions of alerts begin (`shared.alerts.model`)."""
 FINAL = frozenset({"delivered", "given_up", "refused"})
 
 
@@ -25,7 +28,8 @@ class Outcome:
 
 
 def _key(task_id: str, wait: str) -> Attributes:
-    return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": f"WEBHOOK#{wait}" if wait else "WEBHOOK"}}
+    pk = task_id if task_id.startswith(ALERT) else f"TASK#{task_id}"
+    return {"pk": {"S": pk}, "sk": {"S": f"WEBHOOK#{wait}" if wait else "WEBHOOK"}}
 
 
 def is_done(task_id: str, attempt: int, *, wait: str = "") -> bool:

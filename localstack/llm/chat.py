@@ -65,8 +65,10 @@ class _Exchange:
     async def by_habit(self, body: bytes, path: str) -> bool:
         """Answers as some real provider does, where a directive asks so; false if that leaves the call alone."""
         name = self.plan.wish.habit
-        found = None if name is None else habits.answer(habits.HABITS[name], json.loads(body), path)
-        if found is None:
+        if name is None or self.state.config.is_out(self.call.model):
+            return False
+        found = habits.answer(habits.HABITS[name], json.loads(body), path)
+        if found is None or not self._in_turn():
             return False
         self.call.fault, self.call.status = f"habit {name}", found.status
         headers = [(key.encode(), value.encode()) for key, value in found.headers.items()]
@@ -77,6 +79,13 @@ class _Exchange:
         elif found.status < 300:
             self._finish()
         return True
+
+    def _in_turn(self) -> bool:
+        """Count a call that would meet its habit; false for those before ``skip`` and after ``times``."""
+        count, wish = self.state.key_count(self.call.key), self.plan.wish
+        turn = count.habit_turns - wish.skip
+        count.habit_turns += 1
+        return turn >= 0 and (wish.times is None or turn < wish.times)
 
     async def run(self) -> None:
         call = self.call

@@ -26,7 +26,7 @@ spaces.
 ``args={...}``          the tool's arguments, or a list of them, one per tool (default: made from its schema)
 ``rounds=N``            so many rounds of tool calls before the answer (default: one per named tool)
 ``parallel=N``          so many tool calls in each round
-``habit=NAME``          the way of some real provider (`localstack.llm.habits`)
+``habit=NAME``          the way of some real provider (`localstack.llm.habits`), as often as ``times`` and ``skip`` say
 ======================  =================================================================================
 """
 

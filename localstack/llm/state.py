@@ -60,13 +60,17 @@ class Call:
 
 @dataclass(slots=True)
 class KeyCount:
-    """Calls of one key. ``turns`` counts those whose directive faults were consulted."""
+    """Calls of one key.
+
+    ``turns`` counts those whose directive faults were consulted, ``habit_turns`` those that would meet their habit.
+    """
 
     started: int = 0
     completed: int = 0
     failed: int = 0
     aborted: int = 0
     turns: int = 0
+    habit_turns: int = 0
     named: bool = False
 
     def public(self) -> dict[str, int]:

@@ -22,6 +22,7 @@ from shared.limits import names
 from shared.limits.local import LocalGate
 from shared.limits.scripts import script
 from shared.limits.shares import owner_of
+from shared.limits.thresholds import THRESHOLDS
 from shared.limits.tiers import Limits
 from shared.limits.usage import usage as _usage
 from shared.limits.verdict import BUDGETS, Ask, Verdict, Window, verdict_of
@@ -52,6 +53,9 @@ BUSY_S = 5
 DONE_S = 600
 """How long a settled task is remembered, against reservations and slots of a late worker, s."""
 KEEP_MARGIN_S = 86_400
+type Caps = tuple[int, int, int, int]
+"""Ceilings of a day, 0 for none: tokens and micro-USD of a user, and of the service that they belong to."""
+NO_CAPS: Caps = (0, 0, 0, 0)
 
 
 class Gate:
@@ -196,19 +200,34 @@ class Gate:
         Returns whether the user may have parked tasks, whose turn it is now (True when nobody can say).
         Without Valkey the entry stays, comes up in `overdue`, and the sweeper settles it.
         """
-        return self._leave(user, task_id, day, tokens, micro_usd, DONE_S)
+        return self.settled(user, task_id, day, tokens, micro_usd)[0]
 
-    def rest(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int) -> bool:
-        """Do the same for a task that waits: it counts nowhere until it is `adopt`-ed again."""
-        return self._leave(user, task_id, day, tokens, micro_usd, 0)
+    def settled(
+        self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, caps: Caps = NO_CAPS
+    ) -> tuple[bool, list[tuple[str, int]]]:
+        """Do the same; returns also whose day has come to a threshold of its ceiling, and when that was noted (µs)."""
+        return self._leave(user, task_id, day, tokens, micro_usd, DONE_S, caps)
 
-    def _leave(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, done_s: int) -> bool:
+    def rest(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, caps: Caps = NO_CAPS) -> bool:
+        """Do the same for a task that waits: it counts nowhere until it is `adopt`-ed again.
+
+        The sweeper sees to the thresholds that the day has come to.
+        """
+        return self._leave(user, task_id, day, tokens, micro_usd, 0, caps)[0]
+
+    def _leave(
+        self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, done_s: int, caps: Caps
+    ) -> tuple[bool, list[tuple[str, int]]]:
         keys = names.user_keys(user)
         spend, spend_all, spend_service = _spends(user, day)
         args = [self._now(), task_id, names.member(user, task_id, day), tokens, micro_usd, done_s]
         used = [names.OPEN, keys.entries, keys.slots, spend, spend_all, names.done_key(task_id), spend_service]
-        used += [names.OWNERS, names.DEADLINES, *names.LANES]
-        return bool(self._quietly("settle", used, args) != 0)
+        used += [names.OWNERS, names.DEADLINES, names.ALERTS, *names.LANES]
+        args += [user, *caps[:2], "*", self._tokens_all, self._micro_all, names.key_name(user), *caps[2:], *THRESHOLDS]
+        reply = self._quietly("settle", used, args)
+        if reply is None:
+            return True, []
+        return reply[0] != 0, [(str(whose), int(reply[1])) for whose in reply[2:]]
 
     def look_again(self, user: str, task_id: str, day: str) -> None:
         """Have the sweeper look at a task that was settled, but after whose end something is left to do.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shared import traces, watchers, webhooks
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
 from shared.logs import get_logger
-from shared.tasks import days, parking, settle, store, succession
+from shared.tasks import days, parking, settle, spend, store, succession
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -30,7 +30,13 @@ def finished(gate: Gate, task: Task, *, watched: bool = True) -> bool:
     announced = announce(task)
     told = watchers.finish(task.task_id) if watched else True
     try:
-        others_wait = gate.settle(task.user, task.task_id, task.day, *days.uncounted(task))
+        others_wait, alerting = gate.settled(
+            task.user, task.task_id, task.day, *days.uncounted(task), spend.caps_of(task)
+        )
+        if alerting:
+            from shared.alerts import noticing  # here: few runs pass a threshold
+
+            noticing.notice(alerting, task.day)
         if not told:
             gate.look_again(task.user, task.task_id, task.day)
         if (task.session_id or task.parent) and (follower := succession.follower_of(task)):

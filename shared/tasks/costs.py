@@ -151,8 +151,10 @@ def summed(costs: Iterable[Cost]) -> Cost:
     return found
 
 
-def spenders(day: str, under: str = "") -> Iterator[str]:
+def spenders(day: str, under: str = "", *, after: str = "") -> Iterator[str]:
     """Return who spent on a day: everybody, or the users of a service, whose names begin with ``under``.
+
+    In order of names; those up to ``after`` are left out, which goes with no ``under``.
 
     Raises:
         DependencyDown: DynamoDB is away.
@@ -161,6 +163,9 @@ def spenders(day: str, under: str = "") -> Iterator[str]:
     if under:
         condition += " AND begins_with(created, :under)"
         values[":under"] = {"S": under}
+    elif after:
+        condition += " AND created > :after"
+        values[":after"] = {"S": after}
     for one in table.query(IndexName="of_user", KeyConditionExpression=condition, ExpressionAttributeValues=values):
         yield one["created"]["S"] if "created" in one else one["pk"]["S"].split("#")[1]
 

@@ -20,6 +20,8 @@ from shared.tasks.model import Task, Usage
 
 EVERYONE = "*"
 SHARDS = 8
+CAPS = ("cap_tokens", "cap_micro_usd")
+"""Attributes of a user's day, or a service's, that name its ceilings as its newest run had them (`shared.alerts`)."""
 
 
 def has_global_ceiling() -> bool:
@@ -92,14 +94,24 @@ LOST = "USED#"
 
 def _adds(task: Task, day: str, adds: dict[str, int], of: dict[str, int]) -> list[dict[str, Any]]:
     """Make the Updates of a day; ``of`` tells what it went to, and stands with the user's own only."""
-    users = []
+    users: list[tuple[str, dict[str, int]]] = []
     if _has_key_ceiling(task):
-        users.append(names.key_name(task.user))
+        users.append((names.key_name(task.user), _caps(task.cap_key_tokens, task.cap_key_micro_usd)))
     if has_global_ceiling():
-        users.append(f"{EVERYONE}{random.randrange(SHARDS)}")  # noqa: S311 - spreads writes, hides nothing
+        users.append((f"{EVERYONE}{random.randrange(SHARDS)}", {}))  # noqa: S311 - spreads writes, hides nothing
     ttl = {"ttl": costs.kept_until(day)}  # runs that end together add up in one write only if they agree
-    own = table.update_op(costs.key(task.user, day), adds=adds | of, sets=ttl | costs.listed(task.user, day))
-    return [own, *(table.update_op(costs.key(user, day), adds=adds, sets=ttl) for user in users)]
+    caps = _caps(task.cap_tokens, task.cap_micro_usd)
+    own = table.update_op(costs.key(task.user, day), adds=adds | of, sets=ttl | caps | costs.listed(task.user, day))
+    return [own, *(table.update_op(costs.key(user, day), adds=adds, sets=ttl | caps) for user, caps in users)]
+
+
+def caps_of(task: Task) -> tuple[int, int, int, int]:
+    """Return the day's ceilings that a task was admitted under, as `Gate.settled` takes them."""
+    return task.cap_tokens, task.cap_micro_usd, task.cap_key_tokens, task.cap_key_micro_usd
+
+
+def _caps(tokens: int, micro_usd: int) -> dict[str, int]:
+    return {name: ceiling for name, ceiling in zip(CAPS, (tokens, micro_usd), strict=True) if ceiling}
 
 
 def precharge_ops(task: Task) -> list[dict[str, Any]]:

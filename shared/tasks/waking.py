@@ -11,7 +11,7 @@ from shared.clock import now
 from shared.errors import Contended, DependencyDown
 from shared.limits import tiers
 from shared.logs import get_logger
-from shared.tasks import days, lanes, parking, store, table
+from shared.tasks import days, lanes, parking, spend, store, table
 from shared.tasks.items import row_key
 from shared.valkey import RedisError
 
@@ -28,7 +28,7 @@ def rests(gate: Gate, task: Task, used: tuple[int, int]) -> None:
     ``used``: the tokens and micro-USD that nobody counted before (`days.uncounted`, before it was suspended).
     """
     try:
-        if gate.rest(task.user, task.task_id, task.day, *used):
+        if gate.rest(task.user, task.task_id, task.day, *used, spend.caps_of(task)):
             parking.unpark_next(gate, task.user, task.running_cap)
     except (RedisError, DependencyDown, Contended) as error:
         _log.warning("counters not settled", extra={"task_id": task.task_id, "error": str(error)})

@@ -11,10 +11,11 @@ from starlette.responses import JSONResponse
 from functions.api.body import parse, raw_body
 from functions.api.described import described
 from functions.api.erase import LONGEST_S, delete_partition, erase
-from functions.api.errors import Problem
+from functions.api.errors import Problem, invalid
 from functions.api.identity import AUTHENTICATED, Subject
-from functions.api.schemas import CredentialsRequest
+from functions.api.schemas import AlertsRequest, CredentialsRequest
 from functions.api.waiting import MARGIN_S
+from shared.settings import settings
 
 router = APIRouter(prefix="/me", tags=["data"], dependencies=AUTHENTICATED)
 
@@ -52,6 +53,38 @@ def delete_credentials(caller: Subject) -> JSONResponse:
     delete_partition(f"CREDENTIALS#{caller.user}")
     credentials.forget(caller.user)
     return JSONResponse({"credentials": None})
+
+
+@router.put("/alerts", summary="Be told of your budget")
+@described("Alerts", 401, 403, 413, 422, takes=AlertsRequest, example={"webhook_url": "https://example.com/budget"})
+def put_alerts(request: Request, caller: Subject, body: Annotated[bytes, Depends(raw_body)]) -> JSONResponse:
+    """Have a webhook sent when 50, 80 and 100 % of the caller's daily budget are spent, signed as this key's are."""
+    from shared.alerts import targets  # here: few environments are ever asked
+
+    asked = parse(AlertsRequest, body, request.headers.get("content-type"))
+    if not settings().sends_webhooks:
+        raise invalid("this deployment sends no webhooks", "webhook_url", code="webhooks_off")
+    return JSONResponse({"alerts": targets.put(caller.user, asked.webhook_url, caller.key_id).public()})
+
+
+@router.get("/alerts", summary="See where you are told of your budget")
+@described("Alerts", 401, 403, 422)
+def get_alerts(caller: Subject) -> JSONResponse:
+    """Return the address that the caller set; users of a service who have none are told at the service's."""
+    from shared.alerts import targets
+
+    found = targets.own(caller.user)
+    return JSONResponse({"alerts": found and found.public()})
+
+
+@router.delete("/alerts", summary="Be told no more of your budget")
+@described("Alerts", 401, 403, 422)
+def delete_alerts(caller: Subject) -> JSONResponse:
+    """Erase the caller's address; what has not arrived there yet is not sent any more. Repeating it is harmless."""
+    from shared.alerts import targets
+
+    delete_partition(targets.partition(caller.user))
+    return JSONResponse({"alerts": None})
 
 
 @router.delete("/data", summary="Erase your data")

@@ -15,7 +15,18 @@ export class ApiError extends Error {
 // No answer came at all.
 export class Offline extends Error {}
 
-export async function call(path, { method = "GET", body, headers = {}, signal, key = getKey() } = {}) {
+const json = (answer) => answer.json().catch(() => null);
+
+export async function call(path, options) {
+  return answered(path, options, json);
+}
+
+// A file's bytes.
+export async function blob(path, options) {
+  return answered(path, options, (answer) => (answer.ok ? answer.blob() : json(answer)));
+}
+
+async function answered(path, { method = "GET", body, headers = {}, signal, key = getKey() } = {}, read) {
   const sent = { ...headers };
   if (key) sent.Authorization = `Bearer ${key}`;
   if (body !== undefined) sent["Content-Type"] = "application/json";
@@ -33,7 +44,7 @@ export async function call(path, { method = "GET", body, headers = {}, signal, k
     if (error.name === "AbortError") throw error;
     throw new Offline("Sluice cannot be reached");
   }
-  const found = await answer.json().catch(() => null);
+  const found = await read(answer);
   if (answer.ok && found !== null) return found;
   const problem = found?.error ?? { code: "unreadable", message: `unexpected answer (${answer.status})` };
   if (answer.status === 401 && key && key === getKey()) signedOut("This key is no longer accepted.");

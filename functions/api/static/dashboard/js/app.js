@@ -16,10 +16,11 @@ const who = document.getElementById("who");
 const signOut = document.getElementById("sign-out");
 const CHARTS = ["history", "../../vendor/uplot/uPlot.esm", "chart", "charts", "tiles", "states", "banner", "spenders", "view"];
 const TASK = /^#\/(?:runs|all)\/([A-Za-z0-9_-]{1,64})$/;
-const TITLES = { runs: "Runs", all: "Everyone's runs", system: "System", approvals: "Approvals", schedules: "Schedules" };
+const TITLES = { runs: "Runs", all: "Everyone's runs", system: "System", approvals: "Approvals", schedules: "Schedules", batches: "Batches" };
 const LATER = {
   all: async () => (await inTurn(["run-card", "everyone"])).everyoneView,
   schedules: async () => (await inTurn(["schedules"])).schedulesView,
+  batches: async () => (await inTurn(["batches"])).batchesView,
   approvals: async () => (await inTurn(["inbox"])).inboxView,
 };
 const OPERATORS = new Set(["all", "system"]);
@@ -73,7 +74,7 @@ function start(found) {
   who.textContent = me.user;
   const tab = (name, text) => el("a", { href: `#/${name}`, data: { view: name } }, text);
   const more = isOperator() ? [tab("all", "Everyone"), tab("system", "System")] : [];
-  tabs.replaceChildren(tab("runs", "Runs"), tab("approvals", "Approvals"), tab("schedules", "Schedules"), ...more);
+  tabs.replaceChildren(tab("runs", "Runs"), tab("approvals", "Approvals"), tab("schedules", "Schedules"), tab("batches", "Batches"), ...more);
   tabs.hidden = false;
   who.hidden = signOut.hidden = false;
   route({ focus: false });

@@ -1,0 +1,151 @@
+// Batches: how far each of the caller's is, its files, and a button to cancel it.
+
+import * as api from "./api.js";
+import { announce, el, setText, whileVisible } from "./dom.js";
+import { atDate, number, words } from "./format.js";
+import { meter } from "./parts.js";
+
+const EVERY_MS = 5000;
+const PAGE = 20;
+const ENDED = new Set(["failed", "completed", "expired", "cancelled"]);
+const ERRORS = 5;
+const HANDED_OVER = 4_000_000; // bytes; what is larger comes from S3, whose address this page may not ask
+
+const date = (seconds) => atDate(new Date(seconds * 1000).toISOString());
+
+export function batchesView(main, signal) {
+  const cards = el("div", { class: "approvals" });
+  const empty = el("p", { class: "empty", hidden: true }, "There are no batches yet.");
+  const problem = el("p", { class: "problem", role: "alert" });
+  const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: showMore } }, "Show more");
+  const shown = new Map(); // id -> { text, node }
+  let wanted = PAGE;
+  main.replaceChildren(
+    el("section", { class: "panel wide" }, el("h1", { tabIndex: -1 }, "Batches"), problem, empty, cards, more),
+  );
+
+  const refresh = whileVisible(
+    async () => {
+      try {
+        const found = await read();
+        if (!signal.aborted) show(found);
+      } catch (error) {
+        if (!signal.aborted) setText(problem, api.sentence(error));
+      }
+    },
+    EVERY_MS,
+    signal,
+  );
+
+  // As many as are wanted, page after page: the newest may have come meanwhile.
+  async function read() {
+    const data = [];
+    for (let last = ""; ; last = data.at(-1).id) {
+      const limit = Math.min(100, wanted - data.length);
+      const page = await api.call(`v1/batches?limit=${limit}${last && `&after=${last}`}`, { signal });
+      data.push(...page.data);
+      if (!page.has_more || !page.data.length || data.length >= wanted) return { data, more: page.has_more };
+    }
+  }
+
+  function showMore() {
+    wanted += PAGE;
+    refresh();
+  }
+
+  async function cancel(one) {
+    setText(problem, "");
+    try {
+      await api.call(`v1/batches/${encodeURIComponent(one.id)}/cancel`, { method: "POST" });
+      announce("Batch is being cancelled");
+    } catch (error) {
+      setText(problem, api.sentence(error));
+    }
+    refresh();
+  }
+
+  // A link cannot carry the key, so the file is fetched here and handed over.
+  async function download(id, what, batch) {
+    setText(problem, "");
+    try {
+      const { bytes } = await api.call(`v1/files/${encodeURIComponent(id)}`, { signal });
+      if (bytes > HANDED_OVER) {
+        setText(problem, `This file has ${number(bytes)} bytes: fetch it with the API, at v1/files/${id}/content.`);
+        return;
+      }
+      const found = await api.blob(`v1/files/${encodeURIComponent(id)}/content`, { signal });
+      const address = URL.createObjectURL(found);
+      el("a", { href: address, download: `${batch}_${what}.jsonl` }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+      announce("File downloaded");
+    } catch (error) {
+      if (!signal.aborted) setText(problem, api.sentence(error));
+    }
+  }
+
+  function card(one) {
+    const { total, completed, failed } = one.request_counts;
+    const counts = total ? `${number(completed)} of ${number(total)} complete, ${number(failed)} failed` : "Not counted yet";
+    const progress = meter(`Requests of ${one.id} that have ended`);
+    progress.set(completed + failed, 0, total, counts);
+    progress.node.dataset.level = ""; // here much is good
+    const file = (id, what) =>
+      id && el("button", { type: "button", class: "quiet", on: { click: () => download(id, what, one.id) } }, `Download ${what} file`);
+    const end = one[`${one.status}_at`];
+    const errors = one.errors?.data ?? [];
+    return el(
+      "article",
+      { class: "approval", data: { batch: one.id } },
+      el("h2", { class: "code" }, one.id),
+      el("p", { class: "hint" }, [words(one.status), one.endpoint, counts].join(", ")),
+      total > 0 && progress.node,
+      el("p", { class: "hint" }, `Created ${date(one.created_at)}`, ENDED.has(one.status) && end && `, ended ${date(end)}`),
+      errors.length > 0 && el("p", { class: "problem" }, faults(errors)),
+      el(
+        "div",
+        { class: "actions" },
+        file(one.output_file_id, "output"),
+        file(one.error_file_id, "error"),
+        !ENDED.has(one.status) &&
+          el(
+            "button",
+            { type: "button", class: "danger", disabled: one.status === "cancelling", on: { click: () => cancel(one) } },
+            one.status === "cancelling" ? "Cancelling" : "Cancel",
+          ),
+      ),
+    );
+  }
+
+  function faults(errors) {
+    const said = errors.slice(0, ERRORS).map((one) => (one.line ? `Line ${one.line}: ${one.message}` : one.message));
+    if (errors.length > ERRORS) said.push(`and ${number(errors.length - ERRORS)} more`);
+    return said.join("\n");
+  }
+
+  // A card is made anew only when its batch has changed, so that the focus stays where it is.
+  function show({ data, more: others }) {
+    const ids = new Set(data.map((one) => one.id));
+    for (const [id, { node }] of shown) {
+      if (ids.has(id)) continue;
+      node.remove();
+      shown.delete(id);
+    }
+    data.forEach((one, n) => {
+      const text = JSON.stringify(one);
+      const before = shown.get(one.id);
+      if (before?.text !== text) {
+        const node = card(one);
+        const focused = before?.node.contains(document.activeElement);
+        before?.node.replaceWith(node);
+        if (focused) node.querySelector("button")?.focus();
+        shown.set(one.id, { text, node });
+      }
+      const { node } = shown.get(one.id);
+      if (cards.children[n] !== node) cards.insertBefore(node, cards.children[n] ?? null);
+    });
+    empty.hidden = data.length > 0;
+    more.hidden = !others;
+  }
+
+  return { show: (_, { focus }) => focus && main.querySelector("h1").focus() };
+}

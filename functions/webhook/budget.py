@@ -1,0 +1,31 @@
+"""The webhook of a budget's alert: to the operator's address, or to that of the user whom it concerns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from functions.webhook.post import send
+from shared import webhooks
+from shared.alerts import model, targets
+from shared.settings import settings
+
+if TYPE_CHECKING:
+    from functions.webhook.post import Answer
+
+
+def tell(place: str, to: str) -> Answer | None:
+    """Send an alert once, to ``operator`` or ``user``, at the address that holds now; None: there is none any more.
+
+    Raises:
+        NotFound: the alert is gone.
+        DependencyDown: DynamoDB is away.
+    """
+    alert = model.read(place)
+    if to == "operator":
+        url, key_id = settings().alert_webhook_url, webhooks.OPERATOR
+    else:
+        target = targets.of(alert.whose)
+        url, key_id = (target.url, target.key_id) if target else ("", "")
+    if not url:
+        return None
+    return send(url, alert.payload(), alert.message_id, webhooks.secrets_for(key_id))

@@ -1,0 +1,140 @@
+"""What an alert is: a day's use of one unit that has come to a threshold of its ceiling, kept as an item of its own.
+
+There is one item, and so one webhook id, for each (whose, day, unit, threshold), whoever notices it and how often.
+While it stands in the partition ``ALERTS`` of the ``due`` index its message may not have been sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared.clock import iso, now
+from shared.errors import NotFound
+from shared.limits.thresholds import THRESHOLDS
+from shared.tasks import costs, table
+from shared.tasks.items import item, plain
+
+if TYPE_CHECKING:
+    from shared.tasks.items import Attributes
+
+TYPE = "budget.threshold"
+"""Type of the webhook."""
+UNITS = ("tokens", "usd")
+EVERYONE = "*"
+DUE = "ALERTS"
+GRACE_SECONDS = 30.0
+"""How long the sweeper leaves a new alert to who noticed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert. ``whose``: a user, ``service/*`` for all of a service's users, or ``*``; money in micro-USD."""
+
+    whose: str
+    day: str
+    unit: str
+    threshold: int
+    limit: int
+    used: int
+    at: float
+    """When it was noticed, epoch seconds; with ``used`` it says the same on every try."""
+    to: tuple[str, ...]
+    """Who is told: ``operator``, ``user``."""
+
+    @property
+    def place(self) -> str:
+        """The item's partition."""
+        return f"ALERT#{self.whose}#{self.day}#{self.unit}#{self.threshold}"
+
+    @property
+    def message_id(self) -> str:
+        """The webhook's id, the same for all who are told."""
+        return f"msg_budget_{hashlib.sha256(self.place.encode()).hexdigest()[:32]}"
+
+    def payload(self) -> dict[str, Any]:
+        """Return what the webhook says."""
+        scale = 1_000_000 if self.unit == "usd" else 1
+        if self.whose == EVERYONE:
+            of: dict[str, Any] = {"scope": "global"}
+        elif self.whose.endswith("/*"):
+            of = {"scope": "service", "service": self.whose.removesuffix("/*")}
+        else:
+            of = {"scope": "user", "user": self.whose}
+        figures = {"limit": self.limit / scale, "used": self.used / scale} if scale > 1 else {}
+        data = of | {"day": self.day, "unit": self.unit, "limit": self.limit, "used": self.used} | figures
+        return {"type": TYPE, "timestamp": iso(self.at), "data": data | {"threshold": self.threshold}}
+
+
+def passed(used: int, limit: int) -> list[int]:
+    """Return the thresholds that a day's use has come to, the lowest first; a limit of 0 is none.
+
+    One run may pass several: each is told of.
+    """
+    return [threshold for threshold in THRESHOLDS if limit and used * 100 >= limit * threshold]
+
+
+def _key(place: str) -> Attributes:
+    return {"pk": {"S": place}, "sk": {"S": "ALERT"}}
+
+
+def put(alert: Alert) -> bool:
+    """Write an alert that is to be sent; False: it was noticed before.
+
+    Raises:
+        Contended, DependencyDown: it was not written.
+    """
+    values = {
+        "whose": alert.whose,
+        "day": alert.day,
+        "unit": alert.unit,
+        "threshold": alert.threshold,
+        "ceiling": alert.limit,
+        "used": alert.used,
+        "at": alert.at,
+        "told": ",".join(alert.to),
+        "due": DUE,
+        "due_at": now() + GRACE_SECONDS,
+        "ttl": costs.kept_until(alert.day),
+    }
+    try:
+        table.put(table.put_op(_key(alert.place) | item(values), condition="attribute_not_exists(pk)"))
+    except table.ConditionFailed:
+        return False
+    return True
+
+
+def read(place: str) -> Alert:
+    """Read an alert by its partition.
+
+    Raises:
+        NotFound: there is none.
+        DependencyDown: DynamoDB is away.
+    """
+    row = table.get(_key(place))
+    if row is None:
+        raise NotFound("no such alert")
+    return Alert(
+        whose=str(plain(row["whose"])),
+        day=str(plain(row["day"])),
+        unit=str(plain(row["unit"])),
+        threshold=int(plain(row["threshold"])),
+        limit=int(plain(row["ceiling"])),
+        used=int(plain(row["used"])),
+        at=float(plain(row["at"])),
+        to=tuple(str(plain(row["told"])).split(",")),
+    )
+
+
+def sent(alert: Alert) -> None:
+    """Note that an alert's messages are on their way.
+
+    Raises:
+        Contended, DependencyDown: the sweeper sends them once more, under the same id.
+    """
+    op = table.update_op(_key(alert.place), removes=("due", "due_at"), condition="attribute_exists(#pk)")
+    try:
+        table.update(op)
+    except table.ConditionFailed:
+        return  # its time is over

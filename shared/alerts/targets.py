@@ -1,0 +1,69 @@
+"""Where users are told of their budgets: an address of each user, or else of the service that they belong to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared import clock
+from shared.limits.shares import owner_of
+from shared.tasks import table
+from shared.tasks.items import item, plain
+
+if TYPE_CHECKING:
+    from shared.tasks.items import Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An address, and the API key that set it: its webhook secret signs what is sent there."""
+
+    url: str
+    key_id: str
+    created: str
+
+    def public(self) -> dict[str, str]:
+        """Return what its user sees."""
+        return {"webhook_url": self.url, "created_at": self.created}
+
+
+def partition(user: str) -> str:
+    """Return the partition of a user's address."""
+    return f"ALERTS#{user}"
+
+
+def _key(user: str) -> Attributes:
+    return {"pk": {"S": partition(user)}, "sk": {"S": "ALERTS"}}
+
+
+def put(user: str, url: str, key_id: str) -> Target:
+    """Store a user's address, in the place of any before.
+
+    Raises:
+        Contended, DependencyDown: nothing was stored.
+    """
+    made = Target(url, key_id, clock.iso(clock.now()))
+    table.put(table.put_op(_key(user) | item({"url": url, "key_id": key_id, "made": made.created})))
+    return made
+
+
+def own(user: str) -> Target | None:
+    """Return a user's own address.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    row = table.get(_key(user))
+    if row is None:
+        return None
+    return Target(str(plain(row["url"])), str(plain(row["key_id"])), str(plain(row["made"])))
+
+
+def of(whose: str) -> Target | None:
+    """Return where a user, or a service (``service/*``), is told: its own address, or else its service's.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    found = (own(one) for one in dict.fromkeys([whose, owner_of(whose)]) if not one.endswith("/*"))
+    return next((target for target in found if target), None)

@@ -1,0 +1,85 @@
+"""The batches of a user, in a browser: their progress, their files, and cancelling one."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import openai
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import Dashboard
+from tests.e2e.test_operators_pages import LOOKS, fits, violations
+from tests.stack_fixture import Stack
+
+
+def begin(stack: Stack, key: str, *lines: str) -> str:
+    """Begin a batch of these lines; returns its id."""
+    with openai.OpenAI(base_url=f"{stack.api_url}/v1", api_key=key) as client:
+        file = client.files.create(file=("lines.jsonl", "\n".join(lines).encode()), purpose="batch")
+        return client.batches.create(input_file_id=file.id, endpoint="/v1/responses", completion_window="24h").id
+
+
+def line(n: int, text: str) -> str:
+    body = {"model": "gpt-4o-mini", "input": text}
+    return json.dumps({"custom_id": f"n{n}", "method": "POST", "url": "/v1/responses", "body": body})
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_batches_are_listed_cancelled_and_their_files_handed_over(
+    dashboards: Callable[..., Dashboard], stack: Stack, look: str
+) -> None:
+    user = f"tenant-{secrets.token_hex(3)}"
+    key = stack.new_key(user, "load")
+    dashboard = dashboards(**LOOKS[look])
+    page = dashboard.open(key)
+    page.goto(f"{stack.api_url}/#/batches")
+    expect(page.locator(".empty")).to_have_text("There are no batches yet.")
+    good = begin(stack, key, line(0, "[[sim words=3]] hello"), line(1, "[[sim fail=400]] hello"))
+    bad = begin(stack, key, "no JSON")
+    long = begin(stack, key, *(line(n, "[[sim latency=7 words=1]] slow") for n in range(40)))
+    page.reload()
+    done, faulty, slow = (page.locator(f'article[data-batch="{one}"]') for one in (good, bad, long))
+    expect(done).to_contain_text("completed, /v1/responses, 1 of 2 complete, 1 failed")
+    expect(faulty).to_contain_text("Line 1:")
+    expect(faulty.get_by_role("button")).to_have_count(0)
+    slow.get_by_role("button", name="Cancel").click()
+    expect(slow).to_contain_text(re.compile("cancelling|cancelled"))
+    assert [one.get_attribute("data-batch") for one in page.locator("article").all()] == [long, bad, good]
+    for what, number in (("output", 0), ("error", 1)):
+        with page.expect_download() as fetched:
+            done.get_by_role("button", name=f"Download {what} file").click()
+        assert fetched.value.suggested_filename == f"{good}_{what}.jsonl"
+        (row,) = Path(fetched.value.path()).read_text().splitlines()
+        assert json.loads(row)["custom_id"] == f"n{number}"
+    dashboard.picture(f"batches-{look}", whole=True)
+    assert violations(page) == []
+    assert fits(page)
+    expect(slow).to_contain_text("cancelled")
+    expect(slow.get_by_role("button", name="Cancel")).to_have_count(0)
+
+
+def test_a_batch_of_another_user_is_not_listed(dashboards: Callable[..., Dashboard], stack: Stack) -> None:
+    theirs = stack.new_key(f"tenant-{secrets.token_hex(3)}", "load")
+    mine = stack.new_key(f"tenant-{secrets.token_hex(3)}", "load")
+    begin(stack, theirs, line(0, "hello"))
+    page = dashboards().open(mine)
+    page.goto(f"{stack.api_url}/#/batches")
+    expect(page.locator(".empty")).to_be_visible()
+    expect(page.locator("article")).to_have_count(0)
+
+
+def test_more_than_a_page_of_batches_are_shown_on_demand(dashboards: Callable[..., Dashboard], stack: Stack) -> None:
+    key = stack.new_key(f"tenant-{secrets.token_hex(3)}", "load")
+    for _ in range(21):
+        begin(stack, key, "no JSON")
+    page = dashboards().open(key)
+    page.goto(f"{stack.api_url}/#/batches")
+    expect(page.locator("article")).to_have_count(20)
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator("article")).to_have_count(21)
+    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
