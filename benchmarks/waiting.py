@@ -42,7 +42,6 @@ CLIENTS = 16
 LONGEST_SECONDS = 300.0
 AGAIN_SECONDS = 0.2
 TRIES = 100
-ROUNDS = 2
 MOST_ADDED_SECONDS = 1.0
 
 type Timed = tuple[str, float, float]
@@ -120,7 +119,7 @@ def waits_of(client: Client, sent: list[Timed], type_: str) -> tuple[list[float]
     return [at - one[1] for one, at in pairs], [max(0.0, at - one[2]) for one, at in pairs]
 
 
-def woken(signals: int) -> dict[str, Any]:
+def woken(signals: int, rounds: int) -> dict[str, Any]:
     """Time signals and submits on the running local system, in turn, ``signals`` at once of each."""
     found = outputs()
     use(found)
@@ -134,14 +133,14 @@ def woken(signals: int) -> dict[str, Any]:
             took.setdefault(f"{name}_from_{side}", []).extend(values)
 
     waits_of(client, at_once(client.submit, [plain] * 60), "started")  # environments start
-    for n in range(ROUNDS):
+    for n in range(rounds):
         note("submit", at_once(client.submit, [plain] * signals), "started")
         waiting = [one[0] for one in at_once(client.submit, [asking] * signals)]
         with ThreadPoolExecutor(CLIENTS) as pool:
             asks = list(pool.map(client.until_waiting, waiting))
         note("signal", at_once(client.allow, asks), "woken")
-        print(f"  round {n + 1} of {ROUNDS}", flush=True)
-    figures: dict[str, Any] = {"signals_at_once": signals, "rounds": ROUNDS}
+        print(f"  round {n + 1} of {rounds}", flush=True)
+    figures: dict[str, Any] = {"signals_at_once": signals, "rounds": rounds}
     for name, values in took.items():
         cuts = statistics.quantiles(values, n=100)
         figures |= {f"{name}_p50_s": round(cuts[49], 3), f"{name}_p95_s": round(cuts[94], 3)}
@@ -177,12 +176,13 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=100_000, help="waiting runs stored")
     parser.add_argument("--children", type=int, default=1_000)
     parser.add_argument("--signals", type=int, default=200, help="at once")
+    parser.add_argument("--rounds", type=int, default=2, help="of signals and submits")
     parser.add_argument("--only", choices=("stored", "joined", "woken"))
     asked = parser.parse_args()
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "stored": lambda: stored(asked.fewest, asked.most),
         "joined": lambda: joined(asked.children),
-        "woken": lambda: woken(asked.signals),
+        "woken": lambda: woken(asked.signals, asked.rounds),
     }
     target = Path(__file__).parent / "results" / "waiting.json"
     result = json.loads(target.read_text()) if asked.only and target.exists() else {}

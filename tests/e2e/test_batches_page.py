@@ -46,6 +46,7 @@ def test_batches_are_listed_cancelled_and_their_files_handed_over(
     done, faulty, slow = (page.locator(f'article[data-batch="{one}"]') for one in (good, bad, long))
     expect(done).to_contain_text("completed, /v1/responses, 1 of 2 complete, 1 failed")
     expect(faulty).to_contain_text("Line 1:")
+    expect(faulty).to_contain_text("failed, /v1/responses, no request was run")
     expect(faulty.get_by_role("button")).to_have_count(0)
     slow.get_by_role("button", name="Cancel").click()
     expect(slow).to_contain_text(re.compile("cancelling|cancelled"))

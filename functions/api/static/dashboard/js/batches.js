@@ -85,7 +85,8 @@ export function batchesView(main, signal) {
 
   function card(one) {
     const { total, completed, failed } = one.request_counts;
-    const counts = total ? `${number(completed)} of ${number(total)} complete, ${number(failed)} failed` : "Not counted yet";
+    const none = ENDED.has(one.status) ? "no request was run" : "requests not counted yet";
+    const counts = total ? `${number(completed)} of ${number(total)} complete, ${number(failed)} failed` : none;
     const progress = meter(`Requests of ${one.id} that have ended`);
     progress.set(completed + failed, 0, total, counts);
     progress.node.dataset.level = ""; // here much is good
