@@ -122,7 +122,7 @@ def _tree(verdict: Judge, run: Run, parent: Task) -> None:
     verdict.trees += 1
     for group in family.groups(parent.task_id):
         children = dict(enumerate(_rows(family.ids(parent.task_id, group))))
-        check_children(verdict, run, parent, children, joined=_joined(parent.task_id, group), steps=steps)
+        check_children(verdict, run, parent, children, joined=joined_ends(parent.task_id, group), steps=steps)
         members += [child for child in children.values() if child is not None]
     check_ceiling(verdict, members)
 
@@ -133,7 +133,7 @@ def _rows(ids: Iterable[str]) -> list[Task | None]:
     return [found.get(one) for one in wanted]
 
 
-def _joined(parent_id: str, group: Group) -> int:
+def joined_ends(parent_id: str, group: Group) -> int:
     """Return how many ends the children of a group have counted."""
     found = table.query(
         KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",

@@ -24,11 +24,12 @@ CALLS = {"plain": 3, "habit": 1, "sleep": 2, "signal": 2, "approve": 2, "map": 2
 """Model calls of a run, of its children apart; of one with a habit at least so many."""
 CHILDREN = 3
 SLEEP_SECONDS = (3, 5, 8, 12)
-LOOSE_USD, TIGHT_USD = 1.0, 0.0004
+LOOSE_USD, TIGHT_USD = 0.01, 0.0002
 """Ceilings of trees: one that is never met, and one that a few repeated calls can use up."""
 MOST_WORDS = 64
 """Output tokens of a call at most, in trees: what is reserved before each call."""
-PLAIN, ONE_FAILS, CANCELLED, TIGHT = range(4)
+VARIANTS = 4
+PLAIN, ONE_FAILS, CANCELLED, TIGHT = range(VARIANTS)
 """Kinds of trees: nothing special; a child fails for good; cancelled while it waits; with a tight ceiling."""
 
 
@@ -113,7 +114,8 @@ def runs(total: int, prefix: str, chance: random.Random) -> list[Run]:
         key = f"{prefix}-{n}"
         if n % BRANCH_EVERY == 0:
             round_, turn = divmod(n // BRANCH_EVERY, len(BRANCHES))
-            found.append(Run(n, key, BRANCHES[(turn + round_) % len(BRANCHES)], round_ // len(BRANCHES) % 4))
+            variant = (round_ + round_ // len(BRANCHES)) % VARIANTS
+            found.append(Run(n, key, BRANCHES[(turn + round_) % len(BRANCHES)], variant))
         elif n % HABIT_EVERY == HABIT_AT:
             if not names:
                 names = chance.sample(habits.NAMES, len(habits.NAMES))
