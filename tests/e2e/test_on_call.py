@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from localstack.environ import use
 from shared.settings import settings
@@ -117,6 +117,28 @@ def test_a_lane_that_stands_still_is_named_at_once(dashboard: Dashboard, stack: 
     finally:
         assert command(stack, "resume", "high").returncode == 0
     expect(page.locator(".alarms")).not_to_contain_text("high is paused")
+
+
+@pytest.mark.parametrize(("spent", "tone"), [(7.99, None), (8.0, "warn"), (10.0, "bad")])
+def test_a_budget_of_everybodys_that_is_nearly_spent_is_named(
+    dashboard: Dashboard, spent: float, tone: str | None
+) -> None:
+    def figures(route: Route) -> None:
+        answer = route.fetch()
+        spend = {"day": "2026-11-28", "tokens": 5, "tokens_per_day": None, "usd": spent, "usd_per_day": 10.0}
+        held = {"reserved_tokens": 0, "reserved_usd": 0.0}
+        route.fulfill(response=answer, json={**answer.json(), "spend": spend | held})
+
+    page = dashboard.open("operator")
+    page.route(re.compile("/stats"), figures)
+    page.get_by_role("link", name="System").click()
+    expect(page.get_by_text("All users, 2026-11-28, to midnight UTC.")).to_be_visible()
+    alarm = page.locator(".alarms li", has_text="of everybody's $10.00")
+    if tone is None:
+        expect(alarm).to_have_count(0)
+    else:
+        expect(alarm).to_have_attribute("data-tone", tone)
+        assert violations(page) == []
 
 
 def test_dead_letters_are_counted_and_shown(dashboard: Dashboard, stack: Stack, tenant: tuple[str, str]) -> None:

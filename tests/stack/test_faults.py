@@ -41,12 +41,18 @@ def row(stack: Stack, task_id: str) -> Task:
     return rows(stack.outputs["table"], [task_id])[0]
 
 
+def recorded_calls(task_id: str) -> int:
+    """Count the model calls of a run's log: its row tells of them with the next heartbeat only."""
+    log = events.read(task_id, 0).events
+    return sum(event.type == "step" and event.data.get("kind") is None for event in log)
+
+
 def kill_its_worker(stack: Stack, system: System, task_id: str, *, lease_no: int, after_calls: int = 0) -> None:
     """Kill the environment that holds a task once it was claimed so often and has recorded so many model calls."""
     give_up = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < give_up:
         task = row(stack, task_id)
-        if task.status is Status.PROCESSING and task.lease_no >= lease_no and task.calls >= after_calls:
+        if task.status is Status.PROCESSING and task.lease_no >= lease_no and recorded_calls(task_id) >= after_calls:
             pid = pid_of(task)
             assert pid in worker_processes(system)
             os.kill(pid, signal.SIGKILL)

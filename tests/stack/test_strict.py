@@ -151,7 +151,7 @@ def test_an_object_that_is_gone_is_told_by_the_deployed_api(stack: Stack) -> Non
         settle.settle(held, settle.Outcome(status=Status.COMPLETE, response=noise), message="hello")
         assert stack.result(task.task_id)["result"]["response"] == noise
         s3, bucket = client("s3"), stack.outputs["bucket"]
-        for kept in s3.list_objects_v2(Bucket=bucket, Prefix=f"tasks/{task.task_id}/response")["Contents"]:
+        for kept in s3.list_objects_v2(Bucket=bucket, Prefix=f"tasks/{task.task_id}/")["Contents"]:
             s3.delete_object(Bucket=bucket, Key=kept["Key"])
     answer = stack.client().get(f"/result/{task.task_id}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (410, "result_gone")

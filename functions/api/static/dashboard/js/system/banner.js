@@ -1,7 +1,8 @@
-// What needs somebody now, above everything else: open breakers, paused lanes, dead letters, what is down.
+// What needs somebody now, above everything else: open breakers, paused lanes, dead letters, what is down, a
+// day's budget that is nearly spent.
 
 import { el } from "../dom.js";
-import { duration, number } from "../format.js";
+import { duration, money, number } from "../format.js";
 
 export function banner() {
   const list = el("ul", { class: "alarms", "aria-live": "polite" });
@@ -23,6 +24,8 @@ export function banner() {
   };
 }
 
+const NEARLY = 0.8;
+
 function alarms(stats) {
   const found = [];
   for (const [name, { state, retry_after_s: again }] of Object.entries(stats.breakers ?? {}))
@@ -39,6 +42,15 @@ function alarms(stats) {
     if (status === "down") found.push({ tone: "bad", what: `${name} is down.`, todo: "See docs/runbook.md." });
   for (const [lane, one] of Object.entries(stats.lanes ?? {}))
     if (one.paused) found.push({ tone: "warn", what: `The lane ${lane} is paused.`, todo: `Its tasks wait. make resume LANE=${lane} starts it.` });
+  for (const [used, limit, format] of [["usd", "usd_per_day", money], ["tokens", "tokens_per_day", number]]) {
+    const [spent, top] = [stats.spend?.[used] ?? 0, stats.spend?.[limit] ?? 0];
+    if (top && spent >= top * NEARLY)
+      found.push({
+        tone: spent >= top ? "bad" : "warn",
+        what: `${format(spent)} of everybody's ${format(top)}${used === "usd" ? "" : " tokens"} for today are spent.`,
+        todo: "At the ceiling new runs are refused until midnight UTC.",
+      });
+  }
   if (stats.dead_letters?.count)
     found.push({
       tone: "warn",
