@@ -112,6 +112,8 @@ def _end(
         sets["model_used"] = task.model_used
     if started_at := task.started_at or task.run_started:
         sets["started_at"] = started_at
+    if task.raised:  # its parent asks for it
+        sets["raised"] = task.raised
     ops: list[dict[str, Any]] = []
     data: dict[str, Any] = {}
     texts: dict[str, Any] = {}
