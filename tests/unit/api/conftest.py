@@ -92,7 +92,7 @@ def make_keys() -> dict[str, str]:
 
 def one_at_a_time(patch: pytest.MonkeyPatch) -> None:
     """Let one AWS call in at a time: moto rolls a failed transaction back by restoring all tables as they were."""
-    lock, call = threading.Lock(), BaseClient._make_api_call
+    lock, call = threading.RLock(), BaseClient._make_api_call
 
     def locked(client: BaseClient, operation: str, arguments: dict[str, Any]) -> Any:
         with lock:
