@@ -86,7 +86,7 @@ def sweep(stop_at: float) -> dict[str, int]:
     done["counters freed"] = _free_counters(stop_at)
     done["recounted"] = recount(_gate(), stop_at)
     metrics.emit({"Resent": (done["sent"], "Count"), "Unparked": (done["unparked"], "Count")})
-    done += alerts.tell(stop_at)
+    done.update(alerts.tell(stop_at))  # `+=` would drop what counts nothing
     _publish_spending()
     return dict(done)
 

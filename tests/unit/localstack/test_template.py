@@ -37,7 +37,7 @@ WIRING = {
 WIRING |= {"blob_bucket_owner"}
 WIRING |= {"metrics_namespace"}
 WIRING |= {"cors_origins"}  # its parameter sets up the gateway
-WIRING |= {f"queue_url_{lane}" for lane in ("high", "normal", "quarantine", "webhook", "firings")}
+WIRING |= {f"queue_url_{lane}" for lane in ("high", "normal", "quarantine", "webhook", "firings", "bulk")}
 TUNABLES = [item for item in fields(Settings) if item.name not in WIRING]
 
 
@@ -90,7 +90,12 @@ def test_secrets_are_not_echoed_and_reach_only_who_needs_them() -> None:
         for name, environment in ENVIRONMENTS.items()
         if {"WEBHOOK_SECRET", "WEBHOOK_SECRET_ARN"} & set(environment)
     }
-    assert holders == {"ApiFunction", "StreamingFunction", "WebhookFunction"}
+    assert holders == {
+        "ApiFunction",
+        "StreamingFunction",
+        "WebhookFunction",
+        "WorkerFunction",
+    }  # the worker opens users' own keys
 
 
 @pytest.mark.parametrize("given", [{}, deployment.LOCAL_DEFAULTS], ids=["aws", "local"])

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from shared import netguard
+from shared import netguard, tls
 from shared.guarded_http import AsyncGuardedTransport, GuardedTransport, no_cookies, was_forbidden
 from shared.settings import settings
 
@@ -246,7 +246,8 @@ def test_tls_is_held_against_the_name_and_not_the_address(
     trusted, context = _certificate(tmp_path, "hooks.example")
     indicated: list[Any] = []
     context.sni_callback = lambda _socket, name, _context: indicated.append(name)
-    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    own = ssl.create_default_context(cafile=str(trusted))
+    monkeypatch.setattr(tls, "context", lambda: own)  # the authorities are read once a process
     call_public(monkeypatch, "127.0.0.1")
     monkeypatch.setattr(netguard, "resolve", lambda _host, _port: ["127.0.0.1"])
     server = Server(context)

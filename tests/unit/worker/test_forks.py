@@ -93,7 +93,7 @@ def test_a_fork_with_another_message_keeps_the_steps_before_it(world: World, did
 def test_a_fork_with_another_model_asks_that_one_from_there_on(world: World, did: Asked) -> None:
     first = ended(world, world.submit("one"))
     second = ended(world, fork(first, "plan", model="gpt-4o"))
-    assert (second.model, second.calls, second.model_used) == ("gpt-4o", 1, "gpt-4o")
+    assert (second.model, second.calls, store.public(second)["model"]) == ("gpt-4o", 1, "gpt-4o")
 
 
 def test_a_retry_does_everything_anew(world: World, did: Asked) -> None:
