@@ -40,10 +40,11 @@ PARAMETERS: dict[str, str] = {
     "ModelTimeoutSeconds": "8",
     "BreakerOpenSeconds": "2",
     "CorsOrigins": f"http://localhost:{quiet_port()}",
+    "RunsPerEnvironment": "10",
     "NormalConcurrency": "3",
     "MaxReplicas": "7",
 }
-"""Deploy parameters of the tests' system: shorter times, so that waiting for them is short, and few environments."""
+"""Deploy parameters of the tests' system: shorter times, so that waiting for them is short, and few slots, so that a lane can be full."""
 if RUNNING:
     PARAMETERS = json.loads((Path(RUNNING) / "parameters.json").read_text())
 
