@@ -44,7 +44,7 @@ PARAMETERS: dict[str, str] = {
     "NormalConcurrency": "3",
     "MaxReplicas": "7",
 }
-"""Deploy parameters of the tests' system: shorter times, so that waiting for them is short, and few slots, so that a lane can be full."""
+"""Deploy parameters of the tests' system: times are short, and slots are few, so that a lane can be full."""
 if RUNNING:
     PARAMETERS = json.loads((Path(RUNNING) / "parameters.json").read_text())
 
