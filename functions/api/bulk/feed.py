@@ -39,6 +39,8 @@ DRAINED = 2_000
 """Lines that one look ends without running them."""
 MAKERS = 8
 """Tasks written at the same time."""
+TEXT_BYTES = 16 * 1024 * 1024
+"""Bytes of lines that one look takes from the file, and makes tasks of: they are held in memory. One line at least."""
 
 GONE = "input_file_gone"
 """Why no further line is run of a batch whose file was deleted."""
@@ -170,7 +172,7 @@ def _tasks(batch: Batch) -> dict[str, Task | str]:
 
 def _refill(batch: Batch, ends: _Ends, fresh: dict[int, bytes]) -> dict[str, object]:
     """Take further lines from the file, as many as the window holds; ``fresh`` gets what they say."""
-    number, offset, wanted = batch.number, batch.offset, settings().batch_window - len(ends.open)
+    number, offset, wanted, held = batch.number, batch.offset, settings().batch_window - len(ends.open), 0
     if wanted <= 0 or number >= batch.total:
         return {}
     for at, raw in read_through(f"files/{batch.file_id}", offset, batch.size, BLOCK_BYTES):
@@ -180,7 +182,8 @@ def _refill(batch: Batch, ends: _Ends, fresh: dict[int, bytes]) -> dict[str, obj
             fresh[number] = raw
             number += 1
             wanted -= 1
-        if wanted <= 0 or number >= batch.total:
+            held += len(raw)
+        if wanted <= 0 or number >= batch.total or held >= TEXT_BYTES:
             break
     return {"number": number, "offset": offset}
 
@@ -208,6 +211,16 @@ def _custom_id(raw: bytes, endpoint: str) -> str:
     return found
 
 
+def _held(batch: Batch, numbers: list[int]) -> list[int]:
+    """Return the first of these lines, as many as may be held in memory together, one at least."""
+    size = 0
+    for n, number in enumerate(numbers):
+        size += batch.open[number].size
+        if size > TEXT_BYTES and n:
+            return numbers[:n]
+    return numbers
+
+
 def _make(batch: Batch, caller: Caller, fresh: dict[int, bytes], running: int) -> tuple[Batch, str]:
     """Make tasks of lines that have none, as far as there is room."""
     waiting = [n for n, line in sorted(batch.open.items()) if not line.made]
@@ -216,7 +229,7 @@ def _make(batch: Batch, caller: Caller, fresh: dict[int, bytes], running: int) -
     except DependencyDown as error:
         _log.warning("a batch waits", extra={"batch_id": batch.batch_id, "error": error.message})
         return batch, "again"
-    chosen = waiting[: room.allowance(lane, running, settings().bulk_share)]
+    chosen = _held(batch, waiting[: room.allowance(lane, running, settings().bulk_share)])
     if not chosen:
         return batch, "again" if waiting else ""
     ends = _Ends(batch, open=dict(batch.open), usage=dict(batch.usage))

@@ -105,6 +105,12 @@ def wanted_of(caller: Caller, endpoint: str, raw: bytes) -> Submission:
     for name in ALONE:
         if body.get(name) not in (None, False):
             raise invalid("a line of a batch cannot have it", name)
+    user = body.get("user")
+    if caller.limits.trusted and user is not None and caller.user != f"{caller.key_user}/{user}":
+        whose = (
+            "all lines belong to the batch's own user: begin the batch, and its file, with `?user_id=` for each user"
+        )
+        raise invalid(whose, "user")
     if endpoint == RESPONSES:
         from functions.api.dialect.request import UNSUPPORTED, ResponsesRequest, known
         from functions.api.dialect.turn import submission_of
