@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from functions.api import probes
+from functions.api.system import probes
 from shared import aws, valkey
 from shared.errors import DependencyDown
 from shared.limits.breaker import Breaker, Outcome, breaker_name
