@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 
-class Signal(BaseException):
-    """Base of the signals. Not an `Exception`, so that an agent's own error handling does not swallow one."""
+class Stop(BaseException):
+    """Base of the stops. Not an `Exception`, so that an agent's own error handling does not swallow one."""
 
 
-class Defer(Signal):
+class Defer(Stop):
     """The provider cannot take the call now: try the task again after ``delay_s``, at no cost to it."""
 
     def __init__(self, delay_s: float, reason: str) -> None:
@@ -17,7 +17,7 @@ class Defer(Signal):
         self.reason = reason
 
 
-class Continue(Signal):
+class Continue(Stop):
     """Too little of the function's time is left: go on in another environment."""
 
 
@@ -25,5 +25,5 @@ class GiveWay(Continue):
     """Another owner's task waits, and this run's owner has more slots than it: go on when there is one again."""
 
 
-class Ended(Signal):
+class Ended(Stop):
     """The run has ended, and a task that it left behind wants to begin another step."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneSignals:
+class LaneReadings:
     """One lane, measured now; None where it could not be read."""
 
     visible: int | None = None
@@ -31,8 +31,8 @@ class LaneSignals:
 
 
 @dataclass(frozen=True, slots=True)
-class Signals:
+class Readings:
     """Everything measured at one tick."""
 
-    lanes: Mapping[str, LaneSignals]
+    lanes: Mapping[str, LaneReadings]
     provider: Provider = field(default_factory=Provider)

@@ -1,4 +1,4 @@
-"""Reading the policy's signals: queues from SQS, limits from Lambda, the provider's state from Valkey.
+"""Measuring what the policy decides by: queues from SQS, limits from Lambda, the provider's state from Valkey.
 
 What cannot be read is None, and the policy knows what to do about it; one failing source never stops a tick.
 """
@@ -13,7 +13,7 @@ from shared.limits.breaker import Breaker, breaker_name
 from shared.limits.provider import ProviderBudget
 from shared.logs import get_logger
 from shared.scaling.ceiling import Provider
-from shared.scaling.signals import LaneSignals, Signals
+from shared.scaling.readings import LaneReadings, Readings
 from shared.settings import settings
 from shared.tasks import lanes
 
@@ -26,19 +26,19 @@ WINDOWS = 2
 """Minutes of provider calls: the last whole one, and the present one, which has hardly begun at a tick."""
 
 
-def read(names: Iterable[str]) -> Signals:
+def read(names: Iterable[str]) -> Readings:
     """Measure everything once."""
     limits = mappings.current()
-    return Signals({lane: _lane(lane, limits.get(lane)) for lane in names}, _provider())
+    return Readings({lane: _lane(lane, limits.get(lane)) for lane in names}, _provider())
 
 
-def _lane(lane: str, limit: int | None) -> LaneSignals:
+def _lane(lane: str, limit: int | None) -> LaneReadings:
     try:
         counts = lanes.backlog(settings().queue_urls[lane])
     except DependencyDown as error:
         get_logger("scaler").warning("backlog not read", extra={"lane": lane, "cause": str(error.__cause__)})
-        return LaneSignals(current=limit)
-    return LaneSignals(counts["visible"], counts["in_flight"], counts["delayed"], limit)
+        return LaneReadings(current=limit)
+    return LaneReadings(counts["visible"], counts["in_flight"], counts["delayed"], limit)
 
 
 def _provider() -> Provider:
