@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from functions.api.bulk import feed, looking
-from functions.api.cancel import cancel
+from functions.api.control.cancel import cancel
 from shared import clock, valkey
 from shared.bulk import files, store
 from shared.clock import now

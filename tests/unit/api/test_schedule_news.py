@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from functions.api import erase, firings
+from functions.api.control import erase
+from functions.api.schedules import firings
 from functions.sweeper import firings as sweeper
 from functions.webhook import handler, post
 from localstack.receiver import Receiver
