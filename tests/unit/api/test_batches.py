@@ -134,6 +134,17 @@ def test_batches_are_listed_by_pages_and_are_their_owners(client: openai.OpenAI,
         (line(""), "invalid_custom_id", 2),
         (line(7), "invalid_custom_id", 2),
         (line("x" * 257), "invalid_custom_id", 2),
+        (line("half a pair: \ud83d"), "invalid_custom_id", 2),
+        (line("\x00"), "invalid_custom_id", 2),
+        (
+            '{"custom_id": "x", "custom_id": "a", "method": "POST", "url": "/v1/responses", "body": {}}',
+            "duplicate_custom_id",
+            2,
+        ),
+        ("[" * 100_000, "invalid_json_line", 2),
+        ("NaN", "invalid_json_line", 2),
+        (line("x", "/v1/responses/"), "invalid_url", 2),
+        (line("x", "https://api.openai.com/v1/responses"), "invalid_url", 2),
         ('{"custom_id": "x", "method": "POST", "url": "/v1/responses", "body": []}', "invalid_body", 2),
         ("\n\n{", "invalid_json_line", 4),  # empty lines are counted, and left aside
     ],
@@ -697,3 +708,19 @@ def test_lines_of_unknown_models_fail_alone(client: openai.OpenAI, api: Api) -> 
     rows = {one["custom_id"]: one["response"] for one in lines_of("demo", done.error_id)}
     assert {name: one["status_code"] for name, one in rows.items()} == {"b": 400, "c": 400}
     assert all(one["body"]["error"]["param"] == "model" for one in rows.values())
+
+
+def test_the_longest_names_of_many_lines_fit_the_batchs_row(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the largest window and 256 characters of four bytes each, what is under way would not fit an item."""
+    slots(2_000)
+    setting(monkeypatch, BATCH_WINDOW=1_000)
+    names_of = [f"{n:03d}" + "\U0001f600" * 253 for n in range(420)]
+    made = begin("load", api.keys["load"], [line(one) for one in names_of])
+    for _ in range(2):
+        looking.look("load", made.batch_id)
+    under_way = store.load("load", made.batch_id).open
+    assert 150 < len(under_way) < 250
+    assert len(of_batch(made.batch_id)) == 100  # a page
+    store.cancel("load", made.batch_id)
+    done = carry_out("load", made.batch_id)
+    assert told(done) == dict.fromkeys(names_of, 1)
