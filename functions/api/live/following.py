@@ -22,7 +22,7 @@ from shared.valkey import RedisError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
-    from functions.api.read.held import Held
+    from functions.api.read.hold import Held
     from shared.live import Message
     from shared.tasks.events import Event, Page
 

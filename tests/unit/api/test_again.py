@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from functions.api.control import again, prefix
-from functions.api.submit.taking import gate
+from functions.api.door.gate import gate
 from shared import aws
 from shared.errors import DependencyDown
 from shared.limits import keys
