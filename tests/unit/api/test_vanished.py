@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from deploy import stack
-from functions.api import live
+from functions.api.live import following
 from localstack.environ import ROOT
 from shared.limits.holds import Holds, room
 from shared.settings import settings
@@ -119,7 +119,9 @@ def test_whoever_vanishes_keeps_nobody_else_from_a_stream(any_valkey: Any) -> No
     assert owners.count("demo") == capacity // 2
 
 
-@pytest.mark.parametrize(("seconds", "left_s", "life"), [(840, None, 840), (60, None, 60), (840, 300, 295), (840, 3, 0)])
+@pytest.mark.parametrize(
+    ("seconds", "left_s", "life"), [(840, None, 840), (60, None, 60), (840, 300, 295), (840, 3, 0)]
+)
 def test_a_stream_lives_as_long_as_it_may_and_as_its_function_can(
     monkeypatch: pytest.MonkeyPatch, seconds: int, left_s: int | None, life: float
 ) -> None:
@@ -133,7 +135,7 @@ def test_a_stream_lives_as_long_as_it_may_and_as_its_function_can(
     monkeypatch.setenv("STREAM_SECONDS", str(seconds))
     settings.cache_clear()
     try:
-        assert live.life(Asked()) == life  # type: ignore[arg-type]
+        assert following.life(Asked()) == life  # type: ignore[arg-type]
     finally:
         settings.cache_clear()
 
