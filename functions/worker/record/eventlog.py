@@ -100,7 +100,8 @@ class EventLog:
             return
         if self._publisher.listeners:
             self._publisher.writes(self)
-        if (self._publisher.listeners or self._publisher.followed) and not self._shown.issuperset(self._tokens):
+        heard = self._publisher.listeners or self._publisher.followed
+        if heard and not self._being_written and not self._shown.issuperset(self._tokens):
             self._hurry.set()
 
     def listeners(self) -> tuple[str, ...]:

@@ -141,9 +141,7 @@ def test_a_stream_lives_as_long_as_it_may_and_as_its_function_can(
 
 
 @pytest.mark.parametrize("path", ["/result/{}/stream", "/v1/responses/resp_{}?stream=true"])
-def test_both_kinds_of_stream_end_with_their_longest_life(
-    api: Api, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
+def test_both_kinds_of_stream_end_with_their_longest_life(api: Api, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.setenv("STREAM_SECONDS", "1.2")
     settings.cache_clear()
     task_id = api.submit().json()["task_id"]

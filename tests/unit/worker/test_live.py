@@ -122,6 +122,17 @@ def test_what_is_followed_equals_the_log_and_text_comes_before_it_is_stored(worl
     assert client.pieces > 5
 
 
+def test_the_first_text_of_a_call_does_not_wait_for_the_next_store(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who follows since the run began is found when text comes, not when it is next time to store it."""
+    monkeypatch.setattr(eventlog, "SLOW_FLUSH_SECONDS", 60.0)
+    task, client = world.submit("[[sim words=80 latency=3 ttft=1]] hello"), Client()
+    beside(world, lambda: watch(task.task_id, client))
+    assert client.log == logged(task.task_id)
+    assert client.pieces > 5
+
+
 def test_without_pieces_every_event_is_whole(world: World) -> None:
     task, client = world.submit(STREAM), Client()
     beside(world, lambda: watch(task.task_id, client, pieces=False))
