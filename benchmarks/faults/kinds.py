@@ -24,8 +24,10 @@ CALLS = {"plain": 3, "habit": 1, "sleep": 2, "signal": 2, "approve": 2, "map": 2
 """Model calls of a run, of its children apart; of one with a habit at least so many."""
 CHILDREN = 3
 SLEEP_SECONDS = (3, 5, 8, 12)
-LOOSE_USD, TIGHT_USD = 0.01, 0.0002
-"""Ceilings of trees: one that is never met, and one that does not cover the worst case of all children's calls."""
+LOOSE_USD = 0.01
+TIGHT_USD = (0.0002, 0.0003, 0.0004, 0.0006, 0.0008)
+"""Ceilings of trees: one that is never met, and some that do not cover the worst case of all calls: they meet the
+children at another of their calls each."""
 MOST_WORDS = 64
 """Output tokens of a call at most, in trees: what is reserved before each call."""
 VARIANTS = 4
@@ -102,7 +104,7 @@ class Run:
             "metadata": metadata,
             "max_output_tokens": MOST_WORDS,
         }
-        ceiling = TIGHT_USD if self.variant == TIGHT else LOOSE_USD
+        ceiling = TIGHT_USD[self.n // BRANCH_EVERY % len(TIGHT_USD)] if self.variant == TIGHT else LOOSE_USD
         return body | ({"max_cost_usd": ceiling} if self.does == "map" else {})
 
 
