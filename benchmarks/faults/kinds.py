@@ -92,8 +92,8 @@ class Run:
             return self._branch()
         habit = f" {habits.directive(self.habit, self.skip)}" if self.habit else ""
         body = {"agent": "tools", "message": f"[[sim key={self.key} {PACE} {STEPS}{habit}]] run {self.n}"}
-        # What a refusal teaches holds for a model: a model for each habit.
-        return body | ({"model": f"habit-{self.habit}"} if self.habit else {})
+        # What a refusal teaches holds for a model, and so does an empty account: a model for each run with a habit.
+        return body | ({"model": f"habit-{self.habit}-{self.n}"} if self.habit else {})
 
     def _branch(self) -> dict[str, Any]:
         metadata = {"does": self.does, "key": self.key, "seconds": str(SLEEP_SECONDS[self.variant])}
