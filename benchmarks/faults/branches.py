@@ -150,7 +150,8 @@ def how(task: Task) -> str:
 def check_end(verdict: Judge, run: Run, task: Task) -> None:
     """A run ends as is right for what it does and meets."""
     verdict.by_kind[run.does] += 1
-    if how(task) not in run.ends:
+    waited = run.habit is not None and habits.RIGHT[run.habit] in habits.NOBODYS_FAULT and task.crashes
+    if how(task) not in run.ends | ({"complete"} if waited else set()):
         verdict.ended_wrongly.append(f"{task.task_id}: {run.does} {run.habit or ''} ended as {how(task)}")
 
 
@@ -166,6 +167,8 @@ def check_habit(verdict: Judge, run: Run, task: Task, calls: Collection[dict[str
     later = sum(call["n"] > met[-1]["n"] for call in calls)
     if right == habits.RETRIED and not later:
         verdict.habits_wrong.append(f"{task.task_id}: {run.habit} was not tried again")
+    if right in habits.NOBODYS_FAULT and task.crashes:
+        return  # it may have probed
     if right not in (habits.TAKEN, habits.RETRIED) and (later or len(met) > 1 + task.crashes):
         verdict.habits_wrong.append(f"{task.task_id}: {run.habit} was tried again, {len(met) + later} times")
 
