@@ -301,7 +301,7 @@ class _One:
 
 
 async def _read(response: httpx2.Response, assembler: Assembler, watch: Watch) -> None:
-    body = response.extensions.get(WHOLE_BODY)
+    body: Any = response.extensions.get(WHOLE_BODY)
     plain = body is not None and "content-encoding" not in response.headers
     pieces = aiter(body) if plain else response.aiter_bytes()  # past three layers, each a step for each piece
     async with aclosing(pieces):
