@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from functions.api.door.identity import Caller
-    from functions.api.submit.taking import Submission
+    from functions.api.submit.submission import Submission
     from shared.bulk.model import Line
 
 RESPONSES, CHAT = "/v1/responses", "/v1/chat/completions"
@@ -118,11 +118,11 @@ def wanted_of(caller: Caller, endpoint: str, raw: bytes) -> Submission:
         from functions.api.dialect.turn import submission_of
 
         return submission_of(caller, check(ResponsesRequest, known(body, ResponsesRequest, UNSUPPORTED)))
+    from functions.api.dialect import chat_turn
     from functions.api.dialect.chat_request import CHAT_UNSUPPORTED, ChatRequest
     from functions.api.dialect.request import known
-    from functions.api.routes import chat
 
-    return chat.submission_of(check(ChatRequest, known(body, ChatRequest, CHAT_UNSUPPORTED)))
+    return chat_turn.submission_of(check(ChatRequest, known(body, ChatRequest, CHAT_UNSUPPORTED)))
 
 
 def read_line(key: str, line: Line) -> bytes:

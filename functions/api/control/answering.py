@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from functions.api.contract.problem import Problem, invalid
-from functions.api.submit.taking import gate
+from functions.api.door.gate import gate
 from shared.errors import Conflict, IdempotencyMismatch
 from shared.tasks import approvals, ceilings, inbox, waking
 

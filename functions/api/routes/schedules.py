@@ -15,8 +15,8 @@ from functions.api.contract.requests import AgentRequest, UserId
 from functions.api.description.note import described
 from functions.api.door.body import parse, raw_body
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller, Subject
-from functions.api.routes.agent import wanted_of
-from functions.api.submit import taking
+from functions.api.submit.allowed import allowed
+from functions.api.submit.submission import wanted_of
 from shared.clock import now
 from shared.errors import Conflict, Contended, DependencyDown
 from shared.limits import keys
@@ -241,7 +241,7 @@ def _run(owner: Caller, asked: AgentRequest) -> dict[str, Any]:
     run = asked.model_dump(exclude_unset=True)
     if len(dumps(run).encode()) > RUN_BYTES:
         raise Problem(413, "too_large", f"`run` is over the limit of {RUN_BYTES} bytes", "run")
-    taking.allowed(owner, wanted_of(asked))
+    allowed(owner, wanted_of(asked))
     return run
 
 

@@ -11,10 +11,10 @@ from starlette.responses import JSONResponse
 from functions.api.contract.problem import Problem, invalid
 from functions.api.description.note import described
 from functions.api.door.body import decode_any, raw_body
+from functions.api.door.gate import gate
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, own_task
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.submit.repeats import digest
-from functions.api.submit.taking import gate
 from shared.tasks import waits
 from shared.tasks.model import Status, Task, dumps
 

@@ -13,9 +13,9 @@ from functions.api.contract.problem import Problem
 from functions.api.contract.requests import AgentRequest
 from functions.api.control import cancel
 from functions.api.door.identity import Caller
-from functions.api.routes.agent import wanted_of
 from functions.api.submit import taking
 from functions.api.submit.repeats import digest
+from functions.api.submit.submission import wanted_of
 from shared import metrics
 from shared.clock import iso, now
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
