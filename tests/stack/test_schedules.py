@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,17 +23,6 @@ def user(stack: Stack) -> str:
     with stack.used():
         stack.keys[name] = stack.new_key(name, "standard", schedules=2)
     return name
-
-
-@contextmanager
-def near(stack: Stack) -> Iterator[None]:
-    """Point this process at the system, its queue of firings included."""
-    from shared.settings import settings
-
-    with stack.used():
-        os.environ["QUEUE_URL_FIRINGS"] = stack.outputs["queues"]["firings"]
-        settings.cache_clear()
-        yield
 
 
 def make(stack: Stack, user: str, seconds: float) -> str:
@@ -81,7 +67,7 @@ def test_a_schedule_fires_once_though_its_messages_and_the_sweepers_are_many(sta
     from shared.schedules import store, timers
 
     schedule_id = make(stack, user, 5)
-    with near(stack):
+    with stack.used():
         schedule = store.load(user, schedule_id)
         for _ in range(2):
             timers.send(schedule)
@@ -94,10 +80,11 @@ def test_a_schedule_fires_once_though_its_messages_and_the_sweepers_are_many(sta
 def test_a_firing_whose_message_was_lost_is_brought_by_the_sweeper(stack: Stack, user: str) -> None:
     from shared import aws
     from shared.schedules import store
+    from shared.settings import settings
 
     schedule_id = make(stack, user, 6)
-    with near(stack):
-        queue = stack.outputs["queues"]["firings"]
+    with stack.used():
+        queue = settings().queue_url_firings
         aws.sqs().purge_queue(QueueUrl=queue)
         names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"]
         left = aws.sqs().get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
