@@ -91,7 +91,7 @@ def test_a_missed_a_refused_and_a_pausing_firing_are_told_of(api: Api, receiver:
     assert (news["type"], news["data"]["outcome"]) == ("schedule.missed", "missed")
     receiver.deliveries.clear()
 
-    poor = with_hook(api, receiver, "poor", run={"message": "hi", "max_output_tokens": 16, "webhook_url": receiver.url})
+    poor = with_hook(api, receiver, "poor", cron="0 * * * *")
     spent = {"message": "hi", "max_output_tokens": 9000, "webhook_url": receiver.url}
     assert api.client.patch(
         f"/schedules/{poor['schedule_id']}", json={"run": spent}, headers=api.head("poor")
