@@ -1,10 +1,8 @@
 """An AWS account in moto, with Sluice's table, lanes and bucket, and the settings that name them."""
 
-import copy
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -12,14 +10,11 @@ import boto3
 import pytest
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
-from moto.core.serialize import BaseJSONSerializer
-from moto.dynamodb.models import DynamoDBBackend
-from moto.dynamodb.models.dynamo_type import DynamoType
-from moto.dynamodb.models.table import Table
 from moto.sqs.models import sqs_backends
 
 from shared import aws
 from shared.settings import settings
+from sluice.testing import quick_moto
 
 TABLE = "sluice-test"
 
@@ -75,77 +70,7 @@ def _one_at_a_time(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BotocoreStubber, "__call__", locked)
 
 
-_whole_structure = BaseJSONSerializer._serialize_type_structure
-
-
-def _structure(self: BaseJSONSerializer, serialized: Any, value: Any, shape: Any, key: str) -> None:
-    """Write a structure; of an attribute's value only the member that it has.
-
-    Moto looks for each of the ten under six names: three quarters of its time, and much of the unit tests'.
-    """
-    if shape.name != "AttributeValue" or type(value) is not dict or not key:
-        _whole_structure(self, serialized, value, shape, key)
-        return
-    wrapper: Any = self.MAP_TYPE()
-    for name in value.keys() & shape.members.keys():
-        if value[name] is not None:
-            self._serialize(wrapper, value[name], shape.members[name], name)
-    self._default_serialize(serialized, wrapper, shape, key)
-
-
-BaseJSONSerializer._serialize_type_structure = _structure  # type: ignore[method-assign]
-
-# Before a transaction moto copies the whole table, and does so again for each of its operations, to put it back if one
-# fails: half of the unit tests' time where a table is full. Here once, and only the items that it names.
-_named: ContextVar[list[tuple[str, dict[str, Any]]] | None] = ContextVar("named", default=None)
-_copies: ContextVar[dict[int, Table] | None] = ContextVar("copies", default=None)
-_transact = DynamoDBBackend.transact_write_items
-
-
-def _transact_on_one_copy(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
-    operations = [next(iter(item.values())) for item in transact_items]
-    named = _named.set([(str(op.get("TableName")), op.get("Key") or op.get("Item") or {}) for op in operations])
-    copies = _copies.set({})
-    try:
-        _transact(self, transact_items)
-    finally:
-        _copies.reset(copies)
-        _named.reset(named)
-
-
-def _copy_once(self: Table, memo: dict[int, Any]) -> Table:
-    made, named = _copies.get(), _named.get()
-    if made is not None and id(self) in made:
-        return made[id(self)]
-    copied: Table = object.__new__(type(self))
-    memo[id(self)] = copied
-    if made is None or named is None or not self.range_key_attr:
-        for name, value in vars(self).items():
-            setattr(copied, name, copy.deepcopy(value, memo))
-        return copied
-    made[id(self)] = copied
-    # Operations on items change nothing of a table but its items, and what it tells of their changes.
-    vars(copied).update(vars(self))
-    copied.stream_shard = copy.deepcopy(self.stream_shard, memo)
-    copied.items = self.items.copy()
-    for table, key in named:
-        if table == self.name and self.hash_key_attr in key and self.range_key_attr in key:
-            _keep_one(copied, DynamoType(key[self.hash_key_attr]), DynamoType(key[self.range_key_attr]), self)
-    return copied
-
-
-def _keep_one(copied: Table, partition: DynamoType, place: DynamoType, original: Table) -> None:
-    """Give a copied table a partition, and an item in it, of its own."""
-    if partition not in original.items:
-        return
-    if copied.items[partition] is original.items[partition]:
-        copied.items[partition] = dict(original.items[partition])
-    if place in original.items[partition]:
-        copied.items[partition][place] = copy.deepcopy(original.items[partition][place])
-
-
-DynamoDBBackend.transact_write_items = _transact_on_one_copy  # type: ignore[method-assign]
-Table.__deepcopy__ = _copy_once  # type: ignore[attr-defined]
+quick_moto.install()
 
 _kept: dict[str, Any] = {}
 """Clients of earlier tests: they know nothing of an account, and making them takes longer than most tests."""
