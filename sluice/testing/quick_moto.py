@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, lru_cache
@@ -24,8 +24,7 @@ from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.models.table import Table
 from moto.dynamodb.models.utilities import bytesize
-from moto.dynamodb.parsing import ast_nodes, validators
-from moto.dynamodb.parsing.expressions import UpdateExpressionParser
+from moto.dynamodb.parsing import ast_nodes, expressions, validators
 
 __all__ = ["install", "plain"]
 
@@ -128,18 +127,19 @@ def _keep_one(copied: Table, partition: DynamoType, place: DynamoType, original:
 
 # Moto parses each twice, copies its tree with `deepcopy`, and sends ten processors through the copy, each asking of
 # each node what it is: two thirds of an update's time. A tree that was parsed is only read, so one may be kept.
-_parse = UpdateExpressionParser.make
+_tree: Any = ast_nodes
+_Parser: Any = vars(expressions)["UpdateExpressionParser"]
+_parse = _Parser.make
 _prepare: Any = validators.Validator.__init__
-_looks_at_parents = cache(
-    lambda kind: kind.pre_processing_of_child is not ast_nodes.DepthFirstTraverser.pre_processing_of_child
+_Kind = Any  # a class of nodes
+_looks_at_parents: Callable[[_Kind], bool] = cache(
+    lambda kind: kind.pre_processing_of_child is not _tree.DepthFirstTraverser.pre_processing_of_child
 )
-_is_node = cache(lambda kind: issubclass(kind, ast_nodes.Node))
-_holds_clauses = cache(lambda kind: issubclass(kind, ast_nodes.Expression | ast_nodes.UpdateExpressionFunction))
-
-
-@cache
-def _is_one_of(kind: type, wanted: tuple[type, ...]) -> bool:
-    return issubclass(kind, wanted)
+_is_node: Callable[[_Kind], bool] = cache(lambda kind: issubclass(kind, _tree.Node))
+_holds_clauses: Callable[[_Kind], bool] = cache(
+    lambda kind: issubclass(kind, _tree.Expression | _tree.UpdateExpressionFunction)
+)
+_is_one_of: Callable[[_Kind, tuple[_Kind, ...]], bool] = cache(issubclass)
 
 
 def _copy_tree(node: Any) -> Any:
@@ -253,11 +253,11 @@ _PARTS: tuple[tuple[Any, str, Any], ...] = (
     (BaseJSONSerializer, "_serialize_type_structure", _structure),
     (DynamoDBBackend, "transact_write_items", _transact_on_one_copy),
     (Table, "__deepcopy__", _copy_once),
-    (UpdateExpressionParser, "make", lru_cache(1000)(_parse)),
+    (_Parser, "make", lru_cache(1000)(_parse)),
     (validators.Validator, "__init__", _begin),
     (validators.Validator, "validate", _validate),
-    (ast_nodes.DepthFirstTraverser, "traverse_node_recursively", _traverse),
-    (ast_nodes.Node, "find_clauses", _find_clauses),
+    (_tree.DepthFirstTraverser, "traverse_node_recursively", _traverse),
+    (_tree.Node, "find_clauses", _find_clauses),
     (Item, "__init__", _make_item),
     (Item, "__deepcopy__", _copy_item),
     # Asked anew, with `inspect`, at every request.
@@ -278,7 +278,10 @@ def install() -> None:
 def plain() -> Iterator[None]:
     """Have moto as it is for a while, to hold this against it."""
     for (owner, name, _), found in zip(_PARTS, _found, strict=True):
-        delattr(owner, name) if found is _ABSENT else setattr(owner, name, found)
+        if found is _ABSENT:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, found)
     try:
         yield
     finally:
