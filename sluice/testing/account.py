@@ -1,5 +1,6 @@
 """An AWS account in moto, with Sluice's table, lanes and bucket, and the settings that name them."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,13 @@ from sluice.testing import quick_moto
 TABLE = "sluice-test"
 
 
-@cache
 def client(service: str) -> Any:
-    """Return a client for arranging things, made once: making one takes longer than most tests."""
+    """Return a client for arranging things, made once an address: making one takes longer than most tests."""
+    return _client(service, os.environ.get("AWS_ENDPOINT_URL"))
+
+
+@cache
+def _client(service: str, _address: str | None) -> Any:
     return boto3.client(service)  # type: ignore[call-overload]
 
 
