@@ -1,5 +1,6 @@
 """An AWS account in moto, with Sluice's table, lanes and bucket, and the settings that name them."""
 
+import copy
 import os
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ import boto3
 import pytest
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
+from moto.s3.models import s3_backends
 from moto.sqs.models import sqs_backends
 
 from shared import aws
@@ -18,6 +22,8 @@ from shared.settings import settings
 from sluice.testing import quick_moto
 
 TABLE = "sluice-test"
+BUCKET = "sluice-blobs"
+REGION = "us-east-1"
 
 
 def client(service: str) -> Any:
@@ -77,6 +83,33 @@ def _one_at_a_time(patch: pytest.MonkeyPatch) -> None:
 
 quick_moto.install()
 
+_first: dict[str, Any] = {}
+"""The table, as the first account of this process was given it, and the queues' addresses."""
+
+
+def arrange(*more: str) -> dict[str, str]:
+    """Make the table, the lanes, the bucket and more queues in moto; returns the queues' URLs by lane, and by name.
+
+    The first time through its API, then as that left them: the calls took longer than most tests.
+    """
+    tables = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables
+    queues = sqs_backends[DEFAULT_ACCOUNT_ID][REGION]
+    if not _first:
+        make_table()
+        urls = make_lanes()
+        client("s3").create_bucket(Bucket=BUCKET)
+        _first.update(table=copy.deepcopy(tables[TABLE]), prefix=urls["high"].removesuffix("high"), urls=urls)
+    else:
+        tables[TABLE] = copy.deepcopy(_first["table"])
+        for name in _first["urls"]:
+            queues.create_queue(f"sluice-{name}")
+        s3_backends[DEFAULT_ACCOUNT_ID]["aws"].create_bucket(BUCKET, REGION)
+    for name in more:
+        queues.create_queue(f"sluice-{name}")
+    made: dict[str, str] = _first["urls"]
+    return made | {name: f"{_first['prefix']}{name}" for name in more}
+
+
 _kept: dict[str, Any] = {}
 """Clients of earlier tests: they know nothing of an account, and making them takes longer than most tests."""
 
@@ -102,18 +135,16 @@ def account(patch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     for name, value in {
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": REGION,
         "TABLE_NAME": TABLE,
-        "BLOB_BUCKET": "sluice-blobs",
+        "BLOB_BUCKET": BUCKET,
         "STAGE": "local",
     }.items():
         patch.setenv(name, value)
     patch.delenv("AWS_ENDPOINT_URL", raising=False)
     _one_at_a_time(patch)
     with mock_aws():
-        make_table()
-        lanes = make_lanes()
-        client("s3").create_bucket(Bucket="sluice-blobs")
+        lanes = arrange()
         for lane, url in lanes.items():
             patch.setenv(f"QUEUE_URL_{lane.upper()}", url)
         settings.cache_clear()
