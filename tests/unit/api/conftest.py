@@ -14,8 +14,9 @@ from moto import mock_aws
 from starlette.testclient import TestClient
 
 from functions.api.app import app
-from functions.api.read import held, queue_hint
-from functions.api.submit import agents, taking
+from functions.api.door.gate import gate
+from functions.api.read import hold, queue_hint
+from functions.api.submit import allowed
 from functions.api.submit.refusals import refusals
 from functions.api.system import probes, stats
 from shared import aws, valkey
@@ -60,16 +61,16 @@ def forget_everything() -> None:
     settings.cache_clear()
     aws.reset()
     valkey.reset()
-    taking.gate.cache_clear()
-    agents.agents.cache_clear()
+    gate.cache_clear()
+    allowed.agents.cache_clear()
     probes._breaker.cache_clear()
     stats._provider.cache_clear()
     keys.forget()
     probes.dependencies.forget()
     probes.breaker_states.forget()
     queue_hint.forget()
-    held._known.cache_clear()
-    held._holds.cache_clear()
+    hold._known.cache_clear()
+    hold._holds.cache_clear()
     stats.snapshot.forget()
     refusals.forget()
 
