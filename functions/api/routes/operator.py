@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api import cancel, views
+from functions.api import cancel, deliveries, views
 from functions.api.body import parse, raw_body
 from functions.api.described import described
 from functions.api.errors import Problem, invalid
@@ -88,6 +88,7 @@ def get_task(
         "key_id": task.key_id or None,
         "tier": task.tier,
         "message": store.message_of(task),
+        "webhook": deliveries.shown(task),
     }
     if tree:
         from functions.api import tree as trees  # here: most requests do without it
@@ -155,6 +156,16 @@ def retry_task(
     location = f"{request.scope['root_path']}/result/{receipt.task.task_id}"
     content = {"task_id": receipt.task.task_id, "status": str(receipt.task.status)}
     return JSONResponse(content, 202, receipt.headers | {"Location": location})
+
+
+@router.post("/tasks/{task_id}/webhook", status_code=202, summary="Deliver a task's webhook again")
+@described("Accepted", 401, 403, 404, 409, 422)
+def deliver_task(operator: Operator, task_id: TaskId) -> JSONResponse:
+    """Tell an ended task's webhook once more, with all its tries, whatever came of it before. Its id is the same."""
+    task = _task(task_id)
+    audit.note(operator.key_user, operator.key_id, "webhook", task_id, task.user)
+    deliveries.again(task)
+    return JSONResponse({"task_id": task_id, "status": str(task.status)}, 202)
 
 
 @router.post("/tasks/{task_id}/approvals/{fingerprint}", status_code=202, summary="Answer a task that asks for budget")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from shared.clock import day, iso
-from shared.tasks import search, settle, store
+from shared.settings import settings
+from shared.tasks import past_hours, search, settle, spend, store
 from shared.tasks.model import Status, Task
 from tests.unit.api.conftest import Api
 from tests.unit.api.test_results import claim, complete
@@ -183,6 +184,48 @@ def test_the_systems_state_names_paused_lanes_dead_letters_and_its_last_hour(api
     assert shown["dead_letters"] == {"count": 1, "more": False}
     assert "history" not in shown
     assert api.get("/stats", "operator", history=1).json()["history"] == [{"at": 60, "lanes": {}}]
+
+
+def test_the_systems_state_names_who_has_the_slots(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    from functions.api import stats
+    from shared.limits.admission import Gate
+    from shared.limits.lane import Lanes
+
+    monkeypatch.setenv("QUEUE_URL_HIGH", "https://sqs.us-east-1.amazonaws.com/1/high")
+    settings.cache_clear()
+    gate = Gate(spend.load)
+    for user, lane, runs in (
+        ("ann", "normal", 6),
+        ("svc/u1", "normal", 1),
+        ("svc/u2", "normal", 1),
+        ("ann", "high", 2),
+    ):
+        for n in range(runs):
+            assert gate.take_slot(user, f"task_{user}_{lane}_{n}", 0, 60, lane=lane, starts=True)
+    api.submit("demo")
+    Lanes().limit({"normal": 20})
+    stats.snapshot.forget()
+    found = {one["owner"]: one for one in api.get("/stats", "operator").json()["owners"]}
+    assert list(found) == ["ann", "svc", "demo"]
+    assert found["ann"] == {
+        "owner": "ann", "running": 8, "open": None, "lanes": {
+            "high": {"running": 2, "slots": None, "share": 1.0}, "normal": {"running": 6, "slots": 20, "share": 0.3},
+        },
+    }  # fmt: skip
+    assert found["svc"]["lanes"] == {"normal": {"running": 2, "slots": 20, "share": 0.1}}
+    assert (found["demo"]["running"], found["demo"]["open"]) == (0, 1)
+
+
+def test_the_waits_of_the_last_hours_are_told(api: Api) -> None:
+    from functions.api import stats
+
+    stats.past.cache_clear()
+    complete(api.submit("demo").json()["task_id"])
+    found = api.get("/stats/past", "operator", hours=1).json()
+    assert (found["hours"], len(found["stretches"])) == (1, past_hours.STRETCHES)
+    assert sum(one["lanes"].get("normal", {"tasks": 0})["tasks"] for one in found["stretches"]) == 1
+    assert api.get("/stats/past", "operator", hours=2).json()["error"]["param"] == "hours"
+    assert api.get("/stats/past", "demo").status_code == 403
 
 
 def test_an_operator_sees_a_runs_tree(api: Api) -> None:
