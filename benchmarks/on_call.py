@@ -3,8 +3,8 @@
     python -m benchmarks.on_call
 
 Starts a system of its own, brings each fault about in it, and does what an operator does
-(`tests/e2e/test_ten_stories.py`; needs a Chromium). Seconds are those of the browser and of the system, plus so many for each page that is read
-(`tests.e2e.on_call.READ_SECONDS`). Fails when a cause or a remedy takes more than a minute.
+(`tests/e2e/test_ten_stories.py`; needs a Chromium). Seconds are those of the browser and the system, plus so much for
+each page that is read (`tests.e2e.on_call.READ_SECONDS`). Fails when a cause or a remedy takes more than a minute.
 """
 
 from __future__ import annotations

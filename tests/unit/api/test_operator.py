@@ -167,7 +167,7 @@ def test_the_audit_is_read_by_days_and_pages(api: Api) -> None:
 
 
 def test_the_systems_state_names_paused_lanes_dead_letters_and_its_last_hour(api: Api) -> None:
-    from functions.api import stats
+    from functions.api.system import stats
     from shared import valkey
     from shared.limits.lane import Lanes
     from shared.scaling import history
@@ -187,7 +187,7 @@ def test_the_systems_state_names_paused_lanes_dead_letters_and_its_last_hour(api
 
 
 def test_the_systems_state_names_who_has_the_slots(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    from functions.api import stats
+    from functions.api.system import stats
     from shared.limits.admission import Gate
     from shared.limits.lane import Lanes
 
@@ -217,7 +217,7 @@ def test_the_systems_state_names_who_has_the_slots(api: Api, monkeypatch: pytest
 
 
 def test_the_waits_of_the_last_hours_are_told(api: Api) -> None:
-    from functions.api import stats
+    from functions.api.system import stats
 
     stats.past.cache_clear()
     complete(api.submit("demo").json()["task_id"])
