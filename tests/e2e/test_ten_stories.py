@@ -169,7 +169,7 @@ def test_6_a_bad_deployment(dashboard: Dashboard, stack: Stack, tenant: tuple[st
     _, key = tenant
     deploy(OpenaiBaseUrl=stack.outputs["llm_url"] + "/wrong")
     try:
-        failed = [stack.submit(f"Number {n}.", key) for n in range(8)]
+        failed = [stack.submit(f"Number {n}.", key) for n in range(16)]
         codes = {stack.result(one, key)["error"]["code"] for one in failed}
         assert len(codes) == 1
         code = codes.pop()

@@ -4,7 +4,7 @@ import { call } from "../api.js";
 import { whileVisible } from "../dom.js";
 
 const EVERY_MS = 20_000;
-const LATELY_S = 600;
+const NEWEST = 20; // runs that ended, or all of the stretches that hold them
 const LEAST = 5; // runs of one code
 const SHARE = 0.3; // of those that ended
 
@@ -20,8 +20,13 @@ export function failing(signal, onFound) {
 }
 
 export function common(stretches) {
-  const late = stretches.filter(({ at }) => at > Date.now() / 1000 - LATELY_S);
-  const ended = late.reduce((sum, one) => sum + one.ended, 0);
+  const late = [];
+  let ended = 0;
+  for (const one of stretches.toReversed()) {
+    if (ended >= NEWEST) break;
+    late.push(one);
+    ended += one.ended;
+  }
   const codes = new Map();
   for (const { failed } of late) for (const [code, times] of Object.entries(failed)) codes.set(code, (codes.get(code) ?? 0) + times);
   return [...codes]
