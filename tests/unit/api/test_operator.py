@@ -233,3 +233,27 @@ def test_an_operator_sees_a_runs_tree(api: Api) -> None:
     shown = api.get(f"/operator/tasks/{task_id}", "operator", tree=1).json()
     assert shown["tree"]["root"]["task_id"] == task_id
     assert "tree" not in api.get(f"/operator/tasks/{task_id}", "operator").json()
+
+
+def test_a_search_in_a_tree_finds_what_is_below_a_run(api: Api) -> None:
+    from shared.tasks import claims, family
+
+    root = claims.claim(api.submit("demo", message="root").json()["task_id"], 0)
+    api.submit("demo", message="another")
+    assert isinstance(root, Task)
+    group = family.begin(root, family.Group("map", 1, 3))
+    children = family.ids(root.task_id, group)
+    for n, child in enumerate(children):
+        put(child, time.time() + n, user="demo", agent="tools" if n else "chat", parent=root.task_id)
+    every = [*reversed(children), root.task_id]
+    assert ids(api, tree=root.task_id) == every
+    assert ids(api, tree=root.task_id, agent="tools") == every[:2]
+    assert ids(api, tree=root.task_id, user="other") == []
+    assert ids(api, tree=root.task_id, until=iso(time.time() - 60)) == []
+    first = api.get("/operator/tasks", "operator", tree=root.task_id, limit=3).json()
+    rest = api.get("/operator/tasks", "operator", tree=root.task_id, limit=3, cursor=first["next_cursor"]).json()
+    assert [one["task_id"] for one in first["tasks"] + rest["tasks"]] == every
+    assert rest["next_cursor"] is None
+    assert api.get("/operator/tasks", "operator", tree=root.task_id, cursor="x").json()["error"]["param"] == "cursor"
+    assert api.get("/operator/tasks", "operator", tree="task_x").status_code == 404
+    assert ids(api, tree=children[0]) == [children[0]]

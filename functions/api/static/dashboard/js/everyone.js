@@ -19,6 +19,7 @@ const WORDS = [
   ["agent", "Agent"],
   ["model", "Model"],
   ["session_id", "Session"],
+  ["tree", "Tree of run"],
 ];
 const TIMES = new Set(["since", "until"]);
 
