@@ -121,7 +121,7 @@ def test_what_was_told_lately_is_shown_with_what_came_of_it(api: Api) -> None:
         model.put(
             model.Alert(whose, at, unit, threshold, 2_000_000, 1_600_000, now() + threshold + (unit == "usd"), to)
         )
-    record.write(f"ALERT#demo#{today}#usd#80", record.Outcome("waiting", 3, 503, "no answer"), wait="user")
+    record.write(f"ALERT#demo#{today}#usd#80", record.Try("waiting", 3, 503, "no answer"), wait="user")
     told = api.get(PATH).json()["recent"]
     assert [(one["unit"], one["threshold"]) for one in told] == [("usd", 80), ("usd", 50), ("tokens", 50)]
     assert (told[0]["used"], told[0]["limit"], told[2]["used"]) == (1.6, 2.0, 1_600_000)
