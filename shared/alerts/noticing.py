@@ -17,7 +17,7 @@ from shared.errors import Contended, DependencyDown
 from shared.limits import names
 from shared.limits.scripts import script
 from shared.limits.shares import owner_of
-from shared.limits.thresholds import THRESHOLDS
+from shared.limits.verdict import THRESHOLDS
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import costs, spend, table

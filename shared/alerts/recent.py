@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.alerts.model import UNITS, place_of
 from shared.clock import day, iso, now
-from shared.limits.thresholds import THRESHOLDS
+from shared.limits.verdict import THRESHOLDS
 from shared.tasks import table
 from shared.tasks.items import plain
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shared import clock
 from shared.limits.shares import owner_of
-from shared.limits.thresholds import THRESHOLDS
+from shared.limits.verdict import THRESHOLDS
 from shared.tasks import table
 from shared.tasks.items import item, plain
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from shared.credentials import KEY_CHARACTERS, LEAST_CHARACTERS, MOST_RPM, MOST_USD, PRICES
-from shared.limits.thresholds import THRESHOLDS
+from shared.limits.verdict import THRESHOLDS
 from shared.netguard import URL_CHARACTERS as WEBHOOK_CHARACTERS
 from shared.netguard import Forbidden
 from shared.webhooks import check_target
