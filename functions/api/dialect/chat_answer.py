@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from functions.api import views
-from functions.api.dialect import errors, ids
+from functions.api.dialect import called, errors, ids
+from functions.api.dialect.called import Called
 from functions.api.dialect.ends import problem_of
-from functions.api.dialect.response import addresses_of, calls_of, is_cut, usage_of
+from functions.api.dialect.response import addresses_of, calls_of, is_cut, most_calls, usage_of
 from functions.api.dialect.segments import Begin, Delta, End, Segments
 from functions.api.dialect.stream import VOIDING
 from functions.api.errors import Problem
@@ -114,6 +115,7 @@ class ChatStream:
         self._reread = reread
         self._include_usage = include_usage
         self._segments = Segments()
+        self._called = Called(most_calls(task))
         self._said = False
         self.ended = False
 
@@ -136,10 +138,16 @@ class ChatStream:
             return [self._chunk({"reasoning_content": str(data.get("text", ""))})]
         if event.type == "token":
             return self._carry_out(self._segments.token(str(data["call"]), str(data["text"])))
+        if event.type == called.EVENT:
+            return self._show_calls(self._called.take(data))
         if event.type == "step" and "call" in data:
-            return self._carry_out(self._segments.recorded(str(data["call"])))
+            call = str(data["call"])
+            chunks = self._carry_out(self._segments.recorded(call))
+            return chunks if self.ended else [*chunks, *self._show_calls(self._called.recorded(call))]
         if event.type in VOIDING:
-            self._segments.void(str(call) for call in data.get("void", ()))
+            void = [str(call) for call in data.get("void", ())]
+            self._segments.void(void)
+            self._called.void(void)
         return []
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> Chunk:
@@ -165,6 +173,24 @@ class ChatStream:
                         return [*chunks, self._interrupted()]
         return chunks
 
+    def _show_calls(self, operations: Iterable[called.Operation], *, whole: bool = False) -> list[Chunk]:
+        """Write what becomes of tool calls; ``whole``: those that begin are written in one piece."""
+        chunks: list[Chunk] = []
+        begun: int | None = None
+        for each in operations:
+            match each:
+                case called.Begin(call):
+                    begun = call.n if whole else None
+                    said = {"id": call.id, "name": call.name, "arguments": call.text if whole else ""}
+                    chunks.append(self._chunk({"tool_calls": [{"index": call.n, **_call(said)}]}))
+                case called.Delta(call, text) if call.n != begun:
+                    chunks.append(self._chunk({"tool_calls": [{"index": call.n, "function": {"arguments": text}}]}))
+                case called.End(_, stands):
+                    if not stands:
+                        self.ended = True
+                        return [*chunks, self._interrupted()]
+        return chunks
+
     def _interrupted(self) -> Chunk:
         task_id = self._task.task_id
         message = f"The run was taken over and says something else now. Its answer will be that of task {task_id}."
@@ -180,11 +206,12 @@ class ChatStream:
         chunks = self._carry_out(operations)
         if self.ended:  # broken off
             return chunks
-        self.ended = True
         if piece is None and result["response"]:
             chunks += self._carry_out([Begin(0), Delta(0, result["response"])])
-        for n, call in enumerate(calls_of(self._task, result)):
-            chunks.append(self._chunk({"tool_calls": [{"index": n, **_call(call)}]}))
+        chunks += self._show_calls(self._called.answered(calls_of(self._task, result)), whole=True)
+        if self.ended:
+            return chunks
+        self.ended = True
         logprobs = (result.get("data") or {}).get("logprobs")
         shown = {"content": logprobs, "refusal": None} if logprobs else None
         chunks.append(self._chunk({}, _finish(self._task, result), shown))
