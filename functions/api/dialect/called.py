@@ -71,8 +71,8 @@ class Called:
 
     def take(self, data: dict[str, Any]) -> list[Operation]:
         """Take an event's piece of a call's arguments."""
-        call, number, text = str(data["call"]), int(data["n"]), str(data["text"])
-        key, place = (call, str(data["id"])), (step_of(call), number)
+        call, number, text, name = data["call"], data["n"], data["text"], data["tool"]
+        key, place = (call, data["id"]), (step_of(call), number)
         shown = self._open.get(key)
         if shown is not None:
             return self._grow(shown, text)
@@ -80,7 +80,6 @@ class Called:
             return []
         self._places[key] = place
         void = self._void.get(place)
-        name = str(data["tool"])
         if void is None:
             return self._begin(key, name, text)
         said = self._again.get(key, ("", ""))[1] + text

@@ -13,7 +13,7 @@ from functions.api.dialect.segments import Begin, Delta, End, Segments
 from functions.api.dialect.stream import VOIDING
 from functions.api.errors import Problem
 from shared.tasks import settle
-from shared.tasks.events import TERMINAL_EVENTS
+from shared.tasks.events import TERMINAL_EVENTS, is_written
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
@@ -136,9 +136,9 @@ class ChatStream:
             return [self._chunk({"role": "assistant", "content": "", "refusal": None})]
         if event.type == "reasoning":
             return [self._chunk({"reasoning_content": str(data.get("text", ""))})]
-        if event.type == "token":
+        if event.type == "token" and is_written(event):
             return self._carry_out(self._segments.token(str(data["call"]), str(data["text"])))
-        if event.type == called.EVENT:
+        if event.type == called.EVENT and is_written(event):
             return self._show_calls(self._called.take(data))
         if event.type == "step" and "call" in data:
             call = str(data["call"])

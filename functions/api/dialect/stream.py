@@ -16,8 +16,8 @@ from functions.api.dialect.response import (
     calls_of,
     is_cut,
     is_whole,
-    most_calls,
     message_item,
+    most_calls,
     output_of,
     reasoning_item,
     shown,
@@ -28,7 +28,7 @@ from functions.api.dialect.response import (
 )
 from functions.api.dialect.segments import Begin, Delta, End, Segments
 from shared.tasks import settle
-from shared.tasks.events import TERMINAL_EVENTS
+from shared.tasks.events import TERMINAL_EVENTS, is_written
 from shared.tasks.model import Status, dumps
 
 if TYPE_CHECKING:
@@ -94,12 +94,12 @@ class ResponseStream:
             return [self._whole("response.in_progress", "in_progress")]
         if event.type == "reasoning":
             return self._think(str(data.get("text", "")))
-        if event.type == "token":
+        if event.type == "token" and is_written(event):
             return [
                 *self._think_no_more(),
                 *self._carry_out(self._segments.token(str(data["call"]), str(data["text"]))),
             ]
-        if event.type == called.EVENT:
+        if event.type == called.EVENT and is_written(event):
             return [*self._think_no_more(), *self._show_calls(self._called.take(data))]
         if event.type == "step" and "call" in data:
             call = str(data["call"])
@@ -180,7 +180,7 @@ class ResponseStream:
         return blocks
 
     def _close_texts(self) -> list[Block]:
-        """End the messages before a call, as their readers expect. Their log probabilities come with the answer only."""
+        """End the messages before a call, as readers expect. Log probabilities come with the answer only."""
         if (self._task.params.get("options") or {}).get("logprobs"):
             return []
         return [block for n in self._segments.standing() for block in self._close(n, "completed")]

@@ -353,7 +353,7 @@ def test_what_a_chat_client_puts_together_is_the_answer_or_it_is_told() -> None:
 def test_the_fold_takes_events_in_pieces_of_any_size_alike() -> None:
     rng = random.Random(13)
     for _ in range(200):
-        events, end = any_run(rng)
+        events, _ = any_run(rng)
 
         def shown(*, split: bool, events: list[Event] = events) -> list[tuple[str, str]]:
             made, texts, names = Called(), dict[int, str](), dict[int, str]()
