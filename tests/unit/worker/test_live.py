@@ -62,7 +62,7 @@ class Client:
             self.pieces += 1
             self._text += data["text"]
             return
-        if event.type == "token":
+        if event.type in events.WRITTEN:
             data = data | {"text": self._text + data["text"]}
         self._text = ""
         self.log.append((event.seq, event.type, data))
