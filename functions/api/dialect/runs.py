@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import TypeAdapter, ValidationError
 
-from functions.api import sse
-from functions.api.dialect import errors
+from functions.api.contract import openai_problem
+from functions.api.contract.problem import Problem, invalid, problem_of
+from functions.api.contract.requests import MAX_WAIT_SECONDS, UserId
 from functions.api.dialect.content import inline
 from functions.api.dialect.stream import DONE
-from functions.api.errors import Problem, invalid, problem_of
-from functions.api.held import Held
-from functions.api.identity import own_task
-from functions.api.live import End, KeepAlive, LogEvent, Place, follow
-from functions.api.punctual import punctual
-from functions.api.schemas import MAX_WAIT_SECONDS, UserId
-from functions.api.submit import submit
-from functions.api.waiting import hold
+from functions.api.door.identity import own_task
+from functions.api.live import sse
+from functions.api.live.following import End, KeepAlive, LogEvent, Place, follow
+from functions.api.read.held import Held
+from functions.api.read.punctual import punctual
+from functions.api.read.waiting import hold
+from functions.api.submit.taking import submit
 from shared.errors import SluiceError
 from shared.limits.holds import RETRY_AFTER_S
 from shared.logs import get_logger
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from starlette.responses import StreamingResponse
 
     from functions.api.dialect.rejoin import Rejoin
-    from functions.api.identity import Caller
-    from functions.api.submit import Receipt, Submission
+    from functions.api.door.identity import Caller
+    from functions.api.submit.taking import Receipt, Submission
     from shared.tasks import store
     from shared.tasks.events import Event
     from shared.tasks.model import Task
@@ -205,4 +205,4 @@ def _until(request: Request) -> float:
 
 def _error(problem: Problem) -> bytes:
     """Write what ends a stream before its run has ended; every reader raises at it."""
-    return f"data: {dumps(errors.body(problem))}\n\n".encode()
+    return f"data: {dumps(openai_problem.body(problem))}\n\n".encode()

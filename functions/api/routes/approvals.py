@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api.body import parse, raw_body
-from functions.api.described import described
-from functions.api.identity import AUTHENTICATED, AnyCaller, Subject, own_task
-from functions.api.schemas import PAGE_TASKS, ApprovalAnswer
+from functions.api.contract.requests import PAGE_TASKS, ApprovalAnswer
+from functions.api.description.note import described
+from functions.api.door.body import parse, raw_body
+from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject, own_task
 from shared import wire
 from shared.errors import NotFound
 from shared.tasks import listing
@@ -81,7 +81,7 @@ def answer_approval(
 
     The first answer counts; the same once more is harmless.
     """
-    from functions.api import answering  # here: most requests do without it
+    from functions.api.control import answering  # here: most requests do without it
 
     given = parse(ApprovalAnswer, body, request.headers.get("content-type"))
     receipt = answering.answer(caller, own_task(caller, task_id), fingerprint, given, operator=False)

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.api import sse
-from functions.api.described import described
-from functions.api.errors import Problem, invalid
-from functions.api.held import Held
-from functions.api.identity import AUTHENTICATED, caller_of
-from functions.api.live import End, KeepAlive, LogEvent, Place, follow, place
+from functions.api.contract.problem import Problem, invalid
+from functions.api.description.note import described
+from functions.api.door.identity import AUTHENTICATED, caller_of
+from functions.api.live import sse
+from functions.api.live.following import End, KeepAlive, LogEvent, Place, follow, place
+from functions.api.read.held import Held
 from shared import tickets
 from shared.errors import DependencyDown, NotFound
 from shared.settings import settings

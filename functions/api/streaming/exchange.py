@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mangum.handlers import APIGateway, HTTPGateway
 
-from functions.api import error_answers
-from functions.api.sse import STREAMING
+from functions.api.door import error_answers
+from functions.api.live.sse import STREAMING
 from functions.api.streaming.runtime_api import Refused, prelude
 from shared.logs import get_logger
 

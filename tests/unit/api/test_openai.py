@@ -16,12 +16,12 @@ import pytest
 import uvicorn
 from openai.types.responses import Response, ResponseOutputMessage
 
-from functions.api import waiting
 from functions.api.app import app
+from functions.api.contract.problem import Problem
 from functions.api.dialect import runs
 from functions.api.dialect.chat_request import checked_messages
 from functions.api.dialect.request import INSTRUCTIONS_BYTES
-from functions.api.errors import Problem
+from functions.api.read import waiting
 from shared import aws, watchers
 from shared.errors import DependencyDown
 from shared.tasks import lanes, settle, store

@@ -16,9 +16,9 @@ from schemathesis.pytest._test_builder import build_operation_test
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from functions.api.app import app
+from functions.api.description.openapi import describe
 from functions.api.dialect import runs
-from functions.api.later import every
-from functions.api.openapi import describe
+from functions.api.door.later import every
 from shared.settings import settings as app_settings
 from tests.unit.api.conftest import Api
 

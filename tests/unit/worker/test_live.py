@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from functions.api import listener as listener_module
-from functions.api import live as following
-from functions.api.live import Cursor, End, KeepAlive, LogEvent, Place, follow, place
+from functions.api.live import following
+from functions.api.live import listener as listener_module
+from functions.api.live.following import Cursor, End, KeepAlive, LogEvent, Place, follow, place
 from functions.worker.record import eventlog
 from shared import live, valkey, watchers
 from shared.tasks import events, settle, store

@@ -12,7 +12,7 @@ import pytest
 
 from functions.api.dialect.chat_answer import ChatStream
 from functions.api.dialect.stream import ResponseStream
-from functions.api.live import LogEvent
+from functions.api.live.following import LogEvent
 from functions.worker.model.telling import CallPiece, ShownCall
 from functions.worker.model.toolcalls import ToolCalls
 from functions.worker.run.voided import shown_calls
@@ -211,7 +211,7 @@ def test_who_says_other_arguments_in_the_end_is_recorded_by_another_id() -> None
 
 
 def test_a_piece_goes_on_live_from_any_place() -> None:
-    from functions.api.live import Cursor, Place
+    from functions.api.live.following import Cursor, Place
 
     cursor = Cursor(Place(4))
     seen = cursor.take_piece(Event("tool_arguments", 0, log_piece("m-1.1", "c1", '{"a'), 5))
