@@ -17,7 +17,7 @@ from functions.api.dialect.content import inline
 from functions.api.dialect.stream import DONE
 from functions.api.door.identity import own_task
 from functions.api.live import sse
-from functions.api.live.following import End, KeepAlive, LogEvent, Place, follow
+from functions.api.live.following import End, KeepAlive, LogEvent, Place, follow, life
 from functions.api.read.held import Held
 from functions.api.read.punctual import punctual
 from functions.api.read.waiting import hold
@@ -30,7 +30,7 @@ from shared.tasks.events import TERMINAL_EVENTS
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from starlette.requests import Request
     from starlette.responses import StreamingResponse
@@ -42,10 +42,6 @@ if TYPE_CHECKING:
     from shared.tasks.events import Event
     from shared.tasks.model import Task
 
-LONGEST_SECONDS = 840.0
-"""How long the streaming address holds a request or a stream: its function's time, less what an answer takes."""
-MARGIN_SECONDS = 5.0
-"""Left of the function's own time when a stream ends by itself."""
 INLINE_BYTES = 5 * 1024 * 1024
 """Most of images, files and sound that may stand in a request."""
 NO_STREAMS = "this address cannot stream"
@@ -138,7 +134,7 @@ def await_end(request: Request, caller: Caller, task: Task, headers: dict[str, s
         seen = punctual(own_task(caller, task.task_id))
         return seen
 
-    until = time.monotonic() + (LONGEST_SECONDS if streams(request) else MAX_WAIT_SECONDS)
+    until = time.monotonic() + (life(request) if streams(request) else MAX_WAIT_SECONDS)
     context = request.scope.get("aws.context")
     try:
         while not seen.status.terminal and (left := until - time.monotonic()) > 0:
@@ -171,9 +167,11 @@ def server_sent(
         message = f"too many requests are held open; the run goes on as {task.task_id}"
         raise Problem(429, "too_many_streams", message, headers={"Retry-After": str(RETRY_AFTER_S)})
 
-    async def blocks() -> AsyncIterator[bytes]:
+    until = time.monotonic() + life(request)
+
+    async def blocks() -> AsyncGenerator[bytes]:
         try:
-            events = follow(task.task_id, Place(), until=_until(request), pieces=pieces, held=held)
+            events = follow(task.task_id, Place(), until=until, pieces=pieces, held=held)
             async with aclosing(events) as items:
                 async for item in items:
                     match item:
@@ -192,15 +190,9 @@ def server_sent(
         except (SluiceError, ClientError, BotoCoreError) as error:
             yield _error(problem_of(error))
 
-    answer = sse.response(blocks())
+    answer = sse.response(blocks(), until=until, held=held)
     answer.headers.update(headers)
     return answer
-
-
-def _until(request: Request) -> float:
-    context = request.scope.get("aws.context")
-    left = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS if context is not None else LONGEST_SECONDS
-    return time.monotonic() + min(LONGEST_SECONDS, left)
 
 
 def _error(problem: Problem) -> bytes:

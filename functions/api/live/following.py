@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING
 from functions.api.live.listener import Ear, listener
 from shared.errors import DependencyDown
 from shared.logs import get_logger
+from shared.settings import settings
 from shared.tasks import events
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
+
+    from starlette.requests import Request
 
     from functions.api.read.held import Held
     from shared.live import Message
@@ -39,6 +42,8 @@ PAGE_BYTES = 1_000_000
 """How much of a log is read and written at a time."""
 HOLD_SECONDS = 2.0
 """How often a stream's hold is renewed (`held.LEASE_S`)."""
+MARGIN_SECONDS = 5.0
+"""Left of the function's own time when a stream, or a request that is held, ends by itself."""
 
 _log = get_logger("live")
 
@@ -80,6 +85,13 @@ class End:
 
     status: str | None
     place: Place
+
+
+def life(request: Request) -> float:
+    """Return how long a stream, or a request that is held, may last at the streaming address, s."""
+    context = request.scope.get("aws.context")
+    left = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS if context is not None else float("inf")
+    return max(0.0, min(settings().stream_seconds, left))
 
 
 def place(text: str) -> Place:

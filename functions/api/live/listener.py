@@ -11,13 +11,15 @@ import secrets
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shared import live, valkey
 from shared.logs import get_logger
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from shared.live import Message
 
 HEARD_MESSAGES = 200
@@ -27,8 +29,8 @@ SUBSCRIBE_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 """Pause before a lost subscription is made anew."""
 
-_CLOSED = (TypeError, ValueError, AttributeError)
-"""What redis-py raises in a thread whose connection another one closes."""
+_CLOSED = (TypeError, ValueError, AttributeError, RuntimeError)
+"""What redis-py raises in a thread whose connection another one closes, or makes anew."""
 
 _log = get_logger("listener")
 
@@ -52,6 +54,9 @@ class Ear:
             return
 
     def _take(self, message: Message | None) -> None:
+        last = self._heard[-1] if self._heard else None
+        if last is not None and message is not None and message.supersedes(last):
+            self._heard.pop()  # its client reads more slowly than text comes
         if len(self._heard) >= HEARD_MESSAGES:
             self._heard.clear()
             message = None
@@ -108,8 +113,11 @@ class Listener:
             if ear.closed:
                 return
             if self._subscription is None or not self._subscription.alive:
-                self._subscription = _Subscription(self)
+                self._subscription = _Subscription(self, self._ears)
+            confirmed = self._subscription.follow(ear.task_id)
         live.listen(ear.task_id, self.name)
+        if not confirmed.wait(SUBSCRIBE_SECONDS):
+            raise valkey.Away("the subscription was not confirmed")
 
     def remove(self, ear: Ear) -> None:
         """Forget a stream; never raises."""
@@ -120,9 +128,12 @@ class Listener:
             last_of_task = not ears
             if last_of_task:
                 self._ears.pop(ear.task_id, None)
-            ended = self._subscription if not self._ears else None
-            if ended is not None:
+            subscription = self._subscription
+            if not self._ears:
                 self._subscription = None
+            elif last_of_task and subscription is not None:
+                subscription.leave(ear.task_id)
+            ended = subscription if not self._ears else None
         try:
             if last_of_task:
                 live.leave(ear.task_id, self.name)
@@ -157,13 +168,21 @@ class Listener:
 
 
 class _Subscription:
-    """A subscribed connection and the thread that reads it."""
+    """A connection that is subscribed to the channels of tasks, and the thread that reads it."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, task_ids: Iterable[str]) -> None:
+        """Subscribe.
+
+        Raises:
+            RedisError: Valkey is away.
+        """
         self._listener = listener
         self._ended = False
+        self._lock = threading.Lock()
+        """Guards what follows; only the thread reads, and any may send."""
+        self._confirmed = {live.channel(task_id): threading.Event() for task_id in task_ids}
         self.well = False
-        self._pubsub = self._subscribe()
+        self._open()
         self._thread = threading.Thread(target=self._read, name="listener", daemon=True)
         self._thread.start()
 
@@ -171,25 +190,61 @@ class _Subscription:
     def alive(self) -> bool:
         return self._thread.is_alive() and not self._ended
 
+    def follow(self, task_id: str) -> threading.Event:
+        """Subscribe to a task's channel, if that has not been done; returns what is set when it is confirmed.
+
+        Raises:
+            RedisError: Valkey is away. It is subscribed to with the others once it is back.
+        """
+        channel = live.channel(task_id)
+        with self._lock:
+            confirmed = self._confirmed.get(channel)
+            if confirmed is None:
+                if self.well:
+                    self._pubsub.subscribe(channel)
+                confirmed = self._confirmed[channel] = threading.Event()
+        return confirmed
+
+    def leave(self, task_id: str) -> None:
+        """Unsubscribe; never raises."""
+        channel = live.channel(task_id)
+        with self._lock:
+            if self._confirmed.pop(channel, None) is None or not self.well:
+                return
+            try:
+                self._pubsub.unsubscribe(channel)
+            except (RedisError, OSError, *_CLOSED):
+                return  # whoever reads sees it, too
+
     def end(self) -> None:
         self._ended = True
 
-    def _subscribe(self) -> Any:
+    def _open(self) -> None:
+        """Subscribe to all channels on a new connection, and wait until that is confirmed."""
         self._client = valkey.client()  # kept: a client that is dropped closes its connections
         pubsub = self._client.pubsub()
+        with self._lock:
+            wanted = set(self._confirmed)
         try:
-            pubsub.subscribe(live.channel(self._listener.name))
+            pubsub.subscribe(*wanted)
             give_up = time.monotonic() + SUBSCRIBE_SECONDS
-            while not pubsub.subscribed or (said := pubsub.get_message(timeout=0.5)) is None:
+            left = set(wanted)
+            while left:  # what is heard before that has to be read from the log anyway
+                said = pubsub.get_message(timeout=0.5)
+                if said is not None and said["type"] == "subscribe":
+                    left.discard(said["channel"])
                 if time.monotonic() > give_up:
                     raise valkey.Away("the subscription was not confirmed")
-            if said["type"] != "subscribe":
-                self._listener.heard(said["data"])
+            with self._lock:
+                if late := self._confirmed.keys() - wanted:
+                    pubsub.subscribe(*late)
+                self._pubsub = pubsub
+                self.well = True
+                for channel in wanted & self._confirmed.keys():
+                    self._confirmed[channel].set()
         except RedisError:
             pubsub.close()
             raise
-        self.well = True
-        return pubsub
 
     def _read(self) -> None:
         while not self._ended:
@@ -198,20 +253,34 @@ class _Subscription:
             except (RedisError, OSError, *_CLOSED) as error:
                 self._lost(error)
                 continue
-            if said is not None and said["type"] == "message":
+            if said is None:
+                continue
+            if said["type"] == "message":
                 self._listener.heard(said["data"])
+            elif said["type"] == "subscribe":
+                self._subscribed(said["channel"])
         self._pubsub.close()
+
+    def _subscribed(self, channel: str) -> None:
+        with self._lock:
+            confirmed = self._confirmed.get(channel)
+        if confirmed is None:
+            return
+        if confirmed.is_set():  # redis-py has connected anew, and says nothing of it
+            self._listener.missed()
+        confirmed.set()
 
     def _lost(self, error: Exception) -> None:
         """Subscribe again, until it works or nobody listens any more."""
-        self.well = False
+        with self._lock:
+            self.well = False
+            self._pubsub.close()
         if not self._ended:
             _log.warning("subscription lost", extra={"error": str(error)})
-        self._pubsub.close()
         while not self._ended:
             time.sleep(RETRY_SECONDS)
             try:
-                self._pubsub = self._subscribe()
+                self._open()
             except RedisError:
                 continue
             self._listener.missed()

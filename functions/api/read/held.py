@@ -90,6 +90,8 @@ class Held:
         self._headers = headers
         self._id = ""
         self._of: Holds | None = None
+        self.lost = False
+        """Whether its place was owed to another, or is gone."""
 
     def go_on(self) -> bool:
         """Begin to hold it, or go on; False when it is to be answered now."""
@@ -99,6 +101,7 @@ class Held:
         else:
             kept = self._of.renew(self._owner, self._id, ttl_s=LEASE_S)
         if not kept:
+            self.lost = True
             self._headers["Retry-After"] = str(RETRY_AFTER_S)
         return kept
 

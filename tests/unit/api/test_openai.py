@@ -133,7 +133,7 @@ def test_without_background_the_answer_is_held_until_it_is_there(
 def test_an_answer_that_takes_longer_than_the_address_holds_is_an_error_that_names_it(
     api: Api, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "LONGEST_SECONDS", 0.2)
+    monkeypatch.setattr(runs, "life", lambda _: 0.2)
     for ask in (
         lambda: client.with_options(max_retries=2).responses.create(model="sim-small", input="hello"),
         lambda: client.with_options(max_retries=2).chat.completions.create(

@@ -50,7 +50,7 @@ HELD = frozenset({"POST /v1/responses", "POST /v1/responses/compact", "POST /v1/
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Hold answers for a moment only; have everything that a deployment has."""
     monkeypatch.setenv("RESULT_MAX_WAIT", "0.02")
-    monkeypatch.setattr(runs, "LONGEST_SECONDS", 0.02)
+    monkeypatch.setattr(runs, "life", lambda _: 0.02)
     monkeypatch.setenv("WS_URL", "wss://live.example")
     app_settings.cache_clear()
     yield
