@@ -9,6 +9,7 @@ from functions.api.contract.problem import Problem
 from functions.api.dialect import called, ids
 from functions.api.dialect.called import Called
 from functions.api.dialect.ends import problem_of
+from functions.api.dialect.handed import handed_out, signed
 from functions.api.dialect.response import addresses_of, calls_of, is_cut, most_calls, usage_of
 from functions.api.dialect.segments import Begin, Delta, End, Segments
 from functions.api.dialect.stream import VOIDING
@@ -18,7 +19,7 @@ from shared.tasks.events import TERMINAL_EVENTS, is_written
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from functions.api.dialect.segments import Operation
     from shared.tasks.events import Event
@@ -60,6 +61,7 @@ def completion_with(task: Task, result: dict[str, Any]) -> dict[str, Any]:
         message["tool_calls"] = [_call(call) for call in calls]
     if data.get("reasoning"):
         message["reasoning_content"] = data["reasoning"]
+    message |= {name: held for name, held in handed_out(data).items() if name not in message}
     logprobs = {"content": data["logprobs"], "refusal": None} if data.get("logprobs") else None
     choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": _finish(task, result)}
     return {
@@ -83,7 +85,7 @@ def _frame(task: Task, object_: str) -> dict[str, Any]:
 
 def _call(call: dict[str, Any]) -> dict[str, Any]:
     function = {"name": call["name"], "arguments": call["arguments"]}
-    return {"id": call["id"], "type": "function", "function": function}
+    return {"id": call["id"], "type": "function", "function": function, **signed(call)}
 
 
 def _finish(task: Task, result: dict[str, Any]) -> str:
@@ -192,6 +194,15 @@ class ChatStream:
                         return [*chunks, self._interrupted()]
         return chunks
 
+    def _handed_out(self, calls: Sequence[dict[str, Any]], result: dict[str, Any]) -> list[Chunk]:
+        """Write what the provider wants back with what the model said: it is known whole only at the end."""
+        empty = {"arguments": ""}  # some readers look for it in every piece
+        parts = [{"index": n, "function": empty, **held} for n, call in enumerate(calls) if (held := signed(call))]
+        held = handed_out(result.get("data") or {})
+        held.pop("reasoning_content", None)  # streamed
+        delta = held | ({"tool_calls": parts} if parts else {})
+        return [self._chunk(delta)] if delta else []
+
     def _interrupted(self) -> Chunk:
         task_id = self._task.task_id
         message = f"The run was taken over and says something else now. Its answer will be that of task {task_id}."
@@ -209,10 +220,12 @@ class ChatStream:
             return chunks
         if piece is None and result["response"]:
             chunks += self._carry_out([Begin(0), Delta(0, result["response"])])
-        chunks += self._show_calls(self._called.answered(calls_of(self._task, result)), whole=True)
+        calls = calls_of(self._task, result)
+        chunks += self._show_calls(self._called.answered(calls), whole=True)
         if self.ended:
             return chunks
         self.ended = True
+        chunks += self._handed_out(calls, result)
         logprobs = (result.get("data") or {}).get("logprobs")
         shown = {"content": logprobs, "refusal": None} if logprobs else None
         chunks.append(self._chunk({}, _finish(self._task, result), shown))

@@ -37,7 +37,7 @@ more; a look costs one command of Valkey's."""
 UNREAD_CHARACTERS = 64_000
 """How much of it is kept back."""
 QUICK_BATCHES = 25
-"""Batches written at the quick pace before it slows down."""
+"""Batches written at the quick pace before it slows down for those who are pushed to (`Publisher.followed`)."""
 TOKEN_EVENT_CHARACTERS = 16_000
 """Longest text of one token event; a longer delta becomes several."""
 
@@ -203,7 +203,7 @@ class EventLog:
 
     async def _flush_soon(self) -> None:
         while self._pending or self._tokens:
-            quick = self._batches < QUICK_BATCHES and (self._publisher.followed or self._read_as_stored())
+            quick = self._read_as_stored() or (self._batches < QUICK_BATCHES and self._publisher.followed)
             await self._pause(FIRST_FLUSH_SECONDS if quick else SLOW_FLUSH_SECONDS)
             if self._may_wait() and not await self._publisher.awaited():
                 continue
@@ -212,7 +212,10 @@ class EventLog:
             self._batches += 1
 
     def _read_as_stored(self) -> bool:
-        """Whether somebody listens to a response: its stream shows what is stored only, so that it can be taken up."""
+        """Whether somebody listens to a response: its stream shows what is stored only, so that it can be taken up.
+
+        Then text is stored at the quick pace to the end, or its client would see it once a second.
+        """
         return self._task.params.get("dialect") == "responses" and bool(self._publisher.listeners)
 
     async def _pause(self, seconds: float) -> None:
