@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from functions.api.read.held import Held
+    from functions.api.read.hold import Held
     from shared.live import Message
     from shared.tasks.events import Event, Page
 
