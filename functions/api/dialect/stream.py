@@ -100,7 +100,8 @@ class ResponseStream:
                 *self._carry_out(self._segments.token(str(data["call"]), str(data["text"]))),
             ]
         if event.type == called.EVENT and is_written(event):
-            return [*self._think_no_more(), *self._show_calls(self._called.take(data))]
+            blocks = [*self._think_no_more(), *self._think_unseen(signed=data.get("signed") is True)]
+            return [*blocks, *self._show_calls(self._called.take(data))]
         if event.type == "step" and "call" in data:
             call = str(data["call"])
             blocks = [*self._think_no_more(), *self._carry_out(self._segments.recorded(call))]
@@ -228,6 +229,15 @@ class ResponseStream:
             {"type": "response.output_item.done", "output_index": place, "item": item},
         ]
 
+    def _think_unseen(self, *, signed: bool) -> list[Block]:
+        """Write, before the calls, the item of thoughts that nobody sees and that the provider wants back with them."""
+        if not signed or self._thoughts or not wants_encrypted(self._task):
+            return []
+        self._thoughts += 1
+        item = reasoning_item(ids.reasoning_id(self._task.task_id), "", encrypted=True)
+        at = {"output_index": self._next_place(), "item": item}
+        return [{"type": f"response.output_item.{kind}", **at} for kind in ("added", "done")]
+
     def _end(self, task: Task) -> list[Block]:
         self._task, self.ended = task, True
         result = settle.result_of(task) if task.status is Status.COMPLETE else None
@@ -268,8 +278,7 @@ class ResponseStream:
             blocks += self._close(piece.n, "incomplete" if is_cut(result) else "completed")
         for item in items:
             if item["type"] == "reasoning" and "content" not in item:
-                at = {"output_index": self._next_place(), "item": item}
-                blocks += [{"type": f"response.output_item.{kind}", **at} for kind in ("added", "done")]
+                blocks += self._think_unseen(signed=True)
         return [*blocks, *self._show_calls(self._called.answered(calls_of(task, result)), cut=is_cut(result))]
 
 

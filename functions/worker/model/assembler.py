@@ -65,7 +65,7 @@ class Parts:
         self._extra: dict[str, Any] = {}
         self._logprobs: list[Any] = []
         self._size = 0
-        self._calls = ToolCalls(self._tool_piece, ears.call, ears.before)
+        self._calls = ToolCalls(self._tool_piece, self._called if ears.call is not None else None, ears.before)
         self._count = Count()
         self._details: Details = {}
         self._reason = ""
@@ -184,6 +184,10 @@ class Parts:
     def _tool_piece(self, piece: str) -> None:
         self._grow(len(piece))
         self._ears.tool(piece)
+
+    def _called(self, piece: CallPiece) -> None:
+        assert self._ears.call is not None  # noqa: S101 - for the type checker
+        self._ears.call(piece._replace(signed=piece.signed or bool(self._extra)))
 
     def _grow(self, characters: int) -> None:
         self._size += characters

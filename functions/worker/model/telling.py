@@ -23,6 +23,8 @@ class CallPiece(NamedTuple):
     id: str
     name: str
     text: str
+    signed: bool = False
+    """Whether its provider wants something back with it, or with its message."""
 
 
 class ShownCall(NamedTuple):
@@ -132,7 +134,7 @@ class Telling:
             return
         call.told = len(call.arguments)
         assert self._ear is not None  # noqa: S101 - for the type checker
-        self._ear(CallPiece(n, call.shown_id, call.name, text))
+        self._ear(CallPiece(n, call.shown_id, call.name, text, bool(call.extra)))
 
     def _named(self, n: int, call: WrittenCall, text: str, *, ends: bool) -> bool:
         """Choose a call's id; False while it may turn out to be the one that was shown before."""

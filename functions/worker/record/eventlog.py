@@ -90,7 +90,8 @@ class EventLog:
     def tool_arguments(self, call: str, piece: CallPiece) -> None:
         """Note a piece of the arguments of a tool call that is the client's to make."""
         place = "tool_arguments", call, piece.id
-        self._about[place] = {"n": piece.n, "id": piece.id, "tool": piece.name}
+        signed = {"signed": True} if piece.signed else {}
+        self._about.setdefault(place, {"n": piece.n, "id": piece.id, "tool": piece.name, **signed})
         self._piece(*place[:2], piece.text, piece.id)
 
     def _piece(self, kind: str, call: str, text: str, call_id: str = "") -> None:

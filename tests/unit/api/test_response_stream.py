@@ -50,8 +50,8 @@ COMPLETE: tuple[str, dict[str, Any]] = ("complete", {})
 
 
 def stream(events: list[Event], end: Task, **params: Any) -> list[dict[str, Any]]:
-    end.params = params
-    made = ResponseStream(task(params=params), lambda: end)
+    end.params = end.params | params
+    made = ResponseStream(task(params=end.params), lambda: end)
     return [block for event in events for block in made.take(event)]
 
 

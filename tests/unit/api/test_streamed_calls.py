@@ -227,6 +227,17 @@ def test_what_the_client_wants_no_more_of_is_never_shown() -> None:
     assert [item["call_id"] for item in blocks[-1]["response"]["output"]] == ["c1"]
 
 
+def test_thoughts_that_nobody_sees_come_before_the_call_that_is_signed_with_them() -> None:
+    _, data = piece("model-1.1", ARGUMENTS)
+    events = log(QUEUED, ("tool_arguments", data | {"signed": True}), step("model-1.1"), COMPLETE)
+    signed = CALL | {"extra": {"extra_content": {"google": {"thought_signature": "s"}}}}
+    blocks = stream(events, ended("", {"tool_calls": [signed]}), echo={"include": ["reasoning.encrypted_content"]})
+    done = [block["item"] for block in blocks if block["type"] == "response.output_item.done"]
+    assert [item["type"] for item in done] == ["reasoning", "function_call"]
+    assert done == blocks[-1]["response"]["output"]
+    assert types(stream(events, ended("", {"tool_calls": [signed]}))).count("output_item.added") == 1
+
+
 def test_a_call_without_arguments_is_shown_too() -> None:
     events = log(QUEUED, piece("model-1.1", ""), step("model-1.1"), COMPLETE)
     end = ended("", {"tool_calls": [CALL | {"arguments": ""}]})

@@ -210,6 +210,18 @@ def test_who_says_other_arguments_in_the_end_is_recorded_by_another_id() -> None
     assert call.id != "c1"
 
 
+def test_a_call_tells_that_its_provider_wants_something_back() -> None:
+    told: list[CallPiece] = []
+    written = ToolCalls(lambda _: None, told.append)
+    function = {"name": "f", "arguments": "{}"}
+    written.take(
+        {"index": 0, "id": "c1", "function": function, "extra_content": {"google": {"thought_signature": "s"}}}
+    )
+    written.take({"index": 1, "id": "c2", "function": function})
+    written.calls()
+    assert [(piece.id, piece.signed) for piece in told] == [("c1", True), ("c2", False)]
+
+
 def test_a_piece_goes_on_live_from_any_place() -> None:
     from functions.api.live.following import Cursor, Place
 
