@@ -27,17 +27,8 @@ Verbosity = Literal["low", "medium", "high"]
 Tier = Literal["auto", "default", "flex"]
 """``priority`` costs more than the list price that ceilings reckon with, so it is none of them."""
 Retention = Literal["in_memory", "in-memory", "24h"]
-Include = Literal[
-    "reasoning.encrypted_content",
-    "message.output_text.logprobs",
-    "message.input_image.image_url",
-    "file_search_call.results",
-    "web_search_call.results",
-    "web_search_call.action.sources",
-    "code_interpreter_call.outputs",
-    "computer_call_output.output.image_url",
-]
-"""Those of built-in tools ask for more of calls that no answer here has: some clients name them always."""
+Include = Literal["reasoning.encrypted_content", "message.output_text.logprobs", "message.input_image.image_url"]
+"""Of images the address always stands in what was asked with."""
 
 
 class _Part(BaseModel):
