@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shared import wire
 from shared.tasks import family, table
 from shared.tasks.items import read_task, row_key
 
@@ -12,17 +13,22 @@ if TYPE_CHECKING:
 
 MOST = 2_000
 """Most runs of one tree that an answer holds; where there are more it says so."""
+FRAME_BYTES = 32
+"""What holds a run's children in an answer: their name, brackets, a comma."""
 
 
-def of(task: Task) -> dict[str, Any]:
+def of(task: Task, *, most_bytes: int = wire.ANSWER_BYTES) -> dict[str, Any]:
     """Return a run's tree, level by level as far as there is room, with what all of it has cost so far.
+
+    What does not fit any more is left out with all that is below it, and ``more`` says so; the run itself never is.
 
     Raises:
         DependencyDown: DynamoDB is away.
     """
     root = _node(task)
     level, count, cost, more = [(task, root)], 1, task.paid.micro_usd, False
-    while level:
+    room = most_bytes - wire.wire_bytes(root) - FRAME_BYTES
+    while level and room >= 0:
         wanted: dict[str, dict[str, Any]] = {}
         for parent, node in level:
             for group in family.groups(parent.task_id) if parent.children else ():
@@ -37,6 +43,10 @@ def of(task: Task) -> dict[str, Any]:
         for task_id in ids:
             if (child := rows.get(task_id)) is not None:
                 node = _node(child)
+                room -= wire.wire_bytes(node) + FRAME_BYTES
+                if room < 0:
+                    more = True
+                    break
                 wanted[task_id].setdefault("children", []).append(node)
                 level.append((child, node))
                 cost += child.paid.micro_usd

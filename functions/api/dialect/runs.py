@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from functions.api import sse
 from functions.api.dialect import errors
 from functions.api.dialect.content import inline
+from functions.api.dialect.items import showable
 from functions.api.dialect.stream import DONE
 from functions.api.errors import Problem, invalid, problem_of
 from functions.api.held import Held
@@ -101,6 +102,7 @@ def inline_of(messages: list[dict[str, Any]], param: str) -> list[int]:
     if sum(sizes) > INLINE_BYTES:
         message = f"images and files in a request may have {INLINE_BYTES} bytes together, as they are written there"
         raise Problem(413, "too_large", message, param)
+    showable(messages, param)
     return sizes
 
 

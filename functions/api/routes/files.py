@@ -14,6 +14,7 @@ from functions.api.described import described
 from functions.api.errors import Problem, invalid
 from functions.api.form import is_form, read_form
 from functions.api.identity import AUTHENTICATED, AnyCaller, Subject
+from shared import wire
 
 if TYPE_CHECKING:
     from functions.api.form import Field as FormField
@@ -143,7 +144,9 @@ def list_files(
 
 
 def listed(data: list[dict[str, Any]], more: bool) -> dict[str, Any]:
-    """Return a page of OpenAI's."""
+    """Return a page of OpenAI's: as much of it as an answer holds."""
+    fit = wire.how_many(data)
+    data, more = data[:fit], more or fit < len(data)
     ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
     return {"object": "list", "data": data, **ends, "has_more": more}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -16,16 +16,14 @@ from functions.api.identity import AUTHENTICATED, Subject, own_task
 from functions.api.punctual import punctual
 from functions.api.schemas import MAX_STREAMED_WAIT_SECONDS, MAX_WAIT_SECONDS
 from functions.api.waiting import hold
-from shared import watchers
+from shared import watchers, wire
 from shared.errors import NotFound
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import events
 from shared.tasks.events import Page
 from shared.tasks.ids import MAX_SEQ, well_formed
-from shared.tasks.model import Status
 from shared.valkey import RedisError
-from shared.wire import ANSWER_BYTES
 
 READER_SECONDS = 60.0
 """Whoever comes back within so long finds a run's text stored as it came; see `watchers.reading`."""
@@ -67,7 +65,7 @@ def get_result(
     if tree:
         from functions.api import tree as trees  # here: most requests do without it
 
-        shown["tree"] = trees.of(task)
+        shown["tree"] = trees.of(task, most_bytes=wire.left(shown))
     return JSONResponse(shown, headers=headers)
 
 
@@ -89,7 +87,7 @@ def get_events(
 
     def look() -> Page:
         nonlocal noted
-        page = events.read(task_id, after, most_bytes=ANSWER_BYTES)
+        page = events.read(task_id, after, most_bytes=wire.ANSWER_BYTES)
         if not caller.owns(page.task.user):
             raise NotFound("no such task")
         if not noted and not page.task.status.terminal:
@@ -105,15 +103,7 @@ def get_events(
         request.scope.get("aws.context"),
         Held(caller.user, headers),
     )
-    shown: dict[str, Any] = {
-        "events": [event.public() for event in page.events],
-        "last_seq": page.last_seq,
-        "status": str(page.task.status),
-    }
-    if page.full:
-        # A client stops at a terminal status: as of the last event that it gets, the task has not ended.
-        shown |= {"has_more": True, "status": str(Status.PROCESSING)}
-    return JSONResponse(shown, headers=headers)
+    return JSONResponse(views.events(page), headers=headers)
 
 
 def _check(wait: float) -> None:
