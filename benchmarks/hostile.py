@@ -40,6 +40,7 @@ PARAMETERS = {
     "ReservedConcurrency": "8",
     "RunsPerEnvironment": "10",
     "ApiReservedConcurrency": "5",
+    "StreamingConcurrency": "170",  # of which 102 may be held: one owner's hundred streams, and hardly more
     "WebhookConcurrency": "2",
     "RefillSeconds": "10",
 }
@@ -54,25 +55,31 @@ REST_SECONDS = 10.0
 class Others:
     """What the other owner does, and how long it takes, by kind."""
 
-    def __init__(self, client: Client, page_url: str, hooks: Receiver) -> None:
-        """Use one key, a page that answers and a receiver that does."""
+    def __init__(self, client: Client, streaming: Client, page_url: str, hooks: Receiver) -> None:
+        """Use one key at both addresses, a page that answers and a receiver that does."""
         self.client = client
+        self.streaming = streaming
         self._page = f'[[sim tool=fetch_page latency=0.1 args={{"url": "{page_url}/page"}}]] read'
         self._hooks = hooks
+
+    def refused(self) -> int:
+        """Return how often it was refused."""
+        return self.client.refused.total() + self.streaming.refused.total()
 
     def took(self, kind: str) -> float:
         """Do it once; returns the seconds from the first try to its end. Refusals count with the wait they ask for."""
         began = time.monotonic()
+        client = self.streaming if kind == "streamed" else self.client
         more = {"page": {"agent": "tools"}, "webhook": {"webhook_url": self._hooks.url}}.get(kind, {})
         message = self._page if kind == "page" else "[[sim latency=0.2 words=1]] quick"
-        while (answer := self.client.submit(message, **more)).status_code in (429, 503):
+        while (answer := client.submit(message, **more)).status_code in (429, 503):
             time.sleep(float(answer.headers.get("Retry-After", 5)))
         task_id = answer.raise_for_status().json()["task_id"]
         if kind == "webhook":
             while not any(hook.id.startswith(f"msg_{task_id}_") for hook in list(self._hooks.deliveries)):
                 time.sleep(0.05)
         else:
-            while self.client.status(task_id) not in ENDED:
+            while client.status(task_id) not in ENDED:
                 time.sleep(0.1)
         return time.monotonic() - began
 
@@ -110,7 +117,7 @@ def warm(client: Client) -> None:
 
 def try_case(case: Case, scene: Scene, others: Others, empty: dict[str, float], sim: httpx2.Client) -> dict[str, Any]:
     """Let one owner do its worst and measure the other meanwhile."""
-    refused = others.client.refused.total()
+    refused = others.refused()
     thread = threading.Thread(target=case.act, args=(scene,), daemon=True)
     thread.start()
     time.sleep(case.lead_s)
@@ -126,7 +133,7 @@ def try_case(case: Case, scene: Scene, others: Others, empty: dict[str, float], 
         "others_longest_s": round(max(waits), 3),
         "added_s": round(added, 3),
         "may_add_s": case.most_added_s,
-        "others_refused": others.client.refused.total() - refused,
+        "others_refused": others.refused() - refused,
         "hostile_accepted": len(scene.hostile.ids),
         "hostile_refused": dict(scene.hostile.refused),
         "load_average": round(load, 1),
@@ -165,7 +172,9 @@ def main() -> None:
         sim = until.enter_context(httpx2.Client(base_url=found["llm_url"].removesuffix("/v1") + "/_sim"))
         stamp = int(time.time())
         key = _keys(found["api_url"], stamp)
-        others = Others(key("other", "standard"), f"http://127.0.0.1:{server.server_address[1]}", hooks)
+        other = key("other", "standard")
+        streaming = Client(found["stream_url"], other.key)
+        others = Others(other, streaming, f"http://127.0.0.1:{server.server_address[1]}", hooks)
         warmer = key("warm", "load")
         warm(warmer)
         kinds = {case.kind for case in (*ROOMY, *TIGHT) if case.name.startswith(only)}
@@ -179,7 +188,9 @@ def main() -> None:
             for n, case in enumerate(chosen):
                 warm(warmer)
                 tier, limits = WHO[case.who]
-                scene = Scene(key(f"{case.who}-{n}{part is TIGHT:d}", tier, limits), stamp, quiet_url)
+                scene = Scene(
+                    key(f"{case.who}-{n}{part is TIGHT:d}", tier, limits), stamp, quiet_url, found["stream_url"]
+                )
                 cases[case.name] = try_case(case, scene, others, empty, sim)
                 print(case.name, json.dumps(cases[case.name]), flush=True)
     result = {"others_p95_empty_s": {kind: round(at, 3) for kind, at in empty.items()}, "cases": cases}

@@ -19,6 +19,7 @@ ENDED = ("complete", "failed", "cancelled")
 STREAMS = 10
 STREAM_SECONDS = 65.0
 """Longer than a minute: a fixed limit of a call that flows would cut it."""
+MANY_STREAMS = 100
 WHOLE_CEILING_USD = 0.001
 
 
@@ -27,6 +28,7 @@ class Client:
 
     def __init__(self, api_url: str, key: str) -> None:
         """Talk to the API with it."""
+        self.key = key
         limits = httpx2.Limits(max_connections=50)
         headers = {"Authorization": f"Bearer {key}"}
         self.http = httpx2.Client(base_url=api_url, headers=headers, timeout=60, limits=limits)
@@ -76,6 +78,10 @@ class Scene:
     """Makes keys of the model simulator its own."""
     quiet_url: str = ""
     """Takes connections and never answers."""
+    stream_url: str = ""
+    """The streaming address."""
+    open_streams: int = 0
+    """Most that were open at once."""
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -112,6 +118,38 @@ def polls(scene: Scene) -> None:
     with ThreadPoolExecutor(6) as pool:
         for _ in range(6):
             pool.submit(poll)
+
+
+def open_streams(scene: Scene) -> None:
+    """A2b: a hundred event streams of runs that last, each opened again whenever it ends."""
+    ids = [scene.hostile.submit("[[sim latency=70 words=70]] a story").json()["task_id"] for _ in range(5)]
+    limits = httpx2.Limits(max_connections=None)
+    lock, now_open = threading.Lock(), 0
+
+    def follow(n: int) -> None:
+        nonlocal now_open
+        while not scene.stop.is_set():
+            with http.stream("GET", f"/result/{ids[n % len(ids)]}/stream") as answer:
+                lines = answer.iter_lines()
+                first = next((line for line in lines if line.startswith(("id: ", "event: "))), "")
+                if not first.startswith("id: "):  # the door is busy, or the run has ended
+                    scene.stop.wait(1)
+                    continue
+                with lock:
+                    now_open += 1
+                    scene.open_streams = max(scene.open_streams, now_open)
+                for _ in lines:
+                    if scene.stop.is_set():
+                        break
+                with lock:
+                    now_open -= 1
+
+    headers = scene.hostile.http.headers
+    with (
+        httpx2.Client(base_url=scene.stream_url, headers=headers, timeout=60, limits=limits) as http,
+        ThreadPoolExecutor(MANY_STREAMS) as pool,
+    ):
+        list(pool.map(follow, range(MANY_STREAMS)))
 
 
 def slots(scene: Scene) -> None:
@@ -197,6 +235,11 @@ def ceiling_held(scene: Scene, _: httpx2.Client) -> dict[str, Any]:
     return {**facts, "ok": bool(scene.hostile.ids) and refused > 0 and spent <= WHOLE_CEILING_USD}
 
 
+def all_open(scene: Scene, _: httpx2.Client) -> dict[str, Any]:
+    """A2b: the streams were really open, all of them at once."""
+    return {"open_at_once": scene.open_streams, "ok": scene.open_streams == MANY_STREAMS}
+
+
 def nothing(_: Scene, __: httpx2.Client) -> dict[str, Any]:
     """Check nothing more."""
     return {"ok": True}
@@ -210,7 +253,8 @@ class Case:
     who: str
     act: Callable[[Scene], None]
     kind: str = "run"
-    """What the others do: a short ``run``, one that reads a ``page``, one whose end is told to a ``webhook``."""
+    """What the others do: a short ``run``, one at the streaming address (``streamed``), one that reads a ``page``, one
+    whose end is told to a ``webhook``."""
     lead_s: float = 3.0
     """How long the hostile owner is at it before the others come."""
     times: int = 20
@@ -223,6 +267,8 @@ ROOMY = (
     Case("A1 ten long streams", "demo", streams, times=20, every_s=3.0, then=one_call_each),
     Case("A1b free slots after RefillSeconds", "demo", few_streams, lead_s=13.0, times=20, every_s=1.4),
     Case("A2 held long polls", "demo", polls),
+    Case("A2b a hundred open streams", "demo", open_streams, lead_s=10.0, then=all_open),
+    Case("A2c and at the streaming address", "demo", open_streams, "streamed", lead_s=10.0, then=all_open),
     Case("A3 every slot taken", "service", slots, times=12, every_s=3.0, most_added_s=1.0 + 3.0),
     Case("A6 a service's ceiling", "poor_service", spenders, lead_s=1.0, times=10, then=ceiling_held),
     Case("A7 silent pages", "demo", silent_pages, "page", lead_s=1.0, times=12),

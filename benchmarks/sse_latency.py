@@ -1,12 +1,16 @@
-"""How soon the first text reaches a client by server-sent events, beside a bare streaming function, on the local stack.
+"""How soon text reaches a client by server-sent events, and how soon a cut stream goes on, on the local stack.
 
-A token event's `at` is the moment the worker took the text to store it, at once for the first of a call. Measured is
-from there to the client: the write, the message, the front. The floor is a request to a bare function of one chunk
-behind the same kind of front, in between: what an answer that streams costs here, whatever it says. With
-``--at-once 200`` it also runs 200 streams beside each other, and as many runs unwatched, for what watching costs.
-Exits non-zero above 50 ms (p50) or 150 ms (p95).
+*First text*: from when the provider (the model simulator) sends the first of its text to when the client has some.
+What lies between is the worker, which stores it first, the message and the front. *Resume*: a client's connection is
+cut, and it comes again after a moment with the place where it was; from its request, or from when the event happened if
+that was later, to its first message. The floor of both is a bare streaming function of one chunk behind the same kind
+of front, asked in between: what an answer that streams costs here, whatever it says.
 
-    make up && python -m benchmarks.sse_latency [--runs 40] [--at-once 0]
+Exits non-zero above 50 ms (p50) or 150 ms (p95) of first text, or above 100 ms (p50) of a resume.
+
+Written: ``benchmarks/results/sse_latency.json``.
+
+    make up && python -m benchmarks.sse_latency [--runs 100] [--cuts 3]
 """
 
 from __future__ import annotations
@@ -14,139 +18,125 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import statistics
-import subprocess
-import sys
+import os
+import random
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from benchmarks.bare_streaming import bare_function, first_bytes
 from benchmarks.sse_reader import Reader
 from benchmarks.stream_latency import ms
-from localstack.environ import ROOT, outputs, use
-from localstack.processes import answers, minimal_environment
+from localstack.environ import outputs, use
 from shared.clock import epoch
 
-MESSAGE = "[[sim latency=3 words=60 ttft=0.5]] tell a story"
+if TYPE_CHECKING:
+    from benchmarks.sse_reader import Resumed
+
+MESSAGE = "[[sim key={key} latency={seconds} words={words} ttft=0.5]] tell a story"
+WORDS_PER_SECOND = 20
 SIDE_BY_SIDE = 2
+BETWEEN_CUTS = 0.5
+"""Seconds of a run that a cut takes: a few messages, and the client's pause."""
+MESSAGES = 4
+PAUSE_S = 0.1
 MOST_P50_MS, MOST_P95_MS = 50, 150
-BARE_PORT = 5149
+MOST_RESUME_P50_MS = 100
 
 
-async def first_texts(http: httpx2.AsyncClient, runs: int) -> list[float]:
-    """Return each run's seconds from the worker's first text to the client."""
-    took: list[float] = []
+class Samples:
+    """What was measured."""
 
-    async def column() -> None:
-        for _ in range(runs // SIDE_BY_SIDE):
-            answer = await http.post("/agent", json={"message": MESSAGE})
-            reader = Reader(http, answer.json()["task_id"])
+    def __init__(self) -> None:
+        """Start empty."""
+        self.from_provider: list[float] = []
+        self.from_worker: list[float] = []
+        self.resumed: list[Resumed] = []
+
+
+async def sample(http: httpx2.AsyncClient, sim: httpx2.AsyncClient, runs: int, cuts: int) -> Samples:
+    """Follow runs, two beside each other, and cut each so many times after its first text."""
+    found, stamp, chance = Samples(), int(time.time()), random.Random(7)
+    seconds = 1.0 + cuts * BETWEEN_CUTS
+
+    async def one(key: str) -> None:
+        text = MESSAGE.format(key=key, seconds=seconds, words=round((seconds - 0.5) * WORDS_PER_SECOND))
+        answer = (await http.post("/agent", json={"message": text})).raise_for_status()
+        reader = Reader(http, answer.json()["task_id"])
+        while cuts and not reader.first_text:
+            await reader.read(2)
+        for _ in range(cuts):
+            await asyncio.sleep(chance.uniform(0, 2 * PAUSE_S))
+            if await reader.read(chance.randint(1, MESSAGES)):
+                break
+        while reader.end is None:
             await reader.read()
-            first = next(event for event in reader.log if event["type"] == "token")
-            took.append(reader.first_text - epoch(first["at"]))
+        first = next(event for event in reader.log if event["type"] == "token")
+        calls = (await sim.get("/calls", params={"key": key})).json()["calls"]
+        found.from_worker.append(reader.first_text - epoch(first["at"]))
+        found.from_provider.append(reader.first_text - min(call["first_sent"] for call in calls))
+        found.resumed += reader.resumed
 
-    await asyncio.gather(*(column() for _ in range(SIDE_BY_SIDE)))
-    return took
+    async def column(part: int) -> None:
+        for n in range(runs // SIDE_BY_SIDE):
+            await one(f"sse-{stamp}-{part}-{n}")
 
-
-async def floor(until: asyncio.Event) -> list[float]:
-    """Return the seconds that a bare streaming function's first chunk takes, now and then."""
-    took: list[float] = []
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{BARE_PORT}", timeout=30) as http:
-        while not until.is_set():
-            began = time.monotonic()
-            async with http.stream("POST", "/echo", content=b"x", headers={"x-sent": "y"}) as answer:
-                async for _ in answer.aiter_bytes():
-                    break
-            took.append(time.monotonic() - began)
-            await asyncio.sleep(0.2)
-    return took
+    await asyncio.gather(*(column(part) for part in range(SIDE_BY_SIDE)))
+    return found
 
 
-async def many(http: httpx2.AsyncClient, count: int, *, watched: bool) -> float:
-    """Run so many at once, each streamed to a client or none; returns the median run's seconds."""
-    tasks = []
-    for _ in range(count):
-        answer = await http.post("/agent", json={"message": "[[sim latency=20 words=200 ttft=0.5]] tell a story"})
-        tasks.append(answer.json()["task_id"])
-    if watched:
-        await asyncio.gather(*(Reader(http, task_id).read() for task_id in tasks))
-    ran = []
-    for task_id in tasks:
-        while not (found := (await http.get(f"/result/{task_id}?wait=20")).json()).get("ended_at"):
-            pass
-        ran.append(epoch(found["ended_at"]) - epoch(found["started_at"]))
-    return statistics.median(ran)
-
-
-async def measure(found: dict[str, Any], runs: int, at_once: int) -> dict[str, Any]:
-    """Measure all of it."""
+async def measure(found: dict[str, Any], bare: str, runs: int, cuts: int) -> dict[str, Any]:
+    """Measure first texts on runs that are not cut, then resumes on others, and the floor beside both."""
     headers = {"Authorization": f"Bearer {found['api_keys']['load']}"}
     limits = httpx2.Limits(max_connections=None)
     over = asyncio.Event()
-    async with httpx2.AsyncClient(base_url=found["stream_url"], headers=headers, timeout=120, limits=limits) as http:
-        await first_texts(http, SIDE_BY_SIDE)  # warms up
-        floors = asyncio.create_task(floor(over))
-        took = await first_texts(http, runs)
+    async with (
+        httpx2.AsyncClient(base_url=found["stream_url"], headers=headers, timeout=120, limits=limits) as http,
+        httpx2.AsyncClient(base_url=found["llm_url"].removesuffix("/v1") + "/_sim") as sim,
+    ):
+        await sample(http, sim, SIDE_BY_SIDE, 1)  # warms up
+        floor = asyncio.create_task(first_bytes(bare, over))
+        first = await sample(http, sim, runs, 0)
+        resumed = (await sample(http, sim, max(SIDE_BY_SIDE, runs // max(1, cuts)), cuts)).resumed
         over.set()
-        floor_s = await floors
-        result: dict[str, Any] = {
-            "samples": len(took),
-            "first_text_ms": {"p50": ms(took, 50), "p95": ms(took, 95)},
-            "bare_streaming_function_ms": {"p50": ms(floor_s, 50), "p95": ms(floor_s, 95)},
-        }
-        if at_once:
-            alone = await many(http, at_once, watched=False)
-            watched = await many(http, at_once, watched=True)
-            result["at_once"] = {
-                "streams": at_once,
-                "median_run_s": {"unwatched": round(alone, 2), "streamed": round(watched, 2)},
-                "run_time_ratio": round(watched / alone, 3),
-            }
-    return result
-
-
-def bare(folder: Path) -> subprocess.Popen[bytes]:
-    """Start the bare function behind a front of its own."""
-    config = {
-        "port": BARE_PORT,
-        "command": [sys.executable, "-m", "tests.unit.api.streaming_app"],
-        "processes": 1,
-        "at_once": 4,
-        "seconds": 60,
-        "variables": minimal_environment(PYTHONPATH=str(ROOT)),
+        floor_s = await floor
+    late = [each.late for each in resumed if each.late is not None]
+    return {
+        "samples": {"first_text": len(first.from_provider), "resume": len(late), "bare": len(floor_s)},
+        "first_text_after_the_providers_ms": spread(first.from_provider),
+        "first_text_after_the_worker_has_it_ms": spread(first.from_worker),
+        "resume_to_first_byte_ms": spread([each.first_byte for each in resumed]),
+        "resume_to_message_ms": spread(late),
+        "resume_to_message_silence_included_ms": spread([each.message for each in resumed]),
+        "bare_streaming_function_ms": spread(floor_s),
+        "load_average": round(os.getloadavg()[0], 1),
     }
-    path = folder / "bare-streaming.json"
-    path.write_text(json.dumps(config))
-    process = subprocess.Popen([sys.executable, "-m", "localstack.front", str(path)], cwd=ROOT)
-    give_up = time.monotonic() + 20
-    while not answers(f"http://127.0.0.1:{BARE_PORT}/_front/health", well=True):
-        if time.monotonic() > give_up:
-            raise SystemExit("the bare function does not start")
-        time.sleep(0.1)
-    return process
+
+
+def spread(seconds: list[float]) -> dict[str, float]:
+    """Return a figure's median and 95th percentile, ms."""
+    return {"p50": ms(seconds, 50), "p95": ms(seconds, 95)}
 
 
 def main() -> None:
     """Measure, print and judge."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=40)
-    parser.add_argument("--at-once", type=int, default=0)
+    parser.add_argument("--runs", type=int, default=100, help="samples of first text, and about as many resumes")
+    parser.add_argument("--cuts", type=int, default=3, help="of each run that is cut")
     asked = parser.parse_args()
     found = outputs()
     use(found)
-    process = bare(Path(found["state_dir"]))
-    try:
-        result = asyncio.run(measure(found, asked.runs, asked.at_once))
-    finally:
-        process.terminate()
-        process.wait()
+    with bare_function(Path(found["state_dir"])) as bare:
+        result = asyncio.run(measure(found, bare, asked.runs, asked.cuts))
     print(json.dumps(result, indent=2))
     (Path(__file__).parent / "results" / "sse_latency.json").write_text(json.dumps(result, indent=2) + "\n")
-    if result["first_text_ms"]["p50"] > MOST_P50_MS or result["first_text_ms"]["p95"] > MOST_P95_MS:
+    first, resumed = result["first_text_after_the_providers_ms"], result["resume_to_message_ms"]
+    if first["p50"] > MOST_P50_MS or first["p95"] > MOST_P95_MS:
         raise SystemExit(f"first text later than {MOST_P50_MS} ms (p50) or {MOST_P95_MS} ms (p95)")
+    if resumed["p50"] > MOST_RESUME_P50_MS:
+        raise SystemExit(f"a stream goes on later than {MOST_RESUME_P50_MS} ms after its client is back (p50)")
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ LOCAL_DEFAULTS = {
     "QuarantineConcurrency": "2",
     "MaxReplicas": "10",
     "ReservedConcurrency": "13",
+    "StreamingConcurrency": "400",  # of two processes, which serve many requests each
     "IngressRate": "500",
     "IngressBurst": "1000",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROCESSES = 2
-AT_ONCE = 200
-"""Requests of one process at the same time. On Lambda that is one; here a process for each would fill the machine."""
+UNRESERVED = 400
+"""Requests at the same time, of both processes, where the function has no concurrency reserved."""
 FUNCTION = "StreamingFunction"
 
 
@@ -43,13 +44,14 @@ def set_up(state: Path, found: dict[str, Any]) -> None:
     client: Any = boto3.client("lambda")
     deployed = client.get_function_configuration(FunctionName=found["functions"]["streaming"])
     bundle = _copy_bundle(state)
+    at_once = _at_once(deployed["Environment"]["Variables"])
     wrapper = bundle / deployed["Environment"]["Variables"]["AWS_LAMBDA_EXEC_WRAPPER"].removeprefix("/var/task/")
     variables = minimal_environment() | deployed["Environment"]["Variables"] | _credentials(deployed["Role"])
     variables |= {
         "AWS_ENDPOINT_URL": found["aws_endpoint_url"],
         "AWS_LAMBDA_EXEC_WRAPPER": str(wrapper),
         "AWS_LAMBDA_FUNCTION_NAME": found["functions"]["streaming"],
-        "API_RESERVED_CONCURRENCY": str(PROCESSES * AT_ONCE),
+        "API_RESERVED_CONCURRENCY": str(PROCESSES * at_once),
         "LAMBDA_TASK_ROOT": str(bundle),
         "PYTHONNOUSERSITE": "1",
         "PYTHONUNBUFFERED": "1",
@@ -61,10 +63,18 @@ def set_up(state: Path, found: dict[str, Any]) -> None:
         "command": command,
         "variables": variables,
         "processes": PROCESSES,
-        "at_once": AT_ONCE,
+        "at_once": at_once,
         "seconds": deployed["Timeout"],
     }
     write_private(_config(state), json.dumps(config))
+
+
+def _at_once(variables: dict[str, str]) -> int:
+    """Return the requests of one process at the same time, so that all have the function's reserved concurrency.
+
+    On Lambda an environment has one; here a process for each would fill the machine.
+    """
+    return math.ceil((int(variables.get("API_RESERVED_CONCURRENCY", "0")) or UNRESERVED) / PROCESSES)
 
 
 def _copy_bundle(state: Path) -> Path:

@@ -43,15 +43,21 @@ class Message:
     events: list[Event] = field(default_factory=list)
     piece: Event | None = None
 
+    def supersedes(self, earlier: Message) -> bool:
+        """Whether this says all that an earlier one did: the text so far of the same event."""
+        if self.events or earlier.events or self.piece is None or earlier.piece is None:
+            return False
+        return self.piece.seq == earlier.piece.seq and self.piece.data["call"] == earlier.piece.data["call"]
+
 
 def task_key(task_id: str) -> str:
     """Return the key of the hash that says who follows a task."""
     return f"{{sluice:watch:{task_id}}}"
 
 
-def channel(listener: str) -> str:
-    """Return a listener's channel."""
-    return f"sluice:live:{listener}"
+def channel(task_id: str) -> str:
+    """Return a task's channel."""
+    return f"sluice:live:{task_id}"
 
 
 def listen(task_id: str, listener: str) -> None:
@@ -60,9 +66,8 @@ def listen(task_id: str, listener: str) -> None:
     Raises:
         RedisError: Valkey is away.
     """
-    server = valkey.client()
-    server.hset(task_key(task_id), LISTENER + listener, int(now() + LISTEN_SECONDS) + 1)
-    server.expire(task_key(task_id), KEEP_SECONDS)
+    key, until = task_key(task_id), int(now() + LISTEN_SECONDS) + 1
+    valkey.in_one_trip([("HSET", key, LISTENER + listener, str(until)), ("EXPIRE", key, str(KEEP_SECONDS))])
 
 
 def leave(task_id: str, listener: str) -> None:
@@ -101,11 +106,11 @@ def _plain(event: Event) -> dict[str, Any]:
 
 
 def publish(messages: Iterable[tuple[str, str]]) -> None:
-    """Send messages, each a listener and an encoded text, in one round trip.
+    """Send messages, each a task's id and an encoded text, in one round trip.
 
     Raises:
         RedisError: Valkey is away; some were not sent.
     """
-    commands = [("PUBLISH", channel(listener), text) for listener, text in messages]
+    commands = [("PUBLISH", channel(task_id), text) for task_id, text in messages]
     if commands:
         valkey.in_one_trip(commands)

@@ -196,7 +196,8 @@ def finish(task_id: str, only: str | None = None) -> bool:
     give_up = now() + FINISH_SECONDS
     try:
         found = look(task_id)
-        live.publish((listener, live.encode(task_id)) for listener in found.listeners)
+        if found.listeners:
+            live.publish([(task_id, live.encode(task_id))])
         for connection, seq in found.connections.items():
             if only is not None and connection != only:
                 continue

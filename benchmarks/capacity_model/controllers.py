@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from shared.scaling.ceiling import Provider
 from shared.scaling.policy import State, decide
-from shared.scaling.signals import LaneSignals, Signals
+from shared.scaling.readings import LaneReadings, Readings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,8 +59,8 @@ class Sluice:
 
     def decide(self, now: float, lanes: Mapping[str, Lane], provider: tuple[int, int]) -> Choice:
         """Ask the policy."""
-        measured = {n: LaneSignals(len(o.queue), o.running, o.delayed, o.limit) for n, o in lanes.items()}
-        signals = Signals(measured, Provider(*provider, breaker_open=False))
-        self.state, decision = decide(self.config, self.state, signals, EPOCH + now)
+        measured = {n: LaneReadings(len(o.queue), o.running, o.delayed, o.limit) for n, o in lanes.items()}
+        readings = Readings(measured, Provider(*provider, breaker_open=False))
+        self.state, decision = decide(self.config, self.state, readings, EPOCH + now)
         chosen = decision.lanes.items()
         return Choice({n: o.target for n, o in chosen}, {n: o.desired for n, o in chosen}, decision.ceiling)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from localstack.system import System
 
-PORTS = ("AWS_PORT", "REDIS_PORT", "LLM_PORT")
+PORTS = ("AWS_PORT", "REDIS_PORT", "LLM_PORT", "STREAM_PORT")
 FOREIGN = (
     "REDIS_URL",
     "OPENAI_API_KEY",

@@ -1,4 +1,10 @@
-"""The HTTP API: one Lambda function behind API Gateway. Reading order: app, routes, submit."""
+"""The HTTP API: one Lambda function behind API Gateway.
+
+A request passes `app`, `door` (what every request passes) and one file of `routes`, which calls what does the work:
+`submit` (the way in), `read` and `live` (what is told of a task), `control` (what is done to one), `schedules`, `bulk`
+(OpenAI's batches), `system` (what operators see); `dialect` translates OpenAI's words. `contract` holds what bodies may
+be and how problems are worded, `description` what answers hold. `streaming` runs the same application once more.
+"""
 
 import os
 

@@ -18,11 +18,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from functions.api import error_answers, routes
-from functions.api.envelope import CatchErrors, Envelope
-from functions.api.errors import Problem
-from functions.api.later import Later
-from functions.api.submit import gate
+from functions.api import routes
+from functions.api.contract.problem import Problem
+from functions.api.door import error_answers
+from functions.api.door.envelope import CatchErrors, Envelope
+from functions.api.door.later import Later
+from functions.api.submit.taking import gate
 from functions.api.version import VERSION
 from shared import aws, settings
 from shared.errors import SluiceError
@@ -127,7 +128,7 @@ def _queued(event: dict[str, Any]) -> dict[str, Any]:
         from functions.api.bulk import looking
 
         return looking.take(event)
-    from functions.api.firings import take
+    from functions.api.schedules.firings import take
 
     return take(event)
 

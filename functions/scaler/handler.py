@@ -13,7 +13,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from functions.scaler import mappings, publish, signals, tell
+from functions.scaler import mappings, measure, publish, tell
 from functions.scaler.state import Memory
 from shared.clock import now
 from shared.scaling import history
@@ -22,7 +22,7 @@ from shared.scaling.profiles import Config
 from shared.settings import settings
 
 if TYPE_CHECKING:
-    from shared.scaling.signals import Signals
+    from shared.scaling.readings import Readings
 
 MINUTE_SECONDS = 50.0
 """How long a minute's call looks on; the function's timeout is 55 s, and the next call comes after 60."""
@@ -51,10 +51,10 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     return answer
 
 
-def _tick(at: float, *, told: bool) -> tuple[dict[str, Any], Signals]:
+def _tick(at: float, *, told: bool) -> tuple[dict[str, Any], Readings]:
     """Decide once; ``told``: publish it even if nothing changed."""
     config = Config.of(settings())
-    seen = signals.read(config.lanes)
+    seen = measure.read(config.lanes)
     state, decision = decide(config, _memory.load(), seen, at)
     limits = {lane: one.current for lane, one in seen.lanes.items() if one.current is not None}
     failed = mappings.apply(decision, limits)
@@ -69,7 +69,7 @@ def _tick(at: float, *, told: bool) -> tuple[dict[str, Any], Signals]:
     return {"targets": targets, "failed": failed}, seen
 
 
-def _busy(seen: Signals) -> bool:
+def _busy(seen: Readings) -> bool:
     """Tell whether any lane has tasks, or may have."""
     return any(one.load != 0 for one in seen.lanes.values())
 

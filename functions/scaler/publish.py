@@ -9,17 +9,17 @@ from shared.logs import get_logger
 
 if TYPE_CHECKING:
     from shared.scaling.policy import Decision
-    from shared.scaling.signals import LaneSignals, Signals
+    from shared.scaling.readings import LaneReadings, Readings
 
 
-def _per_replica(measured: LaneSignals) -> float | None:
+def _per_replica(measured: LaneReadings) -> float | None:
     """Messages that wait per environment that may work; the scaler aims at ``TARGET_BACKLOG``."""
     if measured.visible is None or not measured.current:
         return None
     return round(measured.visible / measured.current, 2)
 
 
-def tick(decision: Decision, seen: Signals, failed: list[str]) -> None:
+def tick(decision: Decision, seen: Readings, failed: list[str]) -> None:
     """Publish what was measured and decided, per lane and in all, and a log line that explains it."""
     explained = {}
     for name, lane in decision.lanes.items():

@@ -125,7 +125,7 @@ def see_to(body: str) -> str:
     status = _settle(delivery, answer)
     try:
         record.write(
-            delivery.task_id, record.Outcome(status, delivery.attempt, answer.status, answer.error), wait=delivery.wait
+            delivery.task_id, record.Try(status, delivery.attempt, answer.status, answer.error), wait=delivery.wait
         )
     except (DependencyDown, Contended) as error:
         # The try is over whether that is known or not; making it again would be worse.

@@ -18,7 +18,7 @@ FINAL = frozenset({"delivered", "given_up", "refused"})
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Try:
     """The newest try: ``waiting`` for the next, ``delivered``, ``given_up`` after a day or a 410, or ``refused``."""
 
     status: str
@@ -42,22 +42,22 @@ def is_done(task_id: str, attempt: int, *, wait: str = "") -> bool:
     return row is not None and (plain(row["attempts"]) >= attempt or plain(row["status"]) in FINAL)
 
 
-def write(task_id: str, outcome: Outcome, *, wait: str = "") -> None:
+def write(task_id: str, done: Try, *, wait: str = "") -> None:
     """Record a try. A delivery is always recorded; a failure does not hide a delivery or a later try.
 
     Raises:
         Contended, DependencyDown: it could not be written.
     """
     at = now()
-    known = {"last_status": outcome.last_status, "last_error": outcome.last_error}
-    sets = {"status": outcome.status, "attempts": outcome.attempts, "at": at, "ttl": int(events.expires(at))}
+    known = {"last_status": done.last_status, "last_error": done.last_error}
+    sets = {"status": done.status, "attempts": done.attempts, "at": at, "ttl": int(events.expires(at))}
     later = "attribute_not_exists(#attempts) OR (#attempts < :attempts AND NOT #status = :delivered)"
     op = table.update_op(
         _key(task_id, wait),
         sets=sets | {name: value for name, value in known.items() if value is not None},
         removes=tuple(name for name, value in known.items() if value is None),
-        condition=None if outcome.status == "delivered" else later,
-        values=None if outcome.status == "delivered" else {"attempts": outcome.attempts, "delivered": "delivered"},
+        condition=None if done.status == "delivered" else later,
+        values=None if done.status == "delivered" else {"attempts": done.attempts, "delivered": "delivered"},
     )
     try:
         table.update(op)

@@ -230,6 +230,8 @@ class _Exchange:
             merge = min(max(_MERGE, _MERGE_PER_CALL * self.state.in_flight), _MERGE_MOST)
             elapsed = loop.time() - self.began + merge
             due = len(events) if step <= 0 else min(len(events), max(sent + 1, 2 + int((elapsed - ttft) / step)))
+            if self.call.first_sent is None and due > 1:
+                self.call.first_sent = time.time()
             await http.write(self.send, b"".join(events[sent:due]), more=True)
             sent = due
             self.call.sent_tokens = min(self.call.completion_tokens, max(0, sent - 1))  # the first names the role

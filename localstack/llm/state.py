@@ -34,6 +34,8 @@ class Call:
     completion_tokens: int = 0
     sent_tokens: int = 0
     """Of a stream, tokens that were sent."""
+    first_sent: float | None = None
+    """Of a stream, when the first of its text was sent."""
     aborted: bool = False
     completed: bool = False
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from shared.limits import names
 from shared.limits.local_breaker import LocalBreaker
-from shared.limits.permits import Outcome, Permit, State, outcome_of
+from shared.limits.permits import Permit, Sign, State, sign_of
 from shared.limits.scripts import script
 from shared.settings import settings
 from shared.valkey import RedisError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from shared.settings import Settings
 
-__all__ = ["Breaker", "Outcome", "Permit", "State", "breaker_name", "outcome_of"]
+__all__ = ["Breaker", "Permit", "Sign", "State", "breaker_name", "sign_of"]
 
 _log = logging.getLogger(__name__)
 KEEP_S = 86_400
@@ -91,30 +91,30 @@ class Breaker:
             )
         return permits
 
-    def record(self, permit: Permit, outcome: Outcome) -> None:
+    def record(self, permit: Permit, sign: Sign) -> None:
         """Tell how the call ended. Never raises: a lost report costs a probe lease at most."""
-        self.record_all([(permit, outcome)])
+        self.record_all([(permit, sign)])
 
-    def record_all(self, ended: Sequence[tuple[Permit, Outcome]]) -> None:
+    def record_all(self, ended: Sequence[tuple[Permit, Sign]]) -> None:
         """Tell how several calls ended, in one round trip. Never raises."""
-        shared: list[tuple[Permit, Outcome]] = []
-        for permit, outcome in ended:
+        shared: list[tuple[Permit, Sign]] = []
+        for permit, sign in ended:
             if permit.allowed and permit.local:
-                self._local.record(permit, outcome, self._local_now())
+                self._local.record(permit, sign, self._local_now())
             elif permit.allowed:
-                shared.append((permit, outcome))
+                shared.append((permit, sign))
         if not shared:
             return
         keys = [names.BREAKER_INDEX, names.BREAKER_OWNERS]
         args: list[int | str] = [self._now(), self._threshold, self._open_us, KEEP_S]
-        for permit, outcome in shared:
+        for permit, sign in shared:
             keys += [names.breaker_key(permit.name), names.breaker_key(permit.name, permit.owner)]
-            args += [permit.name, permit.owner, outcome.value, str(permit.started_us), permit.id]
+            args += [permit.name, permit.owner, sign.value, str(permit.started_us), permit.id]
         try:
             script("breaker_record")(keys, args, on=self._on)
         except RedisError as error:
-            for permit, outcome in shared:
-                _log.warning("breaker %s missed %s: %s", permit.name, outcome.value, error)
+            for permit, sign in shared:
+                _log.warning("breaker %s missed %s: %s", permit.name, sign.value, error)
 
     def states(self) -> list[State]:
         """Return every breaker that has seen a failure within a day, for ``/health`` and the metrics.

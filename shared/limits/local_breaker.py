@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from shared.limits.permits import ALL, NONE, OWN, Outcome, Permit, State
+from shared.limits.permits import ALL, NONE, OWN, Permit, Sign, State
 
 NAMES = 1_000
 """Breakers kept; when there are more, closed ones go."""
@@ -85,25 +85,25 @@ class LocalBreaker:
             scope = ALL if probes_all and everybodys.probed != owner else OWN
             return Permit(True, 0.0, scope, name, now, permit_id, local=True, owner=owner)
 
-    def record(self, permit: Permit, outcome: Outcome, now: int) -> None:
+    def record(self, permit: Permit, sign: Sign, now: int) -> None:
         """Take in how a permitted call ended."""
         with self._lock:
-            everybodys, own = (self._keep(permit.name, owner, outcome) for owner in ("", permit.owner))
+            everybodys, own = (self._keep(permit.name, owner, sign) for owner in ("", permit.owner))
             for_all, for_own = (one.standing(permit.started_us, permit.id) for one in (everybodys, own))
             for breaker, standing in ((everybodys, for_all), (own, for_own)):
                 if standing == "probe":
                     breaker.probe = None
-            if outcome is Outcome.SUCCESS:
+            if sign is Sign.SUCCESS:
                 for breaker, standing in ((everybodys, for_all), (own, for_own)):
                     if standing == "probe":
                         breaker.close(now)
                     elif standing:
                         breaker.forget()
-            elif outcome is Outcome.FAILURE:
+            elif sign is Sign.FAILURE:
                 self._failed(everybodys, own, for_all, for_own, permit.owner, now)
-            elif outcome is not Outcome.NEUTRAL and for_all:
+            elif sign is not Sign.NEUTRAL and for_all:
                 everybodys.fails += 1
-                if for_all == "probe" or outcome is Outcome.FATAL or self._enough(everybodys):
+                if for_all == "probe" or sign is Sign.FATAL or self._enough(everybodys):
                     everybodys.open(now, self._open_us)
 
     def states(self, now: int) -> list[State]:
@@ -137,11 +137,11 @@ class LocalBreaker:
     def _get(self, name: str, owner: str) -> _Breaker:
         return self._breakers.get((name, owner)) or _Breaker()
 
-    def _keep(self, name: str, owner: str, outcome: Outcome) -> _Breaker:
+    def _keep(self, name: str, owner: str, sign: Sign) -> _Breaker:
         one = self._breakers.get((name, owner))
         # What cannot change a new breaker makes none.
-        fails_for_all = outcome in (Outcome.UNREACHABLE, Outcome.FATAL)
-        if one is None and (outcome is Outcome.FAILURE or (fails_for_all and not owner)):
+        fails_for_all = sign in (Sign.UNREACHABLE, Sign.FATAL)
+        if one is None and (sign is Sign.FAILURE or (fails_for_all and not owner)):
             self._make_room()
             one = self._breakers[name, owner] = _Breaker()
         return one or _Breaker()

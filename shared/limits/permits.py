@@ -1,4 +1,4 @@
-"""Words of the circuit breaker: outcomes, permits, states."""
+"""Words of the circuit breaker: signs, permits, states."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from shared.retry import Failure
 
 
-class Outcome(StrEnum):
+class Sign(StrEnum):
     """What a call's end says about the provider, and about whom."""
 
     SUCCESS = "success"
@@ -30,7 +30,7 @@ NONE, OWN, ALL = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to make one call, to be handed back with its outcome; or how long to stay away."""
+    """Leave to make one call, to be handed back with its sign; or how long to stay away."""
 
     allowed: bool
     retry_after_s: float
@@ -71,13 +71,13 @@ class State:
     """Whose own it is; empty: the one for all."""
 
 
-def outcome_of(failure: Failure, *, asked: bool) -> Outcome:
+def sign_of(failure: Failure, *, asked: bool) -> Sign:
     """Say what a failed call says about the provider; ``asked``: whether a request began to be sent to it.
 
-    A timeout while waiting for a free connection of our own pool is not a call at all: `Outcome.NEUTRAL`.
+    A timeout while waiting for a free connection of our own pool is not a call at all: `Sign.NEUTRAL`.
     """
     if failure.opens_breaker:
-        return Outcome.FATAL
+        return Sign.FATAL
     if not failure.counts_for_breaker:
-        return Outcome.NEUTRAL
-    return Outcome.FAILURE if asked else Outcome.UNREACHABLE
+        return Sign.NEUTRAL
+    return Sign.FAILURE if asked else Sign.UNREACHABLE

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.scaling.policy import Decision
-    from shared.scaling.signals import LaneSignals
+    from shared.scaling.readings import LaneReadings
 
 KEY = "{sluice:scaler}:history"
 """List: samples as JSON, the newest first."""
@@ -24,7 +24,7 @@ SAMPLES = 1_440
 KEPT_SECONDS = 2 * 86_400
 
 
-def note(at: float, lanes: Mapping[str, LaneSignals], decision: Decision) -> None:
+def note(at: float, lanes: Mapping[str, LaneReadings], decision: Decision) -> None:
     """Keep a sample; a tick that comes twice is kept twice, and read once."""
     sample = {
         "at": round(at),

@@ -1,4 +1,4 @@
-"""The scaler's whole decision: state and signals in, new state and every lane's environments out.
+"""The scaler's whole decision: state and readings in, new state and every lane's environments out.
 
 Each lane is scaled like a Kubernetes Deployment with an autoscaler of its own (``hpa``), on the metrics and at the
 rates of its profile (``profiles``). The lanes' sum is then kept under ``MAX_REPLICAS`` (``shares``) and what the model
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from shared.scaling import ceiling, hpa, shares
 from shared.scaling.profiles import Config, metrics
-from shared.scaling.signals import LaneSignals
+from shared.scaling.readings import LaneReadings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shared.scaling.signals import Signals
+    from shared.scaling.readings import Readings
 
 CEILING_SECONDS = 60.0
 """How often the ceiling may move: the provider's counts are of whole minutes."""
@@ -71,7 +71,7 @@ class Decision:
     ceiling: int
 
 
-def decide(config: Config, state: State | None, signals: Signals, now: float) -> tuple[State, Decision]:
+def decide(config: Config, state: State | None, readings: Readings, now: float) -> tuple[State, Decision]:
     """Decide how many environments each lane may use from now (epoch seconds) on.
 
     ``now`` counts in whole ticks. A tick that was decided already (a repeated event) changes nothing and
@@ -79,34 +79,34 @@ def decide(config: Config, state: State | None, signals: Signals, now: float) ->
     """
     at = math.floor(now / config.tick_s) * config.tick_s
     floor = shares.floors(config.lanes, config.least)
-    current = {lane: _current(lane, state, signals, floor) for lane in config.lanes}
+    current = {lane: _current(lane, state, readings, floor) for lane in config.lanes}
     if state is not None and at <= state.at and set(state.lanes) == set(config.lanes):
         return state, _repeat(state, current, at)
-    in_use = sum(_in_use(config, signals.lanes.get(lane), current[lane]) for lane in config.lanes)
+    in_use = sum(_in_use(config, readings.lanes.get(lane), current[lane]) for lane in config.lanes)
     before = state.ceiling if state else ceiling.Ceiling(config.most)
     least = sum(floor.values())
     if state is not None and at // CEILING_SECONDS == state.at // CEILING_SECONDS:
         allowed = ceiling.hold(before, least=least, most=config.most)
     else:
         allowed = ceiling.move(
-            config.provider, before, signals.provider, busy=in_use, least=least, most=config.most, now=at
+            config.provider, before, readings.provider, busy=in_use, least=least, most=config.most, now=at
         )
     lanes = {lane: (state.lanes.get(lane) if state else None) or LaneState(current[lane]) for lane in config.lanes}
     since_s = at - state.at if state else 0.0
     asked: dict[str, _Asked] = {}
     for lane in config.lanes:
         spec = _spec(config, floor, lane)
-        asked[lane] = _ask(spec, config, lanes[lane], signals, lane, current[lane], at, since_s)
+        asked[lane] = _ask(spec, config, lanes[lane], readings, lane, current[lane], at, since_s)
     given = shares.divide({lane: ask.size for lane, ask in asked.items()}, floor, allowed.most)
-    busy = {lane: _may_hold(config, signals.lanes.get(lane), lanes[lane], current[lane], at) for lane in lanes}
+    busy = {lane: _may_hold(config, readings.lanes.get(lane), lanes[lane], current[lane], at) for lane in lanes}
     given = shares.await_drain(given, current, busy, floor, allowed.most)
-    spare = _spare(config, signals, given, busy, floor, allowed.most)
+    spare = _spare(config, readings, given, busy, floor, allowed.most)
     decisions = {}
     after = {}
     for lane, ask in asked.items():
         spec = _spec(config, floor, lane)
         size = given[lane]
-        seen = signals.lanes.get(lane, LaneSignals())
+        seen = readings.lanes.get(lane, LaneReadings())
         since = _waiting_since(lanes[lane].waiting_since, seen.visible, at)
         history = hpa.remember(spec, ask.history, ask.desired, size - current[lane], at, kept_s=config.hold_s)
         after[lane] = LaneState(size, history, since, spare[lane], seen.load)
@@ -135,14 +135,14 @@ def _ask(
     spec: hpa.Spec,
     config: Config,
     lane: LaneState,
-    signals: Signals,
+    readings: Readings,
     name: str,
     current: int,
     at: float,
     since_s: float,
 ) -> _Asked:
     """Run one lane's autoscaler."""
-    seen = signals.lanes.get(name, LaneSignals())
+    seen = readings.lanes.get(name, LaneReadings())
     measured = metrics(config, seen, lane.load, since_s)
     history = lane.history
     if not history.recommendations:  # as Kubernetes does at start: the present size counts as the first wish
@@ -152,7 +152,7 @@ def _ask(
         return _Asked(None, hpa.limit(spec, history.changes, current, current, at), "metrics_missing", history)
     stable = hpa.stabilize(spec, history.recommendations, desired, current, at)
     size = hpa.limit(spec, history.changes, stable, current, at)
-    if signals.provider.breaker_open and size > max(current, spec.least):
+    if readings.provider.breaker_open and size > max(current, spec.least):
         return _Asked(desired, max(current, spec.least), "breaker_open", history)
     return _Asked(desired, size, _reason(spec, desired, stable, size, current), history)
 
@@ -171,9 +171,9 @@ def _spec(config: Config, floor: Mapping[str, int], lane: str) -> hpa.Spec:
     return hpa.Spec(floor[lane], most, config.up, config.down, config.tolerance, config.tick_s)
 
 
-def _current(lane: str, state: State | None, signals: Signals, floor: Mapping[str, int]) -> int:
+def _current(lane: str, state: State | None, readings: Readings, floor: Mapping[str, int]) -> int:
     """Return what a lane has; without what it was lent on top, if that is set still."""
-    seen = signals.lanes.get(lane)
+    seen = readings.lanes.get(lane)
     known = state.lanes.get(lane) if state is not None else None
     if seen is None or seen.current is None:
         return known.target if known is not None else floor[lane]
@@ -182,7 +182,7 @@ def _current(lane: str, state: State | None, signals: Signals, floor: Mapping[st
     return seen.current
 
 
-def _may_hold(config: Config, seen: LaneSignals | None, lane: LaneState, current: int, at: float) -> int:
+def _may_hold(config: Config, seen: LaneReadings | None, lane: LaneState, current: int, at: float) -> int:
     """Count the environments that a lane's runs may still hold, a lowered limit interrupting none.
 
     No more than were allowed lately, and no more than there are tasks in flight.
@@ -193,7 +193,7 @@ def _may_hold(config: Config, seen: LaneSignals | None, lane: LaneState, current
 
 def _spare(
     config: Config,
-    signals: Signals,
+    readings: Readings,
     given: Mapping[str, int],
     busy: Mapping[str, int],
     floor: Mapping[str, int],
@@ -205,8 +205,8 @@ def _spare(
     once. None while the breaker is open, and none of what other lanes may still hold.
     """
     spare = dict.fromkeys(given, 0)
-    idle = [lane for lane in given if config.lend and (seen := signals.lanes.get(lane)) is not None and seen.load == 0]
-    if not idle or signals.provider.breaker_open:
+    idle = [lane for lane in given if config.lend and (seen := readings.lanes.get(lane)) is not None and seen.load == 0]
+    if not idle or readings.provider.breaker_open:
         return spare
     left = total - sum(max(given[lane], busy[lane]) for lane in given)
     for n, lane in enumerate(idle):
@@ -215,7 +215,7 @@ def _spare(
     return spare
 
 
-def _in_use(config: Config, seen: LaneSignals | None, current: int) -> int:
+def _in_use(config: Config, seen: LaneReadings | None, current: int) -> int:
     """Environments in use, if every batch were full; what may be in use where that is unknown."""
     if seen is None or seen.in_flight is None:
         return current

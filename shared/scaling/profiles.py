@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from shared.scaling import ceiling, hpa
 
 if TYPE_CHECKING:
-    from shared.scaling.signals import LaneSignals
+    from shared.scaling.readings import LaneReadings
     from shared.settings import Settings
 
 TICK_SECONDS = 60.0
@@ -91,7 +91,7 @@ class Config:
         )
 
 
-def metrics(config: Config, seen: LaneSignals, before: int | None, since_s: float) -> tuple[hpa.Metric, ...]:
+def metrics(config: Config, seen: LaneReadings, before: int | None, since_s: float) -> tuple[hpa.Metric, ...]:
     """Return what a lane is scaled on; ``before`` is its load ``since_s`` seconds ago, None if unknown."""
     slots = config.runs_per_environment * config.target_utilization
     if not config.swift:

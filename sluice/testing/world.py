@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from functions.worker import agents
-from functions.worker.record.signals import Continue
+from functions.worker.record.stops import Continue
 from functions.worker.run.context import Context as WorkersContext
 from shared import clock
 from shared.errors import LeaseLost

@@ -64,7 +64,7 @@ def test_record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     dead = note("dead", world.submit("[[sim key=rec-dead words=2]] hello"))
     bury({"messageId": "m1", "body": f'{{"v":1,"task_id":"{dead.task_id}","gen":0}}', "attributes": {}})
     bury({"messageId": "m2", "body": "no JSON", "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:x"})
-    record.write(ids["failed"], record.Outcome("waiting", 1, 500, None))
+    record.write(ids["failed"], record.Try("waiting", 1, 500, None))
     world.receive()
     # Live ones, each with the message that it waits for.
     note("retried", world.submit("[[sim key=rec-retried fail=500 times=1 words=2]] hello"))

@@ -23,10 +23,10 @@ BUDGET = Path(__file__).parent / "import_budget.json"
 """What importing each handler may load: an environment pays for it at every cold start. A new name is a decision."""
 SPARED = {
     "ApiFunction": {
-        "functions.api.openai_shapes",
-        "functions.api.openapi",
-        "functions.api.shapes",
-        "functions.api.stats",
+        "functions.api.description.openai_documents",
+        "functions.api.description.openapi",
+        "functions.api.description.task_documents",
+        "functions.api.system.stats",
         "shared.limits.breaker",
         "shared.scaling",
     }

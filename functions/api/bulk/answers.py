@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from functions.api.bulk.lines import RESPONSES
-from functions.api.dialect import chat_answer, ends, errors, ids, response
-from functions.api.errors import Problem, problem_of
+from functions.api.contract import openai_problem
+from functions.api.contract.problem import Problem, problem_of
+from functions.api.dialect import chat_answer, ends, ids, response
 from shared.errors import DependencyDown
 from shared.tasks import settle
 from shared.tasks.model import Status, dumps
@@ -69,7 +70,7 @@ def of_task(task: Task, custom_id: str, endpoint: str, ending: str) -> Answer:
 
 def of_problem(task_id: str, custom_id: str, problem: Problem, used: dict[str, int] | None = None) -> Answer:
     """Return what a line is answered whose request was refused, or has failed."""
-    body, status, _ = errors.translate(problem)
+    body, status, _ = openai_problem.translate(problem)
     answered = {"status_code": status, "request_id": task_id, "body": body}
     return Answer(_line(task_id, custom_id, answered, None), False, used or {})
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from functions.api.erase import delete_partition
+from functions.api.control.erase import delete_partition
 from shared.bulk import files, room, store
 from shared.bulk.assembly import Assembly
 from shared.clock import now

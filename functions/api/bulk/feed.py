@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from functions.api.bulk import answers, making
 from functions.api.bulk.lines import fault_of, read_line, read_through
-from functions.api.cancel import cancel
-from functions.api.identity import Caller
+from functions.api.control.cancel import cancel
+from functions.api.door.identity import Caller
 from shared.bulk import room, store
 from shared.bulk.model import Line, line_task_id
 from shared.clock import now

@@ -6,16 +6,16 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from functions.api.body import check, decode_any
-from functions.api.errors import invalid
+from functions.api.contract.problem import invalid
+from functions.api.door.body import check, decode_any
 from shared.bulk import files
 from shared.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from functions.api.identity import Caller
-    from functions.api.submit import Submission
+    from functions.api.door.identity import Caller
+    from functions.api.submit.taking import Submission
     from shared.bulk.model import Line
 
 RESPONSES, CHAT = "/v1/responses", "/v1/chat/completions"

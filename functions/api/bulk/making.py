@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from functions.api import submit
 from functions.api.bulk.lines import wanted_of
-from functions.api.errors import problem_of
-from functions.api.submit import gate
+from functions.api.contract.problem import problem_of
+from functions.api.submit import taking
+from functions.api.submit.taking import gate
 from shared.bulk import room
 from shared.bulk.model import line_task_id
 from shared.errors import BudgetExhausted
@@ -20,8 +20,8 @@ from shared.tasks import store, waking
 from shared.tasks.parking import PARKED_SLOT_SECONDS
 
 if TYPE_CHECKING:
-    from functions.api.errors import Problem
-    from functions.api.identity import Caller
+    from functions.api.contract.problem import Problem
+    from functions.api.door.identity import Caller
     from shared.bulk.model import Batch
 
 _log = get_logger("bulk")
@@ -41,10 +41,10 @@ def make(caller: Caller, batch: Batch, number: int, raw: bytes) -> Made:
     task_id = line_task_id(batch.batch_id, number)
     try:
         wanted = wanted_of(caller, batch.endpoint, raw)
-        _, model = submit.allowed(caller, wanted)
+        _, model = taking.allowed(caller, wanted)
     except Exception as error:  # whatever it is: one line must not keep the others from being run
         return _refused(task_id, error)
-    task = submit.make_task(caller, wanted, task_id, lane=room.LANE, model=model)
+    task = taking.make_task(caller, wanted, task_id, lane=room.LANE, model=model)
     task.batch, task.batch_line = batch.batch_id, number
     if not gate().take_slot(task.user, task_id, room.of_cap(task.running_cap), PARKED_SLOT_SECONDS, lane=task.lane):
         return Made("later")
@@ -60,7 +60,7 @@ def make(caller: Caller, batch: Batch, number: int, raw: bytes) -> Made:
     except Exception as error:
         gate().release_slot(task.user, task_id)
         return _refused(task_id, error)
-    submit.start(task)
+    taking.start(task)
     return Made("made")
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from functions.api.contract.problem import Problem
 from functions.api.dialect import ids, thoughts
 from functions.api.dialect.response import calls_of, output_of
-from functions.api.errors import Problem
-from functions.api.identity import own_task
-from functions.api.punctual import punctual
+from functions.api.door.identity import own_task
+from functions.api.read.punctual import punctual
 from shared.errors import NotFound
 from shared.tasks import settle
 from shared.tasks.model import Status
 
 if TYPE_CHECKING:
-    from functions.api.identity import Caller
+    from functions.api.door.identity import Caller
     from shared.tasks.model import Task
 
 IMAGE_TOKENS = 1_000

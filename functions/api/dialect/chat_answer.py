@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from functions.api import views
-from functions.api.dialect import errors, ids
+from functions.api.contract import openai_problem
+from functions.api.contract.problem import Problem
+from functions.api.dialect import ids
 from functions.api.dialect.ends import problem_of
 from functions.api.dialect.response import addresses_of, calls_of, is_cut, usage_of
 from functions.api.dialect.segments import Begin, Delta, End, Segments
 from functions.api.dialect.stream import VOIDING
-from functions.api.errors import Problem
+from functions.api.read import show
 from shared.tasks import settle
 from shared.tasks.events import TERMINAL_EVENTS
 from shared.tasks.model import dumps
@@ -44,7 +45,7 @@ def completion_of(task: Task) -> dict[str, Any]:
     Raises:
         DependencyDown: a large answer cannot be read right now.
     """
-    return completion_with(task, views.result(task) or {"response": ""})
+    return completion_with(task, show.result(task) or {"response": ""})
 
 
 def completion_with(task: Task, result: dict[str, Any]) -> dict[str, Any]:
@@ -168,12 +169,12 @@ class ChatStream:
     def _interrupted(self) -> Chunk:
         task_id = self._task.task_id
         message = f"The run was taken over and says something else now. Its answer will be that of task {task_id}."
-        return errors.body(Problem(500, "stream_interrupted", message))
+        return openai_problem.body(Problem(500, "stream_interrupted", message))
 
     def _end(self) -> list[Chunk]:
         problem = problem_of(self._task, completion_id(self._task))
         if problem is not None:
-            return [errors.body(problem)]
+            return [openai_problem.body(problem)]
         result = settle.result_of(self._task) or {"response": ""}
         self.ended = False
         operations, piece = self._segments.answered(result["response"])

@@ -6,12 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from functions.api.dialect.content import kind_of, text_of, unsupported
-from functions.api.dialect.messages import NO_CALL, NO_OUTPUT, function_of
-from functions.api.dialect.options import SHORT, TOP_LOGPROBS, Effort, Options, Tier, Verbosity, bounded
-from functions.api.dialect.request import TOOLS
-from functions.api.errors import Problem, invalid
-from functions.api.schemas import (
+from functions.api.contract.problem import Problem, invalid
+from functions.api.contract.requests import (
     MAX_COST_USD,
     MAX_OUTPUT_TOKENS,
     MAX_TIMEOUT_SECONDS,
@@ -21,6 +17,10 @@ from functions.api.schemas import (
     Priority,
     checked_webhook_url,
 )
+from functions.api.dialect.content import kind_of, text_of, unsupported
+from functions.api.dialect.messages import NO_CALL, NO_OUTPUT, function_of
+from functions.api.dialect.options import SHORT, TOP_LOGPROBS, Effort, Options, Tier, Verbosity, bounded
+from functions.api.dialect.request import TOOLS
 from shared.netguard import URL_CHARACTERS as WEBHOOK_CHARACTERS
 
 STOPS = 4

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from functions.api.contract.problem import invalid
+from functions.api.contract.requests import ModelName
 from functions.api.dialect import before, ids, opaque
 from functions.api.dialect.items import given
 from functions.api.dialect.messages import as_json, chat_messages
@@ -13,13 +15,11 @@ from functions.api.dialect.options import SHORT
 from functions.api.dialect.request import RESPONSE_ID_CHARACTERS, bounded_instructions
 from functions.api.dialect.response import usage_of
 from functions.api.dialect.runs import inline_of
-from functions.api.errors import invalid
-from functions.api.schemas import ModelName
-from functions.api.submit import Submission
+from functions.api.submit.taking import Submission
 from shared.tasks import settle
 
 if TYPE_CHECKING:
-    from functions.api.identity import Caller
+    from functions.api.door.identity import Caller
     from shared.tasks.model import Task
 
 TASK = (

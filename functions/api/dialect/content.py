@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.api.errors import Problem, invalid
+from functions.api.contract.problem import Problem, invalid
 
 DETAILS = frozenset({"low", "high", "auto", "original"})
 TEXTS = frozenset({"input_text", "output_text", "text", "summary_text"})

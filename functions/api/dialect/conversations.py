@@ -7,8 +7,8 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from functions.api.contract.problem import Problem
 from functions.api.dialect.items import items_of
-from functions.api.errors import Problem
 from shared.clock import now
 from shared.settings import settings
 from shared.tasks import events, sessions, table
@@ -16,7 +16,7 @@ from shared.tasks.items import attribute, plain
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
-    from functions.api.identity import Caller
+    from functions.api.door.identity import Caller
 
 PREFIX = "conv_"
 ID_CHARACTERS = 64

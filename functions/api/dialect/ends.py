@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from functions.api.errors import Problem
+from functions.api.contract.problem import Problem
 from shared.tasks.model import Status
 
 if TYPE_CHECKING:

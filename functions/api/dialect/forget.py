@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from functions.api.erase import delete_partition
-from functions.api.errors import Problem, retry_after
-from functions.api.submit import gate
+from functions.api.contract.problem import Problem, retry_after
+from functions.api.control.erase import delete_partition
+from functions.api.submit.taking import gate
 from shared.clock import iso
 from shared.tasks import sessions, store
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from functions.api.contract.problem import Problem
 from functions.api.dialect.content import response_content
-from functions.api.errors import Problem
 from shared import wire
 from shared.tasks import store
 from shared.tasks.model import dumps

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from functions.api.contract.problem import Problem, invalid
 from functions.api.dialect import opaque, thoughts
 from functions.api.dialect.content import chat_content, text_of, unsupported
-from functions.api.errors import Problem, invalid
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import binascii
 import json
 import zlib
 
-from functions.api.errors import invalid
+from functions.api.contract.problem import invalid
 from shared.tasks.model import dumps
 
 PREFIX = "sluice1."

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from functions.api.errors import Problem, invalid
+from functions.api.contract.problem import Problem, invalid
 from shared.tasks.model import dumps
 
 OPTIONS_BYTES = 32 * 1024

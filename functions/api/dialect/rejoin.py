@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from functions.api.repeats import canonical
+from functions.api.submit.repeats import canonical
 from shared import valkey
 from shared.errors import NotFound
 from shared.logs import get_logger

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-from functions.api.dialect.options import Sampling
-from functions.api.errors import Problem
-from functions.api.schemas import (
+from functions.api.contract.problem import Problem
+from functions.api.contract.requests import (
     MAX_COST_USD,
     MAX_OUTPUT_TOKENS,
     MAX_TIMEOUT_SECONDS,
@@ -19,6 +18,7 @@ from functions.api.schemas import (
     SessionId,
     checked_webhook_url,
 )
+from functions.api.dialect.options import Sampling
 from shared.netguard import URL_CHARACTERS as WEBHOOK_CHARACTERS
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from functions.api import views
 from functions.api.dialect import ids, thoughts
 from functions.api.dialect.messages import response_tool_choice, response_tools
 from functions.api.dialect.options import echoed
+from functions.api.read import show
 from shared.tasks.model import Status
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def response_of(task: Task) -> dict[str, Any]:
     Raises:
         DependencyDown: a large response cannot be read right now.
     """
-    result = views.result(task) if task.status is Status.COMPLETE else None
+    result = show.result(task) if task.status is Status.COMPLETE else None
     return shown(task, result, status_of(task, result))
 
 

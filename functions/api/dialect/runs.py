@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import TypeAdapter, ValidationError
 
-from functions.api import sse
-from functions.api.dialect import errors
+from functions.api.contract import openai_problem
+from functions.api.contract.problem import Problem, invalid, problem_of
+from functions.api.contract.requests import MAX_WAIT_SECONDS, UserId
 from functions.api.dialect.content import inline
 from functions.api.dialect.items import showable
 from functions.api.dialect.stream import DONE
-from functions.api.errors import Problem, invalid, problem_of
-from functions.api.held import Held
-from functions.api.identity import own_task
-from functions.api.live import End, KeepAlive, LogEvent, Place, follow
-from functions.api.punctual import punctual
-from functions.api.schemas import MAX_WAIT_SECONDS, UserId
-from functions.api.submit import submit
-from functions.api.waiting import hold
+from functions.api.door.identity import own_task
+from functions.api.live import sse
+from functions.api.live.following import End, KeepAlive, LogEvent, Place, follow, life
+from functions.api.read.held import Held
+from functions.api.read.punctual import punctual
+from functions.api.read.waiting import hold
+from functions.api.submit.taking import submit
 from shared.errors import SluiceError
 from shared.limits.holds import RETRY_AFTER_S
 from shared.logs import get_logger
@@ -31,22 +31,18 @@ from shared.tasks.events import TERMINAL_EVENTS
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from starlette.requests import Request
     from starlette.responses import StreamingResponse
 
     from functions.api.dialect.rejoin import Rejoin
-    from functions.api.identity import Caller
-    from functions.api.submit import Receipt, Submission
+    from functions.api.door.identity import Caller
+    from functions.api.submit.taking import Receipt, Submission
     from shared.tasks import store
     from shared.tasks.events import Event
     from shared.tasks.model import Task
 
-LONGEST_SECONDS = 840.0
-"""How long the streaming address holds a request or a stream: its function's time, less what an answer takes."""
-MARGIN_SECONDS = 5.0
-"""Left of the function's own time when a stream ends by itself."""
 INLINE_BYTES = 5 * 1024 * 1024
 """Most of images, files and sound that may stand in a request."""
 NO_STREAMS = "this address cannot stream"
@@ -140,7 +136,7 @@ def await_end(request: Request, caller: Caller, task: Task, headers: dict[str, s
         seen = punctual(own_task(caller, task.task_id))
         return seen
 
-    until = time.monotonic() + (LONGEST_SECONDS if streams(request) else MAX_WAIT_SECONDS)
+    until = time.monotonic() + (life(request) if streams(request) else MAX_WAIT_SECONDS)
     context = request.scope.get("aws.context")
     try:
         while not seen.status.terminal and (left := until - time.monotonic()) > 0:
@@ -173,9 +169,11 @@ def server_sent(
         message = f"too many requests are held open; the run goes on as {task.task_id}"
         raise Problem(429, "too_many_streams", message, headers={"Retry-After": str(RETRY_AFTER_S)})
 
-    async def blocks() -> AsyncIterator[bytes]:
+    until = time.monotonic() + life(request)
+
+    async def blocks() -> AsyncGenerator[bytes]:
         try:
-            events = follow(task.task_id, Place(), until=_until(request), pieces=pieces, held=held)
+            events = follow(task.task_id, Place(), until=until, pieces=pieces, held=held)
             async with aclosing(events) as items:
                 async for item in items:
                     match item:
@@ -194,17 +192,11 @@ def server_sent(
         except (SluiceError, ClientError, BotoCoreError) as error:
             yield _error(problem_of(error))
 
-    answer = sse.response(blocks())
+    answer = sse.response(blocks(), until=until, held=held)
     answer.headers.update(headers)
     return answer
 
 
-def _until(request: Request) -> float:
-    context = request.scope.get("aws.context")
-    left = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS if context is not None else LONGEST_SECONDS
-    return time.monotonic() + min(LONGEST_SECONDS, left)
-
-
 def _error(problem: Problem) -> bytes:
     """Write what ends a stream before its run has ended; every reader raises at it."""
-    return f"data: {dumps(errors.body(problem))}\n\n".encode()
+    return f"data: {dumps(openai_problem.body(problem))}\n\n".encode()

@@ -1,6 +1,6 @@
 """One file per resource; each decodes, calls and encodes.
 
-They are imported when something of theirs is first asked for (`functions.api.later`): all of them together take as
+They are imported when something of theirs is first asked for (`functions.api.door.later`): all of them together take as
 long as a fifth of a cold start.
 """
 

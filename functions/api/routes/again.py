@@ -9,14 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api.body import parse, raw_body
-from functions.api.described import described
-from functions.api.errors import Problem
-from functions.api.identity import AUTHENTICATED, AnyCaller, Subject, own_task
-from functions.api.repeats import idempotency_of
+from functions.api.contract.problem import Problem
+from functions.api.contract.requests import MESSAGE_BYTES, ModelName
+from functions.api.description.note import described
+from functions.api.door.body import parse, raw_body
+from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject, own_task
 from functions.api.routes.agent import IdempotencyKey
-from functions.api.schemas import MESSAGE_BYTES, ModelName
-from functions.api.submit import Receipt
+from functions.api.submit.repeats import idempotency_of
+from functions.api.submit.taking import Receipt
 from shared.tasks.ids import MAX_SEQ
 
 router = APIRouter(prefix="/agent", tags=["tasks"], dependencies=AUTHENTICATED)
@@ -68,7 +68,7 @@ def retry_agent(
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Submit an ended task's message once more, with its agent, model and parameters, as a new task."""
-    from functions.api import again  # here: most requests do without it
+    from functions.api.control import again  # here: most requests do without it
 
     task = own_task(caller, task_id)
     idempotency = idempotency_of(idempotency_key, {}, place=f"retry {task_id}")
@@ -91,7 +91,7 @@ def fork_agent(
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Begin a new task with the first steps of an ended one, which are not paid for again."""
-    from functions.api import again  # here: most requests do without it
+    from functions.api.control import again  # here: most requests do without it
 
     asked = parse(ForkRequest, body, request.headers.get("content-type"))
     task = own_task(caller, task_id)

@@ -8,13 +8,14 @@ from fastapi import APIRouter, Depends, Header, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api import cancel, views
-from functions.api.body import parse, raw_body
-from functions.api.described import described
-from functions.api.identity import AUTHENTICATED, AnyCaller, Subject, own_task
-from functions.api.repeats import idempotency_of
-from functions.api.schemas import IDEMPOTENCY_KEY_CHARACTERS, PAGE_TASKS, AgentRequest, StatusName
-from functions.api.submit import Submission, submit
+from functions.api.contract.requests import IDEMPOTENCY_KEY_CHARACTERS, PAGE_TASKS, AgentRequest, StatusName
+from functions.api.control import cancel
+from functions.api.description.note import described
+from functions.api.door.body import parse, raw_body
+from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject, own_task
+from functions.api.read import show
+from functions.api.submit.repeats import idempotency_of
+from functions.api.submit.taking import Submission, submit
 from shared.tasks import listing
 from shared.tasks.items import listed_under
 
@@ -109,7 +110,7 @@ def list_agent(
 
         where = listed_under(where, batches.load(where, batch_id).batch_id)
     found, more = listing.list_tasks(where, limit=limit, cursor=cursor, status=status)
-    return JSONResponse({"tasks": [views.summary(item) for item in found], "next_cursor": more})
+    return JSONResponse({"tasks": [show.summary(item) for item in found], "next_cursor": more})
 
 
 @router.post(

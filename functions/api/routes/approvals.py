@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api.body import parse, raw_body
-from functions.api.described import described
-from functions.api.identity import AUTHENTICATED, AnyCaller, Subject, own_task
-from functions.api.schemas import PAGE_TASKS, ApprovalAnswer
+from functions.api.contract.requests import PAGE_TASKS, ApprovalAnswer
+from functions.api.description.note import described
+from functions.api.door.body import parse, raw_body
+from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject, own_task
 from shared.errors import NotFound
 from shared.tasks import listing
 
@@ -31,7 +31,7 @@ def list_approvals(
     cursor: Annotated[str | None, Query(max_length=2048, description="From `next_cursor`.")] = None,
 ) -> JSONResponse:
     """List what the caller's tasks wait to be allowed, newest task first. The index lags by a moment."""
-    from functions.api import pending  # here: most requests do without them
+    from functions.api.read import pending  # here: most requests do without them
     from shared.tasks import approvals, items, table
 
     found, more = listing.list_tasks(caller.user, limit=limit, cursor=cursor, status="waiting")
@@ -51,7 +51,7 @@ def list_approvals(
 @described("ApprovalView", 401, 403, 404, 422)
 def get_approval(caller: Subject, task_id: str, fingerprint: str) -> JSONResponse:
     """Return one call that a task waits to be allowed, with its arguments however large they are."""
-    from functions.api import pending  # here: most requests do without them
+    from functions.api.read import pending  # here: most requests do without them
     from shared.tasks import approvals
 
     task = own_task(caller, task_id)
@@ -74,7 +74,7 @@ def answer_approval(
 
     The first answer counts; the same once more is harmless.
     """
-    from functions.api import answering  # here: most requests do without it
+    from functions.api.control import answering  # here: most requests do without it
 
     given = parse(ApprovalAnswer, body, request.headers.get("content-type"))
     receipt = answering.answer(caller, own_task(caller, task_id), fingerprint, given, operator=False)

@@ -10,15 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api.batch import MOST_RUNS, Run, each, whole
-from functions.api.body import check, large_body, parse
-from functions.api.described import described
-from functions.api.errors import Problem, invalid
-from functions.api.identity import AUTHENTICATED, AnyCaller, Caller
-from functions.api.repeats import idempotency_of
+from functions.api.contract.problem import Problem, invalid
+from functions.api.contract.requests import IDEMPOTENCY_KEY_CHARACTERS, AgentRequest
+from functions.api.description.note import described
+from functions.api.door.body import check, large_body, parse
+from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller
 from functions.api.routes.agent import IdempotencyKey, wanted_of
-from functions.api.schemas import IDEMPOTENCY_KEY_CHARACTERS, AgentRequest
-from functions.api.submit import Receipt
+from functions.api.submit.batch import MOST_RUNS, Run, each, whole
+from functions.api.submit.repeats import idempotency_of
+from functions.api.submit.taking import Receipt
 
 router = APIRouter(prefix="/agent", tags=["tasks"], dependencies=AUTHENTICATED)
 

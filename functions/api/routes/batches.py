@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api.body import check, decode, raw_body
-from functions.api.described import described
+from functions.api.contract.problem import Problem, invalid
+from functions.api.contract.requests import Metadata
+from functions.api.description.note import described
 from functions.api.dialect.rejoin import Rejoin
-from functions.api.errors import Problem, invalid
-from functions.api.identity import AUTHENTICATED, AnyCaller, Subject
+from functions.api.door.body import check, decode, raw_body
+from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject
 from functions.api.routes.files import listed
-from functions.api.schemas import Metadata
 from shared.settings import settings
 
 router = APIRouter(prefix="/v1/batches", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)

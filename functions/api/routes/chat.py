@@ -8,8 +8,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from functions.api.body import check, decode, large_body
-from functions.api.described import described
+from functions.api.description.note import described
 from functions.api.dialect import ends, runs
 from functions.api.dialect.chat_answer import ChatStream, completion_id, completion_of, encode
 from functions.api.dialect.chat_request import (
@@ -24,10 +23,11 @@ from functions.api.dialect.messages import as_json
 from functions.api.dialect.rejoin import Rejoin
 from functions.api.dialect.request import known
 from functions.api.dialect.turn import bounded_tools
-from functions.api.identity import AUTHENTICATED, AnyCaller, Caller
-from functions.api.repeats import idempotency_of
+from functions.api.door.body import check, decode, large_body
+from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller
 from functions.api.routes.agent import IdempotencyKey
-from functions.api.submit import Submission
+from functions.api.submit.repeats import idempotency_of
+from functions.api.submit.taking import Submission
 from shared.tasks import store
 from shared.tasks.events import Event
 from shared.tasks.model import Task

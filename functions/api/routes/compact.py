@@ -8,15 +8,15 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api.body import check, decode, large_body
-from functions.api.described import described
+from functions.api.description.note import described
 from functions.api.dialect import compaction, ends, runs
 from functions.api.dialect.rejoin import Rejoin
 from functions.api.dialect.request import known
-from functions.api.identity import AUTHENTICATED, AnyCaller
-from functions.api.repeats import idempotency_of
+from functions.api.door.body import check, decode, large_body
+from functions.api.door.identity import AUTHENTICATED, AnyCaller
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.routes.responses import HOW
+from functions.api.submit.repeats import idempotency_of
 
 router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
 

@@ -9,15 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api.body import large_body, parse
-from functions.api.described import described
+from functions.api.contract.problem import Problem
+from functions.api.contract.requests import Metadata
+from functions.api.description.note import described
 from functions.api.dialect import before, conversations
 from functions.api.dialect.items import page_of, showable
 from functions.api.dialect.messages import chat_messages
-from functions.api.errors import Problem
-from functions.api.identity import AUTHENTICATED, AnyCaller
+from functions.api.door.body import large_body, parse
+from functions.api.door.identity import AUTHENTICATED, AnyCaller
 from functions.api.routes.response_parts import After, Include, Limit, Order
-from functions.api.schemas import Metadata
 
 router = APIRouter(prefix="/v1/conversations", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
 

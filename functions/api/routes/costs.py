@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
 
-from functions.api.described import described
-from functions.api.errors import Problem
-from functions.api.identity import AUTHENTICATED, Subject
+from functions.api.contract.problem import Problem
+from functions.api.description.note import described
+from functions.api.door.identity import AUTHENTICATED, Subject
 
 router = APIRouter(tags=["costs"], dependencies=AUTHENTICATED)
 
@@ -35,7 +35,7 @@ def get_costs(
 
     A trusted service sees what its users cost; with `user_id`, what that one did.
     """
-    from functions.api import costs  # here: few environments are ever asked
+    from functions.api.system import costs  # here: few environments are ever asked
 
     days = costs.days_of(first, last, default=DEFAULT_DAYS)
     operator = caller.limits.operator

@@ -60,6 +60,6 @@ def get_docs_file(name: str) -> Response:
 @router.get("/openapi.json")
 def get_openapi(request: Request) -> JSONResponse:
     """Describe the API to programs."""
-    from functions.api.openapi import describe  # all answers' models: nearly no environment needs them
+    from functions.api.description.openapi import describe  # all answers' models: nearly no environment needs them
 
     return JSONResponse(describe(request.app) | {"servers": [{"url": request.scope["root_path"] or "/"}]})

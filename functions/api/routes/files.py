@@ -9,16 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from functions.api.body import LARGE_BODY_BYTES, check, decode, large_body
-from functions.api.described import described
-from functions.api.errors import Problem, invalid
-from functions.api.form import is_form, read_form
-from functions.api.identity import AUTHENTICATED, AnyCaller, Subject
+from functions.api.contract.problem import Problem, invalid
+from functions.api.description.note import described
+from functions.api.door.body import LARGE_BODY_BYTES, check, decode, large_body
+from functions.api.door.form import is_form, read_form
+from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject
 from shared import wire
 
 if TYPE_CHECKING:
-    from functions.api.form import Field as FormField
-    from functions.api.identity import Caller
+    from functions.api.door.form import Field as FormField
+    from functions.api.door.identity import Caller
     from shared.bulk.files import File
 
 router = APIRouter(prefix="/v1/files", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from functions.api.described import described
+from functions.api.description.note import described
 from functions.api.version import VERSION
 
 router = APIRouter(tags=["operation"])
@@ -17,7 +17,7 @@ router = APIRouter(tags=["operation"])
 @described("Health", also={503: {"model": "Health", "description": "DynamoDB is down: nothing can be taken on."}})
 def get_health() -> JSONResponse:
     """Answer 200 while tasks can be taken on (`degraded` when Redis or SQS is down), else 503. Needs no key."""
-    from functions.api import probes  # the breaker's modules with it, which few requests need
+    from functions.api.system import probes  # the breaker's modules with it, which few requests need
 
     found = probes.dependencies()
     down = {name for name, each in found.items() if each["status"] == "down"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from functions.api.described import described
-from functions.api.identity import AUTHENTICATED, Subject
-from functions.api.schemas import MESSAGE_BYTES
-from functions.api.submit import gate
+from functions.api.contract.requests import MESSAGE_BYTES
+from functions.api.description.note import described
+from functions.api.door.identity import AUTHENTICATED, Subject
+from functions.api.submit.taking import gate
 
 router = APIRouter(tags=["limits"], dependencies=AUTHENTICATED)
 

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api.body import parse, raw_body
-from functions.api.described import described
-from functions.api.erase import LONGEST_S, delete_partition, erase
-from functions.api.errors import Problem, invalid
-from functions.api.identity import AUTHENTICATED, Subject
-from functions.api.schemas import AlertsRequest, CredentialsRequest
-from functions.api.waiting import MARGIN_S
+from functions.api.contract.problem import Problem, invalid
+from functions.api.contract.requests import AlertsRequest, CredentialsRequest
+from functions.api.control.erase import LONGEST_S, delete_partition, erase
+from functions.api.description.note import described
+from functions.api.door.body import parse, raw_body
+from functions.api.door.identity import AUTHENTICATED, Subject
+from functions.api.read.waiting import MARGIN_S
 from shared.settings import settings
 
 router = APIRouter(prefix="/me", tags=["data"], dependencies=AUTHENTICATED)

@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from functions.api.described import described
-from functions.api.errors import Problem
-from functions.api.identity import AUTHENTICATED, AnyCaller, Caller
+from functions.api.contract.problem import Problem
+from functions.api.description.note import described
+from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller
 from shared import wire
 from shared.limits import models, operators
 from shared.settings import settings

@@ -8,14 +8,15 @@ from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api import cancel, views
-from functions.api.body import parse, raw_body
-from functions.api.described import described
-from functions.api.errors import Problem, invalid
-from functions.api.identity import AUTHENTICATED, Operator
-from functions.api.repeats import idempotency_of
+from functions.api.contract.problem import Problem, invalid
+from functions.api.contract.requests import PAGE_TASKS, ApprovalAnswer, SessionId, StatusName
+from functions.api.control import cancel
+from functions.api.description.note import described
+from functions.api.door.body import parse, raw_body
+from functions.api.door.identity import AUTHENTICATED, Operator
+from functions.api.read import show
 from functions.api.routes.agent import IdempotencyKey
-from functions.api.schemas import PAGE_TASKS, ApprovalAnswer, SessionId, StatusName
+from functions.api.submit.repeats import idempotency_of
 from shared import wire
 from shared.clock import day as day_of
 from shared.clock import epoch, iso, now
@@ -72,7 +73,7 @@ def search_tasks(
         text=text,
     )
     found, more = search(wanted, limit=limit, cursor=cursor)
-    return JSONResponse({"tasks": [views.operators_summary(one) for one in found], "next_cursor": more})
+    return JSONResponse({"tasks": [show.operators_summary(one) for one in found], "next_cursor": more})
 
 
 @router.get("/tasks/{task_id}", summary="Look at anybody's task")
@@ -84,10 +85,10 @@ def get_task(
 ) -> JSONResponse:
     """Return a task as its owner sees it, with whose it is and what was asked."""
     task = _task(task_id)
-    shown = views.full(task) | {"user": task.user, "key_id": task.key_id or None, "tier": task.tier}
-    shown |= views.message(task, most=wire.left(shown) // 2)
+    shown = show.full(task) | {"user": task.user, "key_id": task.key_id or None, "tier": task.tier}
+    shown |= show.message(task, most=wire.left(shown) // 2)
     if tree:
-        from functions.api import tree as trees  # here: most requests do without it
+        from functions.api.read import tree as trees  # here: most requests do without it
 
         shown["tree"] = trees.of(task, most_bytes=wire.left(shown))
     return JSONResponse(shown)
@@ -103,7 +104,7 @@ def get_task_events(
     """Return the events after a number, as many as an answer holds."""
     if not well_formed(task_id):
         raise NotFound("no such task")
-    return JSONResponse(views.events(events.read(task_id, after, most_bytes=wire.ANSWER_BYTES)))
+    return JSONResponse(show.events(events.read(task_id, after, most_bytes=wire.ANSWER_BYTES)))
 
 
 @router.post("/tasks/{task_id}/cancel", status_code=202, summary="Cancel anybody's task")
@@ -139,7 +140,7 @@ def retry_task(
     request: Request, operator: Operator, task_id: TaskId, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Submit an ended task's message once more in its owner's place: admitted by their limits, paid by them."""
-    from functions.api import again  # here: few environments are ever asked
+    from functions.api.control import again  # here: few environments are ever asked
 
     task = _task(task_id)
     if not task.status.terminal:
@@ -162,7 +163,7 @@ def answer_task(
     body: Annotated[bytes, Depends(raw_body)],
 ) -> JSONResponse:
     """Raise a ceiling for anybody's run that waits for that, a budget of its user's day, too; or let it fail."""
-    from functions.api import answering  # here: few environments are ever asked
+    from functions.api.control import answering  # here: few environments are ever asked
     from functions.api.routes.approvals import taken
 
     given = parse(ApprovalAnswer, body, request.headers.get("content-type"))

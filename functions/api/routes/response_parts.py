@@ -8,16 +8,16 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api.body import check, decode, large_body
-from functions.api.described import described
+from functions.api.contract.problem import Problem
+from functions.api.description.note import described
 from functions.api.dialect import before, forget
 from functions.api.dialect.items import PAGE_ITEMS, given, page_of
 from functions.api.dialect.request import UNSUPPORTED, ResponsesRequest, known
 from functions.api.dialect.turn import submission_of
-from functions.api.errors import Problem
-from functions.api.identity import AUTHENTICATED, AnyCaller
+from functions.api.door.body import check, decode, large_body
+from functions.api.door.identity import AUTHENTICATED, AnyCaller
 from functions.api.routes.responses import ResponseId
-from functions.api.submit import FRAME_BYTES
+from functions.api.submit.taking import FRAME_BYTES
 from shared.tasks.model import dumps
 
 router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)

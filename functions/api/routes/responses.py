@@ -8,18 +8,18 @@ from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from functions.api import cancel
-from functions.api.body import check, decode, large_body
-from functions.api.described import described
+from functions.api.control import cancel
+from functions.api.description.note import described
 from functions.api.dialect import before, ends, runs
 from functions.api.dialect.rejoin import Rejoin
 from functions.api.dialect.request import UNSUPPORTED, ResponsesRequest, known
 from functions.api.dialect.response import response_of
 from functions.api.dialect.stream import ResponseStream, after, encode
 from functions.api.dialect.turn import submission_of
-from functions.api.identity import AUTHENTICATED, AnyCaller, Caller
-from functions.api.repeats import idempotency_of
+from functions.api.door.body import check, decode, large_body
+from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller
 from functions.api.routes.agent import IdempotencyKey
+from functions.api.submit.repeats import idempotency_of
 from shared.tasks import store
 from shared.tasks.events import Event
 from shared.tasks.ids import MAX_SEQ

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api import views
-from functions.api.described import described
-from functions.api.errors import invalid
-from functions.api.held import Held
-from functions.api.identity import AUTHENTICATED, Subject, own_task
-from functions.api.punctual import punctual
-from functions.api.schemas import MAX_STREAMED_WAIT_SECONDS, MAX_WAIT_SECONDS
-from functions.api.waiting import hold
+from functions.api.contract.problem import invalid
+from functions.api.contract.requests import MAX_STREAMED_WAIT_SECONDS, MAX_WAIT_SECONDS
+from functions.api.description.note import described
+from functions.api.door.identity import AUTHENTICATED, Subject, own_task
+from functions.api.read import show
+from functions.api.read.held import Held
+from functions.api.read.punctual import punctual
+from functions.api.read.waiting import hold
 from shared import watchers, wire
 from shared.errors import NotFound
 from shared.logs import get_logger
@@ -61,9 +61,9 @@ def get_result(
         request.scope.get("aws.context"),
         Held(caller.user, headers),
     )
-    shown = views.full(task)
+    shown = show.full(task)
     if tree:
-        from functions.api import tree as trees  # here: most requests do without it
+        from functions.api.read import tree as trees  # here: most requests do without it
 
         shown["tree"] = trees.of(task, most_bytes=wire.left(shown))
     return JSONResponse(shown, headers=headers)
@@ -103,7 +103,7 @@ def get_events(
         request.scope.get("aws.context"),
         Held(caller.user, headers),
     )
-    return JSONResponse(views.events(page), headers=headers)
+    return JSONResponse(show.events(page), headers=headers)
 
 
 def _check(wait: float) -> None:

@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api import submit
-from functions.api.body import parse, raw_body
-from functions.api.described import described
-from functions.api.errors import Problem, invalid
-from functions.api.identity import AUTHENTICATED, AnyCaller, Caller, Subject
+from functions.api.contract.problem import Problem, invalid
+from functions.api.contract.requests import AgentRequest, UserId
+from functions.api.description.note import described
+from functions.api.door.body import parse, raw_body
+from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller, Subject
 from functions.api.routes.agent import wanted_of
-from functions.api.schemas import AgentRequest, UserId
+from functions.api.submit import taking
 from shared import wire
 from shared.clock import now
 from shared.errors import Conflict, Contended, DependencyDown
@@ -244,7 +244,7 @@ def _run(owner: Caller, asked: AgentRequest) -> dict[str, Any]:
     run = asked.model_dump(exclude_unset=True)
     if len(dumps(run).encode()) > RUN_BYTES:
         raise Problem(413, "too_large", f"`run` is over the limit of {RUN_BYTES} bytes", "run")
-    submit.allowed(owner, wanted_of(asked))
+    taking.allowed(owner, wanted_of(asked))
     return run
 
 

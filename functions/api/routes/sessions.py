@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from starlette.responses import JSONResponse
 
-from functions.api.described import described
-from functions.api.identity import AUTHENTICATED, Subject
-from functions.api.schemas import SESSION_CHARACTERS
+from functions.api.contract.requests import SESSION_CHARACTERS
+from functions.api.description.note import described
+from functions.api.door.identity import AUTHENTICATED, Subject
 from shared.tasks import sessions
 from shared.wire import ANSWER_BYTES
 

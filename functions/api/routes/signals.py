@@ -8,13 +8,13 @@ from fastapi import APIRouter, Depends, Path
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api.body import decode_any, raw_body
-from functions.api.described import described
-from functions.api.errors import Problem, invalid
-from functions.api.identity import AUTHENTICATED, AnyCaller, own_task
-from functions.api.repeats import digest
+from functions.api.contract.problem import Problem, invalid
+from functions.api.description.note import described
+from functions.api.door.body import decode_any, raw_body
+from functions.api.door.identity import AUTHENTICATED, AnyCaller, own_task
 from functions.api.routes.agent import IdempotencyKey
-from functions.api.submit import gate
+from functions.api.submit.repeats import digest
+from functions.api.submit.taking import gate
 from shared.tasks import waits
 from shared.tasks.model import Status, Task, dumps
 

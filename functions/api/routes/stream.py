@@ -10,12 +10,12 @@ from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.api import sse
-from functions.api.described import described
-from functions.api.errors import Problem, invalid
-from functions.api.held import Held
-from functions.api.identity import AUTHENTICATED, caller_of
-from functions.api.live import End, KeepAlive, LogEvent, Place, follow, place
+from functions.api.contract.problem import Problem, invalid
+from functions.api.description.note import described
+from functions.api.door.identity import AUTHENTICATED, caller_of
+from functions.api.live import sse
+from functions.api.live.following import End, KeepAlive, LogEvent, Place, follow, life, place
+from functions.api.read.held import Held
 from shared import tickets
 from shared.errors import DependencyDown, NotFound
 from shared.settings import settings
@@ -23,7 +23,7 @@ from shared.tasks import store
 from shared.tasks.ids import well_formed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 BUSY_RETRY_MS = 5_000
 """When a client that found the door busy, or no service behind it, comes again."""
@@ -31,8 +31,6 @@ AGAIN_RETRY_MS = 200
 """When one comes again whose stream has lived as long as it may."""
 ENDED_RETRY_MS = 60_000
 """When one comes again that does not know that the run has ended; `EventSource` knows no end of its own."""
-MARGIN_SECONDS = 5.0
-"""Left of the function's own time when a stream ends by itself."""
 
 _ANSWER = {"description": "Server-sent events; `data` of each is JSON.", "content": {"text/event-stream": {}}}
 router = APIRouter(prefix="/result", tags=["live"], dependencies=AUTHENTICATED)
@@ -62,11 +60,12 @@ def get_stream(
     try:
         user = _owner(request, task_id, ticket)
     except DependencyDown:
-        return sse.response(_busy("a service that this needs is away"))
+        return sse.response(_busy("a service that this needs is away"), until=time.monotonic())
     held = Held(user, {})
     if not held.go_on():
-        return sse.response(_busy("too many requests are held open"))
-    return sse.response(_blocks(task_id, begin, until=time.monotonic() + _life(request), held=held))
+        return sse.response(_busy("too many requests are held open"), until=time.monotonic())
+    until = time.monotonic() + life(request)
+    return sse.response(_blocks(task_id, begin, until=until, held=held), until=until, held=held)
 
 
 def _owner(request: Request, task_id: str, ticket: str) -> str:
@@ -90,19 +89,12 @@ def _owner(request: Request, task_id: str, ticket: str) -> str:
     return viewer.user
 
 
-def _life(request: Request) -> float:
-    """Return how long a stream may live, s."""
-    context = request.scope.get("aws.context")
-    left = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS if context is not None else float("inf")
-    return max(0.0, min(settings().stream_seconds, left))
-
-
-async def _busy(why: str) -> AsyncIterator[bytes]:
+async def _busy(why: str) -> AsyncGenerator[bytes]:
     """Say to come again. A refusal by status would make `EventSource` give up for good."""
     yield sse.block({"reason": why}, event="busy", retry_ms=BUSY_RETRY_MS)
 
 
-async def _blocks(task_id: str, begin: Place, *, until: float, held: Held) -> AsyncIterator[bytes]:
+async def _blocks(task_id: str, begin: Place, *, until: float, held: Held) -> AsyncGenerator[bytes]:
     yield sse.KEEP_ALIVE  # at once: the headers reach the client with it
     async with aclosing(follow(task_id, begin, until=until, held=held)) as items:
         async for item in items:

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api.described import described
-from functions.api.errors import unavailable
-from functions.api.identity import AUTHENTICATED, Caller, Subject, own_task
-from functions.api.sse import can_stream
+from functions.api.contract.problem import unavailable
+from functions.api.description.note import described
+from functions.api.door.identity import AUTHENTICATED, Caller, Subject, own_task
+from functions.api.live.sse import can_stream
 from shared import tickets
 from shared.settings import settings
 

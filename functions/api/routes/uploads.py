@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.api.body import large_body, parse, raw_body
-from functions.api.described import described
-from functions.api.errors import Problem, invalid
-from functions.api.form import read_form
-from functions.api.identity import AUTHENTICATED, AnyCaller
+from functions.api.contract.problem import Problem, invalid
+from functions.api.description.note import described
+from functions.api.door.body import large_body, parse, raw_body
+from functions.api.door.form import read_form
+from functions.api.door.identity import AUTHENTICATED, AnyCaller
 from functions.api.routes.files import DIRECT_BYTES, ExpiresAfter, FileName, Purpose, Size
 
 router = APIRouter(prefix="/v1/uploads", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)

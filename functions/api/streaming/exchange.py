@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mangum.handlers import APIGateway, HTTPGateway
 
-from functions.api import error_answers
-from functions.api.sse import STREAMING
+from functions.api.door import error_answers
+from functions.api.live import sse
 from functions.api.streaming.runtime_api import Refused, prelude
 from shared.logs import get_logger
 
@@ -25,6 +25,12 @@ DEADLINE_MARGIN_SECONDS = 2.0
 """Left of the function's own time when an answer that is still being written is broken off."""
 STOP_SECONDS = 1.0
 """How long an application that is told to stop may take."""
+TAKEN_SECONDS = 60.0
+"""How long a client may take to read an answer that is no event stream: 6 MB at 0.8 Mbit/s. Whoever reads nothing, or
+a byte now and then, would keep the environment for the function's whole time, and is no held request that is counted.
+An event stream has its own longest life (`sse.Lasting`)."""
+PIECE_BYTES = 64 * 1024
+"""What is written of an answer at a time."""
 
 _CONFIG: Any = {"api_gateway_base_path": "/", "text_mime_types": [], "exclude_headers": []}
 _log = get_logger("streaming")
@@ -73,7 +79,7 @@ def _request(event: dict[str, Any], context: Any) -> tuple[Scope, bytes]:
     request = kind(event, context, _CONFIG)
     scope: Any = request.scope
     scope["raw_path"] = None
-    scope[STREAMING] = True
+    scope[sse.STREAMING] = True
     return scope, request.body
 
 
@@ -88,6 +94,7 @@ class _Exchange:
         self._headers: dict[str, str] = {}
         self._complete = False
         self._broken: Exception | None = None
+        self._until: float | None = None
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
         running = asyncio.ensure_future(app(scope, self._receive, self._send))
@@ -108,6 +115,9 @@ class _Exchange:
     async def _finish(self, late: bool, error: BaseException | None) -> None:
         if self._broken is not None:
             raise self._broken
+        if not self._complete and self._writer is not None and self._writer.stuck:
+            self._writer.abandon()
+            raise TimeoutError("the client took nothing of the answer for as long as it may")
         kind, message = "", ""
         if not self._complete:
             kind = "Sluice.Deadline" if late else f"Sluice.{type(error).__name__}" if error else "Sluice.Incomplete"
@@ -143,7 +153,12 @@ class _Exchange:
             for name, value in message.get("headers", ()):
                 key, text = name.decode("latin-1").lower(), value.decode("latin-1")
                 headers[key] = f"{headers[key]}, {text}" if key in headers else text
+            if not headers.get("content-type", "").startswith(sse.MEDIA_TYPE):
+                self._until = asyncio.get_running_loop().time() + TAKEN_SECONDS
             await self._writer.write(prelude(message["status"], headers))
         elif message["type"] == "http.response.body" and self._writer is not None:
-            await self._writer.write(message.get("body", b""))
+            body = message.get("body", b"")
+            async with asyncio.timeout_at(self._until):
+                for start in range(0, len(body), PIECE_BYTES):
+                    await self._writer.write(body[start : start + PIECE_BYTES])
             self._complete = not message.get("more_body", False)

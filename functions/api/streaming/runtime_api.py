@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 ROOT = "/2018-06-01/runtime"
 HEADER_BYTES = 64 * 1024
 """Longest line of an answer's head."""
+END_SECONDS = 30.0
+"""How long the end of an answer, and what is still on its way, may take to be taken."""
 ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
 ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
 
@@ -109,6 +111,12 @@ class Writer:
         """Go on on a connection whose request head was sent."""
         self._reader = reader
         self._writer = writer
+        self._drained = True
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the other side has not taken what was last written: a client reads slowly, or not at all."""
+        return not self._drained
 
     async def write(self, data: bytes) -> None:
         """Send a chunk, at once.
@@ -120,14 +128,16 @@ class Writer:
             return  # an empty chunk is the end
         if self._reader.at_eof():
             raise ConnectionResetError("the runtime API closed the answer")
+        self._drained = False
         self._writer.write(b"%x\r\n%b\r\n" % (len(data), data))
         await self._writer.drain()
+        self._drained = True
 
     async def end(self, kind: str = "", message: str = "") -> None:
         """End the answer; with the kind of an error that broke it off, told in trailers.
 
         Raises:
-            OSError, EOFError, Refused: it was not taken.
+            OSError, EOFError, Refused: it was not taken; not within `END_SECONDS` (TimeoutError is an OSError).
         """
         trailers = ""
         if kind:
@@ -135,16 +145,20 @@ class Writer:
             trailers += f"{ERROR_BODY}: {base64.b64encode(_error(kind, message)).decode()}\r\n"
         try:
             self._writer.write(f"0\r\n{trailers}\r\n".encode())
-            await self._writer.drain()
-            status, _, _ = await _answer(self._reader)
+            async with asyncio.timeout(END_SECONDS):
+                await self._writer.drain()
+                status, _, _ = await _answer(self._reader)
             if status >= 300:
                 raise Refused(f"response: {status}")
+        except TimeoutError:
+            self.abandon()
+            raise
         finally:
             self._writer.close()
 
     def abandon(self) -> None:
-        """Close the connection without an end."""
-        self._writer.close()
+        """Break the connection off, without an end. What the other side has not taken is lost."""
+        self._writer.transport.abort()
 
 
 def prelude(status: int, headers: Mapping[str, str]) -> bytes:

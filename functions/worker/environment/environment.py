@@ -19,7 +19,7 @@ from shared.clock import now
 from shared.errors import DependencyDown
 from shared.limits import tiers
 from shared.limits.admission import Gate
-from shared.limits.breaker import Breaker, Outcome, Permit, breaker_name, outcome_of
+from shared.limits.breaker import Breaker, Permit, Sign, breaker_name, sign_of
 from shared.limits.lane import Lanes
 from shared.limits.provider import ProviderBudget
 from shared.logs import get_logger
@@ -169,24 +169,24 @@ class Environment:
         with self._succeeded_lock:
             # What is not found was spoken for by the trip before.
             found = {asked: self._succeeded.pop(asked) for asked in wanted if asked in self._succeeded}
-        self.breaker.record_all([(newest, Outcome.SUCCESS) for newest, _ in found.values()])
+        self.breaker.record_all([(newest, Sign.SUCCESS) for newest, _ in found.values()])
         if calls := sum(each for _, each in found.values()):
             self.budget.count(calls)
         return dict.fromkeys(wanted)
 
     def note_success(self, permit: Permit, model: str, reserved: int, actual: int) -> None:
         """Report a call that succeeded."""
-        self.breaker.record(permit, Outcome.SUCCESS)
+        self.breaker.record(permit, Sign.SUCCESS)
         self.budget.adjust(model, reserved, actual)
 
     def note_failure(self, permit: Permit, model: str, reserved: int, failure: Failure, *, asked: bool) -> None:
         """Report a call that failed; what the provider threw away costs no tokens. ``asked``: a request was sent."""
-        self.breaker.record(permit, outcome_of(failure, asked=asked))
+        self.breaker.record(permit, sign_of(failure, asked=asked))
         self.budget.adjust(model, reserved, 0, throttled=failure.code == "rate_limit_exceeded")
 
     def note_nothing(self, permit: Permit, model: str, reserved: int) -> None:
         """Report a call that was not made, or not to its end: it says nothing of the provider."""
-        self.breaker.record(permit, Outcome.NEUTRAL)
+        self.breaker.record(permit, Sign.NEUTRAL)
         if reserved:
             self.budget.give_back(model, reserved)
 

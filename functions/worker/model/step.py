@@ -19,11 +19,11 @@ from functions.worker.model.codes import bounded
 from functions.worker.model.progress import Progress
 from functions.worker.record.flights import Flight
 from functions.worker.record.ledger import charge
-from functions.worker.record.signals import Defer
+from functions.worker.record.stops import Defer
 from shared import clock, metrics, retry
 from shared.errors import BudgetExhausted, UnpricedModel
 from shared.limits import models, prices
-from shared.limits.permits import Outcome
+from shared.limits.permits import Sign
 from shared.limits.shares import owner_of
 from shared.settings import settings
 from shared.tasks import ceilings, days
@@ -107,7 +107,7 @@ async def perform(
         nonlocal probing
         if probing:
             probing = False
-            environment.report(environment.breaker.record, permit, Outcome.SUCCESS)
+            environment.report(environment.breaker.record, permit, Sign.SUCCESS)
 
     def told(text: str) -> None:
         proven()

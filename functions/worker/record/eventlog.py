@@ -53,6 +53,8 @@ class EventLog:
         self._tokens: dict[tuple[str, str], list[str]] = {}
         self._unsettled: dict[str, None] = {}
         self._shown: set[tuple[str, str]] = set()
+        self._looked: set[tuple[str, str]] = set()
+        self._looking: asyncio.Task[None] | None = None
         self._being_written = False
         self._hurry = asyncio.Event()
         self._flusher: asyncio.Task[None] | None = None
@@ -82,10 +84,25 @@ class EventLog:
         self._tokens.setdefault((kind, call), []).append(text)
         self._unsettled[call] = None
         self._note(len(text), can_wait=True)
+        if (kind, call) not in self._looked:
+            # At the first of a call's text: whoever began to follow since the last look would else wait for the next.
+            self._looked.add((kind, call))
+            if not self._publisher.listeners and (self._looking is None or self._looking.done()):
+                self._looking = asyncio.create_task(self._look())
         if self._publisher.listeners:
             self._publisher.writes(self)
             if (kind, call) not in self._shown and not self._being_written:
                 self._hurry.set()
+
+    async def _look(self) -> None:
+        """Look who follows the run; if anybody does, the text is stored now, and told."""
+        if not await self._publisher.awaited():
+            return
+        if self._publisher.listeners:
+            self._publisher.writes(self)
+        heard = self._publisher.listeners or self._publisher.followed
+        if heard and not self._being_written and not self._shown.issuperset(self._tokens):
+            self._hurry.set()
 
     def listeners(self) -> tuple[str, ...]:
         """Return which environments of the API stream this run."""
@@ -141,6 +158,10 @@ class EventLog:
 
     async def close(self) -> None:
         """Stop the background writer; what is pending stays so."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+            self._looking = None
         if self._flusher is not None:
             self._flusher.cancel()
             await asyncio.gather(self._flusher, return_exceptions=True)

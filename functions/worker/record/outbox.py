@@ -49,11 +49,10 @@ class Outbox:
         self._sender: asyncio.Task[None] | None = None
         self._now = asyncio.Event()
 
-    def tell(self, task_id: str, listeners: Iterable[str], events: Iterable[Event] = ()) -> None:
-        """Tell listeners of events that are stored; without any, to read the log."""
-        text = live.encode(task_id, list(events))
+    def tell(self, task_id: str, events: Iterable[Event] = ()) -> None:
+        """Tell a task's listeners of events that are stored; without any, to read the log."""
         if len(self._messages) < KEPT_MESSAGES:
-            self._messages += [(listener, text) for listener in listeners]
+            self._messages.append((task_id, live.encode(task_id, list(events))))
         self._now.set()
         self._go()
 
@@ -76,9 +75,8 @@ class Outbox:
             writing, self._writing = self._writing, {}
             for source, task_id in writing.items():
                 piece = source.piece()
-                if piece is not None:
-                    text = live.encode(task_id, piece=piece)
-                    batch += [(listener, text) for listener in source.listeners()]
+                if piece is not None and source.listeners():
+                    batch.append((task_id, live.encode(task_id, piece=piece)))
             if not batch:
                 continue
             try:

@@ -114,7 +114,7 @@ class Publisher:
             _log.warning("watchers unknown", extra={"task_id": self._task_id, "error": str(error)})
             return False
         if untold and self.listeners and self._outbox is not None:
-            self._outbox.tell(self._task_id, self.listeners, untold)
+            self._outbox.tell(self._task_id, untold)
         self._listed = set(found)
         for connection, told in found.items():
             follower = self._followers.get(connection)

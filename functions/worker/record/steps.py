@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from functions.worker.record.ledger import charge
 from functions.worker.record.persist import persist
-from functions.worker.record.signals import Ended
+from functions.worker.record.stops import Ended
 from shared import storable, traceparent
 from shared.clock import now
 from shared.errors import SluiceError, TooLarge, Unstorable

@@ -18,8 +18,8 @@ from functions.worker.model.reply import pack, unpack
 from functions.worker.model.stream import ModelStream
 from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
-from functions.worker.record.signals import Continue, GiveWay
 from functions.worker.record.steps import Done, Steps
+from functions.worker.record.stops import Continue, GiveWay
 from functions.worker.run.budget import Budget
 from functions.worker.run.children import Children
 from functions.worker.run.tooling import Tooling, result_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.model import limits
-from functions.worker.record.signals import Defer
+from functions.worker.record.stops import Defer
 from shared import retry, storable
 from shared.errors import BudgetExhausted, DependencyDown, NewerVersion, SluiceError, TooLarge, Unstorable
 from shared.settings import settings
@@ -39,7 +39,7 @@ UNUSABLE = (TooLarge, *storable.FAULTS)
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class RunError:
     """An error as its task's owner sees it."""
 
     code: str
@@ -52,7 +52,7 @@ class Failure:
         return {"code": code, "message": message, "type": self.type}
 
 
-def failed(failure: Failure) -> Outcome:
+def failed(failure: RunError) -> Outcome:
     """End a task as failed."""
     return Outcome(status=Status.FAILED, error=failure.public())
 
@@ -74,7 +74,7 @@ def complete(result: AgentResult, usage_details: Mapping[str, int] | None = None
     try:
         storable.check([response, data], "the run's result")
     except Unstorable as error:
-        return failed(Failure(UNUSABLE_RESULT, error.message))
+        return failed(RunError(UNUSABLE_RESULT, error.message))
     return Outcome(status=Status.COMPLETE, response=response, data=data)
 
 
@@ -85,7 +85,7 @@ def unusable(outcome: Outcome, pending: Sequence[Event], error: Exception) -> tu
     """
     if outcome.status is Status.COMPLETE:
         code = error.code if isinstance(error, TooLarge) else UNUSABLE_RESULT
-        outcome = failed(Failure(code, f"the run's result cannot be stored: {error}"))
+        outcome = failed(RunError(code, f"the run's result cannot be stored: {error}"))
     try:
         fits = len(dumps([event.data for event in pending]).encode()) <= LAST_EVENTS_BYTES
     except storable.FAULTS:
@@ -106,22 +106,22 @@ def after_error(task: Task, error: BaseException) -> Outcome | Requeue:
     if isinstance(error, NewerVersion):  # a step or a turn that a worker of a newer version recorded: let one go on
         return Requeue(delay_s=NEWER_DELAY_SECONDS, reason=error.code, deferral=True)
     if isinstance(error, BudgetExhausted):
-        return failed(Failure(error.code, error.message, "insufficient_quota"))
+        return failed(RunError(error.code, error.message, "insufficient_quota"))
     if isinstance(error, ReplayMismatch):
-        return failed(Failure("replay_mismatch", str(error)))
+        return failed(RunError("replay_mismatch", str(error)))
     if isinstance(error, WaitTimeout):
-        return failed(Failure("wait_timeout", str(error)))
+        return failed(RunError("wait_timeout", str(error)))
     if isinstance(error, SluiceError):
-        return failed(Failure(error.code, error.message))
+        return failed(RunError(error.code, error.message))
     if isinstance(error, retry.ModelError):
         verdict = retry.classify(error)
-        failure = Failure(verdict.code, verdict.message, "model_error")
+        failure = RunError(verdict.code, verdict.message, "model_error")
         if verdict.kind == "permanent":
             return failed(failure)
         if verdict.code == "model_call_too_long":
             return _elsewhere(task, failure, error.had_s or 0.0)
         return _again(task, failure, verdict.retry_after_s)
-    return _again(task, Failure("agent_error", f"{type(error).__name__}: {error}"), None)
+    return _again(task, RunError("agent_error", f"{type(error).__name__}: {error}"), None)
 
 
 def waiting_for(error: DependencyDown) -> Requeue:
@@ -131,10 +131,10 @@ def waiting_for(error: DependencyDown) -> Requeue:
 
 def no_progress(task: Task) -> Outcome | Requeue:
     """Decide what follows a run that used up its function's time without finishing a single step."""
-    return _again(task, Failure("step_too_long", "a step takes longer than the function may run"), None)
+    return _again(task, RunError("step_too_long", "a step takes longer than the function may run"), None)
 
 
-def _elsewhere(task: Task, failure: Failure, had_s: float) -> Outcome | Requeue:
+def _elsewhere(task: Task, failure: RunError, had_s: float) -> Outcome | Requeue:
     """Make a call again, at once, that the function's end has cut off: it is paid for each time, so not for ever.
 
     One that had as good as all the time there is would be cut again.
@@ -145,7 +145,7 @@ def _elsewhere(task: Task, failure: Failure, had_s: float) -> Outcome | Requeue:
     return Requeue(delay_s=0, reason="continuation", continuation=True, attempt=attempt, last_error=failure.public())
 
 
-def _again(task: Task, failure: Failure, retry_after_s: float | None) -> Outcome | Requeue:
+def _again(task: Task, failure: RunError, retry_after_s: float | None) -> Outcome | Requeue:
     attempt = task.attempt + 1
     if attempt > settings().max_retries:
         return failed(failure)

@@ -13,11 +13,11 @@ from functions.worker.record.eventlog import EventLog
 from functions.worker.record.ledger import charge, count_recorded
 from functions.worker.record.persist import persist
 from functions.worker.record.publisher import Publisher
-from functions.worker.record.signals import Continue, Ended, GiveWay, Signal
+from functions.worker.record.stops import Continue, Ended, GiveWay, Stop
 from functions.worker.run import outcomes, report, rest
 from functions.worker.run.context import Context
 from functions.worker.run.heartbeat import SLOT_GRACE_SECONDS, Beat
-from functions.worker.run.outcomes import Failure, failed
+from functions.worker.run.outcomes import RunError, failed
 from functions.worker.run.voided import voided_calls
 from functions.worker.tools.pool import RUN, Run
 from shared import metrics
@@ -49,7 +49,7 @@ DEFAULT_TIMEOUT_SECONDS = 86_400
 OF_ONE_MODEL = frozenset({"provider_budget", "breaker_open"})
 """Reasons of deferrals that say nothing about other runs: their models, or their owners, may have room."""
 OWN_CANCEL = "the agent waited for something that it had cancelled itself"
-TIMED_OUT = Failure("timeout", "the run took longer than its timeout_s", "timeout")
+TIMED_OUT = RunError("timeout", "the run took longer than its timeout_s", "timeout")
 
 _log = get_logger("runner")
 
@@ -163,7 +163,7 @@ class _Run:
         if orphaned:
             return Outcome(status=Status.CANCELLED)  # it began when its parent ended
         if task.crashes >= settings().max_crashes:
-            return failed(Failure("crashed", f"its worker died {task.crashes} times while running it", "server_error"))
+            return failed(RunError("crashed", f"its worker died {task.crashes} times while running it", "server_error"))
         if task.crashes >= settings().quarantine_after and self.delivery.lane != "quarantine":
             return Requeue(delay_s=0, reason="quarantine", lane="quarantine")
         ttl = settings().lease_seconds + SLOT_GRACE_SECONDS
@@ -248,7 +248,7 @@ class _Run:
             if isinstance(error, GiveWay):
                 return Requeue(delay_s=0, reason="share", continuation=True)
             if not isinstance(error, Continue | Ended):
-                if not isinstance(error, Signal | SluiceError | ModelError):
+                if not isinstance(error, Stop | SluiceError | ModelError):
                     _log.warning("run failed", exc_info=error)
                 return outcomes.after_error(self.task, error)
         if self.stopped == "lost":

@@ -13,9 +13,11 @@ from botocore.client import BaseClient
 from moto import mock_aws
 from starlette.testclient import TestClient
 
-from functions.api import held, options, probes, queue_hint, stats, submit
 from functions.api.app import app
-from functions.api.refusals import refusals
+from functions.api.read import held, queue_hint
+from functions.api.submit import agents, taking
+from functions.api.submit.refusals import refusals
+from functions.api.system import probes, stats
 from shared import aws, valkey
 from shared.limits import keys
 from shared.settings import settings
@@ -57,8 +59,8 @@ def forget_everything() -> None:
     settings.cache_clear()
     aws.reset()
     valkey.reset()
-    submit.gate.cache_clear()
-    options.agents.cache_clear()
+    taking.gate.cache_clear()
+    agents.agents.cache_clear()
     probes._breaker.cache_clear()
     stats._provider.cache_clear()
     keys.forget()

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from functions.api import again, prefix
-from functions.api.submit import gate
+from functions.api.control import again, prefix
+from functions.api.submit.taking import gate
 from shared import aws
 from shared.errors import DependencyDown
 from shared.limits import keys

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.api import batch, submit
+from functions.api.submit import batch, taking
 from shared import aws
 from shared.errors import DependencyDown
 from shared.settings import settings
@@ -258,10 +258,10 @@ def test_a_request_goes_on_for_so_long(api: Api, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_run_that_was_taken_meanwhile_is_not_taken_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = submit.write
+    written = taking.write
     taken: list[str] = []
 
-    def took(admitted: submit.Admitted) -> submit.Receipt:
+    def took(admitted: taking.Admitted) -> taking.Receipt:
         if taken:
             raise DependencyDown("dynamodb")
         receipt = written(admitted)

@@ -305,7 +305,7 @@ def test_lines_leave_a_part_of_the_running_cap(api: Api) -> None:
 
 def test_a_batch_takes_nothing_of_quota_and_ingress(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     setting(monkeypatch, QUOTA_REQUESTS=2, INGRESS_RATE=1, INGRESS_BURST=1)
-    from functions.api.submit import gate
+    from functions.api.submit.taking import gate
 
     gate.cache_clear()
     slots(1000)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from functions.api import error_answers
 from functions.api.app import handler
+from functions.api.door import error_answers
 from shared import wire
 from shared.clock import day
 from shared.settings import settings

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from functions.api import costs as adding
 from functions.api.routes import costs as route
+from functions.api.system import costs as adding
 from shared import clock
 from shared.tasks import spend
 from shared.tasks.model import Task, Usage

@@ -9,10 +9,10 @@ from typing import Any
 import boto3
 import pytest
 
-from functions.api import probes
+from functions.api.system import probes
 from shared import aws, valkey
 from shared.errors import DependencyDown
-from shared.limits.breaker import Breaker, Outcome, breaker_name
+from shared.limits.breaker import Breaker, Sign, breaker_name
 from shared.settings import settings
 from shared.tasks import listing, store
 from tests.unit.api.conftest import Api, forget_everything
@@ -160,7 +160,7 @@ def test_health_shows_the_breakers_of_the_deployments_own_models_only(
 ) -> None:
     breaker, asked = Breaker(), list[int]()
     for model in ("gpt-4o-mini", "ft:gpt-4o:acme-corp:merger"):
-        breaker.record(breaker.before_call(breaker_name("", model), "demo"), Outcome.FATAL)
+        breaker.record(breaker.before_call(breaker_name("", model), "demo"), Sign.FATAL)
     states = Breaker.states
     monkeypatch.setattr(Breaker, "states", lambda self: asked.append(1) or states(self))
     forget_everything()
@@ -175,7 +175,7 @@ def test_health_shows_the_breakers_of_the_deployments_own_models_only(
 def test_a_breaker_of_one_owner_is_shown_to_operators_only(api: Api) -> None:
     breaker, name = Breaker(), breaker_name("", "gpt-4o-mini")
     for _ in range(settings().breaker_failures):
-        breaker.record(breaker.before_call(name, "demo"), Outcome.FAILURE)
+        breaker.record(breaker.before_call(name, "demo"), Sign.FAILURE)
     forget_everything()
     assert api.client.get("/health").json()["breakers"][name]["state"] == "closed"
     stats = api.get("/stats", "operator").json()

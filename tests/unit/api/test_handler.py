@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from functions.api import app as entry
-from functions.api import forwarded
+from functions.api.door import forwarded
 from tests.unit.api.conftest import Api
 
 
@@ -150,11 +150,11 @@ def test_files_of_the_docs_page_are_served(steady: Api) -> None:
 
 
 def test_a_long_poll_ends_before_the_function_does(steady: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    from functions.api import waiting
+    from functions.api.read import waiting
 
     slept: list[float] = []
-    monkeypatch.setattr("functions.api.waiting.time.sleep", slept.append)
-    monkeypatch.setattr("functions.api.waiting.time.monotonic", lambda: sum(slept))
+    monkeypatch.setattr("functions.api.read.waiting.time.sleep", slept.append)
+    monkeypatch.setattr("functions.api.read.waiting.time.monotonic", lambda: sum(slept))
     task_id = call(event("POST", "/agent", '{"message": "hi"}', headers=steady.head()))["json"]["task_id"]
     answer = call(event("GET", f"/result/{task_id}", headers=steady.head(), query="wait=25"), Context(left_ms=6_500))
     assert answer["json"]["status"] == "queued"

@@ -15,17 +15,18 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 
-from functions.api import costs as cost_pages
-from functions.api import pending, schemas, tree
 from functions.api.app import app, handler
 from functions.api.bulk import validate
+from functions.api.contract import requests as schemas
 from functions.api.dialect import options, request, runs
-from functions.api.later import every
+from functions.api.door.later import every
+from functions.api.read import pending, tree
 from functions.api.routes import batches as batch_routes
 from functions.api.routes import costs as cost_routes
 from functions.api.routes import dashboard, docs
 from functions.api.routes import files as file_routes
 from functions.api.routes import schedules as schedule_routes
+from functions.api.system import costs as cost_pages
 from shared import wire
 from shared.bulk import files, model
 from shared.errors import TooLarge

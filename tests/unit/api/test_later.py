@@ -10,7 +10,7 @@ from starlette.routing import Match, Route
 
 from functions.api import routes
 from functions.api.app import ROUTES, app
-from functions.api.later import Later, every
+from functions.api.door.later import Later, every
 from localstack.environ import ROOT
 
 FILES = sorted(path.stem for path in (ROOT / "functions/api/routes").glob("*.py") if path.stem != "__init__")

@@ -16,12 +16,12 @@ import pytest
 import uvicorn
 from openai.types.responses import Response, ResponseOutputMessage
 
-from functions.api import waiting
 from functions.api.app import app
+from functions.api.contract.problem import Problem
 from functions.api.dialect import runs
 from functions.api.dialect.chat_request import checked_messages
 from functions.api.dialect.request import INSTRUCTIONS_BYTES
-from functions.api.errors import Problem
+from functions.api.read import waiting
 from shared import aws, watchers
 from shared.errors import DependencyDown
 from shared.tasks import lanes, settle, store
@@ -133,7 +133,7 @@ def test_without_background_the_answer_is_held_until_it_is_there(
 def test_an_answer_that_takes_longer_than_the_address_holds_is_an_error_that_names_it(
     api: Api, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "LONGEST_SECONDS", 0.2)
+    monkeypatch.setattr(runs, "life", lambda _: 0.2)
     for ask in (
         lambda: client.with_options(max_retries=2).responses.create(model="sim-small", input="hello"),
         lambda: client.with_options(max_retries=2).chat.completions.create(

@@ -16,9 +16,9 @@ from schemathesis.pytest._test_builder import build_operation_test
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from functions.api.app import app
+from functions.api.description.openapi import describe
 from functions.api.dialect import runs
-from functions.api.later import every
-from functions.api.openapi import describe
+from functions.api.door.later import every
 from shared.settings import settings as app_settings
 from tests.unit.api.conftest import Api
 
@@ -50,7 +50,7 @@ HELD = frozenset({"POST /v1/responses", "POST /v1/responses/compact", "POST /v1/
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Hold answers for a moment only; have everything that a deployment has."""
     monkeypatch.setenv("RESULT_MAX_WAIT", "0.02")
-    monkeypatch.setattr(runs, "LONGEST_SECONDS", 0.02)
+    monkeypatch.setattr(runs, "life", lambda _: 0.02)
     monkeypatch.setenv("WS_URL", "wss://live.example")
     app_settings.cache_clear()
     yield

@@ -166,7 +166,7 @@ def test_the_audit_is_read_by_days_and_pages(api: Api) -> None:
 
 
 def test_the_systems_state_names_paused_lanes_dead_letters_and_its_last_hour(api: Api) -> None:
-    from functions.api import stats
+    from functions.api.system import stats
     from shared import valkey
     from shared.limits.lane import Lanes
     from shared.scaling import history

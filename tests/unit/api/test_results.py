@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.api import held, waiting
+from functions.api.read import held, waiting
 from shared import aws, valkey, watchers
 from shared.limits.holds import Holds
 from shared.tasks import checkpoints, claims, events, leases, sessions, settle, store
@@ -80,8 +80,8 @@ def test_a_long_poll_gives_up_after_its_time_and_sleeps_longer_each_time(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("functions.api.waiting.time.sleep", slept.append)
-    monkeypatch.setattr("functions.api.waiting.time.monotonic", lambda: sum(slept))
+    monkeypatch.setattr("functions.api.read.waiting.time.sleep", slept.append)
+    monkeypatch.setattr("functions.api.read.waiting.time.monotonic", lambda: sum(slept))
     task_id = api.submit().json()["task_id"]
     assert api.get(f"/result/{task_id}", wait=25).json()["status"] == "queued"
     assert sum(slept) == pytest.approx(25)
@@ -200,7 +200,7 @@ def test_erasure_leaves_nothing_but_what_it_says(api: Api) -> None:
 
 
 def test_erasure_stops_in_time_and_goes_on_when_asked_again(api: Api) -> None:
-    from functions.api.erase import erase
+    from functions.api.control.erase import erase
 
     for _ in range(3):
         api.submit("load")

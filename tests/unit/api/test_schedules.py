@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from functions.api import app, erase, firings, submit
+from functions.api import app
+from functions.api.control import erase
+from functions.api.schedules import firings
+from functions.api.submit import taking
 from functions.sweeper import firings as sweeper
 from shared import clock
 from shared.clock import epoch, now
@@ -410,13 +413,13 @@ def test_a_firing_counts_against_the_quota_and_waits_for_it_within_the_window(ap
 
 def test_a_limit_that_is_reached_puts_a_firing_off(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     made = make(api, catch_up_s=600)
-    full = submit.Problem(429, "rate_limit_exceeded", "later", headers={"Retry-After": "30"})
+    full = taking.Problem(429, "rate_limit_exceeded", "later", headers={"Retry-After": "30"})
     with monkeypatch.context() as patch:
-        patch.setattr(submit, "submit", _raising(full))
+        patch.setattr(taking, "submit", _raising(full))
         assert come(made) == ["put off"]
     assert row(made).next_at == epoch(made["next"][0])
     with monkeypatch.context() as patch:
-        patch.setattr(submit, "submit", _raising(full))
+        patch.setattr(taking, "submit", _raising(full))
         assert come(made, late=590)[0] == "refused"  # the window ends before
 
 

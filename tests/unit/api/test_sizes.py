@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.api import schemas
+from functions.api.contract import requests
 from shared.netguard import URL_CHARACTERS
 from tests.unit.api.conftest import Api
 
@@ -18,34 +18,34 @@ def pairs(count: int, key: int = 8, value: int = 1) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("body", "fits"),
     [
-        ({"message": "a" * schemas.MESSAGE_BYTES}, True),
-        ({"message": "a" * (schemas.MESSAGE_BYTES + 1)}, False),
-        ({"message": "é" * (schemas.MESSAGE_BYTES // 2)}, True),
-        ({"message": "é" * (schemas.MESSAGE_BYTES // 2) + "a"}, False),
-        ({"metadata": pairs(schemas.METADATA_PAIRS)}, True),
-        ({"metadata": pairs(schemas.METADATA_PAIRS + 1)}, False),
-        ({"metadata": pairs(1, key=schemas.METADATA_KEY_CHARACTERS)}, True),
-        ({"metadata": pairs(1, key=schemas.METADATA_KEY_CHARACTERS + 1)}, False),
+        ({"message": "a" * requests.MESSAGE_BYTES}, True),
+        ({"message": "a" * (requests.MESSAGE_BYTES + 1)}, False),
+        ({"message": "é" * (requests.MESSAGE_BYTES // 2)}, True),
+        ({"message": "é" * (requests.MESSAGE_BYTES // 2) + "a"}, False),
+        ({"metadata": pairs(requests.METADATA_PAIRS)}, True),
+        ({"metadata": pairs(requests.METADATA_PAIRS + 1)}, False),
+        ({"metadata": pairs(1, key=requests.METADATA_KEY_CHARACTERS)}, True),
+        ({"metadata": pairs(1, key=requests.METADATA_KEY_CHARACTERS + 1)}, False),
         ({"metadata": {"": "x"}}, False),
-        ({"metadata": pairs(1, value=schemas.METADATA_VALUE_CHARACTERS)}, True),
-        ({"metadata": pairs(1, value=schemas.METADATA_VALUE_CHARACTERS + 1)}, False),
-        ({"session_id": "s" * schemas.SESSION_CHARACTERS}, True),
-        ({"session_id": "s" * (schemas.SESSION_CHARACTERS + 1)}, False),
+        ({"metadata": pairs(1, value=requests.METADATA_VALUE_CHARACTERS)}, True),
+        ({"metadata": pairs(1, value=requests.METADATA_VALUE_CHARACTERS + 1)}, False),
+        ({"session_id": "s" * requests.SESSION_CHARACTERS}, True),
+        ({"session_id": "s" * (requests.SESSION_CHARACTERS + 1)}, False),
         ({"session_id": ""}, False),
         ({"max_output_tokens": 1}, True),
         ({"max_output_tokens": 0}, False),
-        ({"max_output_tokens": schemas.MAX_OUTPUT_TOKENS}, True),
-        ({"max_output_tokens": schemas.MAX_OUTPUT_TOKENS + 1}, False),
-        ({"timeout_s": schemas.MAX_TIMEOUT_SECONDS}, True),
-        ({"timeout_s": schemas.MAX_TIMEOUT_SECONDS + 1}, False),
-        ({"max_cost_usd": schemas.MAX_COST_USD}, True),
-        ({"max_cost_usd": schemas.MAX_COST_USD + 0.01}, False),
-        ({"model": "sim-".ljust(schemas.NAME_CHARACTERS, "m")}, True),
-        ({"model": "sim-".ljust(schemas.NAME_CHARACTERS + 1, "m")}, False),
+        ({"max_output_tokens": requests.MAX_OUTPUT_TOKENS}, True),
+        ({"max_output_tokens": requests.MAX_OUTPUT_TOKENS + 1}, False),
+        ({"timeout_s": requests.MAX_TIMEOUT_SECONDS}, True),
+        ({"timeout_s": requests.MAX_TIMEOUT_SECONDS + 1}, False),
+        ({"max_cost_usd": requests.MAX_COST_USD}, True),
+        ({"max_cost_usd": requests.MAX_COST_USD + 0.01}, False),
+        ({"model": "sim-".ljust(requests.NAME_CHARACTERS, "m")}, True),
+        ({"model": "sim-".ljust(requests.NAME_CHARACTERS + 1, "m")}, False),
         ({"webhook_url": "https://example.com/".ljust(URL_CHARACTERS, "x")}, True),
         ({"webhook_url": "https://example.com/".ljust(URL_CHARACTERS + 1, "x")}, False),
-        ({"user_id": "u" * schemas.USER_ID_CHARACTERS}, True),
-        ({"user_id": "u" * (schemas.USER_ID_CHARACTERS + 1)}, False),
+        ({"user_id": "u" * requests.USER_ID_CHARACTERS}, True),
+        ({"user_id": "u" * (requests.USER_ID_CHARACTERS + 1)}, False),
     ],
 )
 def test_a_field_at_its_limit_fits_and_one_over_does_not(steady: Api, body: dict[str, Any], fits: bool) -> None:
@@ -62,7 +62,7 @@ def test_a_tier_may_allow_less(steady: Api) -> None:
 
 
 def test_an_escaped_message_of_the_full_size_fits_into_the_body_limit(steady: Api) -> None:
-    body = b'{"message": "' + b"\\u0001" * schemas.MESSAGE_BYTES + b'"}'
+    body = b'{"message": "' + b"\\u0001" * requests.MESSAGE_BYTES + b'"}'
     answer = steady.client.post(
         "/agent", content=body, headers=steady.head("load") | {"Content-Type": "application/json"}
     )

@@ -12,9 +12,9 @@ import openai
 import pytest
 from openai._streaming import SSEDecoder
 
-from functions.api import held as held_module
-from functions.api import live, sse
 from functions.api.app import handler
+from functions.api.live import following, sse
+from functions.api.read import held as held_module
 from functions.api.routes import stream as route
 from shared import tickets, watchers
 from shared.clock import now
@@ -91,16 +91,16 @@ def test_a_stream_that_has_lived_as_long_as_it_may_says_to_come_again(api: Api) 
 
 
 def test_silence_is_broken_without_a_block_of_its_own(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "KEEP_ALIVE_SECONDS", 0.1)
-    monkeypatch.setattr(live, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(following, "KEEP_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.1)
     text = follow(api, api.submit().json()["task_id"]).text
     assert text.count(": keep-alive\n") > 3
     assert [block.get("event", "message") for block in blocks(text)] == ["message", "again"]
 
 
 def test_openais_reader_makes_events_of_nothing_but_blocks_with_data(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "KEEP_ALIVE_SECONDS", 0.1)
-    monkeypatch.setattr(live, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(following, "KEEP_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.1)
     text = follow(api, api.submit().json()["task_id"]).text
     read = list(SSEDecoder().iter_bytes(iter([text.encode()])))
     assert openai.__version__
@@ -178,7 +178,7 @@ def test_so_it_is_while_dynamodb_is_away(api: Api, monkeypatch: pytest.MonkeyPat
 def test_a_stream_whose_place_is_owed_to_another_ends(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAM_SECONDS", "60")
     settings.cache_clear()
-    monkeypatch.setattr(live, "HOLD_SECONDS", 0.1)
+    monkeypatch.setattr(following, "HOLD_SECONDS", 0.1)
     answers = iter([True, True, False])
     monkeypatch.setattr(held_module.Held, "go_on", lambda self: next(answers))
     began = time.monotonic()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.api.body import MAX_BODY_BYTES, MAX_DEPTH
+from functions.api.door.body import MAX_BODY_BYTES, MAX_DEPTH
 from tests.unit.api.conftest import Api
 from tests.unit.api.test_submit import messages
 

@@ -9,7 +9,7 @@ from benchmarks.capacity_model.kubernetes import Autoscaler
 from shared.scaling.ceiling import Provider
 from shared.scaling.policy import State, decide
 from shared.scaling.profiles import Config
-from shared.scaling.signals import LaneSignals, Signals
+from shared.scaling.readings import LaneReadings, Readings
 
 START = 1_700_000_040.0
 CONFIG = replace(Config(), most=100)
@@ -27,8 +27,8 @@ def test_same_signals_same_sizes(course: list[tuple[int, int]]) -> None:
     size = 2
     # At first both see what they have; from then on their first recommendations agree.
     for n, (backlog, running) in enumerate([(10, 12), *course]):
-        seen = Signals(
-            {"high": LaneSignals(0, 0, 0, 2), "normal": LaneSignals(backlog, running, 0, size)}, Provider(0, 0, False)
+        seen = Readings(
+            {"high": LaneReadings(0, 0, 0, 2), "normal": LaneReadings(backlog, running, 0, size)}, Provider(0, 0, False)
         )
         state, decision = decide(CONFIG, state, seen, START + 60 * n)
         expected = theirs.reconcile((float(backlog), float(running)), size, START + 60 * n)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from functions.worker import agents
-from functions.worker.record.signals import Continue
+from functions.worker.record.stops import Continue
 from functions.worker.run.context import Context
 from shared.errors import LeaseLost
 from shared.tasks import checkpoints, lanes, settle, store

@@ -11,6 +11,8 @@ from localstack.environ import ROOT
 MOST = 15
 BENCHMARKS = (
     "chaos",
+    "cuts",
+    "streams",
     "deploy-midway",
     "soak",
     "leaks",

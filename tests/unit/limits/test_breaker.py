@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared import valkey
-from shared.limits.breaker import Breaker, Outcome, Permit, breaker_name, outcome_of
+from shared.limits.breaker import Breaker, Permit, Sign, breaker_name, sign_of
 from shared.retry import ModelError, classify
 from shared.settings import Settings
 from shared.valkey import RedisError
@@ -38,7 +38,7 @@ def make(on: Any) -> tuple[Breaker, Clock]:
     return Breaker(config=CONFIG, on=on, now_us=clock), clock
 
 
-def fail(breaker: Breaker, times: int, outcome: Outcome = Outcome.FAILURE, owner: str = ADA) -> None:
+def fail(breaker: Breaker, times: int, outcome: Sign = Sign.FAILURE, owner: str = ADA) -> None:
     for _ in range(times):
         breaker.record(breaker.before_call(NAME, owner), outcome)
 
@@ -51,7 +51,7 @@ def state_of(breaker: Breaker, owner: str = "") -> str:
 def test_five_consecutive_failures_open_it_for_30_seconds(on: Any) -> None:
     breaker, clock = make(on)
     fail(breaker, 4)
-    breaker.record(breaker.before_call(NAME, ADA), Outcome.SUCCESS)
+    breaker.record(breaker.before_call(NAME, ADA), Sign.SUCCESS)
     fail(breaker, 4)
     assert breaker.before_call(NAME, ADA).allowed
     fail(breaker, 1)
@@ -73,11 +73,11 @@ def test_one_probe_decides(on: Any) -> None:
     probe = breaker.before_call(NAME, ADA)
     assert (probe.allowed, probe.probe) == (True, True)
     assert (breaker.before_call(NAME, ADA).allowed, breaker.before_call(NAME, ADA).retry_after_s) == (False, 30.0)
-    breaker.record(probe, Outcome.FAILURE)
+    breaker.record(probe, Sign.FAILURE)
     assert breaker.before_call(NAME, ADA).retry_after_s == 30.0
     clock.forward(30)
     probe = breaker.before_call(NAME, ADA)
-    breaker.record(probe, Outcome.SUCCESS)
+    breaker.record(probe, Sign.SUCCESS)
     assert state_of(breaker, ADA) == "closed"
     clock.forward(0.001)
     fail(breaker, 4)
@@ -94,21 +94,21 @@ def test_a_probe_that_vanishes_gives_way_when_its_lease_lapses(on: Any) -> None:
     clock.forward(0.1)
     second = breaker.before_call(NAME, ADA)
     assert second.probe
-    breaker.record(lost, Outcome.SUCCESS)  # too late: another call probes now
+    breaker.record(lost, Sign.SUCCESS)  # too late: another call probes now
     assert state_of(breaker, ADA) == "half_open"
-    breaker.record(second, Outcome.NEUTRAL)  # says nothing: the next call may probe
+    breaker.record(second, Sign.NEUTRAL)  # says nothing: the next call may probe
     assert breaker.before_call(NAME, ADA).probe
 
 
-@pytest.mark.parametrize("outcome", [Outcome.SUCCESS, Outcome.FAILURE, Outcome.FATAL])
-def test_calls_started_before_the_opening_say_nothing(on: Any, outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [Sign.SUCCESS, Sign.FAILURE, Sign.FATAL])
+def test_calls_started_before_the_opening_say_nothing(on: Any, outcome: Sign) -> None:
     breaker, clock = make(on)
     early = [breaker.before_call(NAME, ADA) for _ in range(6)]
     fail(breaker, 5)
     breaker.record(early[0], outcome)
     assert state_of(breaker, ADA) == "open"
     clock.forward(30)
-    breaker.record(breaker.before_call(NAME, ADA), Outcome.SUCCESS)
+    breaker.record(breaker.before_call(NAME, ADA), Sign.SUCCESS)
     for permit in early[1:]:
         breaker.record(permit, outcome)
     assert state_of(breaker, ADA) == "closed"
@@ -120,7 +120,7 @@ def test_a_permit_tells_of_the_failures_before_it(on: Any) -> None:
     assert breaker.before_call(NAME, ADA).failures == 0
     fail(breaker, 3)
     assert breaker.before_call(NAME, ADA).failures == 3
-    breaker.record(breaker.before_call(NAME, ADA), Outcome.SUCCESS)
+    breaker.record(breaker.before_call(NAME, ADA), Sign.SUCCESS)
     assert breaker.before_call(NAME, ADA).failures == 0
     fail(breaker, 5)
     clock.forward(30)
@@ -130,15 +130,15 @@ def test_a_permit_tells_of_the_failures_before_it(on: Any) -> None:
 
 def test_a_refused_key_or_an_empty_account_opens_at_once(on: Any) -> None:
     breaker, _ = make(on)
-    fail(breaker, 1, Outcome.FATAL)
+    fail(breaker, 1, Sign.FATAL)
     assert not breaker.before_call(NAME, ADA).allowed
 
 
 def test_what_never_counts(on: Any) -> None:
     breaker, _ = make(on)
-    fail(breaker, 50, Outcome.NEUTRAL)
+    fail(breaker, 50, Sign.NEUTRAL)
     assert breaker.before_call(NAME, ADA).allowed
-    breaker.record(Permit(False, 1.0, 0, NAME), Outcome.FATAL)  # a refused permit reports nothing
+    breaker.record(Permit(False, 1.0, 0, NAME), Sign.FATAL)  # a refused permit reports nothing
     assert breaker.before_call(NAME, ADA).allowed
     assert breaker.states() == []
 
@@ -146,25 +146,25 @@ def test_what_never_counts(on: Any) -> None:
 @pytest.mark.parametrize(
     ("error", "asked", "outcome"),
     [
-        (ModelError("", status=None), False, Outcome.UNREACHABLE),
-        (ModelError("", status=None), True, Outcome.FAILURE),
-        (ModelError("", status=None, code="model_no_answer"), True, Outcome.FAILURE),
-        (ModelError("", status=500), True, Outcome.FAILURE),
-        (ModelError("", status=503, code="overloaded"), True, Outcome.FAILURE),
-        (ModelError("", status=401, code="invalid_api_key"), True, Outcome.FATAL),
-        (ModelError("", status=429, code="insufficient_quota"), True, Outcome.FATAL),
-        (ModelError("", status=429, code="rate_limit_exceeded"), True, Outcome.NEUTRAL),
-        (ModelError("", status=400), True, Outcome.NEUTRAL),
-        (ModelError("", status=403), True, Outcome.NEUTRAL),
-        (ModelError("", status=404), True, Outcome.NEUTRAL),
-        (ModelError("", status=408), True, Outcome.NEUTRAL),
-        (ModelError("", status=200), True, Outcome.NEUTRAL),  # a malformed reply
-        (ModelError("", status=200, code="truncated_reply"), True, Outcome.NEUTRAL),
-        (ModelError("", own_fault=True), False, Outcome.NEUTRAL),
+        (ModelError("", status=None), False, Sign.UNREACHABLE),
+        (ModelError("", status=None), True, Sign.FAILURE),
+        (ModelError("", status=None, code="model_no_answer"), True, Sign.FAILURE),
+        (ModelError("", status=500), True, Sign.FAILURE),
+        (ModelError("", status=503, code="overloaded"), True, Sign.FAILURE),
+        (ModelError("", status=401, code="invalid_api_key"), True, Sign.FATAL),
+        (ModelError("", status=429, code="insufficient_quota"), True, Sign.FATAL),
+        (ModelError("", status=429, code="rate_limit_exceeded"), True, Sign.NEUTRAL),
+        (ModelError("", status=400), True, Sign.NEUTRAL),
+        (ModelError("", status=403), True, Sign.NEUTRAL),
+        (ModelError("", status=404), True, Sign.NEUTRAL),
+        (ModelError("", status=408), True, Sign.NEUTRAL),
+        (ModelError("", status=200), True, Sign.NEUTRAL),  # a malformed reply
+        (ModelError("", status=200, code="truncated_reply"), True, Sign.NEUTRAL),
+        (ModelError("", own_fault=True), False, Sign.NEUTRAL),
     ],
 )
-def test_outcomes(error: ModelError, asked: bool, outcome: Outcome) -> None:
-    assert outcome_of(classify(error), asked=asked) is outcome
+def test_outcomes(error: ModelError, asked: bool, outcome: Sign) -> None:
+    assert sign_of(classify(error), asked=asked) is outcome
 
 
 def test_names() -> None:
@@ -185,8 +185,8 @@ def test_only_one_of_many_threads_probes(any_valkey: Any) -> None:
 def test_every_key_expires(any_valkey: Any) -> None:
     breaker, _ = make(any_valkey)
     fail(breaker, 5)
-    fail(breaker, 5, Outcome.UNREACHABLE, BOB)
-    fail(breaker, 2, Outcome.FAILURE, BOB)
+    fail(breaker, 5, Sign.UNREACHABLE, BOB)
+    fail(breaker, 2, Sign.FAILURE, BOB)
     assert len(any_valkey.keys("*")) == 4
     assert all(any_valkey.ttl(key) > 0 for key in any_valkey.keys("*"))
 
@@ -194,7 +194,7 @@ def test_every_key_expires(any_valkey: Any) -> None:
 def test_the_servers_own_clock(any_valkey: Any) -> None:
     breaker = Breaker(config=CONFIG, on=any_valkey)
     for _ in range(5):
-        breaker.record(breaker.before_call(NAME, ADA), Outcome.FAILURE)
+        breaker.record(breaker.before_call(NAME, ADA), Sign.FAILURE)
     assert 29 < breaker.before_call(NAME, ADA).retry_after_s <= 30
     assert state_of(breaker, ADA) == "open"
 
@@ -243,13 +243,13 @@ def test_a_success_of_anybody_ends_the_evidence_against_the_provider(on: Any) ->
     for _ in range(20):
         fail(breaker, 1)
         fail(breaker, 1, owner=BOB)
-        fail(breaker, 1, Outcome.SUCCESS, CY)
+        fail(breaker, 1, Sign.SUCCESS, CY)
     assert (state_of(breaker), state_of(breaker, ADA)) == ("closed", "open")  # ada's own goes by ada's calls
     assert breaker.before_call(NAME, CY).allowed
 
 
-@pytest.mark.parametrize(("outcome", "times"), [(Outcome.UNREACHABLE, 5), (Outcome.FATAL, 1)])
-def test_what_no_prompt_can_cause_stops_everybody_on_one_owners_word(on: Any, outcome: Outcome, times: int) -> None:
+@pytest.mark.parametrize(("outcome", "times"), [(Sign.UNREACHABLE, 5), (Sign.FATAL, 1)])
+def test_what_no_prompt_can_cause_stops_everybody_on_one_owners_word(on: Any, outcome: Sign, times: int) -> None:
     breaker, clock = make(on)
     fail(breaker, times - 1, outcome)
     assert breaker.before_call(NAME, BOB).failures == times - 1
@@ -265,14 +265,14 @@ def test_what_no_prompt_can_cause_stops_everybody_on_one_owners_word(on: Any, ou
 
 def test_a_failed_probe_of_one_owner_leaves_the_next_to_another(on: Any) -> None:
     breaker, clock = make(on)
-    fail(breaker, 1, Outcome.FATAL)
+    fail(breaker, 1, Sign.FATAL)
     clock.forward(30)
     probe = breaker.before_call(NAME, ADA)
-    breaker.record(probe, Outcome.FAILURE)
+    breaker.record(probe, Sign.FAILURE)
     assert breaker.before_call(NAME, ADA).retry_after_s == 30.0
     second = breaker.before_call(NAME, BOB)
     assert (second.allowed, second.for_all) == (True, True)
-    breaker.record(second, Outcome.SUCCESS)
+    breaker.record(second, Sign.SUCCESS)
     assert state_of(breaker) == "closed"
     assert breaker.before_call(NAME, CY).allowed
     assert not breaker.before_call(NAME, ADA).allowed
@@ -280,7 +280,7 @@ def test_a_failed_probe_of_one_owner_leaves_the_next_to_another(on: Any) -> None
 
 def test_two_owners_failed_probes_open_it_again(on: Any) -> None:
     breaker, clock = make(on)
-    fail(breaker, 1, Outcome.FATAL)
+    fail(breaker, 1, Sign.FATAL)
     clock.forward(30)
     fail(breaker, 1, owner=ADA)
     fail(breaker, 1, owner=BOB)
@@ -291,10 +291,10 @@ def test_two_owners_failed_probes_open_it_again(on: Any) -> None:
 def test_who_probes_alone_a_second_time_does_so_at_its_own_cost(on: Any) -> None:
     """Otherwise a prompt that always fails would be tried for ever, at no attempt."""
     breaker, clock = make(on)
-    fail(breaker, 1, Outcome.FATAL)
+    fail(breaker, 1, Sign.FATAL)
     clock.forward(30)
     first = breaker.before_call(NAME, ADA)
-    breaker.record(first, Outcome.FAILURE)
+    breaker.record(first, Sign.FAILURE)
     clock.forward(30)
     second = breaker.before_call(NAME, ADA)
     assert (first.for_all, second.probe, second.for_all) == (True, True, False)
@@ -318,7 +318,7 @@ def test_several_questions_are_one_trip(any_valkey: Any) -> None:
         (NAME, BOB, True),
         ("other", ADA, True),
     ]
-    breaker.record_all([(permit, Outcome.FATAL) for permit in permits])
+    breaker.record_all([(permit, Sign.FATAL) for permit in permits])
     assert {(state.name, state.owner, state.state) for state in breaker.states()} == {
         (NAME, "", "open"),
         ("other", "", "open"),
@@ -328,12 +328,12 @@ def test_several_questions_are_one_trip(any_valkey: Any) -> None:
 
 OWNERS = (ADA, BOB, CY)
 STEP = st.one_of(
-    st.tuples(st.just("call"), st.sampled_from(OWNERS), st.just(Outcome.SUCCESS)),
-    st.tuples(st.just("wait"), st.sampled_from([1, 10_000_000, 30_000_000, 70_000_000]), st.just(Outcome.SUCCESS)),
+    st.tuples(st.just("call"), st.sampled_from(OWNERS), st.just(Sign.SUCCESS)),
+    st.tuples(st.just("wait"), st.sampled_from([1, 10_000_000, 30_000_000, 70_000_000]), st.just(Sign.SUCCESS)),
     st.tuples(
         st.just("record"),
         st.integers(0, 3),
-        st.sampled_from([Outcome.FAILURE] * 6 + [Outcome.SUCCESS, Outcome.UNREACHABLE, Outcome.FATAL, Outcome.NEUTRAL]),
+        st.sampled_from([Sign.FAILURE] * 6 + [Sign.SUCCESS, Sign.UNREACHABLE, Sign.FATAL, Sign.NEUTRAL]),
     ),
 )
 QUICK = settings(
@@ -345,7 +345,7 @@ QUICK = settings(
 
 @QUICK
 @given(steps=st.lists(STEP, min_size=20, max_size=80))
-def test_the_shared_and_the_local_breaker_decide_alike(any_valkey: Any, steps: list[tuple[str, Any, Outcome]]) -> None:
+def test_the_shared_and_the_local_breaker_decide_alike(any_valkey: Any, steps: list[tuple[str, Any, Sign]]) -> None:
     any_valkey.flushall()
     pairs = [make(any_valkey), make(valkey.connect("redis://127.0.0.1:1"))]
     flying: list[list[Permit]] = []
@@ -371,7 +371,7 @@ def test_the_shared_and_the_local_breaker_decide_alike(any_valkey: Any, steps: l
 
 @QUICK
 @given(steps=st.lists(STEP, min_size=20, max_size=120))
-def test_one_owner_can_stop_nobody_else_whatever_its_prompts_do(on: Any, steps: list[tuple[str, Any, Outcome]]) -> None:
+def test_one_owner_can_stop_nobody_else_whatever_its_prompts_do(on: Any, steps: list[tuple[str, Any, Sign]]) -> None:
     with suppress(RedisError):  # the server that is away
         on.flushall()
     breaker, clock = make(on)
@@ -387,13 +387,13 @@ def test_one_owner_can_stop_nobody_else_whatever_its_prompts_do(on: Any, steps: 
                 flying.append(permit)
         elif flying:
             permit = flying.pop(what % len(flying))
-            ends = {Outcome.UNREACHABLE: Outcome.FAILURE, Outcome.FATAL: Outcome.FAILURE}.get(outcome, outcome)
-            breaker.record(permit, ends if permit.owner == ADA else Outcome.SUCCESS)
+            ends = {Sign.UNREACHABLE: Sign.FAILURE, Sign.FATAL: Sign.FAILURE}.get(outcome, outcome)
+            breaker.record(permit, ends if permit.owner == ADA else Sign.SUCCESS)
 
 
 @QUICK
 @given(steps=st.lists(STEP, min_size=20, max_size=120))
-def test_a_malformed_reply_never_opens_it(on: Any, steps: list[tuple[str, Any, Outcome]]) -> None:
+def test_a_malformed_reply_never_opens_it(on: Any, steps: list[tuple[str, Any, Sign]]) -> None:
     with suppress(RedisError):
         on.flushall()
     breaker, clock = make(on)
@@ -401,5 +401,5 @@ def test_a_malformed_reply_never_opens_it(on: Any, steps: list[tuple[str, Any, O
         if step == "wait":
             clock.at += what
         elif step == "call":
-            fail(breaker, 1, Outcome.NEUTRAL, what)
+            fail(breaker, 1, Sign.NEUTRAL, what)
     assert breaker.states() == []

@@ -12,7 +12,7 @@ from deploy import chosen, profiles, stack_name
 from deploy.change_set import DeployError
 from deploy.checks import VALUE_BYTES, check_parameters
 from deploy.stack import read_template
-from functions.api import live
+from functions.api.live import following
 from functions.worker.tools import page, pool
 from localstack.environ import ROOT
 from localstack.strict.rules import RULES
@@ -164,7 +164,7 @@ def test_the_gateways_fit() -> None:
         assert len(of(kind)) <= most("gateway-routes")
     seconds = settings.Settings.__dataclass_fields__["stream_seconds"].metadata["high"]
     assert seconds < most("gateway-stream")
-    assert live.KEEP_ALIVE_SECONDS < 300 / 2
+    assert following.KEEP_ALIVE_SECONDS < 300 / 2
 
 
 def test_alarms_and_dashboard_fit_cloudwatch() -> None:

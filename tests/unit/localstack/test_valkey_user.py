@@ -12,7 +12,7 @@ from deploy.stack import read_template
 from localstack.environ import ROOT
 from shared import live, valkey
 from shared.limits.admission import Ask, Gate
-from shared.limits.breaker import Breaker, Outcome
+from shared.limits.breaker import Breaker, Sign
 from shared.limits.provider import ProviderBudget
 from shared.limits.tiers import resolve
 from tests.unit.valkey_fixture import start_server, stop_server
@@ -40,7 +40,7 @@ def test_the_limits_scripts_may_run(sluice: Any) -> None:
     assert gate.admit(ask).admitted
     gate.settle("ann", "task_1", "2026-11-25", 5, 5)
     breaker = Breaker(on=sluice)
-    breaker.record(breaker.before_call("p/m", "ada"), Outcome.FAILURE)
+    breaker.record(breaker.before_call("p/m", "ada"), Sign.FAILURE)
     assert [state.failures for state in breaker.states()] == [1, 1]  # for all, and the owner's own
     budget = ProviderBudget(on=sluice)
     assert budget.acquire("m", 10).taken

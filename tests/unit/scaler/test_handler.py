@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from functions.scaler import handler, mappings, signals, state
+from functions.scaler import handler, mappings, measure, state
 from shared import aws, valkey
 from shared.limits import names
-from shared.limits.breaker import Breaker, Outcome, breaker_name
+from shared.limits.breaker import Breaker, Sign, breaker_name
 from shared.limits.provider import ProviderBudget
 from shared.settings import settings
 from tests.unit.scaler.conftest import Stack
@@ -97,11 +97,11 @@ def test_an_open_breaker_holds_the_default_models_lanes(stack: Stack, with_valke
     stack.fill("normal", 90)
     breaker = Breaker()
     odd = breaker.before_call(breaker_name("", "odd-model"), "ada")
-    breaker.record(odd, Outcome.FATAL)
+    breaker.record(odd, Sign.FATAL)
     stack.tick(0)
     assert stack.tick(1)["targets"]["normal"] == 6, "an odd model's breaker holds nobody else"
     permit = breaker.before_call(breaker_name("", "gpt-4o-mini"), "ada")
-    breaker.record(permit, Outcome.FATAL)
+    breaker.record(permit, Sign.FATAL)
     assert stack.tick(2)["targets"]["normal"] == 6
 
 
@@ -109,18 +109,18 @@ def test_a_breaker_that_nobody_probes_holds_nobody_for_long(
     stack: Stack, with_valkey: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     breaker = Breaker()
-    breaker.record(breaker.before_call(breaker_name("", "gpt-4o-mini"), "ada"), Outcome.FATAL)
+    breaker.record(breaker.before_call(breaker_name("", "gpt-4o-mini"), "ada"), Sign.FATAL)
     opened_us = int(time.time() * 1e6)
     half_open_us = opened_us + settings().breaker_open_seconds * 1_000_000
 
     def seen_at(us: float) -> bool:
-        monkeypatch.setattr(signals, "Breaker", lambda: Breaker(now_us=lambda: int(us)))
-        return signals._breaker_open()
+        monkeypatch.setattr(measure, "Breaker", lambda: Breaker(now_us=lambda: int(us)))
+        return measure._breaker_open()
 
     assert seen_at(opened_us)
     assert seen_at(half_open_us + 2_000_000)
-    assert seen_at(half_open_us + (signals.UNPROBED_SECONDS - 2) * 1e6)
-    assert not seen_at(half_open_us + (signals.UNPROBED_SECONDS + 2) * 1e6)
+    assert seen_at(half_open_us + (measure.UNPROBED_SECONDS - 2) * 1e6)
+    assert not seen_at(half_open_us + (measure.UNPROBED_SECONDS + 2) * 1e6)
 
 
 def test_a_lane_that_cannot_be_read_keeps_its_limit(

@@ -8,8 +8,8 @@ from shared.scaling import memory
 from shared.scaling.ceiling import Ceiling, Provider, Rule, move
 from shared.scaling.policy import Decision, State, decide
 from shared.scaling.profiles import Config
+from shared.scaling.readings import LaneReadings, Readings
 from shared.scaling.shares import await_drain, divide, floors, reserves
-from shared.scaling.signals import LaneSignals, Signals
 from shared.settings import read
 
 CONFIG = Config()
@@ -21,15 +21,15 @@ def signals(
     normal: tuple[int | None, int | None] = (0, 0),
     current: tuple[int | None, int | None] = (None, None),
     provider: Provider = Provider(0, 0, False),  # noqa: B008 - frozen
-) -> Signals:
+) -> Readings:
     lanes = {
-        name: LaneSignals(visible, in_flight, 0, size)
+        name: LaneReadings(visible, in_flight, 0, size)
         for name, (visible, in_flight), size in zip(("high", "normal"), (high, normal), current, strict=True)
     }
-    return Signals(lanes, provider)
+    return Readings(lanes, provider)
 
 
-def drive(ticks: list[Signals], config: Config = CONFIG, state: State | None = None) -> list[Decision]:
+def drive(ticks: list[Readings], config: Config = CONFIG, state: State | None = None) -> list[Decision]:
     decisions = []
     for n, seen in enumerate(ticks):
         state, decision = decide(config, state, seen, START + n * config.tick_s)
@@ -97,10 +97,10 @@ def test_a_full_normal_lane_leaves_the_high_lane_its_own() -> None:
 
 
 def drive_on(
-    state: State | None, seen: Signals, first: int, ticks: int, normal: tuple[int, int] | None = None
+    state: State | None, seen: Readings, first: int, ticks: int, normal: tuple[int, int] | None = None
 ) -> tuple[State | None, Decision]:
     if normal:
-        seen = Signals(
+        seen = Readings(
             {**seen.lanes, "normal": replace(seen.lanes["normal"], visible=normal[0], in_flight=normal[1])},
             seen.provider,
         )
@@ -140,7 +140,7 @@ def test_missing_backlog_may_grow_but_not_shrink() -> None:
 
 
 def test_nothing_measured_changes_nothing() -> None:
-    decisions = drive([signals(normal=(200, 20))] * 3 + [Signals({})] * 3)
+    decisions = drive([signals(normal=(200, 20))] * 3 + [Readings({})] * 3)
     assert targets(decisions, "normal")[2:] == [10] * 4
 
 

@@ -9,8 +9,8 @@ from shared.scaling import hpa, memory
 from shared.scaling.ceiling import Provider
 from shared.scaling.policy import Decision, State, decide
 from shared.scaling.profiles import Config
+from shared.scaling.readings import LaneReadings, Readings
 from shared.scaling.shares import divide, floors
-from shared.scaling.signals import LaneSignals, Signals
 
 LANES = ("high", "normal")
 START = 1_700_000_040.0
@@ -23,7 +23,7 @@ providers = st.builds(
     st.none() | st.booleans(),
 )
 ticks = st.builds(
-    lambda high, normal, provider: Signals({"high": LaneSignals(*high), "normal": LaneSignals(*normal)}, provider),
+    lambda high, normal, provider: Readings({"high": LaneReadings(*high), "normal": LaneReadings(*normal)}, provider),
     st.tuples(counts, counts),
     st.tuples(counts, counts),
     providers,
@@ -62,7 +62,7 @@ configs = st.builds(
 )
 
 
-def drive(config: Config, course: list[Signals]) -> list[Decision]:
+def drive(config: Config, course: list[Readings]) -> list[Decision]:
     state: State | None = None
     decisions = []
     for n, seen in enumerate(course):
@@ -74,7 +74,7 @@ def drive(config: Config, course: list[Signals]) -> list[Decision]:
 
 @given(configs, courses)
 @settings(max_examples=40, deadline=None)
-def test_sizes_stay_within_bounds(config: Config, course: list[Signals]) -> None:
+def test_sizes_stay_within_bounds(config: Config, course: list[Readings]) -> None:
     floor = floors(config.lanes, config.least)
     for decision in drive(config, course):
         sizes = {name: lane.target for name, lane in decision.lanes.items()}
@@ -84,7 +84,7 @@ def test_sizes_stay_within_bounds(config: Config, course: list[Signals]) -> None
 
 @given(courses)
 @settings(max_examples=40, deadline=None)
-def test_never_faster_than_the_policies(course: list[Signals]) -> None:
+def test_never_faster_than_the_policies(course: list[Readings]) -> None:
     decisions = drive(Config(), course)
     for lane in LANES:
         sizes = [decision.lanes[lane].current for decision in decisions] + [decisions[-1].lanes[lane].target]
@@ -92,8 +92,8 @@ def test_never_faster_than_the_policies(course: list[Signals]) -> None:
 
 
 calm = st.builds(
-    lambda normal, breaker: Signals(
-        {"high": LaneSignals(0, 0), "normal": LaneSignals(*normal)}, Provider(50, 0, breaker)
+    lambda normal, breaker: Readings(
+        {"high": LaneReadings(0, 0), "normal": LaneReadings(*normal)}, Provider(50, 0, breaker)
     ),
     st.tuples(counts, counts),
     st.booleans(),
@@ -102,7 +102,7 @@ calm = st.builds(
 
 @given(st.lists(calm, min_size=1, max_size=60))
 @settings(max_examples=40, deadline=None)
-def test_shrinks_by_one_in_two_minutes_while_nothing_forces_it(course: list[Signals]) -> None:
+def test_shrinks_by_one_in_two_minutes_while_nothing_forces_it(course: list[Readings]) -> None:
     decisions = drive(Config(), course)
     sizes = [decision.lanes["normal"].current for decision in decisions]
     sizes.append(decisions[-1].lanes["normal"].target)
@@ -112,7 +112,7 @@ def test_shrinks_by_one_in_two_minutes_while_nothing_forces_it(course: list[Sign
 
 @given(courses, st.sampled_from(LANES), st.integers(0, 500))
 @settings(max_examples=40, deadline=None)
-def test_more_backlog_never_means_less(course: list[Signals], lane: str, more: int) -> None:
+def test_more_backlog_never_means_less(course: list[Readings], lane: str, more: int) -> None:
     """One tick of the same history, with and without additional backlog in a lane."""
     config = Config()
     state: State | None = None
@@ -122,8 +122,8 @@ def test_more_backlog_never_means_less(course: list[Signals], lane: str, more: i
     one = last.lanes[lane]
     if one.visible is None:
         return
-    grown = Signals(
-        {**last.lanes, lane: LaneSignals(one.visible + more, one.in_flight, one.delayed, one.current)},
+    grown = Readings(
+        {**last.lanes, lane: LaneReadings(one.visible + more, one.in_flight, one.delayed, one.current)},
         last.provider,
     )
     _, before = decide(config, state, last, at)
@@ -139,7 +139,9 @@ def test_no_flapping_within_the_tolerance(size: int, noise: list[float]) -> None
     state: State | None = None
     for n, part in enumerate(noise):
         load = int(size * 1000 * (1 + part))
-        seen = Signals({"high": LaneSignals(0, 0), "normal": LaneSignals(load, 0, current=size)}, Provider(0, 0, False))
+        seen = Readings(
+            {"high": LaneReadings(0, 0), "normal": LaneReadings(load, 0, current=size)}, Provider(0, 0, False)
+        )
         state, decision = decide(config, state, seen, START + 60 * n)
         assert decision.lanes["normal"].target == size
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from shared.scaling.ceiling import Provider
 from shared.scaling.policy import Decision, State, decide
 from shared.scaling.profiles import Config
+from shared.scaling.readings import LaneReadings, Readings
 from shared.scaling.shares import AWS_LEAST, floors, reserves
-from shared.scaling.signals import LaneSignals, Signals
 from shared.settings import read
 
 CONFIG = Config.of(read({"RUNS_PER_ENVIRONMENT": "10"}))
@@ -26,18 +26,18 @@ def seen(
     normal: tuple[int | None, int | None],
     current: tuple[int, int] | None = None,
     provider: Provider = CALM,
-) -> Signals:
+) -> Readings:
     sizes = current or (None, None)
-    return Signals(
+    return Readings(
         {
-            name: LaneSignals(waiting, running, 0, size)
+            name: LaneReadings(waiting, running, 0, size)
             for name, (waiting, running), size in zip(LANES, (high, normal), sizes, strict=True)
         },
         provider,
     )
 
 
-def drive(course: list[Signals], config: Config = CONFIG, state: State | None = None) -> list[Decision]:
+def drive(course: list[Readings], config: Config = CONFIG, state: State | None = None) -> list[Decision]:
     decisions = []
     for n, one in enumerate(course):
         state, decision = decide(config, state, one, START + n * config.tick_s)

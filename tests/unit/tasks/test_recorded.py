@@ -13,7 +13,8 @@ from typing import Any
 import boto3
 import pytest
 
-from functions.api import errors, views
+from functions.api.contract import problem
+from functions.api.read import show
 from functions.sweeper import sweep as sweep_module
 from functions.webhook.handler import handler as deliver
 from localstack.receiver import Receiver
@@ -68,16 +69,16 @@ ENDED = {
 def test_ended_tasks_are_shown_with_result_usage_and_whole_log(recorded: Recorded) -> None:
     for name, status in ENDED.items():
         task = store.get(recorded.ids[name])
-        shown = views.full(task)
+        shown = show.full(task)
         log = events.read(task.task_id, 0).events
         assert shown["status"] == status == log[-1].type
         assert [event.seq for event in log] == list(range(1, task.last_seq + 1))
         if status is Status.COMPLETE:
             assert shown["result"]["response"] == log[-1].data["response"] or name == "complete_large"
             assert shown["usage"]["total_tokens"] == shown["result"]["tokens"] > 0
-    large = views.full(store.get(recorded.ids["complete_large"]))
+    large = show.full(store.get(recorded.ids["complete_large"]))
     assert len(large["result"]["response"].split()) == 9000
-    assert views.full(store.get(recorded.ids["failed"]))["error"]["code"] == "invalid_request"
+    assert show.full(store.get(recorded.ids["failed"]))["error"]["code"] == "invalid_request"
     assert len(checkpoints.load(recorded.ids["complete_tools"])) == 5
     assert isinstance(claims.claim(recorded.ids["complete"], 9), claims.Refused)
 
@@ -85,7 +86,7 @@ def test_ended_tasks_are_shown_with_result_usage_and_whole_log(recorded: Recorde
 def test_all_tasks_are_listed_and_sessions_spending_keys_and_tickets_read(recorded: Recorded) -> None:
     listed, _ = listing.list_tasks("ann", limit=50)
     assert {summary["task_id"] for summary in listed} == set(recorded.ids.values())
-    assert [views.summary(summary)["created_at"] for summary in listed]
+    assert [show.summary(summary)["created_at"] for summary in listed]
     turns = sessions.read("ann", "default", limit=50, with_chat=True)
     assert [turn.task_id for turn in turns] == [
         recorded.ids[name] for name in ("complete", "complete_large", "complete_tools")
@@ -145,7 +146,7 @@ def test_a_task_of_a_newer_version_is_left_alone_and_its_message_put_off(recorde
     assert lanes.backlog(recorded.world.queues["normal"])["delayed"] == 1
     with pytest.raises(NewerVersion, match=f"version {ITEM_VERSION + 1}"):
         store.get(task_id)
-    answer = errors.problem_of(NewerVersion(ITEM_VERSION + 1, ITEM_VERSION))
+    answer = problem.problem_of(NewerVersion(ITEM_VERSION + 1, ITEM_VERSION))
     assert (answer.status, answer.code) == (503, "newer_version")
     # A sweep sees to the others all the same.
     assert sweep_module.sweep(time.time() + 30)["of a newer version"] == 1

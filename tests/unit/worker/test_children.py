@@ -334,7 +334,7 @@ def test_claims_know_nothing_of_relatives(world: World, team: Agents) -> None:
 
 
 def test_a_tree_shows_every_run_below_and_what_all_cost(world: World, team: Agents) -> None:
-    from functions.api import tree
+    from functions.api.read import tree
 
     async def middle(ctx: Context) -> AgentResult:
         await ctx.model([{"role": "user", "content": "x"}])

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from functions.api import again, options, submit
-from functions.api.identity import Caller
+from functions.api.control import again
+from functions.api.door.identity import Caller
+from functions.api.submit import agents as known
+from functions.api.submit import taking
 from functions.worker import agents
 from shared.limits import tiers
 from shared.retry import ModelError
@@ -21,7 +23,7 @@ Asked = list[str]
 
 @pytest.fixture(autouse=True)
 def _fresh_gate() -> None:
-    submit.gate.cache_clear()
+    taking.gate.cache_clear()
 
 
 def ann() -> Caller:
@@ -204,7 +206,7 @@ def test_children_of_the_first_run_cost_the_fork_nothing(world: World, monkeypat
     runs: dict[str, Any] = {}
     monkeypatch.setattr(agents, "load", lambda name: OneAgent(runs[name]))
     monkeypatch.setattr(agents, "names", lambda: tuple(runs))
-    monkeypatch.setattr(options, "agents", lambda: None)
+    monkeypatch.setattr(known, "agents", lambda: None)
     ceilings: list[float] = []
 
     async def child(ctx: Context) -> AgentResult:

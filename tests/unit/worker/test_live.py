@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from functions.api import listener as listener_module
-from functions.api import live as following
-from functions.api.live import Cursor, End, KeepAlive, LogEvent, Place, follow, place
+from functions.api.live import following
+from functions.api.live import listener as listener_module
+from functions.api.live.following import Cursor, End, KeepAlive, LogEvent, Place, follow, place
 from functions.worker.record import eventlog
 from shared import live, valkey, watchers
 from shared.tasks import events, settle, store
@@ -119,6 +119,17 @@ def test_what_is_followed_equals_the_log_and_text_comes_before_it_is_stored(worl
     beside(world, lambda: watch(task.task_id, client))
     assert client.log == logged(task.task_id)
     assert client.status == "complete"
+    assert client.pieces > 5
+
+
+def test_the_first_text_of_a_call_does_not_wait_for_the_next_store(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who follows since the run began is found when text comes, not when it is next time to store it."""
+    monkeypatch.setattr(eventlog, "SLOW_FLUSH_SECONDS", 60.0)
+    task, client = world.submit("[[sim words=80 latency=3 ttft=1]] hello"), Client()
+    beside(world, lambda: watch(task.task_id, client))
+    assert client.log == logged(task.task_id)
     assert client.pieces > 5
 
 
@@ -261,35 +272,112 @@ def test_a_listener_is_no_watcher_and_lapses(world: World, monkeypatch: pytest.M
     assert watchers.look("t").listeners == ()
 
 
-@pytest.mark.parametrize("kind", ["valkey_url", "valkey_cluster_url"])
-def test_a_message_arrives_on_a_plain_server_and_in_a_cluster(
-    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(params=["valkey_url", "valkey_cluster_url"])
+def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A plain server and a cluster."""
     from shared.settings import settings
 
-    monkeypatch.setenv("REDIS_URL", request.getfixturevalue(kind))
+    monkeypatch.setenv("REDIS_URL", request.getfixturevalue(request.param))
     settings.cache_clear()
     valkey.reset()
     valkey.client().flushall()
+    yield valkey.client()
+    _soon_over()
+    valkey.client().close()
+    valkey.reset()
+    settings.cache_clear()
 
-    async def hear() -> Any:
-        ear = listener_module.Ear("t")
-        ours = listener_module.Listener()
-        await asyncio.to_thread(ours.add, ear)
-        (name,) = (await asyncio.to_thread(watchers.look, "t")).listeners
-        await asyncio.to_thread(live.publish, [(name, live.encode("t", [Event("token", 1.0, {"text": "x"}, 7)]))])
+
+def told(task_id: str, seq: int) -> live.Message:
+    """Publish an event of a task; returns what is to be heard."""
+    event = Event("token", 1.0, {"text": "x"}, seq)
+    live.publish([(task_id, live.encode(task_id, [event]))])
+    return live.Message(task_id, [event])
+
+
+@pytest.mark.usefixtures("server")
+def test_a_message_reaches_every_environment_that_streams_the_task() -> None:
+    """Once, and also who came after the worker had last looked who listens: it names no listener."""
+
+    async def hear() -> list[Any]:
+        ears = [listener_module.Ear("t") for _ in range(2)]
+        ours = [listener_module.Listener() for _ in range(2)]
+        for environment, ear in zip(ours, ears, strict=True):
+            await asyncio.to_thread(environment.add, ear)
+        sent = await asyncio.to_thread(told, "t", 7)
+        assert len((await asyncio.to_thread(watchers.look, "t")).listeners) == 2
         try:
-            return await ear.next(5)
+            return [sent, *[await ear.next(5) for ear in ears]]
         finally:
-            await asyncio.to_thread(ours.remove, ear)
+            for environment, ear in zip(ours, ears, strict=True):
+                await asyncio.to_thread(environment.remove, ear)
 
-    try:
-        assert asyncio.run(hear()) == live.Message("t", [Event("token", 1.0, {"text": "x"}, 7)])
-    finally:
-        _soon_over()
-        valkey.client().close()
-        valkey.reset()
-        settings.cache_clear()
+    sent, *heard = asyncio.run(hear())
+    assert heard == [sent, sent]
+
+
+@pytest.mark.usefixtures("server")
+def test_streams_of_many_tasks_share_a_subscription_and_come_and_go() -> None:
+    async def main() -> None:
+        ours, tasks = listener_module.Listener(), [f"t{n}" for n in range(5)]
+        kept = listener_module.Ear("kept")
+        await asyncio.to_thread(ours.add, kept)
+        for turn in range(3):
+            ears = [listener_module.Ear(task_id) for task_id in tasks]
+            await asyncio.gather(*(asyncio.to_thread(ours.add, ear) for ear in ears))
+            for ear in ears:
+                sent = await asyncio.to_thread(told, ear.task_id, turn + 1)
+                assert await ear.next(5) == sent
+            await asyncio.gather(*(asyncio.to_thread(ours.remove, ear) for ear in ears))
+        sent = await asyncio.to_thread(told, "kept", 9)
+        assert await kept.next(5) == sent
+        assert [thread.name for thread in threading.enumerate()].count("listener") == 1
+        await asyncio.to_thread(ours.remove, kept)
+
+    asyncio.run(main())
+
+
+def test_of_text_that_waits_for_a_slow_reader_the_newest_is_enough() -> None:
+    def piece(seq: int, text: str) -> live.Message:
+        return live.Message("t", [], Event("token", 0, {"call": "c", "text": text}, seq))
+
+    async def main() -> list[Any]:
+        ear = listener_module.Ear("t")
+        stored = live.Message("t", [Event("token", 0, {"call": "c", "text": "abc"}, 5)])
+        for message in (piece(5, "a"), piece(5, "ab"), stored, piece(6, "d"), None, piece(6, "de"), piece(6, "def")):
+            ear.hear(message)
+        await asyncio.sleep(0)
+        return [await ear.next(1) for _ in range(5)]
+
+    heard = asyncio.run(main())
+    assert [message and (message.piece.data["text"] if message.piece else "stored") for message in heard] == [
+        "ab", "stored", "d", None, "def",
+    ]  # fmt: skip
+
+
+def test_whoever_comes_back_to_another_environment_hears_text_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker looks who listens only when it stores something, and here that is before."""
+    monkeypatch.setattr(eventlog, "SLOW_FLUSH_SECONDS", 0.2)
+    task, first, second = world.submit("[[sim words=160 latency=4 ttft=0.05]] hello"), Client(), Client()
+
+    async def come_and_come_back() -> None:
+        async with contextlib.aclosing(follow(task.task_id, Place(), until=time.monotonic() + 60)) as items:
+            async for item in items:
+                first.take(place_survives(item))
+                if first.pieces > 2:
+                    monkeypatch.setattr(eventlog, "SLOW_FLUSH_SECONDS", 60.0)
+                    await asyncio.sleep(0.6)  # the store that was due is over
+                    monkeypatch.setattr(listener_module, "_listener", None)  # another environment
+                    second.place, second._text = first.place, first._text
+                    second.log = [*first.log]
+                    await watch(task.task_id, second)
+                    return
+
+    beside(world, come_and_come_back)
+    assert second.pieces > 5
+    assert second.log == logged(task.task_id)
 
 
 def test_a_lost_subscription_is_made_anew_and_the_log_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

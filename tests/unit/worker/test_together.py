@@ -11,7 +11,7 @@ from functions.worker.environment.environment import Environment
 from functions.worker.environment.together import Together
 from shared import valkey, watchers
 from shared.limits import breaker as breakers
-from shared.limits.breaker import Outcome
+from shared.limits.breaker import Sign
 from shared.settings import settings
 
 pytestmark = pytest.mark.anyio
@@ -126,7 +126,7 @@ async def test_a_batch_asks_its_breaker_and_tells_it_in_few_trips(
 async def test_a_success_ends_a_row_of_failures_whoever_reports_it(environment: Environment) -> None:
     permits = [await environment.before_call("m", "ada") for _ in range(4)]
     for permit in permits[:2]:
-        environment.breaker.record(permit, Outcome.FAILURE)
+        environment.breaker.record(permit, Sign.FAILURE)
     assert (await environment.before_call("m", "ada")).failures == 2
     for permit in permits[2:]:
         environment.report_success(permit, "m", 0, 10)
@@ -155,7 +155,7 @@ async def test_a_report_that_spoke_for_a_later_success_leaves_the_next_one_nothi
 
 async def test_of_those_who_ask_at_once_one_may_probe(environment: Environment) -> None:
     for _ in range(3):
-        environment.breaker.record(await environment.before_call("m", "ada"), Outcome.FAILURE)
+        environment.breaker.record(await environment.before_call("m", "ada"), Sign.FAILURE)
     assert not (await environment.before_call("m", "ada")).allowed
     await asyncio.sleep(2.1)
     permits = await asyncio.gather(*(environment.before_call("m", "ada") for _ in range(20)))
@@ -169,7 +169,7 @@ async def test_two_models_are_probed_once_each(environment: Environment) -> None
     """An outage of their provider opens both, and both turn half-open together."""
     for model in ("a", "b"):
         for _ in range(3):
-            environment.breaker.record(await environment.before_call(model, "ada"), Outcome.FAILURE)
+            environment.breaker.record(await environment.before_call(model, "ada"), Sign.FAILURE)
     await asyncio.sleep(2.1)
     permits = await asyncio.gather(*(environment.before_call("ab"[n % 2], "ada") for n in range(20)))
     assert sum(permit.probe for permit in permits) == sum(permit.allowed for permit in permits) == 2
@@ -178,14 +178,14 @@ async def test_two_models_are_probed_once_each(environment: Environment) -> None
 async def test_a_late_success_of_before_the_last_change_says_nothing(environment: Environment) -> None:
     old = await environment.before_call("m", "ada")
     for _ in range(3):
-        environment.breaker.record(await environment.before_call("m", "ada"), Outcome.FAILURE)
+        environment.breaker.record(await environment.before_call("m", "ada"), Sign.FAILURE)
     await asyncio.sleep(2.1)
     environment.report_success(await environment.before_call("m", "ada"), "m", 0, 10)  # the probe closes it
     await environment.reported()
     environment.report_success(await environment.before_call("m", "ada"), "m", 0, 10)
     await environment.reported()
     for _ in range(2):
-        environment.breaker.record(await environment.before_call("m", "ada"), Outcome.FAILURE)
+        environment.breaker.record(await environment.before_call("m", "ada"), Sign.FAILURE)
     environment.report_success(old, "m", 0, 10)
     await environment.reported()
     assert (await environment.before_call("m", "ada")).failures == 2

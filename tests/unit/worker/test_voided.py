@@ -6,7 +6,7 @@ import pytest
 
 from functions.worker import agents
 from functions.worker.model import step as model_step
-from functions.worker.record.signals import Defer
+from functions.worker.record.stops import Defer
 from shared.tasks import events, settle, store
 from shared.tasks.events import Event
 from shared.tasks.model import Status, Task

@@ -1,0 +1,1 @@
+"""What is done to tasks that are there: cancelled, answered, run again, erased."""

@@ -1,0 +1,23 @@
+"""Cancelling, and what follows when that ends a task at once."""
+
+from __future__ import annotations
+
+from functions.api.submit.taking import gate
+from shared.tasks import settle
+from shared.tasks.model import Status, Task
+
+
+def cancel(task: Task) -> Task:
+    """Cancel a task, as it was just read; returns it as it now is. Idempotent.
+
+    Raises:
+        NotFound: it is gone.
+        Contended: it changed hands too often to catch.
+        DependencyDown: DynamoDB is away.
+    """
+    after = settle.cancel(task.task_id, task.user)
+    if after.status is Status.CANCELLED and not task.status.terminal:
+        from shared.tasks import aftermath  # here: most requests do without it
+
+        aftermath.finished(gate(), after)
+    return after

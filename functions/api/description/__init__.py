@@ -1,0 +1,1 @@
+"""The API's description of itself, and the documents that answers hold. Only who asks for it pays for it."""

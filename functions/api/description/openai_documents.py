@@ -1,0 +1,269 @@
+"""What answers of the OpenAI dialect hold; see `task_documents`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class OpenAIErrorInfo(BaseModel):
+    """What went wrong, in OpenAI's words."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+    limit: Annotated[str | None, Field(description="The limit that refused.")] = None
+
+
+class OpenAIErrorBody(BaseModel):
+    """Body of every answer of the OpenAI dialect other than success."""
+
+    error: OpenAIErrorInfo
+
+
+class ResponseView(BaseModel):
+    """OpenAI's response object, as the Open Responses document of 2026-04-24 has it."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    completed_at: int | None
+    status: Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+    background: bool
+    conversation: dict[str, str] | None
+    error: dict[str, Any] | None
+    incomplete_details: dict[str, Any] | None
+    instructions: str | None
+    max_output_tokens: int | None
+    max_tool_calls: int | None
+    metadata: dict[str, str]
+    model: str
+    output: list[dict[str, Any]]
+    parallel_tool_calls: bool
+    previous_response_id: str | None
+    prompt_cache_key: str | None
+    reasoning: dict[str, Any]
+    safety_identifier: str | None
+    service_tier: str
+    store: bool
+    temperature: float
+    presence_penalty: float
+    frequency_penalty: float
+    text: dict[str, Any]
+    tool_choice: str | dict[str, Any]
+    tools: list[dict[str, Any]]
+    top_logprobs: int
+    top_p: float
+    truncation: str
+    usage: dict[str, Any] | None
+    user: str | None
+
+
+class ChatCompletion(BaseModel):
+    """OpenAI's chat completion."""
+
+    id: Annotated[str, Field(description="`chatcmpl-` and the task's id.")]
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    service_tier: str
+    system_fingerprint: None
+    choices: list[dict[str, Any]]
+    usage: dict[str, Any]
+
+
+class ModelView(BaseModel):
+    """A model that may be asked for."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelList(BaseModel):
+    """Models that may be asked for."""
+
+    object: Literal["list"]
+    data: list[ModelView]
+
+
+class ResponseDeleted(BaseModel):
+    """A response was deleted."""
+
+    id: str
+    object: Literal["response"]
+    deleted: Literal[True]
+
+
+class ItemView(BaseModel):
+    """An item: a message, a call, an output; its fields go by its type."""
+
+    id: str
+    type: str
+
+
+class ItemList(BaseModel):
+    """A page of items."""
+
+    object: Literal["list"]
+    data: list[dict[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class InputTokens(BaseModel):
+    """How many tokens an input has, about."""
+
+    object: Literal["response.input_tokens"]
+    input_tokens: int
+
+
+class ConversationView(BaseModel):
+    """A conversation."""
+
+    id: str
+    object: Literal["conversation"]
+    created_at: int
+    metadata: dict[str, str]
+
+
+class ConversationDeleted(BaseModel):
+    """A conversation was deleted."""
+
+    id: str
+    object: Literal["conversation.deleted"]
+    deleted: Literal[True]
+
+
+class Compaction(BaseModel):
+    """A conversation summed up."""
+
+    id: str
+    object: Literal["response.compaction"]
+    created_at: int
+    output: list[dict[str, Any]]
+    usage: dict[str, Any]
+
+
+class FileView(BaseModel):
+    """A file."""
+
+    id: str
+    object: Literal["file"]
+    bytes: int
+    created_at: int
+    expires_at: int
+    filename: str
+    purpose: Literal["batch", "batch_output"]
+    status: Literal["uploaded", "processed", "error"]
+    status_details: str | None
+    upload_url: Annotated[str | None, Field(description="Where an announced file's content is to be PUT.")] = None
+    upload_method: Literal["PUT"] | None = None
+    upload_expires_at: int | None = None
+
+
+class FileList(BaseModel):
+    """A page of files."""
+
+    object: Literal["list"]
+    data: list[FileView]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class FileDeleted(BaseModel):
+    """A file was deleted."""
+
+    id: str
+    object: Literal["file"]
+    deleted: Literal[True]
+
+
+class UploadView(BaseModel):
+    """A file that comes in parts."""
+
+    id: str
+    object: Literal["upload"]
+    bytes: int
+    created_at: int
+    expires_at: int
+    filename: str
+    purpose: str
+    status: Literal["pending", "completed", "cancelled", "expired"]
+    file: FileView | None
+
+
+class UploadPart(BaseModel):
+    """A part that was taken."""
+
+    id: str
+    object: Literal["upload.part"]
+    created_at: int
+    upload_id: str
+
+
+class BatchFault(BaseModel):
+    """What is wrong with a batch's file."""
+
+    code: str
+    message: str
+    param: str | None
+    line: Annotated[int | None, Field(description="Number of the line, from 1.")]
+
+
+class BatchFaults(BaseModel):
+    """What is wrong with a batch's file; the first hundred."""
+
+    object: Literal["list"]
+    data: list[BatchFault]
+
+
+class BatchCounts(BaseModel):
+    """A batch's requests."""
+
+    total: int
+    completed: int
+    failed: int
+
+
+class BatchView(BaseModel):
+    """A batch."""
+
+    id: str
+    object: Literal["batch"]
+    endpoint: str
+    errors: BatchFaults | None
+    input_file_id: str
+    completion_window: Literal["24h"]
+    status: Literal[
+        "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"
+    ]
+    output_file_id: str | None
+    error_file_id: str | None
+    created_at: int
+    in_progress_at: int | None
+    expires_at: int
+    finalizing_at: int | None
+    completed_at: int | None
+    failed_at: int | None
+    expired_at: int | None
+    cancelling_at: int | None
+    cancelled_at: int | None
+    request_counts: BatchCounts
+    usage: dict[str, Any] | None
+    metadata: dict[str, str] | None
+
+
+class BatchPage(BaseModel):
+    """A page of batches."""
+
+    object: Literal["list"]
+    data: list[BatchView]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool

@@ -1,0 +1,1 @@
+"""What every request passes: its surroundings, whose it is, its body; and how a failure leaves."""

@@ -1,0 +1,284 @@
+"""A run's events as they happen: replayed from any place in the log, then live, as one sequence.
+
+What is yielded equals the log, whatever is lost, doubled or late on the way. Live messages are only a quicker way to
+what the log has, or is about to have: numbers show gaps, and a gap is read from the log. The text of a token event may
+come in pieces before the event is stored; a place in the sequence is therefore an event's number and a count of
+characters of the event behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from functions.api.live.listener import Ear, listener
+from shared.errors import DependencyDown
+from shared.logs import get_logger
+from shared.settings import settings
+from shared.tasks import events
+from shared.valkey import RedisError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Sequence
+
+    from starlette.requests import Request
+
+    from functions.api.read.held import Held
+    from shared.live import Message
+    from shared.tasks.events import Event, Page
+
+KEEP_ALIVE_SECONDS = 15.0
+"""Longest silence. API Gateway gives up after five minutes of it, proxies often after one."""
+LOOK_SECONDS = 15.0
+"""How often the log is read though nothing was heard: a message may be lost."""
+DEAF_LOOK_SECONDS = 1.0
+"""How often it is read while nothing can be heard."""
+RENEW_SECONDS = 20.0
+"""How often a registration is renewed; it lapses after `shared.live.LISTEN_SECONDS`."""
+
+PAGE_BYTES = 1_000_000
+"""How much of a log is read and written at a time."""
+HOLD_SECONDS = 2.0
+"""How often a stream's hold is renewed (`held.LEASE_S`)."""
+MARGIN_SECONDS = 5.0
+"""Left of the function's own time when a stream, or a request that is held, ends by itself."""
+
+_log = get_logger("live")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a run's sequence: behind event ``seq`` and ``chars`` characters of the token event that follows it."""
+
+    seq: int = 0
+    chars: int = 0
+
+    def __str__(self) -> str:
+        """Return ``12`` or ``12.340``; `place` reads it."""
+        return f"{self.seq}.{self.chars}" if self.chars else str(self.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """An event of the log, or a part of a token event's text: ``event.data["text"]`` is then only what is new."""
+
+    event: Event
+    place: Place
+    """Where one is behind it."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether this is the event's end."""
+        return self.place.chars == 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """Nothing has happened for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The last thing yielded: the run has ended with ``status``, or the stream has lived as long as it may (None)."""
+
+    status: str | None
+    place: Place
+
+
+def life(request: Request) -> float:
+    """Return how long a stream, or a request that is held, may last at the streaming address, s."""
+    context = request.scope.get("aws.context")
+    left = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS if context is not None else float("inf")
+    return max(0.0, min(settings().stream_seconds, left))
+
+
+def place(text: str) -> Place:
+    """Read a place.
+
+    Raises:
+        ValueError: it is none.
+    """
+    seq, _, chars = text.strip().partition(".")
+    for digits in (seq, chars or "0"):
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= 9):
+            raise ValueError(f"{text[:40]!r} is no place in a run's events")
+    return Place(int(seq), int(chars or "0"))
+
+
+class Cursor:
+    """Puts what the log has and what is heard into one sequence."""
+
+    def __init__(self, after: Place) -> None:
+        """Start at a place."""
+        self.place = after
+
+    def take(self, event: Event) -> LogEvent | None:
+        """Take a stored event; None if it was had before.
+
+        Raises:
+            LookupError: it is not the next one.
+        """
+        if event.seq <= self.place.seq:
+            return None
+        if event.seq != self.place.seq + 1:
+            raise LookupError(event.seq)
+        had, self.place = self.place.chars, Place(event.seq)
+        if had and event.type in ("token", "reasoning"):
+            text = str(event.data.get("text", ""))
+            event = replace(event, data=event.data | {"text": text[had:]})
+        # Else it is another event than the one whose text was had: that was never stored, and this one voids it.
+        return LogEvent(event, self.place)
+
+    def take_piece(self, event: Event) -> LogEvent | None:
+        """Take the text so far of an event that will be stored; None if there is nothing new in it.
+
+        Raises:
+            LookupError: events before it are missing.
+        """
+        if event.seq <= self.place.seq:
+            return None
+        if event.seq != self.place.seq + 1:
+            raise LookupError(event.seq)
+        new = str(event.data["text"])[self.place.chars :]
+        if not new:
+            return None
+        self.place = Place(self.place.seq, self.place.chars + len(new))
+        return LogEvent(replace(event, data=event.data | {"text": new}), self.place)
+
+
+async def follow(
+    task_id: str, after: Place, *, until: float, pieces: bool = True, held: Held | None = None
+) -> AsyncGenerator[LogEvent | KeepAlive | End]:
+    """Yield what comes after a place, and an `End`. The caller has seen to it that the task is the client's.
+
+    Args:
+        task_id: an existing task.
+        after: where the client is.
+        until: longest life of the stream, on the monotonic clock.
+        pieces: whether text may come before it is stored; without them every `LogEvent` is a whole event of the log.
+        held: a hold that was begun; it is renewed for as long as this lives, whether or not the client reads, then
+            ended. When its place is owed to another owner, the stream ends as with its longest life.
+
+    An outage of DynamoDB or Valkey delays what is yielded; a task that has been erased meanwhile raises `NotFound`.
+    """
+    stream = _Stream(task_id, after, until, pieces)
+    keeping = asyncio.create_task(stream.keep(held)) if held is not None else None
+    try:
+        async for item in stream.run():
+            yield item
+    finally:
+        if keeping is not None:
+            keeping.cancel()
+        await stream.close(held)
+
+
+class _Stream:
+    def __init__(self, task_id: str, after: Place, until: float, pieces: bool) -> None:
+        self._task_id = task_id
+        self._cursor = Cursor(after)
+        self._until = until
+        self._pieces = pieces
+        self._ear = Ear(task_id)
+        self._listener = listener()
+        self._renew_at = 0.0
+        self._read_for = 0
+        self._ended: str | None = None
+        self._displaced = False
+
+    async def run(self) -> AsyncGenerator[LogEvent | KeepAlive | End]:
+        quiet_since = time.monotonic()
+        await self._listen(self._listener.add)
+        look = True
+        while True:
+            if look:
+                for item in await self._read():
+                    quiet_since = time.monotonic()
+                    yield item
+            if self._ended is not None:
+                yield End(self._ended, self._cursor.place)
+                return
+            at = time.monotonic()
+            if at >= self._until or self._displaced:
+                yield End(None, self._cursor.place)
+                return
+            if at - quiet_since >= KEEP_ALIVE_SECONDS:
+                quiet_since = at
+                yield KeepAlive()
+            if at >= self._renew_at:
+                await self._listen(self._listener.renew)
+            rest = LOOK_SECONDS if self._listener.well else DEAF_LOOK_SECONDS
+            try:
+                message = await self._ear.next(max(0.0, min(rest, self._until - at)))
+            except TimeoutError:
+                look = True
+                continue
+            new, look = self._heard(message)
+            for item in new:
+                quiet_since = time.monotonic()
+                yield item
+
+    async def keep(self, held: Held) -> None:
+        """Renew the hold; when its place is owed to another, let the stream end."""
+        while not self._displaced:
+            await asyncio.sleep(HOLD_SECONDS)
+            self._displaced = not await asyncio.to_thread(held.go_on)
+        self._ear.hear(None)
+
+    async def close(self, held: Held | None) -> None:
+        await asyncio.shield(asyncio.to_thread(self._leave, held))
+
+    def _leave(self, held: Held | None) -> None:
+        self._listener.remove(self._ear)
+        if held is not None:
+            held.end()
+
+    async def _listen(self, how: object) -> None:
+        assert callable(how)  # noqa: S101 - for the type checker
+        self._renew_at = time.monotonic() + RENEW_SECONDS
+        try:
+            await asyncio.to_thread(how, self._ear)
+        except RedisError as error:
+            self._renew_at = time.monotonic() + DEAF_LOOK_SECONDS
+            _log.info("nothing can be heard", extra={"task_id": self._task_id, "error": str(error)})
+
+    async def _read(self) -> Sequence[LogEvent]:
+        try:
+            page: Page = await asyncio.to_thread(
+                events.read, self._task_id, self._cursor.place.seq, most_bytes=PAGE_BYTES
+            )
+        except DependencyDown as error:
+            _log.warning("log not read", extra={"task_id": self._task_id, "error": error.message})
+            await asyncio.sleep(DEAF_LOOK_SECONDS)
+            self._ear.hear(None)  # read again
+            return ()
+        new = [item for event in page.events if (item := self._cursor.take(event)) is not None]
+        if page.full:
+            self._ear.hear(None)
+        elif page.task.status.terminal:
+            if self._cursor.place.seq >= page.task.last_seq or not page.events:  # what is missing has expired
+                self._ended = str(page.task.status)
+            else:
+                self._ear.hear(None)
+        return new
+
+    def _heard(self, message: Message | None) -> tuple[Iterator[LogEvent], bool]:
+        """Return what a message brings, and whether the log has to be read."""
+        if message is None or not (message.events or message.piece):
+            return iter(()), True
+        new: list[LogEvent] = []
+        try:
+            new += [item for event in message.events if (item := self._cursor.take(event)) is not None]
+        except LookupError:
+            return iter(new), True
+        if message.piece is not None and self._pieces:
+            try:
+                item = self._cursor.take_piece(message.piece)
+            except LookupError:
+                # Once: what lies before it may be still on its way into the log.
+                again = self._read_for < message.piece.seq
+                self._read_for = message.piece.seq
+                return iter(new), again
+            new += [item] if item is not None else []
+        return iter(new), False

@@ -1,0 +1,111 @@
+"""This function's held requests: how many there may be, and one of them.
+
+The concurrency that counts is what the function has reserved (``ApiReservedConcurrency``, or whatever was set since):
+Lambda is asked, twice a minute at most by all environments together, as they share the answer in Valkey.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from functools import cache
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from functions.api.read.remembered import Remembered
+from shared import aws, valkey
+from shared.limits.holds import RETRY_AFTER_S, Holds, room
+from shared.limits.shares import owner_of
+from shared.logs import get_logger
+from shared.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+UNRESERVED = 100
+"""Concurrency assumed of a function that has none reserved: a tenth of what AWS gives most accounts in all."""
+KNOWN_S = 30
+"""How long an answer of Lambda's is good for."""
+LEASE_S = 5.0
+"""How long a hold lasts that is not renewed; every look at the task renews it."""
+
+_log = get_logger("api")
+
+
+def place() -> str:
+    """Name this function among those that hold requests; locally, outside of one, ``api``."""
+    return os.environ.get("AWS_LAMBDA_FUNCTION_NAME") or "api"
+
+
+def _reserved() -> int:
+    key = f"{{sluice:holds:{place()}}}:concurrency"
+    try:
+        known = valkey.client().get(key)
+    except valkey.RedisError:
+        return UNRESERVED  # nothing can be counted either
+    if known is not None:
+        return int(known)
+    found = _asked()
+    try:
+        valkey.client().set(key, found, ex=KNOWN_S)
+    except valkey.RedisError as error:
+        _log.warning("concurrency not noted", extra={"cause": str(error)})
+    return found
+
+
+def _asked() -> int:
+    name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+    if not name:
+        return UNRESERVED
+    try:
+        answer = aws.lambda_client().get_function_concurrency(FunctionName=name)
+    except (ClientError, BotoCoreError) as error:
+        _log.warning("concurrency not read", extra={"cause": str(error)})
+        return UNRESERVED
+    return int(answer.get("ReservedConcurrentExecutions", UNRESERVED))
+
+
+@cache
+def _known() -> Remembered[int]:
+    return Remembered(_reserved, KNOWN_S / 3)
+
+
+def concurrency() -> int:
+    """Return how many requests this function works on at once."""
+    return settings().api_reserved_concurrency or _known()()
+
+
+@cache
+def _holds(capacity: int) -> Holds:
+    return Holds(place(), capacity)
+
+
+class Held:
+    """One request that its caller wants held. ``headers`` gets a ``Retry-After`` when it cannot be, or no longer."""
+
+    def __init__(self, user: str, headers: MutableMapping[str, str]) -> None:
+        """Note whose request it is; nothing is counted yet."""
+        self._owner = owner_of(user)
+        self._headers = headers
+        self._id = ""
+        self._of: Holds | None = None
+        self.lost = False
+        """Whether its place was owed to another, or is gone."""
+
+    def go_on(self) -> bool:
+        """Begin to hold it, or go on; False when it is to be answered now."""
+        if self._of is None:
+            self._id, self._of = uuid.uuid4().hex, _holds(room(concurrency()))
+            kept = self._of.take(self._owner, self._id, ttl_s=LEASE_S)
+        else:
+            kept = self._of.renew(self._owner, self._id, ttl_s=LEASE_S)
+        if not kept:
+            self.lost = True
+            self._headers["Retry-After"] = str(RETRY_AFTER_S)
+        return kept
+
+    def end(self) -> None:
+        """Stop holding it."""
+        if self._of is not None:
+            self._of.release(self._owner, self._id)

@@ -1,0 +1,66 @@
+"""Measuring what the policy decides by: queues from SQS, limits from Lambda, the provider's state from Valkey.
+
+What cannot be read is None, and the policy knows what to do about it; one failing source never stops a tick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from functions.scaler import mappings
+from shared.errors import DependencyDown
+from shared.limits.breaker import Breaker, breaker_name
+from shared.limits.provider import ProviderBudget
+from shared.logs import get_logger
+from shared.scaling.ceiling import Provider
+from shared.scaling.readings import LaneReadings, Readings
+from shared.settings import settings
+from shared.tasks import lanes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+UNPROBED_SECONDS = 300.0
+"""A breaker that is half-open for longer is of a model that nobody calls; it would stay so for a day."""
+WINDOWS = 2
+"""Minutes of provider calls: the last whole one, and the present one, which has hardly begun at a tick."""
+
+
+def read(names: Iterable[str]) -> Readings:
+    """Measure everything once."""
+    limits = mappings.current()
+    return Readings({lane: _lane(lane, limits.get(lane)) for lane in names}, _provider())
+
+
+def _lane(lane: str, limit: int | None) -> LaneReadings:
+    try:
+        counts = lanes.backlog(settings().queue_urls[lane])
+    except DependencyDown as error:
+        get_logger("scaler").warning("backlog not read", extra={"lane": lane, "cause": str(error.__cause__)})
+        return LaneReadings(current=limit)
+    return LaneReadings(counts["visible"], counts["in_flight"], counts["delayed"], limit)
+
+
+def _provider() -> Provider:
+    minutes = ProviderBudget().windows(WINDOWS)
+    if not minutes:  # Valkey is away: its breakers are unknown as well
+        return Provider()
+    return Provider(
+        sum(one.calls for one in minutes), sum(one.throttled for one in minutes), breaker_open=_breaker_open()
+    )
+
+
+def _breaker_open() -> bool:
+    """Tell whether no model is left to run on: the default one and all its fallbacks are cut off.
+
+    A single user's odd model must not hold everybody's scale-up, nor one that is half-open because nobody uses it.
+    """
+    config = settings()
+    models = [config.default_model, *(m.strip() for m in config.fallback_models.split(",") if m.strip())]
+    cut_off = {
+        state.name
+        for state in Breaker().states()
+        if not state.owner
+        and (state.state == "open" or (state.state == "half_open" and state.half_open_s < UNPROBED_SECONDS))
+    }
+    return all(breaker_name(config.openai_base_url, model) in cut_off for model in models)

@@ -1,0 +1,38 @@
+"""What the policy is told at a tick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shared.scaling.ceiling import Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class LaneReadings:
+    """One lane, measured now; None where it could not be read."""
+
+    visible: int | None = None
+    """Waiting tasks that a poller may take."""
+    in_flight: int | None = None
+    """Tasks being run."""
+    delayed: int | None = None
+    """Tasks waiting for a later time (retries, deferrals): published, but no reason to scale."""
+    current: int | None = None
+    """The ``MaximumConcurrency`` set now."""
+
+    @property
+    def load(self) -> int | None:
+        """Tasks that wait or run; None where one of both is unknown."""
+        return None if self.visible is None or self.in_flight is None else self.visible + self.in_flight
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Everything measured at one tick."""
+
+    lanes: Mapping[str, LaneReadings]
+    provider: Provider = field(default_factory=Provider)
