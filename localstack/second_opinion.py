@@ -29,8 +29,7 @@ START_SECONDS = 120.0
 TESTS = "tests/unit/tasks"
 LEFT_OUT = {
     "tests/unit/tasks/test_group_commit.py::test_many_threads_add_up_to_what_one_would_have_written[emulator]": (
-        "LocalEmu 1.3.2 answers 500 to some of several transactions that come at once "
-        "(findings/localemu-transactions-at-once.sh)"
+        "LocalEmu 1.3.2 answers 500 to some of several transactions that come at once"
     )
 }
 """Tests that LocalEmu cannot serve, and why. Another emulator gets them all."""
