@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.clock import iso, now
 from shared.errors import NotFound
-from shared.limits.thresholds import THRESHOLDS
+from shared.limits.verdict import THRESHOLDS
 from shared.tasks import costs, table
 from shared.tasks.items import item, plain
 

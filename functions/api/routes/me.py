@@ -10,12 +10,13 @@ from starlette.responses import JSONResponse
 
 from functions.api.contract.problem import Problem, invalid
 from functions.api.contract.requests import AlertsRequest, CredentialsRequest
-from functions.api.control.erase import LONGEST_S, delete_partition, erase
+from functions.api.control.erase import LONGEST_S, erase
 from functions.api.description.note import described
 from functions.api.door.body import parse, raw_body
 from functions.api.door.identity import AUTHENTICATED, Subject
-from functions.api.read.waiting import MARGIN_S
+from functions.api.read.hold import MARGIN_S
 from shared.settings import settings
+from shared.tasks import partitions
 
 router = APIRouter(prefix="/me", tags=["data"], dependencies=AUTHENTICATED)
 
@@ -50,7 +51,7 @@ def delete_credentials(caller: Subject) -> JSONResponse:
     """Erase the caller's own key; their runs use the deployment's again, within a minute. Repeating it is harmless."""
     from shared import credentials
 
-    delete_partition(f"CREDENTIALS#{caller.user}")
+    partitions.delete(f"CREDENTIALS#{caller.user}")
     credentials.forget(caller.user)
     return JSONResponse({"credentials": None})
 
@@ -83,7 +84,7 @@ def delete_alerts(caller: Subject) -> JSONResponse:
     """Erase the caller's address; what has not arrived there yet is not sent any more. Repeating it is harmless."""
     from shared.alerts import targets
 
-    delete_partition(targets.partition(caller.user))
+    partitions.delete(targets.partition(caller.user))
     return JSONResponse({"alerts": None})
 
 
