@@ -482,6 +482,14 @@ def _of_the_system(api: Api) -> None:
     assert size < 1_000_000
 
 
+@largest("/stats/past")
+def _of_past_hours(api: Api) -> None:
+    failed = [large_task(n, error=ERROR | {"code": f"{n:02d}".ljust(100, CONTROL)}) for n in range(20)]
+    put([task_row(task, due_at=0) for task in failed])
+    found, size = shown(api, "/stats/past", "hours=24", who="operator")
+    assert size * len(found["stretches"]) < wire.ANSWER_BYTES, "though all of them were as large as the newest"
+
+
 @largest("/", "/dashboard/{asked}/{name}", "/docs", "/docs/{name}", "/openapi.json")
 def _of_pages(api: Api) -> None:
     ask(api, "/")
