@@ -155,6 +155,7 @@ class Campaign:
             "of_them_responses": sum(isinstance(client, ResponsesReader) for client in self.clients),
             "cuts": self.cut_so_far,
             "ended_by_their_longest_life": sum(client.ended_by_server for client in self.clients),
+            "broken_off_by_themselves": sum(client.broken for client in self.clients),
             "workers_killed": self.killed,
             "takeovers": sum(each.count("resumed") for each in kinds.values()),
             "messages": sum(len(client.log) for client in self.clients),
