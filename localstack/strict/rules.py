@@ -139,7 +139,8 @@ _TABLE = [
     Rule("s3-part", "S3", "a part of a multipart upload of at least 5 MiB, but the last; at most 10,000 parts",
          "https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html", "`assembly.PART_BYTES`", _STACK, 10_000,
          "MiniStack"),
-    Rule("s3-presigned", "S3", "a presigned URL is good for at most 7 days",
+    Rule("s3-presigned", "S3", "a presigned URL is good for at most 7 days, and for no longer than the credentials "
+         "that signed it",
          "https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html",
          "`ResultUrlSeconds` is at most 12 hours", _STACK, 604_800, "MiniStack"),
     # ---- CloudWatch
