@@ -11,11 +11,9 @@ that holds one and a half times the measured peak. The local AWS is an emulator 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import random
 import time
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +23,14 @@ import boto3
 from benchmarks.capacity_model import drawing
 from benchmarks.capacity_model.stack import Stack
 from benchmarks.faults.own import own_system
+from benchmarks.naive import deployed
+from benchmarks.naive.deployed import Naive
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "gb_seconds.json"
 SIZES_MB = (256, 512, 1024, 1536, 2048, 3008)
 """Memory sizes on offer; below 256 MB a Python function with an SDK does not start well."""
 HEADROOM = 1.5
-NAIVE = "naive-worker"
 LENGTHS = {"equal": (2.0, 2.0), "spread": (1.0, 10.0), "long": (10.0, 10.0)}
 """Seconds of the shortest and the longest run. 100 runs of 2 s at once are more than the emulator can serve, so
 environments of 50 slots have the other two."""
@@ -74,7 +73,6 @@ class Bench:
         self.stack = Stack(outputs)
         self.functions: Any = boto3.client("lambda")
         self.logs: Any = boto3.client("logs")
-        self.sqs: Any = boto3.client("sqs")
         self.worker = next(name for name in self._functions() if "worker" in name.lower())
         self._seen: set[str] = set()
         events: Any = boto3.client("events")
@@ -106,8 +104,6 @@ class Bench:
                     self._seen.add(mark)
                     found.append(json.loads(text))
         return found
-
-    # ---- Sluice
 
     def sluice(self, contender: Contender, kind: str) -> dict[str, Any]:
         """Let Sluice work off the runs; returns its figures."""
@@ -152,70 +148,13 @@ class Bench:
             quiet = 0 if new else quiet + 1
         return lines
 
-    # ---- the naive Lambda
-
-    def make_naive(self, environments: int) -> str:
-        """Deploy the naive function on a queue of its own; returns the queue's URL."""
-        build = ROOT / ".aws-sam" / "build" / "WorkerFunction"
-        code = io.BytesIO()
-        with zipfile.ZipFile(code, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in sorted(build.rglob("*")):
-                if path.is_file() and path.relative_to(build).parts[0] not in ("functions", "shared"):
-                    archive.write(path, path.relative_to(build))
-            archive.write(ROOT / "benchmarks" / "naive" / "handler.py", "handler.py")
-        boto3.client("dynamodb").create_table(
-            TableName=NAIVE,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        )
-        found = self.functions.get_function_configuration(FunctionName=self.worker)
-        kept = {
-            name: value
-            for name, value in found["Environment"]["Variables"].items()
-            if name.startswith(("OPENAI_", "AWS_ENDPOINT"))
-        }
-        self.functions.create_function(
-            FunctionName=NAIVE,
-            Runtime=found["Runtime"],
-            Role=found["Role"],
-            Handler="handler.handler",
-            Code={"ZipFile": code.getvalue()},
-            Timeout=120,
-            MemorySize=found["MemorySize"],
-            Environment={"Variables": kept | {"TABLE": NAIVE}},
-        )
-        self.logs.create_log_group(logGroupName=f"/aws/lambda/{NAIVE}")
-        url = str(self.sqs.create_queue(QueueName=NAIVE, Attributes={"VisibilityTimeout": "120"})["QueueUrl"])
-        arn = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        self.functions.create_event_source_mapping(
-            EventSourceArn=arn, FunctionName=NAIVE, BatchSize=1, ScalingConfig={"MaximumConcurrency": environments}
-        )
-        return url
-
-    def naive(self, url: str, kind: str, runs: int, warm: int) -> dict[str, Any]:
+    def naive(self, naive: Naive, kind: str, runs: int, warm: int) -> dict[str, Any]:
         """Let the naive function work off the runs; returns its figures."""
-        self._send(url, [0.5] * warm * 2)
-        self.naive_lines(warm * 2)
+        naive.send([0.5] * warm * 2)
+        naive.lines(warm * 2)
         asked = lengths(kind, runs)
-        self._send(url, asked)
-        return figures("naive", self.naive_lines(runs), runs, sum(asked), peak_mb(NAIVE))
-
-    def _send(self, url: str, asked: list[float]) -> None:
-        for n, length in enumerate(asked):
-            body = {"id": f"{time.time_ns()}", "message": f"[[sim latency={length} words=5]] {n}"}
-            self.sqs.send_message(QueueUrl=url, MessageBody=json.dumps(body))
-
-    def naive_lines(self, wanted: int, patience_s: float = 240) -> list[dict[str, Any]]:
-        """Wait for so many invocations."""
-        lines: list[dict[str, Any]] = []
-        give_up = time.monotonic() + patience_s
-        while len(lines) < wanted:
-            if time.monotonic() > give_up:
-                raise SystemExit(f"the naive function ended {len(lines)} of {wanted} runs")
-            time.sleep(1)
-            lines += self.lines(NAIVE, "done")
-        return lines
+        naive.send(asked)
+        return figures("naive", naive.lines(runs), runs, sum(asked), peak_mb(deployed.NAME))
 
 
 def peak_mb(function: str) -> int:
@@ -280,9 +219,9 @@ def main() -> None:
     results: dict[str, Any] = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "memory_headroom": HEADROOM}
     with own_system(parameters) as (_, outputs):
         bench = Bench(outputs)
-        url = bench.make_naive(10)
+        naive = Naive(bench.worker, 10, bench.lines)
         for kind in asked.kinds.split(","):
-            rows = [bench.naive(url, kind, 60, 10), *(bench.sluice(one, kind) for one in SLUICE if kind in one.kinds)]
+            rows = [bench.naive(naive, kind, 60, 10), *(bench.sluice(one, kind) for one in SLUICE if kind in one.kinds)]
             floor = rows[0]["gb_s_per_1000_runs"]
             for row in rows:
                 row["times_fewer_ratio"] = round(floor / row["gb_s_per_1000_runs"], 2)

@@ -22,11 +22,11 @@ from functions.api import routes
 from functions.api.contract.problem import Problem
 from functions.api.door import error_answers
 from functions.api.door.envelope import CatchErrors, Envelope
+from functions.api.door.gate import gate
 from functions.api.door.later import Later
-from functions.api.submit.taking import gate
-from functions.api.version import VERSION
 from shared import aws, settings
 from shared.errors import SluiceError
+from sluice import __version__
 
 ROUTES = (
     Later(re.compile(r"/(dashboard/|$)"), lambda: routes.dashboard),
@@ -42,7 +42,7 @@ ROUTES = (
     Later(re.compile(r"/sessions/"), lambda: routes.sessions),
     Later(re.compile(r"/limits$"), lambda: routes.limits),
     Later(re.compile(r"/costs"), lambda: routes.costs),
-    Later(re.compile(r"/stats$"), lambda: routes.stats),
+    Later(re.compile(r"/stats"), lambda: routes.stats),
     Later(re.compile(r"/operator/"), lambda: routes.operator),
     Later(re.compile(r"/me/"), lambda: routes.me),
     Later(re.compile(r"/v1/responses/compact$"), lambda: routes.compact),
@@ -86,7 +86,7 @@ def make_app() -> FastAPI:
     )
     app = FastAPI(
         title="Sluice",
-        version=VERSION,
+        version=__version__,
         summary="Runs AI agents for many users: submit a message, follow its task.",
         docs_url=None,
         redoc_url=None,

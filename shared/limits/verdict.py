@@ -62,6 +62,8 @@ class Verdict:
 
 BUDGETS = frozenset(f"{what}_per_day{whose}" for what in ("tokens", "usd") for whose in ("", "_key", "_global"))
 """Limits whose refusal means that money or tokens are spent (402), not that requests came too fast (429)."""
+THRESHOLDS = (50, 80, 100)
+"""Percent of a day's ceiling at which somebody is told (`shared.alerts`)."""
 
 
 def verdict_of(reply: list[Any], limits: Limits, config: Settings) -> Verdict:

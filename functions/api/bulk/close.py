@@ -6,12 +6,12 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from functions.api.control.erase import delete_partition
 from shared.bulk import files, room, store
 from shared.bulk.assembly import Assembly
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, NotFound
 from shared.logs import get_logger
+from shared.tasks import partitions
 
 if TYPE_CHECKING:
     from shared.bulk.model import Batch
@@ -55,7 +55,7 @@ def close(batch: Batch, until: float) -> tuple[Batch, str]:
     batch = store.commit(batch.reached(FINAL.get(batch.ending, "completed"), at), more=tuple(rows))
     room.leave(batch.user, batch.batch_id)
     try:
-        delete_partition(f"BATCH#{batch.batch_id}")
+        partitions.delete(f"BATCH#{batch.batch_id}")
     except (Contended, DependencyDown) as error:
         _log.warning("pieces are left to expire", extra={"batch_id": batch.batch_id, "error": error.message})
     return batch, ""

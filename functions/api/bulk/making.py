@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from functions.api.bulk.lines import wanted_of
 from functions.api.contract.problem import problem_of
+from functions.api.door.gate import gate
 from functions.api.submit import taking
-from functions.api.submit.taking import gate
+from functions.api.submit.allowed import allowed
+from functions.api.submit.submission import make_task
 from shared.bulk import room
 from shared.bulk.model import line_task_id
 from shared.errors import BudgetExhausted
@@ -41,10 +43,10 @@ def make(caller: Caller, batch: Batch, number: int, raw: bytes) -> Made:
     task_id = line_task_id(batch.batch_id, number)
     try:
         wanted = wanted_of(caller, batch.endpoint, raw)
-        _, model = taking.allowed(caller, wanted)
+        _, model = allowed(caller, wanted)
     except Exception as error:  # whatever it is: one line must not keep the others from being run
         return _refused(task_id, error)
-    task = taking.make_task(caller, wanted, task_id, lane=room.LANE, model=model)
+    task = make_task(caller, wanted, task_id, lane=room.LANE, model=model)
     task.batch, task.batch_line = batch.batch_id, number
     if not gate().take_slot(task.user, task_id, room.of_cap(task.running_cap), PARKED_SLOT_SECONDS, lane=task.lane):
         return Made("later")

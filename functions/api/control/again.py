@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from functions.api.contract.problem import Problem
 from functions.api.control import prefix
-from functions.api.control.erase import delete_partition
 from functions.api.dialect.content import inline
 from functions.api.door.identity import Caller
-from functions.api.submit.taking import Receipt, Submission, submit
+from functions.api.submit.submission import Receipt, Submission
+from functions.api.submit.taking import submit
 from shared.errors import NotFound
 from shared.limits import keys, tiers
 from shared.limits.tiers import LANES
-from shared.tasks import store
+from shared.tasks import partitions, store
 
 if TYPE_CHECKING:
     from typing import Any
@@ -129,5 +129,5 @@ def _run(
     whose = Caller(source.user, caller.key_user, caller.key_id, caller.limits)
     receipt = submit(whose, wanted, idempotency=idempotency, trace=trace)
     if receipt.repeat and copied_to:  # another request with the same key was quicker
-        delete_partition(f"TASK#{copied_to[0]}")
+        partitions.delete(f"TASK#{copied_to[0]}")
     return receipt

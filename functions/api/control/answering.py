@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from functions.api.contract.problem import Problem, invalid
-from functions.api.submit.taking import gate
+from functions.api.door.gate import gate
 from shared.errors import Conflict, IdempotencyMismatch
 from shared.tasks import approvals, ceilings, inbox, waking
 
@@ -41,7 +41,7 @@ def answer(caller: Caller, task: Task, fingerprint: str, given: ApprovalAnswer, 
         payload |= _of_call(more, given)
     try:
         key = str(asked.nth)
-        receipt = inbox.post(task.task_id, asked.name, payload, key=key, by=caller.key_id, early=False)
+        receipt = inbox.post(task.task_id, asked.name, payload, key=key, by=caller.key_id, early=False, seen=task)
     except IdempotencyMismatch as error:
         raise Conflict("this was answered otherwise before") from error
     if receipt.woken:

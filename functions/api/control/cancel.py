@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.api.submit.taking import gate
+from functions.api.door.gate import gate
 from shared.tasks import settle
 from shared.tasks.model import Status, Task
 

@@ -9,21 +9,19 @@ lease) is named by none and goes with the bucket's lifecycle, ``BlobDays`` after
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from functions.api.control.cancel import cancel
 from functions.api.dialect import conversations
-from shared import aws, credentials
-from shared.errors import Contended, DependencyDown, NotFound
-from shared.settings import settings
-from shared.tasks import blobs, listing, sessions, store, table
+from shared import credentials
+from shared.errors import Contended, NotFound
+from shared.tasks import listing, partitions, sessions, store
 from shared.tasks.items import listed_under
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    pass
 
 LONGEST_S = 15.0
 """One call works no longer than this; the caller repeats it while ``more`` is true."""
@@ -54,11 +52,11 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
     """
     until = time.monotonic() + longest_s
     done, cursor, known = Erasure(), None, set[str]()
-    done.items += delete_partition(f"SCHEDULES#{user}")  # first: they make new tasks
-    done.items += delete_partition(f"FILES#{user}")
-    done.items += delete_partition(f"CREDENTIALS#{user}")
+    _erase_schedules(user, done)  # first: they make new tasks
+    done.items += partitions.delete(f"FILES#{user}")
+    done.items += partitions.delete(f"CREDENTIALS#{user}")
     credentials.forget(user)
-    done.items += delete_partition(f"ALERTS#{user}")
+    done.items += partitions.delete(f"ALERTS#{user}")
     _erase_batches(user, until, done)
     if done.more:
         return done
@@ -69,7 +67,7 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
             session = str(summary.get("session_id", "default"))
             if session and session not in known:
                 known.add(session)
-                turns = delete_partition(f"SESSION#{user}#{session}")
+                turns = partitions.delete(f"SESSION#{user}#{session}")
                 done.items += turns
                 done.sessions += turns > 0
             _erase_task(user, str(summary["task_id"]), done)
@@ -79,9 +77,25 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
         if cursor is None:
             # Again: a run that ended meanwhile has put another turn.
             for session in known:
-                done.items += delete_partition(f"SESSION#{user}#{session}")
+                done.items += partitions.delete(f"SESSION#{user}#{session}")
             done.items += conversations.forget_all(user)
             return done
+
+
+def _erase_schedules(user: str, done: Erasure) -> None:
+    """Delete schedules one by one, as each also counts for the service that its user may belong to."""
+    from shared.schedules import store as schedules  # here: few users have any
+
+    start = None
+    while True:
+        found, start = schedules.page(user, limit=PAGE, start=start)
+        for one in found:
+            with suppress(NotFound):
+                schedules.delete(user, one.schedule_id)
+                done.items += 1 + partitions.delete(f"FIRING#{one.schedule_id}")
+        if start is None:
+            done.items += partitions.delete(f"SCHEDULES#{user}")
+            return
 
 
 def _erase_batches(user: str, until: float, done: Erasure) -> None:
@@ -108,10 +122,10 @@ def _erase_batches(user: str, until: float, done: Erasure) -> None:
                     break
             if done.more:
                 return
-            done.items += delete_partition(f"BATCH#{batch.batch_id}")
+            done.items += partitions.delete(f"BATCH#{batch.batch_id}")
             sessions.delete_items([model.key_of(user, batch.batch_id)])
         if not more:
-            done.items += delete_partition(f"BATCHES#{user}")
+            done.items += partitions.delete(f"BATCHES#{user}")
             return
 
 
@@ -131,43 +145,5 @@ def _erase_task(user: str, task_id: str, done: Erasure) -> None:
     except Contended:
         done.more = True
         return
-    done.items += delete_partition(f"TASK#{task_id}")
+    done.items += partitions.delete(f"TASK#{task_id}")
     done.tasks += 1
-
-
-def delete_partition(pk: str) -> int:
-    """Delete every item under a key, with the S3 objects that they name; returns how many."""
-    found = list(
-        table.query(
-            KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": pk}},
-            ProjectionExpression="pk, sk, s3",
-            ConsistentRead=True,
-        )
-    )
-    # The row goes last: while it stands, a repeat of this call finds the task again.
-    found.sort(key=lambda item: item["sk"]["S"] == "TASK")
-    try:
-        _delete_objects(item["s3"]["S"] for item in found if "s3" in item)
-        for start in range(0, len(found), PAGE):
-            _delete_batch([{"pk": item["pk"], "sk": item["sk"]} for item in found[start : start + PAGE]])
-    except (ClientError, BotoCoreError) as error:
-        if aws.is_outage(error):
-            raise DependencyDown("dynamodb") from error
-        raise
-    return len(found)
-
-
-def _delete_batch(keys: list[dict[str, Any]]) -> None:
-    waiting: Any = {settings().table_name: [{"DeleteRequest": {"Key": key}} for key in keys]}
-    for tried in range(5):
-        waiting = aws.dynamodb().batch_write_item(RequestItems=waiting).get("UnprocessedItems")
-        if not waiting:
-            return
-        time.sleep(0.05 * 2**tried)
-    raise DependencyDown("dynamodb")
-
-
-def _delete_objects(keys: Iterable[str]) -> None:
-    for key in keys:
-        aws.s3().delete_object(Bucket=settings().blob_bucket, Key=key, **blobs.owner())

@@ -7,17 +7,11 @@ took it over there would have found it.
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
-
-from botocore.exceptions import BotoCoreError, ClientError
+from typing import TYPE_CHECKING
 
 from functions.api.contract.problem import Problem, invalid
-from shared import aws
 from shared.clock import now
-from shared.errors import DependencyDown
-from shared.settings import settings
-from shared.tasks import blobs, checkpoints, events
+from shared.tasks import blobs, checkpoints, events, partitions
 from shared.tasks.items import Attributes, attribute, plain
 
 if TYPE_CHECKING:
@@ -27,9 +21,6 @@ if TYPE_CHECKING:
 
 MOST_STEPS = 1_000
 """Most steps that are copied; more would take longer than an answer may."""
-BATCH = 25
-"""Most items of one BatchWriteItem."""
-TRIES = 5
 UNSEEN = 2**62
 """Stands behind all events: a step whose own has expired is in no beginning."""
 NOT_COPIED = frozenset({"pk", "sk", "ttl", "fingerprint", "copied", "text", "z", "s3", "plain"})
@@ -92,8 +83,7 @@ def write(rows: Sequence[Attributes], task_id: str, *, any_input: bool) -> None:
         }
         for number, row in enumerate(rows, 1)
     ]
-    for start in range(0, len(copies), BATCH):
-        _put(copies[start : start + BATCH])
+    partitions.put(copies)
 
 
 def _key(event: events.Event) -> tuple[str, int] | None:
@@ -129,18 +119,3 @@ def _value(row: Attributes, task_id: str) -> Attributes:
     if "s3" not in row:
         return {name: row[name] for name in ("text", "z") if name in row}
     return blobs.pack(blobs.unpack(row), f"tasks/{task_id}/steps/{plain(row['name'])}/{plain(row['nth'])}")
-
-
-def _put(items: list[Attributes]) -> None:
-    waiting: Any = {settings().table_name: [{"PutRequest": {"Item": item}} for item in items]}
-    try:
-        for tried in range(TRIES):
-            waiting = aws.dynamodb().batch_write_item(RequestItems=waiting).get("UnprocessedItems")
-            if not waiting:
-                return
-            time.sleep(0.05 * 2**tried)
-    except (ClientError, BotoCoreError) as error:
-        if aws.is_outage(error):
-            raise DependencyDown("dynamodb") from error
-        raise
-    raise DependencyDown("dynamodb")

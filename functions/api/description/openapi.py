@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from functions.api.description import openai_documents, system_documents, task_documents
+from functions.api.description import (
+    ask_documents,
+    bulk_documents,
+    openai_documents,
+    owner_documents,
+    system_documents,
+    task_documents,
+)
 from functions.api.description.note import NOTE
 from functions.api.door.later import every
 
@@ -38,6 +45,7 @@ _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": 
 _ABOUT = """Submit a message with `POST /agent`, then follow its task: poll `GET /result/{task_id}`, hold it with
 `wait`, or read its numbered events. Every error is `{"error": {"code", "message", "type", "param"?, "limit"?}}`.
 Answers to submits carry `RateLimit` and `x-ratelimit-*` headers; every answer carries `x-request-id`."""
+_DOCUMENTS = (task_documents, ask_documents, owner_documents, openai_documents, bulk_documents, system_documents)
 _FRAMEWORK = ("HTTPValidationError", "ValidationError")
 
 
@@ -81,8 +89,7 @@ def _whole(route: APIRoute) -> APIRoute:
 
 
 def _model(name: str) -> Any:
-    documents = (openai_documents, task_documents, system_documents)
-    return next(getattr(module, name) for module in documents if hasattr(module, name))
+    return next(getattr(module, name) for module in _DOCUMENTS if hasattr(module, name))
 
 
 def _responses(note: Description) -> dict[int | str, dict[str, Any]]:

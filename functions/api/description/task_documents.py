@@ -1,7 +1,4 @@
-"""What answers hold: the API's description is made from here, and tests hold answers against it.
-
-Those of the OpenAI dialect are in `openai_documents`.
-"""
+"""What answers about tasks and their events hold, and every error; tests hold answers against it."""
 
 from __future__ import annotations
 
@@ -59,57 +56,6 @@ class TaskDeleted(BaseModel):
 
     task_id: str
     deleted: Literal[True]
-
-
-class SignalTaken(BaseModel):
-    """A signal was kept for its task."""
-
-    task_id: str
-    status: StatusName
-    name: str
-    signal: Annotated[str, Field(description="The signal's id within its task.")]
-
-
-class BudgetAsked(BaseModel):
-    """A ceiling that stands in a task's way: in USD or tokens, as ``unit`` says."""
-
-    limit: Annotated[str, Field(description="`max_cost_usd`, or a budget of the day, as `usd_per_day`.")]
-    unit: Literal["usd", "tokens"]
-    raised_by: Annotated[Literal["owner", "operator"], Field(description="Whose answer may raise it.")]
-    ceiling: Annotated[float | None, Field(description="What it is now; null where it is not the task's to know.")]
-    next: Annotated[float | None, Field(description="What the next call may use at worst; null when not known.")]
-
-
-class ApprovalView(BaseModel):
-    """A call, or more budget, that a task waits to be allowed."""
-
-    task_id: str
-    agent: str
-    session_id: str | None
-    kind: Literal["approval"]
-    name: str
-    tool: Annotated[str | None, Field(description="The tool that is to be called; absent of a budget.")] = None
-    arguments: Annotated[
-        dict[str, Any] | None, Field(description="The call's arguments; null in a list whose answer cannot hold them.")
-    ] = None
-    arguments_bytes: Annotated[
-        int, Field(description="Size of arguments that are null; fetch the approval itself.")
-    ] = 0
-    budget: BudgetAsked | None = None
-    fingerprint: Annotated[
-        str, Field(description="Of tool and arguments, or of the question: an answer is for this very one.")
-    ]
-    editable: Annotated[bool, Field(description="Whether an answer may change the arguments.")]
-    cost_usd: Annotated[float, Field(description="What the run had cost when it asked.")]
-    since: str
-    until: str
-
-
-class ApprovalList(BaseModel):
-    """Pending approvals, newest task first."""
-
-    approvals: list[ApprovalView]
-    next_cursor: Annotated[str | None, Field(description="Give it as ``cursor`` for the next page; null at the end.")]
 
 
 class Usage(BaseModel):
@@ -273,79 +219,3 @@ class EventPage(BaseModel):
     last_seq: int
     status: Annotated[StatusName, Field(description="As of the page's last event.")]
     has_more: Annotated[bool | None, Field(description="The page is full: ask for what comes after `last_seq`.")] = None
-
-
-class TurnView(BaseModel):
-    """One exchange of a conversation."""
-
-    task_id: str
-    at: str
-    user: str
-    assistant: str
-
-
-class SessionView(BaseModel):
-    """A conversation's memory, oldest turn first."""
-
-    session_id: str
-    turns: list[TurnView]
-    cursor: Annotated[str | None, Field(description="Leads to the turns before these; absent when there are none.")] = (
-        None
-    )
-
-
-class SessionDeleted(BaseModel):
-    """A conversation was forgotten."""
-
-    session_id: str
-    deleted_turns: int
-
-
-class Ticket(BaseModel):
-    """A ticket for one WebSocket connection, or for a task's stream."""
-
-    ticket: str
-    url: Annotated[str, Field(description="Connect to it with `?ticket=`; of a task's stream: open it as it is.")]
-    expires_in_s: int
-
-
-class ScheduleView(BaseModel):
-    """A schedule; instants are in UTC."""
-
-    schedule_id: str
-    status: Literal["active", "paused", "ended"]
-    name: str | None
-    cron: str | None
-    at: str | None
-    timezone: str
-    run: dict[str, Any]
-    jitter_s: int
-    overlap: Literal["skip", "queue", "cancel"]
-    catch_up_s: int
-    paused: bool
-    paused_by: Literal["owner", "key_revoked"] | None = None
-    next: list[str]
-    """The next instants; without jitter."""
-    fires_at: str | None = None
-    """When the first of them is fired, with its jitter."""
-    created: str
-    last: dict[str, Any] | None
-    """The latest firing: ``instant``, ``at``, ``outcome``, and ``task_id`` or ``error``."""
-    counts: dict[str, int]
-    """Firings by outcome: ``submitted``, ``skipped``, ``missed``, ``refused``."""
-    library: str | None = None
-    """What reads the cron expression."""
-
-
-class ScheduleDeleted(BaseModel):
-    """What was deleted."""
-
-    schedule_id: str
-    deleted: bool
-
-
-class ScheduleList(BaseModel):
-    """A page of schedules."""
-
-    schedules: list[ScheduleView]
-    next_cursor: str | None

@@ -15,7 +15,7 @@ from functions.api.dialect.options import SHORT
 from functions.api.dialect.request import RESPONSE_ID_CHARACTERS
 from functions.api.dialect.response import usage_of
 from functions.api.dialect.runs import inline_of
-from functions.api.submit.taking import Submission
+from functions.api.submit.submission import Submission
 from shared.tasks import settle
 
 if TYPE_CHECKING:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from functions.api.contract.problem import Problem, retry_after
-from functions.api.control.erase import delete_partition
-from functions.api.submit.taking import gate
+from functions.api.door.gate import gate
 from shared.clock import iso
-from shared.tasks import sessions, store
+from shared.tasks import partitions, sessions, store
 
 if TYPE_CHECKING:
     from shared.tasks.model import Task
@@ -33,4 +32,4 @@ def forget(task: Task, *, keep_turn: bool = False) -> None:
             raise Problem(409, "children_not_ended", why, "task_id", headers=retry_after(5))
     if not keep_turn and task.session_id and task.ended_at is not None:
         sessions.delete_turn(task.user, task.session_id, at=iso(task.ended_at), name=task.task_id)
-    delete_partition(f"TASK#{task.task_id}")
+    partitions.delete(f"TASK#{task.task_id}")

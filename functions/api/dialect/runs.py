@@ -18,9 +18,8 @@ from functions.api.dialect.stream import DONE
 from functions.api.door.identity import own_task
 from functions.api.live import sse
 from functions.api.live.following import End, KeepAlive, LogEvent, Place, follow, life
-from functions.api.read.held import Held
+from functions.api.read.hold import Held, hold
 from functions.api.read.punctual import punctual
-from functions.api.read.waiting import hold
 from functions.api.submit.taking import submit
 from shared.errors import SluiceError
 from shared.limits.holds import RETRY_AFTER_S
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
     from functions.api.dialect.rejoin import Rejoin
     from functions.api.door.identity import Caller
-    from functions.api.submit.taking import Receipt, Submission
+    from functions.api.submit.submission import Receipt, Submission
     from shared.tasks import store
     from shared.tasks.events import Event
     from shared.tasks.model import Task

@@ -8,7 +8,7 @@ from functions.api.contract.problem import Problem, invalid
 from functions.api.dialect import before, conversations, messages, runs
 from functions.api.dialect.options import options_of
 from functions.api.dialect.request import TOOLS_BYTES, ConversationParam
-from functions.api.submit.taking import Submission
+from functions.api.submit.submission import Submission
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:

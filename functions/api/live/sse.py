@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Send
 
-    from functions.api.read.held import Held
+    from functions.api.read.hold import Held
 
 MEDIA_TYPE = "text/event-stream"
 GRACE_SECONDS = 3.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from functions.api.submit.taking import gate
+from functions.api.door.gate import gate
 from shared.errors import Contended, DependencyDown
 from shared.logs import get_logger
 from shared.tasks import store

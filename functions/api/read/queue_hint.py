@@ -7,11 +7,12 @@ far as this environment has seen any, less what this one has waited; it is left 
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
+from functools import cache
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from functions.api.read.remembered import Remembered
 from shared.clock import now
 from shared.errors import DependencyDown
 from shared.settings import settings
@@ -26,7 +27,6 @@ RECENT_S = 300.0
 SAMPLES = 50
 
 _lock = threading.Lock()
-_backlogs: dict[str, tuple[float, dict[str, int]]] = {}
 _waits: dict[str, deque[tuple[float, float, str]]] = {}
 
 
@@ -36,14 +36,12 @@ def backlog(lane: str) -> dict[str, int]:
     Raises:
         DependencyDown: SQS is away.
     """
-    with _lock:
-        at, found = _backlogs.get(lane, (0.0, {}))
-    if found and time.monotonic() - at < CACHE_S:
-        return found
-    found = lanes.backlog(settings().queue_urls[lane])
-    with _lock:
-        _backlogs[lane] = (time.monotonic(), found)
-    return found
+    return _backlog(lane)()
+
+
+@cache
+def _backlog(lane: str) -> Remembered[dict[str, int]]:
+    return Remembered(lambda: lanes.backlog(settings().queue_urls[lane]), CACHE_S)
 
 
 def saw(task: Task) -> None:
@@ -80,6 +78,6 @@ def recent_wait(lane: str) -> float | None:
 
 def forget() -> None:
     """Drop what was seen (between tests)."""
+    _backlog.cache_clear()
     with _lock:
-        _backlogs.clear()
         _waits.clear()

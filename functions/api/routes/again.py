@@ -16,7 +16,7 @@ from functions.api.door.body import parse, raw_body
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject, own_task
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.submit.repeats import idempotency_of
-from functions.api.submit.taking import Receipt
+from functions.api.submit.submission import Receipt
 from shared.tasks.ids import MAX_SEQ
 
 router = APIRouter(prefix="/agent", tags=["tasks"], dependencies=AUTHENTICATED)

@@ -15,7 +15,8 @@ from functions.api.door.body import parse, raw_body
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject, own_task
 from functions.api.read import show
 from functions.api.submit.repeats import idempotency_of
-from functions.api.submit.taking import Submission, submit
+from functions.api.submit.submission import wanted_of
+from functions.api.submit.taking import submit
 from shared.tasks import listing
 from shared.tasks.items import listed_under
 
@@ -37,10 +38,6 @@ _EXAMPLE = {
     "session_id": "homework",
     "metadata": {"class": "4b"},
 }
-_PARAMS = (
-    *("max_output_tokens", "timeout_s", "max_cost_usd", "on_budget"),
-    *("metadata", "stream", "webhook_url", "approve"),
-)
 
 
 @router.post(
@@ -75,20 +72,6 @@ def post_agent(
     location = f"{request.scope['root_path']}/result/{task.task_id}"
     return JSONResponse(
         {"task_id": task.task_id, "status": str(task.status)}, 202, receipt.headers | {"Location": location}
-    )
-
-
-def wanted_of(asked: AgentRequest) -> Submission:
-    """Return what a body asks to be run."""
-    values = asked.model_dump(exclude_none=True)
-    return Submission(
-        message=asked.message,
-        agent=asked.agent,
-        session_id=asked.session_id,
-        on_busy=asked.on_busy,
-        model=asked.model,
-        priority=asked.priority,
-        params={name: values[name] for name in _PARAMS if name in values},
     )
 
 

@@ -15,10 +15,10 @@ from functions.api.contract.requests import IDEMPOTENCY_KEY_CHARACTERS, AgentReq
 from functions.api.description.note import described
 from functions.api.door.body import check, large_body, parse
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller
-from functions.api.routes.agent import IdempotencyKey, wanted_of
+from functions.api.routes.agent import IdempotencyKey
 from functions.api.submit.batch import MOST_RUNS, Run, each, whole
 from functions.api.submit.repeats import idempotency_of
-from functions.api.submit.taking import Receipt
+from functions.api.submit.submission import Receipt, wanted_of
 
 router = APIRouter(prefix="/agent", tags=["tasks"], dependencies=AUTHENTICATED)
 

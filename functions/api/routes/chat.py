@@ -11,23 +11,14 @@ from starlette.responses import JSONResponse, Response
 from functions.api.description.note import described
 from functions.api.dialect import ends, runs
 from functions.api.dialect.chat_answer import ChatStream, completion_id, completion_of, encode
-from functions.api.dialect.chat_request import (
-    CHAT_UNSUPPORTED,
-    ChatRequest,
-    chat_options,
-    checked_choice,
-    checked_messages,
-    checked_tools,
-)
-from functions.api.dialect.messages import as_json
+from functions.api.dialect.chat_request import CHAT_UNSUPPORTED, ChatRequest
+from functions.api.dialect.chat_turn import submission_of
 from functions.api.dialect.rejoin import Rejoin
 from functions.api.dialect.request import known
-from functions.api.dialect.turn import bounded_tools
 from functions.api.door.body import check, decode, large_body
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.submit.repeats import idempotency_of
-from functions.api.submit.taking import Submission
 from shared.tasks import store
 from shared.tasks.events import Event
 from shared.tasks.model import Task
@@ -37,7 +28,6 @@ router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTIC
 _EXAMPLE = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Write a haiku about queues."}]}
 _STREAM = {200: {"description": "The completion; with `stream`, its chunks.", "content": {"text/event-stream": {}}}}
 HOW = "Its answer will be at GET /result/{}."
-_OWN = ("timeout_s", "max_cost_usd", "metadata", "webhook_url")
 
 
 @router.post("/chat/completions", summary="Create a chat completion")
@@ -72,32 +62,6 @@ def post_chat_completions(
     if asked.stream:
         return _streamed(request, caller, task, asked, headers)
     return JSONResponse(_held(request, caller, task, headers), headers=headers)
-
-
-def submission_of(asked: ChatRequest) -> Submission:
-    """Return what a request wants run.
-
-    Raises:
-        Problem: it does not fit together.
-    """
-    messages = checked_messages(asked.messages)
-    params: dict[str, Any] = {name: getattr(asked, name) for name in _OWN}
-    params |= {"dialect": "chat", "input_json": True, "instructions": "", "options": chat_options(asked) or None}
-    params["max_output_tokens"] = asked.max_completion_tokens or asked.max_tokens
-    params["store"] = asked.store if asked.store is False else None
-    if asked.tools:
-        params["tools"] = bounded_tools(checked_tools(asked.tools))
-    if asked.tool_choice is not None:
-        params["tool_choice"] = checked_choice(asked.tool_choice)
-    return Submission(
-        message=as_json(messages),
-        agent=asked.agent,
-        session_id=None,
-        model=asked.model,
-        priority=asked.priority,
-        params=params,
-        inline=runs.inline_of(messages, "messages"),
-    )
 
 
 def _held(request: Request, caller: Caller, task: Task, headers: dict[str, str]) -> dict[str, Any]:

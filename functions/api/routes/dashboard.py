@@ -15,7 +15,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 
-from functions.api.submit import agents
+from functions.api.submit.allowed import agents
 from shared.errors import NotFound
 from shared.settings import settings
 
@@ -30,7 +30,7 @@ KINDS = {
     "": "text/plain",
 }
 """What may be served, by the name's ending; licences have none."""
-STYLES = ("theme", "page", "parts", "forms", "limits", "list", "run", "system")
+STYLES = ("theme", "page", "parts", "forms", "limits", "list", "run", "system", "costs")
 """Style sheets in the order of their precedence; they are served as one, ``all.css``, to spare requests."""
 FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -77,7 +77,7 @@ def get_dashboard(request: Request) -> HTMLResponse:
     page = (STATIC / PAGE).read_text()
     page = page.replace("<!-- base -->", f'<base href="{escape(prefix)}/">' if prefix else "")
     page = page.replace("{version}", version())
-    page = page.replace("{agents}", escape(" ".join(sorted(agents.agents() or ()))))
+    page = page.replace("{agents}", escape(" ".join(sorted(agents() or ()))))
     page = page.replace("{stream}", "true" if settings().stream_url else "false")
     page = page.replace("{model}", escape(settings().default_model))
     return HTMLResponse(page, headers={"Content-Security-Policy": policy(), "Cache-Control": "no-cache"})

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from functions.api.description.note import described
-from functions.api.version import VERSION
+from sluice import __version__
 
 router = APIRouter(tags=["operation"])
 
@@ -24,7 +24,7 @@ def get_health() -> JSONResponse:
     status = "down" if "dynamodb" in down else "degraded" if down else "ok"
     body: dict[str, Any] = {
         "status": status,
-        "version": VERSION,
+        "version": __version__,
         "dependencies": found,
         "breakers": probes.own_breakers(),
     }

@@ -7,8 +7,8 @@ from starlette.responses import JSONResponse
 
 from functions.api.contract.requests import MESSAGE_BYTES
 from functions.api.description.note import described
+from functions.api.door.gate import gate
 from functions.api.door.identity import AUTHENTICATED, Subject
-from functions.api.submit.taking import gate
 
 router = APIRouter(tags=["limits"], dependencies=AUTHENTICATED)
 

@@ -17,7 +17,7 @@ from functions.api.dialect.turn import submission_of
 from functions.api.door.body import check, decode, large_body
 from functions.api.door.identity import AUTHENTICATED, AnyCaller
 from functions.api.routes.responses import ResponseId
-from functions.api.submit.taking import FRAME_BYTES
+from functions.api.submit.submission import FRAME_BYTES
 from shared.tasks.model import dumps
 
 router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)

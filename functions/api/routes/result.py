@@ -13,9 +13,8 @@ from functions.api.contract.requests import MAX_STREAMED_WAIT_SECONDS, MAX_WAIT_
 from functions.api.description.note import described
 from functions.api.door.identity import AUTHENTICATED, Subject, own_task
 from functions.api.read import show
-from functions.api.read.held import Held
+from functions.api.read.hold import Held, hold
 from functions.api.read.punctual import punctual
-from functions.api.read.waiting import hold
 from shared import watchers
 from shared.errors import NotFound
 from shared.logs import get_logger

@@ -15,7 +15,7 @@ from functions.api.description.note import described
 from functions.api.door.identity import AUTHENTICATED, caller_of
 from functions.api.live import sse
 from functions.api.live.following import End, KeepAlive, LogEvent, Place, follow, life, place
-from functions.api.read.held import Held
+from functions.api.read.hold import Held
 from shared import tickets
 from shared.errors import DependencyDown, NotFound
 from shared.settings import settings

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.api.contract.problem import Problem, problem_of, unavailable
-from functions.api.control.erase import delete_partition
-from functions.api.submit.taking import Admitted, Receipt, Submission, admit, give_up, start, submit, write
+from functions.api.submit.submission import Receipt, Submission
+from functions.api.submit.taking import Admitted, admit, give_up, start, submit, write
 from shared.errors import Contended, DependencyDown, LeaseLost, SluiceError
 from shared.logs import get_logger
-from shared.tasks import sessions, settle, store
+from shared.tasks import partitions, sessions, settle, store
 from shared.tasks.model import Status
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _remove(one: Admitted) -> None:
     task = one.task
     try:
         settle.end_unheld(task, settle.Outcome(status=Status.CANCELLED))
-        delete_partition(f"TASK#{task.task_id}")
+        partitions.delete(f"TASK#{task.task_id}")
         if one.idempotency is not None:
             sessions.delete_items([store.idempotency_key(task.user, one.idempotency.key)])
     except (LeaseLost, Contended, DependencyDown) as error:

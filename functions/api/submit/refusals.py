@@ -1,4 +1,4 @@
-"""Counts of refused submits by limit and minute, for the dashboard.
+"""Refused submits: what they are answered, and their counts by limit and minute, for the dashboard.
 
 Counted in memory and written to Valkey together, once a second at most, so that a flood of refusals costs no extra
 round trips. What a frozen environment still holds is lost: these are figures to look at, not to bill by.
@@ -9,12 +9,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisClusterException
 
-from shared import valkey
+from functions.api.contract.problem import Problem
+from functions.api.door.gate import gate
+from shared import metrics, valkey
 from shared.clock import now
+from shared.limits.admission import BUDGETS
 from shared.logs import get_logger
+
+if TYPE_CHECKING:
+    from shared.limits.admission import Ask, Verdict
 
 FLUSH_S = 1.0
 KEEP_S = 7200
@@ -88,3 +95,25 @@ class Refusals:
 
 refusals = Refusals()
 """This environment's."""
+
+
+def refuse(verdict: Verdict, ask: Ask, headers: dict[str, str]) -> Problem:
+    """Count a refusal, and return what it is answered: 402 where a budget is spent, else 429."""
+    limit = verdict.limit or ""
+    refusals.count(limit)
+    metrics.count("Refused", limit=limit or "unknown")
+    if limit in BUDGETS:
+        return spent(limit, ask, headers)
+    message = f"the limit {limit} is reached; try again in {headers['Retry-After']} s"
+    return Problem(429, "rate_limit_exceeded", message, limit=limit, headers=headers)
+
+
+def spent(limit: str, ask: Ask, headers: dict[str, str]) -> Problem:
+    """Return what a submit is answered that a budget does not cover."""
+    message = f"the budget {limit} does not cover this request"
+    if gate().never_fits(limit, ask):  # no use in coming back
+        headers = {name: value for name, value in headers.items() if name != "Retry-After"}
+        message = f"this request's worst case is more than the budget {limit} of a whole day"
+    elif "Retry-After" in headers:
+        message += f"; it is renewed in {headers['Retry-After']} s"
+    return Problem(402, "insufficient_quota", message, limit=limit, headers=headers)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from functions.api.contract.problem import Problem
+from shared.errors import NotFound
 from shared.tasks import store
 from shared.tasks.model import dumps
+
+if TYPE_CHECKING:
+    from shared.tasks.model import Task
 
 
 def idempotency_of(key: str | None, body: Any, *, place: str) -> store.Idempotency | None:
@@ -28,3 +33,27 @@ def canonical(body: Any) -> str:
     if isinstance(body, list):
         return "[" + ",".join(canonical(item) for item in body) + "]"
     return dumps(body)
+
+
+def find(user: str, idempotency: store.Idempotency) -> Task | None:
+    """Return the task that this request made before.
+
+    Raises:
+        IdempotencyMismatch: it was another request.
+        Problem: 409, the task was deleted.
+        DependencyDown: DynamoDB is away.
+    """
+    try:
+        return store.find_repeat(user, idempotency)
+    except NotFound:
+        raise gone() from None
+
+
+def gone() -> Problem:
+    """Return the problem of a key whose task was deleted."""
+    return Problem(
+        409,
+        "idempotency_gone",
+        "the task that this Idempotency-Key made was deleted; use another key",
+        "Idempotency-Key",
+    )

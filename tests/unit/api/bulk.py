@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from functions.api.bulk import looking
-from functions.api.submit.taking import gate
+from functions.api.door.gate import gate
 from shared.bulk import files, model, store
 from shared.bulk.model import Batch
 from shared.tasks import aftermath, claims, listing, settle

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from functions.api.control import again, prefix
-from functions.api.submit.taking import gate
+from functions.api.door.gate import gate
 from shared import aws
 from shared.errors import DependencyDown
 from shared.limits import keys
 from shared.settings import settings
-from shared.tasks import aftermath, checkpoints, claims, family, sessions, settle, store, table
+from shared.tasks import aftermath, checkpoints, claims, family, partitions, sessions, settle, store, table
 from shared.tasks.events import Event
 from shared.tasks.items import attribute
 from shared.tasks.model import Status, Task, Usage
@@ -305,7 +305,7 @@ def test_a_fork_whose_steps_cannot_be_written_charges_nothing(api: Api, monkeypa
         raise DependencyDown("dynamodb")
 
     with monkeypatch.context() as patch:
-        patch.setattr(prefix, "_put", away)
+        patch.setattr(partitions, "put", away)
         assert api.post(f"/agent/{first}/fork", "narrow", after="plan").status_code == 503
     assert used(api, "narrow") == before
     assert len(api.get("/agent", "narrow").json()["tasks"]) == 1

@@ -10,6 +10,7 @@ import pytest
 
 from functions.api import app as entry
 from functions.api.door import forwarded
+from functions.api.read import hold
 from tests.unit.api.conftest import Api
 
 
@@ -150,15 +151,14 @@ def test_files_of_the_docs_page_are_served(steady: Api) -> None:
 
 
 def test_a_long_poll_ends_before_the_function_does(steady: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    from functions.api.read import waiting
 
     slept: list[float] = []
-    monkeypatch.setattr("functions.api.read.waiting.time.sleep", slept.append)
-    monkeypatch.setattr("functions.api.read.waiting.time.monotonic", lambda: sum(slept))
+    monkeypatch.setattr("functions.api.read.hold.time.sleep", slept.append)
+    monkeypatch.setattr("functions.api.read.hold.time.monotonic", lambda: sum(slept))
     task_id = call(event("POST", "/agent", '{"message": "hi"}', headers=steady.head()))["json"]["task_id"]
     answer = call(event("GET", f"/result/{task_id}", headers=steady.head(), query="wait=25"), Context(left_ms=6_500))
     assert answer["json"]["status"] == "queued"
-    assert sum(slept) == pytest.approx(6.5 - waiting.MARGIN_S)
+    assert sum(slept) == pytest.approx(6.5 - hold.MARGIN_S)
 
 
 def test_only_a_real_trace_is_passed_on(steady: Api) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from functions.api.live import sse
-from functions.api.read.held import Held
+from functions.api.read.hold import Held
 from functions.api.streaming import exchange, runtime_api
 from functions.api.streaming.exchange import serve
 from functions.api.streaming.runtime_api import Invocation, RuntimeApi

@@ -21,7 +21,7 @@ from functions.api.contract.problem import Problem
 from functions.api.dialect import runs
 from functions.api.dialect.chat_request import checked_messages
 from functions.api.dialect.request import INSTRUCTIONS_BYTES
-from functions.api.read import waiting
+from functions.api.read import hold
 from shared import aws, watchers
 from shared.errors import DependencyDown
 from shared.tasks import lanes, settle, store
@@ -116,7 +116,7 @@ def test_without_background_the_answer_is_held_until_it_is_there(
     api: Api, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    original = waiting.hold
+    original = hold.hold
 
     def settle_soon(look: Any, *args: Any) -> Any:
         task_id = look().task_id

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.api.read import held, waiting
+from functions.api.read import hold
 from shared import aws, valkey, watchers
 from shared.limits.holds import Holds
 from shared.tasks import checkpoints, claims, events, leases, sessions, settle, store
@@ -80,13 +80,13 @@ def test_a_long_poll_gives_up_after_its_time_and_sleeps_longer_each_time(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("functions.api.read.waiting.time.sleep", slept.append)
-    monkeypatch.setattr("functions.api.read.waiting.time.monotonic", lambda: sum(slept))
+    monkeypatch.setattr("functions.api.read.hold.time.sleep", slept.append)
+    monkeypatch.setattr("functions.api.read.hold.time.monotonic", lambda: sum(slept))
     task_id = api.submit().json()["task_id"]
     assert api.get(f"/result/{task_id}", wait=25).json()["status"] == "queued"
     assert sum(slept) == pytest.approx(25)
     assert slept[:3] == pytest.approx([0.1, 0.15, 0.225])
-    assert max(slept) == waiting.LONGEST_SLEEP_S
+    assert max(slept) == hold.LONGEST_SLEEP_S
     assert len(slept) <= 31
     slept.clear()
     api.get(f"/result/{task_id}")
@@ -232,9 +232,9 @@ def test_events_are_read_without_valkey_too(api: Api, monkeypatch: pytest.Monkey
 
 
 def test_a_poll_that_there_is_no_place_for_is_answered_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held, "concurrency", lambda: 5)
+    monkeypatch.setattr(hold, "concurrency", lambda: 5)
     task_id = api.submit().json()["task_id"]
-    others = Holds(held.place(), 3)
+    others = Holds(hold.place(), 3)
     assert [others.take("demo", str(n), ttl_s=60) for n in range(4)] == [True, True, True, False]
     for path in (f"/result/{task_id}", f"/result/{task_id}/events?after=1"):
         answer = api.get(path, wait=25) if "?" not in path else api.get(f"{path}&wait=25")
@@ -243,19 +243,19 @@ def test_a_poll_that_there_is_no_place_for_is_answered_at_once(api: Api, monkeyp
 
 
 def test_a_held_poll_gives_its_place_to_who_has_less(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held, "concurrency", lambda: 5)
+    monkeypatch.setattr(hold, "concurrency", lambda: 5)
     task_id = api.submit().json()["task_id"]
-    of = Holds(held.place(), 3)
+    of = Holds(hold.place(), 3)
     assert all(of.take("demo", str(n), ttl_s=60) for n in range(2))
     looked = threading.Event()
-    look_again = held.Held.go_on
+    look_again = hold.Held.go_on
 
-    def go_on(self: held.Held) -> bool:
+    def go_on(self: hold.Held) -> bool:
         kept = look_again(self)
         looked.set()
         return kept
 
-    monkeypatch.setattr(held.Held, "go_on", go_on)
+    monkeypatch.setattr(hold.Held, "go_on", go_on)
     answers: list[Any] = []
     poll = threading.Thread(target=lambda: answers.append(api.get(f"/result/{task_id}", wait=25)))
     poll.start()
@@ -269,7 +269,7 @@ def test_a_held_poll_gives_its_place_to_who_has_less(api: Api, monkeypatch: pyte
 def test_a_poll_leaves_nothing_held(api: Api) -> None:
     task_id = api.submit().json()["task_id"]
     assert "Retry-After" not in api.get(f"/result/{task_id}", wait=0.3).headers
-    assert valkey.client().zcard(f"{{sluice:holds:{held.place()}}}:holds") == 0
+    assert valkey.client().zcard(f"{{sluice:holds:{hold.place()}}}:holds") == 0
 
 
 def test_the_concurrency_is_the_functions_own_and_asked_for_rarely(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,8 +282,8 @@ def test_the_concurrency_is_the_functions_own_and_asked_for_rarely(api: Api, mon
 
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "sluice-ApiFunction-1")
     monkeypatch.setattr(aws, "lambda_client", Lambda)
-    assert held.concurrency() == 5
-    held._known.cache_clear()  # another environment
-    assert held.concurrency() == 5
+    assert hold.concurrency() == 5
+    hold._known.cache_clear()  # another environment
+    assert hold.concurrency() == 5
     assert asked == ["sluice-ApiFunction-1"]
     assert api.get("/health", who=None).status_code == 200

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from functions.api import app
+from functions.api.contract.problem import Problem
 from functions.api.control import erase
 from functions.api.schedules import firings
 from functions.api.submit import taking
@@ -413,7 +414,7 @@ def test_a_firing_counts_against_the_quota_and_waits_for_it_within_the_window(ap
 
 def test_a_limit_that_is_reached_puts_a_firing_off(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     made = make(api, catch_up_s=600)
-    full = taking.Problem(429, "rate_limit_exceeded", "later", headers={"Retry-After": "30"})
+    full = Problem(429, "rate_limit_exceeded", "later", headers={"Retry-After": "30"})
     with monkeypatch.context() as patch:
         patch.setattr(taking, "submit", _raising(full))
         assert come(made) == ["put off"]

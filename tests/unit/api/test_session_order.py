@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.api.submit import taking
+from functions.api.door.gate import gate
 from functions.sweeper import sweep as sweeper
 from shared import valkey
 from shared.clock import now
@@ -33,7 +33,7 @@ def end(task_id: str, outcome: settle.Outcome = DONE, *, follow_up: bool = True)
     task = claim(task_id)
     settle.settle(task, outcome, message="hi")
     if follow_up:
-        aftermath.finished(taking.gate(), task)
+        aftermath.finished(gate(), task)
 
 
 def sent(api: Api, lane: str = "normal") -> list[str]:

@@ -14,7 +14,7 @@ from openai._streaming import SSEDecoder
 
 from functions.api.app import handler
 from functions.api.live import following, sse
-from functions.api.read import held as held_module
+from functions.api.read import hold as held_module
 from functions.api.routes import stream as route
 from shared import tickets, watchers
 from shared.clock import now

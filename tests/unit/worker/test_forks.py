@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from functions.api.control import again
+from functions.api.door.gate import gate
 from functions.api.door.identity import Caller
-from functions.api.submit import agents as known
-from functions.api.submit import taking
+from functions.api.submit import allowed as known
 from functions.worker import agents
 from shared.limits import tiers
 from shared.retry import ModelError
@@ -23,7 +23,7 @@ Asked = list[str]
 
 @pytest.fixture(autouse=True)
 def _fresh_gate() -> None:
-    taking.gate.cache_clear()
+    gate.cache_clear()
 
 
 def ann() -> Caller:

@@ -1,4 +1,9 @@
-"""This function's held requests: how many there may be, and one of them.
+"""Held requests: how many of them this function may have, and whose; and how each looks again until it is done.
+
+Cost: a held answer reads the task's row (half a DynamoDB read unit per 4 KB were it eventually consistent; one, as it
+is consistent) after 0.1 s, then at intervals that grow by half up to 1 s: at most 31 reads for 25 s, against one
+Lambda invocation held open at the API's memory size. One that there is no place for is answered at once, with what
+there is, and one whose place is owed to another at its next look.
 
 The concurrency that counts is what the function has reserved (``ApiReservedConcurrency``, or whatever was set since):
 Lambda is asked, twice a minute at most by all environments together, as they share the answer in Valkey.
@@ -7,9 +12,10 @@ Lambda is asked, twice a minute at most by all environments together, as they sh
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -21,7 +27,7 @@ from shared.logs import get_logger
 from shared.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
 
 UNRESERVED = 100
 """Concurrency assumed of a function that has none reserved: a tenth of what AWS gives most accounts in all."""
@@ -29,6 +35,11 @@ KNOWN_S = 30
 """How long an answer of Lambda's is good for."""
 LEASE_S = 5.0
 """How long a hold lasts that is not renewed; every look at the task renews it."""
+FIRST_SLEEP_S = 0.1
+GROWTH = 1.5
+LONGEST_SLEEP_S = 1.0
+MARGIN_S = 1.5
+"""Left of the function's own time for the answer to get out."""
 
 _log = get_logger("api")
 
@@ -109,3 +120,30 @@ class Held:
         """Stop holding it."""
         if self._of is not None:
             self._of.release(self._owner, self._id)
+
+
+def hold[T](look: Callable[[], T], done: Callable[[T], bool], wait_s: float, context: Any, held: Held) -> T:
+    """Return what ``look`` sees once ``done`` says so, or what it sees when the time is up or ``held`` has no place.
+
+    Never longer than ``wait_s``, ``RESULT_MAX_WAIT`` and the Lambda ``context``'s remaining time allow. Failures of
+    ``look`` pass through.
+    """
+    try:
+        return _hold(look, done, wait_s, context, held)
+    finally:
+        held.end()
+
+
+def _hold[T](look: Callable[[], T], done: Callable[[T], bool], wait_s: float, context: Any, held: Held) -> T:
+    started = time.monotonic()
+    room = min(wait_s, settings().result_max_wait)
+    if context is not None:
+        room = min(room, context.get_remaining_time_in_millis() / 1000 - MARGIN_S)
+    sleep = FIRST_SLEEP_S
+    while True:
+        seen = look()
+        left = room - (time.monotonic() - started)
+        if left <= 0 or done(seen) or not held.go_on():
+            return seen
+        time.sleep(min(sleep, left))
+        sleep = min(sleep * GROWTH, LONGEST_SLEEP_S)

@@ -1,0 +1,42 @@
+"""From a chat completions request to the run that answers it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from functions.api.dialect import runs
+from functions.api.dialect.chat_request import chat_options, checked_choice, checked_messages, checked_tools
+from functions.api.dialect.messages import as_json
+from functions.api.dialect.turn import bounded_tools
+from functions.api.submit.submission import Submission
+
+if TYPE_CHECKING:
+    from functions.api.dialect.chat_request import ChatRequest
+
+_OWN = ("timeout_s", "max_cost_usd", "metadata", "webhook_url")
+
+
+def submission_of(asked: ChatRequest) -> Submission:
+    """Return what a request wants run.
+
+    Raises:
+        Problem: it does not fit together.
+    """
+    messages = checked_messages(asked.messages)
+    params: dict[str, Any] = {name: getattr(asked, name) for name in _OWN}
+    params |= {"dialect": "chat", "input_json": True, "instructions": "", "options": chat_options(asked) or None}
+    params["max_output_tokens"] = asked.max_completion_tokens or asked.max_tokens
+    params["store"] = asked.store if asked.store is False else None
+    if asked.tools:
+        params["tools"] = bounded_tools(checked_tools(asked.tools))
+    if asked.tool_choice is not None:
+        params["tool_choice"] = checked_choice(asked.tool_choice)
+    return Submission(
+        message=as_json(messages),
+        agent=asked.agent,
+        session_id=None,
+        model=asked.model,
+        priority=asked.priority,
+        params=params,
+        inline=runs.inline_of(messages, "messages"),
+    )

@@ -1,0 +1,14 @@
+"""May they? The limits, as this environment holds requests against them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from shared.limits.admission import Gate
+from shared.tasks import spend
+
+
+@cache
+def gate() -> Gate:
+    """Return the limits of this environment."""
+    return Gate(spend.load)

@@ -1,0 +1,82 @@
+"""What the limits that Valkey keeps have in common: their ceilings, their clock, and how a script is called.
+
+The clock is the Valkey server's, so that environments need not agree on one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from typing import TYPE_CHECKING, Any
+
+from shared.limits import names
+from shared.limits.scripts import script
+from shared.settings import settings
+from shared.valkey import RedisError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.limits.tiers import Limits
+    from shared.settings import Settings
+
+CHECK_S = 300
+"""First look of the sweeper at an open entry after its admission, s."""
+FRESH_S = 300
+"""Spending is loaded again from its durable record when older, so that no lost update lasts longer, s."""
+KEEP_MARGIN_S = 86_400
+
+_log = logging.getLogger(__name__)
+
+
+class Scripted:
+    """Limits of this environment's Valkey. Thread-safe; make one per environment."""
+
+    def __init__(
+        self,
+        load_spend: Callable[[str, str], tuple[int, int]],
+        *,
+        config: Settings | None = None,
+        on: Any = None,
+        now_us: Callable[[], int] | None = None,
+    ) -> None:
+        """Wire it up.
+
+        ``load_spend(user, day)`` reads the durable (tokens, micro-USD) of a day, user ``*`` meaning all users
+        together. ``on`` is another Valkey client and ``now_us`` another clock than the environment's (tests).
+        """
+        self._load = load_spend
+        self._config = config or settings()
+        self._on = on
+        self._now_us = now_us
+        self._keep_s = int(self._config.task_ttl_days * 86_400) + KEEP_MARGIN_S
+        self._tokens_all = self._config.global_tokens_per_day
+        self._micro_all = round(self._config.global_usd_per_day * 1_000_000)
+
+    def _with_spend(self, name: str, keys: list[str], args: list[Any], user: str, day: str) -> list[Any]:
+        reply: list[Any] = script(name)(keys, [*args, *[""] * 6], on=self._on)
+        if reply[0] != "need":
+            return reply
+        whose = (user, "*", names.key_name(user))
+        loaded = [self._load(who, day) if need else ("", "") for who, need in zip(whose, reply[1:], strict=True)]
+        return script(name)(keys, [*args, *itertools.chain(*loaded)], on=self._on)  # type: ignore[no-any-return]
+
+    def _quietly(self, name: str, keys: list[str], args: list[Any]) -> Any:
+        """Run a script whose effect repairs itself later if Valkey is away."""
+        try:
+            return script(name)(keys, args, on=self._on)
+        except RedisError as error:
+            _log.warning("%s left to the sweeper: %s", name, error)
+            return None
+
+    def _caps(self, limits: Limits) -> list[int]:
+        service = (limits.key_tokens_per_day, limits.key_micro_usd_per_day)
+        return [limits.tokens_per_day, limits.micro_usd_per_day, self._tokens_all, self._micro_all, *service]
+
+    def _now(self) -> int | str:
+        return self._now_us() if self._now_us else ""
+
+
+def spends(user: str, day: str) -> tuple[str, str, str]:
+    """Return the keys of a day's use: the user's, everybody's, and that of the service which the user belongs to."""
+    return names.spend_key(user, day), names.spend_all_key(day), names.spend_key(names.key_name(user), day)
