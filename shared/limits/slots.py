@@ -42,7 +42,7 @@ class Slots(Scripted):
             sha = script("take_slot").sha
             slots = [self._slot(*one[:3], ttl_s, one[3], starts=True) for one in rest]
             try:
-                replies = valkey.in_one_trip([("EVALSHA", sha, len(keys), *keys, *args) for keys, args in slots])
+                replies = valkey.in_one_trip([("EVALSHA", sha, str(len(keys)), *keys, *args) for keys, args in slots])
             except RedisError:  # each finds out by itself; asked twice, a slot is only renewed
                 pass
             else:
