@@ -148,8 +148,8 @@ def row_op(file: File) -> dict[str, Any]:
 def _read(row: Attributes) -> File:
     values = {name: plain(value) for name, value in row.items()}
     same = {name: values[name] for name in ("user", "filename", "purpose", "size", "state")}
-    times = {name: float(values[name]) for name in ("made_at", "expires_at")}
-    return File(file_id=values["sk"], why=values.get("why", ""), **same, **times)
+    same |= {name: float(values[name]) for name in ("made_at", "expires_at")}
+    return File(file_id=values["sk"], why=values.get("why", ""), **same)
 
 
 def store(file: File, content: bytes) -> None:

@@ -1,4 +1,7 @@
-"""Objects of the bucket: files' contents, and what files are put together of. Raises `DependencyDown` when S3 is away."""
+"""Objects of the bucket: contents of files, and what files are put together of.
+
+Every call raises `DependencyDown` when S3 is away.
+"""
 
 from __future__ import annotations
 

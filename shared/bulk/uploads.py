@@ -119,8 +119,8 @@ def load(user: str, upload_id: str) -> Upload:
         raise NotFound(f"No such Upload object: {upload_id.encode('ascii', 'replace').decode()[:80]}")
     values = {name: plain(value) for name, value in row.items()}
     same = {name: values[name] for name in ("user", "filename", "purpose", "size", "state", "file_id")}
-    times = {name: float(values[name]) for name in ("made_at", "seconds")}
-    return Upload(upload_id=values["sk"], **same, **times)
+    same |= {name: float(values[name]) for name in ("made_at", "seconds")}
+    return Upload(upload_id=values["sk"], **same)
 
 
 def _open(user: str, upload_id: str) -> Upload:
