@@ -6,7 +6,7 @@
 # object and a system call: with 100 about a fifth of the processor time of a call through openai 3.57.
 # Why one would not expect it: a kept connection is kept to save work, and only the one that is about to be used needs
 # looking at. A larger `max_keepalive_connections` makes every request dearer, those to other hosts, too.
-# Sluice answers the question with one system call (functions/worker/environment/idle_sockets.py).
+# Sluice's model calls have a transport of their own, which asks the one it takes (functions/worker/wire).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

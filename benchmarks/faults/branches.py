@@ -46,6 +46,12 @@ class Judge:
     habits_wrong: list[str] = field(default_factory=list)
     habit_calls: int = 0
     other_faults: int = 0
+    longest_wait: float = 0.0
+    """From a task's row to its first claim, children included, seconds."""
+
+    def saw(self, task: Task) -> None:
+        """Note how long a task waited for its first worker."""
+        self.longest_wait = max(self.longest_wait, (task.started_at or task.created) - task.created)
 
     @property
     def wrong(self) -> list[str]:
@@ -77,6 +83,7 @@ class Judge:
             "habits_answered_wrongly": len(self.habits_wrong),
             "habit_calls": self.habit_calls,
             "habits_of_provider_faults_ratio": round(self.habit_calls / faults, 3) if faults else None,
+            "longest_wait_for_a_worker_s": round(self.longest_wait, 1),
             "branch_examples": self.wrong[:EXAMPLES],
         }
 
@@ -120,7 +127,10 @@ def _tree(verdict: Judge, run: Run, parent: Task) -> None:
     for group in family.groups(parent.task_id):
         children = dict(enumerate(_rows(family.ids(parent.task_id, group))))
         check_children(verdict, run, parent, children, joined=joined_ends(parent.task_id, group), steps=steps)
-        members += [child for child in children.values() if child is not None]
+        there = [child for child in children.values() if child is not None]
+        for child in there:
+            verdict.saw(child)
+        members += there
     check_ceiling(verdict, members)
 
 
@@ -150,7 +160,9 @@ def how(task: Task) -> str:
 def check_end(verdict: Judge, run: Run, task: Task) -> None:
     """A run ends as is right for what it does and meets."""
     verdict.by_kind[run.does] += 1
-    if how(task) not in run.ends:
+    verdict.saw(task)
+    waited = run.habit is not None and habits.RIGHT[run.habit] in habits.NOBODYS_FAULT and task.crashes
+    if how(task) not in run.ends | ({"complete"} if waited else set()):
         verdict.ended_wrongly.append(f"{task.task_id}: {run.does} {run.habit or ''} ended as {how(task)}")
 
 
@@ -166,6 +178,8 @@ def check_habit(verdict: Judge, run: Run, task: Task, calls: Collection[dict[str
     later = sum(call["n"] > met[-1]["n"] for call in calls)
     if right == habits.RETRIED and not later:
         verdict.habits_wrong.append(f"{task.task_id}: {run.habit} was not tried again")
+    if right in habits.NOBODYS_FAULT and task.crashes:
+        return  # it may have probed
     if right not in (habits.TAKEN, habits.RETRIED) and (later or len(met) > 1 + task.crashes):
         verdict.habits_wrong.append(f"{task.task_id}: {run.habit} was tried again, {len(met) + later} times")
 

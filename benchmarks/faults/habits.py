@@ -61,6 +61,10 @@ _ALL = {
 RIGHT: Mapping[str, str] = {name: right for name, right in _ALL.items() if name not in LEFT_OUT}
 """By habit: `TAKEN`, `RETRIED`, or the code that a run fails with."""
 NAMES = tuple(sorted(RIGHT))
+NOBODYS_FAULT = frozenset({"provider_insufficient_quota", "provider_unauthorized"})
+"""Codes that stop everybody's calls at once. A run that is taken over from a dead worker finds them stopped, and waits,
+as all runs do, until somebody mends it: so it comes to be mended, after `MENDED_AFTER` calls."""
+MENDED_AFTER = 3
 
 
 def directive(name: str, skip: int) -> str:
@@ -71,4 +75,5 @@ def directive(name: str, skip: int) -> str:
     """
     right = RIGHT[name]
     once = right in (TAKEN, RETRIED) and name not in refusals.FIELDS
-    return f"habit={name} skip={0 if name in refusals.FIELDS else skip}{' times=1' if once else ''}"
+    times = 1 if once else MENDED_AFTER if right in NOBODYS_FAULT else 0
+    return f"habit={name} skip={0 if name in refusals.FIELDS else skip}{f' times={times}' if times else ''}"

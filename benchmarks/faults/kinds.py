@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 STEPS = 'tools=calculator,current_time args=[{"expression":"6*7"},{}]'
 """What a plain run does: three model calls and two tools, five recorded steps."""
-PACE = "words=6 latency=0.05-0.4"
+PACE = "latency=0.05-0.4"
 BRANCH_EVERY = 5
 BRANCHES = ("sleep", "signal", "approve", "map")
 HABIT_EVERY, HABIT_AT = 10, 7
@@ -24,9 +24,11 @@ CALLS = {"plain": 3, "habit": 1, "sleep": 2, "signal": 2, "approve": 2, "map": 2
 """Model calls of a run, of its children apart; of one with a habit at least so many."""
 CHILDREN = 3
 SLEEP_SECONDS = (3, 5, 8, 12)
-LOOSE_USD, TIGHT_USD = 0.01, 0.0002
-"""Ceilings of trees: one that is never met, and one that does not cover the worst case of all children's calls."""
-MOST_WORDS = 64
+LOOSE_USD = 0.01
+TIGHT_USD = (0.0009, 0.0012, 0.0013, 0.0014, 0.0016)
+"""Ceilings of trees: one that is never met, and some that meet a tree of `FULL_WORDS` at another of its calls each."""
+FEW_WORDS, FULL_WORDS = 6, 380
+MOST_WORDS = {FEW_WORDS: 64, FULL_WORDS: 400}
 """Output tokens of a call at most, in trees: what is reserved before each call."""
 VARIANTS = 4
 PLAIN, ONE_FAILS, CANCELLED, TIGHT = range(VARIANTS)
@@ -89,20 +91,26 @@ class Run:
         if self.does in BRANCHES:
             return self._branch()
         habit = f" {habits.directive(self.habit, self.skip)}" if self.habit else ""
-        body = {"agent": "tools", "message": f"[[sim key={self.key} {PACE} {STEPS}{habit}]] run {self.n}"}
-        # What a refusal teaches holds for a model: a model for each habit.
-        return body | ({"model": f"habit-{self.habit}"} if self.habit else {})
+        body = {
+            "agent": "tools",
+            "message": f"[[sim key={self.key} words={FEW_WORDS} {PACE} {STEPS}{habit}]] run {self.n}",
+        }
+        # What a refusal teaches holds for a model, and so does an empty account: a model for each run with a habit.
+        return body | ({"model": f"habit-{self.habit}-{self.n}"} if self.habit else {})
 
     def _branch(self) -> dict[str, Any]:
         metadata = {"does": self.does, "key": self.key, "seconds": str(SLEEP_SECONDS[self.variant])}
         metadata |= {"children": str(CHILDREN), "bad": str(self.bad_children)}
+        tight = self.does == "map" and self.variant == TIGHT
+        words = FULL_WORDS if tight else FEW_WORDS
+        metadata |= {"words": str(words), "most_words": str(MOST_WORDS[words])}
         body = {
             "agent": "branches",
-            "message": f"[[sim key={self.key} {PACE}]] run {self.n}",
+            "message": f"[[sim key={self.key} words={words} {PACE}]] run {self.n}",
             "metadata": metadata,
-            "max_output_tokens": MOST_WORDS,
+            "max_output_tokens": MOST_WORDS[words],
         }
-        ceiling = TIGHT_USD if self.variant == TIGHT else LOOSE_USD
+        ceiling = TIGHT_USD[self.n // BRANCH_EVERY % len(TIGHT_USD)] if tight else LOOSE_USD
         return body | ({"max_cost_usd": ceiling} if self.does == "map" else {})
 
 

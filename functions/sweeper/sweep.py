@@ -43,6 +43,8 @@ from shared.tasks.model import LANES, Outcome, Status
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from shared.tasks.items import Attributes
     from shared.tasks.model import Task
 
@@ -68,7 +70,7 @@ def _gate() -> Gate:
 def sweep(stop_at: float) -> dict[str, int]:
     """Run once over everything that is due; stops early at ``stop_at``. Returns counts by what was done."""
     done: Counter[str] = Counter()
-    empty = _empty_lanes()
+    empty, idle = _lanes_without()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sweep") as pool:
         for shard in range(DUE_SHARDS):
             # When a lane holds no message, every queued task of it has lost its own, however young.
@@ -79,7 +81,7 @@ def sweep(stop_at: float) -> dict[str, int]:
                     break
                 rows = table.get_many([row_key(task_id) for task_id in ids])
                 done["gone"] += len(ids) - len(rows)
-                done.update(pool.map(partial(_see_to, due, empty), rows))
+                done.update(pool.map(partial(_see_to, due, empty, idle), rows))
     done += alarms.ring(_gate(), stop_at)
     done += firings.bring(stop_at)
     done += batches.poke(stop_at)
@@ -91,10 +93,10 @@ def sweep(stop_at: float) -> dict[str, int]:
     return dict(done)
 
 
-def _see_to(due: dict[str, float], empty: set[str], row: Attributes) -> str:
+def _see_to(due: dict[str, float], empty: set[str], idle: set[str], row: Attributes) -> str:
     task_id = row["pk"]["S"].removeprefix("TASK#")
     try:
-        return _look_after(read_task(row), empty, due[task_id])
+        return _look_after(read_task(row), empty, idle, due[task_id])
     except NotFound:
         return "gone"
     except NewerVersion:
@@ -119,19 +121,22 @@ def _publish_spending() -> None:
     metrics.emit({"SpendShare": (round(share * 100, 2), "Percent")})
 
 
-def _empty_lanes() -> set[str]:
-    empty = set()
+def _lanes_without() -> tuple[set[str], set[str]]:
+    """Return the lanes without any message that nobody has, and those without one that is due."""
+    empty, idle = set(), set()
     for lane in LANES:
         try:
             counts = lanes.backlog(settings().queue_urls[lane])
         except DependencyDown:
             continue
-        if counts["visible"] == 0 and counts["delayed"] == 0:
-            empty.add(lane)
-    return empty
+        if counts["visible"] == 0:
+            idle.add(lane)
+            if counts["delayed"] == 0:
+                empty.add(lane)
+    return empty, idle
 
 
-def _look_after(task: Task, empty: set[str], due_at: float = math.inf) -> str:
+def _look_after(task: Task, empty: Set[str], idle: Set[str] = frozenset(), due_at: float = math.inf) -> str:
     at = now()
     if task.status.terminal:
         if at < (task.ended_at or 0) + settle.WEBHOOK_GRACE_SECONDS:
@@ -164,7 +169,10 @@ def _look_after(task: Task, empty: set[str], due_at: float = math.inf) -> str:
     if waited < (0 if unsent else store.UNSENT_GRACE_SECONDS):
         return "waiting"
     patience = RESEND_AFTER_SECONDS * 2 ** min(task.sweeps, MAX_DOUBLINGS)
-    if unsent or task.lane in empty or waited >= patience:
+    # Where no message is due, what should have been is lost, or in the hands of a worker that dies just now. Once: the
+    # messages of a lane that is paused are put off, and each is one too many when it is not.
+    lost = task.lane in empty or (task.lane in idle and not task.sweeps)
+    if unsent or lost or waited >= patience:
         return _send(task)
     _postpone(task, patience - waited, count=False)
     return "waiting"

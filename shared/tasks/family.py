@@ -7,7 +7,7 @@ its end in the transaction that ends it: in one of several items of its group, s
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shared.clock import now
@@ -37,6 +37,8 @@ class Group:
     total: int
     micro_usd: int = 0
     """What each child may cost; 0: no ceiling but the day's."""
+    fresh: bool = field(default=True, compare=False)
+    """Whether nobody noted it before."""
 
     @property
     def key(self) -> str:
@@ -76,7 +78,7 @@ def begin(task: Task, group: Group) -> Group:
 
     where = _where(task.task_id, GROUP + group.key)
     if (there := table.get(where)) is not None:
-        return Group(group.name, group.nth, plain(there["total"]), plain(there["micro_usd"]))
+        return Group(group.name, group.nth, plain(there["total"]), plain(there["micro_usd"]), fresh=False)
     most = settings().max_children
     if task.children + group.total > most:
         raise TooLarge(f"a run starts {most} others at most")

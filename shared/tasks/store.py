@@ -137,15 +137,6 @@ def get(task_id: str) -> Task:
     return read_task(row)
 
 
-def exists(task_id: str) -> bool:
-    """Tell whether there is a task of this id.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
-    return table.get(row_key(task_id)) is not None
-
-
 def has_ended(task_id: str) -> bool:
     """Tell whether a task has ended, or is gone.
 

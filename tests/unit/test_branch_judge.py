@@ -255,6 +255,6 @@ def test_an_answer_that_is_refused_is_told() -> None:
 def test_the_agents_steps_are_those_that_are_judged() -> None:
     from benchmarks.faults.project.agents import branches
 
-    ctx: Any = SimpleNamespace(metadata={"key": "k", "children": "3", "bad": "1"})
+    ctx: Any = SimpleNamespace(metadata={"key": "k", "children": "3", "bad": "1", "words": "6"})
     messages = branches._messages(ctx)
     assert ["key=k.0 " in messages[0], "fail=400" in messages[0], "fail" in messages[1]] == [True, True, False]

@@ -11,12 +11,14 @@ import asyncio
 from functools import cache, lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
+from urllib.request import getproxies
 
 import httpx2
 
-from functions.worker.environment import idle_sockets, openai_types
+from functions.worker.environment import openai_types
 from functions.worker.model import address, phases
 from functions.worker.tools.page import pages_client
+from functions.worker.wire.transport import Transport
 from shared import secrets, tls
 from shared.settings import settings
 
@@ -37,9 +39,11 @@ KEEPALIVE_SECONDS = 55.0
 def http() -> httpx2.AsyncClient:
     """Return the client under the model client: one connection pool per environment."""
     most, kept = settings().pool_limits
-    client = httpx2.AsyncClient(
+    limits = httpx2.Limits(max_connections=most, max_keepalive_connections=kept, keepalive_expiry=KEEPALIVE_SECONDS)
+    return httpx2.AsyncClient(
+        transport=None if _proxied() else Transport(limits, tls.context()),
         verify=tls.context(),
-        limits=httpx2.Limits(max_connections=most, max_keepalive_connections=kept, keepalive_expiry=KEEPALIVE_SECONDS),
+        limits=limits,
         # How long an answer may take is held by `model.limits`: no fixed clock cuts a stream that flows.
         timeout=httpx2.Timeout(
             settings().model_timeout_seconds, read=None, connect=CONNECT_SECONDS, pool=POOL_WAIT_SECONDS
@@ -47,7 +51,11 @@ def http() -> httpx2.AsyncClient:
         event_hooks={"request": [phases.follow]},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a provider's cookies serve nothing here
     )
-    return idle_sockets.watched(client)
+
+
+def _proxied() -> bool:
+    """Whether the environment names a proxy, through which only httpx2's own transport knows the way."""
+    return not {"http", "https", "all"}.isdisjoint(getproxies())
 
 
 async def ready() -> None:

@@ -1,27 +1,30 @@
 """One call of the language model over the pooled `openai` client. It knows nothing of breakers, budgets or steps.
 
-What makes a call cheap, in processor time: it goes through the client's ``post``, since the method for completions
-walks through typed parameters one by one, and the answer is read as bytes, since it would make models of every chunk.
+What makes a call cheap, in processor time: the client says once how a request is made (`request`), since it would walk
+through typed parameters one by one at each, and the answer is read as bytes, since it would make models of every chunk.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+import anyio
 import httpx2
 
 from functions.worker.environment import clients
-from functions.worker.model import address, limits, profile, refusal, room
+from functions.worker.model import address, limits, profile, refusal, request, room
 from functions.worker.model import own as own_keys
 from functions.worker.model.limits import Watch
 from functions.worker.model.phases import STALE_SECONDS, STALE_UNSTREAMED_SECONDS, Phases, current
 from functions.worker.model.progress import Progress, tokens_of
 from functions.worker.model.sse import Assembler, Ears, WholeReply
+from functions.worker.wire.transport import WHOLE_BODY
 from shared import metrics, retry
 from shared.logs import get_logger
 from shared.retry import ModelError
@@ -37,6 +40,19 @@ if TYPE_CHECKING:
 _log = get_logger("model")
 DRAIN_SECONDS = 0.5
 """How long the end of an answer is waited for once its reply is whole."""
+
+
+_BROKEN = (httpx2.HTTPError, ssl.SSLError, anyio.EndOfStream)
+"""How a connection fails: httpx2 hands some failures of TLS on as they are."""
+
+
+class _Refused(Exception):
+    """The provider's answer is no reply."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        """Carry the answer, which is read."""
+        super().__init__(response.status_code)
+        self.response = response
 
 
 class _Again(Exception):
@@ -149,8 +165,6 @@ class _One:
             _Again: to be made once more, changed.
             ModelError: refused, unreachable, malformed or cut off.
         """
-        import openai
-
         body = self.profile.body(self.asked, self.most, stream=self.stream and not self.in_one_piece)
         streams = "stream" in body
         if not streams:
@@ -158,15 +172,7 @@ class _One:
         assembler = (Assembler if streams else WholeReply)(self.model, self.ears, self.progress, self.most)
         token = current.set(attempt)
         try:
-            client = clients.model() if self.own is None else own_keys.client(self.own.base_url, self.own.api_key)
-            response: Any = await client.post(
-                clients.completions_url(client, self.own.base_url if self.own is not None else ""),
-                cast_to=httpx2.Response,
-                body=body,
-                options={"headers": {HEADER: place}} if (place := OUTGOING.get()) is not None else {},
-                stream=True,
-                stream_cls=openai.AsyncStream[Any],
-            )
+            response = await self._send(body)
             try:
                 await _read(response, assembler, self.watch)
             finally:
@@ -174,12 +180,10 @@ class _One:
             if streams and assembler.nothing and self.profile.explains:
                 self._ask_why(attempt)
             reply = assembler.reply()
-        except openai.APIStatusError as error:
-            self._redirected(error.response)
-            raise self._refused(error.response, body) from error
-        except openai.APIError as error:
-            raise self._broken(error.__cause__ or error, attempt, streams) from error
-        except httpx2.HTTPError as error:  # while the answer was read
+        except _Refused as refused:
+            self._redirected(refused.response)
+            raise self._refused(refused.response, body) from None
+        except _BROKEN as error:
             raise self._broken(error, attempt, streams) from error
         except ModelError as error:
             self._unexplained()
@@ -193,6 +197,28 @@ class _One:
             self._unexplained()
         left_out = sorted(self.profile.without & self.asked.keys())
         return reply._replace(left_out=tuple(left_out)) if left_out else reply
+
+    async def _send(self, body: dict[str, Any]) -> httpx2.Response:
+        """Send a request; returns the answer as soon as it begins.
+
+        Raises:
+            _Refused: it refuses, and is read.
+        """
+        base = self.own.base_url if self.own is not None else ""
+        client = clients.model() if self.own is None else own_keys.client(base, self.own.api_key)
+        http = own_keys.http(base)
+        place = OUTGOING.get()
+        headers = {HEADER: place} if place is not None else {}
+        response = await http.send(
+            request.make(client, http, clients.completions_url(client, base), body, headers), stream=True
+        )
+        if response.is_success:
+            return response
+        try:
+            await response.aread()
+        finally:
+            await response.aclose()
+        raise _Refused(response)
 
     def _refused(self, response: httpx2.Response, body: dict[str, Any]) -> ModelError:
         """Read the provider's own error out of a refusal, which the client has read."""
@@ -275,7 +301,10 @@ class _One:
 
 
 async def _read(response: httpx2.Response, assembler: Assembler, watch: Watch) -> None:
-    async with aclosing(response.aiter_bytes()) as pieces:
+    body: Any = response.extensions.get(WHOLE_BODY)
+    plain = body is not None and "content-encoding" not in response.headers
+    pieces = aiter(body) if plain else response.aiter_bytes()  # past three layers, each a step for each piece
+    async with aclosing(pieces):
         try:
             async for piece in pieces:
                 watch.byte()

@@ -72,6 +72,11 @@ def _guarded() -> httpx2.AsyncClient:
     )
 
 
+def http(base_url: str) -> httpx2.AsyncClient:
+    """Return the HTTP client of a key with an address of its own, or of the deployment's address."""
+    return _guarded() if base_url else clients.http()
+
+
 @lru_cache(CLIENTS)
 def client(base_url: str, api_key: str) -> openai.AsyncOpenAI:
     """Return the client of a key. One with an address of its own reaches public addresses only."""
@@ -80,7 +85,7 @@ def client(base_url: str, api_key: str) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(
         api_key=api_key,
         base_url=base_url or settings().openai_base_url or None,
-        http_client=_guarded() if base_url else clients.http(),
+        http_client=http(base_url),
         max_retries=0,
     )
 

@@ -18,7 +18,7 @@ from shared.limits import tiers
 from shared.tasks import ceilings, family, lanes, parking, settle, store, table, waking
 from shared.tasks.family import Group
 from shared.tasks.items import read_task, row_key
-from shared.tasks.model import Task
+from shared.tasks.model import Status, Task
 from shared.tasks.waits import LONGEST_SECONDS
 from sluice.errors import ChildFailed, WaitTimeout
 from sluice.types import AgentResult
@@ -165,15 +165,26 @@ class Children(Budget):
         return Group(name, nth, total, each)
 
     async def _start(self, group: Group, plan: Plan) -> None:
-        """Write and send the children; those that are there already are left as they are."""
+        """Write and send the children. Those that are there already are left as they are, or sent if nobody had them.
+
+        Once the run waits for them, all were sent.
+        """
         parent, gate = self._task, self._environment.gate
-        numbers = range(group.total)
-        if await persist(store.exists, family.child_id(parent.task_id, group.key, 0)):
-            numbers = range(0)  # the first is written last
+        there: dict[int, Task] = {}
+        if not group.fresh:
+            if self.waits.knows("children", group.signal, group.nth):
+                return
+            there = await persist(_rows, parent.task_id, group)
         limit = asyncio.Semaphore(STARTED_AT_ONCE)
 
         async def one(n: int) -> None:
             async with limit:
+                if (known := there.get(n)) is not None:
+                    if known.status is Status.QUEUED and not known.lease_no and not known.parked:
+                        await persist(
+                            lanes.send, known.lane, known.task_id, known.gen, user=known.user, trace=known.trace
+                        )
+                    return
                 child = _child(parent, group, plan, n)
                 if not child.parked:
                     took = await asyncio.to_thread(
@@ -186,10 +197,8 @@ class Children(Budget):
                     await persist(lanes.send, child.lane, child.task_id, 0, user=child.user, trace=child.trace)
 
         # Who is to follow another is written before it: the other's end must find it.
-        await asyncio.gather(*(one(n) for n in numbers if n >= plan.at_once))
-        await asyncio.gather(*(one(n) for n in numbers if 0 < n < plan.at_once))
-        if numbers:
-            await one(0)
+        await asyncio.gather(*(one(n) for n in range(plan.at_once, group.total)))
+        await asyncio.gather(*(one(n) for n in range(min(plan.at_once, group.total))))
 
 
 def _child(parent: Task, group: Group, plan: Plan, n: int) -> Task:
@@ -237,14 +246,20 @@ def _child(parent: Task, group: Group, plan: Plan, n: int) -> Task:
     )
 
 
-def _ends(parent_id: str, group: Group) -> list[dict[str, Any]]:
-    """Read how the children ended, in their order."""
+def _rows(parent_id: str, group: Group) -> dict[int, Task]:
+    """Read the children that are there, by number."""
     wanted = family.ids(parent_id, group)
     rows: dict[str, Task] = {}
     for start in range(0, len(wanted), table.READ_AT_ONCE):
         keys = [row_key(child_id) for child_id in wanted[start : start + table.READ_AT_ONCE]]
         rows |= {task.task_id: task for task in map(read_task, table.get_many(keys))}
-    return [_told(child_id, rows.get(child_id)) for child_id in wanted]
+    return {n: rows[child_id] for n, child_id in enumerate(wanted) if child_id in rows}
+
+
+def _ends(parent_id: str, group: Group) -> list[dict[str, Any]]:
+    """Read how the children ended, in their order."""
+    rows = _rows(parent_id, group)
+    return [_told(child_id, rows.get(n)) for n, child_id in enumerate(family.ids(parent_id, group))]
 
 
 def _told(child_id: str, task: Task | None) -> dict[str, Any]:

@@ -89,6 +89,10 @@ class Waits:
         known = self._known.get(wait.key)
         return wait if known is None else Wait(**{**wait.stored(), "since": known.since, "until": known.until})
 
+    def knows(self, kind: str, name: str, nth: int) -> bool:
+        """Tell whether this run came to wait for that before, as far as its row says."""
+        return (kind, name, nth) in self._known
+
     async def until(self, wait: Wait) -> None:
         """Wait for a time."""
         while wait.until > now():

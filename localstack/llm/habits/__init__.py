@@ -17,6 +17,9 @@ __all__ = ["HABITS", "Answer", "Habit", "answer"]
 
 HABITS: Mapping[str, Habit] = {**refusals.HABITS, **answers.HABITS, **streams.HABITS}
 
+KEPT_METHOD = (307, 308)
+"""Redirects after which the same request is made again: who followed one asks there from then on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -33,9 +36,9 @@ def answer(habit: Habit, request: Mapping[str, Any], path: str) -> Answer | None
     if habit.when is not None and not _meets(habit.when, request):
         return None
     if habit.redirect is not None:
-        if path.endswith("/"):
-            return None
-        return Answer(habit.status, b"", {"location": habit.redirect.replace("PATH", path)})
+        if path.endswith("/") and habit.status in KEPT_METHOD and habit.redirect == "PATH/":
+            return None  # where it leads
+        return Answer(habit.status, b"", {"location": habit.redirect.replace("PATH", path.rstrip("/"))})
     if habit.events is not None:
         body = "".join(_event(event) for event in habit.events).encode() + (
             b"" if habit.cut or not habit.done else DONE

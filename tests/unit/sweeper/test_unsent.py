@@ -126,6 +126,40 @@ def test_a_task_that_was_sent_after_all_is_not_taken_for_unsent(gate: Gate, monk
     assert swept(monkeypatch, after_s=61).get("sent", 0) == 0
 
 
+def emptied(*, delay_s: int | None) -> None:
+    """Leave the lane with nobody's message, or with one that is not due yet."""
+    aws.sqs().purge_queue(QueueUrl=settings().queue_urls["normal"])
+    if delay_s is not None:
+        lanes.send("normal", "somebody-elses", 0, user="bob", delay_s=delay_s)
+
+
+def test_a_task_whose_message_should_be_there_is_sent_again_though_others_wait_for_their_time(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted("p")  # whoever wrote it died before it was sent
+    emptied(delay_s=900)
+    assert swept(monkeypatch, after_s=store.UNSENT_GRACE_SECONDS - 1).get("sent", 0) == 0
+    assert swept(monkeypatch, after_s=store.UNSENT_GRACE_SECONDS + 1)["sent"] == 1
+    assert swept(monkeypatch, after_s=store.UNSENT_GRACE_SECONDS + 61).get("sent", 0) == 0, "once, and no more"
+
+
+def test_a_task_in_a_lane_with_messages_that_are_due_waits_its_turn(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted("p")
+    emptied(delay_s=0)
+    assert swept(monkeypatch, after_s=store.UNSENT_GRACE_SECONDS + 1).get("sent", 0) == 0
+    assert swept(monkeypatch, after_s=leases.RESEND_AFTER_SECONDS + 1)["sent"] == 1
+
+
+def test_a_task_that_is_to_wait_is_not_sent_before_its_time(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted("r")
+    leases.requeue(claimed("r"), Requeue(delay_s=600, reason="retry", attempt=1))
+    emptied(delay_s=900)
+    assert swept(monkeypatch, after_s=600).get("sent", 0) == 0
+    assert swept(monkeypatch, after_s=600 + store.UNSENT_GRACE_SECONDS + 1)["sent"] == 1
+
+
 # ---- slots of tasks that turn out to have ended
 
 

@@ -1,6 +1,7 @@
 """Runs that start others: one ceiling, one end, each child once, whoever dies and whatever comes twice."""
 
 import asyncio
+from collections import Counter
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,7 @@ from functions.worker import agents
 from shared import clock
 from shared.limits.admission import Gate
 from shared.settings import settings
-from shared.tasks import aftermath, claims, family, kin, listing, settle, spend, store, table, waits
+from shared.tasks import aftermath, claims, family, kin, lanes, listing, settle, spend, store, table, waits
 from shared.tasks.items import row_key
 from shared.tasks.model import Status, Task
 from sluice import AgentResult, ChildFailed, Context
@@ -219,6 +220,46 @@ def test_a_parent_that_dies_while_it_starts_children_starts_each_once(
     until_quiet(world)
     assert response(task) == " ".join(f"M{n}" for n in range(6))
     assert sorted(team.asked) == [f"m{n}" for n in range(6)]
+
+
+@pytest.mark.parametrize("sent", range(3))
+def test_a_parent_that_dies_between_a_childs_row_and_its_message_sends_it_when_it_is_back(
+    world: World, team: Agents, monkeypatch: pytest.MonkeyPatch, sent: int
+) -> None:
+    real, seen, task_id = lanes.send, 0, ""
+
+    def die(lane: str, about: str, gen: int, **more: Any) -> None:
+        nonlocal seen
+        if gen == 0 and about != task_id:
+            seen += 1
+            if seen == sent + 1:
+                raise RuntimeError("killed")
+        real(lane, about, gen, **more)
+
+    team.runs["boss"] = mapper(["m0", "m1", "m2"])
+    task = world.submit("go", agent="boss")
+    task_id = task.task_id
+    monkeypatch.setattr(lanes, "send", die)
+    until_quiet(world)
+    assert response(task) == "M0 M1 M2"
+    assert sorted(team.asked) == ["m0", "m1", "m2"]
+
+
+def test_children_that_are_on_their_way_are_not_sent_again_when_their_parent_is_woken(
+    world: World, team: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, sends = lanes.send, Counter[str]()
+
+    def count(lane: str, about: str, gen: int, **more: Any) -> None:
+        sends[about] += 1
+        real(lane, about, gen, **more)
+
+    team.runs["boss"] = mapper(["m0", "m1", "m2"])
+    monkeypatch.setattr(lanes, "send", count)
+    task = world.submit("go", agent="boss")
+    until_quiet(world)
+    assert response(task) == "M0 M1 M2"
+    assert {sends[child.task_id] for child in children(task)} == {1}
 
 
 def test_a_step_of_children_is_replayed_not_run_again(world: World, team: Agents) -> None:

@@ -21,7 +21,8 @@ from functions.worker import agents
 from shared import clock
 from shared.errors import LeaseLost, NotFound
 from shared.limits.admission import Gate
-from shared.tasks import aftermath, checkpoints, events, family, kin, lanes, settle, spend, store, waits
+from shared.tasks import aftermath, checkpoints, events, family, kin, lanes, settle, spend, store, table, waits
+from shared.tasks.items import row_key
 from shared.tasks.model import Status, Task
 from sluice import AgentResult, ChildFailed, Context
 from sluice.testing import account
@@ -168,7 +169,7 @@ class Tree(RuleBasedStateMachine):
         found = [store.get(self.parent)]
         for group in family.groups(self.parent):
             for child_id in family.ids(self.parent, group):
-                if store.exists(child_id):
+                if table.get(row_key(child_id)) is not None:
                     found.append(store.get(child_id))
         return found
 

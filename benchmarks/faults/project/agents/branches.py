@@ -41,7 +41,8 @@ async def _do(ctx: Context) -> Any:
             return await ctx.tool("pay", _pay, {"amount": 7, "to": ctx.metadata["key"]}, approve=True)
         except Denied as denied:
             return {"denied": denied.message}
-    ends = await ctx.map("chat", _messages(ctx), at_once=2, on_error="return")
+    most = int(ctx.metadata["most_words"])
+    ends = await ctx.map("chat", _messages(ctx), at_once=2, on_error="return", max_output_tokens=most)
     return ["failed" if isinstance(one, ChildFailed) else "complete" for one in ends]
 
 
@@ -52,7 +53,7 @@ async def _pay(arguments: dict[str, Any]) -> dict[str, Any]:
 def _messages(ctx: Context) -> list[str]:
     """Write what each child is asked: ``KEY.N`` is what its calls are counted by."""
     number, bad = int(ctx.metadata["children"]), int(ctx.metadata["bad"])
+    pace = f"words={ctx.metadata['words']} latency=0.05-0.4"
     return [
-        f"[[sim key={ctx.metadata['key']}.{n} words=6 latency=0.05-0.4{' fail=400' if n < bad else ''}]] child {n}"
-        for n in range(number)
+        f"[[sim key={ctx.metadata['key']}.{n} {pace}{' fail=400' if n < bad else ''}]] child {n}" for n in range(number)
     ]
