@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from shared.clock import now
 from shared.errors import Conflict, Contended, NotFound
-from shared.schedules.model import key_of, read, row_of
+from shared.schedules.model import key_of, partition, read, row_of
 from shared.settings import settings
-from shared.tasks import events, sessions, table
+from shared.tasks import events, numbered, sessions, table
 from shared.tasks.items import attribute
 
 if TYPE_CHECKING:
@@ -19,22 +19,12 @@ PREFIX = "sch_"
 ID_CHARACTERS = 36
 WRITE_TRIES = 4
 """Times that a schedule is read and written anew when it is fired or changed meanwhile."""
-NUMBER = "#"
-"""Sort key of the item that counts a user's schedules; it comes before their ids."""
 
 
 class TooMany(Conflict):
     """The user has as many schedules as one may."""
 
     code = "too_many_schedules"
-
-
-def _number(user: str, by: int) -> dict[str, Any]:
-    key = key_of(user, NUMBER)
-    if by < 0:
-        return table.update_op(key, adds={"n": by})
-    room = "attribute_not_exists(#n) OR #n < :most"
-    return table.update_op(key, adds={"n": by}, condition=room, values={"most": settings().max_schedules})
 
 
 def create(schedule: Schedule, *, due_at: float) -> None:
@@ -48,7 +38,7 @@ def create(schedule: Schedule, *, due_at: float) -> None:
         raise TooMany("this deployment takes no schedules")
     row = table.put_op(row_of(schedule, due_at=due_at), condition="attribute_not_exists(pk)")
     try:
-        table.transact([_number(schedule.user, 1), row])
+        table.transact([numbered.count_op(partition(schedule.user), 1, most=settings().max_schedules), row])
     except table.ConditionFailed as refusal:
         if 0 in refusal.items:
             raise TooMany(f"there are {settings().max_schedules} schedules already; delete one") from None
@@ -76,8 +66,7 @@ def page(user: str, *, limit: int, start: Attributes | None = None) -> tuple[lis
         DependencyDown: DynamoDB is away.
     """
     asked: dict[str, Any] = {
-        "KeyConditionExpression": "pk = :pk AND sk > :number",
-        "ExpressionAttributeValues": {":pk": key_of(user, "")["pk"], ":number": {"S": NUMBER}},
+        **numbered.all_of(partition(user)),
         "ConsistentRead": True,
         "Limit": limit,
     }
@@ -113,7 +102,7 @@ def write(schedule: Schedule, *, before: Schedule, due_at: float) -> bool:
     }
     try:
         if ends:
-            table.transact([op, _number(schedule.user, -1)])
+            table.transact([op, numbered.count_op(partition(schedule.user), -1)])
         else:
             table.put(op)
     except table.ConditionFailed:
@@ -127,16 +116,12 @@ def look_later(schedule: Schedule, due_at: float, *, held: bool = False) -> None
     Raises:
         Contended, DependencyDown: the sweeper looks once more, which does no harm.
     """
-    op = table.update_op(
+    table.change(
         key_of(schedule.user, schedule.schedule_id),
         sets={"due_at": float(due_at)} | ({"held": True} if held else {}),
         condition="#next_at = :at",
         values={"at": float(schedule.next_at or 0)},
     )
-    try:
-        table.update(op)
-    except table.ConditionFailed:
-        return
 
 
 def delete(user: str, schedule_id: str) -> None:
@@ -160,11 +145,5 @@ def due(shard: str, *, before: float, limit: int) -> list[Attributes]:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    found = table.query_page(
-        IndexName="due",
-        KeyConditionExpression="due = :shard AND due_at <= :before",
-        ExpressionAttributeValues={":shard": {"S": shard}, ":before": attribute(before)},
-        Limit=limit,
-    )
-    keys = [{"pk": one["pk"], "sk": one["sk"]} for one in found["Items"]]
+    keys = [{"pk": one["pk"], "sk": one["sk"]} for one in table.due(shard, before=before, limit=limit)]
     return table.get_many(keys) if keys else []

@@ -106,17 +106,14 @@ def _has_ended(task_id: str) -> bool:
 
 def _move(task: Task, before: str) -> None:
     """Write whom a parked task waits for by now. Whoever dies before this follows anew, and finds the same."""
-    op = table.update_op(
+    moved = table.change(
         row_key(task.task_id),
         sets={"after": before, "parked": f"AFTER#{before}"},
         condition="#status = :queued AND #after = :was",
         values={"queued": "queued", "was": task.after},
     )
-    try:
-        table.update(op)
-    except table.ConditionFailed:
-        return  # it was woken, or ended, meanwhile
-    task.after = before
+    if moved is not None:  # else it was woken, or ended, meanwhile
+        task.after = before
 
 
 def follower_of(task: Task) -> str | None:

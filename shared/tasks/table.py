@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -108,6 +108,22 @@ def query_page(**kwargs: Any) -> Any:
     return page
 
 
+def due(shard: str, *, before: float, limit: int) -> list[Attributes]:
+    """Return what the ``due`` index tells of items that are to be looked at, those that are due for longest first.
+
+    Raises:
+        DependencyDown: DynamoDB is away or throttling.
+    """
+    page = query_page(
+        IndexName="due",
+        KeyConditionExpression="due = :shard AND due_at <= :before",
+        ExpressionAttributeValues={":shard": {"S": shard}, ":before": attribute(before)},
+        Limit=limit,
+    )
+    found: list[Attributes] = page["Items"]
+    return found
+
+
 def put_op(item: Attributes, *, condition: str | None = None) -> dict[str, Any]:
     """Make the Put of a transaction; every item says which form it has."""
     versioned = {"v": attribute(COMMON_VERSION)} | item
@@ -165,6 +181,28 @@ def update(op: dict[str, Any]) -> Attributes:
     except (ClientError, BotoCoreError) as error:
         _sort_out(error)
         raise
+
+
+class Words(TypedDict, total=False):
+    """The words of ``update_op``."""
+
+    sets: dict[str, Any]
+    adds: dict[str, int]
+    removes: tuple[str, ...]
+    condition: str | None
+    values: dict[str, Any] | None
+
+
+def change(key: Attributes, **what: Unpack[Words]) -> Attributes | None:
+    """Run one Update by itself and return the item as it is afterwards; None where the condition does not hold.
+
+    Raises:
+        Contended, DependencyDown: as ``update``.
+    """
+    try:
+        return update(update_op(key, **what))
+    except ConditionFailed:
+        return None
 
 
 def update_each(statements: list[dict[str, Any]]) -> list[Attributes | None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.api.contract.problem import invalid
 from functions.api.door.body import check, decode_any
-from shared.bulk import files
+from shared.bulk import objects
 from shared.errors import NotFound
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def read_through(key: str, offset: int, size: int, block: int = BLOCK_BYTES) -> 
     """
     at, rest, position = offset, b"", offset
     while position < size:
-        data = files.read(key, position, min(block, size - position))
+        data = objects.read(key, position, min(block, size - position))
         if not data:
             raise NotFound("the file's content is not there any more")
         position += len(data)
@@ -119,7 +119,7 @@ def wanted_of(caller: Caller, endpoint: str, raw: bytes) -> Submission:
 
 def read_line(key: str, line: Line) -> bytes:
     """Read a line again. Raises as `read_through`."""
-    raw = files.read(key, line.offset, line.size)
+    raw = objects.read(key, line.offset, line.size)
     if len(raw) != line.size:
         raise NotFound("the file's content is not there any more")
     return raw

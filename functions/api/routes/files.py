@@ -169,14 +169,14 @@ def get_file(caller: Subject, file_id: FileId) -> JSONResponse:
 )
 def get_content(caller: Subject, file_id: FileId) -> Response:
     """Return a file's content, or the address in S3 of a large one."""
-    from shared.bulk import files
+    from shared.bulk import files, objects
 
     file = files.load(caller.user, file_id)
     if file.state != "processed":
         raise Problem(409, "file_not_ready", file.why or "the file's content has not come yet", "file_id")
     if file.size > CONTENT_BYTES:
         return RedirectResponse(files.address(file), 302)
-    return Response(files.read(file.key), media_type="application/octet-stream")
+    return Response(objects.read(file.key), media_type="application/octet-stream")
 
 
 @router.delete("/{file_id}", summary="Delete a file")
