@@ -106,6 +106,7 @@ class Context(Protocol):
         made up to tell parallel calls apart.
 
         Raises:
+            Unstorable: the arguments are no JSON; nothing was done.
             Denied: the call was not allowed; says why.
             WaitTimeout: nobody answered in time.
         """
@@ -120,6 +121,7 @@ class Context(Protocol):
         asked for only if they are ``editable``. The call itself belongs into a step of its own.
 
         Raises:
+            Unstorable: the arguments are no JSON.
             Denied: the call was not allowed; says why.
             WaitTimeout: nobody answered ``within`` so many seconds.
         """
