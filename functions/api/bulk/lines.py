@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from shared.bulk.model import Line
 
 RESPONSES, CHAT = "/v1/responses", "/v1/chat/completions"
-ENDPOINTS = (RESPONSES, CHAT)
 LINE_BYTES = 6 * 1024 * 1024
 """Longest line: a request of this API, and what stands around it."""
 ID_CHARACTERS = 256

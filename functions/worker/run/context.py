@@ -115,16 +115,9 @@ class Context(Tooling, Children, Budget, PublicContext):
         return traceparent.OUTGOING.get() or traceparent.outgoing(self._task)
 
     async def step(self, name: str, fn: Callable[[], Awaitable[Any]], *, fingerprint: Any = None) -> Any:
-        """Do something once in the life of this task and return its result, which must be JSON.
+        """Do something once in the life of this task; see `sluice.Context.step`.
 
-        ``fn`` is a coroutine function; what blocks goes to a thread: ``lambda: asyncio.to_thread(f, x)``.
-        ``name`` and how often it was used before identify the step; steps that run in parallel need distinct names.
-        ``fingerprint`` is any JSON that the result depends on.
-
-        Raises:
-            ReplayMismatch: the recorded step of that name had another fingerprint, or this one is inside another step.
-            LeaseLost: another worker has the task now.
-            TooLarge, Unstorable: the result fits nowhere, or is no JSON; unless caught, they end the run for good.
+        Raises also `LeaseLost`: another worker has the task now.
         """
 
         async def work(_nth: int) -> Done:
@@ -145,21 +138,7 @@ class Context(Tooling, Children, Budget, PublicContext):
         stream: bool | None = None,
         **options: Unpack[ModelOptions],
     ) -> ModelReply:
-        """Call the language model once: streamed to watchers, metered, within every budget; see ``step`` for the rest.
-
-        ``tool_choice`` is the provider's (``"required"`` …); unset, the client's own goes with the client's own tools.
-        ``last`` promises that the agent returns at once with this reply, or is a function that says True of a reply
-        with which it does. It is then written together with the run's end: a quarter less of a short run's writes.
-        ``stream=False`` shows watchers the text in one piece, once it is whole, and takes less processor time; unset,
-        it is as the client asked for the run, which streams by default.
-        ``options`` (``temperature``, ``response_format``, ``reasoning`` …, see `ModelOptions`) go to the provider. What
-        the client asked for holds where the agent says nothing; None leaves an option out.
-
-        Raises:
-            BadOption: an option is none, or has words of its own here.
-            ModelError: the provider refused or failed; the runner decides whether to try again.
-            BudgetExhausted: the call's worst case does not fit a ceiling.
-        """
+        """Call the language model once; see `sluice.Context.model`."""
         given = {"tools": tools, "tool_choice": tool_choice, "model": model, "max_output_tokens": max_output_tokens}
         return await self._ask(messages, None, name=name, last=last, stream=stream, options=options, **given)
 
@@ -175,11 +154,7 @@ class Context(Tooling, Children, Budget, PublicContext):
         last: bool | Callable[[ModelReply], bool] = False,
         **options: Unpack[ModelOptions],
     ) -> ModelStream:
-        """Begin a call like ``model``, whose text the agent reads while it is written.
-
-        ``async for piece in ctx.model_stream(messages)``, and ``await stream.reply()`` for the whole. A reply that was
-        recorded comes in one piece. Calls of one name are told apart by their order, whichever way they are made.
-        """
+        """Begin a call whose text the agent reads while it is written; see `sluice.Context.model_stream`."""
         given = {"tools": tools, "tool_choice": tool_choice, "model": model, "max_output_tokens": max_output_tokens}
         return ModelStream(
             lambda hear: self._ask(messages, hear, name=name, last=last, stream=True, options=options, **given)
