@@ -10,18 +10,15 @@ import base64
 import binascii
 import hashlib
 import hmac
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from shared import aws, secrets
+from shared import secrets
 from shared.clock import now
 from shared.limits.shares import owner_of
 from shared.netguard import check_url
 from shared.settings import settings
-from shared.tasks.lanes import MAX_DELAY_SECONDS, Received, down, group
-from shared.tasks.model import Status, dumps
+from shared.tasks import lanes
+from shared.tasks.model import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -146,34 +143,18 @@ def send(what: Mapping[str, str], *, attempt: int, first: float, due: float) -> 
     Raises:
         DependencyDown: SQS is away.
     """
-    wait = min(max(due - now(), 0), MAX_DELAY_SECONDS)
-    try:
-        aws.sqs().send_message(
-            QueueUrl=settings().queue_url_webhook,
-            MessageBody=dumps({"v": VERSION, **what, "attempt": attempt, "first": first, "due": due}),
-            DelaySeconds=math.ceil(wait),
-            MessageGroupId=group(what.get("owner") or what["url"].partition("?")[0]),
-        )
-    except (ClientError, BotoCoreError) as error:
-        raise down(error) from error
+    value = {**what, "attempt": attempt, "first": first, "due": due}
+    owner = what.get("owner") or what["url"].partition("?")[0]
+    lanes.post(settings().queue_url_webhook, value, user=owner, delay_s=due - now())
 
 
-def receive(most: int, *, hidden_s: float) -> list[Received]:
+def receive(most: int, *, hidden_s: float) -> list[lanes.Received]:
     """Take at most ``most`` (1 to 10) deliveries that are there now, hidden for ``hidden_s`` whole seconds.
 
     Raises:
         DependencyDown: SQS is away.
     """
-    try:
-        answer = aws.sqs().receive_message(
-            QueueUrl=settings().queue_url_webhook,
-            MaxNumberOfMessages=most,
-            VisibilityTimeout=math.ceil(hidden_s),
-            WaitTimeSeconds=0,
-        )
-    except (ClientError, BotoCoreError) as error:
-        raise down(error) from error
-    return [Received(message["Body"], message["ReceiptHandle"]) for message in answer.get("Messages", [])]
+    return lanes.receive(settings().queue_url_webhook, most, hidden_s=hidden_s)
 
 
 def delete(receipt: str) -> None:
@@ -182,8 +163,4 @@ def delete(receipt: str) -> None:
     Raises:
         DependencyDown: SQS is away; it comes back and is found done.
     """
-    entries: Any = [{"Id": "0", "ReceiptHandle": receipt}]
-    try:
-        aws.sqs().delete_message_batch(QueueUrl=settings().queue_url_webhook, Entries=entries)
-    except (ClientError, BotoCoreError) as error:
-        raise down(error) from error
+    lanes.delete(settings().queue_url_webhook, [receipt])

@@ -249,7 +249,8 @@ class Context(Protocol):
         """Begin a call like ``model``, whose text the agent reads while it is written.
 
         ``async for piece in ctx.model_stream(messages)``, and ``await stream.reply()`` for the whole, which is
-        recorded.
+        recorded. A reply that was recorded comes in one piece. Calls of one name are told apart by their order,
+        whichever way they are made.
         """
         ...
 

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from shared import aws
-from shared.errors import DependencyDown
 from shared.limits import names
 from shared.limits.scripts import script
 from shared.logs import get_logger
@@ -122,16 +119,12 @@ def follower_of(task: Task) -> str | None:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    try:
+    with table.calling():
         answer: Any = aws.dynamodb().get_item(
             TableName=settings().table_name,
             Key=row_key(task.task_id),
             ProjectionExpression="follower",
             ConsistentRead=True,
         )
-    except (ClientError, BotoCoreError) as error:
-        if aws.is_outage(error):
-            raise DependencyDown("dynamodb") from error
-        raise
     found = answer.get("Item", {}).get("follower")
     return None if found is None else str(plain(found))
