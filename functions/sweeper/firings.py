@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from random import randrange
 from typing import TYPE_CHECKING
 
 from shared.clock import now
-from shared.errors import Contended, DependencyDown, NewerVersion
+from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
 from shared.logs import get_logger
-from shared.schedules import store, timers
+from shared.schedules import store, telling, timers
 from shared.schedules.model import SHARDS, read, shard_name
 from shared.settings import settings
 from shared.tasks.table import READ_AT_ONCE
@@ -22,6 +23,8 @@ from shared.tasks.table import READ_AT_ONCE
 if TYPE_CHECKING:
     from shared.tasks.items import Attributes
 
+TOLD = 200
+"""Webhooks of firings sent per sweep."""
 AT_ONCE = 8
 """Schedules seen to at the same time."""
 
@@ -43,6 +46,23 @@ def bring(stop_at: float) -> Counter[str]:
                 done.update(seen)
                 if len(rows) < READ_AT_ONCE or set(seen) <= {"away", "unreadable", "of a newer version"}:
                     break
+    return done
+
+
+def tell(stop_at: float) -> Counter[str]:
+    """Send the webhooks of firings whose messages may not have been sent; returns how many."""
+    done: Counter[str] = Counter()
+    if not settings().queue_url_webhook:
+        return done
+    try:
+        for place, instant in telling.unsent(TOLD):
+            if now() > stop_at:
+                break
+            with suppress(NotFound):
+                telling.send(telling.read(place, instant))
+                done["firings told again"] += 1
+    except DependencyDown as error:
+        _log.warning("news left to the next sweep", extra={"error": error.message})
     return done
 
 

@@ -84,6 +84,7 @@ def sweep(stop_at: float) -> dict[str, int]:
                 done.update(pool.map(partial(_see_to, due, empty, idle), rows))
     done += alarms.ring(_gate(), stop_at)
     done += firings.bring(stop_at)
+    done += firings.tell(stop_at)
     done += batches.poke(stop_at)
     done["counters freed"] = _free_counters(stop_at)
     done["recounted"] = recount(_gate(), stop_at)

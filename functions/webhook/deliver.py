@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from functions.webhook import budget, record
+from functions.webhook import budget, firing, record
 from functions.webhook.post import post
 from functions.webhook.schedule import GIVE_UP_SECONDS, next_try
 from shared import traces, webhooks
@@ -15,6 +15,7 @@ from shared.alerts import model
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound, SluiceError
 from shared.logs import get_logger
+from shared.schedules import telling
 from shared.tasks import store
 from shared.tasks.model import Status
 
@@ -46,7 +47,7 @@ class Delivery:
     first: float
     due: float
     wait: str = ""
-    """Which wait of the task it tells of; empty: its end. Of an alert, who is told."""
+    """Which wait of the task it tells of; empty: its end. Of an alert, who is told; of a schedule, which instant."""
     owner: str = ""
     """Whose delivery it is (`shared.limits.shares`); a message of an older version names nobody."""
 
@@ -137,6 +138,8 @@ def _post(delivery: Delivery) -> Answer | None:
     """Send what a delivery tells of; None when there is nothing to tell any more."""
     if delivery.type == model.TYPE:
         return budget.tell(delivery.task_id, delivery.wait)
+    if delivery.type in telling.TYPES:
+        return firing.tell(delivery.task_id, delivery.wait)
     task = store.get(delivery.task_id)
     if delivery.wait and (task.status is not Status.WAITING or str(task.gen) != delivery.wait):
         return None  # it waits no more for what this tells of

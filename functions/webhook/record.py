@@ -1,7 +1,8 @@
 """What came of a task's webhook, beside the task: item ``TASK#<id>`` / ``WEBHOOK``.
 
 The webhook of a wait has one of its own, ``WEBHOOK#<wait>``. That of a budget's alert stands beside the alert, whose
-partition takes the place of the task's id, and who is told that of the wait.
+partition takes the place of the task's id, and who is told that of the wait. That of a schedule's firing stands beside
+what is told, in the same way.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from shared.clock import now
 from shared.tasks import events, table
 from shared.tasks.items import Attributes, plain
 
-ALERT = "ALERT#"
-"""How the partitions of alerts begin (`shared.alerts.model`)."""
+OTHERS = ("ALERT#", "FIRING#")
+"""How the partitions begin of what is no task's: alerts (`shared.alerts.model`), news (`shared.schedules.telling`)."""
 FINAL = frozenset({"delivered", "given_up", "refused"})
 
 
@@ -28,7 +29,7 @@ class Try:
 
 
 def _key(task_id: str, wait: str) -> Attributes:
-    pk = task_id if task_id.startswith(ALERT) else f"TASK#{task_id}"
+    pk = task_id if task_id.startswith(OTHERS) else f"TASK#{task_id}"
     return {"pk": {"S": pk}, "sk": {"S": f"WEBHOOK#{wait}" if wait else "WEBHOOK"}}
 
 

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 LANES = ("high", "normal")
 """Lanes that a client may ask for."""
 
-_COUNTS = ("requests", "window_s", "queued", "running", "tokens_per_day", "message_bytes")
+_COUNTS = ("requests", "window_s", "queued", "running", "schedules", "tokens_per_day", "message_bytes")
 _LISTS = ("lanes", "agents", "models", "approve")
 _FLAGS = ("trusted", "operator")
 _ON_BUDGET = ("fail", "ask")
-_OF_USERS = ("requests", "window_s", "queued", "running", "tokens_per_day", "usd_per_day")
+_OF_USERS = ("requests", "window_s", "queued", "running", "schedules", "tokens_per_day", "usd_per_day")
 FIELDS = (*_COUNTS, "usd_per_day", *_LISTS, *_FLAGS, "on_budget", "users")
 """What a tier or an override may set."""
 _MOST = 10**12
@@ -59,6 +59,10 @@ class Limits:
     key_queued: int = 0
     key_tokens_per_day: int = 0
     key_micro_usd_per_day: int = 0
+    schedules: int = 0
+    """Schedules of a user that have not ended. Here 0 means none."""
+    key_schedules: int | None = None
+    """The same of all users of a trusted service together; None: this is no service."""
     operator: bool = False
     """May read what concerns all users (``GET /stats``)."""
 
@@ -106,8 +110,10 @@ def resolve(tier: str, overrides: Mapping[str, Any] | None = None) -> Limits:
     values = _table()[tier] | _checked(overrides or {}, where="limits", blanks=False)
     trusted = values.get("trusted", False)
     of_key = values if trusted else {"queued": 0, "tokens_per_day": 0, "usd_per_day": 0}
+    of_service = _schedules(values.get("schedules")) if trusted else None
     if trusted:
-        values = values | values.get("users", {})
+        values = values | {"schedules": None} | values.get("users", {})
+    schedules = _schedules(values.get("schedules"))
     # The standard tier's quota is a parameter of the deployment.
     requests = settings().quota_requests if values["requests"] is None else values["requests"]
     window_s = settings().quota_window_seconds if values["window_s"] is None else values["window_s"]
@@ -128,11 +134,19 @@ def resolve(tier: str, overrides: Mapping[str, Any] | None = None) -> Limits:
         approve=tuple(values.get("approve", ())),
         on_budget=values.get("on_budget", "fail"),
         trusted=trusted,
+        schedules=schedules if of_service is None else min(schedules, of_service),
+        key_schedules=of_service,
         key_queued=of_key["queued"],
         key_tokens_per_day=of_key["tokens_per_day"],
         key_micro_usd_per_day=round(of_key["usd_per_day"] * 1_000_000),
         operator=values.get("operator", False),
     )
+
+
+def _schedules(own: int | None) -> int:
+    """Return how many schedules are allowed: a tier's own number, or the deployment's, which may take none at all."""
+    most = settings().max_schedules
+    return most if own is None or not most else own
 
 
 def of_task(task: Task) -> Limits:

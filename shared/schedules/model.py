@@ -54,6 +54,10 @@ class Schedule:
     last: dict[str, Any] = field(default_factory=dict)
     """The latest firing: ``instant``, ``outcome``, ``task_id`` or ``error``."""
     last_task: str = ""
+    key_id: str = ""
+    """Id of that key: its secret signs what is told of firings that did not happen."""
+    counted_for: str = ""
+    """The trusted service among whose schedules it is counted, too."""
     counts: dict[str, int] = field(default_factory=dict)
     traceparent: str = ""
     """The trace of the request that made or last changed it: its runs are linked to that."""
@@ -151,6 +155,8 @@ def row_of(schedule: Schedule, *, due_at: float) -> Attributes:
         "held": schedule.held or None,
         "last": dumps(schedule.last),
         "last_task": schedule.last_task or None,
+        "key_id": schedule.key_id or None,
+        "counted_for": schedule.counted_for or None,
         "traceparent": schedule.traceparent or None,
         "counts": dumps(schedule.counts),
     }
@@ -183,6 +189,8 @@ def read(row: Attributes) -> Schedule:
         next_at=float(values["next_at"]) if "next_at" in values else None,
         last=json.loads(values["last"]),
         last_task=values.get("last_task", ""),
+        key_id=values.get("key_id", ""),
+        counted_for=values.get("counted_for", ""),
         traceparent=values.get("traceparent", ""),
         counts=json.loads(values["counts"]),
         **spec,

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from shared.clock import now
 from shared.errors import Conflict, Contended, NotFound
+from shared.limits.shares import owner_of
+from shared.schedules import telling
 from shared.schedules.model import key_of, partition, read, row_of
-from shared.settings import settings
 from shared.tasks import events, numbered, sessions, table
 from shared.tasks.items import attribute
 
 if TYPE_CHECKING:
+    from shared.limits.tiers import Limits
     from shared.schedules.model import Schedule
     from shared.tasks.items import Attributes
 
@@ -19,6 +21,8 @@ PREFIX = "sch_"
 ID_CHARACTERS = 36
 WRITE_TRIES = 4
 """Times that a schedule is read and written anew when it is fired or changed meanwhile."""
+OF_SERVICE = "SCHEDULES-OF#"
+"""How the partition begins of the item that counts the schedules of all users of a service."""
 
 
 class TooMany(Conflict):
@@ -27,22 +31,37 @@ class TooMany(Conflict):
     code = "too_many_schedules"
 
 
-def create(schedule: Schedule, *, due_at: float) -> None:
-    """Write a new schedule.
+def _numbers(schedule: Schedule, by: int, most: int = 0, of_service: int = 0) -> list[dict[str, Any]]:
+    """Make the Updates that count a schedule: among its user's, and among all of the service that acts for the user."""
+    ops = [numbered.count_op(partition(schedule.user), by, most=most)]
+    if schedule.counted_for:
+        ops.append(numbered.count_op(f"{OF_SERVICE}{schedule.counted_for}", by, most=of_service))
+    return ops
+
+
+def create(schedule: Schedule, limits: Limits, *, due_at: float) -> Schedule:
+    """Write a new schedule, of a user with these limits; returns it.
 
     Raises:
-        TooMany: the user has ``max_schedules`` that have not ended.
+        TooMany: the user, or the service that acts for the user, has as many that have not ended as the tier allows.
         Contended, DependencyDown: nothing was written.
     """
-    if settings().max_schedules == 0:
-        raise TooMany("this deployment takes no schedules")
+    most, of_service = limits.schedules, limits.key_schedules
+    if of_service is not None:
+        schedule = schedule.changed(counted_for=owner_of(schedule.user))
+    if most == 0 or of_service == 0:
+        raise TooMany(f"the tier {limits.tier} has no schedules here")
     row = table.put_op(row_of(schedule, due_at=due_at), condition="attribute_not_exists(pk)")
     try:
-        table.transact([numbered.count_op(partition(schedule.user), 1, most=settings().max_schedules), row])
+        table.transact([row, *_numbers(schedule, 1, most, of_service or 0)])
     except table.ConditionFailed as refusal:
         if 0 in refusal.items:
-            raise TooMany(f"there are {settings().max_schedules} schedules already; delete one") from None
-        raise Contended("the schedule exists") from None
+            raise Contended("the schedule exists") from None
+        full = f"a user of the tier {limits.tier} may have {most} schedules"
+        if 1 not in refusal.items:
+            full = f"the users of this service may have {of_service} schedules together"
+        raise TooMany(f"{full}, and there are as many already; delete one") from None
+    return schedule
 
 
 def load(user: str, schedule_id: str) -> Schedule:
@@ -76,10 +95,11 @@ def page(user: str, *, limit: int, start: Attributes | None = None) -> tuple[lis
     return [read(row) for row in found["Items"]], found.get("LastEvaluatedKey")
 
 
-def write(schedule: Schedule, *, before: Schedule, due_at: float) -> bool:
+def write(schedule: Schedule, *, before: Schedule, due_at: float, news: telling.News | None = None) -> bool:
     """Write a schedule over what it was; False, with nothing written, if it has been fired or changed meanwhile.
 
-    One that ends makes room for another, and is kept for as long as an ended task.
+    ``news`` is what its owner is to be told of, written with it. A schedule that ends makes room for another, and is
+    kept for as long as an ended task.
 
     Raises:
         Contended, DependencyDown: nothing is known to be written.
@@ -101,8 +121,9 @@ def write(schedule: Schedule, *, before: Schedule, due_at: float) -> bool:
         "ExpressionAttributeValues": values,
     }
     try:
-        if ends:
-            table.transact([op, numbered.count_op(partition(schedule.user), -1)])
+        ops = [op, *(_numbers(schedule, -1) if ends else ()), *([telling.put_op(news)] if news else ())]
+        if len(ops) > 1:
+            table.transact(ops)
         else:
             table.put(op)
     except table.ConditionFailed:

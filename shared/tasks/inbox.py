@@ -70,11 +70,19 @@ def _key(task_id: str, name: str, signal_id: str) -> Attributes:
 
 
 def post(
-    task_id: str, name: str, payload: Any, *, key: str | None = None, by: str | None = None, early: bool = True
+    task_id: str,
+    name: str,
+    payload: Any,
+    *,
+    key: str | None = None,
+    by: str | None = None,
+    early: bool = True,
+    seen: Task | None = None,
 ) -> Receipt:
     """Send a signal to a run; ``key`` makes a repeat harmless: the digest of the client's ``Idempotency-Key``.
 
-    Unless ``early`` it is taken only by a task that waits for it. The caller has made sure that the task is the
+    Unless ``early`` it is taken only by a task that waits for it. ``seen`` is the task as the caller just read it: a
+    write that finds another reads it again. The caller has made sure that the task is the
     sender's, and sends the task (`waking.send`) if it was ``woken``.
 
     Raises:
@@ -90,13 +98,13 @@ def post(
     where = _key(task_id, name, signal_id)
     packed: Attributes | None = None
     for _ in range(TRIES):
-        if key and (there := table.get(where)) is not None:
-            if plain(there["digest"]) != digest:
-                message = "this Idempotency-Key came with another signal before"
-                raise IdempotencyMismatch(message, param="Idempotency-Key")
-            return Receipt(store.get(task_id), signal_id, repeat=True)
-        task = store.get(task_id)
-        _may_take(task, name, early=early)
+        task, seen = seen or store.get(task_id), None
+        try:
+            _may_take(task, name, early=early)
+        except Conflict:
+            if key and (there := table.get(where)) is not None:
+                return _repeat(task, there, digest, signal_id)
+            raise
         at = now()
         packed = packed or blobs.pack(text, f"tasks/{task_id}/signal/{signal_id}")
         about = {"name": name, "at": iso(at), "by": by, "digest": digest, "ttl": int(events.expires(at))}
@@ -109,6 +117,8 @@ def post(
             if key is None and 1 in refusal.items:  # the id is ours alone: written, and only the answer was lost
                 task = store.get(task_id)
                 return Receipt(task, signal_id, woken=task.status is Status.QUEUED)
+            if key and (there := refusal.items.get(1) or table.get(where)) is not None:
+                return _repeat(store.get(task_id), there, digest, signal_id)
             continue
         except Contended:
             continue
@@ -116,6 +126,14 @@ def post(
             task.status, task.gen, task.next_try_at, task.reason = Status.QUEUED, task.gen + 1, 0.0, WOKEN
         return Receipt(task, signal_id, woken=wakes)
     raise Contended("the task is changing hands; try again")
+
+
+def _repeat(task: Task, there: Attributes, digest: str, signal_id: str) -> Receipt:
+    """Answer a signal whose id is taken: the same one came before, or it is another under the same key."""
+    if plain(there["digest"]) != digest:
+        message = "this Idempotency-Key came with another signal before"
+        raise IdempotencyMismatch(message, param="Idempotency-Key")
+    return Receipt(task, signal_id, repeat=True)
 
 
 def _waits_for(task: Task, name: str) -> bool:

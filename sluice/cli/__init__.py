@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import sluice
-from sluice.cli import runs, system, waits
+from sluice.cli import runs, schedules, system, waits
 from sluice.cli.scaffold import init
 
 app = typer.Typer(
@@ -45,7 +45,7 @@ app.command()(waits.signal)
 app.command()(waits.approvals)
 app.command()(waits.allow)
 app.command()(waits.deny)
-app.command()(waits.schedules)
+app.add_typer(schedules.app, name="schedules")
 app.command()(system.logs)
 app.command()(system.key)
 app.command()(system.check)

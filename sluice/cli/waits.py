@@ -1,4 +1,4 @@
-"""Commands about runs that wait, and about schedules: signal, approvals, allow, deny, schedules."""
+"""Commands about runs that wait: signal, approvals, allow, deny."""
 
 from __future__ import annotations
 
@@ -67,22 +67,6 @@ def deny(
     """Deny the call, or the budget, that a run waits for."""
     with told(as_json), client(user) as api:
         _show(api.deny(task_id, fingerprint, reason=reason), as_json)
-
-
-def schedules(user: As = "demo", as_json: Json = False) -> None:
-    """List your schedules with what comes next."""
-    with told(as_json), client(user) as api:
-        found = api.schedules()
-        if as_json:
-            show_json({"schedules": found})
-            return
-        table = Table(Column("schedule", no_wrap=True, min_width=36), "name", "when", "next", "last", box=None)
-        for one in found:
-            when = one.get("cron") or one.get("at") or ""
-            coming = "paused" if one.get("paused") else next(iter(one.get("next") or []), "ended")
-            last = (one.get("last") or {}).get("outcome", "")
-            table.add_row(one["schedule_id"], escape(one.get("name") or ""), f"{when} {one['timezone']}", coming, last)
-        out.print(table)
 
 
 def _asked(one: dict[str, Any]) -> str:

@@ -1,10 +1,10 @@
 """An AWS account in moto, with Sluice's table, lanes and bucket, and the settings that name them."""
 
 import copy
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -12,21 +12,27 @@ import boto3
 import pytest
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
-from moto.core.serialize import BaseJSONSerializer
-from moto.dynamodb.models import DynamoDBBackend
-from moto.dynamodb.models.dynamo_type import DynamoType
-from moto.dynamodb.models.table import Table
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
+from moto.s3.models import s3_backends
 from moto.sqs.models import sqs_backends
 
 from shared import aws
 from shared.settings import settings
+from sluice.testing import quick_moto
 
 TABLE = "sluice-test"
+BUCKET = "sluice-blobs"
+REGION = "us-east-1"
+
+
+def client(service: str) -> Any:
+    """Return a client for arranging things, made once an address: making one takes longer than most tests."""
+    return _client(service, os.environ.get("AWS_ENDPOINT_URL"))
 
 
 @cache
-def client(service: str) -> Any:
-    """Return a client for arranging things, made once: making one takes longer than most tests."""
+def _client(service: str, _address: str | None) -> Any:
     return boto3.client(service)  # type: ignore[call-overload]
 
 
@@ -75,77 +81,34 @@ def _one_at_a_time(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BotocoreStubber, "__call__", locked)
 
 
-_whole_structure = BaseJSONSerializer._serialize_type_structure
+quick_moto.install()
+
+_first: dict[str, Any] = {}
+"""The table, as the first account of this process was given it, and the queues' addresses."""
 
 
-def _structure(self: BaseJSONSerializer, serialized: Any, value: Any, shape: Any, key: str) -> None:
-    """Write a structure; of an attribute's value only the member that it has.
+def arrange(*more: str) -> dict[str, str]:
+    """Make the table, the lanes, the bucket and more queues in moto; returns the queues' URLs by lane, and by name.
 
-    Moto looks for each of the ten under six names: three quarters of its time, and much of the unit tests'.
+    The first time through its API, then as that left them: the calls took longer than most tests.
     """
-    if shape.name != "AttributeValue" or type(value) is not dict or not key:
-        _whole_structure(self, serialized, value, shape, key)
-        return
-    wrapper: Any = self.MAP_TYPE()
-    for name in value.keys() & shape.members.keys():
-        if value[name] is not None:
-            self._serialize(wrapper, value[name], shape.members[name], name)
-    self._default_serialize(serialized, wrapper, shape, key)
+    tables = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables
+    queues = sqs_backends[DEFAULT_ACCOUNT_ID][REGION]
+    if not _first:
+        make_table()
+        urls = make_lanes()
+        client("s3").create_bucket(Bucket=BUCKET)
+        _first.update(table=copy.deepcopy(tables[TABLE]), prefix=urls["high"].removesuffix("high"), urls=urls)
+    else:
+        tables[TABLE] = copy.deepcopy(_first["table"])
+        for name in _first["urls"]:
+            queues.create_queue(f"sluice-{name}")
+        s3_backends[DEFAULT_ACCOUNT_ID]["aws"].create_bucket(BUCKET, REGION)
+    for name in more:
+        queues.create_queue(f"sluice-{name}")
+    made: dict[str, str] = _first["urls"]
+    return made | {name: f"{_first['prefix']}{name}" for name in more}
 
-
-BaseJSONSerializer._serialize_type_structure = _structure  # type: ignore[method-assign]
-
-# Before a transaction moto copies the whole table, and does so again for each of its operations, to put it back if one
-# fails: half of the unit tests' time where a table is full. Here once, and only the items that it names.
-_named: ContextVar[list[tuple[str, dict[str, Any]]] | None] = ContextVar("named", default=None)
-_copies: ContextVar[dict[int, Table] | None] = ContextVar("copies", default=None)
-_transact = DynamoDBBackend.transact_write_items
-
-
-def _transact_on_one_copy(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
-    operations = [next(iter(item.values())) for item in transact_items]
-    named = _named.set([(str(op.get("TableName")), op.get("Key") or op.get("Item") or {}) for op in operations])
-    copies = _copies.set({})
-    try:
-        _transact(self, transact_items)
-    finally:
-        _copies.reset(copies)
-        _named.reset(named)
-
-
-def _copy_once(self: Table, memo: dict[int, Any]) -> Table:
-    made, named = _copies.get(), _named.get()
-    if made is not None and id(self) in made:
-        return made[id(self)]
-    copied: Table = object.__new__(type(self))
-    memo[id(self)] = copied
-    if made is None or named is None or not self.range_key_attr:
-        for name, value in vars(self).items():
-            setattr(copied, name, copy.deepcopy(value, memo))
-        return copied
-    made[id(self)] = copied
-    # Operations on items change nothing of a table but its items, and what it tells of their changes.
-    vars(copied).update(vars(self))
-    copied.stream_shard = copy.deepcopy(self.stream_shard, memo)
-    copied.items = self.items.copy()
-    for table, key in named:
-        if table == self.name and self.hash_key_attr in key and self.range_key_attr in key:
-            _keep_one(copied, DynamoType(key[self.hash_key_attr]), DynamoType(key[self.range_key_attr]), self)
-    return copied
-
-
-def _keep_one(copied: Table, partition: DynamoType, place: DynamoType, original: Table) -> None:
-    """Give a copied table a partition, and an item in it, of its own."""
-    if partition not in original.items:
-        return
-    if copied.items[partition] is original.items[partition]:
-        copied.items[partition] = dict(original.items[partition])
-    if place in original.items[partition]:
-        copied.items[partition][place] = copy.deepcopy(original.items[partition][place])
-
-
-DynamoDBBackend.transact_write_items = _transact_on_one_copy  # type: ignore[method-assign]
-Table.__deepcopy__ = _copy_once  # type: ignore[attr-defined]
 
 _kept: dict[str, Any] = {}
 """Clients of earlier tests: they know nothing of an account, and making them takes longer than most tests."""
@@ -172,18 +135,16 @@ def account(patch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     for name, value in {
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": REGION,
         "TABLE_NAME": TABLE,
-        "BLOB_BUCKET": "sluice-blobs",
+        "BLOB_BUCKET": BUCKET,
         "STAGE": "local",
     }.items():
         patch.setenv(name, value)
     patch.delenv("AWS_ENDPOINT_URL", raising=False)
     _one_at_a_time(patch)
     with mock_aws():
-        make_table()
-        lanes = make_lanes()
-        client("s3").create_bucket(Bucket="sluice-blobs")
+        lanes = arrange()
         for lane, url in lanes.items():
             patch.setenv(f"QUEUE_URL_{lane.upper()}", url)
         settings.cache_clear()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import openai
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.e2e.conftest import Dashboard
 from tests.e2e.test_operators_pages import LOOKS, fits, violations
@@ -62,6 +62,29 @@ def test_batches_are_listed_cancelled_and_their_files_handed_over(
     assert fits(page)
     expect(slow).to_contain_text("cancelled")
     expect(slow.get_by_role("button", name="Cancel")).to_have_count(0)
+
+
+def test_a_large_file_comes_straight_from_s3(dashboards: Callable[..., Dashboard], stack: Stack) -> None:
+    """The page is told that the file is large: then it asks for the address, which its browser downloads from."""
+    key = stack.new_key(f"tenant-{secrets.token_hex(3)}", "load")
+    one = begin(stack, key, line(0, "[[sim words=3]] hello"))
+    page = dashboards().open(key)
+
+    def large(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"bytes": 5_000_000})
+
+    page.route(re.compile(r"/v1/files/file-[0-9a-f]+$"), large)
+    page.goto(f"{stack.api_url}/#/batches")
+    card = page.locator(f'article[data-batch="{one}"]')
+    with page.expect_request(re.compile(r"/content\?link=true$")), page.expect_download() as fetched:
+        card.get_by_role("button", name="Download output file").click()
+    assert "X-Amz-Signature" in fetched.value.url
+    assert fetched.value.suggested_filename == f"{one}_output.jsonl"
+    (row,) = Path(fetched.value.path()).read_text().splitlines()
+    assert json.loads(row)["custom_id"] == "n0"
+    assert page.url.endswith("#/batches")
+    assert violations(page) == []
 
 
 def test_a_batch_of_another_user_is_not_listed(dashboards: Callable[..., Dashboard], stack: Stack) -> None:

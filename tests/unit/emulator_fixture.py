@@ -73,32 +73,43 @@ def account(patch: pytest.MonkeyPatch, endpoint: str) -> Iterator[dict[str, str]
     }
     for name, value in values.items():
         patch.setenv(name, value)
-    with _clients():
+    with _clients(endpoint, values["AWS_ACCESS_KEY_ID"]):
         make_table()
         lanes = make_lanes()
         client("s3").create_bucket(Bucket=values["BLOB_BUCKET"])
         for lane, url in lanes.items():
             patch.setenv(f"QUEUE_URL_{lane.upper()}", url)
-        settings.cache_clear()
-        aws.reset()
         yield lanes
 
 
+@cache
+def _session(_endpoint: str) -> boto3.Session:
+    """Return the session of an address' clients. They are made once: making them takes longer than most tests."""
+    return boto3.Session(aws_access_key_id="-", aws_secret_access_key="testing", region_name="us-east-1")
+
+
+_kept: dict[str, dict[str, Any]] = {}
+"""Clients of ``shared.aws``, by address."""
+
+
 @contextmanager
-def _clients() -> Iterator[None]:
-    """Have clients made anew: those of moto's tests have another address."""
-
-    def forget() -> None:
-        boto3.DEFAULT_SESSION = None  # it keeps the credentials that it found first
-        client.cache_clear()
-        settings.cache_clear()
-        aws.reset()
-
-    forget()
+def _clients(endpoint: str, account: str) -> Iterator[None]:
+    """Have the clients of this address, with the credentials of an account; moto's tests have others."""
+    before = boto3.DEFAULT_SESSION
+    session = boto3.DEFAULT_SESSION = _session(endpoint)
+    credentials = session.get_credentials()
+    assert credentials is not None
+    credentials.access_key = account  # its clients read it at each request
+    settings.cache_clear()
+    aws.reset()
+    aws._clients.update(_kept.get(endpoint, {}))
     try:
         yield
     finally:
-        forget()
+        _kept[endpoint] = {n: one for n, one in aws._clients.items() if one.meta.endpoint_url == endpoint}
+        boto3.DEFAULT_SESSION = before
+        settings.cache_clear()
+        aws.reset()
 
 
 @cache

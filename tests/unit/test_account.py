@@ -1,4 +1,4 @@
-"""The tests' account puts a table back as it was when a transaction fails, though it copies only what that names."""
+"""The tests' account is what AWS's calls make of it, and a failed transaction leaves its table as it was."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared import aws
+from sluice.testing import account
 from tests.unit.tables import TABLE
 
 
@@ -55,3 +56,33 @@ def test_a_transaction_is_made_whole_or_not_at_all(fake_aws: dict[str, str]) -> 
         assert state() == {("a", "1"): value, ("a", "2"): "2", ("b", "1"): "3"}
     transact(fail=False)
     assert state() == {("a", "1"): "9", ("a", "2"): "2", ("c", "1"): "9", ("a", "3"): "9"}
+
+
+def described(lanes: dict[str, str]) -> list[Any]:
+    """Return what AWS tells of an account's parts, but for when they were made."""
+    table: Any = account.client("dynamodb").describe_table(TableName=TABLE)["Table"]
+    queues = [
+        account.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        for url in lanes.values()
+    ]
+    for one in (table, *queues):
+        for name in ("CreationDateTime", "CreatedTimestamp", "LastModifiedTimestamp", "TableId"):
+            one.pop(name, None)
+    buckets = [bucket["Name"] for bucket in account.client("s3").list_buckets()["Buckets"]]
+    acl = account.client("s3").get_bucket_acl(Bucket=account.BUCKET)["Grants"]
+    listed = sorted(account.client("sqs").list_queues()["QueueUrls"])
+    return [lanes, table, queues, buckets, acl, listed, account.client("dynamodb").list_tables()["TableNames"]]
+
+
+def test_a_later_account_is_like_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the first was made by AWS's calls."""
+    monkeypatch.setattr(account, "_first", {})
+    seen = []
+    for value in (1, 2, 3):
+        with account.account(monkeypatch) as lanes:
+            seen.append(described(lanes))
+            assert state() == {}
+            put("a", "1", value)
+            account.client("s3").put_object(Bucket=account.BUCKET, Key="k", Body=b"x")
+            account.client("sqs").send_message(QueueUrl=lanes["high"], MessageBody="x")
+    assert seen[0] == seen[1] == seen[2]

@@ -25,6 +25,7 @@ from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import table
 from shared.tasks.items import read_task, row_key
+from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
     from functions.api.bulk.answers import Answer
@@ -39,6 +40,12 @@ DRAINED = 2_000
 """Lines that one look ends without running them."""
 MAKERS = 8
 """Tasks written at the same time."""
+TEXT_BYTES = 16 * 1024 * 1024
+"""Bytes of lines that one look takes from the file, and makes tasks of: they are held in memory. One line at least."""
+LINE_NOTE_BYTES = 40
+"""What a line takes of the batch's row beside its ``custom_id``."""
+OPEN_BYTES = 200_000
+"""What the lines under way may take of the batch's row, as JSON; an item of DynamoDB has 400 KB. One line at least."""
 
 GONE = "input_file_gone"
 """Why no further line is run of a batch whose file was deleted."""
@@ -170,19 +177,27 @@ def _tasks(batch: Batch) -> dict[str, Task | str]:
 
 def _refill(batch: Batch, ends: _Ends, fresh: dict[int, bytes]) -> dict[str, object]:
     """Take further lines from the file, as many as the window holds; ``fresh`` gets what they say."""
-    number, offset, wanted = batch.number, batch.offset, settings().batch_window - len(ends.open)
-    if wanted <= 0 or number >= batch.total:
+    number, offset, wanted, held = batch.number, batch.offset, settings().batch_window - len(ends.open), 0
+    written = sum(map(_written, ends.open.values()))
+    if wanted <= 0 or number >= batch.total or written >= OPEN_BYTES:
         return {}
     for at, raw in read_through(f"files/{batch.file_id}", offset, batch.size, BLOCK_BYTES):
         offset = at + len(raw) + 1
         if raw.strip():
             ends.open[number] = Line(at, len(raw), _custom_id(raw, batch.endpoint))
             fresh[number] = raw
+            written += _written(ends.open[number])
             number += 1
             wanted -= 1
-        if wanted <= 0 or number >= batch.total:
+            held += len(raw)
+        if wanted <= 0 or number >= batch.total or held >= TEXT_BYTES or written >= OPEN_BYTES:
             break
     return {"number": number, "offset": offset}
+
+
+def _written(line: Line) -> int:
+    """Return about how many bytes a line takes of the row."""
+    return len(dumps(line.custom_id).encode("utf-8", "surrogatepass")) + LINE_NOTE_BYTES
 
 
 def _drain(batch: Batch, ends: _Ends) -> dict[str, object]:
@@ -208,6 +223,16 @@ def _custom_id(raw: bytes, endpoint: str) -> str:
     return found
 
 
+def _held(batch: Batch, numbers: list[int]) -> list[int]:
+    """Return the first of these lines, as many as may be held in memory together, one at least."""
+    size = 0
+    for n, number in enumerate(numbers):
+        size += batch.open[number].size
+        if size > TEXT_BYTES and n:
+            return numbers[:n]
+    return numbers
+
+
 def _make(batch: Batch, caller: Caller, fresh: dict[int, bytes], running: int) -> tuple[Batch, str]:
     """Make tasks of lines that have none, as far as there is room."""
     waiting = [n for n, line in sorted(batch.open.items()) if not line.made]
@@ -216,7 +241,7 @@ def _make(batch: Batch, caller: Caller, fresh: dict[int, bytes], running: int) -
     except DependencyDown as error:
         _log.warning("a batch waits", extra={"batch_id": batch.batch_id, "error": error.message})
         return batch, "again"
-    chosen = waiting[: room.allowance(lane, running, settings().bulk_share)]
+    chosen = _held(batch, waiting[: room.allowance(lane, running, settings().bulk_share)])
     if not chosen:
         return batch, "again" if waiting else ""
     ends = _Ends(batch, open=dict(batch.open), usage=dict(batch.usage))

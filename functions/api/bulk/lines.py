@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ ID_CHARACTERS = 256
 """Longest ``custom_id``."""
 BLOCK_BYTES = 8 * 1024 * 1024
 """How much of a file is read at a time when it is read through."""
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 ALONE = ("stream", "background", "conversation", "previous_response_id", "session_id", "priority")
 """Parameters that no line can have: it stands alone, waits for nobody, and runs in what others leave."""
 
@@ -82,7 +84,7 @@ def fault_of(raw: bytes, endpoint: str) -> Fault | str:
         if name not in value:
             return Fault("missing_required_parameter", f"the line has no {name}", name)
     custom_id = value["custom_id"]
-    if not isinstance(custom_id, str) or not 0 < len(custom_id) <= ID_CHARACTERS or "\x00" in custom_id:
+    if not isinstance(custom_id, str) or not 0 < len(custom_id) <= ID_CHARACTERS or _NO_TEXT.search(custom_id):
         return Fault("invalid_custom_id", f"a custom_id is a text of 1 to {ID_CHARACTERS} characters", "custom_id")
     if value["method"] != "POST":
         return Fault("invalid_method", "the method of a line is POST", "method")
@@ -104,6 +106,12 @@ def wanted_of(caller: Caller, endpoint: str, raw: bytes) -> Submission:
     for name in ALONE:
         if body.get(name) not in (None, False):
             raise invalid("a line of a batch cannot have it", name)
+    user = body.get("user")
+    if caller.limits.trusted and user is not None and caller.user != f"{caller.key_user}/{user}":
+        whose = (
+            "all lines belong to the batch's own user: begin the batch, and its file, with `?user_id=` for each user"
+        )
+        raise invalid(whose, "user")
     if endpoint == RESPONSES:
         from functions.api.dialect.request import UNSUPPORTED, ResponsesRequest, known
         from functions.api.dialect.turn import submission_of

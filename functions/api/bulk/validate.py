@@ -19,7 +19,8 @@ ERRORS = 100
 """Faults that a batch tells of."""
 DIGEST_BYTES = 16
 LOOKS = 200
-"""Lines between two looks at the clock."""
+LOOK_BYTES = 4 * 1024 * 1024
+"""Lines, and bytes, between two looks at the clock."""
 
 
 def validate(batch: Batch, until: float) -> tuple[Batch, str]:
@@ -32,7 +33,7 @@ def validate(batch: Batch, until: float) -> tuple[Batch, str]:
         return store.commit(batch.changed(total=0, errors=[]).reached("finalizing", now())), "now"
     key = f"files/{batch.file_id}"
     errors, number, total, offset = list(batch.errors), batch.number, batch.total, batch.offset
-    done = False
+    done, looked = False, offset
     try:
         seen = _load(batch.seen)
         for at, raw in read_through(key, offset, batch.size):
@@ -46,8 +47,10 @@ def validate(batch: Batch, until: float) -> tuple[Batch, str]:
                 if total > settings().max_batch_lines or len(raw) > LINE_BYTES:
                     done = True  # no use in reading on
                     break
-            if number % LOOKS == 0 and monotonic() > until:
-                break
+            if number % LOOKS == 0 or offset - looked > LOOK_BYTES:
+                looked = offset
+                if monotonic() > until:
+                    break
         done = done or offset >= batch.size
     except NotFound:
         errors, done = [Fault("file_not_found", "the file is not there any more").public(0) | {"line": None}], True

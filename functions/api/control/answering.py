@@ -41,7 +41,7 @@ def answer(caller: Caller, task: Task, fingerprint: str, given: ApprovalAnswer, 
         payload |= _of_call(more, given)
     try:
         key = str(asked.nth)
-        receipt = inbox.post(task.task_id, asked.name, payload, key=key, by=caller.key_id, early=False)
+        receipt = inbox.post(task.task_id, asked.name, payload, key=key, by=caller.key_id, early=False, seen=task)
     except IdempotencyMismatch as error:
         raise Conflict("this was answered otherwise before") from error
     if receipt.woken:

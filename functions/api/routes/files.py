@@ -14,6 +14,8 @@ from functions.api.description.note import described
 from functions.api.door.body import LARGE_BODY_BYTES, check, decode, large_body
 from functions.api.door.form import is_form, read_form
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject
+from shared.clock import now
+from shared.settings import settings
 
 if TYPE_CHECKING:
     from functions.api.door.form import Field as FormField
@@ -34,6 +36,8 @@ OTHER_WAYS = (
     "Larger files: POST /v1/files with JSON {filename, purpose, bytes} answers an `upload_url` to PUT the content to; "
     "or send it in parts with POST /v1/uploads."
 )
+
+LINK_EXAMPLE = {"url": "https://…", "expires_at": 1_767_225_600}
 
 FileId = Annotated[str, Path(description="`file-…`")]
 FileName = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -163,17 +167,29 @@ def get_file(caller: Subject, file_id: FileId) -> JSONResponse:
     *(400, 401, 403, 404, 409),
     error="OpenAIErrorBody",
     also={
-        200: {"description": "The content.", "content": {"application/octet-stream": {}}},
+        200: {
+            "description": "The content; with `link`, the address alone.",
+            "content": {"application/octet-stream": {}, "application/json": {"example": LINK_EXAMPLE}},
+        },
         302: {"description": f"Over {CONTENT_BYTES} bytes: where the content can be fetched."},
     },
 )
-def get_content(caller: Subject, file_id: FileId) -> Response:
+def get_content(
+    caller: Subject,
+    file_id: FileId,
+    link: Annotated[
+        bool, Query(description="Answer the address in S3 as JSON, whatever the size: for pages that cannot follow.")
+    ] = False,
+) -> Response:
     """Return a file's content, or the address in S3 of a large one."""
     from shared.bulk import files, objects
 
     file = files.load(caller.user, file_id)
     if file.state != "processed":
         raise Problem(409, "file_not_ready", file.why or "the file's content has not come yet", "file_id")
+    if link:
+        shown = {"url": files.address(file), "expires_at": int(now()) + settings().result_url_seconds}
+        return JSONResponse(shown, headers={"Cache-Control": "no-store"})
     if file.size > CONTENT_BYTES:
         return RedirectResponse(files.address(file), 302)
     return Response(objects.read(file.key), media_type="application/octet-stream")

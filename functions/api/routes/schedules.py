@@ -109,6 +109,7 @@ def post_schedule(request: Request, caller: AnyCaller, body: Body) -> JSONRespon
         schedule_id=f"{store.PREFIX}{uuid.uuid4().hex}",
         user=owner.user,
         key=_key(request),
+        key_id=owner.key_id,
         created=now(),
         run=run,
         at=_once(asked.at, asked.timezone),
@@ -117,7 +118,7 @@ def post_schedule(request: Request, caller: AnyCaller, body: Body) -> JSONRespon
         **values,
     )
     made = _planned(made)
-    store.create(made, due_at=timers.due_at(made))
+    made = store.create(made, owner.limits, due_at=timers.due_at(made))
     _announce(made)
     location = f"{request.scope['root_path']}/schedules/{made.schedule_id}"
     return JSONResponse(made.public(now()), 201, {"Location": location})
@@ -158,7 +159,7 @@ def patch_schedule(request: Request, caller: Subject, schedule_id: ScheduleId, b
         if found.ended:
             raise Conflict("the schedule has ended; make another one")
         changed = _changed(found, caller, asked).changed(
-            key=_key(request), traceparent=INCOMING.get() or found.traceparent
+            key=_key(request), key_id=caller.key_id, traceparent=INCOMING.get() or found.traceparent
         )
         if store.write(changed, before=found, due_at=timers.due_at(changed)):
             _announce(changed)

@@ -48,7 +48,7 @@ def post_signal(
         raise Problem(413, "too_large", f"the payload is over the limit of {inbox.PAYLOAD_BYTES} bytes")
     _fits(task, name, payload)
     key = None if idempotency_key is None else digest(idempotency_key)
-    receipt = inbox.post(task_id, name, payload, key=key, by=caller.key_id)
+    receipt = inbox.post(task_id, name, payload, key=key, by=caller.key_id, seen=task)
     if receipt.woken:
         waking.send(gate(), receipt.task)
     content = {"task_id": task_id, "status": str(receipt.task.status), "name": name, "signal": receipt.signal}

@@ -21,7 +21,7 @@ from shared.clock import iso, now
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
 from shared.limits import keys
 from shared.logs import get_logger
-from shared.schedules import store, timers
+from shared.schedules import store, telling, timers
 from shared.tasks import lanes
 from shared.tasks import store as tasks
 
@@ -118,8 +118,11 @@ def _move_on(schedule: Schedule, entry: dict[str, Any]) -> Schedule | None:
             timers.send(moved)
         except DependencyDown:
             due_at = now()
-    if not store.write(moved, before=schedule, due_at=due_at):
+    news = telling.of_firing(moved)
+    if not store.write(moved, before=schedule, due_at=due_at, news=news):
         return None
+    if news is not None:
+        telling.send(news)
     metrics.count("Firings", outcome=outcome)
     _log.info("fired", extra={"schedule_id": schedule.schedule_id, "outcome": outcome, "late_s": _late(schedule)})
     return moved

@@ -22,8 +22,9 @@ from functions.api.system import probes, stats
 from shared import aws, valkey
 from shared.limits import keys
 from shared.settings import settings
+from sluice.testing.account import arrange
 from tests.unit.aws_fixture import keep_clients, lend_clients
-from tests.unit.tables import TABLE, client, make_lanes, make_table
+from tests.unit.tables import TABLE
 
 
 @dataclass
@@ -122,14 +123,10 @@ def running(redis_url: str) -> Iterator[Api]:
             patch.setenv(name, value)
         patch.delenv("AWS_ENDPOINT_URL", raising=False)
         one_at_a_time(patch)
-        make_table()
-        lanes = make_lanes()
-        client("s3").create_bucket(Bucket="sluice-blobs")
-        patch.setenv("QUEUE_URL_WEBHOOK", client("sqs").create_queue(QueueName="sluice-webhook")["QueueUrl"])
-        patch.setenv("QUEUE_URL_FIRINGS", client("sqs").create_queue(QueueName="sluice-firings")["QueueUrl"])
-        patch.setenv("QUEUE_URL_BULK", client("sqs").create_queue(QueueName="sluice-bulk")["QueueUrl"])
-        for lane, url in lanes.items():
-            patch.setenv(f"QUEUE_URL_{lane.upper()}", url)
+        queues = arrange("webhook", "firings", "bulk")
+        for name, url in queues.items():
+            patch.setenv(f"QUEUE_URL_{name.upper()}", url)
+        lanes = {lane: queues[lane] for lane in ("high", "normal", "quarantine")}
         forget_everything()
         lend_clients()
         valkey.client().flushall()

@@ -14,13 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from functions.api.bulk import feed, looking
+from functions.api.control.cancel import cancel
 from shared import clock, valkey
 from shared.bulk import files, store
 from shared.clock import now
 from shared.limits import names
 from shared.settings import settings as app_settings
 from shared.tasks import numbered
-from shared.tasks.model import Status
+from shared.tasks.model import Status, dumps
 from tests.unit.api import bulk
 from tests.unit.api.bulk import begin, complete, line, of_batch, told
 from tests.unit.api.conftest import Api
@@ -87,6 +88,8 @@ ACTS = st.one_of(
     st.tuples(st.just("end"), st.integers(0, WINDOW - 1)),
     st.tuples(st.just("lease lapses")),
     st.tuples(st.just("cancel")),
+    st.tuples(st.just("message"), st.integers(1, 3)),
+    st.tuples(st.just("cancel line"), st.integers(0, WINDOW - 1)),
     st.tuples(st.just("expire")),
     st.tuples(st.just("room"), st.integers(1, 8)),
 )
@@ -131,6 +134,13 @@ def _live(acts: list[tuple[Any, ...]], api: Api, killer: Killer) -> None:
                 if n < len(waiting):
                     ran.add(waiting[n].task_id)
                     complete(waiting[n], f"answer {waiting[n].batch_line}")
+            case ("message", times):  # SQS hands it over more than once
+                record = {"messageId": "m", "body": dumps({"v": 1, "user": "load", "batch_id": made.batch_id})}
+                looking.take({"Records": [record] * times})
+            case ("cancel line", n):  # its owner ends one of the tasks
+                waiting = [task for task in of_batch(made.batch_id) if task.status is Status.QUEUED]
+                if n < len(waiting):
+                    cancel(waiting[n])
             case ("lease lapses",):
                 ahead += store.LEASE_SECONDS + 1
                 clock.set_ahead(ahead)

@@ -134,6 +134,17 @@ def test_batches_are_listed_by_pages_and_are_their_owners(client: openai.OpenAI,
         (line(""), "invalid_custom_id", 2),
         (line(7), "invalid_custom_id", 2),
         (line("x" * 257), "invalid_custom_id", 2),
+        (line("half a pair: \ud83d"), "invalid_custom_id", 2),
+        (line("\x00"), "invalid_custom_id", 2),
+        (
+            '{"custom_id": "x", "custom_id": "a", "method": "POST", "url": "/v1/responses", "body": {}}',
+            "duplicate_custom_id",
+            2,
+        ),
+        ("[" * 100_000, "invalid_json_line", 2),
+        ("NaN", "invalid_json_line", 2),
+        (line("x", "/v1/responses/"), "invalid_url", 2),
+        (line("x", "https://api.openai.com/v1/responses"), "invalid_url", 2),
         ('{"custom_id": "x", "method": "POST", "url": "/v1/responses", "body": []}', "invalid_body", 2),
         ("\n\n{", "invalid_json_line", 4),  # empty lines are counted, and left aside
     ],
@@ -568,3 +579,148 @@ def test_a_client_that_tries_again_by_itself_begins_one_batch(client: openai.Ope
         for count in ("0", "1", "0")
     )
     assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("begun_by", "user", "refused"),
+    [("service/ann", "ann", False), ("service/ann", "bob", True), ("service", "ann", True), ("service", None, False)],
+)
+def test_a_line_of_a_service_is_never_counted_for_another_user_than_it_says(
+    api: Api, begun_by: str, user: str | None, refused: bool
+) -> None:
+    slots(100)
+    made = begin(begun_by, api.keys["service"], [line("a", **({} if user is None else {"user": user}))])
+    done = carry_out(begun_by, made.batch_id)
+    assert (done.completed, done.failed) == ((0, 1) if refused else (1, 0))
+    if refused:
+        (row,) = lines_of(begun_by, done.error_id)
+        assert (row["response"]["status_code"], row["response"]["body"]["error"]["param"]) == (400, "user")
+    assert [task.user for task in of_batch(made.batch_id)] == ([] if refused else [begun_by])
+
+
+def test_the_user_of_any_other_keys_line_is_only_told_of(api: Api) -> None:
+    slots(100)
+    made = begin("demo", api.keys["demo"], [line("a", user="whoever")])
+    done = carry_out("demo", made.batch_id)
+    (row,) = lines_of("demo", done.output_id)
+    assert row["response"]["body"]["user"] == "whoever"
+    assert [task.user for task in of_batch(made.batch_id)] == ["demo"]
+
+
+def test_a_service_begins_a_batch_for_one_of_its_users(address: str, api: Api) -> None:
+    """By the unmodified package: the user stands in the query of every call."""
+    slots(100)
+    whose = {"user_id": "ann"}
+    with openai.OpenAI(base_url=address, api_key=api.keys["service"], max_retries=0, default_query=whose) as service:
+        made = service.batches.create(
+            input_file_id=upload(service, line("a", user="ann")), endpoint=RESPONSES, completion_window="24h"
+        )
+        carry_out("service/ann", made.id)
+        assert service.batches.retrieve(made.id).status == "completed"
+        assert [task.user for task in of_batch(made.id)] == ["service/ann"]
+    assert api.delete("/me/data", "service", user_id="ann").is_success
+    assert of_batch(made.id) == []
+
+
+def test_what_is_held_of_long_lines_in_memory_is_bounded(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of lines that are long together only some are taken at one look, one at least; all are run all the same."""
+    slots(100)
+    rows = [line(f"{n}", input="x" * (3_000 if n == 2 else 300)) for n in range(6)]
+    monkeypatch.setattr(feed, "TEXT_BYTES", 2 * len(rows[0]))
+    made = begin("demo", api.keys["demo"], rows)
+    most, read, make = 0, feed.read_through, making.make
+
+    def reading(*arguments: Any) -> Iterator[tuple[int, bytes]]:
+        nonlocal most
+        held = 0
+        for at, raw in read(*arguments):
+            held += len(raw)
+            most = max(most, held - len(raw))  # what was held already when it took this one
+            yield at, raw
+
+    sizes: list[int] = []
+
+    def making_one(*arguments: Any) -> making.Made:
+        sizes.append(len(arguments[3]))
+        return make(*arguments)
+
+    monkeypatch.setattr(feed, "read_through", reading)
+    monkeypatch.setattr(feed, "making", type("Making", (), {"make": staticmethod(making_one), "Made": making.Made}))
+    done = carry_out("demo", made.batch_id)
+    assert told(done) == {f"{n}": 1 for n in range(6)}
+    assert most < feed.TEXT_BYTES
+    assert sorted(sizes) == sorted(map(len, rows))
+
+
+def test_a_file_of_few_long_lines_is_validated_in_several_goes_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [line(f"{n}", input="x" * 1000) for n in range(4)]
+    monkeypatch.setattr(validate, "LOOK_BYTES", 1500)
+    monkeypatch.setattr(looking, "SECONDS", -1.0)
+    made = begin("demo", api.keys["demo"], rows)
+    looking.look("demo", made.batch_id)
+    assert store.load("demo", made.batch_id).number == 2
+    looking.look("demo", made.batch_id)
+    assert store.load("demo", made.batch_id).status == "in_progress"
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("last", [b"", b"\n", b"\r\n \t\r\n"])
+def test_files_of_other_systems_are_read_as_they_are_meant(
+    client: openai.OpenAI, api: Api, start: bytes, end: bytes, last: bytes
+) -> None:
+    slots(100)
+    rows = [line("a"), "", line("\u00e4"), line("c")]
+    content = start + end.join(one.encode() for one in rows) + last
+    file = client.files.create(file=("lines.jsonl", content), purpose="batch")
+    made = client.batches.create(input_file_id=file.id, endpoint=RESPONSES, completion_window="24h")
+    done = carry_out("demo", made.id)
+    assert told(done) == {"a": 1, "\u00e4": 1, "c": 1}
+    assert done.completed == 3
+
+
+def test_one_file_serves_two_batches_at_the_same_time(client: openai.OpenAI, api: Api) -> None:
+    slots(100)
+    file = upload(client, line("a"), line("b"))
+    ids = [
+        client.with_options(max_retries=0)
+        .batches.create(input_file_id=file, endpoint=RESPONSES, completion_window="24h", metadata={"n": f"{n}"})
+        .id
+        for n in range(2)
+    ]
+    for one in ids:
+        looking.look("demo", one)
+    assert len({task.task_id for one in ids for task in of_batch(one)}) == 4
+    for one in ids:
+        done = carry_out("demo", one)
+        assert told(done) == {"a": 1, "b": 1}
+
+
+def test_lines_of_unknown_models_fail_alone(client: openai.OpenAI, api: Api) -> None:
+    slots(100)
+    made = client.batches.create(
+        input_file_id=upload(client, line("a"), line("b", model="no-such-model"), line("c", model=7)),
+        endpoint=RESPONSES,
+        completion_window="24h",
+    )
+    done = carry_out("demo", made.id)
+    assert (done.status, done.completed, done.failed) == ("completed", 1, 2)
+    rows = {one["custom_id"]: one["response"] for one in lines_of("demo", done.error_id)}
+    assert {name: one["status_code"] for name, one in rows.items()} == {"b": 400, "c": 400}
+    assert all(one["body"]["error"]["param"] == "model" for one in rows.values())
+
+
+def test_the_longest_names_of_many_lines_fit_the_batchs_row(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the largest window and 256 characters of four bytes each, what is under way would not fit an item."""
+    slots(2_000)
+    setting(monkeypatch, BATCH_WINDOW=1_000)
+    names_of = [f"{n:03d}" + "\U0001f600" * 253 for n in range(420)]
+    made = begin("load", api.keys["load"], [line(one) for one in names_of])
+    for _ in range(2):
+        looking.look("load", made.batch_id)
+    under_way = store.load("load", made.batch_id).open
+    assert 150 < len(under_way) < 250
+    assert len(of_batch(made.batch_id)) == 100  # a page
+    store.cancel("load", made.batch_id)
+    done = carry_out("load", made.batch_id)
+    assert told(done) == dict.fromkeys(names_of, 1)

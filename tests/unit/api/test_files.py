@@ -8,10 +8,11 @@ from typing import Any
 
 import openai
 import pytest
+import requests
 
 from functions.api.routes import files as routes
 from shared import clock
-from shared.bulk import assembly
+from shared.bulk import assembly, files
 from shared.bulk import objects as bucket
 from shared.settings import settings
 from tests.unit.api.conftest import Api
@@ -167,6 +168,23 @@ def test_a_large_file_is_downloaded_from_s3(client: openai.OpenAI, api: Api, mon
     assert "X-Amz-Signature" in got.headers["location"]
     monkeypatch.setattr(routes, "CONTENT_BYTES", 10)
     assert client.files.content(made.id).read() == b"1234567890"
+
+
+@pytest.mark.parametrize("size", [1, 5_000_000])
+def test_a_files_address_can_be_asked_for(client: openai.OpenAI, api: Api, size: int) -> None:
+    file = files.make("demo", filename='a "b".jsonl', purpose=files.OUTPUT, size=size, state="processed")
+    files.store(file, b"x" * size)
+    path = f"/v1/files/{file.file_id}/content"
+    answer = api.get(path, link="true")
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.json()["expires_at"] == pytest.approx(clock.now() + settings().result_url_seconds, abs=5)
+    fetched = requests.get(answer.json()["url"], timeout=5)
+    assert (len(fetched.content), fetched.headers["content-disposition"]) == (
+        *(size, 'attachment; filename="a \\"b\\".jsonl"'),
+    )
+    assert api.get(path, "other", link="true").status_code == 404
+    assert api.get(path, None, link="true").status_code == 401
 
 
 def test_a_client_may_put_the_content_to_s3_itself(client: openai.OpenAI, api: Api) -> None:

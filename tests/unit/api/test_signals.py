@@ -1,11 +1,14 @@
 """Signals through the API, and how a task that waits looks there."""
 
 import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from shared import wire
+from shared import aws, wire
 from shared.clock import now
 from shared.tasks import approvals, claims, inbox, settle, store, waits
 from shared.tasks.events import Event
@@ -59,6 +62,51 @@ def test_a_signal_wakes_the_task_and_a_repeat_does_not(api: Api, task: Task) -> 
     assert again.json()["signal"] == first.json()["signal"]
     assert api.client.post(path, json={"ok": False}, headers=head).status_code == 422
     assert store.get(task.task_id).signals == 1
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """Count what is asked of AWS."""
+    calls: Counter[str] = Counter()
+
+    def count(model: Any, **_: Any) -> None:
+        calls[model.name] += 1
+
+    clients = (aws.dynamodb(), aws.sqs())
+    for client in clients:
+        client.meta.events.register("before-call", count)
+    yield calls
+    for client in clients:
+        client.meta.events.unregister("before-call", count)
+
+
+WAKING = {"GetItem": 1, "TransactWriteItems": 1, "SendMessage": 1}
+
+
+@pytest.mark.parametrize("head", [{}, {"Idempotency-Key": "once"}])
+def test_a_signal_asks_no_more_of_aws_than_a_submit_does(api: Api, task: Task, head: dict[str, str]) -> None:
+    with counted() as calls:
+        answer = api.client.post(f"/agent/{task.task_id}/signals/go", json={"ok": True}, headers=api.head(**head))
+    assert (answer.status_code, dict(calls)) == (202, WAKING)
+    with counted() as submit:
+        assert api.submit(headers={"Idempotency-Key": "a submit"}).status_code == 202
+    assert calls.total() <= submit.total()
+
+
+def test_an_answer_to_an_approval_asks_no_more_either(api: Api) -> None:
+    asking = ask(api, to="bob")
+    with counted() as calls:
+        assert api.post(f"/agent/{asking.task_id}/approvals/ab12", decision="allow").status_code == 202
+    assert dict(calls) == WAKING
+
+
+def test_a_repeat_is_known_after_the_task_has_ended(api: Api, task: Task) -> None:
+    path, head = f"/agent/{task.task_id}/signals/go", api.head(**{"Idempotency-Key": "once"})
+    assert api.client.post(path, json={"ok": True}, headers=head).status_code == 202
+    assert api.post(f"/agent/{task.task_id}/cancel").status_code == 202
+    assert api.client.post(path, json={"ok": True}, headers=head).headers["Idempotent-Replayed"] == "true"
+    assert api.client.post(path, json={"ok": False}, headers=head).status_code == 422
+    assert api.post(path, ok=True).status_code == 409
 
 
 @pytest.mark.parametrize("payload", [{"ok": "yes"}, {}, [1], None])

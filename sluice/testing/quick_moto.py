@@ -1,0 +1,288 @@
+"""Makes moto quick where tests meet it: what it answers stays the same, what it does twice or to no end is left out.
+
+Each part says what moto does, and what of the tests' time it took. `tests/unit/test_quick_moto.py` holds the answers
+of both against each other.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, lru_cache
+from typing import Any
+
+from moto.core import responses
+from moto.core.custom_responses_mock import CallbackResponse
+from moto.core.models import RESPONSES_METHODS, MockAWS, botocore_stubber, responses_mock
+from moto.core.serialize import BaseJSONSerializer
+from moto.core.utils import camelcase_to_underscores, method_names_from_class
+from moto.dynamodb.exceptions import ItemSizeTooLarge
+from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
+from moto.dynamodb.models.table import Table
+from moto.dynamodb.models.utilities import bytesize
+from moto.dynamodb.parsing import ast_nodes, expressions, validators
+
+__all__ = ["install", "plain"]
+
+
+# ---- the beginning of a test
+
+
+def _enable(self: MockAWS, reset: bool = True) -> None:
+    """Answer for AWS, by one rule for a method.
+
+    Moto gives the HTTP client `requests`, which boto does not use, a rule for each method of each of its services at
+    every start: 1,288 patterns, half of what an account costs.
+    """
+    botocore_stubber.enabled = True
+    if reset:
+        self.reset()
+    responses_mock.start()
+    for method in RESPONSES_METHODS:
+        responses_mock.add(
+            CallbackResponse(method=method, url=_OF_AWS, callback=botocore_stubber.process_prepared_request)
+        )
+
+
+_OF_AWS = re.compile(r"https?://.+\.amazonaws\.com(\.cn)?/.*")
+
+
+# ---- structures
+
+
+_whole_structure = BaseJSONSerializer._serialize_type_structure
+
+
+def _structure(self: BaseJSONSerializer, serialized: Any, value: Any, shape: Any, key: str) -> None:
+    """Write a structure; of an attribute's value only the member that it has.
+
+    Moto looks for each of the ten under six names: three quarters of its time, and much of the unit tests'.
+    """
+    if shape.name != "AttributeValue" or type(value) is not dict or not key:
+        _whole_structure(self, serialized, value, shape, key)
+        return
+    wrapper: Any = self.MAP_TYPE()
+    for name in value.keys() & shape.members.keys():
+        if value[name] is not None:
+            self._serialize(wrapper, value[name], shape.members[name], name)
+    self._default_serialize(serialized, wrapper, shape, key)
+
+
+# ---- transactions
+
+# Before a transaction moto copies the whole table, and does so again for each of its operations, to put it back if one
+# fails: half of the unit tests' time where a table is full. Here once, and only the items that it names.
+_named: ContextVar[list[tuple[str, dict[str, Any]]] | None] = ContextVar("named", default=None)
+_copies: ContextVar[dict[int, Table] | None] = ContextVar("copies", default=None)
+_transact = DynamoDBBackend.transact_write_items
+
+
+def _transact_on_one_copy(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
+    operations = [next(iter(item.values())) for item in transact_items]
+    named = _named.set([(str(op.get("TableName")), op.get("Key") or op.get("Item") or {}) for op in operations])
+    copies = _copies.set({})
+    try:
+        _transact(self, transact_items)
+    finally:
+        _copies.reset(copies)
+        _named.reset(named)
+
+
+def _copy_once(self: Table, memo: dict[int, Any]) -> Table:
+    made, named = _copies.get(), _named.get()
+    if made is not None and id(self) in made:
+        return made[id(self)]
+    copied: Table = object.__new__(type(self))
+    memo[id(self)] = copied
+    if made is None or named is None or not self.range_key_attr:
+        for name, value in vars(self).items():
+            setattr(copied, name, copy.deepcopy(value, memo))
+        return copied
+    made[id(self)] = copied
+    # Operations on items change nothing of a table but its items, and what it tells of their changes.
+    vars(copied).update(vars(self))
+    copied.stream_shard = copy.deepcopy(self.stream_shard, memo)
+    copied.items = self.items.copy()
+    for table, key in named:
+        if table == self.name and self.hash_key_attr in key and self.range_key_attr in key:
+            _keep_one(copied, DynamoType(key[self.hash_key_attr]), DynamoType(key[self.range_key_attr]), self)
+    return copied
+
+
+def _keep_one(copied: Table, partition: DynamoType, place: DynamoType, original: Table) -> None:
+    """Give a copied table a partition, and an item in it, of its own."""
+    if partition not in original.items:
+        return
+    if copied.items[partition] is original.items[partition]:
+        copied.items[partition] = dict(original.items[partition])
+    if place in original.items[partition]:
+        copied.items[partition][place] = copy.deepcopy(original.items[partition][place])
+
+
+# ---- update expressions
+
+# Moto parses each twice, copies its tree with `deepcopy`, and sends ten processors through the copy, each asking of
+# each node what it is: two thirds of an update's time. A tree that was parsed is only read, so one may be kept.
+_tree: Any = ast_nodes
+_Parser: Any = vars(expressions)["UpdateExpressionParser"]
+_parse = _Parser.make
+_prepare: Any = validators.Validator.__init__
+_Kind = Any  # a class of nodes
+_looks_at_parents: Callable[[_Kind], bool] = cache(
+    lambda kind: kind.pre_processing_of_child is not _tree.DepthFirstTraverser.pre_processing_of_child
+)
+_is_node: Callable[[_Kind], bool] = cache(lambda kind: issubclass(kind, _tree.Node))
+_holds_clauses: Callable[[_Kind], bool] = cache(
+    lambda kind: issubclass(kind, _tree.Expression | _tree.UpdateExpressionFunction)
+)
+_is_one_of: Callable[[_Kind, tuple[_Kind, ...]], bool] = cache(issubclass)
+
+
+def _copy_tree(node: Any) -> Any:
+    """Copy an expression's tree. Its leaves are text, numbers and attribute values that nothing writes to."""
+    made = object.__new__(type(node))
+    vars(made).update(vars(node))
+    if node.children is not None:
+        made.children = [
+            _copy_tree(child) if _is_node(type(child)) else copy.deepcopy(child) for child in node.children
+        ]
+        for child in made.children:
+            if _is_node(type(child)):
+                child.parent = made
+    return made
+
+
+_STATIC = (
+    validators.ActionCountValidator,
+    validators.OverlappingPathsValidator,
+    validators.UpdateHashRangeKeyValidator,
+)
+"""Checks of an expression with its names against a table's keys, whatever the item and the values are."""
+
+
+def _begin(self: Any, expression: Any, *args: Any, **kwargs: Any) -> None:
+    _prepare(self, None, *args, **kwargs)
+    self.node_to_validate = _copy_tree(expression)
+    names = self.expression_attribute_names or {}
+    self.case = (tuple(sorted(names.items())), tuple(self.table.table_key_attrs))
+    self.passed = vars(expression).setdefault("passed", set())
+    if self.case in self.passed:
+        self.processors = [one for one in self.processors if not isinstance(one, _STATIC)]
+
+
+def _validate(self: Any) -> Any:
+    node = self.node_to_validate
+    for processor in self.processors:
+        node = processor.traverse(node)
+    self.passed.add(self.case)
+    return node
+
+
+def _traverse(self: Any, node: Any, child_id: int = -1) -> Any:
+    return _visit(self, node, child_id, self._processing_map(), _looks_at_parents(type(self)))
+
+
+def _visit(traverser: Any, node: Any, child_id: int, processors: dict[type, Any], looks: bool) -> Any:
+    """Have the processors of a kind of node take each such node, children first."""
+    if not _is_node(type(node)):
+        return node
+    parent = node.parent
+    for n, child in enumerate(node.children or ()):
+        if looks:
+            traverser.pre_processing_of_child(node, n)
+        if _is_node(type(child)):
+            _visit(traverser, child, n, processors, looks)
+    if _is_one_of(type(node), tuple(processors)):
+        processor = next(found for kind, found in processors.items() if isinstance(node, kind))
+        node = processor(node)
+        node.parent = parent
+        if parent:
+            parent.children[child_id] = node
+    return node
+
+
+def _find_clauses(self: Any, clause_types: list[type]) -> list[Any]:
+    found: list[Any] = []
+    for child in self.children or ():
+        if type(child) in clause_types:
+            found.append(child)
+        elif _holds_clauses(type(child)):
+            found.extend(_find_clauses(child, clause_types))
+    return found
+
+
+# ---- items
+
+MOST_BYTES = 405_000
+"""Of moto: somewhat more than the 400 KB of which AWS tells."""
+
+
+def _make_item(self: Item, hash_key: DynamoType, range_key: DynamoType | None, attrs: dict[str, Any]) -> None:
+    """Make an item, and measure it once, not again at each of its attributes.
+
+    Raises:
+        ItemSizeTooLarge: it is.
+    """
+    self.hash_key = hash_key
+    self.range_key = range_key
+    self.attrs = LimitedSizeDict()
+    typed = {name: DynamoType(value) for name, value in attrs.items()}
+    if sum(bytesize(name) + value.size() for name, value in typed.items()) > MOST_BYTES:
+        raise ItemSizeTooLarge
+    dict.update(self.attrs, typed)
+
+
+def _copy_item(self: Item, memo: dict[int, Any]) -> Item:
+    """Copy an item without measuring it again at each of its attributes."""
+    made = object.__new__(Item)
+    memo[id(self)] = made
+    for name, value in vars(self).items():
+        if name != "attrs":
+            setattr(made, name, copy.deepcopy(value, memo))
+    made.attrs = LimitedSizeDict()
+    dict.update(made.attrs, {name: copy.deepcopy(value, memo) for name, value in self.attrs.items()})
+    return made
+
+
+_PARTS: tuple[tuple[Any, str, Any], ...] = (
+    (MockAWS, "_enable_patching", _enable),
+    (BaseJSONSerializer, "_serialize_type_structure", _structure),
+    (DynamoDBBackend, "transact_write_items", _transact_on_one_copy),
+    (Table, "__deepcopy__", _copy_once),
+    (_Parser, "make", lru_cache(1000)(_parse)),
+    (validators.Validator, "__init__", _begin),
+    (validators.Validator, "validate", _validate),
+    (_tree.DepthFirstTraverser, "traverse_node_recursively", _traverse),
+    (_tree.Node, "find_clauses", _find_clauses),
+    (Item, "__init__", _make_item),
+    (Item, "__deepcopy__", _copy_item),
+    # Asked anew, with `inspect`, at every request.
+    (responses, "method_names_from_class", cache(method_names_from_class)),
+    (responses, "camelcase_to_underscores", cache(camelcase_to_underscores)),
+)
+_ABSENT = object()
+_found = [vars(owner).get(name, _ABSENT) for owner, name, _ in _PARTS]
+
+
+def install() -> None:
+    """Put all of it in moto's place."""
+    for owner, name, quick in _PARTS:
+        setattr(owner, name, quick)
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Have moto as it is for a while, to hold this against it."""
+    for (owner, name, _), found in zip(_PARTS, _found, strict=True):
+        if found is _ABSENT:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, found)
+    try:
+        yield
+    finally:
+        install()
