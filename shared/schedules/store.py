@@ -158,13 +158,3 @@ def delete(user: str, schedule_id: str) -> None:
             sessions.delete_items([key_of(user, schedule_id)])
             return
     raise Contended("the schedule is just changing")
-
-
-def due(shard: str, *, before: float, limit: int) -> list[Attributes]:
-    """Return the rows of schedules that are to be looked at, those that are due for longest first.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
-    keys = [{"pk": one["pk"], "sk": one["sk"]} for one in table.due(shard, before=before, limit=limit)]
-    return table.get_many(keys) if keys else []
