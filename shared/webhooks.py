@@ -10,9 +10,10 @@ import base64
 import binascii
 import hashlib
 import hmac
+import math
 from typing import TYPE_CHECKING
 
-from shared import secrets
+from shared import aws, secrets
 from shared.clock import now
 from shared.limits.shares import owner_of
 from shared.netguard import check_url
@@ -145,7 +146,9 @@ def send(what: Mapping[str, str], *, attempt: int, first: float, due: float) -> 
     """
     value = {**what, "attempt": attempt, "first": first, "due": due}
     owner = what.get("owner") or what["url"].partition("?")[0]
-    lanes.post(settings().queue_url_webhook, value, user=owner, delay_s=due - now())
+    asked = lanes.message(value, user=owner, delay_s=due - now())
+    with lanes.calling():
+        aws.sqs().send_message(QueueUrl=settings().queue_url_webhook, **asked)
 
 
 def receive(most: int, *, hidden_s: float) -> list[lanes.Received]:
@@ -154,7 +157,14 @@ def receive(most: int, *, hidden_s: float) -> list[lanes.Received]:
     Raises:
         DependencyDown: SQS is away.
     """
-    return lanes.receive(settings().queue_url_webhook, most, hidden_s=hidden_s)
+    with lanes.calling():
+        answer = aws.sqs().receive_message(
+            QueueUrl=settings().queue_url_webhook,
+            MaxNumberOfMessages=most,
+            VisibilityTimeout=math.ceil(hidden_s),
+            WaitTimeSeconds=0,
+        )
+    return [lanes.Received(message["Body"], message["ReceiptHandle"]) for message in answer.get("Messages", [])]
 
 
 def delete(receipt: str) -> None:
@@ -163,4 +173,7 @@ def delete(receipt: str) -> None:
     Raises:
         DependencyDown: SQS is away; it comes back and is found done.
     """
-    lanes.delete(settings().queue_url_webhook, [receipt])
+    with lanes.calling():
+        aws.sqs().delete_message_batch(
+            QueueUrl=settings().queue_url_webhook, Entries=[{"Id": "0", "ReceiptHandle": receipt}]
+        )

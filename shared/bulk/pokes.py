@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared import valkey
+from shared import aws, valkey
 from shared.errors import DependencyDown
 from shared.logs import get_logger
 from shared.settings import settings
@@ -35,7 +35,9 @@ def send(user: str, batch_id: str, *, delay_s: float = 0) -> None:
     Raises:
         DependencyDown: SQS is away; the sweeper sees to it.
     """
-    lanes.post(settings().queue_url_bulk, {"user": user, "batch_id": batch_id}, user=user, delay_s=delay_s)
+    asked = lanes.message({"user": user, "batch_id": batch_id}, user=user, delay_s=delay_s)
+    with lanes.calling():
+        aws.sqs().send_message(QueueUrl=settings().queue_url_bulk, **asked)
 
 
 def parse(body: str) -> tuple[str, str]:

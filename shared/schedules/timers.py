@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shared import aws
 from shared.clock import now
 from shared.settings import settings
 from shared.tasks import lanes
@@ -55,7 +56,9 @@ def send(schedule: Schedule, *, delay_s: float | None = None) -> None:
     """
     delay = schedule.fire_at - now() if delay_s is None else delay_s
     value = {"user": schedule.user, "schedule_id": schedule.schedule_id, "instant": schedule.next_at}
-    lanes.post(settings().queue_url_firings, value, user=schedule.user, delay_s=math.floor(delay))
+    asked = lanes.message(value, user=schedule.user, delay_s=math.floor(delay))
+    with lanes.calling():
+        aws.sqs().send_message(QueueUrl=settings().queue_url_firings, **asked)
 
 
 def parse(body: str) -> Firing:

@@ -72,26 +72,25 @@ def send(lane: str, task_id: str, gen: int, *, user: str, delay_s: float = 0, tr
     Raises:
         DependencyDown: SQS is away or refused.
     """
-    post(settings().queue_urls[lane], {"task_id": task_id, "gen": gen}, user=user, delay_s=delay_s, trace=trace)
-
-
-def post(queue_url: str, value: dict[str, Any], *, user: str, delay_s: float, trace: str | None = None) -> None:
-    """Put a message into any queue; its ``user`` is the group that it counts for. See ``send`` and ``values``."""
     extra: dict[str, Any] = {}
     if trace:
         extra["MessageSystemAttributes"] = {"AWSTraceHeader": {"DataType": "String", "StringValue": trace}}
+    asked = message({"task_id": task_id, "gen": gen}, user=user, delay_s=delay_s)
     with calling():
-        aws.sqs().send_message(
-            QueueUrl=queue_url,
-            MessageBody=dumps({"v": VERSION, **value}),
-            DelaySeconds=math.ceil(min(max(delay_s, 0), MAX_DELAY_SECONDS)),  # whole seconds, never too early
-            MessageGroupId=group(user),
-            **extra,
-        )
+        aws.sqs().send_message(QueueUrl=settings().queue_urls[lane], **asked, **extra)
+
+
+def message(value: dict[str, Any], *, user: str, delay_s: float) -> dict[str, Any]:
+    """Return what SQS is told of a message of any queue; ``user`` is the group that it counts for. See ``values``."""
+    return {
+        "MessageBody": dumps({"v": VERSION, **value}),
+        "DelaySeconds": math.ceil(min(max(delay_s, 0), MAX_DELAY_SECONDS)),  # whole seconds, never too early
+        "MessageGroupId": group(user),
+    }
 
 
 def values(body: str, what: str, **kinds: type) -> tuple[Any, ...]:
-    """Return fields of a message that ``post`` sent, each of its kind.
+    """Return fields of what ``message`` made, each of its kind.
 
     Raises:
         BadMessage: it is none of those, which are told of as ``what``.
