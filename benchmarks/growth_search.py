@@ -30,7 +30,7 @@ from sluice.testing.account import account
 
 PAGE = 20
 DAYS, USERS, FAILED_EACH = 7, 500, 50
-LISTS = ("user_list", "operator_list", "of_user")
+LISTS = ("user_list", "operator_list", "of_user", "of_an_hour")
 """Pages that leave nothing out: they read an entry of an index and a row for each task that they show."""
 
 
@@ -52,7 +52,8 @@ def write(start: int, stop: int, at: float, whole: int) -> None:
             created = at - (n * 2_654_435_761 % whole) / whole * DAYS * 86_400
             failed = n % FAILED_EACH == 0
             task = Task(
-                task_id=f"task_{n:032x}", user=f"user-{n % USERS}", lane="normal", agent="chat", tier="load",
+                task_id=f"task_{n:032x}", user=f"user-{n % USERS}", lane="normal", agent="chat" if n % 7 else "tools",
+                tier="load", session_id=f"session-{n % 1000}",
                 model="gpt-4o-mini", created=created, day=day(created), message=f"message {n}",
                 status=Status.FAILED if failed else Status.COMPLETE, error={"code": "timeout"} if failed else None,
             )  # fmt: skip
@@ -93,6 +94,11 @@ def pages(at: float) -> dict[str, Callable[[], Any]]:
         "of_user": lambda: search(Wanted(**week, user="user-7"), limit=PAGE),
         "by_error": lambda: search(Wanted(**week, error="timeout"), limit=PAGE),
         "by_text_that_nobody_wrote": lambda: search(Wanted(**week, text="no such words"), limit=PAGE),
+        "by_agent": lambda: search(Wanted(**week, agent="tools"), limit=PAGE),
+        "by_model_that_nobody_asked": lambda: search(Wanted(**week, model="gpt-4o"), limit=PAGE),
+        "by_session": lambda: search(Wanted(**week, session_id="session-3"), limit=PAGE),
+        "of_an_hour": lambda: search(Wanted(since=at - 90_000, until=at - 86_400), limit=PAGE),
+        "of_user_by_error": lambda: search(Wanted(**week, user="user-50", error="timeout"), limit=PAGE),
     }
 
 

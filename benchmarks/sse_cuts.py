@@ -91,7 +91,7 @@ class Campaign:
         text = MESSAGE.format(seconds=self.run_seconds, words=round(self.run_seconds * WORDS_PER_SECOND))
         as_response = n % RESPONSES_EVERY == 0
         if as_response:
-            body = {"model": "sim-small", "input": text, "background": True}
+            body = {"model": "gpt-4o-mini", "input": text, "background": True}
             answer = await self.http.post("/v1/responses", json=body)
         else:
             answer = await self.http.post("/agent", json={"message": text})

@@ -6,18 +6,23 @@ A user of a trusted service has their own, or else the service's. Who looks for 
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared import clock, seal
+from shared.limits.models import Model
 from shared.limits.shares import owner_of
 from shared.tasks import table
 from shared.tasks.items import item, plain
+from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shared.tasks.items import Attributes
 
 KEY_CHARACTERS = 512
@@ -26,6 +31,14 @@ LEAST_CHARACTERS = 8
 """Shortest: of a shorter one the four characters that are shown would give away too much."""
 SHOWN = 4
 """How many characters of a key, its last ones, are shown to recognize it by."""
+PRICES = 50
+"""Most models that one may price."""
+MOST_USD = 10_000.0
+"""Highest price of a million tokens; the dearest listed model costs a sixteenth of it."""
+MOST_RPM = 1_000_000
+"""Most requests a minute that one may name."""
+ANY = "*"
+"""Names the price of every model that has none of its own."""
 CACHE_S = 60.0
 CACHED = 10_000
 """Users remembered; the longest unused goes first."""
@@ -41,27 +54,47 @@ class Credentials:
     created: str
     last4: str
     api_key: str = field(repr=False)
+    prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """What its provider charges its holder, USD per million tokens: model, or ``*``, -> input, output, cached."""
+    requests_per_minute: int = 0
+    """How many requests a minute its runs make at most, all together; 0: no limit."""
+
+    def price(self, model: str) -> Model:
+        """Return what a model costs its holder; nothing where they did not say."""
+        said = self.prices.get(model) or self.prices.get(ANY) or {}
+        read, wrote, cached = (round(said.get(name, 0.0) * 1_000_000) for name in ("input", "output", "cached"))
+        return Model(read, wrote, cached=cached)
 
 
 def _key(user: str) -> Attributes:
     return {"pk": {"S": f"CREDENTIALS#{user}"}, "sk": {"S": "CREDENTIALS"}}
 
 
-def put(user: str, api_key: str, base_url: str) -> Credentials:
-    """Store a user's key, in the place of any before.
+def put(
+    user: str,
+    api_key: str,
+    base_url: str,
+    *,
+    prices: Mapping[str, Mapping[str, float]] | None = None,
+    requests_per_minute: int = 0,
+) -> Credentials:
+    """Store a user's key, in the place of any before, with what is said of its price and rate.
 
     Raises:
         SettingError: the deployment has no secret to encrypt it with.
         Contended, DependencyDown: nothing was stored.
     """
-    made = Credentials(user, base_url, clock.iso(clock.now()), api_key[-SHOWN:], api_key)
-    values = {"sealed": seal.seal(api_key, user), "base_url": base_url, "made": made.created, "last4": made.last4}
+    shown = clock.iso(clock.now()), api_key[-SHOWN:]
+    made = Credentials(user, base_url, *shown, api_key, prices or {}, requests_per_minute)
+    values: dict[str, Any] = {"sealed": seal.seal(api_key, user), "base_url": base_url}
+    values |= {"made": made.created, "last4": made.last4}
+    values |= {"prices": dumps(prices) if prices else None, "rpm": requests_per_minute or None}
     table.put(table.put_op(_key(user) | item(values)))
     forget(user)
     return made
 
 
-def shown(user: str) -> dict[str, str] | None:
+def shown(user: str) -> dict[str, Any] | None:
     """Return what may be seen of a user's own key; None if there is none.
 
     Raises:
@@ -70,7 +103,28 @@ def shown(user: str) -> dict[str, str] | None:
     row = table.get(_key(user))
     if row is None:
         return None
-    return {"base_url": plain(row["base_url"]), "last4": plain(row["last4"]), "created_at": plain(row["made"])}
+    prices, rpm = _terms(row)
+    return {
+        "base_url": plain(row["base_url"]),
+        "last4": plain(row["last4"]),
+        "created_at": plain(row["made"]),
+        "prices": prices or None,
+        "requests_per_minute": rpm or None,
+    }
+
+
+def _terms(row: Attributes) -> tuple[dict[str, dict[str, float]], int]:
+    prices: dict[str, dict[str, float]] = json.loads(plain(row["prices"])) if "prices" in row else {}
+    return prices, int(plain(row["rpm"])) if "rpm" in row else 0
+
+
+def there_are(user: str) -> bool:
+    """Tell whether a user's runs call the model with a key of their own, or of the service that they belong to.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    return any(table.get(_key(whose)) is not None for whose in dict.fromkeys([user, owner_of(user)]))
 
 
 _lock = threading.Lock()
@@ -108,12 +162,15 @@ def _read(user: str) -> Credentials | None:
     row = table.get(_key(user), consistent=False)
     if row is None:
         return None
+    prices, rpm = _terms(row)
     return Credentials(
         holder=user,
         base_url=plain(row["base_url"]),
         created=plain(row["made"]),
         last4=plain(row["last4"]),
         api_key=seal.unseal(plain(row["sealed"]), user),
+        prices=prices,
+        requests_per_minute=rpm,
     )
 
 

@@ -107,6 +107,11 @@ def verify(
     return any(hmac.compare_digest(expected, one.encode()) for one in signatures)
 
 
+def outcome_key(task_id: str, wait: str = "") -> dict[str, Any]:
+    """Return the key of what came of a task's webhook, or of the webhook of one of its waits."""
+    return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": f"WEBHOOK#{wait}" if wait else "WEBHOOK"}}
+
+
 def enqueue(task: Task) -> None:
     """Have the webhook of an ended task delivered, if it asked for one.
 

@@ -42,7 +42,7 @@ ROUTES = (
     Later(re.compile(r"/sessions/"), lambda: routes.sessions),
     Later(re.compile(r"/limits$"), lambda: routes.limits),
     Later(re.compile(r"/costs"), lambda: routes.costs),
-    Later(re.compile(r"/stats$"), lambda: routes.stats),
+    Later(re.compile(r"/stats"), lambda: routes.stats),
     Later(re.compile(r"/operator/"), lambda: routes.operator),
     Later(re.compile(r"/me/"), lambda: routes.me),
     Later(re.compile(r"/v1/responses/compact$"), lambda: routes.compact),

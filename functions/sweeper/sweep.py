@@ -244,7 +244,7 @@ def _free_counters(stop_at: float) -> int:
                 continue
             if task.status.terminal:
                 told = watchers.finish(task_id)
-                _gate().settle(user, task_id, day, *days.by_day(task).get(day, (0, 0)))
+                _gate().settle(user, task_id, day, *days.billed(task).get(day, (0, 0)))
                 if not told:
                     _gate().look_again(user, task_id, day)
                 for whose in (user, names.key_name(user)):  # a complete run's row no longer says what bounded it

@@ -25,7 +25,8 @@ def tell(place: str, to: str) -> Answer | None:
         url, key_id = settings().alert_webhook_url, webhooks.OPERATOR
     else:
         target = targets.of(alert.whose)
-        url, key_id = (target.url, target.key_id) if target else ("", "")
+        wanted = target is not None and alert.threshold in target.thresholds
+        url, key_id = (target.url, target.key_id) if target and wanted else ("", "")
     if not url:
         return None
     return send(url, alert.payload(), alert.message_id, webhooks.secrets_for(key_id))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared import webhooks
 from shared.clock import now
 from shared.tasks import events, table
 from shared.tasks.items import Attributes, plain
@@ -29,8 +30,8 @@ class Try:
 
 
 def _key(task_id: str, wait: str) -> Attributes:
-    pk = task_id if task_id.startswith(OTHERS) else f"TASK#{task_id}"
-    return {"pk": {"S": pk}, "sk": {"S": f"WEBHOOK#{wait}" if wait else "WEBHOOK"}}
+    key = webhooks.outcome_key(task_id, wait)
+    return key | {"pk": {"S": task_id}} if task_id.startswith(OTHERS) else key
 
 
 def is_done(task_id: str, attempt: int, *, wait: str = "") -> bool:

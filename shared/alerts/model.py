@@ -46,7 +46,7 @@ class Alert:
     @property
     def place(self) -> str:
         """The item's partition."""
-        return f"ALERT#{self.whose}#{self.day}#{self.unit}#{self.threshold}"
+        return place_of(self.whose, self.day, self.unit, self.threshold)
 
     @property
     def message_id(self) -> str:
@@ -65,6 +65,11 @@ class Alert:
         figures = {"limit": self.limit / scale, "used": self.used / scale} if scale > 1 else {}
         data = of | {"day": self.day, "unit": self.unit, "limit": self.limit, "used": self.used} | figures
         return {"type": TYPE, "timestamp": iso(self.at), "data": data | {"threshold": self.threshold}}
+
+
+def place_of(whose: str, day: str, unit: str, threshold: int) -> str:
+    """Return the partition of an alert's item."""
+    return f"ALERT#{whose}#{day}#{unit}#{threshold}"
 
 
 def passed(used: int, limit: int) -> list[int]:

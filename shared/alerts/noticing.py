@@ -17,6 +17,7 @@ from shared.errors import Contended, DependencyDown
 from shared.limits import names
 from shared.limits.scripts import script
 from shared.limits.shares import owner_of
+from shared.limits.verdict import THRESHOLDS
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import costs, spend, table
@@ -57,11 +58,12 @@ def look(whose: str, day: str, *, noted: int = 0) -> int:
     new = 0
     figures = _figures(whose, day)
     passed = {unit: model.passed(used, limit) for unit, (used, limit) in figures.items()}
-    to = _who(whose) if any(passed.values()) else ()
+    wanted = _who(whose) if any(passed.values()) else {}
     for unit, thresholds in passed.items():
         used, limit = figures[unit]
         for threshold in thresholds:
             seen[unit] = threshold
+            to = tuple(who for who, at in wanted.items() if threshold in at)
             alert = Alert(whose, day, unit, threshold, limit, used, now(), to)
             if not to or alert.place in _raised:
                 continue
@@ -86,12 +88,13 @@ def _figures(whose: str, day: str) -> dict[str, tuple[int, int]]:
     return {"tokens": (read["tokens"], read["cap_tokens"]), "usd": (read["micro_usd"], read["cap_micro_usd"])}
 
 
-def _who(whose: str) -> tuple[str, ...]:
-    """Return who is to be told."""
+def _who(whose: str) -> dict[str, tuple[int, ...]]:
+    """Return who is to be told, and at which thresholds."""
     if not settings().queue_url_webhook:
-        return ()
-    told = ("operator",) if settings().alert_webhook_url else ()
-    return (*told, "user") if whose != EVERYONE and targets.of(whose) else told
+        return {}
+    told = {"operator": THRESHOLDS} if settings().alert_webhook_url else {}
+    target = targets.of(whose) if whose != EVERYONE else None
+    return told | ({"user": target.thresholds} if target else {})
 
 
 def _seen(whose: str, day: str, seen: dict[str, int], noted: int) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared import clock
 from shared.limits.shares import owner_of
+from shared.limits.verdict import THRESHOLDS
 from shared.tasks import table
 from shared.tasks.items import item, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
     from shared.tasks.items import Attributes
 
 
@@ -21,10 +26,12 @@ class Target:
     url: str
     key_id: str
     created: str
+    thresholds: tuple[int, ...] = THRESHOLDS
+    """At which of them it is told, percent."""
 
-    def public(self) -> dict[str, str]:
+    def public(self) -> dict[str, Any]:
         """Return what its user sees."""
-        return {"webhook_url": self.url, "created_at": self.created}
+        return {"webhook_url": self.url, "thresholds": list(self.thresholds), "created_at": self.created}
 
 
 def partition(user: str) -> str:
@@ -36,14 +43,15 @@ def _key(user: str) -> Attributes:
     return {"pk": {"S": partition(user)}, "sk": {"S": "ALERTS"}}
 
 
-def put(user: str, url: str, key_id: str) -> Target:
+def put(user: str, url: str, key_id: str, thresholds: Iterable[int] = THRESHOLDS) -> Target:
     """Store a user's address, in the place of any before.
 
     Raises:
         Contended, DependencyDown: nothing was stored.
     """
-    made = Target(url, key_id, clock.iso(clock.now()))
-    table.put(table.put_op(_key(user) | item({"url": url, "key_id": key_id, "made": made.created})))
+    made = Target(url, key_id, clock.iso(clock.now()), tuple(sorted(set(thresholds))))
+    values = {"url": url, "key_id": key_id, "made": made.created, "at_percent": list(made.thresholds)}
+    table.put(table.put_op(_key(user) | item(values)))
     return made
 
 
@@ -56,7 +64,8 @@ def own(user: str) -> Target | None:
     row = table.get(_key(user))
     if row is None:
         return None
-    return Target(str(plain(row["url"])), str(plain(row["key_id"])), str(plain(row["made"])))
+    chosen = json.loads(plain(row["at_percent"])) if "at_percent" in row else THRESHOLDS  # older rows name none
+    return Target(str(plain(row["url"])), str(plain(row["key_id"])), str(plain(row["made"])), tuple(chosen))
 
 
 def of(whose: str) -> Target | None:

@@ -51,6 +51,18 @@ class Look:
     """Open tasks whose ``timeout_s`` is over."""
 
 
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Who has runs under way in a lane."""
+
+    owners: tuple[tuple[str, int], ...]
+    """Owners and how many runs each has, the most first."""
+    running: int
+    """Of all owners."""
+    slots: int | None
+    """How many runs the lane may have at once, as the scaler last said; None: it has not."""
+
+
 class Lanes:
     """The lanes of this environment's Valkey. Every method raises `RedisError` when it is away."""
 
@@ -94,6 +106,22 @@ class Lanes:
         """Tell whether a lane is paused."""
         until = self._server().hget(names.PAUSED, lane)
         return until is not None and int(until) > (self._now_us() if self._now_us else self._time())
+
+    def owners(self, lane: str, most: int) -> Owners:
+        """Return who has the most runs under way in a lane. What lapsed a moment ago may still count."""
+        _, _, *parts = names.LANES
+        _, use, running = parts[:3] if lane == "high" else parts[3:]
+        found: tuple[list[tuple[str, float]], int, str | None] = (
+            self._server()
+            .pipeline(transaction=False)
+            .zrevrange(use, 0, most - 1, withscores=True)
+            .zcard(running)
+            .hget(names.LANE_SLOTS, lane)
+            .execute()
+        )
+        owners, total, slots = found
+        counted = tuple((owner, round(runs)) for owner, runs in owners if runs >= 1)
+        return Owners(counted, total, int(slots) if slots and int(slots) > 0 else None)
 
     def limit(self, slots: Mapping[str, int]) -> None:
         """Set how many runs each lane may have at once."""

@@ -125,6 +125,17 @@ def provider_place_key(place: str) -> str:
     return f"{{sluice:provider}}:place:{place}"
 
 
+def own_provider_keys(holder: str) -> tuple[str, str, str]:
+    """Return the places of `PROVIDER_RPM` and its like for the key of a provider that a user brought along."""
+    tag = f"{{sluice:own:{holder}}}"
+    return f"{tag}:rpm", f"{tag}:tpm", f"{tag}:waiting"
+
+
+def own_provider_place_key(holder: str, place: str) -> str:
+    """Return the key of a place that is promised to a call with such a key."""
+    return f"{{sluice:own:{holder}}}:place:{place}"
+
+
 def provider_window_key(minute: int) -> str:
     """Return the hash of calls and refusals in one minute since the epoch."""
     return f"{{sluice:provider}}:window:{minute}"

@@ -31,14 +31,20 @@ def price(model: str) -> Model:
 
 
 def cost_micro_usd(
-    model: str, input_tokens: int, output_tokens: int, *, cached_tokens: int = 0, cache_write_tokens: int = 0
+    model: str,
+    input_tokens: int,
+    output_tokens: int,
+    *,
+    cached_tokens: int = 0,
+    cache_write_tokens: int = 0,
+    at: Model | None = None,
 ) -> int:
-    """Return the price of a call in micro-USD, rounded up.
+    """Return the price of a call in micro-USD, rounded up; ``at`` is a price of one's own, in the model's place.
 
     Of the input, ``cached_tokens`` were read from the provider's cache and ``cache_write_tokens`` written to it: as the
     provider says, never as estimated. Where the table has no price for these they cost what the others do.
     """
-    each = price(model)
+    each = at or price(model)
     read, written = each.input, each.output
     if each.above and input_tokens > each.above:
         read, written = each.input_above, each.output_above
@@ -54,7 +60,7 @@ def _beside(special: int, usual: int, now: int) -> int:
     return -(-special * now // usual) if special and usual else now
 
 
-def worst_case(model: str, payload_bytes: int, max_output_tokens: int) -> tuple[int, int]:
+def worst_case(model: str, payload_bytes: int, max_output_tokens: int, *, at: Model | None = None) -> tuple[int, int]:
     """Return the most (tokens, micro-USD) that a call can cost, known before it is made.
 
     ``payload_bytes`` is the size of the request's JSON (messages and tools, UTF-8). A token of a byte-level
@@ -62,7 +68,7 @@ def worst_case(model: str, payload_bytes: int, max_output_tokens: int) -> tuple[
     the constant covers the frame of the reply. Holds for text; images are not billed by their bytes.
     """
     input_tokens = payload_bytes + FRAMING_TOKENS
-    each = price(model)
+    each = at or price(model)
     stored = input_tokens if each.cache_write > each.input else 0
-    money = cost_micro_usd(model, input_tokens, max_output_tokens, cache_write_tokens=stored)
+    money = cost_micro_usd(model, input_tokens, max_output_tokens, cache_write_tokens=stored, at=at)
     return input_tokens + max_output_tokens, money

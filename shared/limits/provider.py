@@ -88,15 +88,25 @@ class ProviderBudget:
     """
 
     def __init__(
-        self, *, config: Settings | None = None, on: Any = None, now_us: Callable[[], int] | None = None
+        self,
+        *,
+        config: Settings | None = None,
+        on: Any = None,
+        now_us: Callable[[], int] | None = None,
+        own: tuple[str, int] | None = None,
     ) -> None:
-        """Take ``PROVIDER_RPM`` and ``PROVIDER_TPM`` from ``config``; ``on`` and ``now_us`` are for tests."""
+        """Take ``PROVIDER_RPM`` and ``PROVIDER_TPM`` from ``config``; ``on`` and ``now_us`` are for tests.
+
+        ``own`` is the holder of a provider's key of their own, and how many requests a minute it may be used for.
+        """
         self._config = config or settings()
         self._on = on
         self._now_us = now_us
-        self._calls = _Bucket.of_calls(self._config.provider_rpm)
-        self._tokens = _Bucket.of_tokens(self._config.provider_tpm)
-        self._local = _LocalBudget(self._config)
+        rpm, tpm = (own[1], 0) if own else (self._config.provider_rpm, self._config.provider_tpm)
+        self._holder = own[0] if own else None
+        self._calls = _Bucket.of_calls(rpm)
+        self._tokens = _Bucket.of_tokens(tpm)
+        self._local = _LocalBudget(rpm / self._config.max_replicas, tpm / self._config.max_replicas)
 
     def acquire(
         self, model: str, tokens: int, *, place: str = "", owner: str = "", max_wait_s: float | None = None
@@ -121,8 +131,8 @@ class ProviderBudget:
             owner,
             PROMISES,
         ]
-        keys = [names.PROVIDER_RPM, names.PROVIDER_TPM, names.PROVIDER_WAITING]
-        keys += [names.provider_place_key(place)] if place else []
+        keys = [*self._names()]
+        keys += [self._place(place)] if place else []
         try:
             taken, wait_us = script("provider_acquire")(keys, args, on=self._on)
         except RedisError:
@@ -164,12 +174,25 @@ class ProviderBudget:
         return self._calls.room_us > 0 or self._tokens.room_us > 0
 
     def _correct(self, model: str, call_us: int, tokens_us: int, calls: int, throttled: int) -> None:
-        keys = [names.PROVIDER_RPM, names.PROVIDER_TPM, names.provider_window_key(self._minute())]
+        rpm, tpm, _ = self._names()
+        keys = [rpm, tpm, f"{rpm}:window" if self._holder else names.provider_window_key(self._minute())]
         args = [self._now(), call_us, tokens_us, calls, throttled, WINDOW_KEEP_S]
         try:
             script("provider_adjust")(keys, args, on=self._on)
         except RedisError as error:
             _log.warning("provider budget missed a call of %s: %s", model, error)
+
+    def _names(self) -> tuple[str, str, str]:
+        if self._holder is None:
+            return names.PROVIDER_RPM, names.PROVIDER_TPM, names.PROVIDER_WAITING
+        return names.own_provider_keys(self._holder)
+
+    def _place(self, place: str) -> str:
+        return (
+            names.provider_place_key(place)
+            if self._holder is None
+            else names.own_provider_place_key(self._holder, place)
+        )
 
     def _minute(self) -> int:
         return int((self._now_us() / 1e6 if self._now_us else clock.now()) // 60)
@@ -181,9 +204,9 @@ class ProviderBudget:
 class _LocalBudget:
     """One environment's share of the budget, by the same arithmetic."""
 
-    def __init__(self, config: Settings) -> None:
-        self._calls = _Bucket.of_calls(config.provider_rpm / config.max_replicas)
-        self._tokens = _Bucket.of_tokens(config.provider_tpm / config.max_replicas)
+    def __init__(self, rpm: float, tpm: float) -> None:
+        self._calls = _Bucket.of_calls(rpm)
+        self._tokens = _Bucket.of_tokens(tpm)
         self._lock = threading.Lock()
         self._calls_at = self._tokens_at = 0
 

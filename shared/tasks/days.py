@@ -11,7 +11,27 @@ from typing import TYPE_CHECKING, Any
 from shared import clock
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shared.tasks.model import Task, Usage
+
+OWN = "own key: "
+"""How the names of models begin, in what a run used, that its user's own provider bills at their own price. It is part
+of what the run cost, and of no ceiling of a day: that money is not the deployment's. No model can be called so."""
+
+
+def own(model: str) -> str:
+    """Return what use of a model is counted under that its user pays for themselves."""
+    return OWN + model
+
+
+def paid_by_user(models: Mapping[str, tuple[int, int]]) -> int:
+    """Return how much of use by models, micro-USD, their own providers bill its user."""
+    return sum(used[1] for model, used in models.items() if model.startswith(OWN))
+
+
+def _paid_by_user(task: Task, day: str) -> int:
+    return paid_by_user(task.by_model.get(day, {}))
 
 
 def begin(task: Task, day: str) -> bool:
@@ -36,8 +56,11 @@ def of_newest(task: Task) -> tuple[int, int]:
 
 
 def uncounted(task: Task) -> tuple[int, int]:
-    """Return what it has used on ``task.day`` and was not charged with yet, as it is whenever it comes to wait."""
-    tokens, micro_usd = of_newest(task)
+    """Return what it has used on ``task.day`` and was not charged with yet, as it is whenever it comes to wait.
+
+    What its user pays for themselves is left out: this is what ceilings are held against.
+    """
+    tokens, micro_usd = billed(task)[task.day]
     tokens_before, micro_usd_before = charged(task)
     return tokens - tokens_before, micro_usd - micro_usd_before
 
@@ -68,9 +91,9 @@ def charged_by_model(task: Task, day: str) -> dict[str, tuple[int, int]]:
 
 
 def charged(task: Task, day: str = "") -> tuple[int, int]:
-    """Return what of a day, of ``task.day`` if none is named, it was charged with when it last came to wait."""
+    """Return what of a day's ceilings, of ``task.day`` if none is named, it took up when it last came to wait."""
     found = task.charged.get(day or task.day, (0, 0))
-    return found[0], found[1]
+    return found[0], found[1] - paid_by_user(found[2] if len(found) > 2 else {})
 
 
 def reserved(task: Task) -> tuple[int, int]:
@@ -107,6 +130,11 @@ def _past(task: Task, use: Usage | None) -> dict[str, Any]:
 def by_day(task: Task) -> dict[str, tuple[int, int]]:
     """Return what a task has used on each day, tokens and micro-USD."""
     return {day: (used[0], used[1]) for day, used in task.past.items()} | {task.day: of_newest(task)}
+
+
+def billed(task: Task) -> dict[str, tuple[int, int]]:
+    """Return the same without what its user pays for themselves: what a day's ceilings are held against."""
+    return {day: (tokens, money - _paid_by_user(task, day)) for day, (tokens, money) in by_day(task).items()}
 
 
 def submitted(task: Task) -> str:

@@ -125,7 +125,7 @@ def one_page(
         rows = {row["pk"]["S"]: row for row in table.get_many([_row_key(one) for one in keys["Items"]])}
         for n, one in enumerate(keys["Items"], 1):
             row = rows.get(one["pk"]["S"])
-            summary = None if row is None else _summary(row)
+            summary = None if row is None else summary_of(row)
             if summary is None or (wanted is not None and not wanted(summary)):
                 continue  # it was erased since the index was read, or is another
             found.append(summary)
@@ -143,7 +143,7 @@ def _row_key(one: Attributes) -> Attributes:
     return {"pk": one["pk"], "sk": one["sk"]}
 
 
-def _summary(row: Attributes) -> dict[str, Any]:
+def summary_of(row: Attributes) -> dict[str, Any]:
     """Return what a list shows of a row; of one that a newer version wrote, what is known by name."""
     summary = {name: plain(row[name]) for name in SUMMARY if name in row}
     text = row.get("excerpt", row.get("message"))

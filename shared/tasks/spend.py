@@ -47,8 +47,9 @@ def add_ops(task: Task, *, ended: bool = True) -> list[dict[str, Any]]:
         (tokens, money), (tokens_before, money_before) = spent.get(day, (0, 0)), before.get(day, (0, 0))
         runs = int(ended and day == task.day and bool(task.usage.tokens or task.micro_usd))
         if tokens != tokens_before or money != money_before or runs:
-            adds = {"tokens": tokens - tokens_before, "micro_usd": money - money_before}
-            of = costs.adds(task, day, _less(models.get(day, {}), days.charged_by_model(task, day)), runs)
+            more = _less(models.get(day, {}), days.charged_by_model(task, day))
+            adds = {"tokens": tokens - tokens_before, "micro_usd": money - money_before - days.paid_by_user(more)}
+            of = costs.adds(task, day, more, runs)
             ops += _adds(task, day, adds | ({"runs": runs} if runs else {}), of)
     return ops
 
@@ -72,7 +73,7 @@ def lost(task: Task, use: Usage) -> None:
     """
     day = use.day or task.day
     model = use.model or task.model
-    adds = {"tokens": use.tokens, "micro_usd": use.micro_usd}
+    adds = {"tokens": use.tokens, "micro_usd": use.micro_usd - days.paid_by_user({model: (0, use.micro_usd)})}
     ops = _adds(task, day, adds, costs.adds(task, day, {model: (use.tokens, use.micro_usd)}, 0))
     used = {"input_tokens": use.input_tokens, "output_tokens": use.output_tokens, "micro_usd": use.micro_usd}
     row = table.update_op(

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from shared.credentials import KEY_CHARACTERS, LEAST_CHARACTERS
+from shared.credentials import KEY_CHARACTERS, LEAST_CHARACTERS, MOST_RPM, MOST_USD, PRICES
+from shared.limits.verdict import THRESHOLDS
 from shared.netguard import URL_CHARACTERS as WEBHOOK_CHARACTERS
 from shared.netguard import Forbidden
 from shared.webhooks import check_target
@@ -140,6 +141,19 @@ class AgentRequest(_Strict):
         return None if url is None else checked_webhook_url(url)
 
 
+Usd = Annotated[float, Field(ge=0, le=MOST_USD, allow_inf_nan=False)]
+
+
+class OwnPrice(_Strict):
+    """What a provider charges for a model, USD per million tokens."""
+
+    input: Usd
+    output: Usd
+    cached: Annotated[
+        Usd | None, Field(description="Of input that it read from its cache; as `input` when absent.")
+    ] = None
+
+
 class CredentialsRequest(_Strict):
     """A key of one's own."""
 
@@ -155,6 +169,16 @@ class CredentialsRequest(_Strict):
             max_length=WEBHOOK_CHARACTERS,
             description="https address of a provider that speaks OpenAI's protocol; the deployment's when absent.",
         ),
+    ] = None
+    prices: Annotated[
+        dict[ModelName | Literal["*"], OwnPrice] | None,
+        Field(
+            max_length=PRICES,
+            description="What it charges, by model; `*` is every other one. What has no price here costs nothing here.",
+        ),
+    ] = None
+    requests_per_minute: Annotated[
+        int | None, Field(ge=1, le=MOST_RPM, description="How often it may be asked; no limit when absent.")
     ] = None
 
     @field_validator("base_url")
@@ -174,6 +198,10 @@ class AlertsRequest(_Strict):
             description="https address that is told when 50, 80 and 100 % of a day's budget are spent.",
         ),
     ]
+    thresholds: Annotated[
+        list[Literal[50, 80, 100]] | None,
+        Field(min_length=1, max_length=len(THRESHOLDS), description="At which of these, percent; at all when absent."),
+    ] = None
 
     @field_validator("webhook_url")
     @classmethod

@@ -26,8 +26,21 @@ class OperatorTaskList(BaseModel):
     next_cursor: Annotated[str | None, Field(description="Give it as ``cursor`` for the next page; null at the end.")]
 
 
+class WebhookOutcome(BaseModel):
+    """What came of a task's webhook so far."""
+
+    url: str
+    status: Literal["pending", "waiting", "delivered", "given_up", "refused"]
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    at: str | None
+
+
 class OperatorTaskView(TaskView):
     """A task as an operator sees it."""
+
+    webhook: Annotated[WebhookOutcome | None, Field(description="null: it asked for none.")]
 
     user: str
     key_id: str | None
@@ -76,12 +89,22 @@ class LimitsView(BaseModel):
     limits: dict[str, LimitRow]
 
 
+class OwnPriceView(BaseModel):
+    """What one's own provider charges for a model, USD per million tokens."""
+
+    input: float
+    output: float
+    cached: float | None = None
+
+
 class OwnKey(BaseModel):
     """What may be seen of a key of one's own."""
 
     base_url: Annotated[str, Field(description="Empty: the deployment's provider.")]
     last4: str
     created_at: str
+    prices: Annotated[dict[str, OwnPriceView] | None, Field(description="By model; `*` is every other one.")]
+    requests_per_minute: int | None
 
 
 class Credentials(BaseModel):
@@ -94,13 +117,40 @@ class AlertTarget(BaseModel):
     """Where a caller is told of their budget."""
 
     webhook_url: str
+    thresholds: Annotated[list[int], Field(description="At which it is told, percent of a day's budget.")]
     created_at: str
+
+
+class AlertDelivery(BaseModel):
+    """What came of telling."""
+
+    status: Literal["pending", "waiting", "delivered", "given_up", "refused"]
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    at: str | None
+
+
+class AlertTold(BaseModel):
+    """A threshold that a day's use came to."""
+
+    scope: Literal["user", "service"]
+    day: str
+    unit: Literal["tokens", "usd"]
+    threshold: int
+    limit: float
+    used: float
+    at: str
+    delivery: Annotated[AlertDelivery | None, Field(description="null: there was no address to tell.")]
 
 
 class Alerts(BaseModel):
     """A caller's address for alerts, or null."""
 
     alerts: AlertTarget | None
+    recent: Annotated[
+        list[AlertTold] | None, Field(description="With GET: what was noticed in the last week, newest first.")
+    ] = None
 
 
 class CostGroup(BaseModel):
@@ -181,6 +231,47 @@ class DeadLetters(BaseModel):
     more: Annotated[bool, Field(description="There are more than `count`.")]
 
 
+class OwnersLane(BaseModel):
+    """What an owner has of a lane."""
+
+    running: int
+    slots: Annotated[int | None, Field(description="How many runs the lane may have at once; null: not known.")]
+    share: Annotated[float, Field(description="Part of the slots; where they are not known, of the runs under way.")]
+
+
+class OwnerStats(BaseModel):
+    """An owner (a user; of a trusted service's users, the service) and what it has under way."""
+
+    owner: str
+    running: int
+    open: Annotated[int | None, Field(description="Tasks that have not ended; null: fewer than others have.")]
+    lanes: dict[str, OwnersLane]
+
+
+class LaneWaits(BaseModel):
+    """How long tasks of a lane waited."""
+
+    tasks: Annotated[int, Field(description="How many were looked at.")]
+    median_s: float
+    longest_s: float
+
+
+class Stretch(BaseModel):
+    """Tasks that were submitted in a stretch of time."""
+
+    at: Annotated[int, Field(description="When it begins, epoch seconds.")]
+    lanes: dict[str, LaneWaits]
+    ended: Annotated[int, Field(description="How many of those looked at are complete or failed.")]
+    failed: Annotated[dict[str, int], Field(description="Of these, by the code of the failure.")]
+
+
+class PastHours(BaseModel):
+    """How tasks of the last hours fared, the oldest first."""
+
+    hours: int
+    stretches: list[Stretch]
+
+
 class Stats(BaseModel):
     """The system's state; a part that cannot be read is null."""
 
@@ -198,6 +289,7 @@ class Stats(BaseModel):
     spend: dict[str, Any] | None
     dependencies: dict[str, Dependency]
     dead_letters: DeadLetters | None
+    owners: Annotated[list[OwnerStats] | None, Field(description="Who has the most runs under way; at most 20.")]
     history: Annotated[
         list[dict[str, Any]] | None,
         Field(description="With `history=1`: the lanes at each minute of the last hour, as the scaler saw them."),

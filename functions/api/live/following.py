@@ -42,6 +42,9 @@ PAGE_BYTES = 1_000_000
 """How much of a log is read and written at a time."""
 HOLD_SECONDS = 2.0
 """How often a stream's hold is renewed (`held.LEASE_S`)."""
+PIECES_PER_SECOND = 400
+"""Pieces of text of all streams of the environment, at most: the more there are at once, the more text one piece holds.
+On Lambda an environment has one stream, for which this is no limit."""
 MARGIN_SECONDS = 5.0
 """Left of the function's own time when a stream, or a request that is held, ends by itself."""
 
@@ -183,6 +186,7 @@ class _Stream:
         self._ear = Ear(task_id)
         self._listener = listener()
         self._renew_at = 0.0
+        self._piece_at = 0.0
         self._read_for = 0
         self._ended: str | None = None
         self._displaced = False
@@ -214,6 +218,10 @@ class _Stream:
             except TimeoutError:
                 look = True
                 continue
+            if self._pieces and message is not None and message.piece is not None and not message.events:
+                await asyncio.sleep(self._piece_at - time.monotonic())  # one in the past: at once
+                self._piece_at = time.monotonic() + self._listener.streams / PIECES_PER_SECOND
+                message = self._ear.newest(message)
             new, look = self._heard(message)
             for item in new:
                 quiet_since = time.monotonic()

@@ -74,6 +74,14 @@ class Ear:
             await asyncio.wait_for(self._news.wait(), seconds)
         return self._heard.popleft()
 
+    def newest(self, message: Message | None) -> Message | None:
+        """Return what has been heard since that says all that a message does, or the message."""
+        while message is not None and self._heard and (later := self._heard[0]) is not None:
+            if not later.supersedes(message):
+                break
+            message = self._heard.popleft()
+        return message
+
 
 class Listener:
     """One subscription, shared by all ears of the environment. Its methods block; they are called in threads."""
@@ -81,6 +89,8 @@ class Listener:
     def __init__(self) -> None:
         """Listen to nothing yet."""
         self.name = secrets.token_hex(8)
+        self.streams = 0
+        """How many streams hear something now."""
         self._ears: dict[str, set[Ear]] = {}
         self._lock = threading.Lock()
         self._subscription: _Subscription | None = None
@@ -101,6 +111,7 @@ class Listener:
             if ear.closed:  # its stream was given up while this was under way
                 return
             self._ears.setdefault(ear.task_id, set()).add(ear)
+            self._count()
         self.renew(ear)
 
     def renew(self, ear: Ear) -> None:
@@ -126,6 +137,7 @@ class Listener:
             ears = self._ears.get(ear.task_id, set())
             ears.discard(ear)
             last_of_task = not ears
+            self._count()
             if last_of_task:
                 self._ears.pop(ear.task_id, None)
             subscription = self._subscription
@@ -161,6 +173,9 @@ class Listener:
             ears = [ear for of_task in self._ears.values() for ear in of_task]
         for ear in ears:
             ear.hear(None)
+
+    def _count(self) -> None:
+        self.streams = sum(len(ears) for ears in self._ears.values())
 
     def _of(self, task_id: str) -> list[Ear]:
         with self._lock:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shared.tasks import family, table
+from shared.tasks import family, listing, table
 from shared.tasks.items import read_task, row_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shared.tasks.items import Attributes
     from shared.tasks.model import Task
 
 MOST = 2_000
@@ -20,28 +23,47 @@ def of(task: Task) -> dict[str, Any]:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    root = _node(task)
-    level, count, cost, more = [(task, root)], 1, task.paid.micro_usd, False
+    nodes = {task.task_id: _node(task)}
+    cost, more = task.paid.micro_usd, False
+    for rows, cut in _levels(task):
+        more = more or cut
+        for parent, row in rows:
+            child = read_task(row)
+            nodes[child.task_id] = _node(child)
+            nodes[parent].setdefault("children", []).append(nodes[child.task_id])
+            cost += child.paid.micro_usd
+    return {"root": nodes[task.task_id], "runs": len(nodes), "cost_usd": cost / 1_000_000, "more": more}
+
+
+def summaries(task: Task) -> list[dict[str, Any]]:
+    """Return what lists show of a run and of all runs below it, the newest first.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    rows = table.get_many([row_key(task.task_id)])
+    rows += [row for level, _ in _levels(task) for _, row in level]
+    return sorted(map(listing.summary_of, rows), key=lambda one: (one["created"], one["task_id"]), reverse=True)
+
+
+def _levels(task: Task) -> Iterator[tuple[list[tuple[str, Attributes]], bool]]:
+    """Yield the rows of each level below a run, with their parents, and whether there was no room for all of them."""
+    level, count = [task], 1
     while level:
-        wanted: dict[str, dict[str, Any]] = {}
-        for parent, node in level:
+        wanted: dict[str, str] = {}
+        for parent in level:
             for group in family.groups(parent.task_id) if parent.children else ():
-                wanted |= dict.fromkeys(family.ids(parent.task_id, group), node)
+                wanted |= dict.fromkeys(family.ids(parent.task_id, group), parent.task_id)
         ids = list(wanted)[: MOST - count]
-        more = more or len(ids) < len(wanted)
-        rows: dict[str, Task] = {}
+        rows: dict[str, Attributes] = {}
         for start in range(0, len(ids), table.READ_AT_ONCE):
             keys = [row_key(task_id) for task_id in ids[start : start + table.READ_AT_ONCE]]
-            rows |= {found.task_id: found for found in map(read_task, table.get_many(keys))}
-        level = []
-        for task_id in ids:
-            if (child := rows.get(task_id)) is not None:
-                node = _node(child)
-                wanted[task_id].setdefault("children", []).append(node)
-                level.append((child, node))
-                cost += child.paid.micro_usd
+            rows |= {row["pk"]["S"]: row for row in table.get_many(keys)}
+        found = [(wanted[one], row) for one in ids if (row := rows.get(row_key(one)["pk"]["S"])) is not None]
+        level = [read_task(row) for _, row in found]
         count += len(level)
-    return {"root": root, "runs": count, "cost_usd": cost / 1_000_000, "more": more}
+        if found or len(ids) < len(wanted):
+            yield found, len(ids) < len(wanted)
 
 
 def _node(task: Task) -> dict[str, Any]:

@@ -30,7 +30,7 @@ KINDS = {
     "": "text/plain",
 }
 """What may be served, by the name's ending; licences have none."""
-STYLES = ("theme", "page", "parts", "forms", "limits", "list", "run", "system")
+STYLES = ("theme", "page", "parts", "forms", "limits", "list", "run", "system", "costs")
 """Style sheets in the order of their precedence; they are served as one, ``all.css``, to spare requests."""
 FOR_EVER = "public, max-age=31536000, immutable"
 

@@ -15,12 +15,20 @@ from functions.api.description.note import described
 from functions.api.door.body import parse, raw_body
 from functions.api.door.identity import AUTHENTICATED, Subject
 from functions.api.read.hold import MARGIN_S
+from shared.limits import names
+from shared.limits.verdict import THRESHOLDS
 from shared.settings import settings
 from shared.tasks import partitions
 
 router = APIRouter(prefix="/me", tags=["data"], dependencies=AUTHENTICATED)
 
-_EXAMPLE = {"api_key": "sk-your-own-key", "base_url": "https://api.openai.com/v1"}
+_ALERTS = {"webhook_url": "https://example.com/budget", "thresholds": [80, 100]}
+_EXAMPLE = {
+    "api_key": "sk-your-own-key",
+    "base_url": "https://api.openai.com/v1",
+    "prices": {"gpt-4o": {"input": 2.5, "output": 10, "cached": 1.25}, "*": {"input": 0.15, "output": 0.6}},
+    "requests_per_minute": 60,
+}
 
 
 @router.put("/credentials", summary="Use your own provider's key")
@@ -32,7 +40,14 @@ def put_credentials(request: Request, caller: Subject, body: Annotated[bytes, De
     if not secrets.webhook_secrets():
         raise Problem(409, "no_secret", "this deployment has no WebhookSecret to encrypt keys with")
     asked = parse(CredentialsRequest, body, request.headers.get("content-type"))
-    credentials.put(caller.user, asked.api_key, asked.base_url or "")
+    prices = {model: one.model_dump(exclude_none=True) for model, one in (asked.prices or {}).items()}
+    credentials.put(
+        caller.user,
+        asked.api_key,
+        asked.base_url or "",
+        prices=prices,
+        requests_per_minute=asked.requests_per_minute or 0,
+    )
     return JSONResponse({"credentials": credentials.shown(caller.user)})
 
 
@@ -57,7 +72,7 @@ def delete_credentials(caller: Subject) -> JSONResponse:
 
 
 @router.put("/alerts", summary="Be told of your budget")
-@described("Alerts", 401, 403, 413, 422, takes=AlertsRequest, example={"webhook_url": "https://example.com/budget"})
+@described("Alerts", 401, 403, 413, 422, takes=AlertsRequest, example=_ALERTS)
 def put_alerts(request: Request, caller: Subject, body: Annotated[bytes, Depends(raw_body)]) -> JSONResponse:
     """Have a webhook sent when 50, 80 and 100 % of the caller's daily budget are spent, signed as this key's are."""
     from shared.alerts import targets  # here: few environments are ever asked
@@ -65,17 +80,23 @@ def put_alerts(request: Request, caller: Subject, body: Annotated[bytes, Depends
     asked = parse(AlertsRequest, body, request.headers.get("content-type"))
     if not settings().sends_webhooks:
         raise invalid("this deployment sends no webhooks", "webhook_url", code="webhooks_off")
-    return JSONResponse({"alerts": targets.put(caller.user, asked.webhook_url, caller.key_id).public()})
+    made = targets.put(caller.user, asked.webhook_url, caller.key_id, asked.thresholds or THRESHOLDS)
+    return JSONResponse({"alerts": made.public()})
 
 
 @router.get("/alerts", summary="See where you are told of your budget")
 @described("Alerts", 401, 403, 422)
 def get_alerts(caller: Subject) -> JSONResponse:
-    """Return the address that the caller set; users of a service who have none are told at the service's."""
-    from shared.alerts import targets
+    """Return the address that the caller set, and what was told lately.
+
+    Users of a service who have no address are told at the service's.
+    """
+    from shared.alerts import recent, targets
 
     found = targets.own(caller.user)
-    return JSONResponse({"alerts": found and found.public()})
+    serves = caller.limits.trusted and caller.user == caller.key_user
+    told = recent.told([caller.user, names.key_name(caller.user)] if serves else [caller.user])
+    return JSONResponse({"alerts": found and found.public(), "recent": told})
 
 
 @router.delete("/alerts", summary="Be told no more of your budget")

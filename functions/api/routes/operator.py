@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 
 from functions.api.contract.problem import Problem, invalid
 from functions.api.contract.requests import PAGE_TASKS, ApprovalAnswer, SessionId, StatusName
-from functions.api.control import cancel
+from functions.api.control import cancel, deliveries
 from functions.api.description.note import described
 from functions.api.door.body import parse, raw_body
 from functions.api.door.identity import AUTHENTICATED, Operator
@@ -27,6 +27,7 @@ from shared.tasks.model import Status
 
 if TYPE_CHECKING:
     from shared.tasks.model import Task
+    from shared.tasks.search import Wanted
 
 router = APIRouter(prefix="/operator", tags=["operation"], dependencies=AUTHENTICATED)
 
@@ -53,6 +54,9 @@ def search_tasks(
     text: Annotated[str | None, Query(min_length=1, max_length=200, description="Part of how messages begin.")] = None,
     since: Time = None,
     until: Time = None,
+    tree: Annotated[
+        str | None, Query(max_length=64, description="Only this task and those that it and its like started.")
+    ] = None,
 ) -> JSONResponse:
     """Return tasks, newest first. A page looks at so many tasks at most: it may be short and still have a cursor."""
     from shared.tasks.search import Wanted, search  # here: few environments are ever asked
@@ -71,7 +75,10 @@ def search_tasks(
         session_id=session_id,
         text=text,
     )
-    found, more = search(wanted, limit=limit, cursor=cursor)
+    if tree is None:
+        found, more = search(wanted, limit=limit, cursor=cursor)
+    else:
+        found, more = _of_tree(_task(tree), wanted, limit=limit, cursor=cursor)
     return JSONResponse({"tasks": [show.operators_summary(one) for one in found], "next_cursor": more})
 
 
@@ -89,6 +96,7 @@ def get_task(
         "key_id": task.key_id or None,
         "tier": task.tier,
         "message": store.message_of(task),
+        "webhook": deliveries.shown(task),
     }
     if tree:
         from functions.api.read import tree as trees  # here: most requests do without it
@@ -158,6 +166,16 @@ def retry_task(
     return JSONResponse(content, 202, receipt.headers | {"Location": location})
 
 
+@router.post("/tasks/{task_id}/webhook", status_code=202, summary="Deliver a task's webhook again")
+@described("Accepted", 401, 403, 404, 409, 422)
+def deliver_task(operator: Operator, task_id: TaskId) -> JSONResponse:
+    """Tell an ended task's webhook once more, with all its tries, whatever came of it before. Its id is the same."""
+    task = _task(task_id)
+    audit.note(operator.key_user, operator.key_id, "webhook", task_id, task.user)
+    deliveries.again(task)
+    return JSONResponse({"task_id": task_id, "status": str(task.status)}, 202)
+
+
 @router.post("/tasks/{task_id}/approvals/{fingerprint}", status_code=202, summary="Answer a task that asks for budget")
 @described("SignalTaken", 401, 403, 404, 409, 413, 422, takes=ApprovalAnswer)
 def answer_task(
@@ -189,6 +207,22 @@ def get_audit(
     acts, more = audit.of_day(day or day_of(now()), limit=limit, cursor=cursor)
     shown: dict[str, Any] = {"acts": acts, "next_cursor": more}
     return JSONResponse(shown)
+
+
+def _of_tree(root: Task, wanted: Wanted, *, limit: int, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
+    from functions.api.read import tree as trees
+    from shared.tasks.listing import BadCursor
+
+    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and int(cursor) <= trees.MOST):
+        raise BadCursor("not a cursor of this search", param="cursor")
+    times = iso(wanted.since), iso(wanted.until)
+    fitting = [
+        one
+        for one in trees.summaries(root)
+        if times[0] <= one["created"] <= times[1] and wanted.user in (None, one["user"]) and wanted.fits(one)
+    ]
+    start = int(cursor or 0)
+    return fitting[start : start + limit], str(start + limit) if start + limit < len(fitting) else None
 
 
 def _task(task_id: str) -> Task:

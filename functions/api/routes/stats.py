@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
@@ -23,3 +23,18 @@ def get_stats(
 
     shown = stats.snapshot()
     return JSONResponse({**shown, "history": stats.history()} if history else shown)
+
+
+@router.get("/stats/past", summary="Read how runs fared lately")
+@described("PastHours", 401, 403, 422)
+def get_past(
+    _: Operator, hours: Annotated[Literal["1", "6", "24", "72"], Query(description="Over how many hours.")] = "24"
+) -> JSONResponse:
+    """Return how long tasks waited from submission to their start, by lane, and why they failed, over the last hours.
+
+    It is read from the tasks' rows: of each of 48 stretches of time the newest 20 tasks are looked at. A task that
+    waits still counts with its wait so far. The answer is at most 20 seconds old.
+    """
+    from functions.api.system import stats
+
+    return JSONResponse({"hours": int(hours), "stretches": stats.past(int(hours))()})

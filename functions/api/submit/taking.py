@@ -7,7 +7,7 @@ it then. What could not be written is taken back, quota included.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from functions.api.contract.problem import retry_after
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 log = get_logger("api")
 
+MONEY = frozenset({"usd_per_day", "usd_per_day_key", "usd_per_day_global"})
+"""Ceilings in USD: they do not bear what runs with a key of one's own cost."""
 WRITE_TRIES = 4
 """Times that a write is tried while another request holds the same item (two submits with one key)."""
 
@@ -90,6 +92,10 @@ def admit(
     ends = at + float(task.params["timeout_s"]) if task.params.get("timeout_s") else 0.0
     ask = Ask(task.user, task.task_id, task.day, tokens, micro_usd, caller.limits, lane, ends)
     verdict = gate().admit(ask)
+    if not verdict.admitted and verdict.limit in MONEY and task.reserved_micro_usd and _pays(caller):
+        task.reserved_micro_usd = 0
+        ask = replace(ask, micro_usd=0)
+        verdict = gate().admit(ask)
     headers = rate_limit_headers(verdict)
     if verdict.degraded:
         headers["Sluice-Degraded"] = "redis"
@@ -100,6 +106,13 @@ def admit(
     if in_line:
         session_line.join(gate(), task, ask, wanted.on_busy)
     return Admitted(task, wanted, ask, verdict, idempotency, headers, in_line)
+
+
+def _pays(caller: Caller) -> bool:
+    """Whether the caller's runs use a provider's key of their own: no budget of the deployment's bears their money."""
+    from shared import credentials  # here: only who is out of budget is asked for it
+
+    return credentials.there_are(caller.user)
 
 
 def write(admitted: Admitted) -> Receipt:

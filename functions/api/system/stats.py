@@ -21,17 +21,24 @@ from shared.limits.provider import ProviderBudget
 from shared.scaling import history as samples
 from shared.scaling import memory
 from shared.settings import settings
-from shared.tasks import listing, settle, spend
+from shared.tasks import listing, past_hours, settle, spend
 from shared.tasks.model import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shared.limits.lane import Owners
+
 MINUTES = 60
 """How far back the minute counts go."""
 CACHE_S = 1.0
+PAST_CACHE_S = 20.0
 MOST_DEAD = 100
 """Dead letters that are counted; where there are more it says so."""
+MOST_OWNERS = 20
+"""Owners (users; of trusted services the service) that are named with what they have under way."""
+SHARED_LANES = ("high", "normal")
+"""Lanes whose slots are shared out."""
 SCALER_STATE = "{sluice:scaler}:state"
 """Where the scaler keeps its state."""
 
@@ -61,6 +68,7 @@ def _gather() -> dict[str, Any]:
         "spend": _try(_spend),
         "dependencies": probes.dependencies(),
         "dead_letters": _try(_dead_letters),
+        "owners": _try(_owners),
     }
 
 
@@ -92,6 +100,29 @@ def _dead_letters() -> dict[str, Any]:
     """Count the tasks that failed as dead letters and were not run again, as far as `MOST_DEAD`."""
     found = listing.unsent_or_overdue(settle.DEAD, before=now(), limit=MOST_DEAD + 1)
     return {"count": min(len(found), MOST_DEAD), "more": len(found) > MOST_DEAD}
+
+
+def _owners() -> list[dict[str, Any]]:
+    """Return who has the most runs under way, with their part of each lane's slots, and how many open tasks."""
+    running = {lane: _lanes().owners(lane, MOST_OWNERS) for lane in SHARED_LANES if settings().queue_urls[lane]}
+    known = {owner for found in running.values() for owner, _ in found.owners}
+    open_tasks: dict[str, float] = dict(valkey.client().zrevrange(names.OWNERS, 0, MOST_OWNERS - 1, withscores=True))
+    rows = []
+    for owner in known | open_tasks.keys():
+        uses = {lane: use for lane, found in running.items() if (use := dict(found.owners).get(owner, 0))}
+        has_open = int(open_tasks.get(owner, 0))
+        shown = {
+            "owner": owner,
+            "running": sum(uses.values()),
+            "open": has_open or None,
+            "lanes": {lane: _of_lane(use, running[lane]) for lane, use in uses.items()},
+        }
+        rows.append(((-sum(uses.values()), -has_open, owner), shown))
+    return [shown for _, shown in sorted(rows, key=lambda row: row[0])[:MOST_OWNERS]]
+
+
+def _of_lane(use: int, lane: Owners) -> dict[str, Any]:
+    return {"running": use, "slots": lane.slots, "share": round(use / max(1, lane.slots or lane.running), 3)}
 
 
 def _scaler() -> dict[str, Any] | None:
@@ -131,6 +162,12 @@ def _spend() -> dict[str, Any]:
 def history() -> list[dict[str, Any]] | None:
     """Return the lanes at each minute of the last hour, the oldest first; None without Valkey."""
     return _try(lambda: samples.read(MINUTES))
+
+
+@cache
+def past(hours: int) -> Remembered[list[dict[str, Any]]]:
+    """Return what tells how tasks of the last hours fared, at most `PAST_CACHE_S` old."""
+    return Remembered(lambda: past_hours.read(hours, now()), PAST_CACHE_S)
 
 
 snapshot = Remembered(_gather, CACHE_S)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from shared import provider_words
 from shared.limits import models, prices
+from shared.tasks import days
 from shared.tasks.model import Usage
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from functions.worker.model.asked import Call
     from functions.worker.model.progress import Progress
+    from shared.limits.models import Model
     from shared.retry import ModelError
 
 HIDDEN_TOKENS_PER_SECOND = 100
@@ -44,17 +46,17 @@ def priced(
     day: str,
     details: Mapping[str, int] | None = None,
     *,
-    free: bool = False,
+    own: Model | None = None,
 ) -> Usage:
     """Return a call's use with all that it costs, on the day on which it was made.
 
-    ``details`` are what the provider says of its cache; what is estimated is charged as if there were none. ``free``:
-    it is made with a user's own key, for which the deployment pays nothing.
+    ``details`` are what the provider says of its cache; what is estimated is charged as if there were none. ``own``:
+    it is made with its user's own key, and this is what they say that it costs them; the deployment pays nothing.
     """
     read = use.input_tokens + read_before(progress)
     kinds = {kind: (details or {}).get(kind, 0) for kind in ("cached_tokens", "cache_write_tokens")}
-    micro_usd = 0 if free else prices.cost_micro_usd(model, read, use.output_tokens, **kinds)
-    return Usage(read, use.output_tokens, micro_usd, day, model)
+    micro_usd = prices.cost_micro_usd(model, read, use.output_tokens, **kinds, at=own)
+    return Usage(read, use.output_tokens, micro_usd, day, days.own(model) if own and micro_usd else model)
 
 
 def read_before(progress: Progress) -> int:

@@ -15,6 +15,7 @@ from shared import credentials
 from shared.errors import SluiceError
 from shared.guarded_http import AsyncGuardedTransport, was_forbidden
 from shared.limits.permits import NONE, Permit
+from shared.limits.provider import ProviderBudget
 from shared.limits.shares import owner_of
 from shared.settings import settings
 
@@ -50,6 +51,16 @@ async def of(user: str) -> Credentials | None:
 def permit(model: str, user: str) -> Permit:
     """Return leave to call: a breaker is for what is shared, and this is one user's own."""
     return Permit(allowed=True, retry_after_s=0.0, scope=NONE, name=f"own {model}", owner=owner_of(user))
+
+
+@lru_cache(CLIENTS)
+def _budget(holder: str, requests_per_minute: int) -> ProviderBudget:
+    return ProviderBudget(own=(holder, requests_per_minute))
+
+
+def budget(own: Credentials) -> ProviderBudget:
+    """Return what keeps a key's requests a minute, of all its holder's runs together; without a limit it has room."""
+    return _budget(own.holder, own.requests_per_minute)
 
 
 @cache
@@ -94,6 +105,7 @@ def forget() -> None:
     """Start anew (between tests)."""
     client.cache_clear()
     _guarded.cache_clear()
+    _budget.cache_clear()
     credentials.forget()
 
 

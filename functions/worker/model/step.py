@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from functions.worker.record.eventlog import EventLog
     from functions.worker.record.ledger import Ledger
     from shared.limits.breaker import Permit
+    from shared.limits.provider import ProviderBudget
     from shared.tasks.model import Task, Usage
     from sluice.types import ModelReply
 
@@ -81,9 +82,9 @@ async def perform(
     else:
         permit, model = own_keys.permit(call.model, task.user), call.model
     asked_at = time.monotonic()
-    tokens, micro_usd = prices.worst_case(model, call.payload_bytes, call.max_output_tokens)
-    if own is not None:
-        micro_usd = 0  # Sluice does not pay it
+    price = own.price(model) if own is not None else None
+    tokens, micro_usd = prices.worst_case(model, call.payload_bytes, call.max_output_tokens, at=price)
+    of_day = micro_usd if own is None else 0  # the deployment does not pay it
     taken = 0
     progress = Progress()
     reported = False
@@ -92,7 +93,7 @@ async def perform(
     def stopped(error: retry.ModelError | None) -> None:
         """Charge what was sent and got of a call that brings no reply."""
         if (use := charges.of_cut(model, call, progress, error)) is not None:
-            use = charges.priced(model, use, progress, day, free=own is not None)
+            use = charges.priced(model, use, progress, day, own=price)
             ledger.add(use)
             charge(task, use)
             if call_id in task.under_way:
@@ -120,16 +121,18 @@ async def perform(
     try:
         place = f"{task.task_id}:{call_id.rpartition('.')[0]}"
         if own is None:
-            await _await_provider(model, tokens, place, owner_of(task.user), environment)
+            await _await_provider(model, tokens, place, owner_of(task.user), environment.budget)
             taken = tokens
-        day, held = await _reserved(task, ledger, tokens, micro_usd, environment)
+        else:
+            await _await_provider(model, tokens, place, task.user, own_keys.budget(own))
+        day, held = await _reserved(task, ledger, tokens, micro_usd, of_day, environment)
         with held:
             check_time(call.needs_s)  # again: finding a place may have taken a while
             if own is None:
                 permit = await _renewed(permit, asked_at, model, environment)
             probing = permit.probe
             step, _, nth = call_id.rpartition(".")[0].rpartition("-")
-            flight = Flight(step, int(nth), model, day, call, progress, free=own is not None)
+            flight = Flight(step, int(nth), model, day, call, progress, own=price)
             environment.flights.begin(task, flight, call_id)
             reply = await model_client.call(
                 model,
@@ -145,7 +148,7 @@ async def perform(
                 progress=progress,
                 own=own,
             )
-            usage = charges.priced(model, reply.usage, progress, day, reply.details, free=own is not None)
+            usage = charges.priced(model, reply.usage, progress, day, reply.details, own=price)
             ledger.add(usage)
             task.under_way[call_id].use = usage
         reported = True
@@ -240,15 +243,15 @@ def _jitter(most_s: float) -> float:
     return random.uniform(0, most_s)  # noqa: S311 - no secret
 
 
-async def _await_provider(model: str, tokens: int, place: str, owner: str, environment: Environment) -> None:
+async def _await_provider(model: str, tokens: int, place: str, owner: str, budget: ProviderBudget) -> None:
     """Wait for a place in the provider's budget, or have the run come back for the one that is promised to it.
 
     Raises:
         Defer: it comes up too late to be waited for here.
     """
-    if not environment.budget.limited:
+    if not budget.limited:
         return  # changing threads costs more than the answer
-    grant = await asyncio.to_thread(environment.budget.acquire, model, tokens, place=place, owner=owner)
+    grant = await asyncio.to_thread(budget.acquire, model, tokens, place=place, owner=owner)
     if not grant.taken:
         if grant.local:
             raise _deferral(grant.wait_s, "provider_budget")
@@ -259,14 +262,16 @@ async def _await_provider(model: str, tokens: int, place: str, owner: str, envir
         try:
             await asyncio.sleep(grant.wait_s)
         except asyncio.CancelledError:
-            await asyncio.to_thread(environment.budget.give_back, model, tokens)
+            await asyncio.to_thread(budget.give_back, model, tokens)
             raise
 
 
 async def _reserved(
-    task: Task, ledger: Ledger, tokens: int, micro_usd: int, environment: Environment
+    task: Task, ledger: Ledger, tokens: int, micro_usd: int, of_day: int, environment: Environment
 ) -> tuple[str, AbstractContextManager[None]]:
     """Reserve a call's worst case on top of what the run used today and has under way; returns the day of the call.
+
+    ``of_day`` is what of ``micro_usd`` the day's ceilings bear.
 
     Raises:
         BudgetExhausted, DependencyDown: nothing is reserved.
@@ -281,20 +286,20 @@ async def _reserved(
             await asyncio.to_thread(environment.change_day, task, before, used)
     day = task.day
     more_tokens = max(0, ledger.day_tokens + tokens - task.reserved_tokens)
-    more_money = max(0, ledger.day_micro_usd + micro_usd - task.reserved_micro_usd)
+    more_money = max(0, ledger.day_micro_usd + of_day - task.reserved_micro_usd)
     # Counted before the round trip, so that a parallel call does not count on the same room.
-    ledger.hold(day, tokens, micro_usd)
+    ledger.hold(day, tokens, micro_usd, of_day)
     task.reserved_tokens += more_tokens
     task.reserved_micro_usd += more_money
     if (more_tokens or more_money) and environment.bounded(task):
         try:
             await asyncio.to_thread(environment.reserve, task, day, task.reserved_tokens, task.reserved_micro_usd)
         except BaseException as error:
-            ledger.drop(day, tokens, micro_usd)
+            ledger.drop(day, tokens, micro_usd, of_day)
             if task.day == day:
                 task.reserved_tokens -= more_tokens
                 task.reserved_micro_usd -= more_money
             if isinstance(error, BudgetExhausted):
                 raise BudgetExhausted(error.limit, needs=(tokens, micro_usd)) from error
             raise
-    return day, ledger.held(day, tokens, micro_usd)
+    return day, ledger.held(day, tokens, micro_usd, of_day)

@@ -20,6 +20,7 @@ from shared.valkey import RedisError
 if TYPE_CHECKING:
     from functions.worker.model.asked import Call
     from functions.worker.model.progress import Progress
+    from shared.limits.models import Model
     from shared.tasks.model import Task, Usage
 
 FIRST_SECONDS = 0.05
@@ -43,8 +44,8 @@ class Flight:
     progress: Progress
     use: Usage | None = None
     cut: bool = False
-    free: bool = False
-    """It is made with its user's own key."""
+    own: Model | None = None
+    """What it costs its user, with whose own key it is made."""
 
 
 def _noted(task: Task, flight: Flight) -> flights.Noted | None:
@@ -58,7 +59,7 @@ def _noted(task: Task, flight: Flight) -> flights.Noted | None:
     # And what it writes until the next note.
     room = max(0, flight.call.max_output_tokens - use.output_tokens)
     use = type(use)(use.input_tokens, use.output_tokens + min(room, _meanwhile(flight.progress)))
-    use = charges.priced(flight.model, use, flight.progress, flight.day, free=flight.free)
+    use = charges.priced(flight.model, use, flight.progress, flight.day, own=flight.own)
     return flights.Noted(flight.step, flight.nth, use, cut=False)
 
 

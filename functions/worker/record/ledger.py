@@ -35,7 +35,7 @@ class Ledger:
     @classmethod
     def of(cls, task: Task) -> Ledger:
         """Open a run's ledger with what its row says."""
-        tokens, micro_usd = days.of_newest(task)
+        tokens, micro_usd = days.billed(task)[task.day]
         return cls(task.micro_usd, task.day, tokens, micro_usd)
 
     def begin_day(self, day: str) -> None:
@@ -44,26 +44,30 @@ class Ledger:
 
     def add(self, use: Usage) -> None:
         """Count what a call used."""
-        self.hold(use.day or self.day, use.tokens, use.micro_usd)
+        paid = days.paid_by_user({use.model: (0, use.micro_usd)})
+        self.hold(use.day or self.day, use.tokens, use.micro_usd, use.micro_usd - paid)
 
-    def hold(self, day: str, tokens: int, micro_usd: int) -> None:
-        """Count the worst case of a call that is about to be made."""
+    def hold(self, day: str, tokens: int, micro_usd: int, of_day: int | None = None) -> None:
+        """Count the worst case of a call that is about to be made.
+
+        ``of_day`` is what the day's ceilings bear of its money: all of it, unless its user pays for it themselves.
+        """
         self.micro_usd += micro_usd
         if day == self.day:
             self.day_tokens += tokens
-            self.day_micro_usd += micro_usd
+            self.day_micro_usd += micro_usd if of_day is None else of_day
 
-    def drop(self, day: str, tokens: int, micro_usd: int) -> None:
+    def drop(self, day: str, tokens: int, micro_usd: int, of_day: int | None = None) -> None:
         """Count it no longer."""
-        self.hold(day, -tokens, -micro_usd)
+        self.hold(day, -tokens, -micro_usd, None if of_day is None else -of_day)
 
     @contextmanager
-    def held(self, day: str, tokens: int, micro_usd: int) -> Iterator[None]:
+    def held(self, day: str, tokens: int, micro_usd: int, of_day: int | None = None) -> Iterator[None]:
         """Go on counting a worst case until the call is over."""
         try:
             yield
         finally:
-            self.drop(day, tokens, micro_usd)
+            self.drop(day, tokens, micro_usd, of_day)
 
 
 def charge(task: Task, use: Usage) -> None:

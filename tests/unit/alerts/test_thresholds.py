@@ -269,3 +269,12 @@ def test_a_run_that_comes_to_wait_is_noted(budgets: Budgets) -> None:
     assert isinstance(held, Task)
     budgets.gate.rest("ann", held.task_id, held.day, 600, 0, spend.caps_of(held))
     assert [one[:2] for one in noticing.noted(10)] == [("ann", held.day)]
+
+
+def test_a_user_is_told_at_the_thresholds_that_they_chose(budgets: Budgets) -> None:
+    targets.put("ann", "https://example.com/budget", "k1", [80])
+    for tokens in (500, 300, 200):
+        budgets.spend(tokens)
+    today = day(time.time())
+    told = {n: model.read(f"ALERT#ann#{today}#tokens#{n}").to for n in (50, 80, 100)}
+    assert told == {50: ("operator",), 80: ("operator", "user"), 100: ("operator",)}

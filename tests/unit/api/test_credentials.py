@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from shared import credentials, seal, secrets
+from shared.clock import day, now
+from shared.limits.keys import create_key
 from shared.settings import settings
-from shared.tasks import table
+from shared.tasks import spend, store, table
 from tests.unit.api.conftest import Api
 
 KEY = "sk-my-own-key-9876"
@@ -131,3 +133,69 @@ def test_a_sealed_key_opens_for_its_owner_only_and_unchanged(monkeypatch: pytest
     with pytest.raises(seal.Unreadable):
         seal.unseal(sealed, "ann")
     settings.cache_clear()
+
+
+PRICE = {"gpt-4o": {"input": 2.5, "output": 10, "cached": 1.25}, "*": {"input": 0, "output": 10_000}}
+
+
+def test_a_price_and_a_rate_are_kept_shown_and_taken_back_with_the_next_key(api: Api) -> None:
+    answer = put(api, prices=PRICE, requests_per_minute=60)
+    assert answer.status_code == 200, answer.text
+    shown = api.get(PATH).json()["credentials"]
+    assert (shown["prices"], shown["requests_per_minute"]) == (PRICE, 60)
+    found = credentials.of_user("demo")
+    assert found is not None
+    assert found.price("gpt-4o")[:2] == (2_500_000, 10_000_000)
+    assert found.price("another").output == 10_000_000_000
+    put(api)
+    shown = api.get(PATH).json()["credentials"]
+    assert (shown["prices"], shown["requests_per_minute"]) == (None, None)
+    credentials.forget()
+    plain = credentials.of_user("demo")
+    assert plain is not None
+    assert plain.price("gpt-4o")[:2] == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("terms", "status"),
+    [
+        ({"requests_per_minute": 1}, 200),
+        ({"requests_per_minute": credentials.MOST_RPM}, 200),
+        ({"requests_per_minute": 0}, 422),
+        ({"requests_per_minute": credentials.MOST_RPM + 1}, 422),
+        ({"requests_per_minute": 1.5}, 422),
+        ({"prices": {"*": {"input": 0, "output": credentials.MOST_USD}}}, 200),
+        ({"prices": {"*": {"input": -0.01, "output": 1}}}, 422),
+        ({"prices": {"*": {"input": 1, "output": credentials.MOST_USD + 0.01}}}, 422),
+        ({"prices": {"*": {"input": 1}}}, 422),
+        ({"prices": {"*": {"input": "1", "output": 1}}}, 422),
+        ({"prices": {"own key: x": {"input": 1, "output": 1}}}, 422),
+        ({"prices": {f"m{n}": {"input": 1, "output": 1} for n in range(credentials.PRICES)}}, 200),
+        ({"prices": {f"m{n}": {"input": 1, "output": 1} for n in range(credentials.PRICES + 1)}}, 422),
+    ],
+)
+def test_a_price_or_rate_that_cannot_be_is_named_and_changes_nothing(
+    api: Api, terms: dict[str, Any], status: int
+) -> None:
+    put(api, api_key="sk-the-old-key-0000")
+    answer = put(api, **terms)
+    assert answer.status_code == status, answer.text
+    if status == 422:
+        assert answer.json()["error"]["param"].startswith(next(iter(terms)))
+        assert api.get(PATH).json()["credentials"]["last4"] == "0000"
+
+
+def test_who_has_spent_their_money_may_still_run_with_their_own_key(api: Api) -> None:
+    body = {"message": "hello"}
+    today = day(now())
+    limits = {"usd_per_day": 0.001}
+    key = create_key("broke", "standard", "tests", limits=limits)
+    head = {"Authorization": f"Bearer {key}"}
+    refused = api.client.post("/agent", json=body | {"max_output_tokens": 100_000}, headers=head)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (402, "insufficient_quota")
+    answer = api.client.put(PATH, json={"api_key": KEY}, headers=head)
+    assert answer.status_code == 200, answer.text
+    taken = api.client.post("/agent", json=body | {"max_output_tokens": 100_000}, headers=head)
+    assert taken.status_code == 202, taken.text
+    assert spend.load("broke", today) == (0, 0)
+    assert store.get(taken.json()["task_id"]).reserved_micro_usd == 0

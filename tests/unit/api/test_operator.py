@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from shared.clock import day, iso
-from shared.tasks import search, settle, store
+from shared.settings import settings
+from shared.tasks import past_hours, search, settle, spend, store
 from shared.tasks.model import Status, Task
 from tests.unit.api.conftest import Api
 from tests.unit.api.test_results import claim, complete
@@ -185,8 +186,74 @@ def test_the_systems_state_names_paused_lanes_dead_letters_and_its_last_hour(api
     assert api.get("/stats", "operator", history=1).json()["history"] == [{"at": 60, "lanes": {}}]
 
 
+def test_the_systems_state_names_who_has_the_slots(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    from functions.api.system import stats
+    from shared.limits.admission import Gate
+    from shared.limits.lane import Lanes
+
+    monkeypatch.setenv("QUEUE_URL_HIGH", "https://sqs.us-east-1.amazonaws.com/1/high")
+    settings.cache_clear()
+    gate = Gate(spend.load)
+    for user, lane, runs in (
+        ("ann", "normal", 6),
+        ("svc/u1", "normal", 1),
+        ("svc/u2", "normal", 1),
+        ("ann", "high", 2),
+    ):
+        for n in range(runs):
+            assert gate.take_slot(user, f"task_{user}_{lane}_{n}", 0, 60, lane=lane, starts=True)
+    api.submit("demo")
+    Lanes().limit({"normal": 20})
+    stats.snapshot.forget()
+    found = {one["owner"]: one for one in api.get("/stats", "operator").json()["owners"]}
+    assert list(found) == ["ann", "svc", "demo"]
+    assert found["ann"] == {
+        "owner": "ann", "running": 8, "open": None, "lanes": {
+            "high": {"running": 2, "slots": None, "share": 1.0}, "normal": {"running": 6, "slots": 20, "share": 0.3},
+        },
+    }  # fmt: skip
+    assert found["svc"]["lanes"] == {"normal": {"running": 2, "slots": 20, "share": 0.1}}
+    assert (found["demo"]["running"], found["demo"]["open"]) == (0, 1)
+
+
+def test_the_waits_of_the_last_hours_are_told(api: Api) -> None:
+    from functions.api.system import stats
+
+    stats.past.cache_clear()
+    complete(api.submit("demo").json()["task_id"])
+    found = api.get("/stats/past", "operator", hours=1).json()
+    assert (found["hours"], len(found["stretches"])) == (1, past_hours.STRETCHES)
+    assert sum(one["lanes"].get("normal", {"tasks": 0})["tasks"] for one in found["stretches"]) == 1
+    assert api.get("/stats/past", "operator", hours=2).json()["error"]["param"] == "hours"
+    assert api.get("/stats/past", "demo").status_code == 403
+
+
 def test_an_operator_sees_a_runs_tree(api: Api) -> None:
     task_id = api.submit("demo").json()["task_id"]
     shown = api.get(f"/operator/tasks/{task_id}", "operator", tree=1).json()
     assert shown["tree"]["root"]["task_id"] == task_id
     assert "tree" not in api.get(f"/operator/tasks/{task_id}", "operator").json()
+
+
+def test_a_search_in_a_tree_finds_what_is_below_a_run(api: Api) -> None:
+    from shared.tasks import claims, family
+
+    root = claims.claim(api.submit("demo", message="root").json()["task_id"], 0)
+    api.submit("demo", message="another")
+    assert isinstance(root, Task)
+    group = family.begin(root, family.Group("map", 1, 3))
+    children = family.ids(root.task_id, group)
+    for n, child in enumerate(children):
+        put(child, time.time() + n, user="demo", agent="tools" if n else "chat", parent=root.task_id)
+    every = [*reversed(children), root.task_id]
+    assert ids(api, tree=root.task_id) == every
+    assert ids(api, tree=root.task_id, agent="tools") == every[:2]
+    assert ids(api, tree=root.task_id, user="other") == []
+    assert ids(api, tree=root.task_id, until=iso(time.time() - 60)) == []
+    first = api.get("/operator/tasks", "operator", tree=root.task_id, limit=3).json()
+    rest = api.get("/operator/tasks", "operator", tree=root.task_id, limit=3, cursor=first["next_cursor"]).json()
+    assert [one["task_id"] for one in first["tasks"] + rest["tasks"]] == every
+    assert rest["next_cursor"] is None
+    assert api.get("/operator/tasks", "operator", tree=root.task_id, cursor="x").json()["error"]["param"] == "cursor"
+    assert api.get("/operator/tasks", "operator", tree="task_x").status_code == 404
+    assert ids(api, tree=children[0]) == [children[0]]

@@ -16,6 +16,7 @@ BENCHMARKS = (
     "deploy-midway",
     "soak",
     "leaks",
+    "on-call",
     "capacity",
     "gb-seconds",
     "write-units",

@@ -133,6 +133,16 @@ def test_the_first_text_of_a_call_does_not_wait_for_the_next_store(
     assert client.pieces > 5
 
 
+def test_where_many_streams_share_an_environment_a_piece_holds_more_text(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "PIECES_PER_SECOND", 10)  # of four streams
+    task, clients = world.submit("[[sim words=160 latency=3 ttft=0.05]] hello"), [Client() for _ in range(4)]
+    beside(world, *(lambda client=client: watch(task.task_id, client) for client in clients))
+    assert [client.log for client in clients] == [logged(task.task_id)] * 4
+    assert all(0 < client.pieces < 15 for client in clients)
+
+
 def test_without_pieces_every_event_is_whole(world: World) -> None:
     task, client = world.submit(STREAM), Client()
     beside(world, lambda: watch(task.task_id, client, pieces=False))

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from deploy.recount import recount
 from functions.worker.environment.environment import environment
 from functions.worker.model import own
 from shared import aws, credentials, secrets
 from shared.limits import names
 from shared.settings import settings
-from shared.tasks import spend, store
+from shared.tasks import costs, days, spend, store, table
 from shared.tasks.model import Status, Task
 from tests.unit.worker.conftest import World
 from tests.unit.worker.raw_provider import RawProvider, delta, raw_provider, refused, sse
@@ -159,3 +160,66 @@ def test_a_call_with_an_own_key_takes_no_place_in_the_shared_providers_budget(
     assert not valkey.client().exists(names.PROVIDER_RPM)
     assert run(world, user="bob").status is Status.COMPLETE
     assert valkey.client().keys("{sluice:provider}*")
+
+
+PRICES = {"gpt-4o-mini": {"input": 100.0, "output": 1000.0}, "*": {"input": 1.0, "output": 2.0}}
+"""Ten tokens in and four out then cost 5,000 micro-USD."""
+
+
+def counters(user: str, day: str) -> tuple[int, int]:
+    """Return what a day's costs say, and what its ceilings bear."""
+    row = table.get(costs.key(user, day))
+    assert row is not None
+    return costs.total(row).micro_usd, spend.load(user, day)[1]
+
+
+def test_a_price_of_ones_own_is_what_a_run_costs_and_no_ceiling_of_a_day_bears_it(
+    world: World, theirs: RawProvider
+) -> None:
+    credentials.put("ann", KEY, base(theirs), prices=PRICES)
+    row = run(world, cap_micro_usd=1, reserved_tokens=0, reserved_micro_usd=0)
+    assert (row.status, row.micro_usd) == (Status.COMPLETE, 5_000), row.error
+    assert counters("ann", row.day) == (5_000, 0)
+    by_model = costs.of_row(table.get(costs.key("ann", row.day)) or {}, "model")
+    assert by_model[days.own("gpt-4o-mini")] == costs.Cost(14, 5_000, 0)
+    other = run(world, model="gpt-4o")
+    assert other.micro_usd == 18
+    assert counters("ann", row.day) == (5_018, 0)
+    assert recount(row.day, row.day) == (2, [])
+
+
+@pytest.mark.parametrize(("ceiling", "complete"), [(4.0, True), (0.0004, False)])
+def test_a_runs_own_ceiling_counts_a_price_of_ones_own(
+    world: World, theirs: RawProvider, ceiling: float, complete: bool
+) -> None:
+    credentials.put("ann", KEY, base(theirs), prices=PRICES)
+    row = run(world, params={"max_cost_usd": ceiling, "max_output_tokens": 10})
+    assert (row.status is Status.COMPLETE, bool(theirs.asked)) == (complete, complete)
+    if not complete:
+        assert row.error is not None
+        assert row.error["code"] == "insufficient_quota"
+
+
+def test_cached_input_has_a_price_of_its_own_where_one_is_given(world: World, theirs: RawProvider) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 8}}
+    theirs.answers = [sse(delta("hello"), delta(finish="stop"), {"choices": [], "usage": usage})]
+    for cached, cost in (({"cached": 10.0}, 200 + 80 + 4_000), ({}, 5_000)):
+        credentials.put("ann", KEY, base(theirs), prices={"*": PRICES["gpt-4o-mini"] | cached})
+        assert run(world).micro_usd == cost
+
+
+@pytest.mark.parametrize(("rate", "taken"), [(1, 1), (1000, 3)])
+def test_a_rate_of_ones_own_is_kept_by_all_of_ones_runs_together(
+    world: World, theirs: RawProvider, rate: int, taken: int
+) -> None:
+    credentials.put("ann", KEY, base(theirs), requests_per_minute=rate)
+    ids = [world.submit("hi").task_id for _ in range(3)]
+    while records := world.receive("normal"):  # those that are deferred come a minute later
+        world.invoke(records, seconds=60)
+    rows = [store.get(task_id) for task_id in ids]
+    assert len(theirs.asked) == taken
+    assert [row.reason for row in rows if row.status is not Status.COMPLETE] == ["provider_budget"] * (3 - taken)
+    other = world.submit("[[sim words=5 latency=0]] hi", user="bob")
+    while records := world.receive("normal"):
+        world.invoke(records, seconds=60)
+    assert store.get(other.task_id).status is Status.COMPLETE

@@ -14,14 +14,19 @@ const main = document.getElementById("main");
 const tabs = document.getElementById("tabs");
 const who = document.getElementById("who");
 const signOut = document.getElementById("sign-out");
-const CHARTS = ["history", "../../vendor/uplot/uPlot.esm", "chart", "charts", "tiles", "states", "banner", "spenders", "view"];
+const CHARTS = ["history", "../../vendor/uplot/uPlot.esm", "chart", "charts", "tiles", "waits", "states", "banner", "failing", "spenders", "view"];
 const TASK = /^#\/(?:runs|all)\/([A-Za-z0-9_-]{1,64})$/;
-const TITLES = { runs: "Runs", all: "Everyone's runs", system: "System", approvals: "Approvals", schedules: "Schedules", batches: "Batches" };
+const TITLES = { runs: "Runs", all: "Everyone's runs", system: "System", approvals: "Approvals", schedules: "Schedules", batches: "Batches", costs: "Costs", account: "Account" };
 const LATER = {
-  all: async () => (await inTurn(["run-card", "everyone"])).everyoneView,
+  all: async () => (await inTurn(["budget-ask", "told", "run-card", "everyone"])).everyoneView,
   schedules: async () => (await inTurn(["schedules"])).schedulesView,
   batches: async () => (await inTurn(["batches"])).batchesView,
   approvals: async () => (await inTurn(["inbox"])).inboxView,
+  costs: async () => {
+    const { costsView } = await inTurn(["../vendor/uplot/uPlot.esm", "system/chart", "costs"]);
+    return (main, signal) => costsView(main, signal, { operator: isOperator() });
+  },
+  account: async () => (await inTurn(["alerts", "own-key", "account"])).accountView,
 };
 const OPERATORS = new Set(["all", "system"]);
 
@@ -62,7 +67,7 @@ async function showLater(name, signal) {
   route({ focus: false });
 }
 
-// Only operators ever load the charts.
+// Only operators ever load these.
 async function showSystem(signal) {
   main.replaceChildren(el("p", { class: "empty" }, "Loading charts"));
   const { systemView } = await inTurn(CHARTS.map((name) => `system/${name}`));
@@ -74,7 +79,7 @@ function start(found) {
   who.textContent = me.user;
   const tab = (name, text) => el("a", { href: `#/${name}`, data: { view: name } }, text);
   const more = isOperator() ? [tab("all", "Everyone"), tab("system", "System")] : [];
-  tabs.replaceChildren(tab("runs", "Runs"), tab("approvals", "Approvals"), tab("schedules", "Schedules"), tab("batches", "Batches"), ...more);
+  tabs.replaceChildren(tab("runs", "Runs"), tab("approvals", "Approvals"), tab("schedules", "Schedules"), tab("batches", "Batches"), tab("costs", "Costs"), tab("account", "Account"), ...more);
   tabs.hidden = false;
   who.hidden = signOut.hidden = false;
   route({ focus: false });

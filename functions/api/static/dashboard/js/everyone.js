@@ -2,11 +2,14 @@
 
 import * as api from "./api.js";
 import { announce, el, setText, whileVisible } from "./dom.js";
+import { LIVE } from "./parts.js";
 import { runCard } from "./run-card.js";
 import { COLUMNS, STATUSES, makeRow, statusName } from "./runs.js";
 
 const EVERY_MS = 10_000;
 const PAGE = 25;
+const SURE_MS = 5000;
+const AT_ONCE = 5; // requests
 const EMPTY_PAGES = 20; // a page of a search may be empty and still lead on
 const BASE = "#/all/";
 const WORDS = [
@@ -16,7 +19,9 @@ const WORDS = [
   ["agent", "Agent"],
   ["model", "Model"],
   ["session_id", "Session"],
+  ["tree", "Tree of run"],
 ];
+const TIMES = new Set(["since", "until"]);
 
 export function everyoneView(main, signal) {
   const place = el("div", { class: "place" });
@@ -48,10 +53,11 @@ function list(asked, signal) {
     el("thead", {}, el("tr", {}, ...columns)),
     body,
   );
+  const all = el("button", { type: "button", class: "danger", hidden: true, on: { click: cancelAll } }, "Cancel all that fit");
   const node = el(
     "section",
     { class: "panel wide" },
-    el("div", { class: "panel-head" }, el("h1", { id: "all-title", tabIndex: -1 }, "Everyone's runs")),
+    el("div", { class: "panel-head" }, el("h1", { id: "all-title", tabIndex: -1 }, "Everyone's runs"), all),
     searchForm(asked),
     problem,
     empty,
@@ -99,6 +105,44 @@ function list(asked, signal) {
     table.hidden = rows.size === 0;
     empty.hidden = rows.size > 0;
     more.hidden = !older;
+    // Of one search only: nobody means to cancel everybody's runs.
+    all.hidden = ![...asked.values()].some(Boolean) || ![...rows.values()].some(({ task }) => LIVE.has(task.status));
+  }
+
+  // Every run of this search that has not ended, those of other pages too; the second click means it.
+  async function cancelAll() {
+    if (!all.dataset.sure) {
+      sure(true);
+      setTimeout(() => all.disabled || sure(false), SURE_MS);
+      return;
+    }
+    sure(false);
+    all.disabled = true;
+    let cancelled = 0;
+    try {
+      const found = { next_cursor: null };
+      do {
+        Object.assign(found, await page(found.next_cursor));
+        const live = found.tasks.filter(({ status }) => LIVE.has(status));
+        for (let n = 0; n < live.length; n += AT_ONCE) {
+          await Promise.all(live.slice(n, n + AT_ONCE).map((task) => api.operator(task.task_id, "cancel")));
+          cancelled += Math.min(AT_ONCE, live.length - n);
+          setText(all, `${cancelled} cancelled`);
+        }
+      } while (found.next_cursor && !signal.aborted);
+      announce(`${cancelled} runs are cancelled`);
+    } catch (error) {
+      if (!signal.aborted) setText(problem, api.sentence(error));
+    }
+    sure(false);
+    all.disabled = false;
+    load(null);
+  }
+
+  function sure(yes) {
+    if (yes) all.dataset.sure = "yes";
+    else delete all.dataset.sure;
+    setText(all, yes ? "Really cancel them all?" : "Cancel all that fit");
   }
 
   async function cancel(id) {
@@ -129,13 +173,15 @@ function searchForm(asked) {
     el("option", { value: "" }, "All"),
     ...STATUSES.map((name) => el("option", { value: name, selected: asked.get("status") === name }, statusName(name))),
   );
-  const since = el("input", { name: "since", type: "datetime-local", value: local(asked.get("since")) });
+  const time = (name, label) =>
+    el("label", { class: "field" }, el("span", {}, label), el("input", { name, type: "datetime-local", value: local(asked.get(name)) }));
   return el(
     "form",
     { class: "search", role: "search", on: { submit: go } },
     el("label", { class: "field" }, el("span", {}, "Status"), status),
     ...WORDS.map(field),
-    el("label", { class: "field" }, el("span", {}, "Since"), since),
+    time("since", "Since"),
+    time("until", "Until"),
     el("button", { type: "submit", class: "primary" }, "Search"),
     el("a", { class: "quiet", href: "#/all" }, "Clear"),
   );
@@ -146,7 +192,7 @@ function go(event) {
   const query = new URLSearchParams();
   for (const [name, value] of new FormData(event.target)) {
     const text = value.trim();
-    if (text) query.set(name, name === "since" ? new Date(text).toISOString() : text);
+    if (text) query.set(name, TIMES.has(name) ? new Date(text).toISOString() : text);
   }
   const text = query.toString();
   location.hash = text ? `#/all?${text}` : "#/all";

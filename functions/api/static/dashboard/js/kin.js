@@ -1,6 +1,6 @@
 // The runs that a run started, as a tree with what each cost; and the way back to the run that started it.
 
-import { el, setText } from "./dom.js";
+import { el } from "./dom.js";
 import { money } from "./format.js";
 import { badge } from "./parts.js";
 
@@ -40,7 +40,8 @@ export function kin(base) {
       drawn = text;
       list.replaceChildren(...children.map(branch));
       const more = tree?.more ? ", and more that are not shown" : "";
-      setText(total, tree ? `${tree.runs} runs in all, ${money(tree.cost_usd)}${more}` : "");
+      total.replaceChildren(tree ? `${tree.runs} runs in all, ${money(tree.cost_usd)}${more}` : "");
+      if (tree && base === "#/all/") total.append(". ", el("a", { href: `#/all?tree=${tree.root.task_id}` }, "Show them as a list"));
     },
   };
 }

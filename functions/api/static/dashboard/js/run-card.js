@@ -1,18 +1,23 @@
 // One run of anybody's, as an operator sees it: what was asked, what happened, what may be done about it.
 
 import * as api from "./api.js";
+import { budgetAsk } from "./budget-ask.js";
 import { copyButton } from "./copy.js";
 import { announce, el, setText, whileVisible } from "./dom.js";
 import { facts } from "./facts.js";
+import { ago, duration } from "./format.js";
 import { kin } from "./kin.js";
 import { LIVE, badge, setBadge } from "./parts.js";
 import { problemText } from "./remedy.js";
 import { timeline } from "./timeline.js";
+import { told } from "./told.js";
 import { Transcript } from "./transcript.js";
+import { waitText } from "./waiting.js";
 import { waterfall } from "./waterfall.js";
 
 const LIVE_MS = 2000;
 const ENDED_MS = 60_000;
+const SILENT_S = 5;
 
 export function runCard(id, signal) {
   const transcript = new Transcript();
@@ -24,6 +29,9 @@ export function runCard(id, signal) {
   const whose = el("p", { class: "hint" });
   const asked = el("p", { class: "message" });
   const output = el("div", { class: "output", tabIndex: 0, role: "region", "aria-label": "Answer" });
+  const state = el("p", { class: "hint run-state" });
+  const asks = budgetAsk(id, () => refresh());
+  const webhook = told(id, () => refresh());
   const problem = el("p", { class: "problem", role: "alert" });
   const raw = el("pre", { class: "raw", tabIndex: 0 });
   const act = (what, label, said) =>
@@ -40,7 +48,9 @@ export function runCard(id, signal) {
     el("div", { class: "panel-head" }, el("h1", { tabIndex: -1 }, "Run"), status, retry, requeue, cancel),
     whose,
     relatives.parent,
+    state,
     problem,
+    asks.node,
     el(
       "div",
       { class: "run-grid" },
@@ -54,7 +64,7 @@ export function runCard(id, signal) {
         relatives.node,
         chart.node,
       ),
-      el("div", { class: "run-side" }, about.node, el("h2", {}, "Events"), events.node),
+      el("div", { class: "run-side" }, about.node, webhook.node, el("h2", {}, "Events"), events.node),
     ),
     el("p", {}, copyButton("Copy task id", () => id), " ", copyButton("Copy address", () => location.href)),
     el("details", {}, el("summary", {}, "Raw"), copyButton("Copy JSON", () => raw.textContent), raw),
@@ -88,6 +98,9 @@ export function runCard(id, signal) {
     setText(asked, found.message);
     setText(output, transcript.text);
     setText(problem, problemText(found.error));
+    setText(state, stateText(found, transcript));
+    asks.show(found);
+    webhook.show(found);
     setText(raw, JSON.stringify(found, null, 2));
     about.show(found);
     events.show(transcript.lines);
@@ -111,4 +124,23 @@ export function runCard(id, signal) {
   }
 
   return { node };
+}
+
+// What a run that has not ended is at, or waits for.
+function stateText({ status, model, reason, next_try_at: next, waiting_for: waits, last_error: error }, transcript) {
+  const said = [];
+  if (status === "waiting") {
+    const since = waits?.[0]?.since;
+    said.push(`${waitText(waits)}${since ? `, asked ${ago(since)}` : ""}.`);
+  }
+  if (status === "queued" && reason) said.push(`It waits: ${reason.replaceAll("_", " ")}.`);
+  if (status === "queued" && next && new Date(next) > Date.now()) said.push(`It is tried again in ${duration((new Date(next) - Date.now()) / 1000)}.`);
+  if (error) said.push(`The last try failed: ${error.code}, ${error.message ?? ""}`);
+  const last = transcript.lines.at(-1);
+  const silent = last ? (Date.now() - new Date(last.at)) / 1000 : 0;
+  if (status === "processing" && silent > SILENT_S) {
+    const tool = last.title === "Tool called" ? `its tool (${last.detail.slice(0, 80)})` : `its model ${model}, or the agent's own code`;
+    said.push(`Nothing has come for ${duration(silent)}: it waits for ${tool}.`);
+  }
+  return said.join(" ");
 }

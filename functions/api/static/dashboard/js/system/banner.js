@@ -2,15 +2,15 @@
 // day's budget that is nearly spent.
 
 import { el } from "../dom.js";
-import { duration, money, number } from "../format.js";
+import { atClock, duration, money, number } from "../format.js";
 
 export function banner() {
   const list = el("ul", { class: "alarms", "aria-live": "polite" });
   let shown = "";
   return {
     node: list,
-    show(stats) {
-      const found = alarms(stats);
+    show(stats, failing) {
+      const found = [...(failing ?? []).map(failureOf), ...alarms(stats)];
       const text = JSON.stringify(found);
       if (text === shown) return; // a live region speaks when it is touched
       shown = text;
@@ -21,6 +21,16 @@ export function banner() {
         ),
       );
     },
+  };
+}
+
+// Many of the newest runs fail alike, as after a bad deployment.
+function failureOf({ code, failed, ended, since }) {
+  return {
+    tone: "bad",
+    what: `${number(failed)} of the last ${number(ended)} runs failed with ${code}, the first at ${atClock(since).slice(0, 5)}.`,
+    todo: "Was something deployed then? The version before is a remedy; then run them again.",
+    href: `#/all?error=${encodeURIComponent(code)}&since=${encodeURIComponent(since)}`,
   };
 }
 

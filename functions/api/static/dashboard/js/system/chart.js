@@ -8,13 +8,15 @@ import { colour } from "../theme.js";
 const HEIGHT = 168;
 const LEAST_SPAN_S = 180; // so that the first minute is not stretched over the whole width
 const HALF_MINUTE_S = 30;
+const HALF_DAY_S = 43_200;
 const FONT = '11px -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, system-ui, sans-serif';
 const together = uPlot.sync("sluice");
 const two = (n) => String(n).padStart(2, "0");
 
 // `series`: [{ label, tint, lane?, fill?, dash?, step?, bars? }]; `format` writes a value; `least`: lowest top of the scale.
-// `stack` draws bars on top of each other. `set(x, ys)` takes one array of values for each series.
-export function chart({ title, note = "", series, format, least = 1, stack = false }) {
+// `stack` draws bars on top of each other; `days` has one for each UTC day. `dots` shows values that
+// have no neighbour to be joined to. `set(x, ys)` takes one array of values for each series.
+export function chart({ title, note = "", series, format, least = 1, stack = false, days = false, dots = false }) {
   const values = series.map(() => el("dd", {}, DASH));
   const legend = el(
     "dl",
@@ -24,8 +26,9 @@ export function chart({ title, note = "", series, format, least = 1, stack = fal
     ),
   );
   const bars = series.some((one) => one.bars);
-  const span = (from, to) =>
-    bars ? [from - HALF_MINUTE_S, to + HALF_MINUTE_S] : [Math.min(from, to - LEAST_SPAN_S), to];
+  const half = days ? HALF_DAY_S : HALF_MINUTE_S;
+  const span = (from, to) => (bars ? [from - half, to + half] : [Math.min(from, to - LEAST_SPAN_S), to]);
+  const when = days ? onDay : clock;
   const canvas = el("div", { class: "chart", "aria-hidden": "true" });
   const node = el(
     "figure",
@@ -53,10 +56,11 @@ export function chart({ title, note = "", series, format, least = 1, stack = fal
       y: { range: (_, __, top) => [0, Math.max(least, (top ?? 0) * 1.12)] },
     },
     axes: [
-      axis({ values: (_, ticks) => ticks.map(clock), space: 70, grid: { show: false } }),
-      axis({ size: 44, space: 34, values: (_, ticks) => ticks.map(format) }),
+      axis({ values: (_, ticks) => ticks.map(when), space: days ? 48 : 70, grid: { show: false }, ...(days && { incrs: DAYS_APART }) }),
+      axis({ size: days ? 72 : 44, space: 34, values: (_, ticks) => ticks.map(format) }),
     ],
-    series: [{}, ...series.map(line)],
+    series: [{}, ...series.map((one) => line({ ...one, dots }))],
+    ...(days && { tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "Etc/UTC") }),
     hooks: { setCursor: [(u) => showValues(u.cursor.idx)] },
   });
 
@@ -105,14 +109,17 @@ function axis(more) {
   };
 }
 
-function line({ tint, fill, dash, step, bars }) {
+function line({ tint, fill, dash, step, bars, dots }) {
   const stroke = () => colour(tint);
-  const drawn = { stroke, width: 2, points: { show: false }, dash: dash ? [5, 5] : undefined };
+  const drawn = { stroke, width: 2, points: dots ? { show: true, size: 5, fill: stroke } : { show: false }, dash: dash ? [5, 5] : undefined };
   if (fill) drawn.fill = () => colour(`${tint}-soft`);
   if (step) drawn.paths = uPlot.paths.stepped({ align: 1 });
   if (bars) Object.assign(drawn, { width: 0, fill: stroke, paths: uPlot.paths.bars({ size: [0.72, 18], radius: 0.15 }) });
   return drawn;
 }
+
+const DAYS_APART = [1, 2, 7, 14, 28, 56, 112].map((days) => days * 2 * HALF_DAY_S);
+const onDay = (s) => new Date(s * 1000).toISOString().slice(5, 10);
 
 function clock(s) {
   const at = new Date(s * 1000);

@@ -1,6 +1,6 @@
 // The charts of the system view, and what of /stats each of them draws.
 
-import { compact, duration } from "../format.js";
+import { compact } from "../format.js";
 import { chart } from "./chart.js";
 import { column } from "./history.js";
 
@@ -40,7 +40,6 @@ export function charts() {
     format: whole,
     least: 5,
   });
-  const waits = chart({ title: "Wait", note: "median from submit to start", series: lines(LANES), format: duration });
   const replicas = chart({ title: "Worker replicas", note: "the scaler's target", series: lines(SCALED, { step: true }), format: whole, least: 4 });
   const calls = chart({
     title: "Throughput",
@@ -64,7 +63,6 @@ export function charts() {
   return [
     recent(backlog, names("backlog", LANES)),
     recent(running, ["running", "capacity"]),
-    recent(waits, names("wait", LANES)),
     { ...calls, draw: (stats) => minutes(calls, stats.provider.minutes, byCall) },
     { ...refused, draw: (stats) => minutes(refused, stats.refusals, byLimit) },
     recent(replicas, names("replicas", SCALED)),

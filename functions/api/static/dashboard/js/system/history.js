@@ -9,7 +9,7 @@ const GAP_S = 15; // polls come every 2 s; a longer silence is drawn as a gap
 const LANES = ["high", "normal", "quarantine"];
 const COLUMNS = [
   "at",
-  ...LANES.flatMap((lane) => [`backlog.${lane}`, `wait.${lane}`, `replicas.${lane}`]),
+  ...LANES.flatMap((lane) => [`backlog.${lane}`, `replicas.${lane}`]),
   "running",
   "capacity",
 ];
@@ -52,7 +52,6 @@ function values({ lanes, replicas, runs_per_environment: runs }) {
   let target = null;
   for (const [lane, one] of Object.entries(lanes)) {
     found[`backlog.${lane}`] = one.visible === null ? null : one.visible + (one.delayed ?? 0);
-    found[`wait.${lane}`] = one.recent_wait_s ?? null;
     found[`replicas.${lane}`] = one.target_replicas;
     if (one.in_flight !== null) running = (running ?? 0) + one.in_flight;
     if (one.target_replicas !== null) target = (target ?? 0) + one.target_replicas;

@@ -5,10 +5,12 @@ import { el, setText, whileVisible } from "../dom.js";
 import { atClock } from "../format.js";
 import { banner } from "./banner.js";
 import { charts } from "./charts.js";
+import { failing } from "./failing.js";
 import { add, keep, seed } from "./history.js";
 import { spenders } from "./spenders.js";
 import { states } from "./states.js";
 import { tiles } from "./tiles.js";
+import { waits } from "./waits.js";
 
 const EVERY_MS = 2000;
 
@@ -18,11 +20,18 @@ document.head.append(el("link", { rel: "stylesheet", href: styles.href }));
 export function systemView(main, signal) {
   const figures = tiles();
   const made = charts();
+  made.splice(2, 0, waits(signal));
   const below = states();
   const alarms = banner();
   const top = spenders(signal);
   const when = el("span", { class: "help", id: "as-of" });
   let seeded = false;
+  let last = null;
+  let common = [];
+  failing(signal, (found) => {
+    common = found;
+    if (last) alarms.show(last, common);
+  });
   const problem = el("p", { class: "problem", role: "alert" });
   main.replaceChildren(
     el(
@@ -46,7 +55,9 @@ export function systemView(main, signal) {
         add(stats);
         figures.show(stats);
         below.show(stats);
-        alarms.show(stats);
+        last = stats;
+        alarms.show(stats, common);
+        top.showOwners(stats.owners);
         for (const one of made) one.draw(stats);
         setText(when, `As of ${atClock(stats.at)}`);
         setText(problem, "");

@@ -1,0 +1,56 @@
+"""What came of a task's webhook, and sending it once more, for operators."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from functions.api.contract.problem import Problem
+from shared import webhooks
+from shared.clock import iso
+from shared.settings import settings
+from shared.tasks import table
+from shared.tasks.items import plain
+
+if TYPE_CHECKING:
+    from shared.tasks.model import Task
+
+
+def shown(task: Task) -> dict[str, Any] | None:
+    """Return what came of a task's webhook so far; None if it asked for none.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    if not task.params.get("webhook_url"):
+        return None
+    row = table.get(webhooks.outcome_key(task.task_id)) or {}
+    return {
+        "url": str(task.params["webhook_url"]),
+        "status": str(plain(row["status"])) if "status" in row else "pending",
+        "attempts": int(plain(row["attempts"])) if "attempts" in row else 0,
+        "last_status": int(plain(row["last_status"])) if "last_status" in row else None,
+        "last_error": str(plain(row["last_error"])) if "last_error" in row else None,
+        "at": iso(float(plain(row["at"]))) if "at" in row else None,
+    }
+
+
+def again(task: Task) -> None:
+    """Have an ended task's webhook delivered once more, from the first try on, under the same id.
+
+    Raises:
+        Problem: 409, there is none to deliver.
+        Contended, DependencyDown: try again.
+    """
+    if not task.params.get("webhook_url") or not settings().queue_url_webhook:
+        raise Problem(409, "no_webhook", "the task asked for no webhook", "task_id")
+    if not task.status.terminal:
+        raise Problem(409, "not_ended", f"the task is {task.status}: its webhook tells of its end", "task_id")
+    fresh = {"status": "pending", "attempts": 0}
+    removes = ("last_status", "last_error", "at")
+    op = table.update_op(
+        webhooks.outcome_key(task.task_id), sets=fresh, removes=removes, condition="attribute_exists(#pk)"
+    )
+    with suppress(table.ConditionFailed):  # nothing came of it yet; it is told twice at worst, as any webhook may be
+        table.update(op)
+    webhooks.enqueue(task)
