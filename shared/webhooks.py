@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import hmac
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared import aws, secrets
 from shared.clock import now
