@@ -105,7 +105,6 @@ UNSUPPORTED: dict[str, str] = {
     "moderation": "",
     "prompt": "prompts kept at OpenAI are not known here: send their text",
     "prompt_cache_options": "",
-    "prompt_cache_retention": "",
 }
 """Further parameters that OpenAI has, and what there is instead."""
 

@@ -171,6 +171,7 @@ class Context(Tooling, Children, Budget, History, PublicContext):
             options=merged(self.options, options),
             deadline=self.deadline,
             listen=listen,
+            shown_tools=frozenset(_name(tool) for tool in tools or () if tool in self.tools),
         )
 
         use: int | None = None
@@ -237,6 +238,11 @@ class Context(Tooling, Children, Budget, History, PublicContext):
             raise Continue
         if not self._beat.alive:
             raise LeaseLost("the lease lapsed")
+
+
+def _name(tool: dict[str, Any]) -> str:
+    """Return the name of a function that is offered to a model."""
+    return str((tool.get("function") or {}).get("name", ""))
 
 
 def _ends_run(last: bool | Callable[[ModelReply], bool], reply: ModelReply) -> bool:

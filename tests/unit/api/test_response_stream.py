@@ -49,8 +49,9 @@ STARTED: tuple[str, dict[str, Any]] = ("started", {"agent": "chat"})
 COMPLETE: tuple[str, dict[str, Any]] = ("complete", {})
 
 
-def stream(events: list[Event], end: Task) -> list[dict[str, Any]]:
-    made = ResponseStream(task(), lambda: end)
+def stream(events: list[Event], end: Task, **params: Any) -> list[dict[str, Any]]:
+    end.params = end.params | params
+    made = ResponseStream(task(params=end.params), lambda: end)
     return [block for event in events for block in made.take(event)]
 
 
