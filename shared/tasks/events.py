@@ -156,7 +156,8 @@ def _read(task_id: str, after: int, most_bytes: int | None) -> Page:
     else:
         for told in said:
             records.adopt(task, told)
-    return Page(task, found.gapless(Event("queued", task.created, {"lane": task.lane}, seq=1)), found.full)
+    first = Event("queued", task.created, {"lane": task.first_lane or task.lane}, seq=1)
+    return Page(task, found.gapless(first), found.full)
 
 
 def _holding(task_id: str, seq: int) -> list[dict[str, Any]]:
