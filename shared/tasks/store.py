@@ -200,7 +200,8 @@ def unpark(task: Task) -> bool:
     return (
         table.change(
             row_key(task.task_id),
-            sets={"due_at": now() + UNSENT_GRACE_SECONDS},
+            # Whoever dies before it is sent says nothing more: who has it not by then is sent it, once more if need be.
+            sets={"due_at": now() + UNSENT_GRACE_SECONDS, "unsent": True},
             removes=("parked", "after", "reason", "sweeps"),  # looks in the parking lot are none for a message
             condition="attribute_exists(#parked) AND #status = :queued",
             values={"queued": "queued"},
