@@ -79,6 +79,36 @@ def imported(path: Path) -> set[str]:
     } & set(PATHS)
 
 
+def names_of(tree: ast.Module) -> set[str]:
+    """Return the names that a module has, wherever in it they are bound."""
+    found = {
+        node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    found |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
+    return found
+
+
+def test_what_one_module_imports_of_another_is_there() -> None:
+    """Benchmarks among them, which no other test imports; what is imported in a `try` may be missing."""
+    trees = {name: ast.parse(path.read_text()) for name, path in PATHS.items()}
+    names = {name: names_of(tree) for name, tree in trees.items()}
+    missing = set()
+    for name, tree in trees.items():
+        tried = {id(node) for block in ast.walk(tree) if isinstance(block, ast.Try) for node in ast.walk(block)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in names and id(node) not in tried:
+                there = names[node.module]
+                missing |= {
+                    f"{name}: {node.module}.{alias.name}"
+                    for alias in node.names
+                    if not {alias.name, "__getattr__"} & there and f"{node.module}.{alias.name}" not in PATHS
+                }
+    assert missing == set()
+
+
 def test_no_module_imports_itself_by_way_of_others() -> None:
     """What is imported within a function makes no circle at start, but what calls whom is one; so it is with types."""
     assert len(PATHS) > 400
