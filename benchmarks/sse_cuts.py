@@ -39,7 +39,13 @@ if TYPE_CHECKING:
 
     from localstack.system import System
 
-PARAMETERS = {"LeaseSeconds": "6", "HeartbeatSeconds": "2", "StreamSeconds": "2"}
+PARAMETERS = {
+    "LeaseSeconds": "6",
+    "HeartbeatSeconds": "2",
+    "StreamSeconds": "2",
+    "MaxCrashes": "20",  # a run may be hit by more kills than a real one ever is
+    "QuarantineAfter": "3",
+}
 MESSAGE = "[[sim latency={seconds} words={words} ttft=0.2]] tell a story"
 WORDS_PER_SECOND = 30
 MOST_MESSAGES = 3
@@ -149,6 +155,7 @@ class Campaign:
             "of_them_responses": sum(isinstance(client, ResponsesReader) for client in self.clients),
             "cuts": self.cut_so_far,
             "ended_by_their_longest_life": sum(client.ended_by_server for client in self.clients),
+            "broken_off_by_themselves": sum(client.broken for client in self.clients),
             "workers_killed": self.killed,
             "takeovers": sum(each.count("resumed") for each in kinds.values()),
             "messages": sum(len(client.log) for client in self.clients),
@@ -195,7 +202,7 @@ def main() -> None:
     parser.add_argument("--cuts", type=int, default=10_000)
     parser.add_argument("--at-once", type=int, default=10, help="runs at the same time, each with two clients")
     parser.add_argument("--run-seconds", type=float, default=8)
-    parser.add_argument("--kill-every", type=float, default=12, help="seconds between two SIGKILLs")
+    parser.add_argument("--kill-every", type=float, default=15, help="seconds between two SIGKILLs")
     parser.add_argument("--minutes", type=float, default=9.5, help="when no further run is begun")
     asked = parser.parse_args()
     with own_system(PARAMETERS) as (system, found):

@@ -6,23 +6,20 @@ one it has (``starting_after``) therefore means the same to every reader of the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from functions.api.dialect import called, ids
 from functions.api.dialect.called import Called
+from functions.api.dialect.item_blocks import CallItem, MessageItem
 from functions.api.dialect.response import (
-    call_item,
     calls_of,
     is_cut,
     is_whole,
-    message_item,
     most_calls,
     output_of,
     reasoning_item,
     shown,
     status_of,
-    text_part,
     under_way,
     wants_encrypted,
 )
@@ -60,11 +57,12 @@ class ResponseStream:
         self._index = 0
         self._segments = Segments()
         self._called = Called(most_calls(task))
-        self._messages: dict[int, _Message] = {}
+        self._messages: dict[int, MessageItem] = {}
         """By piece of text: the newest item that shows it."""
         self._begun_messages = 0
-        self._call_items: dict[int, tuple[int, str]] = {}
-        """By tool call: its place in the output and the id of its item."""
+        self._answer_id = ""
+        self._calls: dict[int, CallItem] = {}
+        """By tool call: its item."""
         self._thought: tuple[int, int, str] | None = None
         """Of the reasoning being written: its place, its number among its kind, its text."""
         self._thoughts = 0
@@ -134,36 +132,16 @@ class ResponseStream:
 
     def _begin(self, n: int) -> list[Block]:
         number, self._begun_messages = self._begun_messages, self._begun_messages + 1
-        message = self._messages[n] = _Message(ids.message_id(self._task.task_id, number), self._next_place())
-        item = message_item(message.id, "in_progress", [])
-        return [
-            {"type": "response.output_item.added", "output_index": message.place, "item": item},
-            {"type": "response.content_part.added", **message.at, "part": text_part("")},
-        ]
+        self._messages[n] = MessageItem(ids.message_id(self._task.task_id, number), self._next_place())
+        return self._messages[n].begin()
 
     def _go_on(self, n: int, text: str) -> list[Block]:
-        blocks: list[Block] = []
-        if self._messages[n].ended:  # calls came in between: as with OpenAI, what follows them is another message
-            blocks = self._begin(n)
-        message = self._messages[n]
-        message.text += text
-        return [*blocks, {"type": "response.output_text.delta", **message.at, "delta": text, "logprobs": []}]
+        # Where calls came in between, what follows them is another message, as with OpenAI.
+        blocks = self._begin(n) if self._messages[n].ended else []
+        return [*blocks, self._messages[n].go_on(text)]
 
     def _close(self, n: int, status: str, logprobs: Sequence[Any] = ()) -> list[Block]:
-        message = self._messages[n]
-        if message.ended:
-            return []
-        message.ended = True
-        at, part = message.at, {**text_part(message.text), "logprobs": list(logprobs)}
-        return [
-            {"type": "response.output_text.done", **at, "text": part["text"], "logprobs": part["logprobs"]},
-            {"type": "response.content_part.done", **at, "part": part},
-            {
-                "type": "response.output_item.done",
-                "output_index": message.place,
-                "item": message_item(message.id, status, [part]),
-            },
-        ]
+        return self._messages[n].end(status, logprobs)
 
     def _show_calls(self, operations: Iterable[called.Operation], *, cut: bool = False) -> list[Block]:
         """Write what becomes of tool calls; ``cut``: the reply that holds them ended at its limit."""
@@ -173,11 +151,12 @@ class ResponseStream:
                 case called.Begin(call):
                     blocks += [*self._close_texts(), self._begin_call(call)]
                 case called.Delta(call, text):
-                    type_ = "response.function_call_arguments.delta"
-                    blocks.append({"type": type_, **self._at_call(call), "delta": text})
-                case called.End(call, whole):
-                    status = "completed" if whole and not (cut and not is_whole(call.text)) else "incomplete"
-                    blocks += self._close_call(call, status)
+                    blocks.append(self._calls[call.n].go_on(text))
+                case called.End(call, whole=True):
+                    status = "incomplete" if cut and not is_whole(call.text) else "completed"
+                    blocks += self._calls[call.n].end(call, status)
+                case called.End():  # broken off: it never ends, since some clients carry out whatever ends
+                    continue
         return blocks
 
     def _close_texts(self) -> list[Block]:
@@ -188,23 +167,10 @@ class ResponseStream:
 
     def _begin_call(self, call: called.Shown) -> Block:
         item_id = ids.call_id(self._task.task_id, call.id)
-        if any(item_id == other for _, other in self._call_items.values()):
+        if any(item_id == other.id for other in self._calls.values()):
             item_id += f"_{call.n}"  # another one had the same id, and was broken off
-        place, _ = self._call_items[call.n] = self._next_place(), item_id
-        item = call_item(item_id, {"id": call.id, "name": call.name, "arguments": ""}, "in_progress")
-        return {"type": "response.output_item.added", "output_index": place, "item": item}
-
-    def _at_call(self, call: called.Shown) -> Block:
-        place, item_id = self._call_items[call.n]
-        return {"item_id": item_id, "output_index": place}
-
-    def _close_call(self, call: called.Shown, status: str) -> list[Block]:
-        at = self._at_call(call)
-        item = call_item(at["item_id"], {"id": call.id, "name": call.name, "arguments": call.text}, status)
-        return [
-            {"type": "response.function_call_arguments.done", **at, "name": call.name, "arguments": call.text},
-            {"type": "response.output_item.done", "output_index": at["output_index"], "item": item},
-        ]
+        self._calls[call.n] = CallItem(item_id, self._next_place())
+        return self._calls[call.n].begin(call)
 
     def _think(self, text: str) -> list[Block]:
         blocks: list[Block] = []
@@ -249,6 +215,9 @@ class ResponseStream:
             blocks += self._answer(task, result)
         status = status_of(task, result)
         response = shown(task, result, status)
+        for item in response["output"]:
+            if item["type"] == "message":  # of a run that was taken over it may be another than the first
+                item["id"] = self._answer_id or item["id"]
         kind = status if status in ("completed", "incomplete") else "failed"
         error = response["error"] or {"code": "server_error", "message": "the response was cancelled", "type": status}
         if kind == "failed":
@@ -273,6 +242,7 @@ class ResponseStream:
         elif piece is not None:
             n = piece.n
         if said is not None:
+            self._answer_id = self._messages[n].id
             blocks += self._close(n, said["status"], said["content"][0]["logprobs"])
         elif piece is not None:
             blocks += self._close(piece.n, "incomplete" if is_cut(result) else "completed")
@@ -280,20 +250,6 @@ class ResponseStream:
             if item["type"] == "reasoning" and "content" not in item:
                 blocks += self._think_unseen(signed=True)
         return [*blocks, *self._show_calls(self._called.answered(calls_of(task, result)), cut=is_cut(result))]
-
-
-@dataclass(slots=True)
-class _Message:
-    """An item of text: what it shows."""
-
-    id: str
-    place: int
-    text: str = ""
-    ended: bool = False
-
-    @property
-    def at(self) -> Block:
-        return {"item_id": self.id, "output_index": self.place, "content_index": 0}
 
 
 def after(blocks: Sequence[Block], number: int | None) -> list[Block]:
