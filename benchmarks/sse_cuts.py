@@ -22,6 +22,7 @@ import os
 import random
 import signal
 import time
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ MOST_MESSAGES = 3
 MOST_LINES = 2
 """Lines of the next message that a cut leaves, at most."""
 RESPONSES_EVERY = 4
+TRIES = 20
 
 
 @dataclass
@@ -98,15 +100,28 @@ class Campaign:
         as_response = n % RESPONSES_EVERY == 0
         if as_response:
             body = {"model": "gpt-4o-mini", "input": text, "background": True}
-            answer = await self.http.post("/v1/responses", json=body)
+            made = await self._submit("/v1/responses", body)
         else:
-            answer = await self.http.post("/agent", json={"message": text})
-        answer.raise_for_status()
-        made = answer.json()
+            made = await self._submit("/agent", {"message": text})
         task_id = made["id"].removeprefix("resp_") if as_response else made["task_id"]
         clients = [Reader(self.http, task_id), (ResponsesReader if as_response else Reader)(self.http, task_id)]
         self.clients += clients
         await asyncio.gather(*(self._follow(client) for client in clients))
+
+    async def _submit(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Submit a run once, on a machine that may be too busy for it."""
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        for _ in range(TRIES):
+            try:
+                answer = await self.http.post(path, json=body, headers=headers)
+            except httpx2.TransportError:
+                await asyncio.sleep(1)
+                continue
+            if answer.status_code not in (429, 503):
+                made: dict[str, Any] = answer.raise_for_status().json()
+                return made
+            await asyncio.sleep(float(answer.headers["Retry-After"]))
+        raise SystemExit(f"{path} does not take a run")
 
     async def _follow(self, client: Client) -> None:
         # Each client gives its part; the later ones make up for those that gave less.

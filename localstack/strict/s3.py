@@ -48,7 +48,7 @@ class Uploads:
 
 def upload_of(scope: dict[str, Any]) -> str:
     """Return the id of the upload that a request is about; empty: none."""
-    return parse_qs(scope["query_string"].decode("latin-1")).get("uploadId", [""])[0]
+    return str(parse_qs(scope["query_string"].decode("latin-1")).get("uploadId", [""])[0])
 
 
 def check_presigned(scope: dict[str, Any]) -> None:
