@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-browser test-package test-unit test-frameworks try-clients second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page try-traces try-real-model docs limits-page check-deploy pins clean
+.PHONY: help setup environments up down demo test test-stack test-browser test-package test-unit test-thorough test-frameworks try-clients second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page try-traces try-real-model docs limits-page check-deploy pins clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##$(if $(ALL),?) ' Makefile | awk -F ':.*##? ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -102,7 +102,9 @@ OF_THE_PACKAGE := tests/stack/test_package.py
 test-package: setup
 	@nice -n 5 $(PYTHON) -m pytest $(OF_THE_PACKAGE) $(PYTEST_ARGS)
 test-unit: setup
-	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 4 --dist loadfile $(PYTEST_ARGS)
+	@nice -n 5 $(PYTHON) -m pytest tests/unit -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+test-thorough: setup # Properties with all of their examples, minutes of them
+	@HYPOTHESIS_PROFILE=thorough $(PYTHON) -m pytest $(shell grep -rlF "from tests.examples import" tests/unit) -n 2 $(PYTEST_ARGS)
 second-opinion: setup # Tests of tasks and lanes against LocalEmu, a third emulator
 	@$(PYTHON) -m localstack.second_opinion
 # Examples on other people's frameworks, in an environment that has them.

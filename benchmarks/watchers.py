@@ -41,7 +41,9 @@ async def submit(http: httpx2.AsyncClient, runs: int) -> list[str]:
 
     async def one(n: int) -> str:
         async with room:
-            answer = await http.post("/agent", json={"message": MESSAGE, "session_id": f"watched-{n}"})
+            body = {"message": MESSAGE, "session_id": f"watched-{n}"}
+            while (answer := await http.post("/agent", json=body)).status_code == 503:  # noqa: ASYNC110 - as long as the loaded machine says
+                await asyncio.sleep(float(answer.headers["Retry-After"]))
             answer.raise_for_status()
             return str(answer.json()["task_id"])
 

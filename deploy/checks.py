@@ -21,6 +21,9 @@ from shared.limits import models
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+VALUE_BYTES = 4096
+"""Longest value of a parameter (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html,
+2026-11)."""
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -45,6 +48,9 @@ def check_parameters(template: dict[str, Any], parameters: dict[str, str], now: 
 
 def _check_one(name: str, text: str, one: dict[str, Any]) -> None:
     """Hold a parameter against its own range, as CloudFormation would after the build."""
+    if len(text.encode()) > VALUE_BYTES:
+        instead = "; put them into S3 and name them in PricesObject" if name == "Prices" else ""
+        raise DeployError(f"{name} has {len(text.encode())} bytes, and CloudFormation takes {VALUE_BYTES}{instead}")
     if "AllowedValues" in one and text not in [str(value) for value in one["AllowedValues"]]:
         allowed = ", ".join(str(value) or "(empty)" for value in one["AllowedValues"])
         raise DeployError(f"{name} must be one of {allowed}, not {text!r}")

@@ -18,6 +18,7 @@ from deploy.bundle import ROOT
 from deploy.change_set import DeployError, parameters_of
 from deploy.checks import unpriced
 from deploy.stack import check_parameters, read_template
+from deploy.stack_name import longest
 from shared.errors import SettingError
 
 KEPT_FREE = 100
@@ -60,6 +61,11 @@ def check(template: dict[str, Any], parameters: dict[str, str], stack: str) -> F
         _zones(found, values)
     if values["ManagedRedis"] != "false" and stack != stack.lower():
         found.errors.append(f"ElastiCache takes names in lower case only, and the stack is called {stack}")
+    if values["ManagedRedis"] != "false" and "--" in f"{stack}-":
+        found.errors.append(f"ElastiCache takes no names with two hyphens on end, and the stack is called {stack}")
+    most, why = longest(template, values)
+    if len(stack) > most:
+        found.errors.append(f"a stack's name may have {most} characters here ({why}), and {stack} has {len(stack)}")
     return found
 
 

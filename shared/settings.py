@@ -20,6 +20,15 @@ POOL_PROFILES: dict[str, tuple[int, int]] = {"low": (20, 5), "medium": (100, 20)
 """Connection pool profiles: (most connections, connections kept alive)."""
 
 
+OPEN_FILES = 1024
+"""Files that an environment of Lambda may have open, and threads
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html, 2026-11)."""
+FILES_PER_RUN = 4
+"""A run in each slot, and one that is being seen off: each has a connection to DynamoDB and one to Valkey."""
+OTHER_FILES = 300
+"""Those of pages, webhooks' names, SQS and S3, watchers, logs, and the code itself."""
+MOST_RUNS = (OPEN_FILES - OTHER_FILES) // (FILES_PER_RUN + 1)
+"""With one connection to a model for each, at least."""
 LEAST_SCALED = 4
 """Fewest environments that the scaler can divide: Lambda's smallest limit, 2, for each of two lanes."""
 STOP_MARGIN_SECONDS = 3.0
@@ -70,7 +79,7 @@ class Settings:
     retry_base_seconds: float = _f(30, "First retry delay, s; doubles each time.", low=0, high=900)
     max_crashes: int = _f(5, "Crashes after which a task fails.", low=1, high=20)
     quarantine_after: int = _f(2, "Crashes after which a task runs alone.", low=1, high=20)
-    runs_per_environment: int = _f(50, "Runs at once in one environment.", low=1, high=500)
+    runs_per_environment: int = _f(50, "Runs at once in one environment.", low=1, high=MOST_RUNS)
     batch_size: int = _f(10, "Messages of one worker invocation's event.", low=1, high=10)
     refill_seconds: float = _f(60, "How long an invocation fills slots that come free, s; 0: never.", low=0, high=900)
     worker_timeout_seconds: int = _f(900, "The worker function's timeout, s.", low=10, high=1800)
@@ -198,8 +207,9 @@ class Settings:
 
     @property
     def pool_limits(self) -> tuple[int, int]:
-        """The chosen pool profile: (most connections, kept alive)."""
-        return POOL_PROFILES[self.pool_profile]
+        """The chosen pool profile, as far as open files go round: (most connections, kept alive)."""
+        most, kept = POOL_PROFILES[self.pool_profile]
+        return min(most, OPEN_FILES - OTHER_FILES - FILES_PER_RUN * self.runs_per_environment), kept
 
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}

@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import gc
+from collections import Counter
 from functools import cache
 
 import httpcore2
@@ -10,6 +11,24 @@ pytest_plugins = ["tests.unit.aws_fixture", "tests.unit.valkey_fixture", "tests.
 
 # Every client of httpx2 and of openai would read the certificate authorities again: 30 ms each, hundreds of times.
 httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)
+
+
+LONG = frozenset(
+    f"test_{name}"
+    for name in (
+        "bundles", "tree_model", "money_property", "batch_kills", "group_commit", "outage", "share", "memory", "pool",
+        "workload_and_costs", "engine", "chains", "refill", "streaming_loop", "parallel_calls", "life_model", "traces",
+    )
+)  # fmt: skip
+"""Files that take long though they hold few tests."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have processes of a run begin with the files that take longest: at its end one would wait for them."""
+    if not hasattr(config, "workerinput"):
+        return
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.stem not in LONG, -tests[item.path]))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 BODY_BYTES = 6 * 1024 * 1024
 """Largest body that Lambda takes."""
+STREAM_BYTES = 200 * 1024 * 1024
+"""Most that a function may stream in one answer
+(https://docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html, 2026-11)."""
 
 
 class FunctionUrl:
@@ -82,7 +85,12 @@ async def _relay(call: Call, send: Send) -> None:
     named = head.get("headers", {})
     sent = [(name.lower().encode("latin-1"), str(value).encode("latin-1")) for name, value in named.items()]
     await send({"type": "http.response.start", "status": head["statusCode"], "headers": sent})
+    size = 0
     while (data := await call.chunk()) is not None:
+        size += len(data)
+        if size > STREAM_BYTES:
+            call.break_off("Function.ResponseSizeTooLarge")
+            raise Broken(f"an answer of more than {STREAM_BYTES} bytes")
         await send({"type": "http.response.body", "body": data, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 

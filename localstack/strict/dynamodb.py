@@ -15,6 +15,8 @@ SMALLEST = 1024
 """A request of fewer bytes can break none of these."""
 Indexes = dict[str, int]
 """A table's index keys: attribute -> most bytes."""
+_EXPRESSIONS = ("UpdateExpression", "ConditionExpression", "FilterExpression", "KeyConditionExpression")
+_OPERATOR = re.compile(r"<>|<=|>=|[=<>+-]|\b(?:AND|OR|NOT|IN|BETWEEN)\b|\b[a-z_]+(?=\()")
 _IN = re.compile(r"\bIN\s*\(([^)]*)\)", re.IGNORECASE)
 
 
@@ -39,6 +41,9 @@ def check(body: dict[str, Any], indexes: dict[str, Indexes]) -> None:
     Raises:
         Refused: it breaks one.
     """
+    for statement in body.get("Statements") or [body]:
+        if len(str(statement.get("Statement") or "")) > RULES["dynamodb-statement"].most:
+            raise _invalid("dynamodb-statement", "statement must have length less than or equal to 8192")
     for table, one in _writes(body):
         item = one.get("Item") or {}
         for name, most in indexes.get(table, {}).items():
@@ -52,6 +57,13 @@ def check(body: dict[str, Any], indexes: dict[str, Indexes]) -> None:
         values = one.get("ExpressionAttributeValues") or {}
         if sum(_size(value) for value in values.values()) > RULES["dynamodb-values"].most:
             raise _invalid("dynamodb-values", "ExpressionAttributeValues exceeds max size")
+        for name in _EXPRESSIONS:
+            operators = len(_OPERATOR.findall(one.get(name) or ""))
+            if operators > RULES["dynamodb-operators"].most:
+                raise _invalid(
+                    "dynamodb-operators",
+                    f"Invalid {name}: The expression contains more than 300 operators; it has {operators}",
+                )
         for text in (one.get("ConditionExpression"), one.get("FilterExpression")):
             for listed in _IN.findall(text or ""):
                 if listed.count(",") + 1 > RULES["dynamodb-in"].most:

@@ -23,9 +23,11 @@ class Metrics:
 
     def read(self, log: str) -> None:
         """Look at what an invocation printed."""
-        if '"_aws"' not in log:
+        if '"_aws"' not in log and len(log) <= RULES["emf-line"].most:
             return
         for line in log.splitlines():
+            if len(line) > RULES["emf-line"].most:
+                self._report.violated("emf-line", f"a line of {len(line)} characters: {line[:100]}")
             if '"_aws"' in line:
                 try:
                     self._line(json.loads(line[line.index("{") :]))
@@ -41,8 +43,15 @@ class Metrics:
                 if len(names) > RULES["emf-dimensions"].most:
                     self._report.violated("emf-dimensions", f"{len(names)} dimensions: {', '.join(names)[:100]}")
                 values = json.dumps([found.get(name) for name in names])
+                for name in names:
+                    self._check_value(name, found.get(name))
                 for metric in metrics:
                     self._count(f"{directive['Namespace']} {metric['Name']} by {', '.join(names) or 'nothing'}", values)
+
+    def _check_value(self, name: str, value: Any) -> None:
+        text = value if isinstance(value, str) else ""
+        if not (text.isascii() and text.isprintable()) or not text.strip() or len(text) > RULES["emf-value"].most:
+            self._report.violated("emf-value", f"{name} is {value!r:.100}")
 
     def _count(self, series: str, values: str) -> None:
         with self._lock:

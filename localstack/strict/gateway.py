@@ -65,8 +65,8 @@ async def respond(send: Any, status: int, body: bytes, headers: dict[str, str] |
 
 
 async def socket(app: Any, scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Serve a WebSocket: too large a frame closes it with 1009, ten idle minutes with 1001."""
-    used = time.monotonic()
+    """Serve a WebSocket: too large a frame closes it with 1009, ten idle minutes or two hours with 1001."""
+    begun = used = time.monotonic()
     closed = False
 
     async def heard() -> dict[str, Any]:
@@ -88,17 +88,20 @@ async def socket(app: Any, scope: dict[str, Any], receive: Any, send: Any) -> No
         closed = message["type"] == "websocket.close"
         await send(message)
 
+    def ends() -> float:
+        return min(used + RULES["socket-idle"].most, begun + RULES["socket-life"].most)
+
     async def watch(left: float) -> None:
         nonlocal closed
         await asyncio.sleep(left)
-        left = used + RULES["socket-idle"].most - time.monotonic()
+        left = ends() - time.monotonic()
         if left > 0:
             await watch(left)
         elif not closed:
             closed = True
             await send({"type": "websocket.close", "code": 1001})
 
-    watching = asyncio.ensure_future(watch(RULES["socket-idle"].most))
+    watching = asyncio.ensure_future(watch(ends() - begun))
     try:
         await app(scope, heard, said)
     finally:

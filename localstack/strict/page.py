@@ -19,7 +19,8 @@ over a limit gets the answer that AWS would give. It is also noted, and the test
 - See what was noted: `curl $AWS/_strict/report` (`DELETE` forgets it). It also counts the series of each metric.
 - Run without the front: `STRICT=false make up`.
 
-"Enforced by" says who refuses locally: the front, or MiniStack itself.
+"Enforced by" says who refuses locally: the front, or MiniStack itself. Where it is the test
+alone, the limit is one of what is deployed, and the test holds `template.yaml` against it.
 """
 
 

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-CHECKED = "2026-11-28"
-"""Day of which the figures are."""
+from localstack.strict.deployed import DEPLOYED
+from localstack.strict.rule import CHECKED as CHECKED
+from localstack.strict.rule import Rule
 
 _SQS = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest"
 _DYNAMODB = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
@@ -17,21 +16,7 @@ _GATEWAY = "https://docs.aws.amazon.com/apigateway/latest/developerguide"
 _CLOUDWATCH = "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring"
 _STRICT = "tests/unit/localstack/test_strict.py"
 _STACK = "tests/stack/test_strict.py"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One limit. ``by`` says who enforces it locally: this ``front``, or ``MiniStack`` itself."""
-
-    name: str
-    service: str
-    limit: str
-    source: str
-    where: str
-    test: str
-    most: float = 0
-    by: str = "front"
-    checked: str = CHECKED
+_URL = "tests/unit/localstack/test_strict.py"
 
 
 _TABLE = [
@@ -80,7 +65,24 @@ _TABLE = [
          f"{_DYNAMODB}/Expressions.UpdateExpressions.html", "`table.update_op`", _STACK, 0, "MiniStack"),
     Rule("dynamodb-batches", "DynamoDB", "25 writes or 100 reads a batch, no key twice",
          f"{_DYNAMODB}/Constraints.html", "`functions/api/control/erase.py`, `functions/sweeper/recount.py`", _STACK,
-         25,         "MiniStack"),
+         25, "MiniStack"),
+    Rule("dynamodb-statement", "DynamoDB", "a statement of at most 8,192 characters",
+         "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementRequest.html",
+         "`shared/tasks/statements.py`: a few attributes each", _STRICT, 8192),
+    Rule("dynamodb-operators", "DynamoDB", "at most 300 operators in an expression", f"{_DYNAMODB}/Constraints.html",
+         "`table.update_op`", _STRICT, 300),
+    Rule("dynamodb-empty-key", "DynamoDB", "a key, of the table or of an index, is no empty text",
+         f"{_DYNAMODB}/Constraints.html", "`items.task_row` leaves empty attributes out", _STACK, 0, "MiniStack"),
+    Rule("dynamodb-page", "DynamoDB", "a page of a query of at most 1 MB, read before anything is left out: it may be "
+         "short, or empty, and have a next one", f"{_DYNAMODB}/Query.Pagination.html",
+         "`table.query` asks on; `table.query_page` returns where to go on", _STACK, 1_048_576, "MiniStack"),
+    Rule("dynamodb-token", "DynamoDB", "a transaction's token, of at most 36 characters, makes a repeat safe for 10 "
+         "minutes; another transaction with it is refused", f"{_DYNAMODB}/transaction-apis.html",
+         "boto3 gives each call one, and its repeats the same", _STACK, 36, "MiniStack"),
+    Rule("dynamodb-number", "DynamoDB", "a number of at most 38 digits", f"{_DYNAMODB}/Constraints.html",
+         "`body.MAX_INTEGER`; floats have 17", _STACK, 38, "MiniStack"),
+    Rule("dynamodb-nesting", "DynamoDB", "values in values at most 32 deep", f"{_DYNAMODB}/Constraints.html",
+         "what is nested is stored as JSON text", _STACK, 32, "MiniStack"),
     # ---- Lambda
     Rule("lambda-request", "Lambda", "an event of at most 6 MB", f"{_LAMBDA}/dg/gettingstarted-limits.html",
          "API Gateway's own limit is met first by `functions/api/door/body.py`", _STRICT, 6_291_556),
@@ -104,6 +106,9 @@ _TABLE = [
          f"{_LAMBDA}/dg/services-sqs-configure.html", "`BatchSize` is at most 10", _STRICT, 10),
     Rule("lambda-mapping-concurrency", "Lambda", "a mapping's `MaximumConcurrency` is 2 to 1,000",
          f"{_LAMBDA}/dg/services-sqs-scaling.html", "the parameters' ranges; the scaler", _STACK, 1000, "MiniStack"),
+    Rule("lambda-stream", "Lambda", "a streamed answer of at most 200 MB; what is over 6 MB of it comes at 2 MB/s",
+         f"{_LAMBDA}/dg/configuration-response-streaming.html",
+         "a stream lives `StreamSeconds` at most, and its client goes on from the last event", _URL, 209_715_200),
     # ---- API Gateway
     Rule("gateway-time", "API Gateway", "an HTTP API waits 30 s for its function", f"{_GATEWAY}/http-api-quotas.html",
          "`ResultMaxWait` is at most 25 s", _STRICT, 30),
@@ -120,6 +125,9 @@ _TABLE = [
     Rule("socket-idle", "API Gateway", "a connection that is idle for 10 minutes is closed",
          f"{_GATEWAY}/apigateway-execution-service-websocket-limits-table.html",
          "clients come back and read from where they were", _STRICT, 600),
+    Rule("socket-life", "API Gateway", "a connection lives for at most 2 hours",
+         f"{_GATEWAY}/apigateway-execution-service-websocket-limits-table.html",
+         "clients come back and read from where they were", _STRICT, 7200),
     # ---- S3
     Rule("s3-missing", "S3", "an object that is not there is 403 to who may not list the bucket",
          "https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html", "`blobs.MISSING`", _STRICT),
@@ -128,18 +136,31 @@ _TABLE = [
          _STRICT, 1024),
     Rule("s3-owner", "S3", "`ExpectedBucketOwner` that does not fit is 403",
          "https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html", "`blobs.owner`", _STRICT),
+    Rule("s3-part", "S3", "a part of a multipart upload of at least 5 MiB, but the last; at most 10,000 parts",
+         "https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html", "`assembly.PART_BYTES`", _STACK, 10_000,
+         "MiniStack"),
+    Rule("s3-presigned", "S3", "a presigned URL is good for at most 7 days, and for no longer than the credentials "
+         "that signed it",
+         "https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html",
+         "`ResultUrlSeconds` is at most 12 hours", _STACK, 604_800, "MiniStack"),
     # ---- CloudWatch
     Rule("emf-dimensions", "CloudWatch", "at most 30 dimensions a metric",
          f"{_CLOUDWATCH}/CloudWatch_Embedded_Metric_Format_Specification.html", "`shared/metrics.py`: one", _STRICT,
          30),
     Rule("emf-metrics", "CloudWatch", "at most 100 metrics a log line",
          f"{_CLOUDWATCH}/CloudWatch_Embedded_Metric_Format_Specification.html", "`shared/metrics.py`", _STRICT, 100),
+    Rule("emf-value", "CloudWatch", "a dimension's value of 1 to 1,024 characters of ASCII, not blank",
+         "https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html",
+         "values are words of Sluice's own", _STRICT, 1024),
+    Rule("emf-line", "CloudWatch", "a line of a log of at most 1 MB",
+         "https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html",
+         "causes are cut before they are logged", _STRICT, 1_048_576),
     Rule("emf-series", "CloudWatch", "no limit of AWS, but each series costs USD 0.30 a month: at most 100 values of a "
          "dimension", "https://aws.amazon.com/cloudwatch/pricing/", "no tenant or provider can word a dimension",
          _STRICT, 100),
 ]  # fmt: skip
 
-RULES: dict[str, Rule] = {rule.name: rule for rule in _TABLE}
+RULES: dict[str, Rule] = {rule.name: rule for rule in [*_TABLE, *DEPLOYED]}
 
 STRICTER = [
     "`AWS::ElastiCache::ServerlessCache`, `AWS::EC2::NatGateway`, `AWS::EC2::EIP` and composite alarms are refused: "

@@ -10,8 +10,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shared import wire
 from shared.clock import now
-from shared.errors import NotFound
+from shared.errors import NotFound, TooLarge
 from shared.tasks import events, inbox, store, table, waits
 from shared.tasks.model import Status, Task, dumps
 
@@ -22,6 +23,8 @@ KIND = "approval"
 ALLOW, DENY = "allow", "deny"
 INLINE_BYTES = 1024
 """Arguments up to this size stand in the row, larger ones in an item of their own."""
+ARGUMENTS_BYTES = wire.ANSWER_BYTES
+"""Most that arguments may take of an answer of Lambda's: what cannot be shown cannot be allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,17 @@ def more_of(task: Task, asked: Asked) -> dict[str, Any]:
 
     Raises:
         Contended, DependencyDown: try again.
-        TooLarge: they fit nowhere.
+        TooLarge: no answer could show them.
     """
     text = dumps(asked.arguments)
-    small = len(text.encode()) <= INLINE_BYTES
+    size = len(text.encode())
+    if (
+        size * wire.MOST_PER_CHARACTER > ARGUMENTS_BYTES
+        and (taken := wire.wire_bytes(asked.arguments)) > ARGUMENTS_BYTES
+    ):
+        why = f"the arguments of a call to be allowed may take {ARGUMENTS_BYTES} bytes of an answer; here it is {taken}"
+        raise TooLarge(why)
+    small = size <= INLINE_BYTES
     if not small:
         table.put(store.blob_op(task.task_id, _blob(asked.fingerprint), text, expires=events.expires(now())))
     return {
@@ -64,22 +74,45 @@ def _blob(fingerprint: str) -> str:
     return f"ask-{fingerprint}"
 
 
-def pending(task: Task) -> list[dict[str, Any]]:
+def pending(task: Task, *, fingerprint: str | None = None) -> list[dict[str, Any]]:
     """Return the approvals that a task waits for, as clients see them, with their arguments wherever they are.
+
+    With a ``fingerprint`` only those of that one.
 
     Raises:
         DependencyDown: some cannot be read right now.
     """
+    shown = in_row(task)
+    if fingerprint is not None:
+        shown = [one for one in shown if one["fingerprint"] == fingerprint]
+    for one in shown:
+        if apart(one):
+            fill(task, one)
+    return shown
+
+
+def in_row(task: Task) -> list[dict[str, Any]]:
+    """Return the same as far as the task's row says it: arguments that are kept apart are None."""
     if task.status is not Status.WAITING:
         return []
-    shown = [one for one in store.public(task)["waiting_for"] if one["kind"] == KIND]
-    for one in shown:
-        if "budget" not in one and one.get("arguments") is None:
-            try:
-                one["arguments"] = json.loads(store.read_blob(task.task_id, _blob(one["fingerprint"])))
-            except NotFound:  # erased meanwhile
-                continue
-    return shown
+    return [one for one in store.public(task)["waiting_for"] if one["kind"] == KIND]
+
+
+def apart(one: dict[str, Any]) -> bool:
+    """Whether an approval's arguments are not in the row."""
+    return "budget" not in one and one.get("arguments") is None
+
+
+def fill(task: Task, one: dict[str, Any]) -> None:
+    """Give an approval its arguments; they stay None if they were erased meanwhile.
+
+    Raises:
+        DependencyDown: they cannot be read right now.
+    """
+    try:
+        one["arguments"] = json.loads(store.read_blob(task.task_id, _blob(one["fingerprint"])))
+    except NotFound:
+        return
 
 
 def answer_id(wait: Wait) -> str:

@@ -27,6 +27,10 @@ EVENT_BYTES = 96 * 1024
 READS = 3
 """How often a log is read whose row knows of more."""
 
+WRITTEN = frozenset({"token", "reasoning", "tool_arguments"})
+"""What a model writes, told in pieces: the text of each is in ``text``, and its model call in ``call``."""
+_OF_A_CALL = {"n": int, "id": str, "tool": str}
+
 TERMINAL_EVENTS = frozenset({"complete", "failed", "cancelled"})
 
 
@@ -42,6 +46,14 @@ class Event:
     def public(self) -> dict[str, Any]:
         """Return the event as clients see it."""
         return {"seq": self.seq, "type": self.type, "at": iso(self.at), "data": self.data}
+
+
+def is_written(event: Event) -> bool:
+    """Tell whether an event is a piece of what a model writes, and none that an agent tells by the same name."""
+    data = event.data
+    if event.type not in WRITTEN or not (isinstance(data.get("call"), str) and isinstance(data.get("text"), str)):
+        return False
+    return event.type != "tool_arguments" or all(isinstance(data.get(key), kind) for key, kind in _OF_A_CALL.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +156,8 @@ def _read(task_id: str, after: int, most_bytes: int | None) -> Page:
     else:
         for told in said:
             records.adopt(task, told)
-    return Page(task, found.gapless(Event("queued", task.created, {"lane": task.lane}, seq=1)), found.full)
+    first = Event("queued", task.created, {"lane": task.first_lane or task.lane}, seq=1)
+    return Page(task, found.gapless(first), found.full)
 
 
 def _holding(task_id: str, seq: int) -> list[dict[str, Any]]:

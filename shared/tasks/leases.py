@@ -111,6 +111,8 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
         "next_try_at": next_try_at,
         "due_at": next_try_at + RESEND_AFTER_SECONDS if sent else next_try_at,
     }
+    if lane != task.lane and task.first_lane is None:
+        sets["first_lane"] = task.lane
     if not sent:
         sets["unsent"] = True  # beside the reason, which stays the one that its owner is to know
     sets |= carried(task)

@@ -160,6 +160,12 @@ def write_cursor(key: Any) -> str:
     return base64.urlsafe_b64encode(dumps(key).encode()).decode().rstrip("=")
 
 
+def cursor_behind(where: Listed, summary: dict[str, Any]) -> str:
+    """Return the place behind a task of a list, of which ``one_page`` gave the summary."""
+    key = {"pk": f"TASK#{summary['task_id']}", "sk": "TASK", where.name: where.value, "created": summary["created"]}
+    return write_cursor({name: {"S": value} for name, value in key.items()})
+
+
 def read_cursor(where: Listed, cursor: str) -> Attributes:
     """Read it back.
 

@@ -89,6 +89,8 @@ class Task:
     """Who wrote the end: tells a writer whose answer was lost whether the end in the row is its own."""
     last_seq: int = 1
     """Number of the newest event; event 1 (``queued``) is the row itself."""
+    first_lane: str | None = None
+    """The lane that it was submitted to, once it is in another one: what event 1 tells never changes."""
 
     running_cap: int = 0
     """Most tasks of its user that may hold a running slot; 0: no limit."""

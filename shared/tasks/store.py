@@ -203,7 +203,8 @@ def unpark(task: Task) -> bool:
     """Take a task off the parking lot; False when it is not parked any more. The caller holds a slot and sends it."""
     op = table.update_op(
         row_key(task.task_id),
-        sets={"due_at": now() + UNSENT_GRACE_SECONDS},
+        # Whoever dies before it is sent says nothing more: who has it not by then is sent it, once more if need be.
+        sets={"due_at": now() + UNSENT_GRACE_SECONDS, "unsent": True},
         removes=("parked", "after", "reason", "sweeps"),  # looks in the parking lot are none for a message
         condition="attribute_exists(#parked) AND #status = :queued",
         values={"queued": "queued"},

@@ -130,7 +130,7 @@ def _show(event: Event, text: str) -> str:
         piece = str(event.data.get("text", ""))
         out.print(escape(piece), end="")
         return text + piece
-    if event.type in ("complete", "failed", "cancelled", "step"):
+    if event.type in ("complete", "failed", "cancelled", "step", "tool_arguments"):
         return text
     if text:
         out.print()

@@ -20,7 +20,8 @@ PHONE: dict[str, Any] = {
 }
 
 
-def test_submit_and_watch_to_the_end(dashboard: Dashboard, stack: Stack) -> None:
+def test_submit_and_watch_to_the_end(dashboards: Callable[..., Dashboard], stack: Stack) -> None:
+    dashboard = dashboards(reduced_motion="no-preference")
     key = stack.new_key(f"browser-{secrets.token_hex(4)}", "vip")
     page = dashboard.open(key)
     page.get_by_label("Priority").select_option("high")

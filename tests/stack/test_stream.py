@@ -57,8 +57,8 @@ def text_of(events: list[dict[str, Any]]) -> str:
 
 
 def test_a_run_is_told_live_and_in_order(stack: Stack) -> None:
-    task_id = stack.submit("[[sim latency=2 words=20]] hello")
-    with watch(stack) as socket:
+    with watch(stack) as socket:  # first, for what nobody watches is told in one piece
+        task_id = stack.submit("[[sim latency=2 words=20]] hello")
         subscribe(socket, task_id)
         events = follow(socket)
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))

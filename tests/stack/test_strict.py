@@ -33,8 +33,24 @@ def put(**more: Any) -> None:
     client("dynamodb").put_item(TableName=settings().table_name, Item=KEY | more)
 
 
-def transact(ops: list[dict[str, Any]]) -> None:
-    client("dynamodb").transact_write_items(TransactItems=ops)
+def transact(ops: list[dict[str, Any]], token: str = "") -> None:
+    more = {"ClientRequestToken": token} if token else {}
+    client("dynamodb").transact_write_items(TransactItems=ops, **more)
+
+
+def nested(depth: int) -> dict[str, Any]:
+    return {"S": "x"} if depth == 1 else {"L": [nested(depth - 1)]}
+
+
+def parts(*bodies: bytes) -> None:
+    where = {"Bucket": settings().blob_bucket, "Key": "limits"}
+    s3 = client("s3")
+    upload = s3.create_multipart_upload(**where)["UploadId"]
+    made = [
+        {"PartNumber": n, "ETag": s3.upload_part(**where, UploadId=upload, PartNumber=n, Body=body)["ETag"]}
+        for n, body in enumerate(bodies, 1)
+    ]
+    s3.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": made})
 
 
 def op(n: int, **more: Any) -> dict[str, Any]:
@@ -76,6 +92,13 @@ REFUSED: dict[str, Any] = {
     "26 statements": lambda _: statements(26),
     "an expression of 4 KB": lambda _: update(f"SET {'a' * 4096} = :v"),
     "overlapping paths": lambda _: update("SET a.b = :v, a = :v"),
+    "an empty key": lambda _: put(sk={"S": ""}),
+    "an empty key of an index": lambda _: put(by_user={"S": ""}, created={"S": "1"}),
+    "a number of 39 digits": lambda _: put(x={"N": "1" * 39}),
+    "values 33 deep": lambda _: put(x=nested(33)),
+    "another transaction with a token": lambda _: [transact([op(1, x={"S": x})], "t" * 36) for x in "ab"],
+    "a token of 37 characters": lambda _: transact([op(1)], "t" * 37),
+    "a part of less than 5 MiB": lambda _: parts(b"x" * (5 * 1024 * 1024 - 1), b"x"),
     "26 writes": lambda _: write_batch([*range(26)]),
     "a key twice in a batch": lambda _: write_batch([1, 1]),
     "11 messages": lambda _: send([{"Id": str(n), "MessageBody": "x"} for n in range(11)]),
@@ -91,6 +114,42 @@ def test_the_local_aws_refuses(stack: Stack, what: str) -> None:
     with stack.used(), pytest.raises(ClientError) as refused:
         REFUSED[what](stack)
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_a_transaction_is_safe_to_repeat_by_its_token(stack: Stack) -> None:
+    with stack.used():
+        for _ in range(2):
+            transact([op(2, x={"S": "x"})], "s" * 36)
+
+
+def test_parts_of_five_mebibytes_are_taken(stack: Stack) -> None:
+    with stack.used():
+        parts(b"x" * (5 * 1024 * 1024), b"x")
+
+
+def test_a_page_of_a_query_holds_a_megabyte_and_what_is_left_out_counts(stack: Stack) -> None:
+    with stack.used():
+        keys = [{"pk": {"S": "pages"}, "sk": {"S": str(n)}} for n in range(4)]
+        for key in keys:
+            client("dynamodb").put_item(TableName=settings().table_name, Item=key | {"x": {"S": "x" * 390_000}})
+        asked = {
+            "TableName": settings().table_name,
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": {":pk": {"S": "pages"}, ":none": {"S": "none"}},
+            "FilterExpression": "x = :none",
+        }
+        page = client("dynamodb").query(**asked)
+        assert (page["Count"], page["ScannedCount"]) == (0, 2)
+        assert page["LastEvaluatedKey"] == keys[1]
+
+
+def test_a_presigned_url_is_good_for_a_week_at_most(stack: Stack) -> None:
+    with stack.used():
+        client("s3").put_object(Bucket=settings().blob_bucket, Key="limits", Body=b"x")
+        where = {"Bucket": settings().blob_bucket, "Key": "limits"}
+        for seconds, status in ((604_800, 200), (604_801, 400)):
+            url = client("s3").generate_presigned_url("get_object", Params=where, ExpiresIn=seconds)
+            assert httpx2.get(url).status_code == status
 
 
 def test_the_front_stands_before_it(stack: Stack) -> None:

@@ -45,7 +45,9 @@ class OperatorTaskView(TaskView):
     user: str
     key_id: str | None
     tier: str
-    message: str
+    message: Annotated[str | None, Field(description="What was asked; null where it is too large for an answer.")]
+    message_bytes: Annotated[int | None, Field(description="Size of a message that is fetched by address.")] = None
+    message_url: Annotated[str | None, Field(description="Its address for a while; it needs no key.")] = None
 
 
 class AuditAct(BaseModel):

@@ -117,8 +117,11 @@ class References:
             found = [item for item in output if item["type"] == wanted][:1]
             key = f"{kind}_{task_id}"
         else:
-            found = [item for item in output if item["type"] == "function_call"][n : n + 1]
-            key = item_id
+            called = [item for item in output if item["type"] == "function_call"]
+            found = [item for item in called if item["id"] == item_id]
+            if not found and item_id.endswith(f".{n}"):  # as versions before 0.2 told them apart
+                found = called[n : n + 1]
+            key = found[0]["id"] if found else item_id
         if not found and kind != "rs":
             raise Problem(400, "invalid_request", f"Item with id '{item_id[:80]}' not found.", place)
         fresh = key not in self._given

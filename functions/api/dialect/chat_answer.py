@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from functions.api.contract import openai_problem
 from functions.api.contract.problem import Problem
-from functions.api.dialect import ids
+from functions.api.dialect import called, ids
+from functions.api.dialect.called import Called
 from functions.api.dialect.ends import problem_of
-from functions.api.dialect.response import addresses_of, calls_of, is_cut, usage_of
+from functions.api.dialect.handed import handed_out, signed
+from functions.api.dialect.response import addresses_of, calls_of, is_cut, most_calls, usage_of
 from functions.api.dialect.segments import Begin, Delta, End, Segments
 from functions.api.dialect.stream import VOIDING
 from functions.api.read import show
 from shared.tasks import settle
-from shared.tasks.events import TERMINAL_EVENTS
+from shared.tasks.events import TERMINAL_EVENTS, is_written
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from functions.api.dialect.segments import Operation
     from shared.tasks.events import Event
@@ -59,6 +61,7 @@ def completion_with(task: Task, result: dict[str, Any]) -> dict[str, Any]:
         message["tool_calls"] = [_call(call) for call in calls]
     if data.get("reasoning"):
         message["reasoning_content"] = data["reasoning"]
+    message |= {name: held for name, held in handed_out(data).items() if name not in message}
     logprobs = {"content": data["logprobs"], "refusal": None} if data.get("logprobs") else None
     choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": _finish(task, result)}
     return {
@@ -82,7 +85,7 @@ def _frame(task: Task, object_: str) -> dict[str, Any]:
 
 def _call(call: dict[str, Any]) -> dict[str, Any]:
     function = {"name": call["name"], "arguments": call["arguments"]}
-    return {"id": call["id"], "type": "function", "function": function}
+    return {"id": call["id"], "type": "function", "function": function, **signed(call)}
 
 
 def _finish(task: Task, result: dict[str, Any]) -> str:
@@ -115,6 +118,7 @@ class ChatStream:
         self._reread = reread
         self._include_usage = include_usage
         self._segments = Segments()
+        self._called = Called(most_calls(task))
         self._said = False
         self.ended = False
 
@@ -135,12 +139,18 @@ class ChatStream:
             return [self._chunk({"role": "assistant", "content": "", "refusal": None})]
         if event.type == "reasoning":
             return [self._chunk({"reasoning_content": str(data.get("text", ""))})]
-        if event.type == "token":
+        if event.type == "token" and is_written(event):
             return self._carry_out(self._segments.token(str(data["call"]), str(data["text"])))
+        if event.type == called.EVENT and is_written(event):
+            return self._show_calls(self._called.take(data))
         if event.type == "step" and "call" in data:
-            return self._carry_out(self._segments.recorded(str(data["call"])))
+            call = str(data["call"])
+            chunks = self._carry_out(self._segments.recorded(call))
+            return chunks if self.ended else [*chunks, *self._show_calls(self._called.recorded(call))]
         if event.type in VOIDING:
-            self._segments.void(str(call) for call in data.get("void", ()))
+            void = [str(call) for call in data.get("void", ())]
+            self._segments.void(void)
+            self._called.void(void)
         return []
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> Chunk:
@@ -166,6 +176,33 @@ class ChatStream:
                         return [*chunks, self._interrupted()]
         return chunks
 
+    def _show_calls(self, operations: Iterable[called.Operation], *, whole: bool = False) -> list[Chunk]:
+        """Write what becomes of tool calls; ``whole``: those that begin are written in one piece."""
+        chunks: list[Chunk] = []
+        begun: int | None = None
+        for each in operations:
+            match each:
+                case called.Begin(call):
+                    begun = call.n if whole else None
+                    said = {"id": call.id, "name": call.name, "arguments": call.text if whole else ""}
+                    chunks.append(self._chunk({"tool_calls": [{"index": call.n, **_call(said)}]}))
+                case called.Delta(call, text) if call.n != begun:
+                    chunks.append(self._chunk({"tool_calls": [{"index": call.n, "function": {"arguments": text}}]}))
+                case called.End(_, stands):
+                    if not stands:
+                        self.ended = True
+                        return [*chunks, self._interrupted()]
+        return chunks
+
+    def _handed_out(self, calls: Sequence[dict[str, Any]], result: dict[str, Any]) -> list[Chunk]:
+        """Write what the provider wants back with what the model said: it is known whole only at the end."""
+        empty = {"arguments": ""}  # some readers look for it in every piece
+        parts = [{"index": n, "function": empty, **held} for n, call in enumerate(calls) if (held := signed(call))]
+        held = handed_out(result.get("data") or {})
+        held.pop("reasoning_content", None)  # streamed
+        delta = held | ({"tool_calls": parts} if parts else {})
+        return [self._chunk(delta)] if delta else []
+
     def _interrupted(self) -> Chunk:
         task_id = self._task.task_id
         message = f"The run was taken over and says something else now. Its answer will be that of task {task_id}."
@@ -181,11 +218,14 @@ class ChatStream:
         chunks = self._carry_out(operations)
         if self.ended:  # broken off
             return chunks
-        self.ended = True
         if piece is None and result["response"]:
             chunks += self._carry_out([Begin(0), Delta(0, result["response"])])
-        for n, call in enumerate(calls_of(self._task, result)):
-            chunks.append(self._chunk({"tool_calls": [{"index": n, **_call(call)}]}))
+        calls = calls_of(self._task, result)
+        chunks += self._show_calls(self._called.answered(calls), whole=True)
+        if self.ended:
+            return chunks
+        self.ended = True
+        chunks += self._handed_out(calls, result)
         logprobs = (result.get("data") or {}).get("logprobs")
         shown = {"content": logprobs, "refusal": None} if logprobs else None
         chunks.append(self._chunk({}, _finish(self._task, result), shown))

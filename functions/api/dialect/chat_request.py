@@ -18,8 +18,9 @@ from functions.api.contract.requests import (
     checked_webhook_url,
 )
 from functions.api.dialect.content import kind_of, text_of, unsupported
+from functions.api.dialect.handed import handed_back, signed_back
 from functions.api.dialect.messages import NO_CALL, NO_OUTPUT, function_of
-from functions.api.dialect.options import SHORT, TOP_LOGPROBS, Effort, Options, Tier, Verbosity, bounded
+from functions.api.dialect.options import SHORT, TOP_LOGPROBS, Effort, Options, Retention, Tier, Verbosity, bounded
 from functions.api.dialect.request import TOOLS
 from shared.netguard import URL_CHARACTERS as WEBHOOK_CHARACTERS
 
@@ -75,6 +76,7 @@ class ChatRequest(BaseModel):
     verbosity: Verbosity | None = None
     service_tier: Tier | None = None
     prompt_cache_key: Annotated[str | None, Field(max_length=SHORT)] = None
+    prompt_cache_retention: Retention | None = None
     safety_identifier: Annotated[str | None, Field(max_length=SHORT)] = None
 
     agent: AgentName = "chat"
@@ -96,13 +98,13 @@ CHAT_UNSUPPORTED: dict[str, str] = {
     "moderation": "",
     "prediction": "",
     "prompt_cache_options": "",
-    "prompt_cache_retention": "",
     "web_search_options": "",
 }
 """Further parameters that OpenAI has, and what there is instead."""
 _PASSED = (
     "temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "seed",
-    "stop", "reasoning_effort", "verbosity", "prompt_cache_key", "safety_identifier",
+    "stop", "reasoning_effort", "verbosity", "prompt_cache_key", "prompt_cache_retention",
+    "safety_identifier",
 )  # fmt: skip
 
 
@@ -163,6 +165,8 @@ def checked_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
             kept["content"] = None
         if isinstance(message.get("name"), str):
             kept["name"] = message["name"]
+        if role == "assistant":
+            kept |= handed_back(message)
         if calls:
             kept["tool_calls"] = [_call(call, f"{place}.tool_calls.{m}") for m, call in enumerate(calls)]
             waiting = {call["id"]: f"{place}.tool_calls" for call in kept["tool_calls"]}
@@ -213,7 +217,7 @@ def _call(call: Any, place: str) -> dict[str, Any]:
     if not isinstance(function, dict):
         raise invalid("must be a function call", place)
     named = {name: text_of(function, name, f"{place}.function") for name in ("name", "arguments")}
-    return {"id": text_of(call, "id", place), "type": "function", "function": named}
+    return {"id": text_of(call, "id", place), "type": "function", "function": named, **signed_back(call)}
 
 
 def checked_tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:

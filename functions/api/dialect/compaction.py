@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from functions.api.contract.problem import invalid
 from functions.api.contract.requests import ModelName
@@ -12,7 +12,7 @@ from functions.api.dialect import before, ids, opaque
 from functions.api.dialect.items import given
 from functions.api.dialect.messages import as_json, chat_messages
 from functions.api.dialect.options import SHORT
-from functions.api.dialect.request import RESPONSE_ID_CHARACTERS
+from functions.api.dialect.request import RESPONSE_ID_CHARACTERS, bounded_instructions
 from functions.api.dialect.response import usage_of
 from functions.api.dialect.runs import inline_of
 from functions.api.submit.submission import Submission
@@ -37,7 +37,7 @@ class CompactRequest(BaseModel):
     model: Annotated[ModelName | None, Field(description="The deployment's default when absent.")] = None
     input: str | list[dict[str, Any]] | None = None
     previous_response_id: Annotated[str | None, Field(max_length=RESPONSE_ID_CHARACTERS)] = None
-    instructions: str | None = None
+    instructions: Annotated[str | None, AfterValidator(bounded_instructions)] = None
     prompt_cache_key: Annotated[str | None, Field(max_length=SHORT)] = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from shared.errors import NotFound
@@ -11,7 +12,9 @@ PREFIX = RESPONSE_PREFIX
 CHAT_PREFIX = "chatcmpl-"
 ITEM_CHARACTERS = 96
 """Longest id of an item."""
-_ITEM = re.compile(r"(msg|fc|rs|cmp)_(.+?)(?:\.(\d{1,4}))?")
+DIGEST_BYTES = 6
+"""Of the digest of a call's id in that of its item; twice as many characters."""
+_ITEM = re.compile(r"(msg|fc|rs|cmp)_(.+?)(?:\.(?:(\d{1,4})|[0-9a-f]{12}))?")
 
 
 def response_id(task_id: str) -> str:
@@ -35,9 +38,13 @@ def message_id(task_id: str, n: int = 0) -> str:
     return f"msg_{task_id}.{n}" if n else f"msg_{task_id}"
 
 
-def call_id(task_id: str, n: int) -> str:
-    """Return the id of the item with a response's nth function call."""
-    return f"fc_{task_id}.{n}"
+def call_id(task_id: str, call_id: str) -> str:
+    """Return the id of the item with a function call: the same while it is written and ever after.
+
+    Versions before 0.2 counted: ``fc_….0``.
+    """
+    digest = hashlib.blake2b(call_id.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
+    return f"fc_{task_id}.{digest}"
 
 
 def reasoning_id(task_id: str, n: int = 0) -> str:
@@ -51,7 +58,7 @@ def compaction_id(task_id: str) -> str:
 
 
 def item_of(item_id: str) -> tuple[str, str, int]:
-    """Return an item's kind (``msg``, ``fc``, ``rs``, ``cmp``), its task's id and its number.
+    """Return an item's kind (``msg``, ``fc``, ``rs``, ``cmp``), its task's id and its number, 0 where it has none.
 
     Raises:
         NotFound: no item has such an id.

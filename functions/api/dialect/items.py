@@ -9,6 +9,7 @@ from functions.api.contract.problem import Problem
 from functions.api.dialect.content import response_content
 from shared import wire
 from shared.tasks import store
+from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +46,21 @@ def items_of(messages: Sequence[dict[str, Any]], name: str) -> list[dict[str, An
                 }
             )
     return items
+
+
+def showable(messages: Sequence[dict[str, Any]], param: str) -> None:
+    """See that each of some messages can be shown again: what is accepted can be fetched.
+
+    Raises:
+        Problem: 413, one is too large for that, as Lambda writes it.
+    """
+    for message in messages:
+        if len(dumps(message)) * wire.MOST_PER_CHARACTER <= wire.ALONE_BYTES:
+            continue
+        size = wire.wire_bytes(message)
+        if size > wire.ALONE_BYTES:
+            why = f"a message that takes {size} bytes of an answer cannot be shown again; {wire.ALONE_BYTES} can"
+            raise Problem(413, "too_large", why, param)
 
 
 def given(task: Task) -> list[dict[str, Any]]:

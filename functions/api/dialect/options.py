@@ -26,7 +26,9 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Verbosity = Literal["low", "medium", "high"]
 Tier = Literal["auto", "default", "flex"]
 """``priority`` costs more than the list price that ceilings reckon with, so it is none of them."""
-Include = Literal["reasoning.encrypted_content", "message.output_text.logprobs"]
+Retention = Literal["in_memory", "in-memory", "24h"]
+Include = Literal["reasoning.encrypted_content", "message.output_text.logprobs", "message.input_image.image_url"]
+"""Of images the address always stands in what was asked with."""
 
 
 class _Part(BaseModel):
@@ -77,9 +79,13 @@ class Sampling(_Part):
     service_tier: Tier | None = None
     safety_identifier: Annotated[str | None, Field(max_length=SHORT)] = None
     prompt_cache_key: Annotated[str | None, Field(max_length=SHORT)] = None
+    prompt_cache_retention: Retention | None = None
 
 
-_SAME = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "safety_identifier", "prompt_cache_key")
+_SAME = (
+    "temperature", "top_p", "presence_penalty", "frequency_penalty", "safety_identifier", "prompt_cache_key",
+    "prompt_cache_retention",
+)  # fmt: skip
 """Parameters that a chat request calls the same."""
 _ECHOED = ("max_tool_calls", "truncation", "include", "parallel_tool_calls")
 
@@ -156,6 +162,7 @@ def echoed(options: Options, echo: dict[str, Any]) -> dict[str, Any]:
         "service_tier": options.get("service_tier", "default"),
         "safety_identifier": options.get("safety_identifier"),
         "prompt_cache_key": options.get("prompt_cache_key"),
+        **{name: options[name] for name in ("prompt_cache_retention",) if name in options},
     }
 
 

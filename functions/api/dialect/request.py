@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from functions.api.contract.problem import Problem
 from functions.api.contract.requests import (
@@ -30,6 +30,17 @@ TOOLS = 64
 TOOLS_BYTES = 32 * 1024
 """Most tool definitions, and their JSON's size; they stay in the row, too."""
 RESPONSE_ID_CHARACTERS = 80
+
+
+def bounded_instructions(text: str | None) -> str | None:
+    """Return instructions that are not too long.
+
+    Raises:
+        ValueError: they are.
+    """
+    if text is not None and len(text.encode()) > INSTRUCTIONS_BYTES:
+        raise ValueError(f"must be at most {INSTRUCTIONS_BYTES} bytes")
+    return text
 
 
 class StreamOptions(BaseModel):
@@ -64,7 +75,9 @@ class ResponsesRequest(Sampling):
     ] = None
     stream_options: Annotated[StreamOptions | None, Field(description="Obfuscation is always off.")] = None
     store: Annotated[bool | None, Field(description="false: kept for an hour at most.")] = None
-    instructions: Annotated[str | None, Field(description=f"At most {INSTRUCTIONS_BYTES} bytes.")] = None
+    instructions: Annotated[
+        str | None, AfterValidator(bounded_instructions), Field(description=f"At most {INSTRUCTIONS_BYTES} bytes.")
+    ] = None
     previous_response_id: Annotated[str | None, Field(max_length=RESPONSE_ID_CHARACTERS)] = None
     conversation: Annotated[
         str | ConversationParam | None, Field(description="Its items come first; this turn is added to it.")
@@ -89,13 +102,6 @@ class ResponsesRequest(Sampling):
     def _public_address(cls, url: str | None) -> str | None:
         return None if url is None else checked_webhook_url(url)
 
-    @field_validator("instructions")
-    @classmethod
-    def _short(cls, text: str | None) -> str | None:
-        if text is not None and len(text.encode()) > INSTRUCTIONS_BYTES:
-            raise ValueError(f"must be at most {INSTRUCTIONS_BYTES} bytes")
-        return text
-
 
 UNSUPPORTED: dict[str, str] = {
     "access_programs": "",
@@ -105,7 +111,6 @@ UNSUPPORTED: dict[str, str] = {
     "moderation": "",
     "prompt": "prompts kept at OpenAI are not known here: send their text",
     "prompt_cache_options": "",
-    "prompt_cache_retention": "",
 }
 """Further parameters that OpenAI has, and what there is instead."""
 

@@ -94,7 +94,13 @@ def _data(result: dict[str, Any]) -> dict[str, Any]:
 def calls_of(task: Task, result: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the calls that a run left to its client: ``id``, ``name``, ``arguments``; ``max_tool_calls`` at most."""
     calls: list[dict[str, Any]] = _data(result).get("tool_calls") or []
-    return calls[: (task.params.get("echo") or {}).get("max_tool_calls")]
+    return calls[: most_calls(task)]
+
+
+def most_calls(task: Task) -> int | None:
+    """Return how many calls the client wants of an answer at most."""
+    most: int | None = (task.params.get("echo") or {}).get("max_tool_calls")
+    return most
 
 
 def output_of(task: Task, result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -111,9 +117,9 @@ def output_of(task: Task, result: dict[str, Any]) -> list[dict[str, Any]]:
     if thought is None and calls and wants_encrypted(task) and any(thoughts.of_data(_data(result))):
         # Nothing to be seen, but the provider wants something back with its calls.
         output.append(reasoning_item(ids.reasoning_id(task.task_id), "", encrypted=True))
-    for n, call in enumerate(calls):
-        status = "incomplete" if cut and not _whole(call["arguments"]) else "completed"
-        output.append(call_item(ids.call_id(task.task_id, n), call, status))
+    for call in calls:
+        status = "incomplete" if cut and not is_whole(call["arguments"]) else "completed"
+        output.append(call_item(ids.call_id(task.task_id, call["id"]), call, status))
     return output
 
 
@@ -177,7 +183,7 @@ def call_item(item_id: str, call: dict[str, Any], status: str) -> dict[str, Any]
     }
 
 
-def _whole(arguments: str) -> bool:
+def is_whole(arguments: str) -> bool:
     """Whether a call's arguments are JSON: what is left of an object that was cut never is."""
     try:
         json.loads(arguments)

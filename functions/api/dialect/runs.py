@@ -14,6 +14,7 @@ from functions.api.contract import openai_problem
 from functions.api.contract.problem import Problem, invalid, problem_of
 from functions.api.contract.requests import MAX_WAIT_SECONDS, UserId
 from functions.api.dialect.content import inline
+from functions.api.dialect.items import showable
 from functions.api.dialect.stream import DONE
 from functions.api.door.identity import own_task
 from functions.api.live import sse
@@ -96,6 +97,7 @@ def inline_of(messages: list[dict[str, Any]], param: str) -> list[int]:
     if sum(sizes) > INLINE_BYTES:
         message = f"images and files in a request may have {INLINE_BYTES} bytes together, as they are written there"
         raise Problem(413, "too_large", message, param)
+    showable(messages, param)
     return sizes
 
 

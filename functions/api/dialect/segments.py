@@ -66,7 +66,7 @@ class Segments:
         if piece is not None:
             piece.text += text
             return [Delta(piece.n, text)]
-        void = self._void.get(_step(call))
+        void = self._void.get(step_of(call))
         if void is None:
             return self._begin(call, text)
         said = self._again.get(call, "") + text
@@ -74,7 +74,7 @@ class Segments:
             self._again[call] = said
             return []
         self._again.pop(call, None)
-        del self._void[_step(call)]
+        del self._void[step_of(call)]
         if not said.startswith(void.text):
             return [End(void.n, void.text, whole=False), *self._begin(call, said)]
         rest, void.text = said[len(void.text) :], said
@@ -93,7 +93,7 @@ class Segments:
         operations: list[Operation] = []
         said = self._again.pop(call, None)
         if said is not None:
-            void = self._void.pop(_step(call))
+            void = self._void.pop(step_of(call))
             if said == void.text:
                 self._open[call] = void
             else:  # it says less than was shown
@@ -109,7 +109,11 @@ class Segments:
             self._again.pop(call, None)
             piece = self._open.pop(call, None)
             if piece is not None:
-                self._void[_step(call)] = piece
+                self._void[step_of(call)] = piece
+
+    def standing(self) -> list[int]:
+        """Return the pieces that are not void: shown as going on, whether or not their reply is recorded."""
+        return [piece.n for piece in (*self._stand, *self._open.values())]
 
     def answered(self, response: str) -> tuple[list[Operation], Piece | None]:
         """End all pieces but the one whose text the answer begins with, which is returned: completed, not ended."""
@@ -139,6 +143,6 @@ class Segments:
         self._again.clear()
 
 
-def _step(call: str) -> str:
+def step_of(call: str) -> str:
     """Return the step of a call: its id less the number of the lease that it was made under."""
     return call.rpartition(".")[0]

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from functions.api.dialect import ids
+from functions.api.dialect import called, ids
+from functions.api.dialect.called import Called
+from functions.api.dialect.item_blocks import CallItem, MessageItem
 from functions.api.dialect.response import (
-    call_item,
+    calls_of,
     is_cut,
-    message_item,
+    is_whole,
+    most_calls,
     output_of,
     reasoning_item,
     shown,
     status_of,
-    text_part,
     under_way,
     wants_encrypted,
 )
 from functions.api.dialect.segments import Begin, Delta, End, Segments
 from shared.tasks import settle
-from shared.tasks.events import TERMINAL_EVENTS
+from shared.tasks.events import TERMINAL_EVENTS, is_written
 from shared.tasks.model import Status, dumps
 
 if TYPE_CHECKING:
@@ -54,8 +56,13 @@ class ResponseStream:
         self._number = 0
         self._index = 0
         self._segments = Segments()
-        self._places: dict[int, int] = {}
-        """By piece of text: its place in the output."""
+        self._called = Called(most_calls(task))
+        self._messages: dict[int, MessageItem] = {}
+        """By piece of text: the newest item that shows it."""
+        self._begun_messages = 0
+        self._answer_id = ""
+        self._calls: dict[int, CallItem] = {}
+        """By tool call: its item."""
         self._thought: tuple[int, int, str] | None = None
         """Of the reasoning being written: its place, its number among its kind, its text."""
         self._thoughts = 0
@@ -85,15 +92,22 @@ class ResponseStream:
             return [self._whole("response.in_progress", "in_progress")]
         if event.type == "reasoning":
             return self._think(str(data.get("text", "")))
-        if event.type == "token":
+        if event.type == "token" and is_written(event):
             return [
                 *self._think_no_more(),
                 *self._carry_out(self._segments.token(str(data["call"]), str(data["text"]))),
             ]
+        if event.type == called.EVENT and is_written(event):
+            blocks = [*self._think_no_more(), *self._think_unseen(signed=data.get("signed") is True)]
+            return [*blocks, *self._show_calls(self._called.take(data))]
         if event.type == "step" and "call" in data:
-            return [*self._think_no_more(), *self._carry_out(self._segments.recorded(str(data["call"])))]
+            call = str(data["call"])
+            blocks = [*self._think_no_more(), *self._carry_out(self._segments.recorded(call))]
+            return [*blocks, *self._show_calls(self._called.recorded(call))]
         if event.type in VOIDING:
-            self._segments.void(str(call) for call in data.get("void", ()))
+            void = [str(call) for call in data.get("void", ())]
+            self._segments.void(void)
+            self._called.void(void)
             return self._think_no_more()
         return []
 
@@ -107,40 +121,54 @@ class ResponseStream:
                 case Begin(n):
                     blocks += self._begin(n)
                 case Delta(n, text):
-                    blocks.append({"type": "response.output_text.delta", **self._at(n), "delta": text, "logprobs": []})
-                case End(n, text, whole):
-                    blocks += self._close(n, text_part(text), "completed" if whole else "incomplete")
+                    blocks += self._go_on(n, text)
+                case End(n, _, whole):
+                    blocks += self._close(n, "completed" if whole else "incomplete")
         return blocks
 
     def _next_place(self) -> int:
         place, self._index = self._index, self._index + 1
         return place
 
-    def _message_id(self, n: int) -> str:
-        return ids.message_id(self._task.task_id, n)
-
-    def _at(self, n: int) -> Block:
-        return {"item_id": self._message_id(n), "output_index": self._places[n], "content_index": 0}
-
     def _begin(self, n: int) -> list[Block]:
-        place = self._places[n] = self._next_place()
-        item = message_item(self._message_id(n), "in_progress", [])
-        return [
-            {"type": "response.output_item.added", "output_index": place, "item": item},
-            {"type": "response.content_part.added", **self._at(n), "part": text_part("")},
-        ]
+        number, self._begun_messages = self._begun_messages, self._begun_messages + 1
+        self._messages[n] = MessageItem(ids.message_id(self._task.task_id, number), self._next_place())
+        return self._messages[n].begin()
 
-    def _close(self, n: int, part: Block, status: str) -> list[Block]:
-        at = self._at(n)
-        return [
-            {"type": "response.output_text.done", **at, "text": part["text"], "logprobs": part["logprobs"]},
-            {"type": "response.content_part.done", **at, "part": part},
-            {
-                "type": "response.output_item.done",
-                "output_index": at["output_index"],
-                "item": message_item(at["item_id"], status, [part]),
-            },
-        ]
+    def _go_on(self, n: int, text: str) -> list[Block]:
+        # Where calls came in between, what follows them is another message, as with OpenAI.
+        blocks = self._begin(n) if self._messages[n].ended else []
+        return [*blocks, self._messages[n].go_on(text)]
+
+    def _close(self, n: int, status: str, logprobs: Sequence[Any] = ()) -> list[Block]:
+        return self._messages[n].end(status, logprobs)
+
+    def _show_calls(self, operations: Iterable[called.Operation], *, cut: bool = False) -> list[Block]:
+        """Write what becomes of tool calls; ``cut``: the reply that holds them ended at its limit."""
+        blocks: list[Block] = []
+        for each in operations:
+            match each:
+                case called.Begin(call):
+                    blocks += [*self._close_texts(), self._begin_call(call)]
+                case called.Delta(call, text):
+                    blocks.append(self._calls[call.n].go_on(text))
+                case called.End(call, whole):
+                    status = "completed" if whole and not (cut and not is_whole(call.text)) else "incomplete"
+                    blocks += self._calls[call.n].end(call, status)
+        return blocks
+
+    def _close_texts(self) -> list[Block]:
+        """End the messages before a call, as readers expect. Log probabilities come with the answer only."""
+        if (self._task.params.get("options") or {}).get("logprobs"):
+            return []
+        return [block for n in self._segments.standing() for block in self._close(n, "completed")]
+
+    def _begin_call(self, call: called.Shown) -> Block:
+        item_id = ids.call_id(self._task.task_id, call.id)
+        if any(item_id == other.id for other in self._calls.values()):
+            item_id += f"_{call.n}"  # another one had the same id, and was broken off
+        self._calls[call.n] = CallItem(item_id, self._next_place())
+        return self._calls[call.n].begin(call)
 
     def _think(self, text: str) -> list[Block]:
         blocks: list[Block] = []
@@ -165,16 +193,29 @@ class ResponseStream:
             {"type": "response.output_item.done", "output_index": place, "item": item},
         ]
 
+    def _think_unseen(self, *, signed: bool) -> list[Block]:
+        """Write, before the calls, the item of thoughts that nobody sees and that the provider wants back with them."""
+        if not signed or self._thoughts or not wants_encrypted(self._task):
+            return []
+        self._thoughts += 1
+        item = reasoning_item(ids.reasoning_id(self._task.task_id), "", encrypted=True)
+        at = {"output_index": self._next_place(), "item": item}
+        return [{"type": f"response.output_item.{kind}", **at} for kind in ("added", "done")]
+
     def _end(self, task: Task) -> list[Block]:
         self._task, self.ended = task, True
         result = settle.result_of(task) if task.status is Status.COMPLETE else None
         blocks = self._think_no_more()
         if result is None:
             blocks += self._carry_out(self._segments.broken())
+            blocks += self._show_calls(self._called.broken())
         else:
             blocks += self._answer(task, result)
         status = status_of(task, result)
         response = shown(task, result, status)
+        for item in response["output"]:
+            if item["type"] == "message":  # of a run that was taken over it may be another than the first
+                item["id"] = self._answer_id or item["id"]
         kind = status if status in ("completed", "incomplete") else "failed"
         error = response["error"] or {"code": "server_error", "message": "the response was cancelled", "type": status}
         if kind == "failed":
@@ -199,28 +240,14 @@ class ResponseStream:
         elif piece is not None:
             n = piece.n
         if said is not None:
-            blocks += self._close(n, said["content"][0], said["status"])
+            self._answer_id = self._messages[n].id
+            blocks += self._close(n, said["status"], said["content"][0]["logprobs"])
         elif piece is not None:
-            blocks += self._close(piece.n, text_part(piece.text), "incomplete" if is_cut(result) else "completed")
+            blocks += self._close(piece.n, "incomplete" if is_cut(result) else "completed")
         for item in items:
-            if item["type"] == "function_call":
-                blocks += self._call(item)
-            elif item["type"] == "reasoning" and "content" not in item:
-                at = {"output_index": self._next_place(), "item": item}
-                blocks += [{"type": f"response.output_item.{kind}", **at} for kind in ("added", "done")]
-        return blocks
-
-    def _call(self, item: Block) -> list[Block]:
-        at = {"item_id": item["id"], "output_index": self._next_place()}
-        place = at["output_index"]
-        begun = call_item(item["id"], {**item, "id": item["call_id"], "arguments": ""}, "in_progress")
-        arguments = item["arguments"]
-        return [
-            {"type": "response.output_item.added", "output_index": place, "item": begun},
-            {"type": "response.function_call_arguments.delta", **at, "delta": arguments},
-            {"type": "response.function_call_arguments.done", **at, "name": item["name"], "arguments": arguments},
-            {"type": "response.output_item.done", "output_index": place, "item": item},
-        ]
+            if item["type"] == "reasoning" and "content" not in item:
+                blocks += self._think_unseen(signed=True)
+        return [*blocks, *self._show_calls(self._called.answered(calls_of(task, result)), cut=is_cut(result))]
 
 
 def after(blocks: Sequence[Block], number: int | None) -> list[Block]:

@@ -128,7 +128,7 @@ class Cursor:
         if event.seq != self.place.seq + 1:
             raise LookupError(event.seq)
         had, self.place = self.place.chars, Place(event.seq)
-        if had and event.type in ("token", "reasoning"):
+        if had and events.is_written(event):
             text = str(event.data.get("text", ""))
             event = replace(event, data=event.data | {"text": text[had:]})
         # Else it is another event than the one whose text was had: that was never stored, and this one voids it.

@@ -11,6 +11,7 @@ from shared.tasks import blobs, settle, store, waits
 from shared.tasks.model import Status, dumps
 
 if TYPE_CHECKING:
+    from shared.tasks.events import Page
     from shared.tasks.model import Task
 
 SUMMARY = (
@@ -67,6 +68,32 @@ def _bounded(task: Task, found: dict[str, Any] | None) -> dict[str, Any] | None:
             put = blobs.put_plain(text, f"tasks/{task.task_id}/{name}", settle.CONTENT_TYPES[name])
             found |= {name: None, f"{name}_bytes": len(text.encode()), f"{name}_url": blobs.address(put)}
     return found
+
+
+def message(task: Task, *, most: int) -> dict[str, Any]:
+    """Return what a task was asked; null, with its size and a presigned URL, where it would take more than ``most``.
+
+    Raises:
+        DependencyDown, Gone: a large message cannot be read.
+    """
+    text = store.message_of(task)
+    if wire.fits(text, most):
+        return {"message": text}
+    put = blobs.put_plain(text, f"tasks/{task.task_id}/message", "text/plain; charset=utf-8")
+    return {"message": None, "message_bytes": len(text.encode()), "message_url": blobs.address(put)}
+
+
+def events(page: Page) -> dict[str, Any]:
+    """Return a page of a task's events."""
+    shown: dict[str, Any] = {
+        "events": [event.public() for event in page.events],
+        "last_seq": page.last_seq,
+        "status": str(page.task.status),
+    }
+    if page.full:
+        # A client stops at a terminal status: as of the last event that it gets, the task has not ended.
+        shown |= {"has_more": True, "status": str(Status.PROCESSING)}
+    return shown
 
 
 def full(task: Task) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shared import wire
 from shared.tasks import family, listing, table
 from shared.tasks.items import read_task, row_key
 
@@ -15,23 +16,35 @@ if TYPE_CHECKING:
 
 MOST = 2_000
 """Most runs of one tree that an answer holds; where there are more it says so."""
+FRAME_BYTES = 32
+"""What holds a run's children in an answer: their name, brackets, a comma."""
 
 
-def of(task: Task) -> dict[str, Any]:
+def of(task: Task, *, most_bytes: int = wire.ANSWER_BYTES) -> dict[str, Any]:
     """Return a run's tree, level by level as far as there is room, with what all of it has cost so far.
+
+    What does not fit any more is left out with all that is below it, and ``more`` says so; the run itself never is.
 
     Raises:
         DependencyDown: DynamoDB is away.
     """
     nodes = {task.task_id: _node(task)}
     cost, more = task.paid.micro_usd, False
+    room = most_bytes - wire.wire_bytes(nodes[task.task_id]) - FRAME_BYTES
     for rows, cut in _levels(task):
         more = more or cut
         for parent, row in rows:
             child = read_task(row)
-            nodes[child.task_id] = _node(child)
-            nodes[parent].setdefault("children", []).append(nodes[child.task_id])
+            node = _node(child)
+            room -= wire.wire_bytes(node) + FRAME_BYTES
+            if room < 0:
+                more = True
+                break
+            nodes[child.task_id] = node
+            nodes[parent].setdefault("children", []).append(node)
             cost += child.paid.micro_usd
+        if room < 0:
+            break
     return {"root": nodes[task.task_id], "runs": len(nodes), "cost_usd": cost / 1_000_000, "more": more}
 
 

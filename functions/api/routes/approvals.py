@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
@@ -12,14 +12,11 @@ from functions.api.contract.requests import PAGE_TASKS, ApprovalAnswer
 from functions.api.description.note import described
 from functions.api.door.body import parse, raw_body
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject, own_task
-from shared import wire
 from shared.errors import NotFound
 from shared.tasks import listing
-from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
     from shared.tasks.inbox import Receipt
-    from shared.tasks.model import Task
 
 router = APIRouter(tags=["tasks"], dependencies=AUTHENTICATED)
 
@@ -34,38 +31,34 @@ def list_approvals(
     cursor: Annotated[str | None, Query(max_length=2048, description="From `next_cursor`.")] = None,
 ) -> JSONResponse:
     """List what the caller's tasks wait to be allowed, newest task first. The index lags by a moment."""
-    from shared.tasks import approvals, items, table  # here: most requests do without them
+    from functions.api.read import pending  # here: most requests do without them
+    from shared.tasks import approvals, items, table
 
     found, more = listing.list_tasks(caller.user, limit=limit, cursor=cursor, status="waiting")
     ids = [str(one["task_id"]) for one in found if f"{approvals.KIND}:" in str(one.get("reason", ""))]
     rows = table.get_many([items.row_key(task_id) for task_id in ids]) if ids else []
-    tasks = sorted((items.read_task(row) for row in rows), key=lambda task: task.created, reverse=True)
-    asked = [_shown(task, one) for task in tasks for one in approvals.pending(task)]
-    room = wire.ANSWER_BYTES
-    for one in asked:
-        size = wire.wire_bytes(one)
-        room -= size
-        if room < 0:  # those are fetched one by one
-            room += size
-            one |= {"arguments": None, "arguments_bytes": len(dumps(one.get("arguments")).encode())}
-    return JSONResponse({"approvals": asked, "next_cursor": more})
+    tasks = {task.task_id: task for task in map(items.read_task, rows)}
+    page = pending.Page()
+    for n, summary in enumerate(found):
+        task = tasks.get(str(summary["task_id"]))
+        if task is not None and not page.take(task):
+            more = listing.cursor_behind(listing.of_user(caller.user), found[n - 1])
+            break
+    return JSONResponse({"approvals": page.shown, "next_cursor": more})
 
 
 @router.get("/agent/{task_id}/approvals/{fingerprint}", summary="Read an approval")
 @described("ApprovalView", 401, 403, 404, 422)
 def get_approval(caller: Subject, task_id: str, fingerprint: str) -> JSONResponse:
     """Return one call that a task waits to be allowed, with its arguments however large they are."""
-    from shared.tasks import approvals  # here: most requests do without them
+    from functions.api.read import pending  # here: most requests do without them
+    from shared.tasks import approvals
 
     task = own_task(caller, task_id)
-    found = next((one for one in approvals.pending(task) if one["fingerprint"] == fingerprint), None)
+    found = next(iter(approvals.pending(task, fingerprint=fingerprint)), None)
     if found is None:
         raise NotFound("the task asks for no such approval (any more)")
-    return JSONResponse(_shown(task, found))
-
-
-def _shown(task: Task, approval: dict[str, Any]) -> dict[str, Any]:
-    return {"task_id": task.task_id, "agent": task.agent, "session_id": task.session_id or None, **approval}
+    return JSONResponse(pending.shown(task, found))
 
 
 @router.post("/agent/{task_id}/approvals/{fingerprint}", status_code=202, summary="Answer an approval")

@@ -13,7 +13,7 @@ from functions.api.contract.problem import Problem
 from functions.api.contract.requests import Metadata
 from functions.api.description.note import described
 from functions.api.dialect import before, conversations
-from functions.api.dialect.items import page_of
+from functions.api.dialect.items import page_of, showable
 from functions.api.dialect.messages import chat_messages
 from functions.api.door.body import large_body, parse
 from functions.api.door.identity import AUTHENTICATED, AnyCaller
@@ -58,6 +58,7 @@ def create_conversation(request: Request, caller: AnyCaller, body: Body) -> JSON
     """Begin a conversation, with items if there are any yet."""
     asked = parse(ConversationRequest, body, request.headers.get("content-type"))
     messages = chat_messages(asked.items, resolve=before.References(caller), param="items") if asked.items else []
+    showable(messages, "items")
     made = conversations.create(caller, asked.metadata or {})
     if messages:
         conversations.add(caller, made.id, messages)
@@ -115,6 +116,7 @@ def add_items(
     conversations.own(caller, conversation_id)
     calls = conversations.open_calls(caller, conversation_id)
     messages = chat_messages(asked.items, open_calls=calls, resolve=before.References(caller), param="items")
+    showable(messages, "items")
     added = conversations.add(caller, conversation_id, messages)
     return JSONResponse(page_of(added, limit=len(added), order="asc", after=None))
 

@@ -14,6 +14,7 @@ from functions.api.description.note import described
 from functions.api.door.body import LARGE_BODY_BYTES, check, decode, large_body
 from functions.api.door.form import is_form, read_form
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject
+from shared import wire
 from shared.clock import now
 from shared.settings import settings
 
@@ -147,7 +148,9 @@ def list_files(
 
 
 def listed(data: list[dict[str, Any]], more: bool) -> dict[str, Any]:
-    """Return a page of OpenAI's."""
+    """Return a page of OpenAI's: as much of it as an answer holds."""
+    fit = wire.how_many(data)
+    data, more = data[:fit], more or fit < len(data)
     ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
     return {"object": "list", "data": data, **ends, "has_more": more}
 

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 from functions.api.contract.problem import Problem
 from functions.api.description.note import described
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller
+from shared import wire
 from shared.limits import models, operators
 from shared.settings import settings
 
@@ -19,8 +20,12 @@ router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTIC
 @router.get("/models", summary="List models")
 @described("ModelList", 401, error="OpenAIErrorBody")
 def list_models(caller: AnyCaller) -> JSONResponse:
-    """List models that the caller's tier may use: the deployment's own, those it priced, and common ones."""
-    return JSONResponse({"object": "list", "data": [_model(name) for name in _models(caller)]})
+    """List models that the caller's tier may use: the deployment's own, those it priced, and common ones.
+
+    OpenAI's list has no pages: of tens of thousands it names as many as an answer holds. Each can be retrieved.
+    """
+    found = [_model(name) for name in _models(caller)]
+    return JSONResponse({"object": "list", "data": found[: wire.how_many(found)]})
 
 
 @router.get("/models/{model:path}", summary="Retrieve a model")

@@ -17,6 +17,7 @@ from functions.api.door.identity import AUTHENTICATED, Operator
 from functions.api.read import show
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.submit.repeats import idempotency_of
+from shared import wire
 from shared.clock import day as day_of
 from shared.clock import epoch, iso, now
 from shared.errors import NotFound
@@ -91,18 +92,14 @@ def get_task(
 ) -> JSONResponse:
     """Return a task as its owner sees it, with whose it is and what was asked."""
     task = _task(task_id)
-    beside: dict[str, Any] = {
-        "user": task.user,
-        "key_id": task.key_id or None,
-        "tier": task.tier,
-        "message": store.message_of(task),
-        "webhook": deliveries.shown(task),
-    }
+    shown = show.full(task) | {"user": task.user, "key_id": task.key_id or None, "tier": task.tier}
+    shown["webhook"] = deliveries.shown(task)
+    shown |= show.message(task, most=wire.left(shown) // 2)
     if tree:
         from functions.api.read import tree as trees  # here: most requests do without it
 
-        beside["tree"] = trees.of(task)
-    return JSONResponse(show.full(task) | beside)
+        shown["tree"] = trees.of(task, most_bytes=wire.left(shown))
+    return JSONResponse(shown)
 
 
 @router.get("/tasks/{task_id}/events", summary="Read anybody's task's events")
@@ -112,12 +109,10 @@ def get_task_events(
     task_id: TaskId,
     after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="Number of the last event that you have.")] = 0,
 ) -> JSONResponse:
-    """Return the events after a number."""
+    """Return the events after a number, as many as an answer holds."""
     if not well_formed(task_id):
         raise NotFound("no such task")
-    page = events.read(task_id, after)
-    shown = {"events": [event.public() for event in page.events], "last_seq": page.last_seq}
-    return JSONResponse(shown | {"status": str(page.task.status)})
+    return JSONResponse(show.events(events.read(task_id, after, most_bytes=wire.ANSWER_BYTES)))
 
 
 @router.post("/tasks/{task_id}/cancel", status_code=202, summary="Cancel anybody's task")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -15,16 +15,14 @@ from functions.api.door.identity import AUTHENTICATED, Subject, own_task
 from functions.api.read import show
 from functions.api.read.hold import Held, hold
 from functions.api.read.punctual import punctual
-from shared import watchers
+from shared import watchers, wire
 from shared.errors import NotFound
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import events
 from shared.tasks.events import Page
 from shared.tasks.ids import MAX_SEQ, well_formed
-from shared.tasks.model import Status
 from shared.valkey import RedisError
-from shared.wire import ANSWER_BYTES
 
 READER_SECONDS = 60.0
 """Whoever comes back within so long finds a run's text stored as it came; see `watchers.reading`."""
@@ -66,7 +64,7 @@ def get_result(
     if tree:
         from functions.api.read import tree as trees  # here: most requests do without it
 
-        shown["tree"] = trees.of(task)
+        shown["tree"] = trees.of(task, most_bytes=wire.left(shown))
     return JSONResponse(shown, headers=headers)
 
 
@@ -88,7 +86,7 @@ def get_events(
 
     def look() -> Page:
         nonlocal noted
-        page = events.read(task_id, after, most_bytes=ANSWER_BYTES)
+        page = events.read(task_id, after, most_bytes=wire.ANSWER_BYTES)
         if not caller.owns(page.task.user):
             raise NotFound("no such task")
         if not noted and not page.task.status.terminal:
@@ -104,15 +102,7 @@ def get_events(
         request.scope.get("aws.context"),
         Held(caller.user, headers),
     )
-    shown: dict[str, Any] = {
-        "events": [event.public() for event in page.events],
-        "last_seq": page.last_seq,
-        "status": str(page.task.status),
-    }
-    if page.full:
-        # A client stops at a terminal status: as of the last event that it gets, the task has not ended.
-        shown |= {"has_more": True, "status": str(Status.PROCESSING)}
-    return JSONResponse(shown, headers=headers)
+    return JSONResponse(show.events(page), headers=headers)
 
 
 def _check(wait: float) -> None:

@@ -14,6 +14,7 @@ from functions.webhook.traces.spans import Note, Span
 from shared import traceparent
 from shared.clock import epoch
 from shared.settings import settings
+from shared.tasks.events import is_written
 from shared.traceparent import RUN, STEP
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Tree:
             self._step(event)
         elif event.type == "tool_call" and "tool" in data:
             self._tools[str(data["tool"]), int(data.get("n", 1))] = event
-        elif event.type in ("token", "reasoning") and "call" in data:
+        elif is_written(event):
             first, _ = self._texts.get(str(data["call"]), (event.at, 0.0))
             self._texts[str(data["call"])] = first, event.at
         elif event.type == "waiting":

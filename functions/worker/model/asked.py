@@ -28,6 +28,8 @@ class Call:
     """When the run's stay in this environment ends, epoch seconds."""
     listen: Callable[[str], None] | None = None
     """Told each piece of text, besides the watchers."""
+    shown_tools: frozenset[str] = frozenset()
+    """Names of tools that are the client's to call: watchers see their arguments while these are written."""
 
     @property
     def payload_bytes(self) -> int:

@@ -18,9 +18,10 @@ from shared.retry import ModelError
 from sluice.types import ModelReply, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from functions.worker.model.progress import Progress
+    from functions.worker.model.telling import CallPiece, ShownCall
 
 REPLY_CHARACTERS = 4_000_000
 """Longest reply taken, text and tool arguments together; far above any model's output limit."""
@@ -35,6 +36,11 @@ class Ears(NamedTuple):
     text: Callable[[str], None]
     reasoning: Callable[[str], None]
     tool: Callable[[str], None]
+    """Of names and arguments of tool calls, to count them."""
+    call: Callable[[CallPiece], None] | None = None
+    """Of the arguments of tool calls, to show them."""
+    before: Mapping[int, ShownCall] = {}
+    """What was shown of the tool calls of an attempt that died, by their numbers."""
 
 
 def _nothing(_: str) -> None:
@@ -59,7 +65,7 @@ class Parts:
         self._extra: dict[str, Any] = {}
         self._logprobs: list[Any] = []
         self._size = 0
-        self._calls = ToolCalls(self._tool_piece)
+        self._calls = ToolCalls(self._tool_piece, self._called if ears.call is not None else None, ears.before)
         self._count = Count()
         self._details: Details = {}
         self._reason = ""
@@ -178,6 +184,10 @@ class Parts:
     def _tool_piece(self, piece: str) -> None:
         self._grow(len(piece))
         self._ears.tool(piece)
+
+    def _called(self, piece: CallPiece) -> None:
+        assert self._ears.call is not None  # noqa: S101 - for the type checker
+        self._ears.call(piece._replace(signed=piece.signed or bool(self._extra)))
 
     def _grow(self, characters: int) -> None:
         self._size += characters

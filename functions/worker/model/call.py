@@ -32,8 +32,9 @@ from shared.settings import settings
 from shared.traceparent import HEADER, OUTGOING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
+    from functions.worker.model.telling import CallPiece, ShownCall
     from shared.credentials import Credentials
     from sluice.types import ModelReply
 
@@ -70,6 +71,8 @@ async def call(
     timeout_s: float,
     on_delta: Callable[[str], None],
     on_reasoning: Callable[[str], None] | None = None,
+    on_call: Callable[[CallPiece], None] | None = None,
+    before: Mapping[int, ShownCall] | None = None,
     stream: bool = True,
     progress: Progress | None = None,
     own: Credentials | None = None,
@@ -77,8 +80,9 @@ async def call(
     """Ask the model and return its whole reply; ``on_delta`` is told each piece of text as it comes.
 
     ``options`` are further fields of the request's body. ``on_reasoning`` is told each piece of what the model thinks
-    aloud. Without ``stream`` the text comes in one piece; a run of one call then takes a fifth to a quarter less
-    processor time (`benchmarks.reference_work`).
+    aloud, ``on_call`` each piece of a tool call's arguments; ``before`` is what was shown of the tool calls of an
+    attempt that died: those that are written once more have the same ids. Without ``stream`` the text comes in one
+    piece; a run of one call then takes a fifth to a quarter less processor time (`benchmarks.reference_work`).
 
     Cancelling the call closes its stream at once; how far it had got then, and what it cost, is told by ``progress``. A
     reused connection that proves dead before anything came back is replaced once, a redirect is followed, and what a
@@ -112,7 +116,8 @@ async def call(
         if on_reasoning is not None:
             on_reasoning(text)
 
-    one = _One(asked, max_output_tokens, stream, Ears(told, thought, progress.tool), watch, progress, own)
+    ears = Ears(told, thought, progress.tool, on_call, before or {})
+    one = _One(asked, max_output_tokens, stream, ears, watch, progress, own)
     attempt = begin()
     try:
         async with watch:

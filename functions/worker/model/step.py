@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from functions.worker.environment.environment import Environment
+    from functions.worker.model.telling import CallPiece
     from functions.worker.record.eventlog import EventLog
     from functions.worker.record.ledger import Ledger
     from shared.limits.breaker import Permit
@@ -118,6 +119,11 @@ async def perform(
         proven()
         log.reasoning(call_id, text)
 
+    def called(piece: CallPiece) -> None:
+        proven()
+        if piece.name in call.shown_tools:
+            log.tool_arguments(call_id, piece)
+
     try:
         place = f"{task.task_id}:{call_id.rpartition('.')[0]}"
         if own is None:
@@ -144,6 +150,8 @@ async def perform(
                 timeout_s=limits.whole_s(call.deadline),
                 on_delta=told,
                 on_reasoning=thought,
+                on_call=called if call.shown_tools else None,
+                before=log.shown_before.get(f"{step}-{nth}"),
                 stream=call.stream,
                 progress=progress,
                 own=own,

@@ -3,70 +3,44 @@
 from __future__ import annotations
 
 import json
-import secrets
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.model.handback import clean, merge
+from functions.worker.model.telling import Telling, WrittenCall, read_object
 from shared import storable
 from shared.retry import ModelError
 from sluice.types import ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from functions.worker.model.telling import CallPiece, ShownCall
 
 MAX_TOOL_CALLS = 128
 """Tool calls of one reply; OpenAI lets a request define as many tools."""
 _KNOWN = frozenset({"index", "id", "type", "function"})
 
 
-@dataclass(slots=True)
-class _Call:
-    index: object
-    id: str = ""
-    name: str = ""
-    arguments: list[str] = field(default_factory=list)
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def whole(self) -> bool:
-        """Whether its arguments are JSON already, so that what follows belongs to another call."""
-        try:
-            json.loads("".join(self.arguments))
-        except (ValueError, RecursionError):
-            return False
-        return True
-
-    @property
-    def object(self) -> bool:
-        """Whether its arguments are a whole JSON object, to which nothing can be added."""
-        return _object("".join(self.arguments))
-
-
-def _object(text: str) -> bool:
-    if not text.lstrip().startswith("{"):
-        return False
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _continues(last: _Call, name: str, arguments: str | None) -> bool:
+def _continues(last: WrittenCall, name: str, arguments: str | None) -> bool:
     """Tell whether a piece with another id goes on with a call: some give each piece an id of its own."""
     if (name and name != last.name) or not arguments or last.whole:
         return False
-    return bool("".join(last.arguments).strip()) or not (name and _object(arguments))
+    return bool(last.text.strip()) or not (name and read_object(arguments) is not None)
 
 
 class ToolCalls:
     """The calls of one reply, in the order in which they began."""
 
-    def __init__(self, grow: Callable[[str], None]) -> None:
-        """Start empty; ``grow`` is told each piece of a name or of arguments."""
-        self._calls: list[_Call] = []
+    def __init__(
+        self,
+        grow: Callable[[str], None],
+        ear: Callable[[CallPiece], None] | None = None,
+        before: Mapping[int, ShownCall] | None = None,
+    ) -> None:
+        """Start empty; ``grow`` is told each piece of a name or of arguments, and ``ear`` as `Telling` says."""
+        self._calls: list[WrittenCall] = []
         self._grow = grow
+        self._telling = Telling(ear, before or {})
 
     def __bool__(self) -> bool:
         """Whether there is one."""
@@ -90,15 +64,17 @@ class ToolCalls:
             self._grow(storable.text(str(name)))
         if arguments:
             arguments = storable.text(arguments)
-            if call.object and _object(arguments):  # said once more: some repeat the whole call at its end
-                call.arguments.clear()
-            call.arguments.append(arguments)
+            if read_object(arguments) is not None and call.object:  # some repeat the whole call at its end
+                call.say_again(arguments)
+            else:
+                call.arguments.append(arguments)
             self._grow(arguments)
         for key, value in piece.items():
             if key not in _KNOWN and value not in (None, "", [], {}):
                 call.extra[key] = merge(call.extra.get(key), clean(value))
+        self._telling.look(self._calls)
 
-    def _find(self, index: object, call_id: str, name: str, arguments: str | None) -> _Call:
+    def _find(self, index: object, call_id: str, name: str, arguments: str | None) -> WrittenCall:
         """Return the call that a piece belongs to: what has an id of its own, or begins anew, is a call of its own."""
         if call_id:
             for call in self._calls:
@@ -114,26 +90,20 @@ class ToolCalls:
             return last if again else self._begin(index)
         return last
 
-    def _last(self, index: object) -> _Call | None:
+    def _last(self, index: object) -> WrittenCall | None:
         """Return the newest call of a number; without numbers, the newest."""
         for call in reversed(self._calls):
             if index is None or call.index == index:
                 return call
         return None
 
-    def _begin(self, index: object) -> _Call:
+    def _begin(self, index: object) -> WrittenCall:
         if len(self._calls) >= MAX_TOOL_CALLS:
             raise ModelError("the reply calls too many tools", status=200, code="reply_too_long")
-        self._calls.append(_Call(index))
+        self._calls.append(WrittenCall(index))
         return self._calls[-1]
 
     def calls(self) -> list[ToolCall]:
-        """Return them; one without an id, or with that of another, gets one of ours, which is recorded."""
-        seen: set[str] = set()
-        made = []
-        order = sorted(self._calls, key=lambda call: call.index if isinstance(call.index, int) else 0)
-        for call in order:
-            call_id = call.id if call.id and call.id not in seen else "c" + secrets.token_hex(4)
-            seen.add(call_id)
-            made.append(ToolCall(call_id, call.name, "".join(call.arguments), call.extra or None))
-        return made
+        """Return them, in the order in which they began, once no more comes."""
+        self._telling.end(self._calls)
+        return [ToolCall(call.shown_id, call.name, call.text, call.extra or None) for call in self._calls]

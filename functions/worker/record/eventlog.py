@@ -15,13 +15,17 @@ from shared.clock import now
 from shared.errors import LeaseLost, SluiceError
 from shared.logs import get_logger
 from shared.tasks import checkpoints
-from shared.tasks.events import Event
+from shared.tasks.events import Event, is_written
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from functions.worker.model.telling import CallPiece, ShownCall
     from functions.worker.record.publisher import Publisher
     from shared.tasks.model import Task
+
+    type _Place = tuple[str, str, str]
+    """Of what a model writes: type of its event, id of the model call, id of the tool call or nothing."""
 
 FIRST_FLUSH_SECONDS = 0.2
 """Shortest time between two batches of a run that is watched: at most five writes a second."""
@@ -33,7 +37,7 @@ more; a look costs one command of Valkey's."""
 UNREAD_CHARACTERS = 64_000
 """How much of it is kept back."""
 QUICK_BATCHES = 25
-"""Batches written at the quick pace before it slows down."""
+"""Batches written at the quick pace before it slows down for those who are pushed to (`Publisher.followed`)."""
 TOKEN_EVENT_CHARACTERS = 16_000
 """Longest text of one token event; a longer delta becomes several."""
 
@@ -50,10 +54,13 @@ class EventLog:
         self._waits_since: float | None = None
         self._kept_back = 0
         self._pending: list[Event] = []
-        self._tokens: dict[tuple[str, str], list[str]] = {}
+        self._tokens: dict[_Place, list[str]] = {}
+        self._about: dict[_Place, dict[str, Any]] = {}
         self._unsettled: dict[str, None] = {}
-        self._shown: set[tuple[str, str]] = set()
-        self._looked: set[tuple[str, str]] = set()
+        self._shown: set[_Place] = set()
+        self.shown_before: Mapping[str, Mapping[int, ShownCall]] = {}
+        """What watchers saw of tool calls that workers before this one did not record: by step, and number."""
+        self._looked: set[_Place] = set()
         self._looking: asyncio.Task[None] | None = None
         self._being_written = False
         self._hurry = asyncio.Event()
@@ -80,18 +87,26 @@ class EventLog:
         """Note a piece of what a model thinks aloud, in the same way."""
         self._piece("reasoning", call, text)
 
-    def _piece(self, kind: str, call: str, text: str) -> None:
-        self._tokens.setdefault((kind, call), []).append(text)
+    def tool_arguments(self, call: str, piece: CallPiece) -> None:
+        """Note a piece of the arguments of a tool call that is the client's to make."""
+        place = "tool_arguments", call, piece.id
+        signed = {"signed": True} if piece.signed else {}
+        self._about.setdefault(place, {"n": piece.n, "id": piece.id, "tool": piece.name, **signed})
+        self._piece(*place[:2], piece.text, piece.id)
+
+    def _piece(self, kind: str, call: str, text: str, call_id: str = "") -> None:
+        place = kind, call, call_id
+        self._tokens.setdefault(place, []).append(text)
         self._unsettled[call] = None
         self._note(len(text), can_wait=True)
-        if (kind, call) not in self._looked:
+        if place not in self._looked:
             # At the first of a call's text: whoever began to follow since the last look would else wait for the next.
-            self._looked.add((kind, call))
+            self._looked.add(place)
             if not self._publisher.listeners and (self._looking is None or self._looking.done()):
                 self._looking = asyncio.create_task(self._look())
         if self._publisher.listeners:
             self._publisher.writes(self)
-            if (kind, call) not in self._shown and not self._being_written:
+            if place not in self._shown and not self._being_written:
                 self._hurry.set()
 
     async def _look(self) -> None:
@@ -116,11 +131,11 @@ class EventLog:
         """
         if self._being_written or not self._tokens:
             return None
-        (kind, call), pieces = next(iter(self._tokens.items()))
-        if (kind, call) not in self._shown:
+        place, pieces = next(iter(self._tokens.items()))
+        if place not in self._shown:
             return None
         text = "".join(pieces)[:TOKEN_EVENT_CHARACTERS]
-        return Event(kind, now(), {"call": call, "text": text}, self._task.last_seq + len(self._pending) + 1)
+        return Event(place[0], now(), self._said(place, text), self._task.last_seq + len(self._pending) + 1)
 
     def stands(self, call: str) -> None:
         """Note that a call's reply is recorded: its text is never void."""
@@ -147,7 +162,7 @@ class EventLog:
     async def stored(self, events: Sequence[Event]) -> None:
         """Tell watchers of events that were just stored as the newest ones."""
         self._being_written = False
-        self._shown.update((e.type, str(e.data["call"])) for e in events if e.type in ("token", "reasoning"))
+        self._shown.update((e.type, e.data["call"], e.data.get("id", "")) for e in events if is_written(e))
         if self._tokens and self._publisher.listeners:
             self._publisher.writes(self)
             if not self._shown.issuperset(self._tokens):
@@ -168,12 +183,15 @@ class EventLog:
             self._flusher = None
 
     def _close_tokens(self) -> None:
-        for (kind, call), pieces in self._tokens.items():
+        for place, pieces in self._tokens.items():
             text = "".join(pieces)
-            for start in range(0, len(text), TOKEN_EVENT_CHARACTERS):
+            for start in range(0, len(text) or 1, TOKEN_EVENT_CHARACTERS):  # a call may have no arguments
                 part = text[start : start + TOKEN_EVENT_CHARACTERS]
-                self._pending.append(Event(kind, now(), {"call": call, "text": part}))
+                self._pending.append(Event(place[0], now(), self._said(place, part)))
         self._tokens = {}
+
+    def _said(self, place: _Place, text: str) -> dict[str, Any]:
+        return {"call": place[1], **self._about.get(place, {}), "text": text}
 
     def _note(self, characters: int, *, can_wait: bool) -> None:
         if not can_wait:
@@ -186,7 +204,7 @@ class EventLog:
 
     async def _flush_soon(self) -> None:
         while self._pending or self._tokens:
-            quick = self._batches < QUICK_BATCHES and (self._publisher.followed or self._read_as_stored())
+            quick = self._read_as_stored() or (self._batches < QUICK_BATCHES and self._publisher.followed)
             await self._pause(FIRST_FLUSH_SECONDS if quick else SLOW_FLUSH_SECONDS)
             if self._may_wait() and not await self._publisher.awaited():
                 continue
@@ -195,7 +213,10 @@ class EventLog:
             self._batches += 1
 
     def _read_as_stored(self) -> bool:
-        """Whether somebody listens to a response: its stream shows what is stored only, so that it can be taken up."""
+        """Whether somebody listens to a response: its stream shows what is stored only, so that it can be taken up.
+
+        Then text is stored at the quick pace to the end, or its client would see it once a second.
+        """
         return self._task.params.get("dialect") == "responses" and bool(self._publisher.listeners)
 
     async def _pause(self, seconds: float) -> None:

@@ -209,6 +209,7 @@ class Context(Tooling, Children, Budget, PublicContext):
             options=merged(self.options, options),
             deadline=self.deadline,
             listen=listen,
+            shown_tools=frozenset(_name(tool) for tool in tools or () if tool in self.tools),
         )
 
         use: int | None = None
@@ -321,6 +322,11 @@ class Context(Tooling, Children, Budget, PublicContext):
             raise Continue
         if not self._beat.alive:
             raise LeaseLost("the lease lapsed")
+
+
+def _name(tool: dict[str, Any]) -> str:
+    """Return the name of a function that is offered to a model."""
+    return str((tool.get("function") or {}).get("name", ""))
 
 
 def _ends_run(last: bool | Callable[[ModelReply], bool], reply: ModelReply) -> bool:

@@ -18,7 +18,7 @@ from functions.worker.run import outcomes, report, rest
 from functions.worker.run.context import Context
 from functions.worker.run.heartbeat import SLOT_GRACE_SECONDS, Beat
 from functions.worker.run.outcomes import RunError, failed
-from functions.worker.run.voided import voided_calls
+from functions.worker.run.voided import voided
 from functions.worker.tools.pool import RUN, Run
 from shared import metrics
 from shared.clock import now
@@ -231,8 +231,9 @@ class _Run:
             begun = {"steps": len(recorded)} if recorded else {}  # of another run
             self.log.add("started", {"agent": self.task.agent, **begun}, can_wait=True)  # the row says `processing`
             return
-        void = await persist(voided_calls, self.task.task_id, recorded)
-        self.log.add("resumed", {"void": void, "steps": len(recorded), "crashes": self.task.crashes})
+        void = await persist(voided, self.task.task_id, recorded)
+        self.log.shown_before = void.tool_calls
+        self.log.add("resumed", {"void": void.calls, "steps": len(recorded), "crashes": self.task.crashes})
 
     def judge(self) -> Outcome | Requeue:
         """Say what becomes of the task now that its agent stopped."""

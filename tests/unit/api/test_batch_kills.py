@@ -21,6 +21,7 @@ from shared.clock import now
 from shared.limits import names
 from shared.settings import settings as app_settings
 from shared.tasks.model import Status, dumps
+from tests.examples import examples
 from tests.unit.api import bulk
 from tests.unit.api.bulk import begin, complete, line, of_batch, told
 from tests.unit.api.conftest import Api
@@ -96,7 +97,7 @@ ACTS = st.one_of(
 
 @given(acts=st.lists(ACTS, min_size=3, max_size=14))
 @settings(
-    max_examples=40,
+    max_examples=examples(40, usual=12),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

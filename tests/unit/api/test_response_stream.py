@@ -49,8 +49,9 @@ STARTED: tuple[str, dict[str, Any]] = ("started", {"agent": "chat"})
 COMPLETE: tuple[str, dict[str, Any]] = ("complete", {})
 
 
-def stream(events: list[Event], end: Task) -> list[dict[str, Any]]:
-    made = ResponseStream(task(), lambda: end)
+def stream(events: list[Event], end: Task, **params: Any) -> list[dict[str, Any]]:
+    end.params = end.params | params
+    made = ResponseStream(task(params=end.params), lambda: end)
     return [block for event in events for block in made.take(event)]
 
 
@@ -158,6 +159,7 @@ def test_a_call_that_is_made_again_and_says_something_else_is_another_message(ag
     items = [block["item"] for block in blocks if block["type"] == "response.output_item.done"]
     assert [item["status"] for item in items] == ["incomplete", "completed"]
     assert [item["content"][0]["text"] for item in items] == ["Hello", again]
+    assert blocks[-1]["response"]["output"] == [items[1]]
 
 
 def test_each_call_of_an_agent_is_a_message_and_the_last_one_the_answer() -> None:
@@ -252,6 +254,7 @@ def test_whoever_comes_back_after_any_number_has_the_whole_stream_once() -> None
         last = [block for block in whole if block["type"] == "response.output_text.done"][-1]
         assert said(whole)[last["item_id"]] == last["text"]
         (final,) = whole[-1]["response"]["output"]
+        assert final in [block["item"] for block in whole if block["type"] == "response.output_item.done"]
         assert final["content"][0]["text"] in said(whole).values()
         opened: dict[str, int] = {}
         for block in whole:  # every item is announced before its deltas, and ends once

@@ -85,13 +85,13 @@ def test_a_skipped_firing_is_told_of_once_with_what_stood_in_its_way(api: Api, r
 
 
 def test_a_missed_a_refused_and_a_pausing_firing_are_told_of(api: Api, receiver: Receiver) -> None:
-    late = with_hook(api, receiver, catch_up_s=0)
-    assert come(late, late=GRACE_SECONDS + 1)[0] == "missed"
-    (news,) = told(receiver)[:1]
+    late = with_hook(api, receiver, catch_up_s=0, cron="0 * * * *")
+    assert come(late, late=GRACE_SECONDS + 1) == ["missed"]
+    (news,) = told(receiver)
     assert (news["type"], news["data"]["outcome"]) == ("schedule.missed", "missed")
     receiver.deliveries.clear()
 
-    poor = with_hook(api, receiver, "poor", run={"message": "hi", "max_output_tokens": 16, "webhook_url": receiver.url})
+    poor = with_hook(api, receiver, "poor", cron="0 * * * *")
     spent = {"message": "hi", "max_output_tokens": 9000, "webhook_url": receiver.url}
     assert api.client.patch(
         f"/schedules/{poor['schedule_id']}", json={"run": spent}, headers=api.head("poor")

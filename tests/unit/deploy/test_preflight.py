@@ -226,3 +226,25 @@ def test_prices_that_cannot_be_read_are_said_before(monkeypatch: pytest.MonkeyPa
     assert "Prices is no JSON" in error
     (error,) = findings(monkeypatch, Account(1000), ContextTokens="{no json").errors
     assert "ContextTokens is no JSON" in error
+
+
+@pytest.mark.parametrize(
+    ("stack", "cache", "told"),
+    [
+        ("s" * 33, "false", None),
+        ("s" * 34, "false", "a stack's name may have 33 characters here (the right of ApiFunction that names"),
+        ("s" * 27, "public", None),
+        ("s" * 28, "public", "a stack's name may have 27 characters here (PublicUsers's name)"),
+        ("Sluice", "public", "lower case only"),
+        ("a--b", "public", "two hyphens"),
+        ("a-", "public", "two hyphens"),
+        ("a--B-", "false", None),
+    ],
+)
+def test_a_stacks_name_leaves_room_for_those_made_from_it(
+    monkeypatch: pytest.MonkeyPatch, stack: str, cache: str, told: str | None
+) -> None:
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: Account(1000))
+    given = {"OpenaiApiKey": "sk-test", "RedisUrl": "rediss://cache", "ManagedRedis": cache}
+    errors = preflight.check(preflight.read_template(preflight.ROOT / "template.yaml"), given, stack).errors
+    assert [told in error for error in errors] == [True] if told else errors == []

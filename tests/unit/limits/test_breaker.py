@@ -16,6 +16,7 @@ from shared.limits.breaker import Breaker, Permit, Sign, breaker_name, sign_of
 from shared.retry import ModelError, classify
 from shared.settings import Settings
 from shared.valkey import RedisError
+from tests.examples import examples
 from tests.unit.limits.helpers import Clock
 
 CONFIG = Settings(breaker_failures=5, breaker_open_seconds=30, model_timeout_seconds=60)
@@ -337,7 +338,7 @@ STEP = st.one_of(
     ),
 )
 QUICK = settings(
-    max_examples=60,
+    max_examples=examples(60, usual=20),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

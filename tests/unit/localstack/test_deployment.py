@@ -67,6 +67,42 @@ def test_every_change_is_deployed(
     assert deployed == ["build", "build"]
 
 
+@pytest.fixture
+def builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Count builds of the bundles instead of making them."""
+    built, done = tmp_path / "built", list[str]()
+    built.mkdir()
+    monkeypatch.setattr(stack, "BUILT", built)
+
+    def sam_build() -> None:
+        assert not (built / "made-from").exists()
+        done.append("build")
+        if "broken" in (deployment.ROOT / "shared/a.py").read_text():
+            raise LocalError("sam build failed")
+        (built / "template.yaml").write_text(f"Resources: {{}}\nBuilt: {len(done)}")
+
+    monkeypatch.setattr(deployment, "_sam_build", sam_build)
+    return done
+
+
+def test_what_was_built_from_the_same_sources_is_not_built_again(
+    builds: list[str], sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert deployment.build()["Built"] == 1
+    assert deployment.build()["Built"] == 1
+    (sources / "shared/a.py").write_text("x = 2")
+    assert deployment.build()["Built"] == 2
+    (sources / "shared/a.py").write_text("broken")
+    with pytest.raises(LocalError):
+        deployment.build()
+    (sources / "shared/a.py").write_text("x = 2")
+    assert deployment.build()["Built"] == 4  # what a failed build left is nobody's
+    monkeypatch.setenv("BUNDLE_PLATFORM", "aarch64-manylinux2014")
+    monkeypatch.setattr(deployment, "bundle_platform", lambda: "another")
+    assert deployment.build()["Built"] == 5
+    assert builds == ["build"] * 5
+
+
 def test_bytecode_and_the_clock_are_no_change(deployed: list[str], sources: Path, tmp_path: Path) -> None:
     deployment.deploy(tmp_path, ENDPOINT, {})
     (sources / "shared/__pycache__").mkdir()

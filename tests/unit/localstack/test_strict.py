@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from localstack.strict import dynamodb, gateway, page, rules
+from localstack.front import calls, url
+from localstack.strict import deployed, dynamodb, gateway, page, rules
 from localstack.strict.emf import Metrics
 from localstack.strict.front import Front
 from localstack.strict.functions import Functions
@@ -183,6 +184,12 @@ DYNAMODB = [
      {"TableName": "t", "ExpressionAttributeValues": {":v": {"S": "x" * 2_097_153}}}),
     ("dynamodb-in", {"TableName": "t", "ConditionExpression": f"a IN ({','.join([':v'] * 100)})"},
      {"TableName": "t", "ConditionExpression": f"a IN ({','.join([':v'] * 101)})"}),
+    ("dynamodb-statement", {"Statements": [{"Statement": "s" * 8192}]}, {"Statements": [{"Statement": "s" * 8193}]}),
+    ("dynamodb-statement", {"Statement": "s" * 8192}, {"Statement": "s" * 8193}),
+    ("dynamodb-operators", {"TableName": "t", "ConditionExpression": " AND ".join(["a=b"] * 150)},
+     {"TableName": "t", "ConditionExpression": " AND ".join(["a=b"] * 151)}),
+    ("dynamodb-operators", {"TransactItems": [{"Update": {"TableName": "t", "UpdateExpression": "a=b," * 300}}]},
+     {"TransactItems": [{"Update": {"TableName": "t", "UpdateExpression": "a=b," * 300 + "c=d+e"}}]}),
 ]  # fmt: skip
 
 
@@ -446,6 +453,13 @@ def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert frames([], seconds=0.0) == []
 
 
+def test_a_connection_ends_however_much_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RULES, "socket-life", replace(RULES["socket-life"], most=0.05))
+    said = frames([{"type": "websocket.receive", "text": "x"}], seconds=0.2)
+    assert said[-1] == {"type": "websocket.close", "code": 1001}
+    assert said[0]["text"] == "got 1"
+
+
 # ---- S3
 
 FUNCTION = "AWS4-HMAC-SHA256 Credential=000000000000/20261128/us-east-1/s3/aws4_request, Signature=x"
@@ -484,10 +498,13 @@ def line(dimensions: list[str], metrics: int = 1, **values: Any) -> str:
     return json.dumps({"_aws": {"CloudWatchMetrics": [directive]}, **values})
 
 
+NAMES = {f"d{n}": "v" for n in range(31)}
+
+
 @pytest.mark.parametrize(
     ("passes", "breaks", "rule"),
     [
-        (line([f"d{n}" for n in range(30)]), line([f"d{n}" for n in range(31)]), "emf-dimensions"),
+        (line([*NAMES][:30], **NAMES), line([*NAMES], **NAMES), "emf-dimensions"),
         (line([], 100), line([], 101), "emf-metrics"),
         ("\n".join(line(["user"], user=f"u{n}") for n in range(100)), line(["user"], user="u100"), "emf-series"),
     ],
@@ -499,6 +516,45 @@ def test_metrics(passes: str, breaks: str, rule: str) -> None:
     assert report.read()["violations"] == []
     metrics.read(breaks)
     assert [one["rule"] for one in report.read()["violations"]] == [rule]
+
+
+@pytest.mark.parametrize(
+    ("value", "noted"), [("high", 0), ("x" * 1024, 0), ("x" * 1025, 1), ("", 1), (" ", 1), ("é", 1), ("a\n", 1)]
+)
+def test_a_dimensions_value_is_a_word_of_ascii(value: str, noted: int) -> None:
+    report = Report()
+    Metrics(report).read(line(["lane"], lane=value))
+    assert [one["rule"] for one in report.read()["violations"]] == ["emf-value"] * noted
+
+
+def test_a_line_of_a_log_is_bounded() -> None:
+    report = Report()
+    Metrics(report).read("x" * 1_048_576 + "\nshort")
+    assert report.read()["violations"] == []
+    Metrics(report).read("short\n" + "x" * 1_048_577)
+    assert [one["rule"] for one in report.read()["violations"]] == ["emf-line"]
+
+
+def test_a_streamed_answer_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert RULES["lambda-stream"].most == url.STREAM_BYTES
+    monkeypatch.setattr(url, "STREAM_BYTES", 10)
+
+    async def relayed(*chunks: bytes) -> bytes:
+        call, sent = calls.Call({}, 5), list[bytes]()
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message.get("body", b""))
+
+        call.data(b'{"statusCode": 200}' + calls.NULS)
+        for one in chunks:
+            call.data(one)
+        call.end()
+        await url._relay(call, send)
+        return b"".join(sent)
+
+    assert asyncio.run(relayed(b"12345", b"67890")) == b"1234567890"
+    with pytest.raises(calls.Broken, match="more than 10 bytes"):
+        asyncio.run(relayed(b"12345", b"678901"))
 
 
 # ---- the report, the page
@@ -536,4 +592,4 @@ def test_every_rule_has_a_source_of_its_vendor_and_a_test_that_is_there() -> Non
         assert rule.source.startswith(("https://docs.aws.amazon.com/", "https://aws.amazon.com/"))
         assert (page.PAGE.parent.parent / rule.test).exists(), rule.test
         assert time.strptime(rule.checked, "%Y-%m-%d")
-    assert len(RULES) == len(rules._TABLE)
+    assert len(RULES) == len(rules._TABLE) + len(deployed.DEPLOYED)

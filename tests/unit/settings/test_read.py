@@ -15,7 +15,7 @@ ROOM = {
     # what the rules on two settings want, so that each bound can be tried alone
     "LEASE_SECONDS": {"HEARTBEAT_SECONDS": "0.2"},
     "HEARTBEAT_SECONDS": {"LEASE_SECONDS": "600"},
-    "BATCH_SIZE": {"RUNS_PER_ENVIRONMENT": "500"},
+    "BATCH_SIZE": {"RUNS_PER_ENVIRONMENT": "144"},
     "RUNS_PER_ENVIRONMENT": {"BATCH_SIZE": "1"},
     "MODEL_TIMEOUT_SECONDS": {"WORKER_TIMEOUT_SECONDS": "900"},
     "WORKER_TIMEOUT_SECONDS": {"MODEL_TIMEOUT_SECONDS": "1"},

@@ -99,6 +99,18 @@ def test_having_waited_long_for_a_slot_makes_nobody_wait_long_for_a_message(
     assert swept(monkeypatch, after_s=store.UNSENT_GRACE_SECONDS + 1)["sent"] == 1
 
 
+def test_one_whose_waker_died_before_it_was_sent_is_sent_soon_however_busy_its_lane_and_once(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted("p", parked=True, running_cap=1)
+    assert store.unpark(store.get("p"))
+    grace = store.UNSENT_GRACE_SECONDS
+    assert swept(monkeypatch, after_s=grace - 1).get("sent", 0) == 0
+    assert swept(monkeypatch, after_s=grace + 1)["sent"] == 1
+    assert swept(monkeypatch, after_s=grace + 61).get("sent", 0) == 0
+    assert messages() == ["p", "somebody-elses"]
+
+
 @pytest.mark.parametrize("delay_s", [0, 120])
 def test_a_requeued_task_whose_send_failed_is_sent_as_soon_as_it_is_due(
     gate: Gate, monkeypatch: pytest.MonkeyPatch, delay_s: float

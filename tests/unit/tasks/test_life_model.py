@@ -30,6 +30,7 @@ from shared.tasks.events import Event
 from shared.tasks.items import due_shard, wait_shard
 from shared.tasks.model import Status, Task, Usage
 from shared.tasks.waits import Wait
+from tests.examples import examples
 
 DAY = "2026-01-01"
 STEP_USE = Usage(10, 5, 7)
@@ -277,7 +278,7 @@ def test_any_interleaving_keeps_the_invariants() -> None:
         settings=hypothesis_settings(
             # Without shrinking, which here takes minutes: what fails is printed as it was found.
             phases=[Phase.explicit, Phase.generate],
-            max_examples=8,
+            max_examples=examples(8, usual=5),
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),

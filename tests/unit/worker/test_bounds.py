@@ -125,6 +125,7 @@ def test_a_task_that_finds_no_slot_is_parked_instead_of_running(world: World) ->
 
 def test_a_task_that_crashed_twice_goes_to_quarantine_and_ends_after_too_many(world: World) -> None:
     task = world.submit("[[sim words=1]] hello")
+    before = events.read(task.task_id, 0).events[0]
     records = world.receive()
     for _ in range(2):
         assert isinstance(claims.claim(task.task_id, 0), Task)
@@ -132,6 +133,7 @@ def test_a_task_that_crashed_twice_goes_to_quarantine_and_ends_after_too_many(wo
     world.invoke(records)
     row = store.get(task.task_id)
     assert (row.status, row.lane, row.crashes) == (Status.QUEUED, "quarantine", 2)
+    assert events.read(task.task_id, 0).events[0] == before, "the log only grows"
     world.work("quarantine")
     assert store.get(task.task_id).status is Status.COMPLETE
 

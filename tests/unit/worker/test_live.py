@@ -62,7 +62,7 @@ class Client:
             self.pieces += 1
             self._text += data["text"]
             return
-        if event.type == "token":
+        if event.type in events.WRITTEN:
             data = data | {"text": self._text + data["text"]}
         self._text = ""
         self.log.append((event.seq, event.type, data))
@@ -149,6 +149,15 @@ def test_without_pieces_every_event_is_whole(world: World) -> None:
     assert client.log == logged(task.task_id)
     assert client.pieces == 0
     assert [kind for _, kind, _ in client.log].count("token") > 1  # as it came, not at the end
+
+
+def test_a_response_is_stored_as_it_is_written_to_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eventlog, "QUICK_BATCHES", 1)
+    monkeypatch.setattr(eventlog, "SLOW_FLUSH_SECONDS", 30.0)
+    task, client = world.submit(STREAM, params={"dialect": "responses"}), Client()
+    beside(world, lambda: watch(task.task_id, client, pieces=False))
+    assert client.log == logged(task.task_id)
+    assert [kind for _, kind, _ in client.log].count("token") > 3
 
 
 def test_the_first_text_of_a_call_is_stored_before_it_is_told(world: World) -> None:

@@ -19,6 +19,7 @@ from shared import clock
 from shared.limits import prices
 from shared.tasks import days, settle, spend, store
 from shared.tasks.model import Task
+from tests.examples import examples
 
 from .conftest import World
 
@@ -73,7 +74,7 @@ def consumed(world: World, key: str) -> int:
 
 @pytest.mark.usefixtures("world")
 @settings(
-    max_examples=8,
+    max_examples=examples(8, usual=4),
     deadline=None,
     derandomize=True,  # the same examples each time; without this line other seeds are tried
     phases=(Phase.explicit, Phase.generate),  # to shrink an example takes minutes, and it is small

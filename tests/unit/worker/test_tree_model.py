@@ -26,6 +26,7 @@ from shared.tasks.items import row_key
 from shared.tasks.model import Status, Task
 from sluice import AgentResult, ChildFailed, Context
 from sluice.testing import account
+from tests.examples import examples
 from tests.unit.worker.conftest import OneAgent, World
 
 CEILING_USD = 0.0003
@@ -238,12 +239,12 @@ def test_any_interleaving_of_a_trees_life_keeps_the_invariants(tree: type[Tree])
         tree,
         settings=hypothesis_settings(
             phases=[Phase.explicit, Phase.generate],
-            max_examples=8,
+            max_examples=examples(8, usual=4),
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
-    assert tree.trees >= 8
+    assert tree.trees >= examples(8, usual=4)
     assert tree.accidents.happened
     assert tree.ended_as["complete"] + tree.ended_as["cancelled"] + tree.ended_as["failed"] == tree.trees

@@ -25,6 +25,7 @@ export class Transcript {
     this.calls = new Map(); // id of a model call -> its text so far, in the order that they began
     this.lines = [];
     this.streams = new Map(); // id of a model call -> its line
+    this.calling = new Map(); // id of a tool call that is the client's -> its line
     this.response = null;
     this.status = "queued";
     this.error = null;
@@ -35,6 +36,10 @@ export class Transcript {
     for (const call of data.void ?? []) this.void(call);
     if (type === "token") {
       this.token(event);
+      return;
+    }
+    if (type === "tool_arguments") {
+      this.arguments(event);
       return;
     }
     if (type === "queued" || type in { retry: 1, deferred: 1 }) this.status = "queued";
@@ -67,9 +72,25 @@ export class Transcript {
     line.detail = `${data.call}, ${number(text.length)} characters`;
   }
 
+  // A call that the client is to make, while the model writes it.
+  arguments({ seq, at, data }) {
+    let line = this.calling.get(data.id);
+    if (!line) {
+      line = { seq, at, title: "Call streamed", detail: "", tone: "live", call: data.call, text: "" };
+      this.calling.set(data.id, line);
+      this.lines.push(line);
+    }
+    if (line.call !== data.call) Object.assign(line, { call: data.call, text: "", tone: "live" });
+    line.text += data.text;
+    line.detail = `${data.tool} ${line.text}`;
+  }
+
   // A worker died in the middle of this reply; it is asked for again, and may read differently.
   void(call) {
     this.calls.delete(call);
+    for (const line of this.calling.values()) {
+      if (line.call === call) line.tone = "warn";
+    }
     const line = this.streams.get(call);
     if (!line) return;
     this.streams.delete(call);
