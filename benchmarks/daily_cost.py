@@ -7,7 +7,9 @@ with the scaler's real policy; a fleet's is what its autoscaler would run in eve
 utilization, between 2 and 20 containers, more only where it could not serve the load otherwise (marked). Prices are
 data (`capacity_data/prices.json`, `fleets.json`). Tokens cost everybody the same and are left out; so is what people
 cost. A fleet's containers have public addresses; "own VPC" is Sluice with the managed Valkey, a NAT gateway and an
-endpoint. A fleet's runs are lost or paid again when a container goes; that has no price here.
+endpoint. "Managed Instances" is that with the worker on Lambda Managed Instances: no GB-seconds, but EC2 instances by
+the hour, at least three, and 15 % for their management. A fleet's runs are lost or paid again when a container goes;
+that has no price here.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ RUNS = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000)
 """Runs a day."""
 SLOTS = (10, 50)
 """``RunsPerEnvironment``: fewer, for runs that compute, and the default."""
+MANAGED, MANAGED_SLOTS = "Sluice, Managed Instances, own VPC", 50
 HOURS = 24
 
 
@@ -79,6 +82,15 @@ def fleet(kind: dict[str, float], runs: int, prices: dict[str, Any]) -> dict[str
     }
 
 
+def instances(runs: int, slots: int, prices: dict[str, Any]) -> float:
+    """Return USD a day of the Managed Instances that so many runs a day want, of ``slots`` runs in each process."""
+    kind, shape = prices["managed_instances"], SCENARIOS["day"].shape
+    busy = day_curve() * runs / float(day_curve().sum()) / 60 * shape.calls * shape.call_s
+    wanted = np.ceil(busy / (kind["processes"] * slots) / prices["target_utilization"])
+    hours = float(np.maximum(wanted, kind["least"]).mean()) * HOURS
+    return hours * float(kind["usd_hour"]) * (1 + float(kind["management_share"]))
+
+
 def break_even(ours: list[float], theirs: list[float]) -> list[int]:
     """Return the runs a day at which the cheaper one changes, Sluice being it at the start; interpolated."""
     found = []
@@ -111,6 +123,12 @@ def measure() -> dict[str, Any]:
         vpc = [usd + (hourly["nat_gateway"] + hourly["endpoints"]) * HOURS for usd in plain]
         found["usd_per_day"][f"Sluice, {slots} slots"] = [round(usd, 4) for usd in plain]
         found["usd_per_day"][f"Sluice, {slots} slots, own VPC"] = [round(usd, 4) for usd in vpc]
+        if slots == MANAGED_SLOTS:
+            worker = [day[costs.SERVICES["lambda_gb_s"]] for day in days]
+            on_instances = [instances(runs, slots, prices) for runs in RUNS]
+            found["usd_per_day"][MANAGED] = [
+                round(usd - gb_s + ec2, 4) for usd, gb_s, ec2 in zip(vpc, worker, on_instances, strict=True)
+            ]
         found.setdefault("services_usd_per_day_at_10000", {})[f"{slots} slots"] = {
             name: round(usd, 4) for name, usd in days[RUNS.index(10_000)].items() if name != "runs"
         }
@@ -119,10 +137,12 @@ def measure() -> dict[str, Any]:
         found["usd_per_day"][name] = [round(row["usd"], 4) for row in rows]
         found.setdefault("containers", {})[name] = [round(row["containers"], 1) for row in rows]
         found.setdefault("over_most_ratio", {})[name] = [round(row["over_most_ratio"], 3) for row in rows]
-    ours = {name: row for name, row in found["usd_per_day"].items() if name.startswith("Sluice")}
+    ours = {name: row for name, row in found["usd_per_day"].items() if name.startswith("Sluice") and name != MANAGED}
     for fleet_name in prices["fleets"]:
         for name, row in ours.items():
             found["break_even_runs"][f"{name} / {fleet_name}"] = break_even(row, found["usd_per_day"][fleet_name])
+    for name in (f"Sluice, {MANAGED_SLOTS} slots", f"Sluice, {MANAGED_SLOTS} slots, own VPC"):
+        found["break_even_runs"][f"{name} / {MANAGED}"] = break_even(ours[name], found["usd_per_day"][MANAGED])
     return found
 
 
@@ -142,7 +162,7 @@ def draw(found: dict[str, Any]) -> list[Path]:
     styles = {"Sluice": ("#c2410c", "-"), "celery prefork": ("#1d4ed8", "-"), "celery threads": ("#64748b", "-")}
     for name, row in found["usd_per_day"].items():
         color, line = next(style for start, style in styles.items() if name.startswith(start))
-        dashed = "--" if "VPC" in name else ":" if "50" in name else line
+        dashed = "-." if name == MANAGED else "--" if "VPC" in name else ":" if "50" in name else line
         axes[0].plot(RUNS, row, color=color, ls=dashed, marker="o", ms=3, lw=1.4, label=name)
     axes[0].set_xscale("log")
     axes[0].set_yscale("log")

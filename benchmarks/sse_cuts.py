@@ -22,6 +22,7 @@ import os
 import random
 import signal
 import time
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,13 @@ if TYPE_CHECKING:
 
     from localstack.system import System
 
-PARAMETERS = {"LeaseSeconds": "6", "HeartbeatSeconds": "2", "StreamSeconds": "2"}
+PARAMETERS = {
+    "LeaseSeconds": "6",
+    "HeartbeatSeconds": "2",
+    "StreamSeconds": "2",
+    "MaxCrashes": "20",  # a run may be hit by more kills than a real one ever is
+    "QuarantineAfter": "3",
+}
 MESSAGE = "[[sim latency={seconds} words={words} ttft=0.2]] tell a story"
 WORDS_PER_SECOND = 30
 MOST_MESSAGES = 3
@@ -47,6 +54,7 @@ MOST_MESSAGES = 3
 MOST_LINES = 2
 """Lines of the next message that a cut leaves, at most."""
 RESPONSES_EVERY = 4
+TRIES = 20
 
 
 @dataclass
@@ -92,15 +100,28 @@ class Campaign:
         as_response = n % RESPONSES_EVERY == 0
         if as_response:
             body = {"model": "gpt-4o-mini", "input": text, "background": True}
-            answer = await self.http.post("/v1/responses", json=body)
+            made = await self._submit("/v1/responses", body)
         else:
-            answer = await self.http.post("/agent", json={"message": text})
-        answer.raise_for_status()
-        made = answer.json()
+            made = await self._submit("/agent", {"message": text})
         task_id = made["id"].removeprefix("resp_") if as_response else made["task_id"]
         clients = [Reader(self.http, task_id), (ResponsesReader if as_response else Reader)(self.http, task_id)]
         self.clients += clients
         await asyncio.gather(*(self._follow(client) for client in clients))
+
+    async def _submit(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Submit a run once, on a machine that may be too busy for it."""
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        for _ in range(TRIES):
+            try:
+                answer = await self.http.post(path, json=body, headers=headers)
+            except httpx2.TransportError:
+                await asyncio.sleep(1)
+                continue
+            if answer.status_code not in (429, 503):
+                made: dict[str, Any] = answer.raise_for_status().json()
+                return made
+            await asyncio.sleep(float(answer.headers["Retry-After"]))
+        raise SystemExit(f"{path} does not take a run")
 
     async def _follow(self, client: Client) -> None:
         # Each client gives its part; the later ones make up for those that gave less.
@@ -149,6 +170,7 @@ class Campaign:
             "of_them_responses": sum(isinstance(client, ResponsesReader) for client in self.clients),
             "cuts": self.cut_so_far,
             "ended_by_their_longest_life": sum(client.ended_by_server for client in self.clients),
+            "broken_off_by_themselves": sum(client.broken for client in self.clients),
             "workers_killed": self.killed,
             "takeovers": sum(each.count("resumed") for each in kinds.values()),
             "messages": sum(len(client.log) for client in self.clients),
@@ -195,7 +217,7 @@ def main() -> None:
     parser.add_argument("--cuts", type=int, default=10_000)
     parser.add_argument("--at-once", type=int, default=10, help="runs at the same time, each with two clients")
     parser.add_argument("--run-seconds", type=float, default=8)
-    parser.add_argument("--kill-every", type=float, default=12, help="seconds between two SIGKILLs")
+    parser.add_argument("--kill-every", type=float, default=15, help="seconds between two SIGKILLs")
     parser.add_argument("--minutes", type=float, default=9.5, help="when no further run is begun")
     asked = parser.parse_args()
     with own_system(PARAMETERS) as (system, found):

@@ -8,12 +8,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import httpx2
+
 from shared.clock import epoch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    import httpx2
 
 AGAIN_S = 0.2
 """Rest of a client whose stream was ended by the server."""
@@ -41,6 +41,8 @@ class Client:
     cuts: int = 0
     ended_by_server: int = 0
     """Connections that the server ended before the run had: each has its longest life."""
+    broken: int = 0
+    """Connections that broke off by themselves: the server could not say in time that they were over."""
     parts: int = 0
     end: str | None = None
     """What the run's end was."""
@@ -50,8 +52,16 @@ class Client:
     async def read(self, at_most: float = float("inf"), *, torn: int = 0) -> bool:
         """Read until the end, or cut the connection after so many messages and ``torn`` lines of the next one.
 
-        Returns True at the end.
+        Returns True at the end. What breaks off by itself is taken up again, too.
         """
+        try:
+            return await self._read(at_most, torn)
+        except httpx2.TransportError:
+            self.broken += 1
+            await asyncio.sleep(AGAIN_S)
+            return False
+
+    async def _read(self, at_most: float, torn: int) -> bool:
         again = self.begun
         asked, wall, first_byte = time.monotonic(), time.time(), 0.0
         ended_by_server = True

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from localstack.strict import dynamodb, gateway
+from localstack.strict import dynamodb, gateway, s3
 from localstack.strict.functions import environment_bytes
 from localstack.strict.report import Refused, Report
 from localstack.strict.rules import RULES
@@ -38,6 +38,7 @@ class Front:
         self._app, self._report, self._queues, self._functions = app, report, queues, functions
         self._quota = quota
         self._indexes: dict[str, dynamodb.Indexes] = {}
+        self._uploads = s3.Uploads()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Serve one request."""
@@ -70,6 +71,8 @@ class Front:
         elif b"/s3/aws4_request" in headers.get(b"authorization", b""):
             await self._s3(scope, receive, send, headers)
         else:
+            if b"X-Amz-Expires=" in scope["query_string"]:
+                s3.check_presigned(scope)
             await self._app(scope, receive, send)
 
     async def _sqs(self, operation: str, scope: Any, receive: Any, send: Any, headers: dict[bytes, bytes]) -> None:
@@ -172,6 +175,12 @@ class Front:
         if owner is not None and owner != ACCOUNT:
             await gateway.respond(send, 403, _DENIED, _XML)
             return
+        if b"uploadId=" in scope["query_string"] and scope["method"] == "PUT":
+            length = headers.get(b"x-amz-decoded-content-length", headers.get(b"content-length"))
+            self._uploads.sent(scope, s3.SMALLEST_PART if length is None else int(length))
+        elif b"uploadId=" in scope["query_string"] and scope["method"] == "POST":
+            raw, receive = await _whole(receive)
+            self._uploads.completed(scope, raw)
         if scope["method"] not in ("GET", "HEAD") or not key or not _FUNCTION_KEY.search(headers[b"authorization"]):
             await self._app(scope, receive, send)
             return

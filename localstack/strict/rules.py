@@ -137,12 +137,11 @@ _TABLE = [
     Rule("s3-owner", "S3", "`ExpectedBucketOwner` that does not fit is 403",
          "https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html", "`blobs.owner`", _STRICT),
     Rule("s3-part", "S3", "a part of a multipart upload of at least 5 MiB, but the last; at most 10,000 parts",
-         "https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html", "`assembly.PART_BYTES`", _STACK, 10_000,
-         "MiniStack"),
+         "https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html", "`assembly.PART_BYTES`", _STRICT, 10_000),
     Rule("s3-presigned", "S3", "a presigned URL is good for at most 7 days, and for no longer than the credentials "
          "that signed it",
          "https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html",
-         "`ResultUrlSeconds` is at most 12 hours", _STACK, 604_800, "MiniStack"),
+         "`ResultUrlSeconds` is at most 12 hours", _STRICT, 604_800),
     # ---- CloudWatch
     Rule("emf-dimensions", "CloudWatch", "at most 30 dimensions a metric",
          f"{_CLOUDWATCH}/CloudWatch_Embedded_Metric_Format_Specification.html", "`shared/metrics.py`: one", _STRICT,

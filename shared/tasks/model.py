@@ -211,6 +211,10 @@ class Outcome:
     error: dict[str, Any] | None = None
 
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+"""Made once: `json.dumps` would make one for each call."""
+
+
 def dumps(value: Any) -> str:
     """Encode as compact JSON; text stays readable UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _COMPACT.encode(value)

@@ -98,7 +98,6 @@ REFUSED: dict[str, Any] = {
     "values 33 deep": lambda _: put(x=nested(33)),
     "another transaction with a token": lambda _: [transact([op(1, x={"S": x})], "t" * 36) for x in "ab"],
     "a token of 37 characters": lambda _: transact([op(1)], "t" * 37),
-    "a part of less than 5 MiB": lambda _: parts(b"x" * (5 * 1024 * 1024 - 1), b"x"),
     "26 writes": lambda _: write_batch([*range(26)]),
     "a key twice in a batch": lambda _: write_batch([1, 1]),
     "11 messages": lambda _: send([{"Id": str(n), "MessageBody": "x"} for n in range(11)]),
@@ -141,15 +140,6 @@ def test_a_page_of_a_query_holds_a_megabyte_and_what_is_left_out_counts(stack: S
         page = client("dynamodb").query(**asked)
         assert (page["Count"], page["ScannedCount"]) == (0, 2)
         assert page["LastEvaluatedKey"] == keys[1]
-
-
-def test_a_presigned_url_is_good_for_a_week_at_most(stack: Stack) -> None:
-    with stack.used():
-        client("s3").put_object(Bucket=settings().blob_bucket, Key="limits", Body=b"x")
-        where = {"Bucket": settings().blob_bucket, "Key": "limits"}
-        for seconds, status in ((604_800, 200), (604_801, 400)):
-            url = client("s3").generate_presigned_url("get_object", Params=where, ExpiresIn=seconds)
-            assert httpx2.get(url).status_code == status
 
 
 def test_the_front_stands_before_it(stack: Stack) -> None:

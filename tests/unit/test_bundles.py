@@ -1,5 +1,6 @@
 """Each function's bundle holds what the function imports, and not what it does not."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -93,6 +94,23 @@ def test_agents_import_from_the_workers_bundle_alone(bundles: dict[str, Path]) -
         "import openai"
     )
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, env={"PATH": os.environ["PATH"]})
+
+
+def test_descriptions_of_services_lose_their_words_and_nothing_else(bundles: dict[str, Path]) -> None:
+    whole = Path(botocore.__file__).parent / "data"
+    found = sorted((bundles["WorkerFunction"] / "botocore/data").glob("*/*/service-2.json"))
+    assert {path.parent.parent.name for path in found} == bundle.AWS_SERVICES
+    for path in found:
+        ours = json.loads(path.read_text())
+        packed = whole / path.parent.parent.name / path.parent.name / "service-2.json.gz"
+        theirs = json.loads(gzip.decompress(packed.read_bytes()))
+        assert ours == bundle.without_words(theirs)
+        assert ours["operations"].keys() == theirs["operations"].keys()
+        assert {name: one["type"] for name, one in ours["shapes"].items()} == {
+            name: one["type"] for name, one in theirs["shapes"].items()
+        }
+    member = {"members": {"documentation": {"shape": "A", "documentation": "<p>What it is.</p>"}}}
+    assert bundle.without_words([member]) == [{"members": {"documentation": {"shape": "A"}}}]
 
 
 def test_a_trimmed_botocore_knows_every_regions_endpoints(bundles: dict[str, Path]) -> None:

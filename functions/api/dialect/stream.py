@@ -152,9 +152,11 @@ class ResponseStream:
                     blocks += [*self._close_texts(), self._begin_call(call)]
                 case called.Delta(call, text):
                     blocks.append(self._calls[call.n].go_on(text))
-                case called.End(call, whole):
-                    status = "completed" if whole and not (cut and not is_whole(call.text)) else "incomplete"
+                case called.End(call, whole=True):
+                    status = "incomplete" if cut and not is_whole(call.text) else "completed"
                     blocks += self._calls[call.n].end(call, status)
+                case called.End():  # broken off: it never ends, since some clients carry out whatever ends
+                    continue
         return blocks
 
     def _close_texts(self) -> list[Block]:

@@ -13,7 +13,7 @@ from functions.worker.environment.together import Together
 from functions.worker.lane.share import Share, end_late
 from functions.worker.record.flights import Flights
 from functions.worker.record.outbox import Outbox
-from functions.worker.run.heartbeat import Heart
+from functions.worker.run.heartbeat import SLOT_GRACE_SECONDS, Heart
 from shared import watchers
 from shared.clock import now
 from shared.errors import DependencyDown
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 type Asked = tuple[str, str]
 """A model and the owner of the run that wants to call it."""
+type Starting = tuple[str, str, int, str]
+"""A run that begins: its user, itself, the user's running cap, its lane."""
 
 _log = get_logger("environment")
 
@@ -51,6 +53,7 @@ class Environment:
         self.watchers = Together(watchers.look_at)
         self.outbox = Outbox()
         self.flights = Flights()
+        self._slots = Together(self._take_slots)
         self._leaves = Together(self._ask_breakers)
         self._successes = Together(self._tell_successes)
         self._succeeded: dict[Asked, tuple[Permit, int]] = {}
@@ -103,12 +106,19 @@ class Environment:
         """Pooled client for pages and APIs."""
         return clients.pages()
 
-    def take_slot(self, task: Task, ttl_s: int) -> bool:
-        """Hold one of the user's running slots, if it has a cap; True without Valkey: replicas are the only bound."""
+    async def take_slot(self, task: Task) -> bool:
+        """Hold one of the user's running slots, if it has a cap; True without Valkey: replicas are the only bound.
+
+        Runs that begin at the same moment share the way there.
+        """
+        return await self._slots.get((task.user, task.task_id, task.running_cap, task.lane))
+
+    def _take_slots(self, wanted: list[Starting]) -> dict[Starting, bool]:
         try:
-            return self.gate.take_slot(task.user, task.task_id, task.running_cap, ttl_s, lane=task.lane, starts=True)
+            ttl_s = settings().lease_seconds + SLOT_GRACE_SECONDS
+            return dict(zip(wanted, self.gate.start_all(wanted, ttl_s), strict=True))
         except (RedisError, DependencyDown):
-            return True
+            return dict.fromkeys(wanted, True)
 
     def keep_slot(self, task: Task, lane: str, delay_s: float, ttl_s: int) -> None:
         """Keep the slot of a task that waits with a message in a lane, from ``delay_s`` on."""

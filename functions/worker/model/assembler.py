@@ -95,6 +95,13 @@ class Parts:
             return any(taken)
         if not isinstance(chunk, dict):
             return False
+        if (text := _plain(chunk)) is not None:
+            model = chunk.get("model")
+            if model and model != self._model:
+                self._model = storable.text(str(model))
+            self._hear(text)
+            self._check_limit()
+            return True
         if refusal.is_error(chunk):
             raise refusal.of_value(chunk, 200, {})
         if model := chunk.get("model"):
@@ -145,16 +152,19 @@ class Parts:
         if thought:
             self._think(thought)
         if text:
-            text = storable.text(text)
-            self._grow(len(text))
-            self._text.append(text)
-            self._ears.text(text)
+            self._hear(text)
         calls = delta.get("tool_calls") or ()
         for call in [calls] if isinstance(calls, dict) else calls:
             if call is not None:
                 self._calls.take(call)
         if old := delta.get("function_call"):
             self._calls.take({"index": 0, "function": old})
+
+    def _hear(self, text: str) -> None:
+        text = storable.text(text)
+        self._grow(len(text))
+        self._text.append(text)
+        self._ears.text(text)
 
     def _take_others(self, delta: dict[str, Any]) -> None:
         for name in _THOUGHTS:
@@ -240,6 +250,25 @@ class Parts:
         if not told:
             written = max(written or 0, seen.output_tokens)
         return Usage(read or seen.prompt_tokens, written or 0), not told
+
+
+_PLAIN = frozenset({"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"})
+_PLAIN_CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs"})
+
+
+def _plain(chunk: dict[str, Any]) -> str | None:
+    """Return the text of a chunk that holds nothing else, as nearly all of a stream do; None: look at all of it."""
+    choices = chunk.get("choices")
+    if type(choices) is not list or len(choices) != 1 or chunk.get("usage") is not None or not _PLAIN.issuperset(chunk):
+        return None
+    choice = choices[0]
+    if type(choice) is not dict or not _PLAIN_CHOICE.issuperset(choice) or chunk.get("object") == "error":
+        return None
+    if choice.get("finish_reason") or choice.get("index") or choice.get("logprobs"):
+        return None
+    delta = choice.get("delta")
+    text = delta.get("content") if type(delta) is dict and len(delta) == 1 else None
+    return text if type(text) is str and text else None
 
 
 def texts(content: Any) -> tuple[str, str]:

@@ -77,6 +77,8 @@ class Flights:
         """Start with none."""
         self._tasks: dict[tuple[str, int], Task] = {}
         self._sent: dict[tuple[str, int], str] = {}
+        self._facts: dict[tuple[str, int], tuple[list[flights.Noted], list[int]]] = {}
+        """What was last looked at of each."""
         self._begun = asyncio.Event()
         self._noting: asyncio.Task[None] | None = None
 
@@ -91,6 +93,7 @@ class Flights:
     def end(self, task: Task) -> None:
         """Note nothing more of a run, which was written or is another's."""
         self._tasks.pop((task.task_id, task.lease_no), None)
+        self._facts.pop((task.task_id, task.lease_no), None)
 
     async def _note(self) -> None:
         while self._tasks or self._sent:
@@ -108,6 +111,10 @@ class Flights:
         texts = {key: "" for key in self._sent if key not in self._tasks}
         for key, task in self._tasks.items():
             noted = [one for flight in task.under_way.values() if (one := _noted(task, flight))]
+            facts = noted, flights.written(task)
+            if self._facts.get(key) == facts:
+                continue  # as most of the time of a call whose reply comes in one piece: not even put into words
+            self._facts[key] = facts
             text = flights.text_of(task, noted)
             if text != self._sent.get(key, ""):
                 texts[key] = text

@@ -16,7 +16,7 @@ from functions.worker.record.publisher import Publisher
 from functions.worker.record.stops import Continue, Ended, GiveWay, Stop
 from functions.worker.run import outcomes, report, rest
 from functions.worker.run.context import Context
-from functions.worker.run.heartbeat import SLOT_GRACE_SECONDS, Beat
+from functions.worker.run.heartbeat import Beat
 from functions.worker.run.outcomes import RunError, failed
 from functions.worker.run.voided import voided
 from functions.worker.tools.pool import RUN, Run
@@ -166,8 +166,7 @@ class _Run:
             return failed(RunError("crashed", f"its worker died {task.crashes} times while running it", "server_error"))
         if task.crashes >= settings().quarantine_after and self.delivery.lane != "quarantine":
             return Requeue(delay_s=0, reason="quarantine", lane="quarantine")
-        ttl = settings().lease_seconds + SLOT_GRACE_SECONDS
-        if not await asyncio.to_thread(self.environment.take_slot, task, ttl):
+        if not await self.environment.take_slot(task):
             return Requeue(delay_s=0, reason="running_cap", park=True)
         return None
 

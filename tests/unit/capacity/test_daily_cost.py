@@ -37,3 +37,13 @@ def test_sluice_costs_something_and_no_tokens() -> None:
     assert day["runs"] > 50
     assert costs.SERVICES["tokens"] not in day
     assert 0 < sum(usd for name, usd in day.items() if name not in ("runs", "wait_p95_s")) < 1
+
+
+def test_managed_instances_are_at_least_three_and_then_as_many_as_the_load_wants() -> None:
+    prices = costs.read("fleets.json")
+    least = 3 * 0.0816 * 1.15 * 24
+    assert daily_cost.instances(100, 50, prices) == pytest.approx(least)
+    many = daily_cost.instances(100_000_000, 50, prices)
+    assert daily_cost.instances(200_000_000, 50, prices) == pytest.approx(2 * many, rel=0.05)
+    assert daily_cost.instances(100_000_000, 25, prices) == pytest.approx(2 * many, rel=0.05)
+    assert many > 5 * least

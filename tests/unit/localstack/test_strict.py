@@ -69,8 +69,9 @@ class World:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent: list[dict[str, Any]] = []
         given = {name.replace("_", "-"): value for name, value in headers.items()} | {"content-length": str(len(raw))}
+        path, _, query = path.partition("?")
         scope = {
-            "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
+            "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(),
             "headers": [(name.encode(), value.encode()) for name, value in given.items()],
         }  # fmt: skip
 
@@ -487,6 +488,37 @@ def test_a_key_is_bounded() -> None:
     assert world.request("/b/" + "k" * 1024, method="PUT", authorization=FUNCTION)[0] == 200
     assert world.request("/b/" + "k" * 1025, method="PUT", authorization=FUNCTION)[0] == 400
     assert world.noted == ["s3-key"]
+
+
+MIB = 1024 * 1024
+
+
+def s3_request(world: World, method: str, query: str, body: bytes = b"", **headers: str) -> int:
+    return world.request(f"/bucket/key?{query}", body, method=method, authorization=FUNCTION, **headers)[0]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "status"), [((5 * MIB, 1), 200), ((5 * MIB - 1, 1), 400), ((1,), 200), ((5 * MIB, 5 * MIB - 1), 200)]
+)
+def test_parts_but_the_last_have_five_mebibytes(sizes: tuple[int, ...], status: int) -> None:
+    world = World()
+    for n, size in enumerate(sizes, 1):
+        assert s3_request(world, "PUT", f"uploadId=u&partNumber={n}", x_amz_decoded_content_length=str(size)) == 200
+    listed = "".join(f"<Part><PartNumber>{n}</PartNumber></Part>" for n in range(1, len(sizes) + 1))
+    assert s3_request(world, "POST", "uploadId=u", listed.encode()) == status
+    assert world.noted == ["s3-part"] * (status == 400)
+
+
+@pytest.mark.parametrize(("number", "status"), [(10_000, 200), (10_001, 400)])
+def test_an_upload_has_so_many_parts(number: int, status: int) -> None:
+    assert s3_request(World(), "PUT", f"uploadId=u&partNumber={number}") == status
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(604_800, 200), (604_801, 400)])
+def test_a_presigned_url_is_good_for_a_week_at_most(seconds: int, status: int) -> None:
+    world = World()
+    assert world.request(f"/bucket/key?X-Amz-Expires={seconds}", method="GET")[0] == status
+    assert world.noted == ["s3-presigned"] * (status == 400)
 
 
 # ---- CloudWatch

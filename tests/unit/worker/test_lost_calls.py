@@ -226,3 +226,26 @@ def test_nothing_is_noted_of_a_run_that_ended(world: World) -> None:
     world.runner.run(a_while())
     assert store.get(task.task_id).status is Status.COMPLETE
     assert not valkey.client().exists(flight_key(task.task_id, 1))
+
+
+def test_a_call_of_which_nothing_changes_is_put_into_words_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked at four times a second; with a hundred calls at once the words were a tenth of the loop's work."""
+    looked, worded = [], []
+    written, text_of = flights.written, flights.text_of
+
+    def looking(task: Task) -> list[int]:
+        looked.append(task.task_id)
+        return written(task)
+
+    def wording(task: Task, calls: Any) -> str:
+        calls = list(calls)
+        worded.append([one.use.tokens for one in calls])
+        return text_of(task, calls)
+
+    monkeypatch.setattr(flights, "written", looking)
+    monkeypatch.setattr(flights, "text_of", wording)
+    world.submit("[[sim latency=1.2]] hello", params={"stream": False})
+    world.work()
+    during = [one for one in worded if one]
+    assert len(looked) > 2 * len(worded)  # who words it looks once more
+    assert len(during) == len({tuple(one) for one in during})  # each state once
