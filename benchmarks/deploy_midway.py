@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from benchmarks.chaos import CALLS_NEEDED, STEPS, await_end
+from benchmarks.chaos import await_end
+from benchmarks.faults.kinds import CALLS, STEPS
 from benchmarks.faults.own import own_system
 from benchmarks.faults.verify import verify
 from deploy.packages import BUILT
@@ -121,7 +122,7 @@ def measure(system: System, outputs: dict[str, Any], runs: int) -> tuple[dict[st
         "submits_not_answered_202": len(submitter.refused),
         "answers": sorted(set(submitter.refused)),
         **verdict.figures(),
-        "model_calls_needed": runs * CALLS_NEEDED,
+        "model_calls_needed": runs * CALLS["plain"],
     }
     return figures, not verdict.broken and verdict.statuses["complete"] == runs
 

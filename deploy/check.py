@@ -50,13 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ClientError, BotoCoreError) as error:
         print(f"  it cannot be asked: {error}", file=sys.stderr)
         return 1
-    for text in found.warnings:
-        print(f"  warning: {text}")
-    for text in found.errors:
-        print(f"  error: {text}", file=sys.stderr)
-    if not found.errors:
-        print("  nothing stands in the way")
-    return 1 if found.errors else 0
+    return preflight.tell(found, "  ")
 
 
 if __name__ == "__main__":

@@ -184,6 +184,17 @@ def _prices(found: Findings, template: dict[str, Any], values: dict[str, str]) -
         found.warnings.append(error.message)
 
 
+def tell(found: Findings, indent: str = "") -> int:
+    """Print what was found; returns the exit status."""
+    for text in found.warnings:
+        print(f"{indent}warning: {text}")
+    for text in found.errors:
+        print(f"{indent}error: {text}", file=sys.stderr)
+    if not found.errors:
+        print(f"{indent or 'preflight: '}nothing stands in the way")
+    return 1 if found.errors else 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m deploy.preflight", description=__doc__)
@@ -198,13 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ClientError, BotoCoreError) as error:
         print(f"error: the account cannot be asked: {error}", file=sys.stderr)
         return 1
-    for text in found.warnings:
-        print(f"warning: {text}")
-    for text in found.errors:
-        print(f"error: {text}", file=sys.stderr)
-    if not found.errors:
-        print("preflight: nothing stands in the way")
-    return 1 if found.errors else 0
+    return tell(found)
 
 
 if __name__ == "__main__":

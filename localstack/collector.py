@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+
+from localstack.posted import Posted
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue
@@ -43,54 +43,22 @@ class Span:
         return (self.end - self.start) / 1e9
 
 
-class Collector:
-    """Collects spans, as a context manager. ``answer`` is the status of every answer; ``rejected`` spans are named."""
+class Collector(Posted):
+    """Collects spans. ``rejected`` spans are named in every answer, which comes after ``hangs_s`` seconds."""
+
+    content_type = "application/x-protobuf"
 
     def __init__(self, *, answer: int = 200, rejected: int = 0, hangs_s: float = 0.0) -> None:
-        """Take a free port on loopback."""
-        self.answer = answer
+        """Take a free port on loopback; its ``url`` is what `OtlpEndpoint` is to be."""
+        super().__init__(answer=answer)
         self.rejected = rejected
         self.hangs_s = hangs_s
-        self.headers: dict[str, str] = {}
-        """Of every answer."""
         self.asked: list[dict[str, str]] = []
         """Headers of each request."""
         self.paths: list[str] = []
         self.resources: list[dict[str, Any]] = []
         self.received: list[Span] = []
         """All spans, those that came twice too."""
-        self._arrived = threading.Condition()
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            timeout = 30
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                time.sleep(collector.hangs_s)
-                collector.take(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
-                said = ExportTraceServiceResponse()
-                if collector.rejected:
-                    said.partial_success.rejected_spans = collector.rejected
-                answer = said.SerializeToString()
-                self.send_response(collector.answer)
-                for name, value in collector.headers.items():
-                    self.send_header(name, value)
-                self.send_header("content-type", "application/x-protobuf")
-                self.send_header("content-length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        """What `OtlpEndpoint` is to be."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def spans(self) -> list[Span]:
@@ -99,8 +67,9 @@ class Collector:
             found = {(one.trace_id, one.span_id): one for one in self.received}
         return sorted(found.values(), key=lambda one: one.start)
 
-    def take(self, path: str, headers: dict[str, str], body: bytes) -> None:
+    def take(self, path: str, headers: dict[str, str], body: bytes) -> bytes:
         """Note a request."""
+        time.sleep(self.hangs_s)
         if headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         request = ExportTraceServiceRequest.FromString(body)
@@ -112,25 +81,15 @@ class Collector:
                     self.resources.append({one.key: _plain(one.value) for one in resource.resource.attributes})
                     self.received += [_span(one) for scope in resource.scope_spans for one in scope.spans]
             self._arrived.notify_all()
+        said = ExportTraceServiceResponse()
+        if self.rejected:
+            said.partial_success.rejected_spans = self.rejected
+        return bytes(said.SerializeToString())
 
     def wait_for(self, n: int, *, timeout_s: float) -> list[Span]:
         """Wait until there are ``n`` spans, or for so long; returns all there are."""
-        give_up = time.monotonic() + timeout_s
-        with self._arrived:
-            while len({one.span_id for one in self.received}) < n and (left := give_up - time.monotonic()) > 0:
-                self._arrived.wait(left)
+        self._wait_until(lambda: len({one.span_id for one in self.received}) >= n, timeout_s)
         return self.spans
-
-    def __enter__(self) -> Self:
-        """Start to listen."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 def _plain(value: AnyValue) -> Any:

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 from shared import clock, seal
 from shared.limits.models import Model
 from shared.limits.shares import owner_of
-from shared.netguard import check_url
-from shared.settings import settings
 from shared.tasks import table
 from shared.tasks.items import item, plain
 from shared.tasks.model import dumps
@@ -70,15 +68,6 @@ class Credentials:
 
 def _key(user: str) -> Attributes:
     return {"pk": {"S": f"CREDENTIALS#{user}"}, "sk": {"S": "CREDENTIALS"}}
-
-
-def check_address(url: str) -> None:
-    """Hold a provider's address against the rules, as far as that goes without resolving its name.
-
-    Raises:
-        Forbidden: not https (on AWS), a user name in it, too long, or an address that is not public.
-    """
-    check_url(url, https_only=not settings().allow_private_addresses)
 
 
 def put(

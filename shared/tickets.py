@@ -11,11 +11,9 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from shared import aws
 from shared.clock import now
-from shared.errors import DependencyDown, NotFound
+from shared.errors import NotFound
 from shared.settings import settings
 from shared.tasks import items, table
 from shared.tasks.items import Attributes, plain
@@ -129,12 +127,8 @@ def disconnect(connection: str) -> None:
 
 
 def _delete(key: Attributes) -> Any:
-    try:
+    with table.calling():
         answer = aws.dynamodb().delete_item(TableName=settings().table_name, Key=key, ReturnValues="ALL_OLD")
-    except (ClientError, BotoCoreError) as error:
-        if aws.is_outage(error):
-            raise DependencyDown("dynamodb") from error
-        raise
     return answer.get("Attributes")
 
 

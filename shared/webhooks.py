@@ -13,15 +13,13 @@ import hmac
 import math
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from shared import aws, secrets
 from shared.clock import now
 from shared.limits.shares import owner_of
 from shared.netguard import check_url
 from shared.settings import settings
-from shared.tasks.lanes import MAX_DELAY_SECONDS, Received, down, group
-from shared.tasks.model import Status, dumps
+from shared.tasks import lanes
+from shared.tasks.model import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -151,34 +149,27 @@ def send(what: Mapping[str, str], *, attempt: int, first: float, due: float) -> 
     Raises:
         DependencyDown: SQS is away.
     """
-    wait = min(max(due - now(), 0), MAX_DELAY_SECONDS)
-    try:
-        aws.sqs().send_message(
-            QueueUrl=settings().queue_url_webhook,
-            MessageBody=dumps({"v": VERSION, **what, "attempt": attempt, "first": first, "due": due}),
-            DelaySeconds=math.ceil(wait),
-            MessageGroupId=group(what.get("owner") or what["url"].partition("?")[0]),
-        )
-    except (ClientError, BotoCoreError) as error:
-        raise down(error) from error
+    value = {**what, "attempt": attempt, "first": first, "due": due}
+    owner = what.get("owner") or what["url"].partition("?")[0]
+    asked = lanes.message(value, user=owner, delay_s=due - now())
+    with lanes.calling():
+        aws.sqs().send_message(QueueUrl=settings().queue_url_webhook, **asked)
 
 
-def receive(most: int, *, hidden_s: float) -> list[Received]:
+def receive(most: int, *, hidden_s: float) -> list[lanes.Received]:
     """Take at most ``most`` (1 to 10) deliveries that are there now, hidden for ``hidden_s`` whole seconds.
 
     Raises:
         DependencyDown: SQS is away.
     """
-    try:
+    with lanes.calling():
         answer = aws.sqs().receive_message(
             QueueUrl=settings().queue_url_webhook,
             MaxNumberOfMessages=most,
             VisibilityTimeout=math.ceil(hidden_s),
             WaitTimeSeconds=0,
         )
-    except (ClientError, BotoCoreError) as error:
-        raise down(error) from error
-    return [Received(message["Body"], message["ReceiptHandle"]) for message in answer.get("Messages", [])]
+    return [lanes.Received(message["Body"], message["ReceiptHandle"]) for message in answer.get("Messages", [])]
 
 
 def delete(receipt: str) -> None:
@@ -187,8 +178,7 @@ def delete(receipt: str) -> None:
     Raises:
         DependencyDown: SQS is away; it comes back and is found done.
     """
-    entries: Any = [{"Id": "0", "ReceiptHandle": receipt}]
-    try:
-        aws.sqs().delete_message_batch(QueueUrl=settings().queue_url_webhook, Entries=entries)
-    except (ClientError, BotoCoreError) as error:
-        raise down(error) from error
+    with lanes.calling():
+        aws.sqs().delete_message_batch(
+            QueueUrl=settings().queue_url_webhook, Entries=[{"Id": "0", "ReceiptHandle": receipt}]
+        )

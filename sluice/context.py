@@ -106,6 +106,7 @@ class Context(Protocol):
         made up to tell parallel calls apart.
 
         Raises:
+            Unstorable: the arguments are no JSON; nothing was done.
             Denied: the call was not allowed; says why.
             WaitTimeout: nobody answered in time.
         """
@@ -120,6 +121,7 @@ class Context(Protocol):
         asked for only if they are ``editable``. The call itself belongs into a step of its own.
 
         Raises:
+            Unstorable: the arguments are no JSON.
             Denied: the call was not allowed; says why.
             WaitTimeout: nobody answered ``within`` so many seconds.
         """
@@ -144,13 +146,16 @@ class Context(Protocol):
     ) -> ModelReply:
         """Call the language model once: streamed to watchers, metered, within every budget; see ``step`` for the rest.
 
+        ``tool_choice`` is the provider's (``"required"`` …); unset, the client's own goes with the client's own tools.
         ``last`` promises that the agent returns at once with this reply, or is a function that says True of a reply
-        with which it does: it is then written together with the run's end.
-        ``stream=False`` shows watchers the text in one piece, once it is whole.
+        with which it does. It is then written together with the run's end: a quarter less of a short run's writes.
+        ``stream=False`` shows watchers the text in one piece, once it is whole, and takes less processor time; unset,
+        it is as the client asked for the run, which streams by default.
         ``options`` (``temperature``, ``response_format``, ``reasoning`` …) go to the provider. What the client asked
         for holds where the agent says nothing; None leaves an option out.
 
         Raises:
+            BadOption: an option is none, or has words of its own here.
             ModelError: the provider refused or failed; left alone, the run is tried again where that may help.
             BudgetExhausted: the call's worst case does not fit a ceiling.
         """
@@ -244,7 +249,8 @@ class Context(Protocol):
         """Begin a call like ``model``, whose text the agent reads while it is written.
 
         ``async for piece in ctx.model_stream(messages)``, and ``await stream.reply()`` for the whole, which is
-        recorded.
+        recorded. A reply that was recorded comes in one piece. Calls of one name are told apart by their order,
+        whichever way they are made.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -11,6 +11,8 @@ from shared.logs import get_logger
 from shared.settings import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shared.scaling.policy import Decision
 
 
@@ -20,19 +22,19 @@ def uuids() -> dict[str, str]:
     return {lane: uuid for lane, uuid in known.items() if uuid}
 
 
-def current() -> dict[str, int]:
-    """Return the ``MaximumConcurrency`` set now; a lane is absent where it cannot be read or has none."""
-    found: dict[str, int] = {}
+def _read() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield lanes with their mappings; one that cannot be read is left out."""
     for lane, uuid in uuids().items():
         try:
-            mapping = aws.lambda_client().get_event_source_mapping(UUID=uuid)
+            yield lane, dict(aws.lambda_client().get_event_source_mapping(UUID=uuid))
         except (ClientError, BotoCoreError) as error:
             get_logger("scaler").warning("mapping not read", extra={"lane": lane, "cause": str(error)})
-            continue
-        limit = mapping.get("ScalingConfig", {}).get("MaximumConcurrency")
-        if limit is not None:
-            found[lane] = limit
-    return found
+
+
+def current() -> dict[str, int]:
+    """Return the ``MaximumConcurrency`` set now; a lane is absent where it cannot be read or has none."""
+    limits = {lane: mapping.get("ScalingConfig", {}).get("MaximumConcurrency") for lane, mapping in _read()}
+    return {lane: limit for lane, limit in limits.items() if limit is not None}
 
 
 PAUSED = frozenset({"Disabled", "Disabling"})
@@ -41,16 +43,7 @@ PAUSED = frozenset({"Disabled", "Disabling"})
 
 def paused() -> list[str]:
     """Return the lanes whose mappings are switched off; one that cannot be read counts as running."""
-    found: list[str] = []
-    for lane, uuid in uuids().items():
-        try:
-            mapping = aws.lambda_client().get_event_source_mapping(UUID=uuid)
-        except (ClientError, BotoCoreError) as error:
-            get_logger("scaler").warning("mapping not read", extra={"lane": lane, "cause": str(error)})
-            continue
-        if mapping.get("State") in PAUSED:
-            found.append(lane)
-    return found
+    return [lane for lane, mapping in _read() if mapping.get("State") in PAUSED]
 
 
 def apply(decision: Decision, now_set: dict[str, int]) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import aws
@@ -38,11 +36,7 @@ def keep(task_id: str, until: float) -> float:
             _renew(item["s3"]["S"])
         if "ttl" in item and plain(item["ttl"]) < until:
             key = {"pk": item["pk"], "sk": item["sk"]}
-            op: dict[str, Any] = table.update_op(key, sets={"ttl": int(until)}, condition="attribute_exists(#pk)")
-            try:
-                table.update(op)
-            except table.ConditionFailed:
-                continue  # erased meanwhile
+            table.change(key, sets={"ttl": int(until)}, condition="attribute_exists(#pk)")  # erased meanwhile
     return min(until, now() + settings().blob_days * 86_400) if objects else until
 
 

@@ -138,8 +138,4 @@ def sent(alert: Alert) -> None:
     Raises:
         Contended, DependencyDown: the sweeper sends them once more, under the same id.
     """
-    op = table.update_op(_key(alert.place), removes=("due", "due_at"), condition="attribute_exists(#pk)")
-    try:
-        table.update(op)
-    except table.ConditionFailed:
-        return  # its time is over
+    table.change(_key(alert.place), removes=("due", "due_at"), condition="attribute_exists(#pk)")  # its time is over

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import aws
-from shared.bulk.files import away
+from shared.bulk.objects import away
 from shared.settings import settings
 from shared.tasks import blobs
 

@@ -12,14 +12,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from shared import aws
+from shared.bulk import objects
 from shared.clock import now
-from shared.errors import Conflict, DependencyDown, NotFound, TooLarge
-from shared.logs import get_logger
+from shared.errors import Conflict, NotFound, TooLarge
 from shared.settings import settings
-from shared.tasks import blobs, sessions, table
+from shared.tasks import sessions, table
 from shared.tasks.items import item, plain
 
 if TYPE_CHECKING:
@@ -32,8 +29,6 @@ UPLOAD_SECONDS = 3600
 """How long the parts of a file may take to come, and its presigned address is good."""
 INPUT, OUTPUT = "batch", "batch_output"
 """What files are for: requests of a batch, and what became of them."""
-
-_log = get_logger("files")
 
 
 class TooMany(Conflict):
@@ -152,17 +147,9 @@ def row_op(file: File) -> dict[str, Any]:
 
 def _read(row: Attributes) -> File:
     values = {name: plain(value) for name, value in row.items()}
-    return File(
-        file_id=values["sk"],
-        user=values["user"],
-        filename=values["filename"],
-        purpose=values["purpose"],
-        size=values["size"],
-        made_at=float(values["made_at"]),
-        expires_at=float(values["expires_at"]),
-        state=values["state"],
-        why=values.get("why", ""),
-    )
+    same = {name: values[name] for name in ("user", "filename", "purpose", "size", "state")}
+    same |= {name: float(values[name]) for name in ("made_at", "expires_at")}
+    return File(file_id=values["sk"], why=values.get("why", ""), **same)
 
 
 def store(file: File, content: bytes) -> None:
@@ -171,10 +158,7 @@ def store(file: File, content: bytes) -> None:
     Raises:
         DependencyDown: S3 or DynamoDB is away; nothing is to be seen of the file.
     """
-    try:
-        aws.s3().put_object(Bucket=settings().blob_bucket, Key=file.key, Body=content, **blobs.owner())
-    except (ClientError, BotoCoreError) as error:
-        raise away(error) from error
+    objects.put(file.key, content)
     table.put(row_op(file))
 
 
@@ -187,13 +171,7 @@ def announce(file: File) -> str:
         DependencyDown: DynamoDB is away.
     """
     table.put(row_op(file))
-    return str(
-        aws.s3_signer().generate_presigned_url(
-            "put_object",
-            Params={"Bucket": settings().blob_bucket, "Key": file.key, "ContentLength": file.size},
-            ExpiresIn=UPLOAD_SECONDS,
-        )
-    )
+    return objects.address("put_object", file.key, UPLOAD_SECONDS, ContentLength=file.size)
 
 
 def load(user: str, file_id: str) -> File:
@@ -214,28 +192,20 @@ def _shown(text: str) -> str:
 
 
 def _arrived(file: File) -> File:
-    try:
-        head = aws.s3().head_object(Bucket=settings().blob_bucket, Key=file.key, **blobs.owner())
-    except (ClientError, BotoCoreError) as error:
-        if aws.error_code(error) in blobs.MISSING:
-            return file
-        raise away(error) from error
-    size = int(head["ContentLength"])
+    size = objects.size(file.key)
+    if size is None:
+        return file
     if size == file.size:
         found = replace(file, state="processed")
     else:
         why = f"{file.size} bytes were announced, and {size} came"
         found = replace(file, state="error", why=why)
-    op = table.update_op(
+    table.change(
         key_of(file.user, file.file_id),
         sets={"state": found.state} | ({"why": found.why} if found.why else {}),
         condition="#state = :pending",
         values={"pending": "pending"},
-    )
-    try:
-        table.update(op)
-    except table.ConditionFailed:
-        return found  # another request saw it at the same time, or it was deleted
+    )  # nothing, if another request saw it at the same time, or it was deleted
     return found
 
 
@@ -275,62 +245,12 @@ def delete(user: str, file_id: str) -> None:
     row = table.get(key_of(user, file_id)) if named(file_id, PREFIX) else None
     if row is None:
         raise NotFound(f"No such File object: {_shown(file_id)}")
-    delete_object(_read(row).key)
+    objects.delete(_read(row).key)
     sessions.delete_items([key_of(user, file_id)])
-
-
-def delete_object(key: str) -> None:
-    """Delete an object of the bucket; one that is gone does no harm.
-
-    Raises:
-        DependencyDown: S3 is away.
-    """
-    try:
-        aws.s3().delete_object(Bucket=settings().blob_bucket, Key=key, **blobs.owner())
-    except (ClientError, BotoCoreError) as error:
-        raise away(error) from error
-
-
-def read(key: str, start: int = 0, size: int | None = None) -> bytes:
-    """Read an object from ``start`` on, ``size`` bytes at most; nothing from its end on.
-
-    Raises:
-        NotFound: it is not there.
-        DependencyDown: S3 is away.
-    """
-    extra: dict[str, Any] = {}
-    if start or size is not None:
-        extra["Range"] = f"bytes={start}-" + ("" if size is None else str(start + size - 1))
-    try:
-        answer = aws.s3().get_object(Bucket=settings().blob_bucket, Key=key, **extra, **blobs.owner())
-        return answer["Body"].read()
-    except (ClientError, BotoCoreError) as error:
-        if aws.error_code(error) == "InvalidRange":
-            return b""
-        if aws.error_code(error) in blobs.MISSING:
-            raise NotFound("the file's content is not there any more") from error
-        raise away(error) from error
 
 
 def address(file: File) -> str:
     """Return a presigned URL of a file's content."""
     name = json.dumps(file.filename.encode("ascii", "replace").decode())
-    return str(
-        aws.s3_signer().generate_presigned_url(
-            "get_object",
-            Params={
-                "Bucket": settings().blob_bucket,
-                "Key": file.key,
-                "ResponseContentDisposition": f"attachment; filename={name}",
-            },
-            ExpiresIn=settings().result_url_seconds,
-        )
-    )
-
-
-def away(error: Exception) -> Exception:
-    """Turn a failed call of S3 into what callers handle."""
-    if aws.is_outage(error):
-        return DependencyDown("s3")
-    _log.error("S3 refused a call", extra={"cause": str(error)[:300]})
-    return error
+    shown = f"attachment; filename={name}"
+    return objects.address("get_object", file.key, settings().result_url_seconds, ResponseContentDisposition=shown)

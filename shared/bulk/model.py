@@ -157,9 +157,14 @@ def line_task_id(batch_id: str, number: int) -> str:
     return f"{TASK_PREFIX}{batch_id.removeprefix(PREFIX)[:12]}{digest[:20]}"
 
 
+def partition(user: str) -> str:
+    """Return the partition in which a user's batches stand, with their number."""
+    return f"BATCHES#{user}"
+
+
 def key_of(user: str, batch_id: str) -> Attributes:
-    """Return the key of a batch's row: a user's batches stand together."""
-    return {"pk": {"S": f"BATCHES#{user}"}, "sk": {"S": batch_id}}
+    """Return the key of a batch's row."""
+    return {"pk": {"S": partition(user)}, "sk": {"S": batch_id}}
 
 
 def shard_of(batch_id: str) -> str:

@@ -6,18 +6,13 @@ that what happens from then on sends another. The sweeper sends one to every bat
 
 from __future__ import annotations
 
-import json
-import math
 from typing import TYPE_CHECKING
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import aws, valkey
 from shared.errors import DependencyDown
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import lanes
-from shared.tasks.model import dumps
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -40,15 +35,9 @@ def send(user: str, batch_id: str, *, delay_s: float = 0) -> None:
     Raises:
         DependencyDown: SQS is away; the sweeper sees to it.
     """
-    try:
-        aws.sqs().send_message(
-            QueueUrl=settings().queue_url_bulk,
-            MessageBody=dumps({"v": VERSION, "user": user, "batch_id": batch_id}),
-            DelaySeconds=max(0, min(lanes.MAX_DELAY_SECONDS, math.ceil(delay_s))),
-            MessageGroupId=lanes.group(user),
-        )
-    except (ClientError, BotoCoreError) as error:
-        raise lanes.down(error) from error
+    asked = lanes.message({"user": user, "batch_id": batch_id}, user=user, delay_s=delay_s)
+    with lanes.calling():
+        aws.sqs().send_message(QueueUrl=settings().queue_url_bulk, **asked)
 
 
 def parse(body: str) -> tuple[str, str]:
@@ -57,13 +46,7 @@ def parse(body: str) -> tuple[str, str]:
     Raises:
         BadMessage: it is none of ours.
     """
-    try:
-        value = json.loads(body)
-        version, user, batch_id = value["v"], value["user"], value["batch_id"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise lanes.BadMessage("not a batch's message") from error
-    if version != VERSION or not isinstance(user, str) or not isinstance(batch_id, str):
-        raise lanes.BadMessage("not a batch's message")
+    user, batch_id = lanes.values(body, "a batch's message", user=str, batch_id=str)
     return user, batch_id
 
 

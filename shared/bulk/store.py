@@ -14,7 +14,7 @@ from shared.bulk.model import Batch, key_of, read
 from shared.clock import now
 from shared.errors import Conflict, Contended, LeaseLost, NotFound
 from shared.settings import settings
-from shared.tasks import blobs, table
+from shared.tasks import blobs, numbered, table
 from shared.tasks.items import attribute
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ LOOK_SECONDS = 60.0
 """How long after it was worked at the sweeper has a batch looked at."""
 TRIES = 4
 """Times that a commit is tried while another writer holds one of its items."""
-NUMBER = "#"
-"""Sort key of the item that counts a user's batches under way; it comes before their ids."""
 OUT, ERR = "OUT", "ERR"
 """Kinds of pieces: of the output file, and of the error file."""
 
@@ -38,15 +36,6 @@ class TooMany(Conflict):
     """The user has as many batches under way as one may."""
 
     code = "too_many_batches"
-
-
-def number_op(user: str, by: int) -> dict[str, Any]:
-    """Make the Update that counts a user's batches under way."""
-    key = key_of(user, NUMBER)
-    if by < 0:
-        return table.update_op(key, adds={"n": by})
-    room = "attribute_not_exists(#n) OR #n < :most"
-    return table.update_op(key, adds={"n": by}, condition=room, values={"most": settings().max_batches})
 
 
 def create(batch: Batch) -> None:
@@ -60,7 +49,8 @@ def create(batch: Batch) -> None:
     if most == 0:
         raise TooMany("this deployment takes no batches")
     try:
-        table.transact([number_op(batch.user, 1), table.put_op(model.row_of(batch, due_at=now()))])
+        one_more = numbered.count_op(model.partition(batch.user), 1, most=most)
+        table.transact([one_more, table.put_op(model.row_of(batch, due_at=now()))])
     except table.ConditionFailed:
         raise TooMany(f"there are {most} batches under way already; wait for one, or cancel it") from None
 
@@ -85,8 +75,7 @@ def page(user: str, *, limit: int, after: str | None) -> tuple[list[Batch], bool
         DependencyDown: DynamoDB is away.
     """
     asked: dict[str, Any] = {
-        "KeyConditionExpression": "pk = :pk AND sk > :number",
-        "ExpressionAttributeValues": {":pk": key_of(user, "")["pk"], ":number": {"S": NUMBER}},
+        **numbered.all_of(model.partition(user)),
         "ScanIndexForward": False,
         "Limit": limit + 1,
     }
@@ -107,17 +96,14 @@ def take(user: str, batch_id: str) -> Batch | None:
         Contended, DependencyDown: try again.
     """
     at = now()
-    op = table.update_op(
+    row = table.change(
         key_of(user, batch_id),
         sets={"lease_until": at + LEASE_SECONDS, "due_at": at + LEASE_SECONDS + 1},
         adds={"rev": 1},
         condition="attribute_exists(#due) AND (attribute_not_exists(#lease_until) OR #lease_until < :now)",
         values={"now": at},
     )
-    try:
-        return read(table.update(op))
-    except table.ConditionFailed:
-        return None
+    return None if row is None else read(row)
 
 
 def held(user: str, batch_id: str) -> bool:
@@ -153,7 +139,7 @@ def commit(
     sets: dict[str, Any] = {"state": model.state_of(batch)}
     if batch.ended:
         sets["ttl"] = int(at + settings().file_days * 86_400)
-        ops.append(number_op(batch.user, -1))
+        ops.append(numbered.count_op(model.partition(batch.user), -1))
     elif release:
         sets |= {"lease_until": 0.0, "due_at": min(at + LOOK_SECONDS, max(at, batch.expires_at))}
     row = table.update_op(
@@ -181,16 +167,12 @@ def give_back(batch: Batch) -> None:
     Raises:
         Contended, DependencyDown: it comes back when the lease lapses.
     """
-    op = table.update_op(
+    table.change(
         key_of(batch.user, batch.batch_id),
         sets={"lease_until": 0.0, "due_at": now()},
         condition="attribute_exists(#due) AND #rev = :rev",
         values={"rev": batch.rev},
     )
-    try:
-        table.update(op)
-    except table.ConditionFailed:
-        return
 
 
 def _piece_key(batch_id: str, kind: str, n: int) -> Attributes:
@@ -227,15 +209,12 @@ def cancel(user: str, batch_id: str) -> Batch:
     if found.ended or found.cancel_at:
         return found
     at = now()
-    op = table.update_op(
+    row = table.change(
         key_of(user, batch_id),
         sets={"cancel_at": at, "due_at": at},
         condition="attribute_exists(#due) AND attribute_not_exists(#cancel_at)",
     )
-    try:
-        return read(table.update(op))
-    except table.ConditionFailed:
-        return load(user, batch_id)
+    return load(user, batch_id) if row is None else read(row)
 
 
 def stop(batch: Batch) -> bool:
@@ -245,7 +224,7 @@ def stop(batch: Batch) -> bool:
         Contended, DependencyDown: try again.
     """
     at = now()
-    op = table.update_op(
+    stopped = table.change(
         key_of(batch.user, batch.batch_id),
         sets={"state": model.state_of(batch.reached("cancelled", at))},
         adds={"rev": 1},
@@ -253,12 +232,9 @@ def stop(batch: Batch) -> bool:
         condition="attribute_not_exists(#lease_until) OR #lease_until < :now",
         values={"now": at},
     )
-    try:
-        table.update(op)
-    except table.ConditionFailed:
+    if stopped is None:
         cancel(batch.user, batch.batch_id)
-        return False
-    return True
+    return stopped is not None
 
 
 def due(shard: str, *, before: float, limit: int) -> list[tuple[str, str]]:
@@ -267,13 +243,8 @@ def due(shard: str, *, before: float, limit: int) -> list[tuple[str, str]]:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    found = table.query_page(
-        IndexName="due",
-        KeyConditionExpression="due = :shard AND due_at <= :before",
-        ExpressionAttributeValues={":shard": {"S": shard}, ":before": attribute(before)},
-        Limit=limit,
-    )
-    return [(one["pk"]["S"].partition("#")[2], one["sk"]["S"]) for one in found["Items"]]
+    found = table.due(shard, before=before, limit=limit)
+    return [(one["pk"]["S"].partition("#")[2], one["sk"]["S"]) for one in found]
 
 
 def look_later(user: str, batch_id: str) -> None:
@@ -283,13 +254,9 @@ def look_later(user: str, batch_id: str) -> None:
         Contended, DependencyDown: another is sent at the next look, which does no harm.
     """
     at = now()
-    op = table.update_op(
+    table.change(
         key_of(user, batch_id),
         sets={"due_at": at + LOOK_SECONDS},
         condition="attribute_exists(#due) AND #due_at <= :now",
         values={"now": at},
     )
-    try:
-        table.update(op)
-    except table.ConditionFailed:
-        return

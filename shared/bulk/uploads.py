@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from shared.bulk import files
+from shared.bulk import files, objects
 from shared.bulk.assembly import Assembly
 from shared.bulk.files import UPLOAD_PREFIX, UPLOAD_SECONDS, File, key_of
 from shared.clock import now
@@ -118,17 +118,9 @@ def load(user: str, upload_id: str) -> Upload:
     if row is None:
         raise NotFound(f"No such Upload object: {upload_id.encode('ascii', 'replace').decode()[:80]}")
     values = {name: plain(value) for name, value in row.items()}
-    return Upload(
-        upload_id=values["sk"],
-        user=values["user"],
-        filename=values["filename"],
-        purpose=values["purpose"],
-        size=values["size"],
-        made_at=float(values["made_at"]),
-        seconds=float(values["seconds"]),
-        state=values["state"],
-        file_id=values["file_id"],
-    )
+    same = {name: values[name] for name in ("user", "filename", "purpose", "size", "state", "file_id")}
+    same |= {name: float(values[name]) for name in ("made_at", "seconds")}
+    return Upload(upload_id=values["sk"], **same)
 
 
 def _open(user: str, upload_id: str) -> Upload:
@@ -148,17 +140,15 @@ def add(user: str, upload_id: str, content: bytes) -> dict[str, Any]:
     """
     upload = _open(user, upload_id)
     part_id, at = files.new_id(PART_PREFIX), now()
-    took = table.update_op(
+    took = table.change(
         key_of(user, upload_id),
         adds={"got": len(content), "parts": 1},
         condition="#got <= :room AND #parts < :most",
         values={"room": upload.size - len(content), "most": MOST_PARTS},
     )
-    try:
-        table.update(took)
-    except table.ConditionFailed:
+    if took is None:
         why = f"an upload has {MOST_PARTS} parts at most, and no more bytes than announced: {upload.size}"
-        raise BadParts(why, param="data") from None
+        raise BadParts(why, param="data")
     key = f"files/{upload_id}/{part_id}"
     Assembly(key, _pieces=[content], _held=len(content)).close()
     values = {"s3": key, "size": len(content), "ttl": int(upload.expires_at + KEPT_SECONDS)}
@@ -199,7 +189,7 @@ def complete(user: str, upload_id: str, part_ids: Sequence[str], md5: str | None
     file = replace(file, file_id=upload.file_id)
     whole, digest = Assembly(file.key), hashlib.md5(usedforsecurity=False)
     for part_id in part_ids:
-        piece = files.read(f"files/{upload_id}/{part_id}")
+        piece = objects.read(f"files/{upload_id}/{part_id}")
         digest.update(piece)
         whole.add(piece)
     if md5 is not None and digest.hexdigest() != md5.lower():
@@ -247,16 +237,14 @@ def cancel(user: str, upload_id: str) -> Upload:
     if upload.state == "cancelled":
         return upload
     _open(user, upload_id)
-    op = table.update_op(
+    cancelled = table.change(
         key_of(user, upload_id),
         sets={"state": "cancelled"},
         condition="#state = :pending",
         values={"pending": "pending"},
     )
-    try:
-        table.update(op)
-    except table.ConditionFailed:
-        raise Conflict("the upload is just being completed") from None
+    if cancelled is None:
+        raise Conflict("the upload is just being completed")
     _drop(user, upload_id)
     return replace(upload, state="cancelled")
 
@@ -268,5 +256,5 @@ def _drop(user: str, upload_id: str) -> None:
         ExpressionAttributeValues={":pk": key_of(user, "")["pk"], ":prefix": {"S": f"{upload_id}#"}},
     )
     for row in list(rows):
-        files.delete_object(row["s3"]["S"])
+        objects.delete(row["s3"]["S"])
         sessions.delete_items([{"pk": row["pk"], "sk": row["sk"]}])

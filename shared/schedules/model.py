@@ -132,9 +132,14 @@ def jitter(schedule_id: str, instant: float, jitter_s: int) -> float:
     return round(drawn * jitter_s, 3)
 
 
+def partition(user: str) -> str:
+    """Return the partition in which a user's schedules stand, with their number."""
+    return f"SCHEDULES#{user}"
+
+
 def key_of(user: str, schedule_id: str) -> Attributes:
-    """Return the key of a schedule's row: a user's schedules stand together."""
-    return {"pk": {"S": f"SCHEDULES#{user}"}, "sk": {"S": schedule_id}}
+    """Return the key of a schedule's row."""
+    return {"pk": {"S": partition(user)}, "sk": {"S": schedule_id}}
 
 
 def row_of(schedule: Schedule, *, due_at: float) -> Attributes:

@@ -8,8 +8,8 @@ from shared.clock import now
 from shared.errors import Conflict, Contended, NotFound
 from shared.limits.shares import owner_of
 from shared.schedules import telling
-from shared.schedules.model import key_of, read, row_of
-from shared.tasks import events, sessions, table
+from shared.schedules.model import key_of, partition, read, row_of
+from shared.tasks import events, numbered, sessions, table
 from shared.tasks.items import attribute
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ PREFIX = "sch_"
 ID_CHARACTERS = 36
 WRITE_TRIES = 4
 """Times that a schedule is read and written anew when it is fired or changed meanwhile."""
-NUMBER = "#"
-"""Sort key of the item that counts a user's schedules; it comes before their ids."""
 OF_SERVICE = "SCHEDULES-OF#"
 """How the partition begins of the item that counts the schedules of all users of a service."""
 
@@ -33,19 +31,11 @@ class TooMany(Conflict):
     code = "too_many_schedules"
 
 
-def _number(partition: str, by: int, most: int = 0) -> dict[str, Any]:
-    key = {"pk": {"S": partition}, "sk": {"S": NUMBER}}
-    if by < 0:
-        return table.update_op(key, adds={"n": by})
-    room = "attribute_not_exists(#n) OR #n < :most"
-    return table.update_op(key, adds={"n": by}, condition=room, values={"most": most})
-
-
 def _numbers(schedule: Schedule, by: int, most: int = 0, of_service: int = 0) -> list[dict[str, Any]]:
     """Make the Updates that count a schedule: among its user's, and among all of the service that acts for the user."""
-    ops = [_number(f"SCHEDULES#{schedule.user}", by, most)]
+    ops = [numbered.count_op(partition(schedule.user), by, most=most)]
     if schedule.counted_for:
-        ops.append(_number(f"{OF_SERVICE}{schedule.counted_for}", by, of_service))
+        ops.append(numbered.count_op(f"{OF_SERVICE}{schedule.counted_for}", by, most=of_service))
     return ops
 
 
@@ -95,8 +85,7 @@ def page(user: str, *, limit: int, start: Attributes | None = None) -> tuple[lis
         DependencyDown: DynamoDB is away.
     """
     asked: dict[str, Any] = {
-        "KeyConditionExpression": "pk = :pk AND sk > :number",
-        "ExpressionAttributeValues": {":pk": key_of(user, "")["pk"], ":number": {"S": NUMBER}},
+        **numbered.all_of(partition(user)),
         "ConsistentRead": True,
         "Limit": limit,
     }
@@ -148,16 +137,12 @@ def look_later(schedule: Schedule, due_at: float, *, held: bool = False) -> None
     Raises:
         Contended, DependencyDown: the sweeper looks once more, which does no harm.
     """
-    op = table.update_op(
+    table.change(
         key_of(schedule.user, schedule.schedule_id),
         sets={"due_at": float(due_at)} | ({"held": True} if held else {}),
         condition="#next_at = :at",
         values={"at": float(schedule.next_at or 0)},
     )
-    try:
-        table.update(op)
-    except table.ConditionFailed:
-        return
 
 
 def delete(user: str, schedule_id: str) -> None:
@@ -173,19 +158,3 @@ def delete(user: str, schedule_id: str) -> None:
             sessions.delete_items([key_of(user, schedule_id)])
             return
     raise Contended("the schedule is just changing")
-
-
-def due(shard: str, *, before: float, limit: int) -> list[Attributes]:
-    """Return the rows of schedules that are to be looked at, those that are due for longest first.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
-    found = table.query_page(
-        IndexName="due",
-        KeyConditionExpression="due = :shard AND due_at <= :before",
-        ExpressionAttributeValues={":shard": {"S": shard}, ":before": attribute(before)},
-        Limit=limit,
-    )
-    keys = [{"pk": one["pk"], "sk": one["sk"]} for one in found["Items"]]
-    return table.get_many(keys) if keys else []

@@ -19,7 +19,7 @@ from shared.limits.shares import owner_of
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import table
-from shared.tasks.items import attribute, item, plain
+from shared.tasks.items import item, plain
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
@@ -156,10 +156,5 @@ def unsent(limit: int) -> list[tuple[str, str]]:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    found = table.query_page(
-        IndexName="due",
-        KeyConditionExpression="due = :due AND due_at <= :before",
-        ExpressionAttributeValues={":due": {"S": DUE}, ":before": attribute(now())},
-        Limit=limit,
-    )
-    return [(one["pk"]["S"], one["sk"]["S"].partition("#")[2]) for one in found["Items"]]
+    found = table.due(DUE, before=now(), limit=limit)
+    return [(one["pk"]["S"], one["sk"]["S"].partition("#")[2]) for one in found]

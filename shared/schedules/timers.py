@@ -6,18 +6,14 @@ message. A message carries the instant, so that one of an earlier plan is told f
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import aws
 from shared.clock import now
 from shared.settings import settings
 from shared.tasks import lanes
-from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
     from shared.schedules.model import Schedule
@@ -59,16 +55,10 @@ def send(schedule: Schedule, *, delay_s: float | None = None) -> None:
         DependencyDown: SQS is away.
     """
     delay = schedule.fire_at - now() if delay_s is None else delay_s
-    body = {"v": VERSION, "user": schedule.user, "schedule_id": schedule.schedule_id, "instant": schedule.next_at}
-    try:
-        aws.sqs().send_message(
-            QueueUrl=settings().queue_url_firings,
-            MessageBody=dumps(body),
-            DelaySeconds=max(0, min(lanes.MAX_DELAY_SECONDS, math.floor(delay))),
-            MessageGroupId=lanes.group(schedule.user),
-        )
-    except (ClientError, BotoCoreError) as error:
-        raise lanes.down(error) from error
+    value = {"user": schedule.user, "schedule_id": schedule.schedule_id, "instant": schedule.next_at}
+    asked = lanes.message(value, user=schedule.user, delay_s=math.floor(delay))
+    with lanes.calling():
+        aws.sqs().send_message(QueueUrl=settings().queue_url_firings, **asked)
 
 
 def parse(body: str) -> Firing:
@@ -77,13 +67,5 @@ def parse(body: str) -> Firing:
     Raises:
         BadMessage: it is none of ours.
     """
-    try:
-        value = json.loads(body)
-        if value["v"] != VERSION:
-            raise ValueError
-        user, schedule_id, instant = value["user"], value["schedule_id"], float(value["instant"])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise lanes.BadMessage("not a firing's message") from error
-    if not isinstance(user, str) or not isinstance(schedule_id, str):
-        raise lanes.BadMessage("not a firing's message")
+    user, schedule_id, instant = lanes.values(body, "a firing's message", user=str, schedule_id=str, instant=float)
     return Firing(user, schedule_id, instant)

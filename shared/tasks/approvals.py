@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shared.tasks.waits import Wait
 
 KIND = "approval"
-ALLOW, DENY = "allow", "deny"
+ALLOW = "allow"
 INLINE_BYTES = 1024
 """Arguments up to this size stand in the row, larger ones in an item of their own."""
 ARGUMENTS_BYTES = wire.ANSWER_BYTES

@@ -14,7 +14,7 @@ from shared.tasks.checkpoints import fingerprint
 if TYPE_CHECKING:
     from shared.tasks.model import Task
 
-ASK, FAIL = "ask", "fail"
+ASK = "ask"
 OWN = "max_cost_usd"
 """The run's own ceiling: its owner sets it, so its owner raises it. Those of a day are the operator's."""
 UNITS = {

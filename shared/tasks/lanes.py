@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from shared.settings import settings
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 MAX_DELAY_SECONDS = 900
 """SQS's longest DelaySeconds; a longer wait is sent on again when the message comes early."""
@@ -56,17 +57,9 @@ def parse(body: str) -> Message:
     Raises:
         BadMessage: it is not JSON, not of a known version or lacks a field.
     """
-    try:
-        value = json.loads(body)
-        version, task_id, gen = value["v"], value["task_id"], value["gen"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise BadMessage(f"not a task message: {error.__class__.__name__}") from error
-    if version != VERSION or not isinstance(task_id, str) or not task_id or type(gen) is not int:
-        raise BadMessage(f"not a task message of version {VERSION}")
-    if (
-        not (task_id.isascii() and task_id.isprintable() and len(task_id) <= TASK_ID_BYTES)
-        or not 0 <= gen < MAX_GENERATION
-    ):
+    task_id, gen = values(body, "a task message", task_id=str, gen=int)
+    named = task_id.isascii() and task_id.isprintable() and 0 < len(task_id) <= TASK_ID_BYTES
+    if not named or isinstance(gen, bool) or not 0 <= gen < MAX_GENERATION:
         raise BadMessage("no task has such an id or generation")
     return Message(task_id, gen)
 
@@ -82,23 +75,45 @@ def send(lane: str, task_id: str, gen: int, *, user: str, delay_s: float = 0, tr
     extra: dict[str, Any] = {}
     if trace:
         extra["MessageSystemAttributes"] = {"AWSTraceHeader": {"DataType": "String", "StringValue": trace}}
+    asked = message({"task_id": task_id, "gen": gen}, user=user, delay_s=delay_s)
+    with calling():
+        aws.sqs().send_message(QueueUrl=settings().queue_urls[lane], **asked, **extra)
+
+
+def message(value: dict[str, Any], *, user: str, delay_s: float) -> dict[str, Any]:
+    """Return what SQS is told of a message of any queue; ``user`` is the group that it counts for. See ``values``."""
+    return {
+        "MessageBody": dumps({"v": VERSION, **value}),
+        "DelaySeconds": math.ceil(min(max(delay_s, 0), MAX_DELAY_SECONDS)),  # whole seconds, never too early
+        "MessageGroupId": group(user),
+    }
+
+
+def values(body: str, what: str, **kinds: type) -> tuple[Any, ...]:
+    """Return fields of what ``message`` made, each of its kind.
+
+    Raises:
+        BadMessage: it is none of those, which are told of as ``what``.
+    """
     try:
-        aws.sqs().send_message(
-            QueueUrl=settings().queue_urls[lane],
-            MessageBody=dumps({"v": VERSION, "task_id": task_id, "gen": gen}),
-            DelaySeconds=math.ceil(min(max(delay_s, 0), MAX_DELAY_SECONDS)),  # whole seconds, never too early
-            MessageGroupId=group(user),
-            **extra,
-        )
-    except (ClientError, BotoCoreError) as error:
-        raise down(error) from error
+        value = json.loads(body)
+        found = tuple(value[name] for name in ("v", *kinds))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise BadMessage(f"not {what}") from error
+    if found[0] != VERSION or not all(map(isinstance, found[1:], kinds.values())):
+        raise BadMessage(f"not {what} of version {VERSION}")
+    return found[1:]
 
 
-def down(error: Exception) -> DependencyDown:
+@contextmanager
+def calling() -> Iterator[None]:
     """Turn a failed call of SQS into what callers handle; a refused one is logged, as waiting does not mend it."""
-    if not aws.is_outage(error):
-        _log.error("SQS refused a call", extra={"code": aws.error_code(error), "cause": str(error)})
-    return DependencyDown("sqs")
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        if not aws.is_outage(error):
+            _log.error("SQS refused a call", extra={"code": aws.error_code(error), "cause": str(error)})
+        raise DependencyDown("sqs") from error
 
 
 def group(user: str) -> str:
@@ -122,12 +137,10 @@ def receive(queue_url: str, most: int, *, hidden_s: float) -> list[Received]:
     Raises:
         DependencyDown: SQS is away.
     """
-    try:
+    with calling():
         answer = aws.sqs().receive_message(
             QueueUrl=queue_url, MaxNumberOfMessages=most, VisibilityTimeout=math.ceil(hidden_s), WaitTimeSeconds=0
         )
-    except (ClientError, BotoCoreError) as error:
-        raise down(error) from error
     return [Received(message["Body"], message["ReceiptHandle"]) for message in answer.get("Messages", [])]
 
 
@@ -147,10 +160,8 @@ def hide(queue_url: str, receipts: Sequence[tuple[str, float]]) -> list[int]:
             }
             for n, (receipt, seconds) in enumerate(receipts[start : start + 10])
         ]
-        try:
+        with calling():
             answer = aws.sqs().change_message_visibility_batch(QueueUrl=queue_url, Entries=entries)
-        except (ClientError, BotoCoreError) as error:
-            raise down(error) from error
         refused += [int(entry["Id"]) for entry in answer.get("Failed", [])]
     return refused
 
@@ -163,10 +174,8 @@ def delete(queue_url: str, receipts: Sequence[str]) -> None:
     """
     for start in range(0, len(receipts), 10):
         entries: list[Any] = [{"Id": str(n), "ReceiptHandle": r} for n, r in enumerate(receipts[start : start + 10])]
-        try:
+        with calling():
             aws.sqs().delete_message_batch(QueueUrl=queue_url, Entries=entries)
-        except (ClientError, BotoCoreError) as error:
-            raise down(error) from error
 
 
 def backlog(queue_url: str) -> dict[str, int]:
@@ -180,8 +189,6 @@ def backlog(queue_url: str) -> dict[str, int]:
         "in_flight": "ApproximateNumberOfMessagesNotVisible",
         "delayed": "ApproximateNumberOfMessagesDelayed",
     }
-    try:
+    with calling():
         answer = aws.sqs().get_queue_attributes(QueueUrl=queue_url, AttributeNames=list(names.values()))  # type: ignore[arg-type]
-    except (ClientError, BotoCoreError) as error:
-        raise down(error) from error
     return {short: int(answer["Attributes"].get(full, 0)) for short, full in names.items()}  # type: ignore[call-overload]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.errors import SluiceError
 from shared.tasks import table
-from shared.tasks.items import attribute, plain
+from shared.tasks.items import plain
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
@@ -241,10 +241,5 @@ def unsent_or_overdue(shard: str, *, before: float, limit: int) -> list[str]:
 
 def due(shard: str, *, before: float, limit: int) -> dict[str, float]:
     """Return the same with when each was due."""
-    page = table.query_page(
-        IndexName="due",
-        KeyConditionExpression="due = :shard AND due_at <= :before",
-        ExpressionAttributeValues={":shard": {"S": shard}, ":before": attribute(before)},
-        Limit=limit,
-    )
-    return {plain(item["pk"]).removeprefix("TASK#"): float(plain(item["due_at"])) for item in page["Items"]}
+    found = table.due(shard, before=before, limit=limit)
+    return {plain(item["pk"]).removeprefix("TASK#"): float(plain(item["due_at"])) for item in found}

@@ -8,8 +8,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from shared import aws
 from shared.errors import DependencyDown
 from shared.settings import settings
@@ -41,14 +39,10 @@ def delete(pk: str) -> int:
     )
     # The row goes last: while it stands, a repeat of this call finds the task again.
     found.sort(key=lambda item: item["sk"]["S"] == "TASK")
-    try:
+    with table.calling():
         for item in found:
             if "s3" in item:
                 aws.s3().delete_object(Bucket=settings().blob_bucket, Key=item["s3"]["S"], **blobs.owner())
-    except (ClientError, BotoCoreError) as error:
-        if aws.is_outage(error):
-            raise DependencyDown("dynamodb") from error
-        raise
     _write([{"DeleteRequest": {"Key": {"pk": item["pk"], "sk": item["sk"]}}} for item in found])
     return len(found)
 
@@ -63,13 +57,9 @@ def put(items: Sequence[Attributes]) -> None:
 
 
 def _write(requests: Sequence[dict[str, Any]]) -> None:
-    try:
+    with table.calling():
         for start in range(0, len(requests), AT_ONCE):
             _write_batch(requests[start : start + AT_ONCE])
-    except (ClientError, BotoCoreError) as error:
-        if aws.is_outage(error):
-            raise DependencyDown("dynamodb") from error
-        raise
 
 
 def _write_batch(requests: Sequence[dict[str, Any]]) -> None:

@@ -195,16 +195,12 @@ def leave_alone(task: Task) -> None:
     Raises:
         Contended, DependencyDown: the sweeper looks once more, which does no harm.
     """
-    op = table.update_op(
+    table.change(
         row_key(task.task_id),
         removes=("due", "due_at"),
         condition="#due = :shard AND #status = :status",
         values={"shard": due_shard(task.task_id), "status": str(task.status)},
-    )
-    try:
-        table.update(op)
-    except table.ConditionFailed:
-        return  # a dead letter, which stays listed for `make redrive`, or noted already
+    )  # a dead letter, which stays listed for `make redrive`, or noted already
 
 
 def _result(task: Task, outcome: Outcome, response: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:

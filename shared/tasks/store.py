@@ -187,49 +187,41 @@ def blob_op(task_id: str, name: str, text: str, *, expires: float, content_type:
 
 def mark_unsent(task: Task) -> None:
     """Make a task that SQS refused due for the sweeper at once. Safe to lose: it becomes due by itself soon."""
-    op = table.update_op(
+    table.change(
         row_key(task.task_id),
         sets={"due_at": now(), "reason": "unsent"},
         condition="#status = :queued AND #gen = :gen",
         values={"queued": "queued", "gen": task.gen},
     )
-    try:
-        table.update(op)
-    except table.ConditionFailed:
-        return
 
 
 def unpark(task: Task) -> bool:
     """Take a task off the parking lot; False when it is not parked any more. The caller holds a slot and sends it."""
-    op = table.update_op(
-        row_key(task.task_id),
-        # Whoever dies before it is sent says nothing more: who has it not by then is sent it, once more if need be.
-        sets={"due_at": now() + UNSENT_GRACE_SECONDS, "unsent": True},
-        removes=("parked", "after", "reason", "sweeps"),  # looks in the parking lot are none for a message
-        condition="attribute_exists(#parked) AND #status = :queued",
-        values={"queued": "queued"},
+    return (
+        table.change(
+            row_key(task.task_id),
+            # Whoever dies before it is sent says nothing more: who has it not by then is sent it, once more if need be.
+            sets={"due_at": now() + UNSENT_GRACE_SECONDS, "unsent": True},
+            removes=("parked", "after", "reason", "sweeps"),  # looks in the parking lot are none for a message
+            condition="attribute_exists(#parked) AND #status = :queued",
+            values={"queued": "queued"},
+        )
+        is not None
     )
-    try:
-        table.update(op)
-    except table.ConditionFailed:
-        return False
-    return True
 
 
 def park_for_slot(task: Task) -> bool:
     """Let a task that waited for its session wait for a running slot; False when it does not wait any more."""
-    op = table.update_op(
-        row_key(task.task_id),
-        sets={"parked": task.user, "due_at": now() + UNSENT_GRACE_SECONDS},
-        removes=("after", "sweeps"),
-        condition="attribute_exists(#after) AND #status = :queued",
-        values={"queued": "queued"},
+    return (
+        table.change(
+            row_key(task.task_id),
+            sets={"parked": task.user, "due_at": now() + UNSENT_GRACE_SECONDS},
+            removes=("after", "sweeps"),
+            condition="attribute_exists(#after) AND #status = :queued",
+            values={"queued": "queued"},
+        )
+        is not None
     )
-    try:
-        table.update(op)
-    except table.ConditionFailed:
-        return False
-    return True
 
 
 def public(task: Task) -> dict[str, Any]:

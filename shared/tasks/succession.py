@@ -10,10 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from shared import aws
-from shared.errors import DependencyDown
 from shared.limits import names
 from shared.limits.scripts import script
 from shared.logs import get_logger
@@ -106,17 +103,14 @@ def _has_ended(task_id: str) -> bool:
 
 def _move(task: Task, before: str) -> None:
     """Write whom a parked task waits for by now. Whoever dies before this follows anew, and finds the same."""
-    op = table.update_op(
+    moved = table.change(
         row_key(task.task_id),
         sets={"after": before, "parked": f"AFTER#{before}"},
         condition="#status = :queued AND #after = :was",
         values={"queued": "queued", "was": task.after},
     )
-    try:
-        table.update(op)
-    except table.ConditionFailed:
-        return  # it was woken, or ended, meanwhile
-    task.after = before
+    if moved is not None:  # else it was woken, or ended, meanwhile
+        task.after = before
 
 
 def follower_of(task: Task) -> str | None:
@@ -125,16 +119,12 @@ def follower_of(task: Task) -> str | None:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    try:
+    with table.calling():
         answer: Any = aws.dynamodb().get_item(
             TableName=settings().table_name,
             Key=row_key(task.task_id),
             ProjectionExpression="follower",
             ConsistentRead=True,
         )
-    except (ClientError, BotoCoreError) as error:
-        if aws.is_outage(error):
-            raise DependencyDown("dynamodb") from error
-        raise
     found = answer.get("Item", {}).get("follower")
     return None if found is None else str(plain(found))

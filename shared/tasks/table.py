@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -34,10 +35,18 @@ class ConditionFailed(Exception):
         self.items = items
 
 
-def _raise(error: Exception) -> None:
-    if aws.is_outage(error):
-        raise DependencyDown("dynamodb") from error
-    raise error
+@contextmanager
+def calling() -> Iterator[None]:
+    """Tell errors of calls of DynamoDB apart.
+
+    Raises:
+        ConditionFailed, Contended, DependencyDown: see those who call it.
+    """
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        _sort_out(error)
+        raise
 
 
 def get(key: Attributes, *, consistent: bool = True) -> Attributes | None:
@@ -47,11 +56,8 @@ def get(key: Attributes, *, consistent: bool = True) -> Attributes | None:
         DependencyDown: DynamoDB is away or throttling.
         NewerVersion: a newer version of Sluice wrote it.
     """
-    try:
+    with calling():
         answer = aws.dynamodb().get_item(TableName=settings().table_name, Key=key, ConsistentRead=consistent)
-    except (ClientError, BotoCoreError) as error:
-        _raise(error)
-        raise
     item = answer.get("Item")
     return None if item is None else known(item)
 
@@ -67,11 +73,8 @@ def get_many(keys: list[Attributes]) -> list[Attributes]:
     name = settings().table_name
     found: list[Attributes] = []
     while keys:
-        try:
+        with calling():
             answer: Any = aws.dynamodb().batch_get_item(RequestItems={name: {"Keys": keys, "ConsistentRead": True}})
-        except (ClientError, BotoCoreError) as error:
-            _raise(error)
-            raise
         items = answer["Responses"].get(name, [])
         keys = answer.get("UnprocessedKeys", {}).get(name, {}).get("Keys", [])  # an answer holds 16 MB at most
         if keys and not items:
@@ -97,15 +100,28 @@ def query(**kwargs: Any) -> Iterator[Attributes]:
 
 def query_page(**kwargs: Any) -> Any:
     """Run one page of a query; see ``query``."""
-    try:
+    with calling():
         page = aws.dynamodb().query(TableName=settings().table_name, **kwargs)
-    except (ClientError, BotoCoreError) as error:
-        _raise(error)
-        raise
     if "IndexName" not in kwargs:  # an index holds keys and what lists show, which every version reads
         for item in page["Items"]:
             known(item)
     return page
+
+
+def due(shard: str, *, before: float, limit: int) -> list[Attributes]:
+    """Return what the ``due`` index tells of items that are to be looked at, those that are due for longest first.
+
+    Raises:
+        DependencyDown: DynamoDB is away or throttling.
+    """
+    page = query_page(
+        IndexName="due",
+        KeyConditionExpression="due = :shard AND due_at <= :before",
+        ExpressionAttributeValues={":shard": {"S": shard}, ":before": attribute(before)},
+        Limit=limit,
+    )
+    found: list[Attributes] = page["Items"]
+    return found
 
 
 def put_op(item: Attributes, *, condition: str | None = None) -> dict[str, Any]:
@@ -160,11 +176,30 @@ def update(op: dict[str, Any]) -> Attributes:
         Contended: a transaction holds the item right now.
         DependencyDown: DynamoDB is away or throttling.
     """
-    try:
+    with calling():
         return aws.dynamodb().update_item(**op["Update"], ReturnValues="ALL_NEW")["Attributes"]
-    except (ClientError, BotoCoreError) as error:
-        _sort_out(error)
-        raise
+
+
+class Words(TypedDict, total=False):
+    """The words of ``update_op``."""
+
+    sets: dict[str, Any]
+    adds: dict[str, int]
+    removes: tuple[str, ...]
+    condition: str | None
+    values: dict[str, Any] | None
+
+
+def change(key: Attributes, **what: Unpack[Words]) -> Attributes | None:
+    """Run one Update by itself and return the item as it is afterwards; None where the condition does not hold.
+
+    Raises:
+        Contended, DependencyDown: as ``update``.
+    """
+    try:
+        return update(update_op(key, **what))
+    except ConditionFailed:
+        return None
 
 
 def update_each(statements: list[dict[str, Any]]) -> list[Attributes | None]:
@@ -176,11 +211,8 @@ def update_each(statements: list[dict[str, Any]]) -> list[Attributes | None]:
     Raises:
         DependencyDown: DynamoDB is away or throttling; which of them were done is not known.
     """
-    try:
+    with calling():
         answer: Any = aws.dynamodb().batch_execute_statement(Statements=statements)  # type: ignore[arg-type]
-    except (ClientError, BotoCoreError) as error:
-        _raise(error)
-        raise
     odd = {one["Error"]["Code"] for one in answer["Responses"] if "Error" in one} - {"ConditionalCheckFailed"}
     if odd:
         _log.warning("statements failed", extra={"codes": sorted(odd)})
@@ -189,11 +221,8 @@ def update_each(statements: list[dict[str, Any]]) -> list[Attributes | None]:
 
 def put(op: dict[str, Any]) -> None:
     """Run one Put by itself; errors as in ``update``."""
-    try:
+    with calling():
         aws.dynamodb().put_item(**op["Put"])
-    except (ClientError, BotoCoreError) as error:
-        _sort_out(error)
-        raise
 
 
 def transact(ops: list[dict[str, Any]]) -> None:
@@ -209,26 +238,18 @@ def transact(ops: list[dict[str, Any]]) -> None:
 
 def _transact(ops: list[dict[str, Any]]) -> None:
     # A lost answer is safe: botocore repeats with the same token.
-    try:
+    with calling():
         aws.dynamodb().transact_write_items(TransactItems=ops)  # type: ignore[arg-type]
-    except (ClientError, BotoCoreError) as error:
-        _sort_out(error)
-        raise
 
 
 _group = GroupCommit(_transact)
-
-
-def _old_item(response: Any) -> Attributes | None:
-    found: Attributes | None = response.get("Item")
-    return found
 
 
 def _sort_out(error: Exception) -> None:
     code = aws.error_code(error)
     if isinstance(error, ClientError):
         if code == "ConditionalCheckFailedException":
-            raise ConditionFailed({0: _old_item(error.response)}) from error
+            raise ConditionFailed({0: dict(error.response).get("Item")}) from error  # type: ignore[dict-item]
         if code == "TransactionConflictException":
             raise Contended("the item is in a transaction") from error
         if code == "TransactionCanceledException":
@@ -246,4 +267,5 @@ def _sort_out(error: Exception) -> None:
             if codes & {"ThrottlingError", "ProvisionedThroughputExceeded"}:
                 # One of them: its partition is. All of them: the table or the account.
                 raise (ItemThrottled if "None" in codes else DependencyDown)("dynamodb") from error
-    _raise(error)
+    if aws.is_outage(error):
+        raise DependencyDown("dynamodb") from error

@@ -177,17 +177,13 @@ def looked_after(task: Task, due_at: float, **more: Any) -> None:
     Raises:
         Contended, DependencyDown: the sweeper looks once more, which does no harm.
     """
-    op = table.update_op(
+    table.change(
         row_key(task.task_id),
         sets={"due_at": due_at, **more},
         removes=("untold",),
         condition="#status = :waiting AND #gen = :gen",
         values={"waiting": "waiting", "gen": task.gen},
-    )
-    try:
-        table.update(op)
-    except table.ConditionFailed:
-        return  # it was woken, or ended
+    )  # it was woken, or ended
 
 
 def send_timer(task: Task, gen: int, wake_at: float) -> None:

@@ -17,7 +17,7 @@ from functions.worker.environment import environment as environment_module
 from functions.worker.environment.environment import environment
 from functions.worker.lane import deliveries
 from functions.worker.lane.batch import run_batch
-from functions.worker.model import step as model_step
+from functions.worker.model import leave
 from shared import aws
 from shared.clock import day, now
 from shared.settings import settings
@@ -130,7 +130,7 @@ def bench(simulator: str, queues: dict[str, str], patch: pytest.MonkeyPatch) -> 
     for cached in (clients.http, clients.model, clients.pages):
         cached.cache_clear()
     patch.setattr(environment_module, "_environment", None)
-    patch.setattr(model_step, "HESITATION_SECONDS", 0.1)
+    patch.setattr(leave, "HESITATION_SECONDS", 0.1)
     # Moto's PartiQL knows no conditions: `tests/stack/test_claims.py` claims together.
     patch.setattr(deliveries, "TOGETHER", 10_000)
     made = Bench(simulator, queues)

@@ -35,18 +35,18 @@ def test_an_operator_sees_who_spent_and_comes_to_the_runs(
     page.get_by_role("link", name="Costs").click()
     row = page.locator(".costs tr", has_text=user)
     expect(row.locator("td").last).to_have_text("2")
-    page.get_by_label("User").fill(user)
-    page.get_by_label("By").select_option("model")
+    page.get_by_label("User", exact=True).fill(user)
+    page.get_by_label("By", exact=True).select_option("model")
     page.get_by_role("button", name="Show", exact=True).click()
     page.wait_for_url(re.compile(f"by=model.*user={user}"))
     expect(page.locator(".costs tbody tr")).to_have_count(2)
     expect(page.locator(".costs-total")).to_contain_text("by 2 runs")
     expect(page.locator(".chart canvas")).to_be_visible()
     page.reload()
-    expect(page.get_by_label("User")).to_have_value(user)
+    expect(page.get_by_label("User", exact=True)).to_have_value(user)
     page.locator(".costs tbody a", has_text=re.compile(r"^gpt-4o$")).click()
     expect(page.locator("tr[data-task]")).to_have_count(1)
-    expect(page.get_by_label("Model")).to_have_value("gpt-4o")
+    expect(page.get_by_label("Model", exact=True)).to_have_value("gpt-4o")
 
 
 def test_the_file_holds_what_the_table_shows(
@@ -65,7 +65,7 @@ def test_the_file_holds_what_the_table_shows(
     assert [(row["model"], float(row["cost_usd"]), int(row["runs"])) for row in rows] == [
         (one["model"], one["cost_usd"], one["runs"]) for one in told["groups"]
     ]
-    expect(page.get_by_label("User")).to_have_count(0)  # that is for operators
+    expect(page.get_by_label("User", exact=True)).to_have_count(0)  # that is for operators
 
 
 def test_a_user_is_told_of_their_budget_where_they_say(dashboard: Dashboard, stack: Stack) -> None:
@@ -100,8 +100,8 @@ def test_a_key_of_ones_own_has_a_price_and_is_forgotten(dashboard: Dashboard, st
     panel = page.locator(".panel", has_text="A provider's key of your own")
     panel.get_by_label("Key").fill("sk-mine-12345678")
     panel.get_by_label("Requests a minute").fill("600")
-    panel.get_by_label("Input, USD").fill("3")
-    panel.get_by_label("Output, USD").fill("15")
+    panel.get_by_label("Input, USD per million tokens", exact=True).fill("3")
+    panel.get_by_label("Output, USD per million tokens", exact=True).fill("15")
     panel.get_by_role("button", name="Save").click()
     expect(panel).to_contain_text("ends in 5678")
     expect(panel).to_contain_text("every model: $3 in, $15 out; at most 600 requests a minute")
@@ -109,7 +109,7 @@ def test_a_key_of_ones_own_has_a_price_and_is_forgotten(dashboard: Dashboard, st
     usage = done["usage"]
     assert usage["cost_usd"] == pytest.approx((usage["input_tokens"] * 3 + usage["output_tokens"] * 15) / 1e6, abs=1e-6)
     limits = stack.client(key).get("/limits").json()["limits"]
-    assert (limits.get("usd_per_day") or {"used": 0})["used"] == 0
+    assert (limits.get("usd_per_day") or {"used": 0})["used"] in (0, None)
     panel.get_by_role("button", name="Forget the key").click()
     expect(panel).to_contain_text("the deployment's key")
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from functions.api.bulk import answers, making
+from functions.api.bulk import making, output
 from functions.api.bulk.lines import fault_of, read_line, read_through
 from functions.api.control.cancel import cancel
 from functions.api.door.identity import Caller
@@ -28,7 +28,7 @@ from shared.tasks.items import read_task, row_key
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
-    from functions.api.bulk.answers import Answer
+    from functions.api.bulk.output import Answer
     from shared.bulk.model import Batch
     from shared.tasks.model import Task
 
@@ -141,9 +141,9 @@ def _ended(batch: Batch) -> tuple[int, _Ends, bool]:
         task = tasks.get(task_id)
         if task is None:
             if line.made:
-                ends.take(number, answers.without(task_id, line.custom_id, "deleted"))
-            elif batch.ending in answers.ENDINGS:
-                ends.take(number, answers.without(task_id, line.custom_id, batch.ending))
+                ends.take(number, output.without(task_id, line.custom_id, "deleted"))
+            elif batch.ending in output.ENDINGS:
+                ends.take(number, output.without(task_id, line.custom_id, batch.ending))
             continue
         if isinstance(task, str):
             running += 1
@@ -154,7 +154,7 @@ def _ended(batch: Batch) -> tuple[int, _Ends, bool]:
             ends.open[number] = replace(line, made=True)
             running += 1
         elif ends.size < PIECE_BYTES:
-            ends.take(number, answers.of_task(task, line.custom_id, batch.endpoint, batch.ending))
+            ends.take(number, output.of_task(task, line.custom_id, batch.endpoint, batch.ending))
         else:
             ends.open[number] = replace(line, made=True)
             more = True
@@ -203,13 +203,13 @@ def _written(line: Line) -> int:
 def _drain(batch: Batch, ends: _Ends) -> dict[str, object]:
     """End lines that are still in the file, without running them."""
     number, offset = batch.number, batch.offset
-    if batch.ending not in answers.ENDINGS or number >= batch.total:
+    if batch.ending not in output.ENDINGS or number >= batch.total:
         return {}
     for at, raw in read_through(f"files/{batch.file_id}", offset, batch.size, BLOCK_BYTES):
         offset = at + len(raw) + 1
         if raw.strip():
             task_id = line_task_id(batch.batch_id, number)
-            ends.take(number, answers.without(task_id, _custom_id(raw, batch.endpoint), batch.ending))
+            ends.take(number, output.without(task_id, _custom_id(raw, batch.endpoint), batch.ending))
             number += 1
         if number >= batch.total or number - batch.number >= DRAINED or ends.size >= PIECE_BYTES:
             break
@@ -263,7 +263,7 @@ def _make(batch: Batch, caller: Caller, fresh: dict[int, bytes], running: int) -
             ends.open[number] = replace(batch.open[number], made=True)
         elif made.problem is not None:
             task_id = line_task_id(batch.batch_id, number)
-            ends.take(number, answers.of_problem(task_id, batch.open[number].custom_id, made.problem))
+            ends.take(number, output.of_problem(task_id, batch.open[number].custom_id, made.problem))
         elif made.what == "spent" and left == 0:
             values["ending"] = "insufficient_quota"  # nothing runs whose reservation could come back
     batch = ends.commit(**values)

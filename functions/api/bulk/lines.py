@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.api.contract.problem import invalid
 from functions.api.door.body import check, decode_any
-from shared.bulk import files
+from shared.bulk import objects
 from shared.errors import NotFound
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from shared.bulk.model import Line
 
 RESPONSES, CHAT = "/v1/responses", "/v1/chat/completions"
-ENDPOINTS = (RESPONSES, CHAT)
 LINE_BYTES = 6 * 1024 * 1024
 """Longest line: a request of this API, and what stands around it."""
 ID_CHARACTERS = 256
@@ -54,7 +53,7 @@ def read_through(key: str, offset: int, size: int, block: int = BLOCK_BYTES) -> 
     """
     at, rest, position = offset, b"", offset
     while position < size:
-        data = files.read(key, position, min(block, size - position))
+        data = objects.read(key, position, min(block, size - position))
         if not data:
             raise NotFound("the file's content is not there any more")
         position += len(data)
@@ -127,7 +126,7 @@ def wanted_of(caller: Caller, endpoint: str, raw: bytes) -> Submission:
 
 def read_line(key: str, line: Line) -> bytes:
     """Read a line again. Raises as `read_through`."""
-    raw = files.read(key, line.offset, line.size)
+    raw = objects.read(key, line.offset, line.size)
     if len(raw) != line.size:
         raise NotFound("the file's content is not there any more")
     return raw

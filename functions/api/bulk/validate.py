@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from functions.api.bulk.lines import LINE_BYTES, Fault, fault_of, read_through
-from shared.bulk import files, store
+from shared.bulk import objects, store
 from shared.clock import now
 from shared.errors import NotFound
 from shared.settings import settings
@@ -83,7 +83,7 @@ def _look(raw: bytes, endpoint: str, total: int, seen: set[bytes]) -> Fault | No
 
 
 def _load(name: str) -> set[bytes]:
-    data = files.read(name) if name else b""
+    data = objects.read(name) if name else b""
     return {data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)}
 
 

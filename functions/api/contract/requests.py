@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.credentials import KEY_CHARACTERS, LEAST_CHARACTERS, MOST_RPM, MOST_USD, PRICES
 from shared.limits.verdict import THRESHOLDS
@@ -55,6 +55,25 @@ MetadataValue = Annotated[str, StringConstraints(max_length=METADATA_VALUE_CHARA
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=METADATA_PAIRS)]
 Priority = Literal["high", "normal"]
 StatusName = Literal["queued", "processing", "waiting", "complete", "failed", "cancelled"]
+
+
+def _public(url: str) -> str:
+    """Refuse what can be no public https address. Delivery checks again, on the address that the name then has.
+
+    Raises:
+        ValueError: says what is wrong with it.
+    """
+    if not url.isascii():
+        raise ValueError("an international name must be given in its ASCII form")
+    try:
+        check_target(url)
+    except Forbidden as error:
+        raise ValueError(error.message) from error
+    return url
+
+
+PublicAddress = Annotated[str, Field(min_length=1, max_length=WEBHOOK_CHARACTERS), AfterValidator(_public)]
+"""A public https address, as far as one can tell by its text."""
 
 
 class _Strict(BaseModel):
@@ -123,22 +142,12 @@ class AgentRequest(_Strict):
             "processor time; while it is written when absent."
         ),
     ] = None
-    webhook_url: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            max_length=WEBHOOK_CHARACTERS,
-            description="https address told when the task has ended.",
-        ),
-    ] = None
+    webhook_url: Annotated[PublicAddress | None, Field(description="https address told when the task has ended.")] = (
+        None
+    )
     user_id: Annotated[UserId | None, Field(description="User of a trusted service's own; 403 with any other key.")] = (
         None
     )
-
-    @field_validator("webhook_url")
-    @classmethod
-    def _public_address(cls, url: str | None) -> str | None:
-        return None if url is None else checked_webhook_url(url)
 
 
 Usd = Annotated[float, Field(ge=0, le=MOST_USD, allow_inf_nan=False)]
@@ -163,12 +172,8 @@ class CredentialsRequest(_Strict):
         Field(description="The provider's key. It is stored encrypted, and never shown."),
     ]
     base_url: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            max_length=WEBHOOK_CHARACTERS,
-            description="https address of a provider that speaks OpenAI's protocol; the deployment's when absent.",
-        ),
+        PublicAddress | None,
+        Field(description="https address of a provider that speaks OpenAI's protocol; the deployment's when absent."),
     ] = None
     prices: Annotated[
         dict[ModelName | Literal["*"], OwnPrice] | None,
@@ -181,32 +186,18 @@ class CredentialsRequest(_Strict):
         int | None, Field(ge=1, le=MOST_RPM, description="How often it may be asked; no limit when absent.")
     ] = None
 
-    @field_validator("base_url")
-    @classmethod
-    def _public_address(cls, url: str | None) -> str | None:
-        return None if url is None else checked_webhook_url(url)
-
 
 class AlertsRequest(_Strict):
     """Where a user is told of their budget."""
 
     webhook_url: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=WEBHOOK_CHARACTERS,
-            description="https address that is told when 50, 80 and 100 % of a day's budget are spent.",
-        ),
+        PublicAddress,
+        Field(description="https address that is told when 50, 80 and 100 % of a day's budget are spent."),
     ]
     thresholds: Annotated[
         list[Literal[50, 80, 100]] | None,
         Field(min_length=1, max_length=len(THRESHOLDS), description="At which of these, percent; at all when absent."),
     ] = None
-
-    @field_validator("webhook_url")
-    @classmethod
-    def _public_address(cls, url: str) -> str:
-        return checked_webhook_url(url)
 
 
 class ApprovalAnswer(_Strict):
@@ -232,18 +223,3 @@ class ApprovalAnswer(_Strict):
         if self.decision != "allow" and (self.arguments, self.raise_usd, self.raise_tokens) != (None, None, None):
             raise ValueError("arguments and raises go with `allow` only")
         return self
-
-
-def checked_webhook_url(url: str) -> str:
-    """Refuse what can be no public https address. Delivery checks again, on the address that the name then has.
-
-    Raises:
-        ValueError: says what is wrong with it.
-    """
-    if not url.isascii():
-        raise ValueError("an international name must be given in its ASCII form")
-    try:
-        check_target(url)
-    except Forbidden as error:
-        raise ValueError(error.message) from error
-    return url

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from functions.api.contract.problem import Problem, invalid
 from functions.api.contract.requests import (
@@ -15,14 +15,13 @@ from functions.api.contract.requests import (
     Metadata,
     ModelName,
     Priority,
-    checked_webhook_url,
+    PublicAddress,
 )
 from functions.api.dialect.content import kind_of, text_of, unsupported
 from functions.api.dialect.handed import handed_back, signed_back
 from functions.api.dialect.messages import NO_CALL, NO_OUTPUT, function_of
 from functions.api.dialect.options import SHORT, TOP_LOGPROBS, Effort, Options, Retention, Tier, Verbosity, bounded
 from functions.api.dialect.request import TOOLS
-from shared.netguard import URL_CHARACTERS as WEBHOOK_CHARACTERS
 
 STOPS = 4
 """Most texts that may end a reply; OpenAI's own bound."""
@@ -83,12 +82,7 @@ class ChatRequest(BaseModel):
     priority: Priority | None = None
     timeout_s: Annotated[float | None, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)] = None
     max_cost_usd: Annotated[float | None, Field(gt=0, le=MAX_COST_USD, allow_inf_nan=False)] = None
-    webhook_url: Annotated[str | None, Field(min_length=1, max_length=WEBHOOK_CHARACTERS)] = None
-
-    @field_validator("webhook_url")
-    @classmethod
-    def _public_address(cls, url: str | None) -> str | None:
-        return None if url is None else checked_webhook_url(url)
+    webhook_url: PublicAddress | None = None
 
 
 CHAT_UNSUPPORTED: dict[str, str] = {

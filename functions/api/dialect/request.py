@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from functions.api.contract.problem import Problem
 from functions.api.contract.requests import (
@@ -15,11 +15,10 @@ from functions.api.contract.requests import (
     Metadata,
     ModelName,
     Priority,
+    PublicAddress,
     SessionId,
-    checked_webhook_url,
 )
 from functions.api.dialect.options import Sampling
-from shared.netguard import URL_CHARACTERS as WEBHOOK_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,12 +94,7 @@ class ResponsesRequest(Sampling):
     priority: Priority | None = None
     timeout_s: Annotated[float | None, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)] = None
     max_cost_usd: Annotated[float | None, Field(gt=0, le=MAX_COST_USD, allow_inf_nan=False)] = None
-    webhook_url: Annotated[str | None, Field(min_length=1, max_length=WEBHOOK_CHARACTERS)] = None
-
-    @field_validator("webhook_url")
-    @classmethod
-    def _public_address(cls, url: str | None) -> str | None:
-        return None if url is None else checked_webhook_url(url)
+    webhook_url: PublicAddress | None = None
 
 
 UNSUPPORTED: dict[str, str] = {

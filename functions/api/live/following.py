@@ -13,7 +13,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from functions.api.live.listener import Ear, listener
+from functions.api.live.ear import Ear
+from functions.api.live.listener import listener
 from shared.errors import DependencyDown
 from shared.logs import get_logger
 from shared.settings import settings

@@ -185,7 +185,7 @@ def get_content(
     ] = False,
 ) -> Response:
     """Return a file's content, or the address in S3 of a large one."""
-    from shared.bulk import files
+    from shared.bulk import files, objects
 
     file = files.load(caller.user, file_id)
     if file.state != "processed":
@@ -195,7 +195,7 @@ def get_content(
         return JSONResponse(shown, headers={"Cache-Control": "no-store"})
     if file.size > CONTENT_BYTES:
         return RedirectResponse(files.address(file), 302)
-    return Response(files.read(file.key), media_type="application/octet-stream")
+    return Response(objects.read(file.key), media_type="application/octet-stream")
 
 
 @router.delete("/{file_id}", summary="Delete a file")

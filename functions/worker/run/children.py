@@ -65,14 +65,7 @@ class Children(Budget):
         metadata: dict[str, str] | None = None,
         name: str = "run",
     ) -> AgentResult:
-        """Run an agent as a task of its own and return its result; the run waits for it, holding nothing.
-
-        Raises:
-            ChildFailed: it failed or was cancelled.
-            NotFound: no agent has this name, or the tier may not run it.
-            TooLarge: this run has started too many, or is itself too deep.
-            BudgetExhausted: nothing is left for it.
-        """
+        """Run an agent as a task of its own; see `sluice.Context.run`."""
         params = {"max_output_tokens": max_output_tokens, "max_cost_usd": max_cost_usd, "metadata": metadata}
         (one,) = await self._children(agent, [message], 1, model, params, name)
         return _result(one)
@@ -90,12 +83,7 @@ class Children(Budget):
         metadata: dict[str, str] | None = None,
         name: str = "map",
     ) -> list[Any]:
-        """Run an agent once for each message and return the results in their order.
-
-        At most ``at_once`` run at the same time (else as many as the running cap allows). All run to their end; then
-        the first `ChildFailed` is raised, or with ``on_error="return"`` stands where a result would. ``max_cost_usd``
-        is for each; together they have what is left of this run's own. See ``run`` for the errors.
-        """
+        """Run an agent once for each message; see `sluice.Context.map`."""
         if on_error not in ("raise", "return") or (at_once is not None and at_once < 1):
             raise ValueError("on_error is 'raise' or 'return', and at_once 1 or more")
         params = {"max_output_tokens": max_output_tokens, "max_cost_usd": max_cost_usd, "metadata": metadata}

@@ -17,21 +17,19 @@ from functions.worker.model.options import merged
 from functions.worker.model.reply import pack, unpack
 from functions.worker.model.stream import ModelStream
 from functions.worker.record.ledger import Ledger
-from functions.worker.record.persist import persist
 from functions.worker.record.steps import Done, Steps
 from functions.worker.record.stops import Continue, GiveWay
 from functions.worker.run.budget import Budget
 from functions.worker.run.children import Children
+from functions.worker.run.history import History, Remembered
 from functions.worker.run.tooling import Tooling, result_of
 from functions.worker.run.waits import Waits
 from shared import traceparent
 from shared.clock import now
 from shared.errors import LeaseLost
-from shared.limits import models
 from shared.logs import get_logger
-from shared.tasks import chains, conversation, sessions
+from shared.tasks import conversation
 from shared.tasks.events import Event
-from shared.tasks.model import dumps
 from sluice.context import Context as PublicContext
 
 if TYPE_CHECKING:
@@ -50,20 +48,9 @@ _log = get_logger("context")
 
 DEFAULT_OUTPUT_TOKENS = 1024
 """Output tokens of a model call that sets no limit; it bounds what the call can cost."""
-CONTEXT_BYTES_PER_TOKEN = 3
-"""Bytes of JSON that a token stands for when history is fitted: 4 in English prose, 3 in many other scripts."""
-HISTORY_SHARE = 0.9
-"""How much of a model's context is filled: what an agent adds, and estimates that are off, need the rest."""
-CLOCK_SKEW_SECONDS = 1.0
-"""Turns that ended this much after a run's start by another machine's clock count as earlier: runs of a session go one
-after the other."""
 
 
-class Remembered(dict[str, Any]):
-    """A message out of the session's memory: no part of a step's fingerprint, as a session may be deleted meanwhile."""
-
-
-class Context(Tooling, Children, Budget, PublicContext):
+class Context(Tooling, Children, Budget, History, PublicContext):
     """One run, as its agent sees it: what `sluice.Context` promises."""
 
     def __init__(
@@ -115,16 +102,9 @@ class Context(Tooling, Children, Budget, PublicContext):
         return traceparent.OUTGOING.get() or traceparent.outgoing(self._task)
 
     async def step(self, name: str, fn: Callable[[], Awaitable[Any]], *, fingerprint: Any = None) -> Any:
-        """Do something once in the life of this task and return its result, which must be JSON.
+        """Do something once in the life of this task; see `sluice.Context.step`.
 
-        ``fn`` is a coroutine function; what blocks goes to a thread: ``lambda: asyncio.to_thread(f, x)``.
-        ``name`` and how often it was used before identify the step; steps that run in parallel need distinct names.
-        ``fingerprint`` is any JSON that the result depends on.
-
-        Raises:
-            ReplayMismatch: the recorded step of that name had another fingerprint, or this one is inside another step.
-            LeaseLost: another worker has the task now.
-            TooLarge, Unstorable: the result fits nowhere, or is no JSON; unless caught, they end the run for good.
+        Raises also `LeaseLost`: another worker has the task now.
         """
 
         async def work(_nth: int) -> Done:
@@ -145,21 +125,7 @@ class Context(Tooling, Children, Budget, PublicContext):
         stream: bool | None = None,
         **options: Unpack[ModelOptions],
     ) -> ModelReply:
-        """Call the language model once: streamed to watchers, metered, within every budget; see ``step`` for the rest.
-
-        ``tool_choice`` is the provider's (``"required"`` …); unset, the client's own goes with the client's own tools.
-        ``last`` promises that the agent returns at once with this reply, or is a function that says True of a reply
-        with which it does. It is then written together with the run's end: a quarter less of a short run's writes.
-        ``stream=False`` shows watchers the text in one piece, once it is whole, and takes less processor time; unset,
-        it is as the client asked for the run, which streams by default.
-        ``options`` (``temperature``, ``response_format``, ``reasoning`` …, see `ModelOptions`) go to the provider. What
-        the client asked for holds where the agent says nothing; None leaves an option out.
-
-        Raises:
-            BadOption: an option is none, or has words of its own here.
-            ModelError: the provider refused or failed; the runner decides whether to try again.
-            BudgetExhausted: the call's worst case does not fit a ceiling.
-        """
+        """Call the language model once; see `sluice.Context.model`."""
         given = {"tools": tools, "tool_choice": tool_choice, "model": model, "max_output_tokens": max_output_tokens}
         return await self._ask(messages, None, name=name, last=last, stream=stream, options=options, **given)
 
@@ -175,11 +141,7 @@ class Context(Tooling, Children, Budget, PublicContext):
         last: bool | Callable[[ModelReply], bool] = False,
         **options: Unpack[ModelOptions],
     ) -> ModelStream:
-        """Begin a call like ``model``, whose text the agent reads while it is written.
-
-        ``async for piece in ctx.model_stream(messages)``, and ``await stream.reply()`` for the whole. A reply that was
-        recorded comes in one piece. Calls of one name are told apart by their order, whichever way they are made.
-        """
+        """Begin a call whose text the agent reads while it is written; see `sluice.Context.model_stream`."""
         given = {"tools": tools, "tool_choice": tool_choice, "model": model, "max_output_tokens": max_output_tokens}
         return ModelStream(
             lambda hear: self._ask(messages, hear, name=name, last=last, stream=True, options=options, **given)
@@ -255,52 +217,6 @@ class Context(Tooling, Children, Budget, PublicContext):
             Unstorable: the data is no JSON.
         """
         self._log.add(type, data)
-
-    async def history(self, limit: int = 20) -> list[dict[str, Any]]:
-        """Return the session's last ``limit`` turns as chat messages, oldest first; ``asked`` goes right behind them.
-
-        Only turns count that were settled before this run started. Tool calls are there with their answers, and those
-        that ``asked`` answers. A run that has no session, or begins one, sees none.
-
-        Where the model's context is known, only as many exchanges come as fit beside the instructions, what is asked
-        and the answer: an exchange comes whole or not at all. A tool loop that is still open comes from its question.
-
-        A response that goes on from another, or in a conversation, sees all of it, whatever ``limit`` says; what does
-        not fit is an error then, unless its client said ``truncation: auto``.
-
-        Raises:
-            ConversationTooLong: an open tool loop has more turns than can be read, or a chain is too long.
-        """
-        if not self.session_id or self.session_id == self.task_id:
-            return []
-        before = (self._task.started_at or self._task.run_started or now()) + CLOCK_SKEW_SECONDS
-        before = float(self._task.params.get("history_before") or before)  # a fork sees what the other run saw
-        chain = chains.asked_for(self._task.params)
-        if chain is None:
-            turns = await persist(sessions.read_whole, self.user, self.session_id, limit=limit, before=before)
-        else:
-            turns = await persist(chains.read, self.user, self.session_id, last=chain.last, before=before)
-        asked = self.asked()
-        fitting = conversation.fitting([message for turn in turns for message in turn.messages], asked)
-        room = self._history_bytes(asked)
-        if room is not None:
-            all_of_it = fitting
-            fitting = conversation.within(fitting, room, open_loop=not conversation.opens(asked[0]) if asked else False)
-            if chain is not None and chain.whole and len(fitting) < len(all_of_it):
-                raise sessions.ConversationTooLong(chains.DOES_NOT_FIT)
-        return [Remembered(message) for message in fitting]
-
-    def _history_bytes(self, asked: list[dict[str, Any]]) -> int | None:
-        """Return how much JSON of history the model has room for; None when nobody knows its context."""
-        context = models.context_tokens(self.model_name)
-        if context is None:
-            return None
-        beside = len(dumps([self.instructions, self.tools, asked]).encode())
-        return max(0, round((context - self.max_output_tokens) * CONTEXT_BYTES_PER_TOKEN * HISTORY_SHARE) - beside)
-
-    def asked(self) -> list[dict[str, Any]]:
-        """Return what the client asked as chat messages: its message list, or its message as one."""
-        return self.input if self.input is not None else [{"role": "user", "content": self.message}]
 
     async def give_way(self) -> None:
         """Leave the slot here, to go on when there is one again, if it is owed to another owner's task.

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from functions.worker import agents
 from functions.worker.lane.deliveries import Disposition, claim, decline
 from functions.worker.record.eventlog import EventLog
-from functions.worker.record.ledger import charge, count_recorded
+from functions.worker.record.ledger import charge
 from functions.worker.record.persist import persist
 from functions.worker.record.publisher import Publisher
 from functions.worker.record.stops import Continue, Ended, GiveWay, Stop
-from functions.worker.run import outcomes, report, rest
+from functions.worker.run import outcomes, rest
+from functions.worker.run.closing import Closing
 from functions.worker.run.context import Context
 from functions.worker.run.heartbeat import Beat
 from functions.worker.run.outcomes import RunError, failed
@@ -27,9 +26,8 @@ from shared.limits.shares import owner_of
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
 from shared.settings import STOP_MARGIN_SECONDS, settings
-from shared.tasks import checkpoints, claims, days, flights, lanes, leases, settle, spend, store
+from shared.tasks import checkpoints, claims, days, flights, spend, store
 from shared.tasks.claims import Refused
-from shared.tasks.events import Event
 from shared.tasks.leases import Requeue
 from shared.tasks.model import Outcome, Status, Task
 from shared.valkey import RedisError
@@ -43,11 +41,6 @@ if TYPE_CHECKING:
 
 CLEANUP_SECONDS = 2.0
 """How long a step that is cancelled with its run may take to end; less than ``STOP_MARGIN_SECONDS``."""
-DEFAULT_TIMEOUT_SECONDS = 86_400
-"""How long a run may take, from its start, that sets no ``timeout_s`` (which counts from its submission)."""
-
-OF_ONE_MODEL = frozenset({"provider_budget", "breaker_open"})
-"""Reasons of deferrals that say nothing about other runs: their models, or their owners, may have room."""
 OWN_CANCEL = "the agent waited for something that it had cancelled itself"
 TIMED_OUT = RunError("timeout", "the run took longer than its timeout_s", "timeout")
 
@@ -96,7 +89,7 @@ async def _charge_lost(task: Task) -> None:
             _log.error("not charged", extra={"tokens": use.tokens, "micro_usd": use.micro_usd, "day": use.day})
 
 
-class _Run:
+class _Run(Closing):
     def __init__(self, task: Task, delivery: Delivery, environment: Environment, deadline: float, slot: Slot) -> None:
         self.task = task
         self.delivery = delivery
@@ -189,13 +182,6 @@ class _Run:
                     _log.warning("last call not recorded", extra={"error": error.message})
         return self.judge()
 
-    def ends_at(self) -> float:
-        """When the run must have ended: so long after its submission as it asked for, or after a day of not waiting."""
-        asked = self.task.params.get("timeout_s")
-        if asked:
-            return self.task.created + float(asked)
-        return (self.task.started_at or now()) + self.task.waited_s + DEFAULT_TIMEOUT_SECONDS
-
     async def call_agent(self) -> Outcome:
         task = self.task
         resuming = task.lease_no > 1 or "copied" in task.params
@@ -265,105 +251,6 @@ class _Run:
         ):
             return outcomes.no_progress(self.task)
         return Requeue(delay_s=0, reason="continuation", continuation=True)
-
-    async def carry_out(self, decision: Outcome | Requeue) -> Disposition:
-        await self.log.close()
-        # Whatever is waiting for the lock is a recording under way: it goes first.
-        async with self.log.lock:
-            if isinstance(decision, Outcome):
-                await self.settle(decision)
-            elif not (decision.suspend and await self.rest()):
-                await self.requeue(decision)
-        return Disposition.DONE
-
-    async def settle(self, outcome: Outcome) -> None:
-        self.slot.ending()
-        logged, last = self.log.take(), self.count_last_step()
-        pending = [*logged, *last]
-        try:
-            outcome, pending = await self.write_end(outcome, pending)
-        except (Contended, DependencyDown):
-            if not last:
-                raise
-            # A paid call stands in nothing but this end. Given back, the task carries its cost on.
-            self.log.give_back(logged)
-            await self.requeue(outcomes.waiting_for(DependencyDown("dynamodb")))
-            return
-        self.slot.leave()
-        data = {"response": outcome.response} if outcome.response is not None else {"error": outcome.error}
-        if self.publisher.followed:  # who began to watch since is seen to by what follows the end
-            await self.log.stored([*pending, Event(str(outcome.status), now(), data)])
-        report.ended(self.task, outcome, self.delivery.lane)
-        await self.publisher.close()
-        await self.environment.finished(self.task)
-
-    async def write_end(self, outcome: Outcome, pending: list[Event]) -> tuple[Outcome, list[Event]]:
-        """Write the end, or another one where that cannot be stored; returns what was written."""
-        try:
-            await persist(settle.settle, self.task, outcome, message=self.message, asked=self.asked, log=pending)
-        except outcomes.UNUSABLE as error:
-            _log.warning("end not stored", exc_info=error)
-            outcome, pending = outcomes.unusable(outcome, pending, error)
-            await persist(settle.settle, self.task, outcome, log=pending)
-        return outcome, pending
-
-    def count_last_step(self) -> tuple[Event, ...]:
-        """Count the step that is written with the run's end only; returns its events."""
-        last = self.steps.take_last() if self.steps else None
-        if last is None:
-            return ()
-        _, done = last
-        count_recorded(self.task, done.usage, done.model)
-        return done.events
-
-    async def rest(self) -> bool:
-        """Let the run wait, or end as its owner wants; False when what it waits for came just now: it is to go on."""
-        assert self.waits is not None  # noqa: S101 - for the type checker
-        used = days.uncounted(self.task)
-        try:
-            # Only a limit that was asked for goes on to count while the run waits.
-            ends_at = self.ends_at() if self.task.params.get("timeout_s") else math.inf
-            written = await rest.suspend(self.task, self.waits, self.log, ends_at)
-        except leases.CancelRequested:
-            await self.settle(Outcome(status=Status.CANCELLED))
-            return True
-        if written is None:
-            return False
-        self.slot.leave()
-        await self.log.stored(written)
-        await rest.leave(self.task, self.environment, used)
-        return True
-
-    async def requeue(self, how: Requeue) -> None:
-        events = self.log.take()
-        # Said at once: whoever shows the text need not wait for `resumed`, which may be minutes away.
-        facts = {"delay_s": round(how.delay_s, 1), "void": self.log.void()}
-        if how.attempt is not None:
-            events.append(Event("retry", now(), {"attempt": how.attempt, "error": how.last_error, **facts}))
-        elif how.deferral or how.park or how.lane:
-            events.append(Event("deferred", now(), {"reason": how.reason, **facts}))
-        if how.deferral and how.reason not in OF_ONE_MODEL:
-            self.environment.hold(how.delay_s)
-        how = replace(how, delay_s=min(how.delay_s, max(0.0, self.ends_at() - now())))
-        try:
-            sent = await persist(leases.requeue, self.task, how, events)
-        except leases.CancelRequested:
-            self.log.give_back(events)
-            await self.settle(Outcome(status=Status.CANCELLED))
-            return
-        self.slot.leave()
-        self.task.last_seq += len(events)
-        await self.log.stored(events)
-        metrics.count("Retries" if how.attempt is not None else "Deferred", reason=how.reason)
-        _log.info("re-queued", extra={"reason": how.reason, "delay_s": how.delay_s, "sent": sent})
-        if how.park:
-            return
-        ttl = int(how.delay_s) + lanes.MAX_DELAY_SECONDS
-        try:
-            lane = how.lane or self.task.lane
-            await asyncio.to_thread(self.environment.keep_slot, self.task, lane, how.delay_s, ttl)
-        except DependencyDown as error:
-            _log.warning("slot not kept", extra={"error": error.message})
 
     def suspend(self) -> None:
         """Stop the agent, as all that is left to it is to wait."""

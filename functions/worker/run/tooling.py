@@ -45,18 +45,7 @@ class Tooling(Waiting):
         approve_within: float | None = None,
         tool: str | None = None,
     ) -> Any:
-        """Call a tool once: a step with ``tool_call`` and ``tool_result`` events. See ``step`` for the errors.
-
-        With ``approve`` (or where it says so of the arguments) the run waits before the call until its owner allows it
-        (docs/waits.md), for ``approve_within`` seconds at most. A ``fn`` that takes one argument gets the arguments,
-        which whoever allows the call may have changed. ``tool`` is what they are told it is called, where ``name`` is
-        made up to tell parallel calls apart.
-
-        Raises:
-            Unstorable: the arguments are no JSON; nothing was done.
-            Denied: the call was not allowed; says why.
-            WaitTimeout: nobody answered in time.
-        """
+        """Call a tool once; see `sluice.Context.tool`."""
         storable.check(arguments, f"the arguments of tool {name}")
         takes = _takes_arguments(fn)
         used = arguments
@@ -76,16 +65,7 @@ class Tooling(Waiting):
     async def approval(
         self, tool: str, arguments: dict[str, Any], *, editable: bool = False, within: float | None = None
     ) -> dict[str, Any]:
-        """Wait until a call is allowed that something else makes, like a framework's own loop.
-
-        It is asked for as by ``tool`` with ``approve``, and returns the arguments to make the call with: others than
-        asked for only if they are ``editable``. The call itself belongs into a step of its own.
-
-        Raises:
-            Unstorable: the arguments are no JSON.
-            Denied: the call was not allowed; says why.
-            WaitTimeout: nobody answered ``within`` so many seconds.
-        """
+        """Wait until a call is allowed; see `sluice.Context.approval`."""
         storable.check(arguments, f"the arguments of tool {tool}")
         return await self._approved(tool, arguments, editable=editable, within_s=within)
 

@@ -36,14 +36,7 @@ class Waiting:
     async def sleep(
         self, seconds: float | None = None, *, until: datetime | float | None = None, name: str = "sleep"
     ) -> None:
-        """Wait for so many seconds, or until a time (epoch seconds, or a datetime with a zone); a year at most.
-
-        The time counts from when the run first came here, whatever happens to it meanwhile. It costs nothing: the run
-        holds no slot and no environment. Several at the same time need distinct names.
-
-        Raises:
-            ValueError: not one of the two was given, or it is no such time.
-        """
+        """Wait for a time; see `sluice.Context.sleep`."""
         wake_at = _time(seconds, until)
 
         async def ready(nth: int) -> None:
@@ -60,16 +53,7 @@ class Waiting:
         timeout: float | None = None,  # noqa: ASYNC109 - of a wait that outlives this process
         schema: dict[str, Any] | None = None,
     ) -> Any:
-        """Wait for the next signal of a name (``POST /agent/{id}/signals/{name}``) and return its payload.
-
-        A signal that came before is taken at once, the oldest first, each by one wait only. ``timeout`` is in seconds;
-        without one the wait ends after a year. ``schema`` is a JSON schema (`shared.json_schema` says how much of it):
-        what does not fit is refused where it is sent, and passed over where it came early.
-
-        Raises:
-            WaitTimeout: no signal came in time; it is a ``TimeoutError``.
-            ValueError: the name, the timeout or the schema is none.
-        """
+        """Wait for a signal; see `sluice.Context.wait`."""
         if not SIGNAL_NAME.fullmatch(name):
             raise ValueError(f"a signal's name has 1 to 64 letters, digits and . _ : -; {name[:80]!r} has not")
         more = {"schema": _checked(schema)} if schema else None

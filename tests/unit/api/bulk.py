@@ -9,7 +9,7 @@ from typing import Any
 
 from functions.api.bulk import looking
 from functions.api.door.gate import gate
-from shared.bulk import files, model, store
+from shared.bulk import files, model, objects, store
 from shared.bulk.model import Batch
 from shared.tasks import aftermath, claims, listing, settle
 from shared.tasks import store as tasks
@@ -86,7 +86,7 @@ def carry_out(user: str, batch_id: str, end: Callable[[Task], None] = complete, 
 
 def lines_of(user: str, file_id: str) -> list[dict[str, Any]]:
     """Return what stands in a file."""
-    return [json.loads(one) for one in files.read(files.load(user, file_id).key).splitlines()] if file_id else []
+    return [json.loads(one) for one in objects.read(files.load(user, file_id).key).splitlines()] if file_id else []
 
 
 def told(batch: Batch) -> Counter[str]:

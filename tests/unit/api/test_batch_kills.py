@@ -20,6 +20,7 @@ from shared.bulk import files, store
 from shared.clock import now
 from shared.limits import names
 from shared.settings import settings as app_settings
+from shared.tasks import numbered
 from shared.tasks.model import Status, dumps
 from tests.examples import examples
 from tests.unit.api import bulk
@@ -175,7 +176,7 @@ def _live(acts: list[tuple[Any, ...]], api: Api, killer: Killer) -> None:
     assert all(task.status.terminal for task in tasks)  # none runs on unseen
     assert len(out) == len(ran)  # what was run and paid for is told
     assert batch.status in ("completed", "cancelled", "expired")
-    number = store.table.get(store.key_of("load", store.NUMBER))
+    number = store.table.get(store.key_of("load", numbered.NUMBER))
     assert number is not None
     assert number["n"]["N"] == "0"
     assert now() > 0

@@ -13,6 +13,7 @@ import requests
 from functions.api.routes import files as routes
 from shared import clock
 from shared.bulk import assembly, files
+from shared.bulk import objects as bucket
 from shared.settings import settings
 from tests.unit.api.conftest import Api
 from tests.unit.api.test_openai import address, client
@@ -222,7 +223,7 @@ def test_a_file_comes_in_parts(client: openai.OpenAI, monkeypatch: pytest.Monkey
     assert upload.status == "completed"
     assert upload.file is not None
     assert client.files.retrieve(upload.file.id).bytes == len(content)
-    assert files.read(f"files/{upload.file.id}") == content
+    assert bucket.read(f"files/{upload.file.id}") == content
     assert objects() == [f"files/{upload.file.id}"]  # the parts are gone
 
 

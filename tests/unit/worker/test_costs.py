@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deploy import recount
-from functions.worker.model import step as model_step
+from functions.worker.model import leave
 from shared import clock
 from shared.limits import models
 from shared.settings import settings
@@ -88,7 +88,7 @@ def test_each_model_of_a_run_is_told_apart(world: World, install: Install) -> No
 def test_money_belongs_to_the_day_in_which_it_is_spent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = today(), clock.day(time.time() + DAY_S)
     passing = iter([first, second])
-    monkeypatch.setattr(model_step, "clock", SimpleNamespace(now=time.time, day=lambda _at: next(passing, second)))
+    monkeypatch.setattr(leave, "clock", SimpleNamespace(now=time.time, day=lambda _at: next(passing, second)))
     task = world.submit("[[sim tool=current_time words=7]] now", agent="tools")
     world.work_until_quiet()
     row = store.get(task.task_id)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functions.worker.model import step as model_step
+from functions.worker.model import leave
 from shared import clock, valkey
 from shared.limits import names
 from shared.tasks import days, spend, store
@@ -58,7 +58,7 @@ def test_yesterdays_task_is_refused_when_today_is_spent(world: World) -> None:
 def test_a_run_over_midnight_is_charged_to_both_days(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = clock.day(time.time()), clock.day(time.time() + DAY_S)
     passing = iter([first, second])
-    monkeypatch.setattr(model_step, "clock", SimpleNamespace(now=time.time, day=lambda _at: next(passing, second)))
+    monkeypatch.setattr(leave, "clock", SimpleNamespace(now=time.time, day=lambda _at: next(passing, second)))
     task = world.submit("[[sim tool=current_time words=7]] now", agent="tools", cap_tokens=10**6, **NEW)
     world.work_until_quiet()
     row = store.get(task.task_id)
@@ -79,7 +79,7 @@ def test_the_ceiling_of_the_new_day_holds_for_what_is_called_on_it(
 ) -> None:
     first, second = clock.day(time.time()), clock.day(time.time() + DAY_S)
     passing = iter([first, second])
-    monkeypatch.setattr(model_step, "clock", SimpleNamespace(now=time.time, day=lambda _at: next(passing, second)))
+    monkeypatch.setattr(leave, "clock", SimpleNamespace(now=time.time, day=lambda _at: next(passing, second)))
     charge_ahead("ann", second, 999_990)
     task = world.submit("[[sim key=two tool=current_time]] now", agent="tools", cap_tokens=10**6, **NEW)
     world.work_until_quiet()

@@ -14,6 +14,7 @@ import pytest
 
 from functions.api.live import following
 from functions.api.live import listener as listener_module
+from functions.api.live.ear import Ear
 from functions.api.live.following import Cursor, End, KeepAlive, LogEvent, Place, follow, place
 from functions.worker.record import eventlog
 from shared import live, valkey, watchers
@@ -319,7 +320,7 @@ def test_a_message_reaches_every_environment_that_streams_the_task() -> None:
     """Once, and also who came after the worker had last looked who listens: it names no listener."""
 
     async def hear() -> list[Any]:
-        ears = [listener_module.Ear("t") for _ in range(2)]
+        ears = [Ear("t") for _ in range(2)]
         ours = [listener_module.Listener() for _ in range(2)]
         for environment, ear in zip(ours, ears, strict=True):
             await asyncio.to_thread(environment.add, ear)
@@ -339,10 +340,10 @@ def test_a_message_reaches_every_environment_that_streams_the_task() -> None:
 def test_streams_of_many_tasks_share_a_subscription_and_come_and_go() -> None:
     async def main() -> None:
         ours, tasks = listener_module.Listener(), [f"t{n}" for n in range(5)]
-        kept = listener_module.Ear("kept")
+        kept = Ear("kept")
         await asyncio.to_thread(ours.add, kept)
         for turn in range(3):
-            ears = [listener_module.Ear(task_id) for task_id in tasks]
+            ears = [Ear(task_id) for task_id in tasks]
             await asyncio.gather(*(asyncio.to_thread(ours.add, ear) for ear in ears))
             for ear in ears:
                 sent = await asyncio.to_thread(told, ear.task_id, turn + 1)
@@ -361,7 +362,7 @@ def test_of_text_that_waits_for_a_slow_reader_the_newest_is_enough() -> None:
         return live.Message("t", [], Event("token", 0, {"call": "c", "text": text}, seq))
 
     async def main() -> list[Any]:
-        ear = listener_module.Ear("t")
+        ear = Ear("t")
         stored = live.Message("t", [Event("token", 0, {"call": "c", "text": "abc"}, 5)])
         for message in (piece(5, "a"), piece(5, "ab"), stored, piece(6, "d"), None, piece(6, "de"), piece(6, "def")):
             ear.hear(message)

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from functions.worker.environment import clients
-from functions.worker.model import call as model_client
+from functions.worker.model import exchange as exchanges
 from functions.worker.model import profile
 from functions.worker.model.call import call
 from shared.retry import ModelError, classify
@@ -325,7 +325,7 @@ def test_a_whole_reply_stands_though_its_stream_breaks_off(use: Callable[..., No
 def test_a_whole_reply_stands_though_its_stream_never_ends(
     use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_client, "DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr(exchanges, "DRAIN_SECONDS", 0.05)
     reply = talk(
         use,
         lambda exchange: exchange.send(chunk({"content": "x"}, "stop"), USAGE, DONE, end=False),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from functions.worker.model import step as model_step
+from functions.worker.model import leave
 from shared import clock
 from shared.limits import prices
 from shared.tasks import days, settle, spend, store
@@ -91,7 +91,7 @@ def test_charges_are_what_was_consumed_or_a_little_more(
     def day(_at: float) -> str:
         return first if midnight is None or next(calls) < midnight else second
 
-    monkeypatch.setattr(model_step, "clock", SimpleNamespace(now=time.time, day=day))
+    monkeypatch.setattr(leave, "clock", SimpleNamespace(now=time.time, day=day))
     submitted = [submit(world, user, run) for run in runs]
     give_up = time.monotonic() + 60
     while not all(store.get(task.task_id).status.terminal for task, _ in submitted) and time.monotonic() < give_up:

@@ -11,7 +11,7 @@ import pytest
 from functions.worker.environment import clients
 from functions.worker.environment.environment import Environment, environment
 from functions.worker.lane.batch import run_batch
-from functions.worker.model import step as model_step
+from functions.worker.model import leave
 from shared.settings import settings
 from shared.tasks import store
 from shared.tasks.model import Status
@@ -44,7 +44,7 @@ def test_an_outage_is_learnt_from_few_calls(world: World, monkeypatch: pytest.Mo
         await asyncio.to_thread(wait, min(next(waiting), FAILURES))
 
     monkeypatch.setattr(Environment, "note_failure", noting)
-    monkeypatch.setattr(model_step, "_hesitate", hesitate)
+    monkeypatch.setattr(leave, "_hesitate", hesitate)
     world.sim.post("/config", json={"outage": True})
     world.submit("[[sim key=few words=1]] first")
     world.work()
@@ -58,7 +58,7 @@ def test_probing_a_long_outage_uses_up_no_attempts(world: World, monkeypatch: py
     for name, value in {"BREAKER_FAILURES": "1", "BREAKER_OPEN_SECONDS": "0.1", "MAX_RETRIES": "1"}.items():
         monkeypatch.setenv(name, value)
     settings.cache_clear()
-    monkeypatch.setattr(model_step, "DEFER_JITTER_SECONDS", 0.0)
+    monkeypatch.setattr(leave, "DEFER_JITTER_SECONDS", 0.0)
     world.sim.post("/config", json={"outage": True})
     task = world.submit("[[sim key=probe words=1]] hello")
     give_up = time.monotonic() + 20
@@ -80,8 +80,8 @@ def test_a_prompt_that_always_fails_ends_although_its_owners_breaker_is_open(
     for name, value in {"BREAKER_FAILURES": "2", "BREAKER_OPEN_SECONDS": "0.1", "MAX_RETRIES": "3"}.items():
         monkeypatch.setenv(name, value)
     settings.cache_clear()
-    monkeypatch.setattr(model_step, "DEFER_JITTER_SECONDS", 0.0)
-    monkeypatch.setattr(model_step, "HESITATION_SECONDS", 0.0)
+    monkeypatch.setattr(leave, "DEFER_JITTER_SECONDS", 0.0)
+    monkeypatch.setattr(leave, "HESITATION_SECONDS", 0.0)
     tasks = [world.submit(f"[[sim key=poison fail=500]] {n}") for n in range(3)]
     give_up = time.monotonic() + 30
     while not all(store.get(task.task_id).status.terminal for task in tasks) and time.monotonic() < give_up:
@@ -122,7 +122,7 @@ def test_a_provider_that_refuses_connections_is_known_to_all_from_one_owner(
     monkeypatch.setenv("BREAKER_OPEN_SECONDS", "60")
     settings.cache_clear()
     clients.model.cache_clear()
-    monkeypatch.setattr(model_step, "HESITATION_SECONDS", 0.0)
+    monkeypatch.setattr(leave, "HESITATION_SECONDS", 0.0)
     for n in range(6):
         world.submit(f"{n}")
         world.work()
@@ -146,7 +146,7 @@ def test_a_run_that_one_model_puts_off_does_not_keep_its_environment_from_others
     for name, value in {"BREAKER_OPEN_SECONDS": "60", "BREAKER_FAILURES": "1"}.items():
         monkeypatch.setenv(name, value)
     settings.cache_clear()
-    monkeypatch.setattr(model_step, "HESITATION_SECONDS", 0.0)
+    monkeypatch.setattr(leave, "HESITATION_SECONDS", 0.0)
 
     async def held_for() -> float:
         return environment().held_until - time.time()
@@ -186,8 +186,8 @@ def test_a_probe_lets_others_through_as_soon_as_its_reply_begins(world: World, m
     for name, value in {"BREAKER_FAILURES": "1", "BREAKER_OPEN_SECONDS": "0.1"}.items():
         monkeypatch.setenv(name, value)
     settings.cache_clear()
-    monkeypatch.setattr(model_step, "DEFER_JITTER_SECONDS", 0.0)
-    monkeypatch.setattr(model_step, "HESITATION_SECONDS", 0.0)
+    monkeypatch.setattr(leave, "DEFER_JITTER_SECONDS", 0.0)
+    monkeypatch.setattr(leave, "HESITATION_SECONDS", 0.0)
     world.sim.post("/config", json={"outage": True, "outage_fault": "quota"})
     world.submit("[[sim words=1]] opens it")
     world.work()

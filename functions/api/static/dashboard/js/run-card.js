@@ -88,7 +88,7 @@ export function runCard(id, signal) {
         if (!signal.aborted) setText(problem, error.status === 404 ? "There is no such run." : api.sentence(error));
       }
     },
-    () => (found && !LIVE.has(found.status) ? ENDED_MS : LIVE_MS),
+    () => (found && !LIVE.has(found.status) && found.webhook?.status !== "pending" ? ENDED_MS : LIVE_MS),
     signal,
   );
 

@@ -1,6 +1,7 @@
 // What a run's events amount to: the text that stands, and a line for everything that happened. Knows no page.
 
-import { capital, duration, number, words } from "./format.js";
+import { capital, duration, money, number, words } from "./format.js";
+import { waitText } from "./waiting.js";
 
 const TITLES = {
   queued: "Queued",
@@ -125,6 +126,12 @@ function detail(type, data) {
       return `${number(data.steps ?? 0)} recorded steps are kept`;
     case "failed":
       return data.error ? `${data.error.code}: ${data.error.message ?? ""}` : "";
+    case "waiting":
+      return waitText(data.for);
+    case "woken":
+      return data.waited_s === undefined ? "" : `After ${duration(data.waited_s)}`;
+    case "budget_raised":
+      return `${data.limit} by ${String(data.limit).startsWith("tokens") ? `${number(data.by)} tokens` : money(data.by)}`;
     case "complete":
     case "cancelled":
       return "";

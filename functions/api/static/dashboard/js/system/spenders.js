@@ -66,19 +66,19 @@ function row(name, owner, cost, all) {
     "tr",
     {},
     el("th", { scope: "row" }, el("a", { href: `#/all?user=${encodeURIComponent(name)}` }, name)),
-    el("td", {}, el("span", { class: "share" }, bar(Math.max(0, ...Object.values(owner?.lanes ?? {}).map((one) => one.share * 100)))), slots(owner)),
+    el("td", {}, owner?.running ? shareOf(Math.max(...Object.values(owner.lanes).map((one) => one.share * 100))) : null, slots(owner)),
     el("td", {}, owner?.open ? number(owner.open) : DASH),
-    el("td", {}, el("span", { class: "share" }, bar(share)), cost ? `${share.toFixed(0)} %` : DASH),
+    el("td", {}, cost ? shareOf(share) : null, cost ? `${share.toFixed(0)} %` : DASH),
     el("td", {}, cost ? money(cost.cost_usd) : DASH),
     el("td", {}, cost ? compact(cost.tokens) : DASH),
     el("td", {}, cost ? number(cost.runs) : DASH),
   );
 }
 
-function bar(share) {
+function shareOf(share) {
   const node = el("span", { class: "share-bar" });
   node.style.width = `${Math.min(100, share)}%`;
-  return node;
+  return el("span", { class: "share" }, node);
 }
 
 // "12 of 40 (30 %)", of each lane where there are runs in both.

@@ -1,0 +1,54 @@
+"""Seeing to what is due, partition by partition of the ``due`` index: a sweep meets only those whose turn it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from random import randrange
+from typing import TYPE_CHECKING
+
+from shared.clock import now
+from shared.errors import Contended, DependencyDown, NewerVersion
+from shared.logs import get_logger
+from shared.tasks import table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shared.tasks.items import Attributes
+
+AT_ONCE = 8
+"""Rows seen to at the same time."""
+AWAY, UNREADABLE, NEWER = "away", "unreadable", "of a newer version"
+
+_log = get_logger("sweep")
+
+
+def go_through(shards: Sequence[str], see_to: Callable[[Attributes], str], stop_at: float) -> Counter[str]:
+    """See to every row that is due in these partitions, until ``stop_at``; returns counts by what was done."""
+    done: Counter[str] = Counter()
+    first = randrange(len(shards))  # noqa: S311 - whose turn comes first when there is no time for all
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="due") as pool:
+        for shard in (*shards[first:], *shards[:first]):
+            while now() < stop_at:
+                due = table.due(shard, before=now(), limit=table.READ_AT_ONCE)
+                rows = table.get_many([{"pk": one["pk"], "sk": one["sk"]} for one in due]) if due else []
+                seen = list(pool.map(partial(_seen, see_to), rows))
+                done.update(seen)
+                if len(due) < table.READ_AT_ONCE or set(seen) <= {AWAY, UNREADABLE, NEWER}:
+                    break
+    return done
+
+
+def _seen(see_to: Callable[[Attributes], str], row: Attributes) -> str:
+    try:
+        return see_to(row)
+    except NewerVersion:
+        return NEWER
+    except (DependencyDown, Contended) as error:
+        _log.warning("not seen to", extra={"pk": row["pk"]["S"], "error": error.message})
+        return AWAY
+    except (KeyError, ValueError, TypeError):  # a damaged row must not keep the others from being looked after
+        _log.exception("row not understood", extra={"pk": row["pk"]["S"]})
+        return UNREADABLE

@@ -1,0 +1,31 @@
+"""Things of which a user may have so many: they stand in one partition, with an item that counts them.
+
+So do a user's schedules and batches.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.tasks import table
+
+NUMBER = "#"
+"""Sort key of the item that counts; it comes before their ids."""
+
+
+def count_op(pk: str, by: int, *, most: int = 0) -> dict[str, Any]:
+    """Make the Update that counts one more or less; more than ``most`` is refused."""
+    key = {"pk": {"S": pk}, "sk": {"S": NUMBER}}
+    if by < 0:
+        return table.update_op(key, adds={"n": by})
+    return table.update_op(
+        key, adds={"n": by}, condition="attribute_not_exists(#n) OR #n < :most", values={"most": most}
+    )
+
+
+def all_of(pk: str) -> dict[str, Any]:
+    """Return what a query for all of them asks: the count is left out."""
+    return {
+        "KeyConditionExpression": "pk = :pk AND sk > :number",
+        "ExpressionAttributeValues": {":pk": {"S": pk}, ":number": {"S": NUMBER}},
+    }
