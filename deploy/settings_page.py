@@ -13,14 +13,18 @@ PAGE = ROOT / "docs" / "settings.md"
 
 INTRO = """# Settings
 
-Made by `make settings-page` from `shared/settings.py` and `template.yaml`; a test fails while it is out of date.
+Which settings are there, what are their defaults, and what values may they have? `make settings-page` makes this page from
+`shared/settings.py` and `template.yaml`. A test fails while the page is out of date.
 
-A deployment sets **parameters** (`sam deploy --parameter-overrides LeaseSeconds=30 …`, locally
-`make deploy PARAMS="LeaseSeconds=30"`). The template hands them to the functions as environment **variables**, which
-are read once per environment and checked before anything runs; a wrong one fails at the first request and names itself.
-An empty variable counts as unset. What involves several settings (`HeartbeatSeconds` at most half of `LeaseSeconds`,
-`BatchSize` at most `RunsPerEnvironment`, the lanes' concurrency adding up to `MaxReplicas`, …) is checked by
-`python -m deploy.preflight` before a deployment, and by the functions themselves where it concerns them.
+A deployment sets **parameters**: `sam deploy --parameter-overrides LeaseSeconds=30 …`, locally
+`make deploy PARAMS="LeaseSeconds=30"`. The template hands them to the functions as environment **variables**. Each
+environment (one running copy of a function) reads them once and checks them before anything runs. A wrong one fails at the
+first request and names itself. An empty variable counts as unset.
+
+Some rules concern several settings. `HeartbeatSeconds` is at most half of `LeaseSeconds`, `BatchSize` is at most
+`RunsPerEnvironment`, and the lanes' concurrency adds up to `MaxReplicas`. `python -m deploy.preflight` checks all such rules
+before a deployment. The functions check those that concern them. The [glossary](glossary.md) explains words such as *lease*
+and *lane*.
 """
 
 
@@ -35,9 +39,9 @@ def page() -> str:
         "",
         "## Variables",
         "",
-        "Bounds are the code's own; a parameter's may be narrower. Where no parameter is ",
+        "The bounds are those of the code. A parameter may have narrower ones. Where no parameter is named, ",
     ]
-    lines[-1] += "named, the template sets the variable from its own resources."
+    lines[-1] += "the template sets the variable from its own resources."
     lines += ["", "| variable | default | within | parameter | |", "|---|---|---|---|---|"]
     for name, item in settings.items():
         parameter = "".join(word.capitalize() for word in name.split("_"))
