@@ -13,18 +13,18 @@ PAGE = ROOT / "docs" / "settings.md"
 
 INTRO = """# Settings
 
-Which settings are there, what are their defaults, and what values may they have? `make settings-page` makes this page from
-`shared/settings.py` and `template.yaml`. A test fails while the page is out of date.
+Which settings are there, what are their defaults, and what values may they have? `make settings-page` makes this page
+from `shared/settings.py` and `template.yaml`. A test fails while the page is out of date.
 
 A deployment sets **parameters**: `sam deploy --parameter-overrides LeaseSeconds=30 …`, locally
 `make deploy PARAMS="LeaseSeconds=30"`. The template hands them to the functions as environment **variables**. Each
-environment (one running copy of a function) reads them once and checks them before anything runs. A wrong one fails at the
-first request and names itself. An empty variable counts as unset.
+environment (one running copy of a function) reads them once and checks them before anything runs. A wrong one fails at the first
+request and names itself. An empty variable counts as unset.
 
 Some rules concern several settings. `HeartbeatSeconds` is at most half of `LeaseSeconds`, `BatchSize` is at most
-`RunsPerEnvironment`, and the lanes' concurrency adds up to `MaxReplicas`. `python -m deploy.preflight` checks all such rules
-before a deployment. The functions check those that concern them. The [glossary](glossary.md) explains words such as *lease*
-and *lane*.
+`RunsPerEnvironment`, and the lanes' concurrency adds up to `MaxReplicas`. `python -m deploy.preflight` checks all
+such rules before a deployment. The functions check those that concern them. The [glossary](glossary.md) explains
+words such as *lease* and *lane*.
 """
 
 
