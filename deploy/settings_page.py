@@ -18,8 +18,8 @@ from `shared/settings.py` and `template.yaml`. A test fails while the page is ou
 
 A deployment sets **parameters**: `sam deploy --parameter-overrides LeaseSeconds=30 …`, locally
 `make deploy PARAMS="LeaseSeconds=30"`. The template hands them to the functions as environment **variables**. Each
-environment (one running copy of a function) reads them once and checks them before anything runs. A wrong one fails at the first
-request and names itself. An empty variable counts as unset.
+environment (one running copy of a function) reads them once and checks them before anything runs. A wrong one fails
+at the first request and names itself. An empty variable counts as unset.
 
 Some rules concern several settings. `HeartbeatSeconds` is at most half of `LeaseSeconds`, `BatchSize` is at most
 `RunsPerEnvironment`, and the lanes' concurrency adds up to `MaxReplicas`. `python -m deploy.preflight` checks all
