@@ -16,6 +16,7 @@ import { waitText } from "./waiting.js";
 import { waterfall } from "./waterfall.js";
 
 const LIVE_MS = 2000;
+const TOLD_AGAIN_MS = 10_000; // its webhook failed, and is tried again
 const ENDED_MS = 60_000;
 const SILENT_S = 5;
 
@@ -88,7 +89,7 @@ export function runCard(id, signal) {
         if (!signal.aborted) say(problem, error.status === 404 ? "There is no such run." : api.sentence(error));
       }
     },
-    () => (found && !LIVE.has(found.status) && found.webhook?.status !== "pending" ? ENDED_MS : LIVE_MS),
+    () => pause(found),
     signal,
   );
 
@@ -124,6 +125,12 @@ export function runCard(id, signal) {
   }
 
   return { node };
+}
+
+// Until it is looked at again.
+function pause(found) {
+  if (!found || LIVE.has(found.status) || found.webhook?.status === "pending") return LIVE_MS;
+  return found.webhook?.status === "waiting" ? TOLD_AGAIN_MS : ENDED_MS;
 }
 
 // What a run that has not ended is at, or waits for.
