@@ -118,7 +118,9 @@ def test_a_trimmed_botocore_knows_every_regions_endpoints(bundles: dict[str, Pat
         "import json, sys, boto3\n"
         "for region in ('us-east-1', 'eu-central-1', 'cn-north-1', 'us-gov-west-1'):\n"
         f"    for name in {sorted(bundle.AWS_SERVICES)!r}:\n"
-        "        print(boto3.client(name, region_name=region).meta.endpoint_url)\n"
+        "        client = boto3.client(name, region_name=region)\n"
+        "        print(client.meta.endpoint_url)\n"
+        "        client.meta.service_model.client_context_parameters\n"
     )
     environment = {"PATH": os.environ["PATH"], "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
     told = [
