@@ -36,7 +36,7 @@ def test_an_operator_sees_who_spent_and_comes_to_the_runs(
     row = page.locator(".costs tr", has_text=user)
     expect(row.locator("td").last).to_have_text("2")
     page.get_by_label("User", exact=True).fill(user)
-    page.get_by_label("By", exact=True).select_option("model")
+    page.get_by_role("combobox", name="By", exact=True).select_option("model")
     page.get_by_role("button", name="Show", exact=True).click()
     page.wait_for_url(re.compile(f"by=model.*user={user}"))
     expect(page.locator(".costs tbody tr")).to_have_count(2)

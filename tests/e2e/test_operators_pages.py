@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import Dashboard
 from tests.e2e.test_dashboard import PHONE
@@ -103,6 +103,25 @@ def test_an_operator_finds_a_users_run_by_address_and_cancels_another(
     expect(page.locator(".run .badge").first).to_have_text("Cancelled")
     acts = stack.client("operator").get("/operator/audit").json()["acts"]
     assert [act["what"] for act in acts if act["task_id"] == long] == ["cancel"]
+
+
+def test_runs_that_took_hours_fit_a_phone(
+    dashboards: Callable[..., Dashboard], stack: Stack, furnished: dict[str, str]
+) -> None:
+    def hours(route: Route) -> None:
+        answer = route.fetch()
+        times = {"created_at": "2026-01-01T00:00:00Z", "started_at": "2026-01-01T11:59:00Z", "cost_usd": 0.000183}
+        tasks = [task | times for task in answer.json()["tasks"]]
+        route.fulfill(response=answer, json=answer.json() | {"tasks": tasks})
+
+    dashboard = dashboards(**PHONE)
+    page = dashboard.open("operator")
+    page.route(re.compile(r"/operator/tasks\?"), hours)
+    page.goto(f"{stack.api_url}/#/all?user={furnished['user']}")
+    expect(page.locator(f"tr[data-task={furnished['asks']}]")).to_contain_text("11 h 59 min")
+    expect(page.get_by_role("button", name="Cancel Add two and two.")).to_be_visible()
+    dashboard.picture("hours", whole=True)
+    assert fits(page)
 
 
 @pytest.mark.parametrize("look", LOOKS)

@@ -1,7 +1,7 @@
 // What may be done with a run that has ended: run it again, or go on from one of its steps.
 
 import * as api from "./api.js";
-import { el, setText } from "./dom.js";
+import { el, say } from "./dom.js";
 
 export function againPanel(id, { problem, onMade }) {
   const steps = el("select", { "aria-label": "Step to go on from" });
@@ -20,7 +20,7 @@ export function againPanel(id, { problem, onMade }) {
 
   async function make(what) {
     retry.disabled = fork.disabled = true;
-    setText(problem, "");
+    say(problem, "");
     try {
       const body = {};
       if (what === "fork") {
@@ -31,7 +31,7 @@ export function againPanel(id, { problem, onMade }) {
       const made = await api.call(`agent/${encodeURIComponent(id)}/${what}`, { method: "POST", body });
       onMade(made.task_id);
     } catch (error) {
-      setText(problem, api.sentence(error));
+      say(problem, api.sentence(error));
     } finally {
       retry.disabled = fork.disabled = false;
     }

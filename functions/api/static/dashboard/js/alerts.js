@@ -1,7 +1,7 @@
 // Alerts of one's budget: where they go, at which parts of a day's ceiling, and what was told lately.
 
 import * as api from "./api.js";
-import { announce, el, setText, whileVisible } from "./dom.js";
+import { alertLine, announce, el, say, setText, whileVisible } from "./dom.js";
 import { ago, atDate, money, number, words } from "./format.js";
 import { panel } from "./parts.js";
 
@@ -14,7 +14,7 @@ export function alertsPanel(signal) {
   const url = el("input", { type: "url", required: true, maxLength: 2048, autocomplete: "off", spellcheck: false, placeholder: "https://example.com/budget" });
   const boxes = THRESHOLDS.map((value) => el("input", { type: "checkbox", value: String(value), checked: true }));
   const now = el("p", { class: "hint" });
-  const problem = el("p", { class: "problem", role: "alert" });
+  const problem = alertLine();
   const remove = el("button", { type: "button", class: "danger", hidden: true, on: { click: () => change("Alerts are off", { method: "DELETE" }) } }, "Turn off");
   const list = el("ul", { class: "states told" });
   const form = el(
@@ -37,7 +37,7 @@ export function alertsPanel(signal) {
       try {
         show(await api.call("me/alerts", { signal }));
       } catch (error) {
-        if (!signal.aborted) setText(problem, api.sentence(error));
+        if (!signal.aborted) say(problem, api.sentence(error));
       }
     },
     EVERY_MS,
@@ -60,20 +60,20 @@ export function alertsPanel(signal) {
     event.preventDefault();
     const thresholds = boxes.filter((box) => box.checked).map((box) => Number(box.value));
     if (!thresholds.length) {
-      setText(problem, "Choose at least one part of the budget.");
+      say(problem, "Choose at least one part of the budget.");
       return;
     }
     await change("Alerts are on", { method: "PUT", body: { webhook_url: url.value.trim(), thresholds } });
   }
 
   async function change(what, options) {
-    setText(problem, "");
+    say(problem, "");
     try {
       await api.call("me/alerts", options);
       if (options.method === "DELETE") url.value = "";
       announce(what);
     } catch (error) {
-      setText(problem, api.sentence(error));
+      say(problem, api.sentence(error));
     }
     refresh();
   }

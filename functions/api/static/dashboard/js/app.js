@@ -1,7 +1,7 @@
 // Starts the page: who is signed in, which view is shown.
 
 import { call, sentence } from "./api.js";
-import { el } from "./dom.js";
+import { alertLine, el } from "./dom.js";
 import { showHealth } from "./health.js";
 import { inTurn } from "./in-turn.js";
 import { runsView } from "./runs-view.js";
@@ -107,7 +107,7 @@ async function boot() {
       el(
         "div",
         { class: "panel sign-in" },
-        el("p", { class: "problem", role: "alert" }, sentence(error)),
+        alertLine({}, sentence(error)),
         el("button", { type: "button", class: "primary", on: { click: boot } }, "Try again"),
       ),
     );

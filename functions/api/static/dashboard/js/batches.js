@@ -1,7 +1,7 @@
 // Batches: how far each of the caller's is, its files, and a button to cancel it.
 
 import * as api from "./api.js";
-import { announce, el, setText, whileVisible } from "./dom.js";
+import { alertLine, announce, el, say, whileVisible } from "./dom.js";
 import { atDate, number, words } from "./format.js";
 import { meter } from "./parts.js";
 
@@ -16,7 +16,7 @@ const date = (seconds) => atDate(new Date(seconds * 1000).toISOString());
 export function batchesView(main, signal) {
   const cards = el("div", { class: "approvals" });
   const empty = el("p", { class: "empty", hidden: true }, "There are no batches yet.");
-  const problem = el("p", { class: "problem", role: "alert" });
+  const problem = alertLine();
   const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: showMore } }, "Show more");
   const shown = new Map(); // id -> { text, node }
   let wanted = PAGE;
@@ -30,7 +30,7 @@ export function batchesView(main, signal) {
         const found = await read();
         if (!signal.aborted) show(found);
       } catch (error) {
-        if (!signal.aborted) setText(problem, api.sentence(error));
+        if (!signal.aborted) say(problem, api.sentence(error));
       }
     },
     EVERY_MS,
@@ -54,19 +54,19 @@ export function batchesView(main, signal) {
   }
 
   async function cancel(one) {
-    setText(problem, "");
+    say(problem, "");
     try {
       await api.call(`v1/batches/${encodeURIComponent(one.id)}/cancel`, { method: "POST" });
       announce("Batch is being cancelled");
     } catch (error) {
-      setText(problem, api.sentence(error));
+      say(problem, api.sentence(error));
     }
     refresh();
   }
 
   // A link cannot carry the key, so the file is fetched here and handed over; a large one by a link that needs none.
   async function download(id, what, batch) {
-    setText(problem, "");
+    say(problem, "");
     try {
       const { bytes } = await api.call(`v1/files/${encodeURIComponent(id)}`, { signal });
       if (bytes > HANDED_OVER) {
@@ -81,7 +81,7 @@ export function batchesView(main, signal) {
       setTimeout(() => URL.revokeObjectURL(address), 60_000);
       announce("File downloaded");
     } catch (error) {
-      if (!signal.aborted) setText(problem, api.sentence(error));
+      if (!signal.aborted) say(problem, api.sentence(error));
     }
   }
 

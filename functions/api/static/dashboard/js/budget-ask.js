@@ -1,7 +1,7 @@
 // A run that asks for more budget, as an operator answers it: raise the ceiling that stands in its way, or let it fail.
 
 import { call, sentence } from "./api.js";
-import { announce, el, setText } from "./dom.js";
+import { alertLine, announce, el, say } from "./dom.js";
 import { money, number } from "./format.js";
 
 export function budgetAsk(id, onAnswered) {
@@ -13,7 +13,7 @@ export function budgetAsk(id, onAnswered) {
     const amount = (value) => (usd ? money(value) : `${number(value)} tokens`);
     const by = el("input", { type: "number", min: "0", step: "any", autocomplete: "off" });
     by.value = budget.next ?? "";
-    const problem = el("p", { class: "problem", role: "alert" });
+    const problem = alertLine();
     const facts = [budget.ceiling !== null && `The ceiling is ${amount(budget.ceiling)}`, budget.next !== null && `the next call may use ${amount(budget.next)}`];
     const fixed = budget.limit.endsWith("_global");
     const answer = async (body) => {
@@ -23,12 +23,12 @@ export function budgetAsk(id, onAnswered) {
         node.hidden = true;
         onAnswered();
       } catch (error) {
-        setText(problem, sentence(error));
+        say(problem, sentence(error));
       }
     };
     const raise = () => {
       const value = Number(by.value);
-      if (!(value > 0)) return setText(problem, "Say by how much.");
+      if (!(value > 0)) return say(problem, "Say by how much.");
       return answer({ decision: "allow", [usd ? "raise_usd" : "raise_tokens"]: value });
     };
     const button = (label, kind, act) => el("button", { type: "button", class: kind, on: { click: act } }, label);

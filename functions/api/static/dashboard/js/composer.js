@@ -1,7 +1,7 @@
 // The form that submits a run.
 
 import { call, sentence, submit } from "./api.js";
-import { el, setText } from "./dom.js";
+import { alertLine, el, say } from "./dom.js";
 import { capital } from "./format.js";
 import { panel } from "./parts.js";
 import { keepForm, keepMessage, lastForm } from "./session.js";
@@ -33,7 +33,7 @@ export function composer(me, { onSubmitted, signal }) {
   });
   const lanes = me.lanes.map((name) => [name, capital(name)]);
   const priority = select("priority", lanes, last.priority ?? me.lanes[0]);
-  const problem = el("p", { class: "problem", role: "alert", id: "submit-problem" });
+  const problem = alertLine({ id: "submit-problem" });
   const button = el("button", { type: "submit", class: "primary" }, "Run");
   const form = el(
     "form",
@@ -67,7 +67,7 @@ export function composer(me, { onSubmitted, signal }) {
     if (session.value.trim()) body.session_id = session.value.trim();
     keepForm({ agent: agent.value, priority: priority.value, model: model.value, session: session.value });
     button.disabled = true;
-    setText(problem, "");
+    say(problem, "");
     try {
       const { task_id: id } = await submit(body);
       keepMessage(id, text);
@@ -78,7 +78,7 @@ export function composer(me, { onSubmitted, signal }) {
       session.value = body.session_id ?? "";
       onSubmitted(id);
     } catch (error) {
-      setText(problem, sentence(error));
+      say(problem, sentence(error));
       message.focus();
     } finally {
       button.disabled = false;

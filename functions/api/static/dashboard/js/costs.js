@@ -1,7 +1,7 @@
 // What runs cost: a curve of the days, and a table by whatever is asked. What is asked stands in the address.
 
 import * as api from "./api.js";
-import { announce, el, setText } from "./dom.js";
+import { alertLine, announce, el, say, setText } from "./dom.js";
 import { compact, money, number } from "./format.js";
 import { chart } from "./system/chart.js";
 
@@ -52,7 +52,7 @@ function addressOf({ by, from, to, user }) {
 }
 
 function page(wanted, operator, signal) {
-  const problem = el("p", { class: "problem", role: "alert" });
+  const problem = alertLine();
   const total = el("p", { class: "costs-total" }, "Loading");
   const days = chart({
     title: "By day",
@@ -87,7 +87,7 @@ function page(wanted, operator, signal) {
       if (!cursor) drawDays(days, wanted, await ask("day", FILE_PAGE));
     } catch (error) {
       if (!signal.aborted) {
-        setText(problem, api.sentence(error));
+        say(problem, api.sentence(error));
         setText(total, "");
       }
     } finally {
@@ -98,7 +98,7 @@ function page(wanted, operator, signal) {
   // All pages, not only what is shown.
   async function save() {
     file.disabled = true;
-    setText(problem, "");
+    say(problem, "");
     try {
       const rows = [];
       for (let cursor = 0; cursor !== null; ) {
@@ -109,7 +109,7 @@ function page(wanted, operator, signal) {
       handOver(csv(wanted.by, rows), `costs_${wanted.by}_${wanted.from}_${wanted.to}.csv`);
       announce("File downloaded");
     } catch (error) {
-      if (!signal.aborted) setText(problem, api.sentence(error));
+      if (!signal.aborted) say(problem, api.sentence(error));
     } finally {
       file.disabled = false;
     }

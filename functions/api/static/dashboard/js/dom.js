@@ -19,6 +19,18 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+// A line for what went wrong: it is a problem only while it says one (`say`).
+export function alertLine(props = {}, text = "") {
+  const line = el("p", { role: "alert", ...props });
+  say(line, text);
+  return line;
+}
+
+export function say(line, text) {
+  setText(line, text);
+  line.classList.toggle("problem", text !== "");
+}
+
 export function announce(text) {
   setText(document.getElementById("announce"), text);
 }

@@ -1,7 +1,7 @@
 // Everybody's runs, for operators. What is searched for stands in the address, so that a search can be shared.
 
 import * as api from "./api.js";
-import { announce, el, setText, whileVisible } from "./dom.js";
+import { alertLine, announce, el, say, setText, whileVisible } from "./dom.js";
 import { LIVE } from "./parts.js";
 import { runCard } from "./run-card.js";
 import { COLUMNS, STATUSES, makeRow, statusName } from "./runs.js";
@@ -44,7 +44,7 @@ function list(asked, signal) {
   let older = null;
   const body = el("tbody");
   const empty = el("p", { class: "empty", hidden: true }, "No runs fit.");
-  const problem = el("p", { class: "problem", role: "alert" });
+  const problem = alertLine();
   const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: () => load(older) } }, "Show older");
   const columns = COLUMNS.map((name) => el("th", { scope: "col" }, name || el("span", { class: "sr" }, "Action")));
   const table = el(
@@ -81,11 +81,11 @@ function list(asked, signal) {
     more.disabled = true;
     try {
       const found = await page(cursor);
-      setText(problem, "");
+      say(problem, "");
       if (cursor || rows.size <= PAGE) older = found.next_cursor;
       show(found.tasks, !cursor);
     } catch (error) {
-      if (!signal.aborted) setText(problem, api.sentence(error));
+      if (!signal.aborted) say(problem, api.sentence(error));
     } finally {
       more.disabled = false;
     }
@@ -132,7 +132,7 @@ function list(asked, signal) {
       } while (found.next_cursor && !signal.aborted);
       announce(`${cancelled} runs are cancelled`);
     } catch (error) {
-      if (!signal.aborted) setText(problem, api.sentence(error));
+      if (!signal.aborted) say(problem, api.sentence(error));
     }
     sure(false);
     all.disabled = false;
@@ -150,7 +150,7 @@ function list(asked, signal) {
       const { status } = await api.operator(id, "cancel");
       announce(status === "cancelled" ? "Run cancelled" : "Run is being stopped");
     } catch (error) {
-      setText(problem, api.sentence(error));
+      say(problem, api.sentence(error));
     }
     load(null);
   }

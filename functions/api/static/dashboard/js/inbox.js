@@ -1,7 +1,7 @@
 // Approvals: the calls, and the budget, that the caller's runs wait to be allowed.
 
 import * as api from "./api.js";
-import { announce, el, setText, whileVisible } from "./dom.js";
+import { alertLine, announce, el, say, whileVisible } from "./dom.js";
 import { ago, atDate, money } from "./format.js";
 
 const EVERY_MS = 5000;
@@ -9,7 +9,7 @@ const EVERY_MS = 5000;
 export function inboxView(main, signal) {
   const cards = el("div", { class: "approvals" });
   const empty = el("p", { class: "empty", hidden: true }, "Nothing waits for you.");
-  const problem = el("p", { class: "problem", role: "alert" });
+  const problem = alertLine();
   const shown = new Map(); // fingerprint and task -> card
   main.replaceChildren(
     el("section", { class: "panel wide" }, el("h1", { tabIndex: -1 }, "Approvals"), problem, empty, cards),
@@ -19,10 +19,10 @@ export function inboxView(main, signal) {
     async () => {
       try {
         const { approvals } = await api.call("approvals?limit=100", { signal });
-        setText(problem, "");
+        say(problem, "");
         show(approvals);
       } catch (error) {
-        if (!signal.aborted) setText(problem, api.sentence(error));
+        if (!signal.aborted) say(problem, api.sentence(error));
       }
     },
     EVERY_MS,
@@ -55,7 +55,7 @@ export function inboxView(main, signal) {
       shown.delete(`${id} ${fingerprint}`);
       empty.hidden = shown.size > 0;
     } catch (error) {
-      setText(problem, api.sentence(error));
+      say(problem, api.sentence(error));
     }
     refresh();
   }
@@ -68,7 +68,7 @@ function card(one, answer) {
   const edited = el("textarea", { rows: Math.min(12, asked.split("\n").length), spellcheck: false });
   edited.value = asked;
   const reason = el("input", { maxLength: 1000, autocomplete: "off" });
-  const problem = el("p", { class: "problem", role: "alert" });
+  const problem = alertLine();
   const button = (label, kind, body) =>
     el("button", { type: "button", class: kind, on: { click: () => send(body) } }, label);
 
@@ -76,7 +76,7 @@ function card(one, answer) {
     try {
       answer(one, make());
     } catch {
-      setText(problem, "The arguments are no JSON object.");
+      say(problem, "The arguments are no JSON object.");
     }
   }
 
@@ -120,12 +120,12 @@ function budgetCard(one, answer) {
   const amount = (value) => (unit === "usd" ? money(value) : `${value} tokens`);
   const by = el("input", { type: "number", min: 0, step: "any", autocomplete: "off" });
   by.value = next ?? "";
-  const problem = el("p", { class: "problem", role: "alert" });
+  const problem = alertLine();
   const facts = [ceiling !== null && `The ceiling is ${amount(ceiling)}`, next !== null && `the next call may use ${amount(next)}`];
   const button = (label, kind, act) => el("button", { type: "button", class: kind, on: { click: act } }, label);
   const raise = () => {
     const value = Number(by.value);
-    if (!(value > 0)) return setText(problem, "Say by how much.");
+    if (!(value > 0)) return say(problem, "Say by how much.");
     return answer(one, { decision: "allow", [unit === "usd" ? "raise_usd" : "raise_tokens"]: value });
   };
   const owns = who === "owner";

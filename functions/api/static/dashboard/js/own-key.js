@@ -1,7 +1,7 @@
 // A provider's key of one's own: the address it is good for, what its provider charges, how often it may be asked.
 
 import * as api from "./api.js";
-import { announce, el, setText, whileVisible } from "./dom.js";
+import { alertLine, announce, el, say, setText, whileVisible } from "./dom.js";
 import { atDate } from "./format.js";
 import { panel } from "./parts.js";
 
@@ -21,7 +21,7 @@ export function ownKeyPanel(signal) {
   const rate = text({ type: "number", min: "1", step: "1" });
   const now = el("p", { class: "hint" });
   const priced = el("p", { class: "hint" });
-  const problem = el("p", { class: "problem", role: "alert" });
+  const problem = alertLine();
   const field = (label, input, help) =>
     el("label", { class: "field" }, el("span", {}, label), input, help && el("span", { class: "help" }, help));
   const remove = el("button", { type: "button", class: "danger", hidden: true, on: { click: () => change("Your key is forgotten", { method: "DELETE" }) } }, "Forget the key");
@@ -42,7 +42,7 @@ export function ownKeyPanel(signal) {
       try {
         show((await api.call("me/credentials", { signal })).credentials);
       } catch (error) {
-        if (!signal.aborted) setText(problem, api.sentence(error));
+        if (!signal.aborted) say(problem, api.sentence(error));
       }
     },
     EVERY_MS,
@@ -68,13 +68,13 @@ export function ownKeyPanel(signal) {
   }
 
   async function change(what, options) {
-    setText(problem, "");
+    say(problem, "");
     try {
       await api.call("me/credentials", options);
       form.reset();
       announce(what);
     } catch (error) {
-      setText(problem, api.sentence(error));
+      say(problem, api.sentence(error));
     }
     refresh();
   }

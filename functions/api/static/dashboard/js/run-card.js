@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { budgetAsk } from "./budget-ask.js";
 import { copyButton } from "./copy.js";
-import { announce, el, setText, whileVisible } from "./dom.js";
+import { alertLine, announce, el, say, setText, whileVisible } from "./dom.js";
 import { facts } from "./facts.js";
 import { ago, duration } from "./format.js";
 import { kin } from "./kin.js";
@@ -16,6 +16,7 @@ import { waitText } from "./waiting.js";
 import { waterfall } from "./waterfall.js";
 
 const LIVE_MS = 2000;
+const TOLD_AGAIN_MS = 10_000; // its webhook failed, and is tried again
 const ENDED_MS = 60_000;
 const SILENT_S = 5;
 
@@ -32,7 +33,7 @@ export function runCard(id, signal) {
   const state = el("p", { class: "hint run-state" });
   const asks = budgetAsk(id, () => refresh());
   const webhook = told(id, () => refresh());
-  const problem = el("p", { class: "problem", role: "alert" });
+  const problem = alertLine();
   const raw = el("pre", { class: "raw", tabIndex: 0 });
   const act = (what, label, said) =>
     el("button", { type: "button", class: what === "cancel" ? "danger" : "quiet", on: { click: () => does(what, said) } }, label);
@@ -85,10 +86,10 @@ export function runCard(id, signal) {
         }
         show();
       } catch (error) {
-        if (!signal.aborted) setText(problem, error.status === 404 ? "There is no such run." : api.sentence(error));
+        if (!signal.aborted) say(problem, error.status === 404 ? "There is no such run." : api.sentence(error));
       }
     },
-    () => (found && !LIVE.has(found.status) && found.webhook?.status !== "pending" ? ENDED_MS : LIVE_MS),
+    () => pause(found),
     signal,
   );
 
@@ -97,7 +98,7 @@ export function runCard(id, signal) {
     setText(whose, `Of ${found.user}, tier ${found.tier}`);
     setText(asked, found.message);
     setText(output, transcript.text);
-    setText(problem, problemText(found.error));
+    say(problem, problemText(found.error));
     setText(state, stateText(found, transcript));
     asks.show(found);
     webhook.show(found);
@@ -116,14 +117,20 @@ export function runCard(id, signal) {
       const made = await api.operator(id, what);
       announce(said);
       if (what === "retry") location.hash = `#/all/${made.task_id}`;
-      setText(problem, "");
+      say(problem, "");
     } catch (error) {
-      setText(problem, api.sentence(error));
+      say(problem, api.sentence(error));
     }
     refresh();
   }
 
   return { node };
+}
+
+// Until it is looked at again.
+function pause(found) {
+  if (!found || LIVE.has(found.status) || found.webhook?.status === "pending") return LIVE_MS;
+  return found.webhook?.status === "waiting" ? TOLD_AGAIN_MS : ENDED_MS;
 }
 
 // What a run that has not ended is at, or waits for.

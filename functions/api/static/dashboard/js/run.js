@@ -3,7 +3,7 @@
 import { againPanel } from "./again.js";
 import * as api from "./api.js";
 import { copyButton } from "./copy.js";
-import { announce, el, setText, whileVisible } from "./dom.js";
+import { alertLine, announce, el, say, setText, whileVisible } from "./dom.js";
 import { facts } from "./facts.js";
 import { follow } from "./follow.js";
 import { duration, number } from "./format.js";
@@ -33,7 +33,7 @@ export function runView(id, { signal, onEnded }) {
   const message = el("p", { class: "message", id: "run-message", hidden: true });
   const output = el("div", { class: "output", id: "output", tabIndex: 0, role: "region", "aria-label": "Answer" });
   const hint = el("p", { class: "hint", id: "hint" });
-  const problem = el("p", { class: "problem", role: "alert" });
+  const problem = alertLine();
   const once = againPanel(id, { problem, onMade: (made) => (location.hash = `#/runs/${made}`) });
   const button = el("button", { type: "button", class: "danger", hidden: true, on: { click: stop } }, "Cancel run");
   const text = document.createTextNode("");
@@ -95,7 +95,7 @@ export function runView(id, { signal, onEnded }) {
     button.disabled = stopping;
     if (!live) hint.hidden = true;
     once.show(!live);
-    if (transcript.error) setText(problem, problemText(transcript.error));
+    if (transcript.error) say(problem, problemText(transcript.error));
     const said = messageOf(id);
     message.hidden = !said; // a turn that only answers tool calls has no text
     setText(message, said ?? "");
@@ -109,7 +109,7 @@ export function runView(id, { signal, onEnded }) {
       await api.cancel(id);
     } catch (error) {
       stopping = false;
-      setText(problem, api.sentence(error));
+      say(problem, api.sentence(error));
     }
     schedule();
   }
@@ -136,7 +136,7 @@ export function runView(id, { signal, onEnded }) {
       setText(mode, MODES[now]);
     },
     onGone(error) {
-      setText(problem, error.status === 404 ? "There is no such run." : api.sentence(error));
+      say(problem, error.status === 404 ? "There is no such run." : api.sentence(error));
       status.hidden = true;
     },
   });

@@ -1,7 +1,7 @@
 // The list of the caller's runs, newest first.
 
 import { call, cancel, sentence } from "./api.js";
-import { announce, el, setText, whileVisible } from "./dom.js";
+import { alertLine, announce, el, say, setText, whileVisible } from "./dom.js";
 import { DASH, ago, atDate, capital, duration, money, seconds, words } from "./format.js";
 import { LIVE, badge, setBadge } from "./parts.js";
 import { waitText } from "./waiting.js";
@@ -19,7 +19,7 @@ export function runsList(signal) {
   let anyLive = false;
   const body = el("tbody");
   const empty = el("p", { class: "empty", hidden: true }, "No runs yet. Write a message and press Run.");
-  const problem = el("p", { class: "problem", role: "alert" });
+  const problem = alertLine();
   const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: showOlder } }, "Show older");
   const filter = el(
     "select",
@@ -59,12 +59,12 @@ export function runsList(signal) {
     async () => {
       try {
         const page = await call(address(), { signal });
-        setText(problem, "");
+        say(problem, "");
         if (rows.size && !page.tasks.some((task) => rows.has(task.task_id))) clear(); // more came than fit a page
         if (rows.size <= PAGE) older = page.next_cursor;
         show(page.tasks, true);
       } catch (error) {
-        if (!signal.aborted) setText(problem, sentence(error));
+        if (!signal.aborted) say(problem, sentence(error));
       }
     },
     () => (anyLive ? BUSY_MS : IDLE_MS),
@@ -88,7 +88,7 @@ export function runsList(signal) {
       older = page.next_cursor;
       show(page.tasks, false);
     } catch (error) {
-      setText(problem, sentence(error));
+      say(problem, sentence(error));
     } finally {
       more.disabled = false;
     }
@@ -120,7 +120,7 @@ export function runsList(signal) {
       announce(status === "cancelled" ? "Run cancelled" : "Run is being stopped");
     } catch (error) {
       stopping.delete(id);
-      setText(problem, sentence(error));
+      say(problem, sentence(error));
     }
     refresh();
   }

@@ -1,7 +1,7 @@
 // Schedules: what is to run and when; made, paused and deleted here.
 
 import * as api from "./api.js";
-import { announce, el, setText, whileVisible } from "./dom.js";
+import { alertLine, announce, el, say, whileVisible } from "./dom.js";
 import { atDate } from "./format.js";
 
 const EVERY_MS = 15_000;
@@ -9,7 +9,7 @@ const EVERY_MS = 15_000;
 export function schedulesView(main, signal) {
   const cards = el("div", { class: "approvals" });
   const empty = el("p", { class: "empty", hidden: true }, "There are no schedules yet.");
-  const problem = el("p", { class: "problem", role: "alert" });
+  const problem = alertLine();
   const message = el("textarea", { rows: 2, required: true, maxLength: 10_000 });
   const cron = el("input", { required: true, autocomplete: "off", spellcheck: false, placeholder: "0 8 * * 1-5" });
   const zone = el("input", { autocomplete: "off", spellcheck: false });
@@ -34,7 +34,7 @@ export function schedulesView(main, signal) {
         const found = await api.call("schedules?limit=100", { signal });
         show(found.schedules);
       } catch (error) {
-        if (!signal.aborted) setText(problem, api.sentence(error));
+        if (!signal.aborted) say(problem, api.sentence(error));
       }
     },
     EVERY_MS,
@@ -42,12 +42,12 @@ export function schedulesView(main, signal) {
   );
 
   async function change(what, path, options) {
-    setText(problem, "");
+    say(problem, "");
     try {
       await api.call(path, options);
       announce(what);
     } catch (error) {
-      setText(problem, api.sentence(error));
+      say(problem, api.sentence(error));
     }
     refresh();
   }

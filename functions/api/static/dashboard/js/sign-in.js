@@ -1,7 +1,7 @@
 // Asks for the key, once a tab.
 
 import { call, sentence } from "./api.js";
-import { el, setText } from "./dom.js";
+import { alertLine, el, say } from "./dom.js";
 import { setKey } from "./session.js";
 
 export function showSignIn(main, why, onSignedIn) {
@@ -14,7 +14,7 @@ export function showSignIn(main, why, onSignedIn) {
     required: true,
     "aria-describedby": "key-help key-problem",
   });
-  const problem = el("p", { class: "problem", id: "key-problem", role: "alert" }, why);
+  const problem = alertLine({ id: "key-problem" }, why);
   const button = el("button", { type: "submit", class: "primary" }, "Sign in");
   const form = el(
     "form",
@@ -31,13 +31,13 @@ export function showSignIn(main, why, onSignedIn) {
     const given = key.value.trim();
     if (!given) return;
     button.disabled = true;
-    setText(problem, "");
+    say(problem, "");
     try {
       const me = await call("limits", { key: given });
       setKey(given);
       onSignedIn(me);
     } catch (error) {
-      setText(problem, error.status === 401 ? "This key is not known." : sentence(error));
+      say(problem, error.status === 401 ? "This key is not known." : sentence(error));
       key.setAttribute("aria-invalid", "true");
       key.select();
       key.focus();

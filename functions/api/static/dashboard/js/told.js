@@ -1,7 +1,7 @@
 // What came of a run's webhook, and sending it once more.
 
 import { operator, sentence } from "./api.js";
-import { announce, el, setText } from "./dom.js";
+import { alertLine, announce, el, say, setText } from "./dom.js";
 import { ago } from "./format.js";
 
 const SAID = {
@@ -14,18 +14,18 @@ const SAID = {
 
 export function told(id, onSent) {
   const text = el("p", { class: "hint" });
-  const problem = el("p", { class: "problem", role: "alert" });
+  const problem = alertLine();
   const button = el("button", { type: "button", class: "quiet", on: { click: again } }, "Deliver again");
   const node = el("div", { class: "told-of", hidden: true }, el("h2", {}, "Webhook"), text, problem, button);
 
   async function again() {
     button.disabled = true;
-    setText(problem, "");
+    say(problem, "");
     try {
       await operator(id, "webhook");
       announce("Webhook is sent again");
     } catch (error) {
-      setText(problem, sentence(error));
+      say(problem, sentence(error));
     } finally {
       button.disabled = false;
     }

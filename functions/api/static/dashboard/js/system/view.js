@@ -1,7 +1,7 @@
 // The operator's view: how the whole system is, every two seconds while it can be seen.
 
 import { call, sentence } from "../api.js";
-import { el, setText, whileVisible } from "../dom.js";
+import { alertLine, el, say, setText, whileVisible } from "../dom.js";
 import { atClock } from "../format.js";
 import { banner } from "./banner.js";
 import { charts } from "./charts.js";
@@ -32,7 +32,7 @@ export function systemView(main, signal) {
     common = found;
     if (last) alarms.show(last, common);
   });
-  const problem = el("p", { class: "problem", role: "alert" });
+  const problem = alertLine();
   main.replaceChildren(
     el(
       "div",
@@ -60,9 +60,9 @@ export function systemView(main, signal) {
         top.showOwners(stats.owners);
         for (const one of made) one.draw(stats);
         setText(when, `As of ${atClock(stats.at)}`);
-        setText(problem, "");
+        say(problem, "");
       } catch (error) {
-        if (!signal.aborted) setText(problem, sentence(error));
+        if (!signal.aborted) say(problem, sentence(error));
       }
     },
     EVERY_MS,
