@@ -79,6 +79,7 @@ def account(patch: pytest.MonkeyPatch, endpoint: str) -> Iterator[dict[str, str]
         client("s3").create_bucket(Bucket=values["BLOB_BUCKET"])
         for lane, url in lanes.items():
             patch.setenv(f"QUEUE_URL_{lane.upper()}", url)
+        settings.cache_clear()  # a thread that an earlier test left may have asked for them meanwhile
         yield lanes
 
 

@@ -56,6 +56,22 @@ def address(api: Api) -> Iterator[str]:
             each.join(5)
 
 
+_opened: list[openai.OpenAI] = []
+
+
+def open_client(**how: Any) -> openai.OpenAI:
+    """Return a client that is closed at the test's end."""
+    _opened.append(openai.OpenAI(**how))
+    return _opened[-1]
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while _opened:
+        _opened.pop().close()
+
+
 @pytest.fixture
 def client(api: Api, address: str) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=address, api_key=api.keys["demo"], max_retries=0) as made:
@@ -307,7 +323,7 @@ def test_a_second_turn_that_replays_the_first_answer_by_reference(api: Api, clie
         {"role": "assistant", "content": "let me see", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c1", "content": "first"},
     ]
-    theirs = openai.OpenAI(base_url=client.base_url, api_key=api.keys["other"], max_retries=0)
+    theirs = open_client(base_url=client.base_url, api_key=api.keys["other"], max_retries=0)
     with pytest.raises(openai.BadRequestError) as refused:
         theirs.responses.create(model="sim-small", input=items, background=True)
     assert ids[0] in refused.value.message
@@ -412,7 +428,7 @@ def test_previous_response_id_goes_on_in_its_session(api: Api, client: openai.Op
 
 def test_errors_are_the_sdks_own_classes(api: Api, client: openai.OpenAI, address: str) -> None:
     with pytest.raises(openai.AuthenticationError) as unknown:
-        openai.OpenAI(base_url=address, api_key="sk-wrong", max_retries=0).responses.retrieve("resp_x")
+        open_client(base_url=address, api_key="sk-wrong", max_retries=0).responses.retrieve("resp_x")
     assert unknown.value.code == "invalid_api_key"
     theirs = api.submit("other").json()["task_id"]
     for response_id in ("resp_nothing", "nothing", f"resp_{theirs}"):
@@ -420,7 +436,7 @@ def test_errors_are_the_sdks_own_classes(api: Api, client: openai.OpenAI, addres
             client.responses.retrieve(response_id)
         with pytest.raises(openai.NotFoundError):
             client.responses.cancel(response_id)
-    free = openai.OpenAI(base_url=address, api_key=api.keys["free"], max_retries=0)
+    free = open_client(base_url=address, api_key=api.keys["free"], max_retries=0)
     with pytest.raises(openai.PermissionDeniedError) as denied:
         free.responses.create(model="gpt-4", input="x")
     assert denied.value.code == "model_not_found"
@@ -435,7 +451,7 @@ def test_errors_are_the_sdks_own_classes(api: Api, client: openai.OpenAI, addres
 
 
 def test_a_spent_budget_is_429_that_the_sdk_does_not_retry(api: Api, address: str) -> None:
-    poor = openai.OpenAI(base_url=address, api_key=api.keys["poor"], max_retries=2)
+    poor = open_client(base_url=address, api_key=api.keys["poor"], max_retries=2)
     for _ in range(2):
         poor.responses.create(model="sim-small", input="x", background=True)
     with pytest.raises(openai.RateLimitError) as spent:
@@ -515,7 +531,7 @@ def test_nothing_given_is_nothing_passed_on(client: openai.OpenAI) -> None:
 def test_models_are_those_of_the_tier(api: Api, client: openai.OpenAI, address: str) -> None:
     mine = {model.id for model in client.models.list()}
     assert "gpt-4o" in mine
-    free = openai.OpenAI(base_url=address, api_key=api.keys["free"], max_retries=0)
+    free = open_client(base_url=address, api_key=api.keys["free"], max_retries=0)
     assert {model.id for model in free.models.list()} == {"gpt-4o-mini", "gpt-4.1-nano", "gpt-5-nano"}
     assert free.models.retrieve("gpt-4o-mini").id == "gpt-4o-mini"
     with pytest.raises(openai.NotFoundError):
@@ -523,7 +539,7 @@ def test_models_are_those_of_the_tier(api: Api, client: openai.OpenAI, address: 
 
 
 def test_a_service_names_its_user(api: Api, address: str) -> None:
-    service = openai.OpenAI(base_url=address, api_key=api.keys["service"], max_retries=0)
+    service = open_client(base_url=address, api_key=api.keys["service"], max_retries=0)
     made = service.responses.create(model="sim-small", input="x", background=True, user="ann")
     assert store.get(task_of(made)).user == "service/ann"
     assert service.responses.retrieve(made.id).status == "queued"
@@ -701,7 +717,7 @@ def test_a_conversation_holds_items_and_the_turns_made_in_it(api: Api, client: o
     texts = [item.content[0].text for item in items]
     assert texts == ["my name is Ann", "hello Ann", "who am I?", "Ann"]
     assert client.conversations.items.retrieve(items[0].id, conversation_id=made.id).id == items[0].id
-    theirs = openai.OpenAI(base_url=client.base_url, api_key=api.keys["other"], max_retries=0)
+    theirs = open_client(base_url=client.base_url, api_key=api.keys["other"], max_retries=0)
     for ask in (theirs.conversations.retrieve, theirs.conversations.delete):
         with pytest.raises(openai.NotFoundError):
             ask(made.id)
