@@ -58,8 +58,8 @@ WHY: dict[str, str] = {
     "cpu_two_environments_ratio": _TWO,
     "cpu_streamed_two_environments_ratio": _TWO,
     "cold_api_ratio": "not profiled; 97 modules of our own are loaded with the first route, 88 when 0.94 was measured",
-    "submit_ratio": "of what it does, 43 % is waiting for DynamoDB and 43 % for SQS, one after the other (py-spy): the row "
-    "is to be there before the message is",
+    "submit_ratio": "of what it does, 43 % is waiting for DynamoDB and 43 % for SQS, one after the other (py-spy): the "
+    "row is to be there before the message is",
 }
 """Why a target is missed, by figure; the table says so beside the figure, and only if it is."""
 RUNS, COLD_SAMPLES, SUBMITS = 300, 3, 100
