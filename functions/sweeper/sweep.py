@@ -21,7 +21,6 @@ from shared.clock import day, now
 from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, NotFound
 from shared.limits import names
 from shared.limits.admission import Gate
-from shared.limits.lane import Lanes
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import (
@@ -192,20 +191,10 @@ def _look_after_children(task: Task) -> str:
 
 def _send(task: Task) -> str:
     lanes.send(task.lane, task.task_id, task.gen, user=task.user, trace=task.trace)
-    if task.status is Status.QUEUED:
-        _line_up(task)
     doubling = min(task.sweeps + 1, MAX_DOUBLINGS)
     _postpone(task, RESEND_AFTER_SECONDS * 2**doubling, count=True)
     _log.info("sent again", extra={"task_id": task.task_id, "status": str(task.status), "sweeps": task.sweeps + 1})
     return "sent"
-
-
-def _line_up(task: Task) -> None:
-    """Note that a task waits in its lane: where it was handed out to a worker that never had it, nobody knows."""
-    try:
-        Lanes().waits(task.lane, task.user, task.task_id, 0, parking.PARKED_SLOT_SECONDS)
-    except RedisError as error:  # its message is in the queue, whose order is all that decides then
-        _log.warning("not lined up", extra={"task_id": task.task_id, "error": str(error)})
 
 
 def _postpone(task: Task, delay_s: float, *, count: bool) -> None:

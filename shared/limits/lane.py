@@ -31,7 +31,7 @@ GRACE_S = 0.25
 STUCK_S = 2.0
 """A task that waits for longer, while the queue has nothing, is handed out whosever it is: its message is nowhere."""
 HAND_S = 10.0
-"""So long a task that was handed out counts as running, until it is claimed."""
+"""So long a task that was handed out counts as running; then it waits again, in its old place, unless it is claimed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,9 +129,10 @@ local function gives_back(mine, theirs)
   return theirs + 1 < mine
 end
 
--- Who waits and who runs in the lanes. `where` says of each task 'w lane since owner' or 'r lane owner'; `waiting` holds
--- 'lane owner since task' in that order (all scores 0), `queue` of a lane its owners by when the oldest task that waits
--- was due, `use` of a lane its owners by runs under way, `running` of a lane 'owner task' by when that lapses.
+-- Who waits and who runs in the lanes. `where` says of each task 'w lane since owner' or 'r lane owner', and under '@task'
+-- of one that is handed out and not claimed since when it waits; `waiting` holds 'lane owner since task' in that order
+-- (all scores 0), `queue` of a lane its owners by when the oldest task that waits was due, `use` of a lane its owners by
+-- runs under way, `running` of a lane 'owner task' by when that lapses.
 local LANE_KEEP_S = 86400
 
 local function lanes_of(keys, from)
@@ -158,7 +159,7 @@ local function lane_leave(lanes, task)
   if not at then
     return
   end
-  redis.call('HDEL', lanes.where, task)
+  redis.call('HDEL', lanes.where, task, '@' .. task)
   local kind, lane, rest = string.match(at, '^(%a) (%a+) (.+)$')
   if kind == 'w' then
     local since, owner = string.match(rest, '^(%d+) (%S+)$')
@@ -197,22 +198,31 @@ local function lane_wait(lanes, lane, owner, task, since)
   lane_keep(lanes, lane)
 end
 
-local function lane_start(lanes, lane, owner, task, until_us)
+-- Count a task as running; with `since` it is only handed out, and waits again from then on unless it is claimed.
+local function lane_start(lanes, lane, owner, task, until_us, since)
   lane_leave(lanes, task)
   if not lanes.queue[lane] then
     return
   end
   redis.call('HSET', lanes.where, task, 'r ' .. lane .. ' ' .. owner)
+  if since then
+    redis.call('HSET', lanes.where, '@' .. task, int(since))
+  end
   redis.call('ZADD', lanes.running[lane], int(until_us), owner .. ' ' .. task)
   redis.call('ZINCRBY', lanes.use[lane], 1, owner)
   lane_keep(lanes, lane)
 end
 
--- Forget runs whose worker has not been heard of.
+-- Forget runs whose worker has not been heard of; who was handed out to one that never had it waits again.
 local function lane_purge(lanes, lane, now)
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', lanes.running[lane], '-inf', int(now), 'LIMIT', 0, 200)) do
-    lane_leave(lanes, string.match(member, '^%S+ (%S+)$'))
+    local owner, task = string.match(member, '^(%S+) (%S+)$')
+    local since = redis.call('HGET', lanes.where, '@' .. task)
+    lane_leave(lanes, task)
     redis.call('ZREM', lanes.running[lane], member) -- had it no place in `where`
+    if since then
+      lane_wait(lanes, lane, owner, task, tonumber(since))
+    end
   end
 end
 

@@ -20,7 +20,7 @@ end
 if not best then
   return ''
 end
-local next_one = oldest_of(lanes, lane, best)
-lane_start(lanes, lane, best, next_one, now + hand_us)
+local next_one, since = oldest_of(lanes, lane, best)
+lane_start(lanes, lane, best, next_one, now + hand_us, since)
 lane_wait(lanes, lane, owner, task, now)
 return next_one

@@ -53,7 +53,7 @@ while #picks < free do
   if not task or since > now - grace_us then
     uses[best] = nil
   elseif uses[best] + 1 < highest or since <= now - stuck_us then
-    lane_start(lanes, lane, waiting[best], task, now + hand_us)
+    lane_start(lanes, lane, waiting[best], task, now + hand_us, since)
     picks[#picks + 1] = task
     uses[best] = uses[best] + 1
   else

@@ -14,6 +14,7 @@ for n = 1, tasks do
     local lane, owner = string.match(redis.call('HGET', lanes.where, task) or '', '^r (%a+) (%S+)$')
     if lane then
       redis.call('ZADD', lanes.running[lane], until_us, owner .. ' ' .. task)
+      redis.call('HDEL', lanes.where, '@' .. task) -- it is claimed, though nobody could say so then
     end
   end
 end

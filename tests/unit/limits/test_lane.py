@@ -121,6 +121,58 @@ def test_one_that_was_handed_out_and_never_started_holds_no_slot_for_long(world:
     assert world.use("other") == 0
 
 
+@pytest.mark.parametrize("by", ["look", "give_back"])
+def test_one_that_was_handed_out_and_never_claimed_waits_again_in_its_old_place(world: World, by: str) -> None:
+    world.submit("svc/a", *tasks("s", 5))
+    world.start("svc/a", *tasks("s", 5))
+    world.submit("other", "o0")
+    world.clock.forward(1)
+    if by == "look":
+        assert world.lanes.look("normal", 1).picks == ("o0",)
+    else:
+        assert world.lanes.give_back("normal", "svc/a", "s0") == "o0"
+    world.submit("other", "o1")
+    world.clock.forward(HAND_S - 0.1)
+    assert world.lanes.give_back("normal", "svc/a", "s1") == "o1", "the other is still handed out"
+    world.lanes.leave("o1")
+    world.submit("other", "o2")
+    world.clock.forward(GRACE_S + 0.01)
+    assert world.lanes.look("normal", 0).owing == {"svc"}, "its slot is owed to it again"
+    assert world.lanes.give_back("normal", "svc/a", "s2") == "o0", "before one that came later"
+    world.clock.forward(HAND_S + 1)
+    assert world.lanes.look("normal", 1).picks == ("o0",), "as often as it takes"
+
+
+@pytest.mark.parametrize("claimed_by", ["start", "renew"])
+def test_one_that_was_handed_out_and_claimed_does_not_wait_again_when_its_worker_is_gone(
+    world: World, claimed_by: str
+) -> None:
+    """The row holds its lease then; a worker that could not say that it starts is heard of by its heartbeat."""
+    world.submit("svc/a", *tasks("s", 3))
+    world.start("svc/a", *tasks("s", 3))
+    world.submit("other", "o")
+    world.clock.forward(1)
+    assert world.lanes.look("normal", 1).picks == ("o",)
+    if claimed_by == "start":
+        world.start("other", "o")
+    else:
+        world.gate.renew([("other", "o")], 60)
+    world.clock.forward(61)
+    assert world.lanes.look("normal", 1, queue_empty=True).picks == ()
+    assert (world.use("other"), world.client.hexists("{sluice}:lane:where", "o")) == (0, False)
+
+
+def test_one_that_was_handed_out_and_ended_does_not_wait_again(world: World) -> None:
+    world.submit("svc/a", *tasks("s", 3))
+    world.start("svc/a", *tasks("s", 3))
+    world.submit("other", "o")
+    world.clock.forward(1)
+    assert world.lanes.look("normal", 1).picks == ("o",)
+    world.gate.settle("other", "o", DAY, 0, 0)  # cancelled
+    world.clock.forward(HAND_S + 1)
+    assert world.lanes.look("normal", 1, queue_empty=True).due == 0
+
+
 def test_a_run_whose_worker_is_gone_counts_no_longer(world: World) -> None:
     world.submit("ada", "1", "2")
     world.start("ada", "1", "2")
@@ -244,6 +296,7 @@ def test_the_books_agree_with_each_other(any_valkey: Any, moves: list[tuple[str,
         running = {tuple(m.split(" ")) for m in any_valkey.zrange("{sluice}:lane:normal:running", 0, -1)}
         assert {(w.split(" ")[-1], t) for t, w in where.items() if w[0] == "w"} == waiting
         assert {(w.split(" ")[-1], t) for t, w in where.items() if w[0] == "r"} == running
+        assert {t[1:] for t in where if t[0] == "@"} <= {t for _, t in running}, "only who runs was handed out"
         queue = dict(any_valkey.zrange("{sluice}:lane:normal:queue", 0, -1, withscores=True))
         assert queue.keys() == {owner for owner, _ in waiting}
         use = dict(any_valkey.zrange("{sluice}:lane:normal:use", 0, -1, withscores=True))

@@ -14,7 +14,6 @@ from shared.clock import day
 from shared.errors import DependencyDown
 from shared.limits import names
 from shared.limits.admission import Gate
-from shared.limits.lane import Lanes
 from shared.settings import settings
 from shared.tasks import aftermath, claims, lanes, leases, listing, parking, settle, spend, store
 from shared.tasks.leases import Requeue
@@ -154,18 +153,6 @@ def test_a_task_whose_message_should_be_there_is_sent_again_though_others_wait_f
     assert swept(monkeypatch, after_s=store.UNSENT_GRACE_SECONDS - 1).get("sent", 0) == 0
     assert swept(monkeypatch, after_s=store.UNSENT_GRACE_SECONDS + 1)["sent"] == 1
     assert swept(monkeypatch, after_s=store.UNSENT_GRACE_SECONDS + 61).get("sent", 0) == 0, "once, and no more"
-
-
-def test_who_is_sent_again_waits_in_the_lane_as_far_as_workers_know(
-    gate: Gate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It was handed out by name to a worker that died, and whatever is handed out counts as running."""
-    submitted("p")
-    emptied(delay_s=900)
-    later = Lanes(now_us=lambda: round((time.time() + 60) * 1_000_000))
-    assert later.look("normal", 1, queue_empty=True).picks == ()
-    assert swept(monkeypatch, after_s=store.UNSENT_GRACE_SECONDS + 1)["sent"] == 1
-    assert later.look("normal", 1, queue_empty=True).picks == ("p",)
 
 
 def test_a_task_in_a_lane_with_messages_that_are_due_waits_its_turn(
