@@ -167,7 +167,7 @@ def _look_after(task: Task, empty: Set[str], idle: Set[str] = frozenset(), due_a
         return _try_unpark(task)
     unsent = task.unsent or task.reason == "unsent"
     waited = at - max(task.next_try_at, task.created)
-    if waited < (0 if unsent else store.UNSENT_GRACE_SECONDS) or (unsent and at < due_at < math.inf):
+    if waited < (0 if unsent else store.UNSENT_GRACE_SECONDS) or (unsent and at < due_at):
         return "waiting"
     patience = RESEND_AFTER_SECONDS * 2 ** min(task.sweeps, MAX_DOUBLINGS)
     # Where no message is due, what should have been is lost, or in the hands of a worker that dies just now. Once: the
