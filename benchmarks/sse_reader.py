@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ class Resumed:
 
 
 @dataclass
-class Client:
+class Client(ABC):
     """What both have in common: one connection after the other, cut after so many messages."""
 
     http: httpx2.AsyncClient
@@ -105,16 +106,16 @@ class Client:
         return False
 
     @property
+    @abstractmethod
     def begun(self) -> bool:
         """Whether it had anything before."""
-        raise NotImplementedError
 
-    def _ask(self) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _ask(self) -> Any: ...
 
+    @abstractmethod
     def take(self, fields: dict[str, str]) -> float | None:
         """Take a message; returns when its event happened, epoch seconds, if that is known."""
-        raise NotImplementedError
 
 
 async def _blocks(answer: httpx2.Response) -> AsyncIterator[dict[str, str] | None]:
