@@ -69,7 +69,12 @@ class Client:
     def wait_of(self, task_id: str) -> float:
         """Return the seconds from submit to the run's first line, once it has ended."""
         while True:
-            found = self.http.get(f"/result/{task_id}", params={"wait": 20}).json()
+            answer = self.http.get(f"/result/{task_id}", params={"wait": 20})
+            if answer.status_code in (429, 503):  # as many as may be are held, or a service is away
+                time.sleep(float(answer.headers["Retry-After"]))
+                continue
+            answer.raise_for_status()
+            found = answer.json()
             if found["status"] == "complete":
                 return _epoch(found["started_at"]) - _epoch(found["created_at"])
             if found["status"] in ("failed", "cancelled"):
