@@ -149,7 +149,7 @@ def summary_of(row: Attributes) -> dict[str, Any]:
     text = row.get("excerpt", row.get("message"))
     if text is not None:
         summary["message"] = str(plain(text))[:EXCERPT_CHARACTERS]
-    for name in ("error", "last_error"):
+    for name in ("error", "last_error", "waiting_for"):
         if name in row:
             summary[name] = json.loads(plain(row[name]))
     return summary

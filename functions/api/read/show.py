@@ -27,7 +27,7 @@ def summary(item: dict[str, Any]) -> dict[str, Any]:
     shown["created_at"] = item["created"]
     shown["cost_usd"] = (item.get("micro_usd", 0) + item.get("lost_micro_usd", 0)) / 1_000_000
     if item.get("status") == "waiting":
-        shown["waiting_for"] = waits.in_list(str(shown.pop("reason", "")))
+        shown["waiting_for"] = waits.in_list(item.get("waiting_for", []))
     for name in ("started_at", "ended_at", "next_try_at"):
         if item.get(name):
             shown[name] = iso(float(item[name]))

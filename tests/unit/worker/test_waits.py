@@ -214,7 +214,7 @@ def test_a_signal_wakes_its_run_at_once(world: World, install: Install) -> None:
     task = world.submit("ask")
     world.work()
     row = store.get(task.task_id)
-    assert (row.status, row.reason) == (Status.WAITING, "signal:go")
+    assert (row.status, [(one["kind"], one["name"]) for one in row.waiting_for]) == (Status.WAITING, [("signal", "go")])
     assert in_lane(world) == (0, 0)
     receipt = signal(task, "go", {"answer": [1, "é"]}, by="key-1")
     assert (receipt.woken, receipt.task.status, in_lane(world)[0]) == (True, Status.QUEUED, 1)
