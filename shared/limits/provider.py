@@ -131,7 +131,7 @@ class ProviderBudget(OnValkey):
             PROMISES,
         ]
         keys = [*self._names()]
-        keys += [self._place(place)] if place else []
+        keys += [names.provider_place_key(place, self._holder)] if place else []
         try:
             taken, wait_us = script("provider_acquire")(keys, args, on=self._on)
         except RedisError:
@@ -185,13 +185,6 @@ class ProviderBudget(OnValkey):
         if self._holder is None:
             return names.PROVIDER_RPM, names.PROVIDER_TPM, names.PROVIDER_WAITING
         return names.own_provider_keys(self._holder)
-
-    def _place(self, place: str) -> str:
-        return (
-            names.provider_place_key(place)
-            if self._holder is None
-            else names.own_provider_place_key(self._holder, place)
-        )
 
     def _minute(self) -> int:
         return int((self._now_us() / 1e6 if self._now_us else clock.now()) // 60)
