@@ -29,6 +29,7 @@ import httpx2
 from benchmarks.hostile_cases import calls
 from localstack.deployment import STACK
 from localstack.environ import outputs, use
+from shared.limits.lane import HAND_S
 
 RUN_SECONDS = 1.0
 OTHERS = 10
@@ -68,7 +69,12 @@ class Client:
     def wait_of(self, task_id: str) -> float:
         """Return the seconds from submit to the run's first line, once it has ended."""
         while True:
-            found = self.http.get(f"/result/{task_id}", params={"wait": 20}).json()
+            answer = self.http.get(f"/result/{task_id}", params={"wait": 20})
+            if answer.status_code in (429, 503):  # as many as may be are held, or a service is away
+                time.sleep(float(answer.headers["Retry-After"]))
+                continue
+            answer.raise_for_status()
+            found = answer.json()
             if found["status"] == "complete":
                 return _epoch(found["started_at"]) - _epoch(found["created_at"])
             if found["status"] in ("failed", "cancelled"):
@@ -187,8 +193,9 @@ def main() -> None:
     target.write_text(json.dumps(result, indent=2) + "\n")
     if result["others_p95_added_s"] > 3:
         raise SystemExit("the others wait more than 3 s longer than in an empty system")
-    if result["long_runs"]["others_p95_s"] > asked.call_seconds + 1:
-        raise SystemExit("beside long runs, the others wait longer than one model call and a second")
+    beside = result["long_runs"]
+    if beside["others_p95_s"] > asked.call_seconds + 1 or beside["others_longest_s"] > asked.call_seconds + HAND_S:
+        raise SystemExit("beside long runs, the others wait longer than one model call and a moment")
 
 
 if __name__ == "__main__":

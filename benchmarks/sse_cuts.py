@@ -164,6 +164,7 @@ class Campaign:
                 wrong.append(f"{type(client).__name__} {client.task_id}")
         resumed = [each for client in self.clients for each in client.resumed]
         late = [each.late for each in resumed if each.late is not None]
+        missed = self._missed()
         return {
             "runs": len(kinds),
             "clients": len(self.clients),
@@ -178,8 +179,26 @@ class Campaign:
             "complete": sum(each[-1] == "complete" for each in kinds.values()),
             "differ_from_the_log": wrong,
             "first_byte_after_a_cut_ms": spread([each.first_byte for each in resumed]),
+            "missed_message_after_a_cut_ms": spread(missed) | {"samples": len(missed)},
             "message_after_a_cut_ms": spread(late),
         }
+
+    def _missed(self) -> list[float]:
+        """Return how soon after its request a client had an event that was stored by then, s.
+
+        That it was is known where another client of the run had it. Other first messages tell of what was written
+        meanwhile, or of what a worker still had in hand: they wait for the run, too.
+        """
+        had: dict[tuple[str, int], float] = {}
+        for client in self.clients:
+            for seq, at in client.had.items():
+                had[client.task_id, seq] = min(at, had.get((client.task_id, seq), at))
+        return [
+            each.message
+            for client in self.clients
+            for each in client.resumed
+            if each.seq is not None and had[client.task_id, each.seq] < each.asked
+        ]
 
     async def _events(self, task_id: str) -> list[dict[str, Any]]:
         events: list[dict[str, Any]] = []

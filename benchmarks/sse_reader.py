@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,14 @@ class Resumed:
     """From the request to the first message; longer than nothing happened in the run, too."""
     late: float | None
     """From the request, or when its event happened if that was later, to the first message; None: not known."""
+    asked: float
+    """When the request was sent, epoch seconds."""
+    seq: int | None
+    """Number of the event that the first message brings whole; None: it brings only a part, or nothing of the log."""
 
 
 @dataclass
-class Client:
+class Client(ABC):
     """What both have in common: one connection after the other, cut after so many messages."""
 
     http: httpx2.AsyncClient
@@ -47,7 +52,11 @@ class Client:
     end: str | None = None
     """What the run's end was."""
     resumed: list[Resumed] = field(default_factory=list)
+    had: dict[int, float] = field(default_factory=dict)
+    """When each event of the log was had whole, epoch seconds, by its number."""
     _rest_s: float = 0.0
+    _partial: bool = False
+    """Whether the newest message was a part of an event."""
 
     async def read(self, at_most: float = float("inf"), *, torn: int = 0) -> bool:
         """Read until the end, or cut the connection after so many messages and ``torn`` lines of the next one.
@@ -80,7 +89,8 @@ class Client:
                         if again and self.end is None and not self._rest_s:
                             took = time.monotonic() - asked
                             late = None if at is None else time.time() - max(wall, at)
-                            self.resumed.append(Resumed(first_byte, took, late))
+                            seq = self.log[-1].get("seq") if self.log and not self._partial else None
+                            self.resumed.append(Resumed(first_byte, took, late, wall, seq))
                         again, at_most = False, at_most - 1
                     if self.end is not None:
                         return True
@@ -96,16 +106,16 @@ class Client:
         return False
 
     @property
+    @abstractmethod
     def begun(self) -> bool:
         """Whether it had anything before."""
-        raise NotImplementedError
 
-    def _ask(self) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _ask(self) -> Any: ...
 
+    @abstractmethod
     def take(self, fields: dict[str, str]) -> float | None:
         """Take a message; returns when its event happened, epoch seconds, if that is known."""
-        raise NotImplementedError
 
 
 async def _blocks(answer: httpx2.Response) -> AsyncIterator[dict[str, str] | None]:
@@ -153,7 +163,8 @@ class Reader(Client):
         if data["type"] == "token" and not self.first_text:
             self.first_text = time.time()
         at = epoch(data["at"])
-        if data.pop("partial", False):
+        self._partial = bool(data.pop("partial", False))
+        if self._partial:
             self.parts += 1
             self._text = (self._text if self._seq == data["seq"] else "") + data["data"]["text"]
             self._seq = data["seq"]
@@ -161,6 +172,7 @@ class Reader(Client):
         if self._seq == data["seq"] and data["type"] in ("token", "reasoning"):
             data["data"]["text"] = self._text + data["data"]["text"]
         self.log.append(data)
+        self.had[data["seq"]] = time.time()
         return at
 
 

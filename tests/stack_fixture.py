@@ -88,10 +88,15 @@ class Stack:
         give_up = time.monotonic() + seconds
         while time.monotonic() < give_up:
             wait = max(0, min(20, int(give_up - time.monotonic())))
-            found: dict[str, Any] = self.client(user).get(f"/result/{task_id}", params={"wait": wait}).json()
+            answer = self.client(user).get(f"/result/{task_id}", params={"wait": wait})
+            if answer.status_code in (429, 503):  # as many as may be are held, or a service is away
+                time.sleep(float(answer.headers["Retry-After"]))
+                continue
+            assert answer.status_code == 200, answer.text
+            found: dict[str, Any] = answer.json()
             if found["status"] in ENDED:
                 return found
-        raise AssertionError(f"{task_id} did not end within {seconds} s: {found}")
+        raise AssertionError(f"{task_id} did not end within {seconds} s: {answer.text}")
 
     def events(self, task_id: str, user: str = "load", after: int = 0) -> list[dict[str, Any]]:
         """Return a task's events."""

@@ -1,12 +1,11 @@
 """Admission: may this task come in now? One Lua script, one round trip, all or nothing.
 
-The rolling window is exact: the
-times of a user's last admissions are kept (at most ``quota`` of them), and a request at ``t`` counts those in
-``(t - w, t]``. The ingress bucket is a token bucket in its arrival-time form (GCRA, ITU-T I.371): one number
-instead of two.
+The rolling window is exact: the times of a user's last admissions are kept (at most ``quota`` of them), and a request
+at ``t`` counts those in ``(t - w, t]``. The ingress bucket is a token bucket in its arrival-time form (GCRA, ITU-T
+I.371): one number instead of two.
 
-What Valkey holds may be lost. Spending is durable elsewhere and loaded again through ``load_spend``; the
-window and the queue sizes start afresh.
+What Valkey holds may be lost. Spending is durable elsewhere and loaded again through ``load_spend``; the window and the
+queue sizes start afresh.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from shared import valkey
 from shared.errors import DependencyDown
 from shared.limits import names
 from shared.limits.local import LocalGate
@@ -73,8 +71,7 @@ class Gate(Slots, Reservations):
         """Count the task against every limit, or say which limit refuses and for how long.
 
         Raises:
-            DependencyDown: Valkey is away and ``REDIS_DOWN`` is ``refuse``, or a global ceiling is set, which
-            only
+            DependencyDown: Valkey is away and ``REDIS_DOWN`` is ``refuse``, or a global ceiling is set, which only
                 Valkey can keep; or the durable spending cannot be read.
         """
         limits, user = ask.limits, names.user_keys(ask.user)
@@ -158,14 +155,12 @@ class Gate(Slots, Reservations):
             RedisError: Valkey is away.
         """
         at = self._now_us() if self._now_us else round(time.time() * 1_000_000)
-        server = self._on if self._on is not None else valkey.client()
-        server.zadd(names.OPEN, {names.member(user, task_id, day): at + CHECK_AFTER_S * 1_000_000})
+        self._server().zadd(names.OPEN, {names.member(user, task_id, day): at + CHECK_AFTER_S * 1_000_000})
 
     def overdue(self, limit: int) -> list[tuple[str, str, str]]:
         """Return up to ``limit`` open entries that are due for a check, as (user, task_id, day).
 
-        Their next check is put off. The sweeper looks at each task's row: ended or missing, it settles it
-        here.
+        Their next check is put off. The sweeper looks at each task's row: ended or missing, it settles it here.
         """
         found = self._quietly("overdue", [names.OPEN], [self._now(), limit, CHECK_AGAIN_S * 1_000_000])
         return [names.parse_member(member) for member in found or []]

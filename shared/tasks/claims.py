@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from shared.clock import now
-from shared.errors import DependencyDown, LeaseLost, NewerVersion
+from shared.errors import DependencyDown, LeaseLost, NewerVersion, SluiceError
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import records, statements, table
@@ -246,7 +246,7 @@ def _readable(row: Attributes) -> Task | None:
     """Read one of several rows: what is wrong with it must not touch the others. `claim` meets it again, alone."""
     try:
         return read_task(row)
-    except Exception:
+    except (SluiceError, ValueError, TypeError, LookupError, AttributeError):  # it is not of a task's shape
         _log.warning("row not read", exc_info=True)
         return None
 

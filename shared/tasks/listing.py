@@ -149,7 +149,7 @@ def summary_of(row: Attributes) -> dict[str, Any]:
     text = row.get("excerpt", row.get("message"))
     if text is not None:
         summary["message"] = str(plain(text))[:EXCERPT_CHARACTERS]
-    for name in ("error", "last_error"):
+    for name in ("error", "last_error", "waiting_for"):
         if name in row:
             summary[name] = json.loads(plain(row[name]))
     return summary
@@ -234,12 +234,7 @@ def live(shard: str) -> Iterator[list[str]]:
         asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
-def unsent_or_overdue(shard: str, *, before: float, limit: int) -> list[str]:
-    """Return ids of live tasks whose ``due_at`` has passed, most overdue first."""
-    return list(due(shard, before=before, limit=limit))
-
-
 def due(shard: str, *, before: float, limit: int) -> dict[str, float]:
-    """Return the same with when each was due."""
+    """Return ids of live tasks whose ``due_at`` has passed, most overdue first, with when each was due."""
     found = table.due(shard, before=before, limit=limit)
     return {plain(item["pk"]).removeprefix("TASK#"): float(plain(item["due_at"])) for item in found}

@@ -8,10 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.errors import DependencyDown, NewerVersion, NotFound
+from shared.logs import get_logger
 from shared.tasks import lanes, listing, store
 
 if TYPE_CHECKING:
     from shared.limits.admission import Gate
+    from shared.tasks.model import Task
+
+_log = get_logger("parking")
 
 UNPARK_AT_ONCE = 3
 """Parked tasks looked at when a slot comes free."""
@@ -70,9 +74,21 @@ def unpark(gate: Gate, user: str, task_id: str) -> bool:
     if not store.unpark(task):
         return False
     gate.take_slot(user, task_id, 0, 0, lane=task.lane)  # it has a slot: what is noted is that it waits in its lane
+    if not send(task):
+        raise DependencyDown("sqs")
+    return True
+
+
+def send(task: Task) -> bool:
+    """Send the message of a queued task whose row stands; False when SQS refused it, and the sweeper sends it.
+
+    Raises:
+        DependencyDown, Contended: SQS refused it, and nor could that be noted: the task becomes due by itself.
+    """
     try:
-        lanes.send(task.lane, task_id, task.gen, user=user, trace=task.trace)
+        lanes.send(task.lane, task.task_id, task.gen, user=task.user, trace=task.trace)
     except DependencyDown:
+        _log.warning("SQS refused a message; the sweeper will send it", extra={"task_id": task.task_id})
         store.mark_unsent(task)
-        raise
+        return False
     return True

@@ -9,8 +9,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from shared.clock import day, now
-from shared.errors import DependencyDown
-from shared.tasks import items, lanes, listing, store, table
+from shared.tasks import items, listing, parking, store, table
 from shared.tasks.items import attribute, row_key
 from shared.tasks.model import Task
 from shared.tasks.settle import DEAD
@@ -25,7 +24,7 @@ def redrive(*, limit: int = 1000) -> Iterator[tuple[str, str]]:
     Raises:
         DependencyDown: the rest can be redriven later.
     """
-    for task_id in listing.unsent_or_overdue(DEAD, before=now(), limit=limit):
+    for task_id in listing.due(DEAD, before=now(), limit=limit):
         old = store.get(task_id)
         at = now()
         new = Task(
@@ -57,10 +56,7 @@ def redrive(*, limit: int = 1000) -> Iterator[tuple[str, str]]:
             table.transact(ops)
         except table.ConditionFailed:
             continue  # somebody else redrove it
-        try:
-            lanes.send(new.lane, new.task_id, new.gen, user=new.user)
-        except DependencyDown:
-            store.mark_unsent(new)
+        parking.send(new)
         yield old.task_id, new.task_id
 
 

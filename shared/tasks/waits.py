@@ -40,8 +40,8 @@ SILENT = frozenset({"sleep", "children"})
 """Kinds of waits that nobody outside is asked anything by."""
 CHECK_SECONDS = 60.0
 """When the sweeper first looks whether the children of a waiting run have ended unnoticed; then less and less often."""
-REASON_CHARACTERS = 200
-"""Longest text of what a task waits for in lists."""
+LISTED = 10
+"""Most waits of a task that lists show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,21 +78,14 @@ def public(one: dict[str, Any]) -> dict[str, Any]:
     return shown | {name: value for name, value in (one.get("more") or {}).items() if name != "schema"}
 
 
-def in_list(reason: str) -> list[dict[str, str]]:
-    """Read back what ``reason_of`` wrote: what lists, whose index holds no more, show of a waiting task."""
-    pairs = [part.partition(":") for part in reason.split(",") if part]
-    return [{"kind": kind, "name": name} for kind, _, name in pairs]
-
-
-def reason_of(waits: Sequence[Wait]) -> str:
-    """Write what a task waits for in few words: ``kind:name``, the first ones if they are many."""
-    text = ""
-    for one in sorted(waits, key=lambda one: one.kind):  # approvals first: who lists them looks for these
-        more = f"{',' if text else ''}{one.kind}:{one.name.replace(',', ' ')}"
-        if len(text) + len(more) > REASON_CHARACTERS:
-            break
-        text += more
-    return text
+def in_list(stored: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what lists show of a task's stored waits: the first ones if they are many, approvals before others."""
+    first = sorted(stored, key=lambda one: str(one["kind"]))[:LISTED]
+    return [
+        {"kind": one["kind"], "name": one["name"]}
+        | {name: value for name, value in (one.get("more") or {}).items() if name in ("tool", "budget")}
+        for one in first
+    ]
 
 
 def suspend(task: Task, waits: Sequence[Wait], log: Sequence[events.Event], *, ends_at: float) -> bool:
@@ -118,7 +111,6 @@ def suspend(task: Task, waits: Sequence[Wait], log: Sequence[events.Event], *, e
     sets: dict[str, Any] = {
         "status": str(Status.WAITING),
         "gen": gen,
-        "reason": reason_of(waits),
         "next_try_at": wake_at,
         "due": wait_shard(task.task_id),
         "due_at": due_at,
@@ -141,7 +133,7 @@ def suspend(task: Task, waits: Sequence[Wait], log: Sequence[events.Event], *, e
     row = table.update_op(
         row_key(task.task_id),
         sets=sets | {"last_seq": last},
-        removes=("lease_until", "lease_owner", "sweeps", "unsent", "last_error"),
+        removes=("lease_until", "lease_owner", "sweeps", "unsent", "last_error", "reason"),
         condition=f"{condition} AND attribute_not_exists(#cancel_requested) AND {unseen}",
         values=values | {"signals": task.signals},
     )

@@ -11,7 +11,7 @@ from shared.clock import now
 from shared.errors import Contended, DependencyDown
 from shared.limits import tiers
 from shared.logs import get_logger
-from shared.tasks import days, lanes, parking, spend, store, table
+from shared.tasks import days, parking, spend, table
 from shared.tasks.items import row_key
 from shared.valkey import RedisError
 
@@ -57,13 +57,9 @@ def send(gate: Gate, task: Task) -> bool:
     except (RedisError, DependencyDown):
         pass  # without Valkey replicas are the only bound
     try:
-        lanes.send(task.lane, task.task_id, task.gen, user=task.user, trace=task.trace)
-    except DependencyDown:
-        _log.warning("SQS refused a message; the sweeper will send it", extra={"task_id": task.task_id})
-        try:
-            store.mark_unsent(task)
-        except (DependencyDown, Contended) as error:
-            _log.warning("the task becomes due by itself", extra={"task_id": task.task_id, "error": error.message})
+        parking.send(task)
+    except (DependencyDown, Contended) as error:
+        _log.warning("the task becomes due by itself", extra={"task_id": task.task_id, "error": error.message})
     return True
 
 

@@ -50,6 +50,15 @@ def tried(package: str, words: str, tries: Tries) -> int:
     return failed
 
 
+def are_pieces(count: int) -> None:
+    """Check that a call's arguments came while they were written.
+
+    Raises:
+        AssertionError: they came in one piece, or nearly.
+    """
+    assert count > 3, f"arguments in {count} pieces"
+
+
 def _good(what: str, answer: str) -> bool:
     if what in ("tools", "live calls"):
         return SECRET in answer

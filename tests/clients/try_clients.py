@@ -11,7 +11,7 @@ import sys
 from functools import partial
 from typing import Any
 
-from tried import BASE, HELLO, KEY, LIVE, LONG, MODEL, SECRET, SLOW, STRUCTURED, TOOL, Tries, tried
+from tried import BASE, HELLO, KEY, LIVE, LONG, MODEL, SECRET, SLOW, STRUCTURED, TOOL, Tries, are_pieces, tried
 
 
 def openai_responses() -> Tries:
@@ -39,7 +39,7 @@ def openai_responses() -> Tries:
         with client.responses.stream(model=MODEL, input=LIVE, tools=[tool]) as events:
             pieces = sum(event.type == "response.function_call_arguments.delta" for event in events)
             calls = [item for item in events.get_final_response().output if item.type == "function_call"]
-        assert pieces > 3, f"arguments in {pieces} pieces"
+        are_pieces(pieces)
         said: list[Any] = [{"role": "user", "content": LIVE}, *(call.to_dict() for call in calls)]
         for item in said[1:]:
             item.pop("parsed_arguments", None)
@@ -87,7 +87,7 @@ def openai_chat() -> Tries:
                 call["function"].setdefault("name", part.function.name)
                 call["function"]["arguments"] += part.function.arguments or ""
                 pieces += 1
-        assert pieces > 3, f"arguments in {pieces} pieces"
+        are_pieces(pieces)
         outputs = [{"role": "tool", "tool_call_id": call["id"], "content": SECRET} for call in calls.values()]
         replied = {"role": "assistant", "content": None, "tool_calls": [*calls.values()]}
         messages: Any = [{"role": "user", "content": LIVE}, replied, *outputs]
@@ -138,7 +138,7 @@ def langchain(**more: Any) -> Tries:
             pieces += bool(chunk.tool_call_chunks)
             whole = chunk if whole is None else whole + chunk
         assert whole is not None
-        assert pieces > 3, f"arguments in {pieces} pieces"
+        are_pieces(pieces)
         outputs = [ToolMessage(SECRET, tool_call_id=call["id"]) for call in whole.tool_calls]
         return bound.invoke([asked, whole, *outputs]).text
 
@@ -180,10 +180,20 @@ def agents_sdk() -> Tries:
             pass
         return str(result.final_output)
 
+    async def live_calls() -> str:
+        result = agents.Runner.run_streamed(agent(tools=[lookup]), LIVE)
+        pieces = 0
+        async for event in result.stream_events():
+            kind = event.data.type if event.type == "raw_response_event" else ""
+            pieces += kind == "response.function_call_arguments.delta"
+        are_pieces(pieces)
+        return str(result.final_output)
+
     return {
         "hello": lambda: run(HELLO),
         "stream": lambda: asyncio.run(stream()),
         "tools": lambda: run(TOOL, tools=[lookup]),
+        "live calls": lambda: asyncio.run(live_calls()),
         "structured": lambda: run(STRUCTURED, output_type=Answer),
         "40 s": lambda: run(SLOW),
     }

@@ -8,7 +8,7 @@ from typing import Any
 import instructor
 import openai
 from pydantic import BaseModel
-from tried import BASE, HELLO, KEY, LONG, MODEL, SECRET, STRUCTURED, TOOL, Tries, tried
+from tried import BASE, HELLO, KEY, LONG, MODEL, SECRET, SLOW, STRUCTURED, TOOL, Tries, tried
 
 CALLED = '[[sim tool=Answer args={"number":7}]] which number?'
 
@@ -61,6 +61,7 @@ def plain() -> Tries:
         "hello": lambda: asked(HELLO).choices[0].message.content,
         "stream": lambda: "".join(c.choices[0].delta.content or "" for c in asked(LONG, stream=True)),
         "tools": loop,
+        "40 s": lambda: asked(SLOW).choices[0].message.content,
     }
 
 

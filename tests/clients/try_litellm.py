@@ -7,7 +7,7 @@ from typing import Any
 
 import litellm
 from pydantic import BaseModel
-from tried import BASE, HELLO, KEY, LONG, MODEL, SECRET, SLOW, STRUCTURED, TOOL, Tries, tried
+from tried import BASE, HELLO, KEY, LIVE, LONG, MODEL, SECRET, SLOW, STRUCTURED, TOOL, Tries, are_pieces, tried
 
 NAME = f"openai/{MODEL}"
 FUNCTION: dict[str, Any] = {"name": "lookup", "parameters": {"type": "object"}}
@@ -32,10 +32,19 @@ def chat() -> Tries:
         answer = {"role": "tool", "tool_call_id": first.tool_calls[0].id, "content": SECRET}
         return str(said([{"role": "user", "content": TOOL}, first, answer], tools=[tool]).choices[0].message.content)
 
+    def live_calls() -> str:
+        asks = [{"role": "user", "content": LIVE}]
+        chunks = list(said(asks, tools=[tool], stream=True))
+        are_pieces(sum(bool(chunk.choices[0].delta.tool_calls) for chunk in chunks))
+        first = litellm.stream_chunk_builder(chunks, messages=asks).choices[0].message
+        answers = [{"role": "tool", "tool_call_id": call.id, "content": SECRET} for call in first.tool_calls]
+        return str(said([*asks, first, *answers], tools=[tool]).choices[0].message.content)
+
     return {
         "hello": lambda: said(HELLO).choices[0].message.content,
         "stream": lambda: "".join(chunk.choices[0].delta.content or "" for chunk in said(LONG, stream=True)),
         "tools": loop,
+        "live calls": live_calls,
         "structured": lambda: said(STRUCTURED, response_format=Answer).choices[0].message.content,
         "40 s": lambda: said(SLOW).choices[0].message.content,
     }
@@ -57,11 +66,21 @@ def responses() -> Tries:
         output = {"type": "function_call_output", "call_id": first.output[-1].call_id, "output": SECRET}
         return str(asked([output], tools=[tool], previous_response_id=first.id).output_text)
 
+    def live_calls() -> str:
+        events = list(asked(LIVE, tools=[tool], stream=True))
+        are_pieces(sum(event.type == "response.function_call_arguments.delta" for event in events))
+        done = events[-1].response
+        calls = [item for item in done.output if item.type == "function_call"]
+        outputs = [{"type": "function_call_output", "call_id": call.call_id, "output": SECRET} for call in calls]
+        return str(asked(outputs, tools=[tool], previous_response_id=done.id).output_text)
+
     return {
         "hello": lambda: asked(HELLO).output_text,
         "stream": streamed,
         "tools": loop,
+        "live calls": live_calls,
         "structured": lambda: asked(STRUCTURED, text_format=Answer).output_text,
+        "40 s": lambda: asked(SLOW).output_text,
     }
 
 

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from tests.e2e.conftest import Dashboard
 from tests.stack_fixture import Stack
 
 
@@ -46,6 +47,18 @@ def test_files_are_kept_for_ever_under_their_version_only(stack: Stack) -> None:
         assert answer.headers["content-type"].startswith(kind)
         assert "immutable" in answer.headers["cache-control"]
     assert client.get("/dashboard/000000000000/js/app.js").headers["cache-control"] == "no-store"
+
+
+def test_a_time_is_said_in_two_units_at_most(dashboard: Dashboard) -> None:
+    said = dashboard.open().evaluate(
+        """async times => {
+             const { src } = document.querySelector("script[type=module]");
+             const { duration } = await import(src.replace(/[^/]+$/, "format.js"));
+             return times.map(duration);
+           }""",
+        [1.25, 59, 5369, 5371, 7180, 172_769, 172_771, 259_000, None],
+    )
+    assert said == ["1.3 s", "59 s", "89 min", "1 h 30 min", "2 h 0 min", "47 h 59 min", "2 d 0 h", "3 d 0 h", "–"]
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "..%2f..%2fapp.py", "%2fetc%2fpasswd", "js", ""])

@@ -38,6 +38,9 @@ DEAF_LOOK_SECONDS = 1.0
 """How often it is read while nothing can be heard."""
 RENEW_SECONDS = 20.0
 """How often a registration is renewed; it lapses after `shared.live.LISTEN_SECONDS`."""
+HEAR_FIRST_SECONDS = 0.03
+"""How long the first read of the log waits for the subscription, whose second read it saves. What is stored already
+goes out then, however slow Valkey is, and the log is read again once something can be heard."""
 
 PAGE_BYTES = 1_000_000
 """How much of a log is read and written at a time."""
@@ -191,10 +194,11 @@ class _Stream:
         self._read_for = 0
         self._ended: str | None = None
         self._displaced = False
+        self._beginning: asyncio.Task[None] | None = None
 
     async def run(self) -> AsyncGenerator[LogEvent | KeepAlive | End]:
         quiet_since = time.monotonic()
-        await self._listen(self._listener.add)
+        await self._begin_to_listen()
         look = True
         while True:
             if look:
@@ -211,8 +215,7 @@ class _Stream:
             if at - quiet_since >= KEEP_ALIVE_SECONDS:
                 quiet_since = at
                 yield KeepAlive()
-            if at >= self._renew_at:
-                await self._listen(self._listener.renew)
+            await self._go_on_listening(at)
             rest = LOOK_SECONDS if self._listener.well else DEAF_LOOK_SECONDS
             try:
                 message = await self._ear.next(max(0.0, min(rest, self._until - at)))
@@ -228,6 +231,21 @@ class _Stream:
                 quiet_since = time.monotonic()
                 yield item
 
+    async def _begin_to_listen(self) -> None:
+        self._beginning = asyncio.create_task(self._listen(self._listener.add))
+        done, _ = await asyncio.wait([self._beginning], timeout=HEAR_FIRST_SECONDS)
+        if not done:
+            self._beginning.add_done_callback(lambda _: self._ear.hear(None))  # read again
+
+    async def _go_on_listening(self, at: float) -> None:
+        if self._beginning is not None:
+            if not self._beginning.done():
+                return
+            self._beginning.result()
+            self._beginning = None
+        if at >= self._renew_at:
+            await self._listen(self._listener.renew)
+
     async def keep(self, held: Held) -> None:
         """Renew the hold; when its place is owed to another, let the stream end."""
         while not self._displaced:
@@ -236,6 +254,8 @@ class _Stream:
         self._ear.hear(None)
 
     async def close(self, held: Held | None) -> None:
+        if self._beginning is not None:
+            self._beginning.cancel()  # its thread goes on, and finds the ear closed
         await asyncio.shield(asyncio.to_thread(self._leave, held))
 
     def _leave(self, held: Held | None) -> None:

@@ -75,6 +75,9 @@ class Listener:
                 self._subscription = _Subscription(self, self._ears)
             confirmed = self._subscription.follow(ear.task_id)
         live.listen(ear.task_id, self.name)
+        if ear.closed and not self._of(ear.task_id):  # its stream ended meanwhile
+            live.leave(ear.task_id, self.name)
+            return
         if not confirmed.wait(SUBSCRIBE_SECONDS):
             raise valkey.Away("the subscription was not confirmed")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
@@ -32,10 +32,10 @@ def list_approvals(
 ) -> JSONResponse:
     """List what the caller's tasks wait to be allowed, newest task first. The index lags by a moment."""
     from functions.api.read import pending  # here: most requests do without them
-    from shared.tasks import approvals, items, table
+    from shared.tasks import items, table
 
     found, more = listing.list_tasks(caller.user, limit=limit, cursor=cursor, status="waiting")
-    ids = [str(one["task_id"]) for one in found if f"{approvals.KIND}:" in str(one.get("reason", ""))]
+    ids = [str(one["task_id"]) for one in found if _asks(one)]
     rows = table.get_many([items.row_key(task_id) for task_id in ids]) if ids else []
     tasks = {task.task_id: task for task in map(items.read_task, rows)}
     page = pending.Page()
@@ -45,6 +45,12 @@ def list_approvals(
             more = listing.cursor_behind(listing.of_user(caller.user), found[n - 1])
             break
     return JSONResponse({"approvals": page.shown, "next_cursor": more})
+
+
+def _asks(summary: dict[str, Any]) -> bool:
+    from shared.tasks import approvals
+
+    return any(one["kind"] == approvals.KIND for one in summary.get("waiting_for", ()))
 
 
 @router.get("/agent/{task_id}/approvals/{fingerprint}", summary="Read an approval")

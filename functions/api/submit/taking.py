@@ -21,7 +21,7 @@ from shared.errors import BudgetExhausted, Contended, DependencyDown, NotFound
 from shared.limits.admission import Ask
 from shared.limits.headers import rate_limit_headers
 from shared.logs import get_logger
-from shared.tasks import lanes, store
+from shared.tasks import parking, store
 from shared.tasks.ids import new_task_id
 
 if TYPE_CHECKING:
@@ -197,10 +197,6 @@ def _stands(task: Task) -> bool:
 
 def _send(task: Task) -> None:
     try:
-        lanes.send(task.lane, task.task_id, task.gen, user=task.user, trace=task.trace)
-    except DependencyDown:
-        log.warning("SQS refused a message; the sweeper will send it", extra={"task_id": task.task_id})
-        try:
-            store.mark_unsent(task)
-        except Exception as error:
-            log.warning("the task becomes due by itself", extra={"task_id": task.task_id}, exc_info=error)
+        parking.send(task)
+    except Exception as error:  # its row stands: whatever else fails is no answer to the client
+        log.warning("the task becomes due by itself", extra={"task_id": task.task_id}, exc_info=error)

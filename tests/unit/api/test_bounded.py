@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from functions.api.app import handler
 from functions.api.door import error_answers
 from shared import wire
 from shared.clock import day
@@ -17,6 +16,7 @@ from shared.tasks import blobs, claims, events, sessions, settle, store, table
 from shared.tasks.items import row_key
 from shared.tasks.model import Status, Task, dumps
 from tests.unit.api.conftest import Api
+from tests.unit.api.lambda_call import through_lambda
 from tests.unit.tables import client
 
 MIB = 1024 * 1024
@@ -34,21 +34,6 @@ def ended(api: Api, response: str = "ok", *, data: dict[str, Any] | None = None,
         table.transact([op, moved])
     settle.settle(task, settle.Outcome(status=Status.COMPLETE, response=response, data=data), message="hi")
     return task_id
-
-
-def through_lambda(api: Api, path: str, query: str = "") -> tuple[dict[str, Any], int]:
-    """Call the function itself; returns its body and the size of its whole answer."""
-    event = {
-        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query,
-        "headers": {"host": "a.example.com", "authorization": f"Bearer {api.keys['demo']}"},
-        "requestContext": {"http": {"method": "GET", "path": path, "sourceIp": "1.1.1.1", "protocol": "HTTP/1.1"},
-                           "requestId": "r", "stage": "$default", "domainName": "a.example.com"},
-        "isBase64Encoded": False,
-    }  # fmt: skip
-    answer = handler(event, None)
-    size = len(json.dumps(answer, ensure_ascii=False).encode())
-    assert size <= wire.LAMBDA_BYTES
-    return json.loads(answer["body"]), size
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ that the API itself accepts and are the largest. ``\\x01`` takes seven bytes of 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from itertools import batched
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 
-from functions.api.app import app, handler
+from functions.api.app import app
 from functions.api.bulk import validate
 from functions.api.contract import requests as schemas
 from functions.api.dialect import options, request, runs
@@ -37,6 +36,7 @@ from shared.tasks import approvals, audit, claims, costs, events, family, settle
 from shared.tasks.items import Attributes, row_key, task_row
 from shared.tasks.model import Status, Task, dumps
 from tests.unit.api.conftest import Api
+from tests.unit.api.lambda_call import ask, through_lambda
 from tests.unit.tables import TABLE, client
 
 LARGEST: dict[str, list[Callable[[Api], None]]] = {}
@@ -58,28 +58,6 @@ def largest[F: Callable[[Api], None]](*paths: str) -> Callable[[F], F]:
         return function
 
     return note
-
-
-def ask(api: Api, path: str, query: str = "", *, who: str = "demo", status: int = 200) -> tuple[dict[str, Any], int]:
-    """Call the function itself; returns its answer and the size of all of it."""
-    event = {
-        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query,
-        "headers": {"host": "a.example.com", "authorization": f"Bearer {api.keys[who]}"},
-        "requestContext": {"http": {"method": "GET", "path": path, "sourceIp": "1.1.1.1", "protocol": "HTTP/1.1"},
-                           "requestId": "r", "stage": "$default", "domainName": "a.example.com"},
-        "isBase64Encoded": False,
-    }  # fmt: skip
-    answer = handler(event, None)
-    size = len(json.dumps(answer, ensure_ascii=False).encode())
-    assert answer["statusCode"] == status, answer["body"][:300]
-    assert size <= wire.LAMBDA_BYTES
-    return answer, size
-
-
-def shown(api: Api, path: str, query: str = "", *, who: str = "demo") -> tuple[dict[str, Any], int]:
-    """Return a JSON answer and its size."""
-    answer, size = ask(api, path, query, who=who)
-    return json.loads(answer["body"]), size
 
 
 def put(rows: list[Attributes]) -> None:
@@ -145,22 +123,22 @@ def test_no_route_is_named_that_there_is_not() -> None:
 @largest("/agent", "/operator/tasks")
 def _of_tasks(api: Api) -> None:
     put([task_row(large_task(n), due_at=0) for n in range(schemas.PAGE_TASKS)])
-    found, size = shown(api, "/agent", f"limit={schemas.PAGE_TASKS}")
+    found, size = through_lambda(api, "/agent", f"limit={schemas.PAGE_TASKS}")
     assert len(found["tasks"]) == schemas.PAGE_TASKS
     assert size > 500_000, "the rows are large"
-    found, _ = shown(api, "/operator/tasks", f"limit={schemas.PAGE_TASKS}", who="operator")
+    found, _ = through_lambda(api, "/operator/tasks", f"limit={schemas.PAGE_TASKS}", who="operator")
     assert len(found["tasks"]) == schemas.PAGE_TASKS
 
 
 @largest("/result/{task_id}", "/operator/tasks/{task_id}", "/v1/responses/{response_id}")
 def _of_a_result(api: Api) -> None:
     task_id = ended(api, FULL["response"], data=FULL["data"])
-    found, size = shown(api, f"/result/{task_id}", who="load")
+    found, size = through_lambda(api, f"/result/{task_id}", who="load")
     assert found["result"]["response"] == FULL["response"]
     assert found["result"]["data"] == FULL["data"]
     assert size > 4_900_000
-    shown(api, f"/v1/responses/resp_{task_id}", who="load")
-    found, _ = shown(api, f"/operator/tasks/{task_id}", who="operator")
+    through_lambda(api, f"/v1/responses/resp_{task_id}", who="load")
+    found, _ = through_lambda(api, f"/operator/tasks/{task_id}", who="operator")
     assert found["message"] == "hi"
 
 
@@ -170,13 +148,13 @@ def _of_a_message_beside_a_full_result(api: Api) -> None:
     said = [{"role": "user", "content": [{"type": "input_image", "image_url": image}]}]
     made = api.post("/v1/responses", "load", input=said, background=True)
     task_id = made.json()["id"].removeprefix("resp_")
-    found, size = shown(api, f"/operator/tasks/{task_id}", who="operator")
+    found, size = through_lambda(api, f"/operator/tasks/{task_id}", who="operator")
     assert found["message"] is None
     assert found["message_bytes"] > 4_000_000
     assert f"/tasks/{task_id}/message/" in found["message_url"]
     assert size < 100_000
     small = api.submit("load", message=CONTROL * 200_000).json()["task_id"]
-    found, _ = shown(api, f"/operator/tasks/{small}", who="operator")
+    found, _ = through_lambda(api, f"/operator/tasks/{small}", who="operator")
     assert found["message"] == CONTROL * 200_000
 
 
@@ -190,7 +168,7 @@ def _of_a_tree_beside_a_full_result(api: Api) -> None:
     ids = family.ids(task_id, group)
     put([task_row(large_task(n, task_id=one, user="load"), due_at=0) for n, one in enumerate(ids)])
     for path, who in ((f"/result/{task_id}", "load"), (f"/operator/tasks/{task_id}", "operator")):
-        found, _ = shown(api, path, "tree=1", who=who)
+        found, _ = through_lambda(api, path, "tree=1", who=who)
         assert found["result"]["response"] == FULL["response"]
         assert found["tree"]["more"]
         assert 10 < found["tree"]["runs"] < 1_000
@@ -205,7 +183,7 @@ def _of_events(api: Api) -> None:
         found: dict[str, Any] = {"has_more": True}
         pages = 0
         while found.get("has_more"):
-            found, size = shown(api, path, f"after={seen[-1] if seen else 0}", who=who)
+            found, size = through_lambda(api, path, f"after={seen[-1] if seen else 0}", who=who)
             seen += [event["seq"] for event in found["events"]]
             pages += 1
             assert size > 5_000_000 or "has_more" not in found
@@ -229,7 +207,7 @@ def waiting(n: int, waits: int, **asked: Any) -> Task:
          "more": more | {"fingerprint": f"{m:064d}"}}
         for m in range(waits)
     ]  # fmt: skip
-    return large_task(n, status=Status.WAITING, waiting_for=stored, reason="approval:x", error=None, last_error=None)
+    return large_task(n, status=Status.WAITING, waiting_for=stored, error=None, last_error=None)
 
 
 @largest("/approvals")
@@ -238,7 +216,7 @@ def _of_approvals(api: Api) -> None:
     seen: list[tuple[str, str]] = []
     query, pages = "limit=100", 0
     while query:
-        found, _ = shown(api, "/approvals", query)
+        found, _ = through_lambda(api, "/approvals", query)
         seen += [(one["task_id"], one["fingerprint"]) for one in found["approvals"]]
         pages += 1
         query = f"limit=100&cursor={found['next_cursor']}" if found["next_cursor"] else ""
@@ -255,10 +233,10 @@ def _of_large_arguments(api: Api) -> None:
     for task in tasks:
         arguments = large if task is tasks[-1] else medium
         approvals.more_of(task, approvals.Asked("pay", arguments, f"{0:064d}", True, 0))
-    one, size = shown(api, f"/agent/{tasks[-1].task_id}/approvals/{0:064d}")
+    one, size = through_lambda(api, f"/agent/{tasks[-1].task_id}/approvals/{0:064d}")
     assert one["arguments"] == large
     assert size > 5_400_000
-    found, _ = shown(api, "/approvals", "limit=100")
+    found, _ = through_lambda(api, "/approvals", "limit=100")
     assert [one["arguments"] is None for one in found["approvals"]] == [False] * 2 + [True] * 5
     assert found["approvals"][-1]["arguments_bytes"] == len(dumps(large))
     with pytest.raises(TooLarge, match="may take 5500000 bytes of an answer"):
@@ -296,13 +274,13 @@ def _of_schedules(api: Api) -> None:
     seen: list[str] = []
     query, pages = f"limit={schedule_routes.PAGE}", 0
     while query:
-        found, _ = shown(api, "/schedules", query)
+        found, _ = through_lambda(api, "/schedules", query)
         seen += [one["schedule_id"] for one in found["schedules"]]
         pages += 1
         query = f"limit={schedule_routes.PAGE}&cursor={found['next_cursor']}" if found["next_cursor"] else ""
     assert seen == [one.schedule_id for one in made]
     assert pages > 1
-    found, size = shown(api, f"/schedules/{seen[0]}")
+    found, size = through_lambda(api, f"/schedules/{seen[0]}")
     assert found["run"] == run
     assert size > 500_000
 
@@ -324,13 +302,13 @@ def _of_a_conversation(api: Api) -> None:
     item = {"role": "user", "content": CONTROL * most}
     made = api.post("/v1/conversations", items=[item], metadata=METADATA).json()
     path = f"/v1/conversations/{made['id']}"
-    assert shown(api, path)[0]["metadata"] == METADATA
+    assert through_lambda(api, path)[0]["metadata"] == METADATA
     for _ in range(2):
         assert api.post(f"{path}/items", items=[item]).status_code == 200
-    found, size = shown(api, f"{path}/items", "limit=100")
+    found, size = through_lambda(api, f"{path}/items", "limit=100")
     assert (len(found["data"]), found["has_more"]) == (1, True)
     assert size > 6_000_000
-    one, _ = shown(api, f"{path}/items/{found['last_id']}")
+    one, _ = through_lambda(api, f"{path}/items/{found['last_id']}")
     assert one["content"][0]["text"] == item["content"]
     refused = api.post(f"{path}/items", items=[item | {"content": CONTROL * (most + 300)}])
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "too_large")
@@ -355,10 +333,10 @@ def _of_an_input(api: Api) -> None:
     }
     made = api.post("/v1/responses", "load", **asked)
     assert made.status_code == 200, made.text[:300]
-    found, size = shown(api, f"/v1/responses/{made.json()['id']}", who="load")
+    found, size = through_lambda(api, f"/v1/responses/{made.json()['id']}", who="load")
     assert 300_000 < size < wire.LAMBDA_BYTES - wire.ANSWER_BYTES, "it stands beside a full result"
     assert found["instructions"] == asked["instructions"]
-    found, size = shown(api, f"/v1/responses/{made.json()['id']}/input_items", who="load")
+    found, size = through_lambda(api, f"/v1/responses/{made.json()['id']}/input_items", who="load")
     assert found["data"][0]["content"][1]["image_url"] == image
     quoted = [{"type": "input_image", "image_url": "data:" + '"' * 2_500_000}]
     refused = api.post("/v1/responses", "load", input=[{"role": "user", "content": quoted}], background=True)
@@ -384,13 +362,13 @@ def _of_files(api: Api) -> None:
         for n in range(4_500)
     ]  # fmt: skip
     put([files.row_op(one)["Put"]["Item"] for one in made])
-    found, size = shown(api, "/v1/files")
+    found, size = through_lambda(api, "/v1/files")
     assert found["has_more"]
     assert size > 5_000_000
-    rest, _ = shown(api, "/v1/files", f"after={found['last_id']}")
+    rest, _ = through_lambda(api, "/v1/files", f"after={found['last_id']}")
     assert not rest["has_more"]
     assert [one["id"] for one in found["data"] + rest["data"]] == [one.file_id for one in reversed(made)]
-    shown(api, f"/v1/files/{made[0].file_id}")
+    through_lambda(api, f"/v1/files/{made[0].file_id}")
 
 
 @largest("/v1/files/{file_id}/content")
@@ -419,13 +397,13 @@ def _of_batches(api: Api) -> None:
         for n in range(batch_routes.PAGE)
     ]  # fmt: skip
     put([model.row_of(one, due_at=0) for one in made])
-    found, size = shown(api, "/v1/batches", f"limit={batch_routes.PAGE}")
+    found, size = through_lambda(api, "/v1/batches", f"limit={batch_routes.PAGE}")
     assert found["has_more"]
     assert size > 5_000_000
-    rest, _ = shown(api, "/v1/batches", f"limit={batch_routes.PAGE}&after={found['last_id']}")
+    rest, _ = through_lambda(api, "/v1/batches", f"limit={batch_routes.PAGE}&after={found['last_id']}")
     assert not rest["has_more"]
     assert [one["id"] for one in found["data"] + rest["data"]] == [one.batch_id for one in reversed(made)]
-    shown(api, f"/v1/batches/{made[0].batch_id}")
+    through_lambda(api, f"/v1/batches/{made[0].batch_id}")
 
 
 # ---- what no tenant can make large
@@ -437,12 +415,12 @@ def _of_models(api: Api) -> None:
     names = [f"{n:06d}".rjust(40, "m") for n in range(operators.OBJECT_BYTES // 45)]
     try:
         patch.setattr(operators, "priced", lambda: tuple(names))
-        found, size = shown(api, "/v1/models", who="load")
+        found, size = through_lambda(api, "/v1/models", who="load")
     finally:
         patch.undo()
     assert len(found["data"]) < len(names)
     assert size > 5_000_000
-    shown(api, f"/v1/models/{settings().default_model}", who="load")
+    through_lambda(api, f"/v1/models/{settings().default_model}", who="load")
 
 
 @largest("/costs")
@@ -458,7 +436,7 @@ def _of_costs(_: Api) -> None:
 def _of_acts(api: Api) -> None:
     for n in range(schemas.PAGE_TASKS):
         audit.note("o" * 64, "k" * 64, "answer allow", f"tsk_{n:060d}", "u" * 200)
-    found, _ = shown(api, "/operator/audit", f"limit={schemas.PAGE_TASKS}", who="operator")
+    found, _ = through_lambda(api, "/operator/audit", f"limit={schemas.PAGE_TASKS}", who="operator")
     assert len(found["acts"]) == schemas.PAGE_TASKS
 
 
@@ -471,14 +449,14 @@ def _of_addresses(api: Api) -> None:
         ("/me/alerts", {"webhook_url": url}),
     ):
         assert api.client.put(path, json=body, headers=head).status_code == 200, path
-        shown(api, path)
+        through_lambda(api, path)
 
 
 @largest("/limits", "/stats", "/health")
 def _of_the_system(api: Api) -> None:
-    shown(api, "/limits")
-    shown(api, "/health")
-    _, size = shown(api, "/stats", "history=1", who="operator")
+    through_lambda(api, "/limits")
+    through_lambda(api, "/health")
+    _, size = through_lambda(api, "/stats", "history=1", who="operator")
     assert size < 1_000_000
 
 
@@ -486,7 +464,7 @@ def _of_the_system(api: Api) -> None:
 def _of_past_hours(api: Api) -> None:
     failed = [large_task(n, error=ERROR | {"code": f"{n:02d}".ljust(100, CONTROL)}) for n in range(20)]
     put([task_row(task, due_at=0) for task in failed])
-    found, size = shown(api, "/stats/past", "hours=24", who="operator")
+    found, size = through_lambda(api, "/stats/past", "hours=24", who="operator")
     assert size * len(found["stretches"]) < wire.ANSWER_BYTES, "though all of them were as large as the newest"
 
 

@@ -204,8 +204,25 @@ def test_the_inbox_shows_the_call_and_only_to_its_owner(api: Api, asking: Task) 
         "ab12",
     )
     assert one["cost_usd"] == 7e-6
+    (listed,) = api.get("/agent", status="waiting").json()["tasks"]
+    assert listed["waiting_for"] == [{"kind": "approval", "name": "approval:ab12", "tool": "send_mail"}]
     assert api.get("/approvals", "other").json() == {"approvals": [], "next_cursor": None}
     assert api.post(f"/agent/{asking.task_id}/approvals/ab12", "other", decision="allow").status_code == 404
+
+
+def test_lists_show_the_first_things_that_a_task_waits_for_and_approvals_before_others(api: Api) -> None:
+    task = claims.claim(api.submit().json()["task_id"], 0)
+    assert isinstance(task, Task)
+    ends, many = now() + 3600, waits.LISTED + 5
+    asked = [Wait(kind="signal", name=f"go-{n}", nth=1, since=now(), until=ends) for n in range(many)]
+    asked.append(
+        Wait(kind="approval", name="approval:b", nth=1, since=now(), until=ends, more={"budget": {"limit": "x"}})
+    )
+    assert waits.suspend(task, asked, [Event("waiting", now(), {})], ends_at=now() + 1e6)
+    (listed,) = api.get("/agent", status="waiting").json()["tasks"]
+    assert listed["waiting_for"][0] == {"kind": "approval", "name": "approval:b", "budget": {"limit": "x"}}
+    assert [one["name"] for one in listed["waiting_for"][1:]] == [f"go-{n}" for n in range(waits.LISTED - 1)]
+    assert len(api.get(f"/result/{task.task_id}").json()["waiting_for"]) == many + 1
 
 
 def test_an_answer_wakes_the_task_and_is_kept(api: Api, asking: Task) -> None:

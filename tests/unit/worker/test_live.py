@@ -232,6 +232,50 @@ def test_without_valkey_the_log_is_read(world: World, monkeypatch: pytest.Monkey
     assert client.status == "complete"
 
 
+def test_what_is_stored_is_told_while_the_subscription_is_still_being_made(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_id, add, go_on = world.submit(STREAM).task_id, listener_module.Listener.add, threading.Event()
+
+    def slow(self: listener_module.Listener, ear: Ear) -> None:
+        assert go_on.wait(20)
+        add(self, ear)
+
+    monkeypatch.setattr(listener_module.Listener, "add", slow)
+    client = Client()
+
+    async def main() -> None:
+        async with contextlib.aclosing(follow(task_id, Place(), until=time.monotonic() + 20)) as items:
+            client.take(await anext(items))
+        assert client.log == logged(task_id)
+        go_on.set()
+
+    asyncio.run(main())
+    assert client.place == Place(1)
+    beside(world, lambda: watch(task_id, client))
+    assert (client.status, client.log) == ("complete", logged(task_id))
+    assert client.pieces  # and it is heard of afterwards
+
+
+def test_a_stream_that_ends_while_it_is_registered_leaves_nothing_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_id, listen, listener = world.submit("hello").task_id, live.listen, listener_module.Listener()
+
+    async def main() -> Ear:
+        return Ear(task_id)
+
+    ear = asyncio.run(main())
+
+    def late(task_id: str, name: str) -> None:
+        listener.remove(ear)
+        listen(task_id, name)
+
+    monkeypatch.setattr(live, "listen", late)
+    listener.add(ear)
+    assert watchers.look(task_id).listeners == ()
+
+
 def test_a_task_that_ended_is_replayed_from_any_place(world: World) -> None:
     task = world.submit("[[sim words=30]] hello")
     world.work()

@@ -214,7 +214,7 @@ def test_a_signal_wakes_its_run_at_once(world: World, install: Install) -> None:
     task = world.submit("ask")
     world.work()
     row = store.get(task.task_id)
-    assert (row.status, row.reason) == (Status.WAITING, "signal:go")
+    assert (row.status, [(one["kind"], one["name"]) for one in row.waiting_for]) == (Status.WAITING, [("signal", "go")])
     assert in_lane(world) == (0, 0)
     receipt = signal(task, "go", {"answer": [1, "é"]}, by="key-1")
     assert (receipt.woken, receipt.task.status, in_lane(world)[0]) == (True, Status.QUEUED, 1)
@@ -357,7 +357,7 @@ def test_a_waiting_run_is_cancelled_at_once(world: World, install: Install) -> N
     assert settle.cancel(task.task_id, "ann").status is Status.CANCELLED
     with pytest.raises(Conflict):
         signal(task)
-    assert listing.unsent_or_overdue(wait_shard(task.task_id), before=clock.now() + 1e9, limit=10) == []
+    assert listing.due(wait_shard(task.task_id), before=clock.now() + 1e9, limit=10) == {}
     assert bring(world, task).status is Status.CANCELLED
 
 

@@ -23,8 +23,11 @@ export function duration(seconds) {
   const s = Math.max(0, seconds);
   if (s < 10) return `${s.toFixed(1)} s`;
   if (s < 100) return `${Math.round(s)} s`;
-  if (s < 5400) return `${Math.round(s / 60)} min`;
-  return `${Math.floor(s / 3600)} h ${Math.round((s % 3600) / 60)} min`;
+  const minutes = Math.round(s / 60);
+  if (minutes < 90) return `${minutes} min`;
+  if (minutes < 2880) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  const hours = Math.round(s / 3600);
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
 export const seconds = (from, to) => (new Date(to) - new Date(from)) / 1000;
