@@ -9,7 +9,8 @@ from functions.sweeper import keep
 from functions.sweeper.shards import go_through
 from shared import webhooks
 from shared.clock import now
-from shared.tasks import events, kin, lanes, waits
+from shared.limits.lane import Lanes
+from shared.tasks import events, kin, lanes, waits, waking
 from shared.tasks.items import WAIT_SHARDS, read_task, wait_shard_name
 from shared.tasks.model import Status
 
@@ -47,5 +48,6 @@ def _ring(gate: Gate, task: Task) -> str:
         waits.looked_after(task, min(due_at, check), kept_until=task.kept_until)
         return told
     waits.send_timer(task, task.gen, task.next_try_at)
+    waking.expects(Lanes(), task)
     waits.looked_after(task, max(at, task.next_try_at) + waits.REPAIR_SECONDS)
     return "timer sent"

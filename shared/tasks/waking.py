@@ -11,12 +11,13 @@ from shared.clock import now
 from shared.errors import Contended, DependencyDown
 from shared.limits import tiers
 from shared.logs import get_logger
-from shared.tasks import days, parking, spend, table
+from shared.tasks import days, lanes, parking, spend, table
 from shared.tasks.items import row_key
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
     from shared.limits.admission import Gate
+    from shared.limits.lane import Lanes
     from shared.tasks.model import Task
 
 _log = get_logger("waking")
@@ -32,6 +33,16 @@ def rests(gate: Gate, task: Task, used: tuple[int, int]) -> None:
             parking.unpark_next(gate, task.user, task.running_cap)
     except (RedisError, DependencyDown, Contended) as error:
         _log.warning("counters not settled", extra={"task_id": task.task_id, "error": str(error)})
+
+
+def expects(book: Lanes, task: Task) -> None:
+    """Have a task whose timer is on its way wait in its lane from then on: a full lane owes it a slot as any other."""
+    if (delay_s := task.next_try_at - now()) > lanes.MAX_DELAY_SECONDS:
+        return
+    try:
+        book.waits(task.lane, task.user, task.task_id, max(0.0, delay_s), 0)
+    except RedisError as error:  # the queue's order decides
+        _log.warning("not lined up", extra={"task_id": task.task_id, "error": str(error)})
 
 
 def count_again(gate: Gate, task: Task) -> None:

@@ -139,7 +139,7 @@ class Share:
         for task_id in task_ids:
             try:
                 task = store.get(task_id)
-                if task.status is Status.QUEUED and not task.parked and task.lane == self.lane:
+                if _may_begin(task) and task.lane == self.lane:
                     made.append(Delivery(lanes.Message(task_id, task.gen), self.lane, self._url, ""))
                     continue
             except NotFound:
@@ -154,6 +154,13 @@ class Share:
             except RedisError as error:
                 _log.warning("task not forgotten", extra={"task_id": task_id, "error": str(error)})
         return made
+
+
+def _may_begin(task: Task) -> bool:
+    """Tell whether a task waits for nothing but a slot."""
+    if task.status is Status.WAITING:
+        return task.next_try_at <= now()
+    return task.status is Status.QUEUED and not task.parked
 
 
 def end_late(gate: Gate, task_ids: list[str]) -> None:

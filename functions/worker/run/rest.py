@@ -52,6 +52,7 @@ async def leave(task: Task, environment: Environment, used: tuple[int, int]) -> 
         metrics.count("Waiting", kind=kind)
     _log.info("waits", extra={"kinds": kinds, "until": round(task.next_try_at, 1)})
     await asyncio.to_thread(waking.rests, environment.gate, task, used)
+    await asyncio.to_thread(waking.expects, environment.lanes, task)
     await asyncio.to_thread(_tell, task)
 
 

@@ -1,5 +1,5 @@
 -- A task was given back and waits in its lane, from `since` on; it keeps its user's slot. ARGV: now, task, for how long
--- the slot is kept, lane, owner, since. One that was settled a moment ago does not wait.
+-- the slot is kept (0: it holds none), lane, owner, since. One that was settled a moment ago does not wait.
 
 local slots, done = KEYS[1], KEYS[2]
 local lanes = lanes_of(KEYS, 3)
@@ -9,7 +9,9 @@ if redis.call('EXISTS', done) == 1 then
   lane_leave(lanes, task)
   return 0
 end
-redis.call('ZADD', slots, int(now + ttl_us), task)
-keep_slots(slots, now)
+if ttl_us > 0 then
+  redis.call('ZADD', slots, int(now + ttl_us), task)
+  keep_slots(slots, now)
+end
 lane_wait(lanes, lane, owner, task, now + since)
 return 1

@@ -128,6 +128,42 @@ def test_runs_that_fill_every_slot_give_one_back_at_their_next_step(
     assert all(row.ended_at is not None and began["other"] < row.ended_at for row in rows)
 
 
+def test_a_run_that_slept_is_owed_a_slot_when_its_time_is_over(
+    sharing: World, monkeypatch: pytest.MonkeyPatch, install: Install
+) -> None:
+    """Its timer's message stands in a lane that is full, and that nobody asks."""
+    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "2")
+    monkeypatch.setenv("BATCH_SIZE", "2")
+    settings.cache_clear()
+
+    async def run(ctx: Any) -> AgentResult:
+        if ctx.user == "other":
+            await ctx.sleep(4)
+            return AgentResult("slept")
+        for n in range(14):
+
+            async def work(n: int = n) -> int:
+                await asyncio.sleep(0.6)
+                return n
+
+            await ctx.step(f"step{n}", work)
+        return AgentResult("done")
+
+    install(run)
+    other = submit(sharing, "y", user="other")
+    sharing.invoke(sharing.receive(size=1))
+    assert store.get(other.task_id).status is Status.WAITING
+    service = [submit(sharing, "x", user=f"svc/{n}") for n in range(2)]
+    sharing.invoke(sharing.receive(size=2))
+    sharing.work_until_quiet(seconds=60)
+    slept = store.get(other.task_id)
+    rows = [store.get(task.task_id) for task in service]
+    assert {row.status for row in (slept, *rows)} == {Status.COMPLETE}
+    assert slept.ended_at is not None
+    assert all(row.ended_at is not None and slept.ended_at < row.ended_at for row in rows)
+    assert sum(row.continuations for row in rows) == 1, "one gave way, once"
+
+
 def test_a_task_that_is_admitted_and_not_written_yet_is_not_forgotten(sharing: World) -> None:
     """A submit may take longer than a free slot does to find it."""
     at = time.time()
