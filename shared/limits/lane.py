@@ -79,7 +79,7 @@ class Lanes(OnValkey):
         return script("give_back")([*names.LANES], args, on=self._on) or None
 
     def waits(self, lane: str, user: str, task_id: str, delay_s: float, slot_s: float) -> None:
-        """Note that a task that ran waits again, from ``delay_s`` on, and keeps its user's slot for ``slot_s`` (0: none)."""
+        """Note that a task that ran waits again, from ``delay_s`` on, with its user's slot for ``slot_s`` (0: none)."""
         keys = [names.user_keys(user).slots, names.done_key(task_id), *names.LANES]
         args = [self._now(), task_id, round(slot_s * 1_000_000), lane, owner_of(user), round(delay_s * 1_000_000)]
         script("wait")(keys, args, on=self._on)
