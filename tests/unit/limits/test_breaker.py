@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -25,13 +26,15 @@ ADA, BOB, CY = "ada", "bob", "cy"
 
 
 @pytest.fixture(params=["plain", "cluster", "local"])
-def on(request: pytest.FixtureRequest) -> Any:
+def on(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A server, or one that is away."""
     if request.param == "local":
-        return valkey.connect("redis://127.0.0.1:1")
+        yield valkey.connect("redis://127.0.0.1:1")
+        return
     client = valkey.connect(request.getfixturevalue("valkey_url" if request.param == "plain" else "valkey_cluster_url"))
     client.flushall()
-    return client
+    yield client
+    client.close()
 
 
 def make(on: Any) -> tuple[Breaker, Clock]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,13 +46,14 @@ class Runs:
 
 
 @pytest.fixture(params=["plain", "cluster"])
-def runs(request: pytest.FixtureRequest) -> Runs:
+def runs(request: pytest.FixtureRequest) -> Iterator[Runs]:
     client: Any = valkey.connect(
         request.getfixturevalue("valkey_url" if request.param == "plain" else "valkey_cluster_url")
     )
     client.flushall()
     clock = Clock()
-    return Runs(ProviderBudget(config=Settings(provider_rpm=60), on=client, now_us=clock), clock)
+    yield Runs(ProviderBudget(config=Settings(provider_rpm=60), on=client, now_us=clock), clock)
+    client.close()
 
 
 def fullest_minute(starts: list[float]) -> int:
