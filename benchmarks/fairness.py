@@ -29,6 +29,7 @@ import httpx2
 from benchmarks.hostile_cases import calls
 from localstack.deployment import STACK
 from localstack.environ import outputs, use
+from shared.limits.lane import HAND_S
 
 RUN_SECONDS = 1.0
 OTHERS = 10
@@ -192,8 +193,9 @@ def main() -> None:
     target.write_text(json.dumps(result, indent=2) + "\n")
     if result["others_p95_added_s"] > 3:
         raise SystemExit("the others wait more than 3 s longer than in an empty system")
-    if result["long_runs"]["others_p95_s"] > asked.call_seconds + 1:
-        raise SystemExit("beside long runs, the others wait longer than one model call and a second")
+    beside = result["long_runs"]
+    if beside["others_p95_s"] > asked.call_seconds + 1 or beside["others_longest_s"] > asked.call_seconds + HAND_S:
+        raise SystemExit("beside long runs, the others wait longer than one model call and a moment")
 
 
 if __name__ == "__main__":

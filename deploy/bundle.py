@@ -8,18 +8,21 @@ import compileall
 import fcntl
 import gzip
 import hashlib
+import importlib.util
 import json
 import os
 import py_compile
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from deploy import agents, paths
+from deploy.bytecode import compile_own
 from deploy.pins import worker_requirements
 from deploy.project import Project, ProjectError, load
 
@@ -91,8 +94,9 @@ def main(function: str, artifacts: Path) -> None:
     if package == "api":
         names = sorted(agents.built_in() | (project.agents() if project else {}))
         (base / "functions/api/agents.txt").write_text("\n".join(names) + "\n")
-    for folder in (base / "shared", base / "functions", artifacts / "sluice"):
-        _compile(folder)
+    tops = {artifacts / "sluice", *(() if paths.INSTALLED else (base / "shared", base / "functions"))}
+    for folder in tops:  # an installed Sluice is below `sluice`, all of it
+        compile_own(folder, artifacts)
 
 
 _NO_BYTECODE = shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -186,14 +190,29 @@ def _unsaid(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def _compile(folder: Path) -> None:
     """Compile to bytecode that is trusted without looking at the source, for quicker cold starts."""
-    with _bytecode_beside():
-        compileall.compile_dir(folder, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    _compile_files(sorted(folder.rglob("*.py")))
 
 
 def _compile_files(files: Iterable[Path]) -> None:
+    """Compile each file once, and keep it: eight bundles hold the same, and most of it is as it was at the last build.
+
+    What is kept names the file that it was first made of; Python puts the right name there when it imports it.
+    """
+    kept = paths.WORK / ".build" / "bytecode"
+    kept.mkdir(parents=True, exist_ok=True)
     with _bytecode_beside():
         for path in files:
-            compileall.compile_file(path, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+            made = Path(importlib.util.cache_from_source(str(path)))
+            known = kept / hashlib.sha256(importlib.util.MAGIC_NUMBER + path.read_bytes()).hexdigest()
+            made.parent.mkdir(exist_ok=True)
+            if known.exists():
+                shutil.copyfile(known, made)
+            elif compileall.compile_file(
+                path, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+            ):
+                with tempfile.NamedTemporaryFile(dir=kept, delete=False) as whole:  # other builds see none of its parts
+                    whole.write(made.read_bytes())
+                os.replace(whole.name, known)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
 
+from shared.attribute_json import quicken
 from shared.settings import settings
 
 if TYPE_CHECKING:
@@ -68,7 +69,10 @@ def _client(name: str, **kwargs: Any) -> Any:
             client = _clients.get(name)
             if client is None:
                 kwargs.setdefault("config", _config())
-                client = _clients[name] = boto3.client(name, **kwargs)  # type: ignore[call-overload]
+                client = boto3.client(name, **kwargs)  # type: ignore[call-overload]
+                if name == "dynamodb":
+                    quicken(client)
+                _clients[name] = client
     return client
 
 

@@ -30,7 +30,7 @@ def tell(stop_at: float) -> Counter[str]:
     if not settings().queue_url_webhook:
         return done
     try:
-        for place in listing.unsent_or_overdue(model.DUE, before=now(), limit=AT_ONCE):
+        for place in listing.due(model.DUE, before=now(), limit=AT_ONCE):
             done["alerts sent again"] += _send(place)
         if spend.has_global_ceiling():
             done["alerts"] += noticing.look(model.EVERYONE, day(now()))

@@ -23,7 +23,8 @@ class Slots(Scripted):
     ) -> bool:
         """Take a running slot, or renew the one the task holds; ``running`` is the cap, 0 for none.
 
-        With it goes that the task ``starts``, or that it waits in its ``lane`` with a message.
+        With it goes that the task ``starts``, or that it waits in its ``lane`` with a message. Without a lane, whatever
+        is known of the task in any stays.
         True without Valkey: the cap then rests on the number of workers.
         """
         return bool(self._quietly("take_slot", *self._slot(user, task_id, running, ttl_s, lane, starts=starts)) != 0)

@@ -234,12 +234,7 @@ def live(shard: str) -> Iterator[list[str]]:
         asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
-def unsent_or_overdue(shard: str, *, before: float, limit: int) -> list[str]:
-    """Return ids of live tasks whose ``due_at`` has passed, most overdue first."""
-    return list(due(shard, before=before, limit=limit))
-
-
 def due(shard: str, *, before: float, limit: int) -> dict[str, float]:
-    """Return the same with when each was due."""
+    """Return ids of live tasks whose ``due_at`` has passed, most overdue first, with when each was due."""
     found = table.due(shard, before=before, limit=limit)
     return {plain(item["pk"]).removeprefix("TASK#"): float(plain(item["due_at"])) for item in found}

@@ -24,7 +24,7 @@ def redrive(*, limit: int = 1000) -> Iterator[tuple[str, str]]:
     Raises:
         DependencyDown: the rest can be redriven later.
     """
-    for task_id in listing.unsent_or_overdue(DEAD, before=now(), limit=limit):
+    for task_id in listing.due(DEAD, before=now(), limit=limit):
         old = store.get(task_id)
         at = now()
         new = Task(

@@ -142,7 +142,7 @@ class TaskView(BaseModel):
     status: StatusName
     agent: str
     model: str
-    lane: str
+    lane: Annotated[str, Field(description="Where it is now; event 1 tells the lane of its submission.")]
     session_id: str | None
     created_at: str
     message: Annotated[str | None, Field(description="How the message begins.")] = None

@@ -7,21 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from functions.api.contract.problem import Problem, invalid
-from functions.api.contract.requests import (
-    MAX_COST_USD,
-    MAX_OUTPUT_TOKENS,
-    MAX_TIMEOUT_SECONDS,
-    AgentName,
-    Metadata,
-    ModelName,
-    Priority,
-    PublicAddress,
-)
+from functions.api.contract.requests import MAX_OUTPUT_TOKENS
 from functions.api.dialect.content import kind_of, text_of, unsupported
 from functions.api.dialect.handed import handed_back, signed_back
 from functions.api.dialect.messages import NO_CALL, NO_OUTPUT, function_of
 from functions.api.dialect.options import SHORT, TOP_LOGPROBS, Effort, Options, Retention, Tier, Verbosity, bounded
-from functions.api.dialect.request import TOOLS
+from functions.api.dialect.request import Common
 
 STOPS = 4
 """Most texts that may end a reply; OpenAI's own bound."""
@@ -39,26 +30,18 @@ class ChatStreamOptions(BaseModel):
     include_obfuscation: bool | None = None
 
 
-class ChatRequest(BaseModel):
-    """What this API understands of OpenAI's request, and its own additions (the SDK's ``extra_body``)."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+class ChatRequest(Common):
+    """What this API understands of OpenAI's request."""
 
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
-    model: Annotated[ModelName | None, Field(description="The deployment's default when absent.")] = None
     stream: bool | None = None
     stream_options: ChatStreamOptions | None = None
     n: Annotated[Literal[1] | None, Field(description="One choice a request.")] = None
     max_tokens: Annotated[int | None, Field(ge=1, le=MAX_OUTPUT_TOKENS)] = None
     max_completion_tokens: Annotated[int | None, Field(ge=1, le=MAX_OUTPUT_TOKENS)] = None
-    tools: Annotated[list[dict[str, Any]] | None, Field(max_length=TOOLS, description="Functions only.")] = None
     tool_choice: str | dict[str, Any] | None = None
     modalities: list[Literal["text"]] | None = None
-    metadata: Metadata | None = None
     store: bool | None = None
-    user: Annotated[
-        str | None, Field(max_length=512, description="With a trusted service's key: one of its own users.")
-    ] = None
 
     temperature: Annotated[float | None, Field(ge=0, le=2, allow_inf_nan=False)] = None
     top_p: Annotated[float | None, Field(ge=0, le=1, allow_inf_nan=False)] = None
@@ -77,12 +60,6 @@ class ChatRequest(BaseModel):
     prompt_cache_key: Annotated[str | None, Field(max_length=SHORT)] = None
     prompt_cache_retention: Retention | None = None
     safety_identifier: Annotated[str | None, Field(max_length=SHORT)] = None
-
-    agent: AgentName = "chat"
-    priority: Priority | None = None
-    timeout_s: Annotated[float | None, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)] = None
-    max_cost_usd: Annotated[float | None, Field(gt=0, le=MAX_COST_USD, allow_inf_nan=False)] = None
-    webhook_url: PublicAddress | None = None
 
 
 CHAT_UNSUPPORTED: dict[str, str] = {

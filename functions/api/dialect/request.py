@@ -58,14 +58,32 @@ class ConversationParam(BaseModel):
     id: Annotated[str, Field(max_length=RESPONSE_ID_CHARACTERS)]
 
 
-class ResponsesRequest(Sampling):
-    """What this API understands of OpenAI's request, and its own additions (the SDK's ``extra_body``)."""
+class Common(BaseModel):
+    """What both dialects' requests have in common, with additions of our own (the SDK's ``extra_body``)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+    model: Annotated[ModelName | None, Field(description="The deployment's default when absent.")] = None
+    metadata: Metadata | None = None
+    tools: Annotated[list[dict[str, Any]] | None, Field(max_length=TOOLS, description="Functions only.")] = None
+    user: Annotated[
+        str | None, Field(max_length=512, description="With a trusted service's key: one of its own users.")
+    ] = None
+
+    agent: AgentName = "chat"
+    priority: Priority | None = None
+    timeout_s: Annotated[float | None, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)] = None
+    max_cost_usd: Annotated[float | None, Field(gt=0, le=MAX_COST_USD, allow_inf_nan=False)] = None
+    webhook_url: PublicAddress | None = None
+
+
+class ResponsesRequest(Sampling, Common):
+    """What this API understands of OpenAI's request."""
 
     input: Annotated[
         str | list[dict[str, Any]] | None,
         Field(description="Text, or a list of messages, function calls and their outputs, and references to items."),
     ] = None
-    model: Annotated[ModelName | None, Field(description="The deployment's default when absent.")] = None
     background: Annotated[
         bool | None, Field(description="Answer at once; otherwise the answer is held until it is there.")
     ] = None
@@ -82,19 +100,9 @@ class ResponsesRequest(Sampling):
         str | ConversationParam | None, Field(description="Its items come first; this turn is added to it.")
     ] = None
     max_output_tokens: Annotated[int | None, Field(ge=1, le=MAX_OUTPUT_TOKENS)] = None
-    metadata: Metadata | None = None
-    tools: Annotated[list[dict[str, Any]] | None, Field(max_length=TOOLS, description="Functions only.")] = None
     tool_choice: Annotated[str | dict[str, Any] | None, Field(description="auto, none, required or a function.")] = None
-    user: Annotated[
-        str | None, Field(max_length=512, description="With a trusted service's key: one of its own users.")
-    ] = None
 
-    agent: AgentName = "chat"
     session_id: SessionId | None = None
-    priority: Priority | None = None
-    timeout_s: Annotated[float | None, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)] = None
-    max_cost_usd: Annotated[float | None, Field(gt=0, le=MAX_COST_USD, allow_inf_nan=False)] = None
-    webhook_url: PublicAddress | None = None
 
 
 UNSUPPORTED: dict[str, str] = {

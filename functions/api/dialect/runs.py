@@ -13,14 +13,17 @@ from pydantic import TypeAdapter, ValidationError
 from functions.api.contract import openai_problem
 from functions.api.contract.problem import Problem, invalid, problem_of
 from functions.api.contract.requests import MAX_WAIT_SECONDS, UserId
+from functions.api.dialect import ends
 from functions.api.dialect.content import inline
 from functions.api.dialect.items import showable
+from functions.api.dialect.rejoin import Rejoin
 from functions.api.dialect.stream import DONE
 from functions.api.door.identity import own_task
 from functions.api.live import sse
 from functions.api.live.following import End, KeepAlive, LogEvent, Place, follow, life
 from functions.api.read.hold import Held, hold
 from functions.api.read.punctual import punctual
+from functions.api.submit.repeats import idempotency_of
 from functions.api.submit.taking import submit
 from shared.errors import SluiceError
 from shared.limits.holds import RETRY_AFTER_S
@@ -35,10 +38,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import StreamingResponse
 
-    from functions.api.dialect.rejoin import Rejoin
     from functions.api.door.identity import Caller
     from functions.api.submit.submission import Receipt, Submission
-    from shared.tasks import store
     from shared.tasks.events import Event
     from shared.tasks.model import Task
 
@@ -106,20 +107,40 @@ def run(
     caller: Caller,
     wanted: Callable[[], Submission],
     *,
-    rejoin: Rejoin,
-    idempotency: store.Idempotency | None,
+    place: str,
+    body: dict[str, Any],
+    key: str | None,
 ) -> tuple[Task, dict[str, str]]:
     """Make the run that a request asks for, or join the one that it made before; returns it with headers.
+
+    ``place`` keeps kinds of request apart; ``key`` is the client's idempotency key.
 
     Raises:
         Problem, DependencyDown: nothing was written or charged.
     """
+    idempotency = idempotency_of(key, body, place=place)
+    rejoin = Rejoin(caller.user, place, body, request.headers)
     if idempotency is None and (earlier := rejoin.find()):
-        return earlier, {"Idempotent-Replayed": "true"}
+        return earlier, {"Idempotent-Replayed": "true", **ends.headers_of(earlier)}
     receipt: Receipt = submit(caller, wanted(), idempotency=idempotency, trace=request.state.trace)
     if idempotency is None:
         rejoin.remember(receipt.task.task_id)
-    return receipt.task, receipt.headers
+    return receipt.task, {**receipt.headers, **ends.headers_of(receipt.task)}
+
+
+def answered(request: Request, caller: Caller, task: Task, headers: dict[str, str], shown_id: str, how: str) -> Task:
+    """Wait for a run's answer; ``how`` says how it is had later. ``headers`` gets what `await_end` gives it.
+
+    Raises:
+        Problem: the run failed, was cancelled, or goes on. Frameworks would take another answer for the run's.
+    """
+    task = await_end(request, caller, task, headers)
+    if not task.status.terminal:
+        raise ends.unfinished(task, shown_id, streaming_address(), how=how)
+    problem = ends.problem_of(task, shown_id)
+    if problem is not None:
+        raise problem
+    return task
 
 
 def await_end(request: Request, caller: Caller, task: Task, headers: dict[str, str]) -> Task:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from functions.api.description.note import described
-from functions.api.dialect import ends, runs
+from functions.api.dialect import runs
 from functions.api.dialect.chat_answer import ChatStream, completion_id, completion_of, encode
 from functions.api.dialect.chat_request import CHAT_UNSUPPORTED, ChatRequest
 from functions.api.dialect.chat_turn import submission_of
-from functions.api.dialect.rejoin import Rejoin
 from functions.api.dialect.request import known
 from functions.api.door.body import check, decode, large_body
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller
 from functions.api.routes.agent import IdempotencyKey
-from functions.api.submit.repeats import idempotency_of
 from shared.tasks import store
 from shared.tasks.events import Event
 from shared.tasks.model import Task
@@ -27,7 +25,6 @@ router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTIC
 
 _EXAMPLE = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Write a haiku about queues."}]}
 _STREAM = {200: {"description": "The completion; with `stream`, its chunks.", "content": {"text/event-stream": {}}}}
-HOW = "Its answer will be at GET /result/{}."
 
 
 @router.post("/chat/completions", summary="Create a chat completion")
@@ -55,23 +52,15 @@ def post_chat_completions(
         request,
         caller,
         lambda: submission_of(asked),
-        rejoin=Rejoin(caller.user, "chat", value, request.headers),
-        idempotency=idempotency_of(idempotency_key, value, place="chat"),
+        place="chat",
+        body=value,
+        key=idempotency_key,
     )
-    headers = {**headers, **ends.headers_of(task)}
     if asked.stream:
         return _streamed(request, caller, task, asked, headers)
-    return JSONResponse(_held(request, caller, task, headers), headers=headers)
-
-
-def _held(request: Request, caller: Caller, task: Task, headers: dict[str, str]) -> dict[str, Any]:
-    task = runs.await_end(request, caller, task, headers)
-    if not task.status.terminal:
-        raise ends.unfinished(task, completion_id(task), runs.streaming_address(), how=HOW.format(task.task_id))
-    problem = ends.problem_of(task, completion_id(task))
-    if problem is not None:
-        raise problem
-    return completion_of(task)
+    how = f"Its answer will be at GET /result/{task.task_id}."
+    task = runs.answered(request, caller, task, headers, completion_id(task), how)
+    return JSONResponse(completion_of(task), headers=headers)
 
 
 def _streamed(request: Request, caller: Caller, task: Task, asked: ChatRequest, headers: dict[str, str]) -> Response:

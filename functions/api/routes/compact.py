@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions.api.description.note import described
-from functions.api.dialect import compaction, ends, runs
-from functions.api.dialect.rejoin import Rejoin
+from functions.api.dialect import compaction, runs
 from functions.api.dialect.request import known
 from functions.api.door.body import check, decode, large_body
 from functions.api.door.identity import AUTHENTICATED, AnyCaller
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.routes.responses import HOW
-from functions.api.submit.repeats import idempotency_of
 
 router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
 
@@ -44,16 +42,10 @@ def post_compact(
         request,
         caller,
         lambda: compaction.submission_of(caller, asked),
-        rejoin=Rejoin(caller.user, "compact", value, request.headers),
-        idempotency=idempotency_of(idempotency_key, value, place="compact"),
+        place="compact",
+        body=value,
+        key=idempotency_key,
     )
-    headers = {**headers, **ends.headers_of(task)}
-    task = runs.await_end(request, caller, task, headers)
     shown = f"resp_{task.task_id}"
-    if not task.status.terminal:
-        raise ends.unfinished(task, shown, runs.streaming_address(), how=HOW.format(shown))
-    problem = ends.problem_of(task, shown)
-    if problem is not None:
-        raise problem
-    compacted: dict[str, Any] = compaction.compaction_of(task)
-    return JSONResponse(compacted, headers=headers)
+    task = runs.answered(request, caller, task, headers, shown, HOW.format(shown))
+    return JSONResponse(compaction.compaction_of(task), headers=headers)

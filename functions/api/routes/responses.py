@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
@@ -10,8 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.api.control import cancel
 from functions.api.description.note import described
-from functions.api.dialect import before, ends, runs
-from functions.api.dialect.rejoin import Rejoin
+from functions.api.dialect import before, runs
 from functions.api.dialect.request import UNSUPPORTED, ResponsesRequest, known
 from functions.api.dialect.response import response_of
 from functions.api.dialect.stream import ResponseStream, after, encode
@@ -19,7 +18,6 @@ from functions.api.dialect.turn import submission_of
 from functions.api.door.body import check, decode, large_body
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller
 from functions.api.routes.agent import IdempotencyKey
-from functions.api.submit.repeats import idempotency_of
 from shared.tasks import store
 from shared.tasks.events import Event
 from shared.tasks.ids import MAX_SEQ
@@ -64,15 +62,17 @@ def post_responses(
         request,
         caller,
         lambda: submission_of(caller, asked),
-        rejoin=Rejoin(caller.user, "responses", value, request.headers),
-        idempotency=idempotency_of(idempotency_key, value, place="responses"),
+        place="responses",
+        body=value,
+        key=idempotency_key,
     )
-    headers = {**headers, **ends.headers_of(task)}
     if asked.stream:
         return _streamed(request, caller, task, None, headers)
     if asked.background:
         return JSONResponse(response_of(task), headers=headers)
-    return JSONResponse(_held(request, caller, task, headers), headers=headers)
+    shown = f"resp_{task.task_id}"
+    task = runs.answered(request, caller, task, headers, shown, HOW.format(shown))
+    return JSONResponse(response_of(task), headers=headers)
 
 
 @router.get("/responses/{response_id}", summary="Retrieve a response")
@@ -103,22 +103,6 @@ def cancel_response(request: Request, caller: AnyCaller, response_id: ResponseId
     if not task.status.terminal:
         task = runs.await_end(request, caller, task, headers)
     return JSONResponse(response_of(task), headers=headers)
-
-
-def _held(request: Request, caller: Caller, task: Task, headers: dict[str, str]) -> dict[str, Any]:
-    """Return the response once it is done. One without an answer is an error, or frameworks take it for an answer.
-
-    Raises:
-        Problem: it failed, was cancelled, or goes on.
-    """
-    task = runs.await_end(request, caller, task, headers)
-    response_id = f"resp_{task.task_id}"
-    if not task.status.terminal:
-        raise ends.unfinished(task, response_id, runs.streaming_address(), how=HOW.format(response_id))
-    problem = ends.problem_of(task, response_id)
-    if problem is not None:
-        raise problem
-    return response_of(task)
 
 
 def _streamed(request: Request, caller: Caller, task: Task, number: int | None, headers: dict[str, str]) -> Response:

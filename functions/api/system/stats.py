@@ -98,7 +98,7 @@ def _lanes() -> Lanes:
 
 def _dead_letters() -> dict[str, Any]:
     """Count the tasks that failed as dead letters and were not run again, as far as `MOST_DEAD`."""
-    found = listing.unsent_or_overdue(settle.DEAD, before=now(), limit=MOST_DEAD + 1)
+    found = listing.due(settle.DEAD, before=now(), limit=MOST_DEAD + 1)
     return {"count": min(len(found), MOST_DEAD), "more": len(found) > MOST_DEAD}
 
 

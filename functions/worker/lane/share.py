@@ -142,7 +142,9 @@ class Share:
                 if task.status is Status.QUEUED and not task.parked and task.lane == self.lane:
                     made.append(Delivery(lanes.Message(task_id, task.gen), self.lane, self._url, ""))
                     continue
-            except (NotFound, NewerVersion):
+            except NotFound:
+                continue  # it is just being submitted: it waits again in a moment, until its admission is forgotten
+            except NewerVersion:
                 pass
             except DependencyDown as error:
                 _log.warning("task not read", extra={"task_id": task_id, "error": error.message})

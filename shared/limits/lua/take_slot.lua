@@ -1,5 +1,6 @@
 -- Give a task a running slot of its user, or renew the one it holds, and note that it starts (or, with a message in its
--- lane now, that it waits). Lapsed leases are free; a cap of 0 is none. Reply: 1 or 0.
+-- lane now, that it waits; without a lane its place in any is left as it is: somebody else may have unparked it just
+-- now). Lapsed leases are free; a cap of 0 is none. Reply: 1 or 0.
 
 local slots = KEYS[1]
 local lanes = lanes_of(KEYS, 2)
@@ -11,7 +12,9 @@ if running > 0 then
   local lapses = redis.call('ZSCORE', slots, task)
   if not (lapses and tonumber(lapses) > now) then
     if redis.call('ZCOUNT', slots, '(' .. int(now), '+inf') >= running then
-      lane_leave(lanes, task)
+      if lane ~= '' then
+        lane_leave(lanes, task)
+      end
       return 0
     end
   end
@@ -21,7 +24,7 @@ if running > 0 then
 end
 if starts then
   lane_start(lanes, lane, owner, task, now + ttl_us)
-else
+elseif lane ~= '' then
   lane_wait(lanes, lane, owner, task, now)
 end
 return 1

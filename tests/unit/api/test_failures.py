@@ -84,7 +84,7 @@ def test_sqs_away_is_202_and_due_for_the_sweeper_at_once(api: Api) -> None:
     assert answer.status_code == 202
     task = store.get(answer.json()["task_id"])
     assert task.reason == "unsent"
-    assert any(task.task_id in listing.unsent_or_overdue(str(n), before=task.created + 5, limit=9) for n in range(4))
+    assert any(task.task_id in listing.due(str(n), before=task.created + 5, limit=9) for n in range(4))
 
 
 def without_redis(monkeypatch: pytest.MonkeyPatch, port: int, mode: str = "degrade") -> None:

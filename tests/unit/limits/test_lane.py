@@ -210,6 +210,27 @@ def test_a_parked_task_does_not_wait_in_its_lane(world: World) -> None:
     assert world.lanes.look("normal", 5).due == 1
 
 
+@pytest.mark.parametrize("cap", [1, 2])
+def test_whoever_tries_to_unpark_it_too_does_not_make_its_lane_forget_a_task(world: World, cap: int) -> None:
+    """Two runs of a user end at once; both list the same parked tasks, and one is quicker."""
+    world.submit("ada", "1", running=1)
+    world.submit("ada", "2", running=1)
+    world.start("ada", "1", running=1)
+    world.gate.settle("ada", "1", DAY, 0, 0)
+    assert world.gate.take_slot("ada", "2", 1, 60)
+    assert world.gate.take_slot("ada", "2", 0, 0, lane="normal")  # the quicker one has unparked it
+    assert world.gate.take_slot("ada", "2", cap, 60)
+    world.clock.forward(1)
+    assert world.lanes.look("normal", 5).due == 1
+    world.start("ada", "2", running=cap)
+    assert world.gate.take_slot("ada", "2", cap, 60), "the other one's list is older still"
+    assert world.use("ada") == 1
+    world.clock.forward(61)  # all leases are over, and somebody else has the slot
+    world.submit("ada", *tasks("a", cap), running=cap)
+    assert not world.gate.take_slot("ada", "2", cap, 60)
+    assert world.use("ada") == 1
+
+
 def test_a_paused_lane_hands_out_nothing(world: World) -> None:
     world.submit("svc/a", *tasks("s", 3))
     world.start("svc/a", *tasks("s", 3))
@@ -260,7 +281,7 @@ def test_tasks_past_their_deadline_are_told_until_they_have_ended(world: World) 
 
 MOVES = st.lists(
     st.tuples(
-        st.sampled_from(["submit", "start", "settle", "wait", "leave", "give", "look", "time"]),
+        st.sampled_from(["submit", "start", "settle", "wait", "leave", "give", "look", "time", "unpark"]),
         st.integers(0, 11),
     ),
     max_size=50,
@@ -285,6 +306,10 @@ def test_the_books_agree_with_each_other(any_valkey: Any, moves: list[tuple[str,
             world.lanes.waits("normal", user, task, delay_s=1, slot_s=60)
         elif word == "leave":
             world.lanes.leave(task)
+        elif word == "unpark":
+            before = any_valkey.hget("{sluice}:lane:where", task)
+            world.gate.take_slot(user, task, 3, 60)
+            assert any_valkey.hget("{sluice}:lane:where", task) == before
         elif word == "give":
             world.lanes.give_back("normal", user, task)
         elif word == "look":

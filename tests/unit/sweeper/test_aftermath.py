@@ -68,7 +68,7 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 
 
 def due(task: Task) -> bool:
-    return any(task.task_id in listing.unsent_or_overdue(str(n), before=time.time() + 1e6, limit=10) for n in range(4))
+    return any(task.task_id in listing.due(str(n), before=time.time() + 1e6, limit=10) for n in range(4))
 
 
 def test_a_webhook_whose_worker_died_is_sent_by_the_sweeper_once(hooks: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_a_burial_that_died_half_way_is_finished_when_its_message_comes_back(hoo
     record = {"messageId": "m", "body": '{"v":1,"task_id":"dead","gen":0}'}
     assert bury(record) == "buried before"
     assert waiting(hooks) == 1
-    assert listing.unsent_or_overdue(settle.DEAD, before=time.time() + 1, limit=1) == ["dead"]  # still listed
+    assert list(listing.due(settle.DEAD, before=time.time() + 1, limit=1)) == ["dead"]  # still listed
     assert webhooks.message_id(store.get("dead")) == "msg_dead_failed"
 
 

@@ -157,7 +157,7 @@ def test_settle_writes_everything_once() -> None:
     assert spend.load("ann", row.day) == (15, 42)
     assert [turn.assistant for turn in sessions.read("ann", "default", limit=5)] == ["r" * sessions.TURN_CHARACTERS]
     assert [e.type for e in events.read("t1", 0).events] == ["queued", "step", "complete"]
-    assert all(not listing.unsent_or_overdue(str(n), before=time.time() + 1e6, limit=10) for n in range(4))
+    assert all(not listing.due(str(n), before=time.time() + 1e6, limit=10) for n in range(4))
     refused = claims.claim("t1", 9)
     assert isinstance(refused, claims.Refused)
     assert refused.why is claims.Refusal.TERMINAL

@@ -201,7 +201,7 @@ class Life(RuleBasedStateMachine):
     def sweep_timer(self) -> None:
         """Send the timer that is due or within reach, as the sweeper does."""
         row = self.row()
-        if self.task_id in listing.unsent_or_overdue(wait_shard(self.task_id), before=self.at, limit=10):
+        if self.task_id in listing.due(wait_shard(self.task_id), before=self.at, limit=10):
             waits.looked_after(row, max(self.at, row.next_try_at) + waits.REPAIR_SECONDS)
             self.sent(row.gen)
 
@@ -263,7 +263,7 @@ class Life(RuleBasedStateMachine):
         ]
         # While it lives the sweeper knows it, whatever became of its messages.
         shard = (wait_shard if row.status is Status.WAITING else due_shard)(self.task_id)
-        assert (self.task_id in listing.unsent_or_overdue(shard, before=self.at + 1e7, limit=1000)) == (not self.ended)
+        assert (self.task_id in listing.due(shard, before=self.at + 1e7, limit=1000)) == (not self.ended)
 
 
 @pytest.fixture

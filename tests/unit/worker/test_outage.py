@@ -12,6 +12,7 @@ from functions.worker.environment import clients
 from functions.worker.environment.environment import Environment, environment
 from functions.worker.lane.batch import run_batch
 from functions.worker.model import leave
+from functions.worker.run import closing
 from shared.settings import settings
 from shared.tasks import store
 from shared.tasks.model import Status
@@ -71,6 +72,29 @@ def test_probing_a_long_outage_uses_up_no_attempts(world: World, monkeypatch: py
     world.sim.post("/config", json={"outage": False})
     world.work_until_quiet()
     assert store.get(task.task_id).status is Status.COMPLETE
+
+
+@pytest.mark.parametrize("params", [{"timeout_s": 3.0}, {}], ids=["the client's limit", "the limit of every run"])
+def test_runs_wait_for_an_empty_account_as_long_as_they_may_take(
+    world: World, monkeypatch: pytest.MonkeyPatch, params: dict[str, Any]
+) -> None:
+    """The run that finds it empty fails; those behind it, and one taken over, probe it and lose nothing."""
+    monkeypatch.setenv("BREAKER_OPEN_SECONDS", "0.1")
+    settings.cache_clear()
+    monkeypatch.setattr(leave, "DEFER_JITTER_SECONDS", 0.0)
+    monkeypatch.setattr(leave, "HESITATION_SECONDS", 0.0)
+    monkeypatch.setattr(closing, "DEFAULT_TIMEOUT_SECONDS", 3.0)
+    found = world.submit("[[sim fail=quota]] hello")
+    world.work()
+    assert (store.get(found.task_id).error or {})["code"] == "provider_insufficient_quota"
+    task = world.submit("[[sim key=empty fail=quota]] hello", params=params)
+    give_up = time.monotonic() + 30
+    while not (row := store.get(task.task_id)).status.terminal and time.monotonic() < give_up:
+        world.work()
+        time.sleep(0.05)
+    assert (row.error or {})["code"] == "timeout"
+    assert (row.attempt, row.micro_usd) == (0, 0)
+    assert row.deferrals >= world.calls("empty")["started"] >= 2
 
 
 def test_a_prompt_that_always_fails_ends_although_its_owners_breaker_is_open(

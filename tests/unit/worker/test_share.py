@@ -13,11 +13,13 @@ import pytest
 from functions.worker.environment.environment import environment
 from functions.worker.lane.deliveries import Delivery
 from functions.worker.lane.refill import Refill
+from functions.worker.lane.share import Share
 from functions.worker.lane.slots import Slots
 from shared import aws
+from shared.clock import day
 from shared.errors import DependencyDown
 from shared.limits.admission import Ask, Gate
-from shared.limits.lane import Lanes
+from shared.limits.lane import HAND_S, Lanes
 from shared.limits.tiers import resolve
 from shared.settings import settings
 from shared.tasks import lanes, spend, store
@@ -124,6 +126,31 @@ def test_runs_that_fill_every_slot_give_one_back_at_their_next_step(
     assert sum(row.continuations for row in rows) == 1, "one gave way, once"
     assert {(row.attempt, row.crashes, row.deferrals) for row in rows} == {(0, 0, 0)}
     assert all(row.ended_at is not None and began["other"] < row.ended_at for row in rows)
+
+
+def test_a_task_that_is_admitted_and_not_written_yet_is_not_forgotten(sharing: World) -> None:
+    """A submit may take longer than a free slot does to find it."""
+    at = time.time()
+    task = Task(
+        task_id="task_late", user="other", lane="normal", agent="chat", tier="load", model="gpt-4o-mini",
+        created=at, day=day(at), reserved_tokens=1, reserved_micro_usd=1,
+    )  # fmt: skip
+    for n in range(3):
+        assert Gate(spend.load).take_slot("svc/a", f"s{n}", 0, 60, lane="normal", starts=True)
+    assert Gate(spend.load).admit(Ask("other", task.task_id, task.day, 1, 1, resolve("load"), "normal", 0.0)).admitted
+    ahead = 1.0
+    share = Share("normal", sharing.queues["normal"], Lanes(now_us=lambda: round((time.time() + ahead) * 1_000_000)))
+
+    async def look() -> list[str]:
+        share.next = 0.0
+        taken = await share.refresh(1, takes=True, held=0, report=lambda _: None)
+        return [one.message.task_id for one in taken]
+
+    assert sharing.runner.run(look()) == []
+    store.submit(task, QUICK)
+    assert sharing.runner.run(look()) == [], "it is handed out still"
+    ahead += HAND_S + 1
+    assert sharing.runner.run(look()) == [task.task_id]
 
 
 def test_a_paused_lane_starts_nothing_more(sharing: World) -> None:

@@ -357,7 +357,7 @@ def test_a_waiting_run_is_cancelled_at_once(world: World, install: Install) -> N
     assert settle.cancel(task.task_id, "ann").status is Status.CANCELLED
     with pytest.raises(Conflict):
         signal(task)
-    assert listing.unsent_or_overdue(wait_shard(task.task_id), before=clock.now() + 1e9, limit=10) == []
+    assert listing.due(wait_shard(task.task_id), before=clock.now() + 1e9, limit=10) == {}
     assert bring(world, task).status is Status.CANCELLED
 
 
