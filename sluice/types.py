@@ -77,6 +77,8 @@ class ModelReply(NamedTuple):
     """Log probabilities by token, where they were asked for."""
     details: dict[str, int] | None = None
     """What of ``usage`` was ``cached_tokens``, ``cache_write_tokens``, ``reasoning_tokens``, as the provider says."""
+    refused: bool = False
+    """Whether the model refused, as its provider says: ``content`` says why, in no format."""
 
     def as_message(self) -> dict[str, Any]:
         """Return the assistant's message as it goes back to the provider in a later call of the conversation."""

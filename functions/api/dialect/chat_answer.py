@@ -10,7 +10,7 @@ from functions.api.dialect import called, ids
 from functions.api.dialect.called import Called
 from functions.api.dialect.ends import problem_of
 from functions.api.dialect.handed import handed_out, signed
-from functions.api.dialect.response import addresses_of, calls_of, is_cut, most_calls, usage_of
+from functions.api.dialect.response import addresses_of, calls_of, is_cut, is_refused, most_calls, usage_of
 from functions.api.dialect.segments import Begin, Delta, End, Segments
 from functions.api.dialect.stream import VOIDING
 from functions.api.read import show
@@ -56,8 +56,10 @@ def completion_with(task: Task, result: dict[str, Any]) -> dict[str, Any]:
     calls = calls_of(task, result)
     text = result["response"] or ""
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
+    if is_refused(result):
+        message |= {"content": None, "refusal": text}
     if calls:
-        message["content"] = text or None
+        message["content"] = message["content"] or None
         message["tool_calls"] = [_call(call) for call in calls]
     if data.get("reasoning"):
         message["reasoning_content"] = data["reasoning"]
@@ -120,6 +122,8 @@ class ChatStream:
         self._segments = Segments()
         self._called = Called(most_calls(task))
         self._said = False
+        self._field = "content"
+        """Where what is said stands: a model's refusal has a field of its own."""
         self.ended = False
 
     def take(self, event: Event) -> list[Chunk]:
@@ -140,6 +144,7 @@ class ChatStream:
         if event.type == "reasoning":
             return [self._chunk({"reasoning_content": str(data.get("text", ""))})]
         if event.type == "token" and is_written(event):
+            self._field = "refusal" if data.get("refusal") is True else "content"
             return self._carry_out(self._segments.token(str(data["call"]), str(data["text"])))
         if event.type == called.EVENT and is_written(event):
             return self._show_calls(self._called.take(data))
@@ -166,10 +171,10 @@ class ChatStream:
             match each:
                 case Begin():
                     if self._said:
-                        chunks.append(self._chunk({"content": BETWEEN}))
+                        chunks.append(self._chunk({self._field: BETWEEN}))
                 case Delta(_, text):
                     self._said = True
-                    chunks.append(self._chunk({"content": text}))
+                    chunks.append(self._chunk({self._field: text}))
                 case End(_, _, whole):
                     if not whole:
                         self.ended = True
@@ -214,6 +219,7 @@ class ChatStream:
             return [openai_problem.body(problem)]
         result = settle.result_of(self._task) or {"response": ""}
         self.ended = False
+        self._field = "refusal" if is_refused(result) else "content"
         operations, piece = self._segments.answered(result["response"])
         chunks = self._carry_out(operations)
         if self.ended:  # broken off

@@ -130,7 +130,11 @@ def checked_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
             raise Problem(400, "invalid_request", NO_OUTPUT.format(call_id[:80]), where)
         kept: dict[str, Any] = {"role": "system" if role == "developer" else role}
         calls = message.get("tool_calls") if role == "assistant" else None
-        if message.get("content") not in (None, []) or not calls:  # instructor writes an empty list for none
+        if message.get("content") not in (None, []):  # instructor writes an empty list for none
+            kept["content"] = _content(message.get("content"), f"{place}.content")
+        elif role == "assistant" and message.get("refusal") is not None:
+            kept["content"] = text_of(message, "refusal", place)
+        elif not calls:
             kept["content"] = _content(message.get("content"), f"{place}.content")
         else:
             kept["content"] = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from functions.api.dialect.response import call_item, message_item, text_part
+from functions.api.dialect.response import call_item, message_item, refusal_part, text_part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class MessageItem:
-    """An item of text at its place in the output."""
+    """An item of text, or of a refusal, at its place in the output."""
 
     id: str
     place: int
+    refused: bool = False
     text: str = ""
     ended: bool = False
 
@@ -33,12 +34,17 @@ class MessageItem:
         item = message_item(self.id, "in_progress", [])
         return [
             {"type": "response.output_item.added", "output_index": self.place, "item": item},
-            {"type": "response.content_part.added", **self._at, "part": text_part("")},
+            {"type": "response.content_part.added", **self._at, "part": self._part("")},
         ]
+
+    def _part(self, text: str) -> Block:
+        return refusal_part(text) if self.refused else text_part(text)
 
     def go_on(self, text: str) -> Block:
         """Add some text."""
         self.text += text
+        if self.refused:
+            return {"type": "response.refusal.delta", **self._at, "delta": text}
         return {"type": "response.output_text.delta", **self._at, "delta": text, "logprobs": []}
 
     def end(self, status: str, logprobs: Sequence[Any]) -> list[Block]:
@@ -46,10 +52,15 @@ class MessageItem:
         if self.ended:
             return []
         self.ended = True
-        at, part = self._at, {**text_part(self.text), "logprobs": list(logprobs)}
+        at, part = self._at, self._part(self.text)
+        if self.refused:
+            done = {"type": "response.refusal.done", **at, "refusal": self.text}
+        else:
+            part["logprobs"] = list(logprobs)
+            done = {"type": "response.output_text.done", **at, "text": self.text, "logprobs": part["logprobs"]}
         item = message_item(self.id, status, [part])
         return [
-            {"type": "response.output_text.done", **at, "text": part["text"], "logprobs": part["logprobs"]},
+            done,
             {"type": "response.content_part.done", **at, "part": part},
             {"type": "response.output_item.done", "output_index": self.place, "item": item},
         ]

@@ -87,6 +87,11 @@ def is_cut(result: dict[str, Any] | None) -> bool:
     return result is not None and _data(result).get("finish_reason") == "length"
 
 
+def is_refused(result: dict[str, Any]) -> bool:
+    """Whether the model refused, as its provider says."""
+    return bool(_data(result).get("refused"))
+
+
 def _data(result: dict[str, Any]) -> dict[str, Any]:
     return result.get("data") or {}
 
@@ -112,7 +117,8 @@ def output_of(task: Task, result: dict[str, Any]) -> list[dict[str, Any]]:
         output.append(thought)
     if result["response"] or not calls:
         status = "incomplete" if cut and not calls else "completed"  # calls come after a text that is whole
-        text = {**text_part(result["response"] or ""), "logprobs": logprobs_of(result)}
+        said = result["response"] or ""
+        text = refusal_part(said) if is_refused(result) else {**text_part(said), "logprobs": logprobs_of(result)}
         output.append(message_item(ids.message_id(task.task_id), status, [text]))
     if thought is None and calls and wants_encrypted(task) and any(thoughts.of_data(_data(result))):
         # Nothing to be seen, but the provider wants something back with its calls.
@@ -164,6 +170,11 @@ def reasoning_item(item_id: str, text: str, *, encrypted: bool) -> dict[str, Any
 def text_part(text: str) -> dict[str, Any]:
     """Return a text as a part of a message."""
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def refusal_part(text: str) -> dict[str, Any]:
+    """Return why the model refused, as a part of a message."""
+    return {"type": "refusal", "refusal": text}
 
 
 def message_item(item_id: str, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:

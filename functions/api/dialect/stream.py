@@ -14,6 +14,7 @@ from functions.api.dialect.item_blocks import CallItem, MessageItem
 from functions.api.dialect.response import (
     calls_of,
     is_cut,
+    is_refused,
     is_whole,
     most_calls,
     output_of,
@@ -61,6 +62,8 @@ class ResponseStream:
         """By piece of text: the newest item that shows it."""
         self._begun_messages = 0
         self._answer_id = ""
+        self._refuses = False
+        """Whether what begins now is a refusal."""
         self._calls: dict[int, CallItem] = {}
         """By tool call: its item."""
         self._thought: tuple[int, int, str] | None = None
@@ -93,6 +96,7 @@ class ResponseStream:
         if event.type == "reasoning":
             return self._think(str(data.get("text", "")))
         if event.type == "token" and is_written(event):
+            self._refuses = data.get("refusal") is True
             return [
                 *self._think_no_more(),
                 *self._carry_out(self._segments.token(str(data["call"]), str(data["text"]))),
@@ -132,7 +136,9 @@ class ResponseStream:
 
     def _begin(self, n: int) -> list[Block]:
         number, self._begun_messages = self._begun_messages, self._begun_messages + 1
-        self._messages[n] = MessageItem(ids.message_id(self._task.task_id, number), self._next_place())
+        self._messages[n] = MessageItem(
+            ids.message_id(self._task.task_id, number), self._next_place(), refused=self._refuses
+        )
         return self._messages[n].begin()
 
     def _go_on(self, n: int, text: str) -> list[Block]:
@@ -231,6 +237,7 @@ class ResponseStream:
 
     def _answer(self, task: Task, result: dict[str, Any]) -> list[Block]:
         items = output_of(task, result)
+        self._refuses = is_refused(result)
         said = next((item for item in items if item["type"] == "message"), None)
         operations, piece = self._segments.answered(result["response"])
         blocks = self._carry_out(operations)
@@ -243,7 +250,7 @@ class ResponseStream:
             n = piece.n
         if said is not None:
             self._answer_id = self._messages[n].id
-            blocks += self._close(n, said["status"], said["content"][0]["logprobs"])
+            blocks += self._close(n, said["status"], said["content"][0].get("logprobs", ()))
         elif piece is not None:
             blocks += self._close(piece.n, "incomplete" if is_cut(result) else "completed")
         for item in items:

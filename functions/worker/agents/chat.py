@@ -30,6 +30,8 @@ async def run(ctx: Context) -> AgentResult:
         data["logprobs"] = reply.logprobs
     if reply.left_out:
         data["left_out"] = list(reply.left_out)
+    if reply.refused:
+        data["refused"] = True
     if reply.cut:
         data["finish_reason"] = reply.finish_reason
     return AgentResult(reply.content, data or None)

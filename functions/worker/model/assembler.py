@@ -59,6 +59,7 @@ class Parts:
         self._model = model
         self._ears = ears
         self._progress = progress
+        progress.refused = False
         self._most = most_tokens
         self._text: list[str] = []
         self._thoughts: list[str] = []
@@ -148,7 +149,11 @@ class Parts:
         if len(delta) > 1 or "content" not in delta:
             self._take_others(delta)
         # A model that refuses says why in a field of its own; to the user it is the answer.
-        text, thought = texts(delta.get("content") or delta.get("refusal"))
+        content, refused = delta.get("content"), delta.get("refusal")
+        if refused and not content:
+            content = refused
+            self._progress.refused = self._progress.refused or not self._text
+        text, thought = texts(content)
         if thought:
             self._think(thought)
         if text:
@@ -238,6 +243,7 @@ class Parts:
             reasoning="".join(self._thoughts),
             extra=self._extra or None,
             logprobs=self._logprobs or None,
+            refused=self._progress.refused,
             details=believed(self._details, usage.input_tokens, usage.output_tokens) or None,
         )
 

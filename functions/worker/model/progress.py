@@ -55,6 +55,8 @@ class Progress:
     """When the first of that came, `time.monotonic`."""
     reported: Usage | None = None
     """What the provider said so far that it used; some say so in every chunk, and some only at the end."""
+    refused: bool = False
+    """Whether what is written is the model's refusal, as its provider says."""
 
     @property
     def sent(self) -> bool:

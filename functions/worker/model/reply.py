@@ -21,7 +21,7 @@ def pack(reply: ModelReply, call_id: str) -> dict[str, Any]:
         "model": reply.model,
         "finish_reason": reply.finish_reason,
     }
-    for name in ("reasoning", "extra", "left_out", "logprobs", "details"):
+    for name in ("reasoning", "extra", "left_out", "logprobs", "details", "refused"):
         if held := getattr(reply, name):
             value[name] = held
     if reply.reasoning and reply.reasoning == _thought(reply.extra):
@@ -46,4 +46,5 @@ def unpack(value: Any) -> ModelReply:
         left_out=tuple(value.get("left_out", ())),
         logprobs=value.get("logprobs"),
         details=value.get("details"),
+        refused=value.get("refused", False),
     )

@@ -97,7 +97,7 @@ async def perform(
 
     def told(text: str) -> None:
         proven()
-        _tell(call, call_id, log, text)
+        _tell(call, call_id, log, text, refused=progress.refused)
 
     def thought(text: str) -> None:
         proven()
@@ -180,8 +180,8 @@ def _outage(error: retry.ModelError, task: Task, *, asked: bool) -> bool:
     return not asked or (error.status in OUTAGE_STATUSES and task.deferrals < FREE_PROBES)
 
 
-def _tell(call: Call, call_id: str, log: EventLog, text: str) -> None:
+def _tell(call: Call, call_id: str, log: EventLog, text: str, *, refused: bool) -> None:
     """Show a piece of text to watchers, and to the agent that listens."""
-    log.token(call_id, text)
+    log.token(call_id, text, refused=refused)
     if call.listen is not None:
         call.listen(text)

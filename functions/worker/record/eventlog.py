@@ -79,8 +79,10 @@ class EventLog:
         self._pending.append(Event(kind, now(), kept))
         self._note(0, can_wait=can_wait)
 
-    def token(self, call: str, text: str) -> None:
+    def token(self, call: str, text: str, *, refused: bool = False) -> None:
         """Note a piece of a model's reply; pieces of one call are joined until the next batch."""
+        if refused:
+            self._about["token", call, ""] = {"refusal": True}
         self._piece("token", call, text)
 
     def reasoning(self, call: str, text: str) -> None:

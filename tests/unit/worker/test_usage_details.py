@@ -6,7 +6,7 @@ import pytest
 
 from functions.worker.model import usage
 from functions.worker.model.reply import pack, unpack
-from shared.tasks import settle, store
+from shared.tasks import events, settle, store
 from shared.tasks.model import Status
 from sluice import AgentResult, Context, ModelReply, Usage
 from tests.unit.worker.conftest import Install, World
@@ -93,6 +93,18 @@ def test_log_probabilities_reach_the_result(world: World) -> None:
     params = {**CHAT, "options": {"logprobs": True}}
     logprobs = result(world, "[[sim habit=odd_logprobs_apart]] hi", params=params)["data"]["logprobs"]
     assert [(one["token"], one["logprob"]) for one in logprobs] == [("Hello", -0.5), (" there.", -1.5)]
+
+
+def test_that_the_model_refused_reaches_the_result_and_the_log(world: World) -> None:
+    task = world.submit("[[sim habit=odd_refusal]] hi", params=CHAT)
+    world.work_until_quiet()
+    found = settle.result_of(store.get(task.task_id)) or {}
+    assert (found["response"], found["data"]) == ("Hello there.", {"refused": True})
+    told = [event.data for event in events.read(task.task_id, 0).events if event.type == "token"]
+    assert [(data["refusal"], data["text"]) for data in told] == [(True, "Hello there.")]
+    plain = world.submit("[[sim words=3]] hi", params=CHAT)
+    world.work_until_quiet()
+    assert "refused" not in ((settle.result_of(store.get(plain.task_id)) or {}).get("data") or {})
 
 
 def test_a_reply_that_an_earlier_version_recorded_is_readable() -> None:
