@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -30,8 +31,14 @@ class Sluice:
         time.sleep(1.5)  # the poll under way ends
 
     def resume(self) -> None:
-        """Let the poller go on."""
+        """Let the poller go on, and tell environments so.
+
+        The scaler may have found the lane paused, at its minute: they would give everything back until its next look.
+        """
         self._enable(True)
+        function = self._outputs["functions"]["scaler"]
+        answer = self._lambda.invoke(FunctionName=function, Payload=json.dumps({"only": "pauses"}))
+        assert "FunctionError" not in answer, answer["Payload"].read()
 
     def release(self, key: str, *, stream: bool) -> str:
         """Let the poller go on, with one more run, whose message wakes it; returns that run's user."""
