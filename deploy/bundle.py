@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import agents, paths
+from deploy.bytecode import compile_own
 from deploy.pins import worker_requirements
 from deploy.project import Project, ProjectError, load
 
@@ -93,8 +94,9 @@ def main(function: str, artifacts: Path) -> None:
     if package == "api":
         names = sorted(agents.built_in() | (project.agents() if project else {}))
         (base / "functions/api/agents.txt").write_text("\n".join(names) + "\n")
-    for folder in (base / "shared", base / "functions", artifacts / "sluice"):
-        _compile(folder)
+    tops = {artifacts / "sluice", *(() if paths.INSTALLED else (base / "shared", base / "functions"))}
+    for folder in tops:  # an installed Sluice is below `sluice`, all of it
+        compile_own(folder, artifacts)
 
 
 _NO_BYTECODE = shutil.ignore_patterns("__pycache__", "*.pyc")

@@ -4,24 +4,8 @@ from typing import Any
 
 from sluice.errors import BadOption, BudgetExhausted, NotFound, SluiceError, TooLarge, Unstorable
 
-__all__ = [
-    "BadOption",
-    "BadSchedule",
-    "BudgetExhausted",
-    "Conflict",
-    "Contended",
-    "DependencyDown",
-    "Gone",
-    "IdempotencyMismatch",
-    "ItemThrottled",
-    "LeaseLost",
-    "NewerVersion",
-    "NotFound",
-    "SettingError",
-    "SluiceError",
-    "TooLarge",
-    "Unstorable",
-]
+__all__ = ["BadOption", "BudgetExhausted", "NotFound", "SluiceError", "TooLarge", "Unstorable"]
+"""Errors that users of the package meet, too."""
 
 
 class SettingError(SluiceError):

@@ -118,11 +118,7 @@ def enqueue(task: Task) -> None:
     Raises:
         DependencyDown: SQS is away.
     """
-    url = task.params.get("webhook_url")
-    if url and settings().queue_url_webhook:
-        at = now()
-        what = {"task_id": task.task_id, "type": f"task.{task.status}", "url": str(url), "owner": owner_of(task.user)}
-        send(what, attempt=1, first=at, due=at)
+    _tell(task, {"type": f"task.{task.status}"})
 
 
 def tell_waiting(task: Task) -> None:
@@ -131,12 +127,15 @@ def tell_waiting(task: Task) -> None:
     Raises:
         DependencyDown: SQS is away.
     """
+    _tell(task, {"type": WAITING, "wait": str(task.gen)})
+
+
+def _tell(task: Task, what: dict[str, str]) -> None:
     url = task.params.get("webhook_url")
     if url and settings().queue_url_webhook:
         at = now()
-        what = {"task_id": task.task_id, "type": WAITING, "url": str(url), "wait": str(task.gen)}
-        what["owner"] = owner_of(task.user)
-        send(what, attempt=1, first=at, due=at)
+        of_task = {"task_id": task.task_id, "url": str(url), "owner": owner_of(task.user)}
+        send(what | of_task, attempt=1, first=at, due=at)
 
 
 def send(what: Mapping[str, str], *, attempt: int, first: float, due: float) -> None:

@@ -14,7 +14,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from shared import valkey
 from shared.errors import DependencyDown
 from shared.limits import names
 from shared.limits.local import LocalGate
@@ -156,8 +155,7 @@ class Gate(Slots, Reservations):
             RedisError: Valkey is away.
         """
         at = self._now_us() if self._now_us else round(time.time() * 1_000_000)
-        server = self._on if self._on is not None else valkey.client()
-        server.zadd(names.OPEN, {names.member(user, task_id, day): at + CHECK_AFTER_S * 1_000_000})
+        self._server().zadd(names.OPEN, {names.member(user, task_id, day): at + CHECK_AFTER_S * 1_000_000})
 
     def overdue(self, limit: int) -> list[tuple[str, str, str]]:
         """Return up to ``limit`` open entries that are due for a check, as (user, task_id, day).

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from shared.limits import names
 from shared.limits.local_breaker import LocalBreaker
 from shared.limits.permits import Permit, Sign, State, sign_of
-from shared.limits.scripts import script
+from shared.limits.scripts import OnValkey, script
 from shared.settings import settings
 from shared.valkey import RedisError
 
@@ -43,16 +43,15 @@ def breaker_name(base_url: str, model: str) -> str:
     return f"{urlsplit(base_url).netloc or 'api.openai.com'}/{model}"
 
 
-class Breaker:
+class Breaker(OnValkey):
     """All breakers. Thread-safe; one per environment, which decides alone when Valkey is away."""
 
     def __init__(
         self, *, config: Settings | None = None, on: Any = None, now_us: Callable[[], int] | None = None
     ) -> None:
-        """Take thresholds from ``config``; ``on`` and ``now_us`` are another client and clock (tests)."""
+        """Take thresholds from ``config``."""
+        super().__init__(on=on, now_us=now_us)
         config = config or settings()
-        self._on = on
-        self._now_us = now_us
         self._threshold = config.breaker_failures
         self._open_us = round(config.breaker_open_seconds * 1_000_000)
         self._lease_us = round((config.model_timeout_seconds + PROBE_MARGIN_S) * 1_000_000)
@@ -138,9 +137,6 @@ class Breaker:
 
     def _named(self, index: str) -> list[str]:
         return script("breaker_index")([index], [self._now(), KEEP_S], on=self._on)  # type: ignore[no-any-return]
-
-    def _now(self) -> int | str:
-        return self._now_us() if self._now_us else ""
 
     def _local_now(self) -> int:
         return self._now_us() if self._now_us else time.monotonic_ns() // 1000

@@ -16,7 +16,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from shared.limits import names
-from shared.limits.scripts import script
+from shared.limits.scripts import OnValkey, script
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -40,15 +40,14 @@ def room(concurrency: int) -> int:
     return max(0, concurrency - max(1, math.ceil(concurrency * FREE_SHARE)))
 
 
-class Holds:
+class Holds(OnValkey):
     """The held requests of one function, ``place``. Thread-safe. Without Valkey every hold is granted."""
 
     def __init__(self, place: str, capacity: int, *, on: Any = None, now_us: Callable[[], int] | None = None) -> None:
-        """Name the function and say how many it may hold; ``on``, ``now_us``: another Valkey and clock (tests)."""
+        """Name the function and say how many it may hold."""
+        super().__init__(on=on, now_us=now_us)
         self._keys = list(names.hold_keys(place))
         self._capacity = capacity
-        self._on = on
-        self._now_us = now_us
 
     def take(self, owner: str, hold_id: str, *, ttl_s: float) -> bool:
         """Begin to hold a request, for ``ttl_s`` at first; a repeat keeps it. False: answer at once, or refuse."""
@@ -63,8 +62,7 @@ class Holds:
         self._ask("release", owner, hold_id, 0)
 
     def _ask(self, word: str, owner: str, hold_id: str, ttl_s: float) -> bool:
-        now = self._now_us() if self._now_us else ""
-        args = [now, word, owner, hold_id, round(ttl_s * 1_000_000), self._capacity, WANT_S * 1_000_000]
+        args = [self._now(), word, owner, hold_id, round(ttl_s * 1_000_000), self._capacity, WANT_S * 1_000_000]
         try:
             return bool(script("hold")(self._keys, args, on=self._on) == 1)
         except RedisError as error:

@@ -16,15 +16,14 @@ All of it may be lost: then the queue's order and the pollers decide, as before.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from shared import valkey
 from shared.limits import names
-from shared.limits.scripts import script
+from shared.limits.scripts import OnValkey, script
 from shared.limits.shares import owner_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 GRACE_S = 0.25
 """A task that waits for longer is taken by nobody: a poller that could have it would have it by now."""
@@ -63,13 +62,8 @@ class Owners:
     """How many runs the lane may have at once, as the scaler last said; None: it has not."""
 
 
-class Lanes:
+class Lanes(OnValkey):
     """The lanes of this environment's Valkey. Every method raises `RedisError` when it is away."""
-
-    def __init__(self, *, on: Any = None, now_us: Callable[[], int] | None = None) -> None:
-        """Wire it up; ``on`` and ``now_us`` are another Valkey client and clock (tests)."""
-        self._on = on
-        self._now_us = now_us
 
     def look(self, lane: str, free: int, *, queue_empty: bool = False) -> Look:
         """Look at a lane, with so many slots free here; ``queue_empty``: it had nothing when it was last asked."""
@@ -128,15 +122,9 @@ class Lanes:
         self._server().hset(names.LANE_SLOTS, mapping=dict(slots))
         self._server().expire(names.LANE_SLOTS, LIMIT_KEPT_S)
 
-    def _server(self) -> Any:
-        return self._on if self._on is not None else valkey.client()
-
     def _time(self) -> int:
         seconds, micros = self._server().time()
         return int(seconds) * 1_000_000 + int(micros)
-
-    def _now(self) -> int | str:
-        return self._now_us() if self._now_us else ""
 
 
 LIMIT_KEPT_S = 600

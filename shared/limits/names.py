@@ -120,20 +120,19 @@ def breaker_key(name: str, owner: str = "") -> str:
     return f"{{sluice:breaker}}:of:{owner} {name}" if owner else f"{{sluice:breaker}}:state:{name}"
 
 
-def provider_place_key(place: str) -> str:
-    """Return the key of a place that is promised to a call in the provider's budget: ``at:how often before``."""
-    return f"{{sluice:provider}}:place:{place}"
+def provider_place_key(place: str, holder: str | None = None) -> str:
+    """Return the key of a place that is promised to a call in a provider's budget: ``at:how often before``.
+
+    ``holder``: of whoever brought a key of their own along.
+    """
+    tag = "sluice:provider" if holder is None else f"sluice:own:{holder}"
+    return f"{{{tag}}}:place:{place}"
 
 
 def own_provider_keys(holder: str) -> tuple[str, str, str]:
     """Return the places of `PROVIDER_RPM` and its like for the key of a provider that a user brought along."""
     tag = f"{{sluice:own:{holder}}}"
     return f"{tag}:rpm", f"{tag}:tpm", f"{tag}:waiting"
-
-
-def own_provider_place_key(holder: str, place: str) -> str:
-    """Return the key of a place that is promised to a call with such a key."""
-    return f"{{sluice:own:{holder}}}:place:{place}"
 
 
 def provider_window_key(minute: int) -> str:

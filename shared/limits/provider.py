@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared import clock
 from shared.limits import names
-from shared.limits.scripts import script
+from shared.limits.scripts import OnValkey, script
 from shared.settings import settings
 from shared.valkey import RedisError
 
@@ -81,7 +81,7 @@ class _Bucket:
         return math.ceil(units * self.each_us)
 
 
-class ProviderBudget:
+class ProviderBudget(OnValkey):
     """The budget of this deployment's provider. Thread-safe; make one per environment.
 
     Without Valkey each environment keeps to its share: the budget divided by ``MAX_REPLICAS``.
@@ -95,13 +95,12 @@ class ProviderBudget:
         now_us: Callable[[], int] | None = None,
         own: tuple[str, int] | None = None,
     ) -> None:
-        """Take ``PROVIDER_RPM`` and ``PROVIDER_TPM`` from ``config``; ``on`` and ``now_us`` are for tests.
+        """Take ``PROVIDER_RPM`` and ``PROVIDER_TPM`` from ``config``.
 
         ``own`` is the holder of a provider's key of their own, and how many requests a minute it may be used for.
         """
+        super().__init__(on=on, now_us=now_us)
         self._config = config or settings()
-        self._on = on
-        self._now_us = now_us
         rpm, tpm = (own[1], 0) if own else (self._config.provider_rpm, self._config.provider_tpm)
         self._holder = own[0] if own else None
         self._calls = _Bucket.of_calls(rpm)
@@ -132,7 +131,7 @@ class ProviderBudget:
             PROMISES,
         ]
         keys = [*self._names()]
-        keys += [self._place(place)] if place else []
+        keys += [names.provider_place_key(place, self._holder)] if place else []
         try:
             taken, wait_us = script("provider_acquire")(keys, args, on=self._on)
         except RedisError:
@@ -187,18 +186,8 @@ class ProviderBudget:
             return names.PROVIDER_RPM, names.PROVIDER_TPM, names.PROVIDER_WAITING
         return names.own_provider_keys(self._holder)
 
-    def _place(self, place: str) -> str:
-        return (
-            names.provider_place_key(place)
-            if self._holder is None
-            else names.own_provider_place_key(self._holder, place)
-        )
-
     def _minute(self) -> int:
         return int((self._now_us() / 1e6 if self._now_us else clock.now()) // 60)
-
-    def _now(self) -> int | str:
-        return self._now_us() if self._now_us else ""
 
 
 class _LocalBudget:

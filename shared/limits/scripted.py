@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from shared.limits import names
-from shared.limits.scripts import script
+from shared.limits.scripts import OnValkey, script
 from shared.settings import settings
 from shared.valkey import RedisError
 
@@ -29,7 +29,7 @@ KEEP_MARGIN_S = 86_400
 _log = logging.getLogger(__name__)
 
 
-class Scripted:
+class Scripted(OnValkey):
     """Limits of this environment's Valkey. Thread-safe; make one per environment."""
 
     def __init__(
@@ -42,13 +42,11 @@ class Scripted:
     ) -> None:
         """Wire it up.
 
-        ``load_spend(user, day)`` reads the durable (tokens, micro-USD) of a day, user ``*`` meaning all users
-        together. ``on`` is another Valkey client and ``now_us`` another clock than the environment's (tests).
+        ``load_spend(user, day)`` reads the durable (tokens, micro-USD) of a day, user ``*`` meaning all users together.
         """
+        super().__init__(on=on, now_us=now_us)
         self._load = load_spend
         self._config = config or settings()
-        self._on = on
-        self._now_us = now_us
         self._keep_s = int(self._config.task_ttl_days * 86_400) + KEEP_MARGIN_S
         self._tokens_all = self._config.global_tokens_per_day
         self._micro_all = round(self._config.global_usd_per_day * 1_000_000)
@@ -72,9 +70,6 @@ class Scripted:
     def _caps(self, limits: Limits) -> list[int]:
         service = (limits.key_tokens_per_day, limits.key_micro_usd_per_day)
         return [limits.tokens_per_day, limits.micro_usd_per_day, self._tokens_all, self._micro_all, *service]
-
-    def _now(self) -> int | str:
-        return self._now_us() if self._now_us else ""
 
 
 def spends(user: str, day: str) -> tuple[str, str, str]:

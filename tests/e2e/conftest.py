@@ -16,6 +16,18 @@ from tests.stack_fixture import Stack
 ARTIFACTS = Path(__file__).resolve().parents[2] / ".artifacts" / "dashboard"
 """Where screenshots are kept; git ignores it."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FEATURES_OFF = (
+    # The suggestions of an address bar that nobody sees: a page and a process of their own for each window.
+    "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup",
+    # A process kept ready for each next page of another site.
+    "SpareRendererForSitePerProcess",
+    # What Playwright turns off itself: the browser obeys the last list only.
+    "AvoidCorsURLLoaderRestartOnRedirect", "AvoidUnnecessaryBeforeUnloadCheckSync", "AimEnabled",
+    "DestroyProfileOnBrowserClose", "HttpsFirstBalancedModeAutoEnable", "HttpsUpgrades", "LensOverlay", "MediaRouter",
+    "NetworkTimeServiceQuerying", "OptimizationHints", "PaintHolding", "PreconnectToSearch",
+    "ThirdPartyStoragePartitioning",
+)  # fmt: skip
+"""Two thirds of the browser's processor time."""
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -24,6 +36,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--disable-features={','.join(FEATURES_OFF)}",
 ]
 PATIENCE_MS = 40_000
 

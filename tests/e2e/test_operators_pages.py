@@ -105,6 +105,25 @@ def test_an_operator_finds_a_users_run_by_address_and_cancels_another(
     assert [act["what"] for act in acts if act["task_id"] == long] == ["cancel"]
 
 
+def test_a_user_answers_a_call_on_the_page_of_its_run(
+    dashboard: Dashboard, stack: Stack, furnished: dict[str, str]
+) -> None:
+    key = furnished["key"]
+    tool = '[[sim tool=calculator args={"expression": "6*7"} rounds=1]]'
+    task_id = stack.submit(f"Multiply. {tool}", key, agent="tools", approve=True)
+    page = dashboard.open(key)
+    page.goto(f"{stack.api_url}/#/runs/{task_id}")
+    card = page.locator(".run .approval")
+    expect(card.get_by_role("heading", name="calculator")).to_be_visible()
+    expect(page.get_by_role("button", name="Copy answer")).to_be_hidden()
+    dashboard.picture("run-that-asks", whole=True)
+    card.get_by_label("Arguments").fill('{"expression": "6*8"}')
+    card.get_by_role("button", name="Allow").click()
+    expect(card).to_have_count(0)
+    expect(page.locator("#output")).to_contain_text("48")
+    assert stack.result(task_id, key)["status"] == "complete"
+
+
 def test_runs_that_took_hours_fit_a_phone(
     dashboards: Callable[..., Dashboard], stack: Stack, furnished: dict[str, str]
 ) -> None:

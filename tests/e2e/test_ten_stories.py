@@ -17,6 +17,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from localstack.receiver import Receiver
+from shared.settings import settings
 from shared.tasks import claims, store
 from shared.tasks.model import Task
 from tests.e2e.conftest import Dashboard
@@ -193,8 +194,13 @@ def test_6_a_bad_deployment(dashboard: Dashboard, stack: Stack, tenant: tuple[st
         deploy()
 
 
-def test_7_dead_letters(dashboard: Dashboard, stack: Stack, tenant: tuple[str, str]) -> None:
+def test_7_dead_letters(
+    dashboard: Dashboard, stack: Stack, tenant: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     user, _ = tenant
+    for name in ("LEASE_SECONDS", "HEARTBEAT_SECONDS"):  # this process' leases are as short as the system's
+        monkeypatch.setenv(name, PARAMETERS[name.title().replace("_", "")])
+    settings.cache_clear()
     stack.use()
     at = time.time()
     dead = store.submit(

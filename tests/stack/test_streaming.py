@@ -52,6 +52,8 @@ class Reader:
         data = json.loads(fields["data"])
         if fields.get("event") == "end":
             self.end = data
+        if fields.get("event") == "busy":
+            time.sleep(int(fields["retry"]) / 1000)  # as EventSource does
         if "event" in fields:
             return
         self._last = fields["id"]
@@ -77,7 +79,7 @@ def test_text_comes_while_it_is_written_and_equals_the_log(stack: Stack) -> None
 
 def test_connections_cut_anywhere_miss_and_repeat_nothing(stack: Stack) -> None:
     chance = random.Random(7)
-    tasks = [stack.submit("[[sim words=120 latency=25 ttft=0.2]] hello") for _ in range(4)]
+    tasks = [stack.submit("[[sim words=120 latency=10 ttft=0.2]] hello") for _ in range(4)]
     readers = [Reader(stack, task_id) for task_id in tasks]
 
     def follow(reader: Reader) -> None:
@@ -93,6 +95,7 @@ def test_connections_cut_anywhere_miss_and_repeat_nothing(stack: Stack) -> None:
     assert all(reader.cuts >= 2 for reader in readers), [reader.cuts for reader in readers]
     for reader, task_id in zip(readers, tasks, strict=True):
         assert reader.log == stack.events(task_id)
+        assert reader.log[-1]["type"] == "complete"
 
 
 def test_every_path_of_the_api_answers_there(stack: Stack) -> None:

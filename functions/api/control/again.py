@@ -38,7 +38,7 @@ def retry(caller: Caller, source: Task, *, idempotency: store.Idempotency | None
     Raises:
         Problem: 409, it has not ended; else as any submit, with nothing written or charged.
     """
-    _check_ended(source)
+    check_ended(source)
     params = _params(source) | {"retry_of": source.task_id}
     return _run(caller, source, store.message_of(source), source.model, params, _given(source), idempotency, trace)
 
@@ -58,7 +58,7 @@ def fork(
     Raises:
         Problem: 409, it has not ended; of ``after`` see `prefix.read`; else as any submit, with nothing written.
     """
-    _check_ended(source)
+    check_ended(source)
     rows = prefix.read(source, after)
     params = _params(source) | {"fork_of": source.task_id}
     if source.session_id and source.started_at is not None and source.ended_at is not None:
@@ -83,7 +83,12 @@ def owner_of(task: Task) -> Caller:
     return Caller(task.user, task.user.partition("/")[0], task.key_id, limits)
 
 
-def _check_ended(task: Task) -> None:
+def check_ended(task: Task) -> None:
+    """Make sure that a task has ended.
+
+    Raises:
+        Problem: 409, it has not.
+    """
     if not task.status.terminal:
         raise Problem(409, "not_ended", f"the task is {task.status}: wait for its end, or cancel it first", "task_id")
 

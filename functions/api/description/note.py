@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+TAKEN_ON = {
+    202: {
+        "description": "Taken on. A repeat with the same `Idempotency-Key` and body returns the same task.",
+        "headers": {"Location": {"description": "Where the result will be.", "schema": {"type": "string"}}},
+    }
+}
+"""What is said of an answer for a new task."""
 NOTE = "described"
 """Attribute of a route's function that holds its `Description`."""
 

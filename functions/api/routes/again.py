@@ -11,24 +11,18 @@ from starlette.responses import JSONResponse
 
 from functions.api.contract.problem import Problem
 from functions.api.contract.requests import MESSAGE_BYTES, ModelName
-from functions.api.description.note import described
+from functions.api.description.note import TAKEN_ON, described
 from functions.api.door.body import parse, raw_body
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject, own_task
+from functions.api.read import show
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.submit.repeats import idempotency_of
-from functions.api.submit.submission import Receipt
 from shared.tasks.ids import MAX_SEQ
 
 router = APIRouter(prefix="/agent", tags=["tasks"], dependencies=AUTHENTICATED)
 
 STEP_NAME_CHARACTERS = 64
 StepName = Annotated[str, StringConstraints(min_length=1, max_length=STEP_NAME_CHARACTERS)]
-_LOCATION = {
-    202: {
-        "description": "Taken on as a new task. A repeat with the same `Idempotency-Key` returns the same task.",
-        "headers": {"Location": {"description": "Where the result will be.", "schema": {"type": "string"}}},
-    }
-}
 
 
 class StepUse(BaseModel):
@@ -60,7 +54,7 @@ class ForkRequest(BaseModel):
 
 
 @router.post("/{task_id}/retry", status_code=202, summary="Run a task again")
-@described("Accepted", 401, 402, 403, 404, 409, 413, 422, 429, also=_LOCATION)
+@described("Accepted", 401, 402, 403, 404, 409, 413, 422, 429, also=TAKEN_ON)
 def retry_agent(
     request: Request,
     caller: Subject,
@@ -72,14 +66,14 @@ def retry_agent(
 
     task = own_task(caller, task_id)
     idempotency = idempotency_of(idempotency_key, {}, place=f"retry {task_id}")
-    return _taken(request, again.retry(caller, task, idempotency=idempotency, trace=request.state.trace))
+    return show.taken_on(request, again.retry(caller, task, idempotency=idempotency, trace=request.state.trace))
 
 
 @router.post("/{task_id}/fork", status_code=202, summary="Go on from a step of a task")
 @described(
     "Accepted",
     *(401, 402, 403, 404, 409, 413, 422, 429),
-    also=_LOCATION,
+    also=TAKEN_ON,
     takes=ForkRequest,
     example={"after": "plan", "model": "gpt-4o-mini"},
 )
@@ -104,7 +98,7 @@ def fork_agent(
         idempotency=idempotency_of(idempotency_key, asked.model_dump(exclude_unset=True), place=f"fork {task_id}"),
         trace=request.state.trace,
     )
-    return _taken(request, receipt)
+    return show.taken_on(request, receipt)
 
 
 @router.delete("/{task_id}", summary="Delete a task")
@@ -132,9 +126,3 @@ def _place(after: int | str | StepUse) -> int | tuple[str, int | None]:
     if isinstance(after, str):
         return after, None
     return after.name, after.n
-
-
-def _taken(request: Request, receipt: Receipt) -> JSONResponse:
-    location = f"{request.scope['root_path']}/result/{receipt.task.task_id}"
-    content = {"task_id": receipt.task.task_id, "status": str(receipt.task.status)}
-    return JSONResponse(content, 202, receipt.headers | {"Location": location})

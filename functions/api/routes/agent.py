@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query
 from starlette.requests import Request
@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 
 from functions.api.contract.requests import IDEMPOTENCY_KEY_CHARACTERS, PAGE_TASKS, AgentRequest, StatusName
 from functions.api.control import cancel
-from functions.api.description.note import described
+from functions.api.description.note import TAKEN_ON, described
 from functions.api.door.body import parse, raw_body
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject, own_task
 from functions.api.read import show
@@ -48,12 +48,7 @@ _EXAMPLE = {
 @described(
     "Accepted",
     *(401, 402, 403, 409, 413, 422, 429),
-    also={
-        202: {
-            "description": "Taken on. A repeat with the same `Idempotency-Key` and body returns the same task.",
-            "headers": {"Location": {"description": "Where the result will be.", "schema": {"type": "string"}}},
-        }
-    },
+    also=TAKEN_ON,
     takes=AgentRequest,
     example=_EXAMPLE,
 )
@@ -68,11 +63,7 @@ def post_agent(
     idempotency = idempotency_of(idempotency_key, asked.model_dump(exclude_unset=True), place="agent")
     wanted = wanted_of(asked)
     receipt = submit(caller.acting_for(asked.user_id), wanted, idempotency=idempotency, trace=request.state.trace)
-    task = receipt.task
-    location = f"{request.scope['root_path']}/result/{task.task_id}"
-    return JSONResponse(
-        {"task_id": task.task_id, "status": str(task.status)}, 202, receipt.headers | {"Location": location}
-    )
+    return show.taken_on(request, receipt)
 
 
 @router.get("/agent", summary="List tasks")
@@ -112,5 +103,4 @@ def list_agent(
 def cancel_agent(caller: Subject, task_id: str) -> JSONResponse:
     """Cancel a task: at once while it is queued, else through its worker. Repeating it is harmless."""
     task = cancel.cancel(own_task(caller, task_id))
-    content: dict[str, Any] = {"task_id": task.task_id, "status": str(task.status)}
-    return JSONResponse(content, 200 if task.status.terminal else 202)
+    return JSONResponse(show.state(task), 200 if task.status.terminal else 202)

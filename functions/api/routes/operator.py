@@ -126,7 +126,7 @@ def cancel_task(operator: Operator, task_id: TaskId) -> JSONResponse:
     task = _task(task_id)
     audit.note(operator.key_user, operator.key_id, "cancel", task_id, task.user)
     task = cancel.cancel(task)
-    return JSONResponse({"task_id": task_id, "status": str(task.status)}, 200 if task.status.terminal else 202)
+    return JSONResponse(show.state(task), 200 if task.status.terminal else 202)
 
 
 @router.post("/tasks/{task_id}/requeue", summary="Send a task's message again")
@@ -139,7 +139,7 @@ def requeue_task(operator: Operator, task_id: TaskId) -> JSONResponse:
         raise Problem(409, "not_queued", f"the task is {state}: it waits for no message", "task_id")
     audit.note(operator.key_user, operator.key_id, "requeue", task_id, task.user)
     lanes.send(task.lane, task_id, task.gen, user=task.user, trace=task.trace)
-    return JSONResponse({"task_id": task_id, "status": str(task.status)})
+    return JSONResponse(show.state(task))
 
 
 @router.post("/tasks/{task_id}/retry", status_code=202, summary="Run anybody's task again")
@@ -151,14 +151,11 @@ def retry_task(
     from functions.api.control import again  # here: few environments are ever asked
 
     task = _task(task_id)
-    if not task.status.terminal:
-        raise Problem(409, "not_ended", f"the task is {task.status}: wait for its end, or cancel it first", "task_id")
+    again.check_ended(task)
     audit.note(operator.key_user, operator.key_id, "retry", task_id, task.user)
     idempotency = idempotency_of(idempotency_key, {}, place=f"operator's retry {task_id}")
     receipt = again.retry(again.owner_of(task), task, idempotency=idempotency, trace=request.state.trace)
-    location = f"{request.scope['root_path']}/result/{receipt.task.task_id}"
-    content = {"task_id": receipt.task.task_id, "status": str(receipt.task.status)}
-    return JSONResponse(content, 202, receipt.headers | {"Location": location})
+    return show.taken_on(request, receipt)
 
 
 @router.post("/tasks/{task_id}/webhook", status_code=202, summary="Deliver a task's webhook again")
@@ -168,7 +165,7 @@ def deliver_task(operator: Operator, task_id: TaskId) -> JSONResponse:
     task = _task(task_id)
     audit.note(operator.key_user, operator.key_id, "webhook", task_id, task.user)
     deliveries.again(task)
-    return JSONResponse({"task_id": task_id, "status": str(task.status)}, 202)
+    return JSONResponse(show.state(task), 202)
 
 
 @router.post("/tasks/{task_id}/approvals/{fingerprint}", status_code=202, summary="Answer a task that asks for budget")

@@ -2,6 +2,7 @@
 
 import { againPanel } from "./again.js";
 import * as api from "./api.js";
+import { approvalCard, decide } from "./approval.js";
 import { copyButton } from "./copy.js";
 import { alertLine, announce, el, say, setText, whileVisible } from "./dom.js";
 import { facts } from "./facts.js";
@@ -32,6 +33,8 @@ export function runView(id, { signal, onEnded }) {
   const heading = el("h1", { tabIndex: -1, id: "run-title" }, "Run");
   const message = el("p", { class: "message", id: "run-message", hidden: true });
   const output = el("div", { class: "output", id: "output", tabIndex: 0, role: "region", "aria-label": "Answer" });
+  const copy = copyButton("Copy answer", () => transcript.text);
+  const asks = el("div", { class: "approvals", hidden: true });
   const hint = el("p", { class: "hint", id: "hint" });
   const problem = alertLine();
   const once = againPanel(id, { problem, onMade: (made) => (location.hash = `#/runs/${made}`) });
@@ -49,7 +52,7 @@ export function runView(id, { signal, onEnded }) {
     el(
       "div",
       { class: "run-grid" },
-      el("div", { class: "run-main" }, hint, output, copyButton("Copy answer", () => transcript.text), relatives.node, chart.node, once.node),
+      el("div", { class: "run-main" }, hint, asks, output, copy, relatives.node, chart.node, once.node),
       el("div", { class: "run-side" }, about.node, el("h2", {}, "Events"), events.node),
     ),
     el("p", {}, copyButton("Copy task id", () => id), " ", copyButton("Copy address", () => location.href)),
@@ -58,6 +61,7 @@ export function runView(id, { signal, onEnded }) {
   let stopping = false;
   let hasChildren = false;
   let drawing = 0;
+  let asked = "";
 
   async function look() {
     const found = await api.call(`result/${encodeURIComponent(id)}${hasChildren ? "?tree=1" : ""}`, { signal }).catch(() => null);
@@ -72,8 +76,28 @@ export function runView(id, { signal, onEnded }) {
     setText(raw, JSON.stringify(found, null, 2));
     stopping ||= Boolean(found.cancel_requested);
     setText(hint, hintOf(found));
+    ask(found);
     if (messageOf(id) === null && found.message) keepMessage(id, found.message);
     schedule();
+  }
+
+  // A card stays as it is for as long as the same is asked: its arguments may be edited meanwhile.
+  function ask({ status, agent, waiting_for: waits }) {
+    const open = status === "waiting" ? (waits ?? []).filter(({ fingerprint }) => fingerprint) : [];
+    const mark = open.map(({ fingerprint }) => fingerprint).join(" ");
+    asks.hidden = !mark;
+    if (mark === asked) return;
+    asked = mark;
+    asks.replaceChildren(...open.map((one) => approvalCard({ ...one, task_id: id, agent }, answer)));
+  }
+
+  async function answer(one, body) {
+    try {
+      await decide(one, body);
+    } catch (error) {
+      say(problem, api.sentence(error));
+    }
+    refresh();
   }
 
   function schedule() {
@@ -89,6 +113,8 @@ export function runView(id, { signal, onEnded }) {
     else text.data = wanted;
     if (live && atEnd) output.scrollTop = output.scrollHeight;
     output.dataset.state = wanted ? (live ? "live" : "done") : "empty";
+    copy.hidden = !wanted;
+    output.hidden = !wanted && transcript.status === "waiting";
     output.setAttribute("aria-busy", String(live));
     setBadge(status, live && stopping ? "cancelling" : transcript.status);
     button.hidden = !live;

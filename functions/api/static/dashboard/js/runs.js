@@ -159,7 +159,7 @@ export function makeRow(id, stop, { base = "#/runs/", whose = false } = {}) {
       const title = message || id;
       setText(link, title);
       link.classList.toggle("code", !message);
-      setText(about, [whose && task.user, task.agent, task.model, task.session_id && `session ${task.session_id}`].filter(Boolean).join(", "));
+      setText(about, [whose && task.user, task.agent, task.model, task.session_id && task.session_id !== id && `session ${task.session_id}`].filter(Boolean).join(", "));
       const reason = reasonOf(task);
       setText(why, reason);
       why.hidden = !reason;

@@ -50,5 +50,5 @@ function line({ kind, name, from, to, note }, created, end, whole) {
   bar.style.width = `${width}%`;
   const told = el("span", { class: "bar-note" });
   setText(told, [duration(seconds(from, until)), note].filter(Boolean).join(", "));
-  return el("li", {}, el("span", { class: "bar-name" }, name), el("span", { class: "track" }, bar), told);
+  return el("li", {}, el("span", { class: "bar-name" }, name), told, el("span", { class: "track" }, bar));
 }

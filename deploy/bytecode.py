@@ -1,0 +1,64 @@
+"""Bytecode of Sluice's own files in bundles: compiled once, though eight bundles and each next version hold them.
+
+It is trusted without a look at the source (unchecked hashes), for quicker cold starts. The path that is compiled into
+it does not matter: Python puts the one it was loaded from in its place.
+"""
+
+import hashlib
+import importlib.util
+import os
+import py_compile
+import sys
+from pathlib import Path
+
+from deploy import paths
+
+KEPT = paths.WORK / ".build" / "bytecode"
+"""Compiled files by their place in the bundle and what they were made from."""
+
+
+def compile_own(folder: Path, artifacts: Path) -> None:
+    """Put the bytecode of all files below a folder of a bundle beside them, from what is kept where that is the same.
+
+    Raises:
+        py_compile.PyCompileError: a file is no Python.
+    """
+    for source in sorted(folder.rglob("*.py")):
+        place = source.relative_to(artifacts)
+        found = bytecode(source, place)
+        target = _beside(source)
+        target.parent.mkdir(exist_ok=True)
+        target.unlink(missing_ok=True)
+        target.write_bytes(found)
+
+
+def bytecode(source: Path, place: Path) -> bytes:
+    """Return a file's bytecode; ``place`` is its path in the bundle.
+
+    Raises:
+        py_compile.PyCompileError: it is no Python.
+    """
+    made_from = hashlib.sha256(sys.version.encode() + b"\0" + source.read_bytes()).hexdigest()[:32]
+    kept = KEPT / place.with_suffix("") / f"{made_from}.pyc"
+    try:
+        return kept.read_bytes()
+    except FileNotFoundError:
+        pass
+    for older in kept.parent.glob("*.pyc"):
+        older.unlink(missing_ok=True)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    work = kept.with_suffix(f".{os.getpid()}.tmp")  # bundles are built in parallel
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(str(source), str(work), doraise=True, invalidation_mode=mode)
+    made = work.read_bytes()
+    work.rename(kept)
+    return made
+
+
+def _beside(source: Path) -> Path:
+    """Return where Python looks for a file's bytecode, wherever ``PYTHONPYCACHEPREFIX`` puts this process' own."""
+    prefix, sys.pycache_prefix = sys.pycache_prefix, None
+    try:
+        return Path(importlib.util.cache_from_source(str(source)))
+    finally:
+        sys.pycache_prefix = prefix

@@ -1,0 +1,64 @@
+"""Bytecode of bundles: compiled once for all of them, made anew with its source, trusted without a look at it."""
+
+from __future__ import annotations
+
+import importlib.util
+import py_compile
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy import bytecode
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(bytecode, "KEPT", tmp_path / "kept")
+    return tmp_path / "kept"
+
+
+def bundle(folder: Path, text: str) -> Path:
+    """Make a bundle of one module and return that module's path."""
+    source = folder / "shared" / "one.py"
+    source.parent.mkdir(parents=True, exist_ok=True)
+    source.write_text(text)
+    bytecode.compile_own(folder / "shared", folder)
+    return source
+
+
+def beside(source: Path) -> Path:
+    return Path(importlib.util.cache_from_source(str(source)))
+
+
+def test_two_bundles_have_what_was_compiled_once(tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = bundle(tmp_path / "a", "ONE = 1\n")
+    monkeypatch.setattr(py_compile, "compile", None)
+    second = bundle(tmp_path / "b", "ONE = 1\n")
+    assert beside(first).read_bytes() == beside(second).read_bytes()
+    assert len(list(kept.rglob("*.pyc"))) == 1
+
+
+def test_a_changed_source_is_compiled_anew_and_the_older_one_goes(tmp_path: Path, kept: Path) -> None:
+    before = beside(bundle(tmp_path / "a", "ONE = 1\n")).read_bytes()
+    after = beside(bundle(tmp_path / "a", "ONE = 2\n")).read_bytes()
+    assert before != after
+    assert [path.read_bytes() for path in kept.rglob("*.pyc")] == [after]
+
+
+def test_python_takes_it_without_a_look_and_names_the_files_own_place(tmp_path: Path) -> None:
+    bundle(tmp_path / "a", "def where():\n    return where.__code__.co_filename\n")
+    shutil.rmtree(tmp_path / "a")
+    source = bundle(tmp_path / "b", "def where():\n    return where.__code__.co_filename\n")
+    source.write_text("raise SystemExit('the source was read')\n")
+    code = "import shared.one; print(shared.one.where())"
+    told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "b", capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == str(source)
+
+
+def test_a_file_that_is_no_python_ends_the_build(tmp_path: Path, kept: Path) -> None:
+    with pytest.raises(py_compile.PyCompileError):
+        bundle(tmp_path / "a", "def :\n")
+    assert list(kept.rglob("*.pyc")) == []
