@@ -31,7 +31,11 @@ def whole(task: Task) -> list[str]:
 
 
 def charged(row: Task) -> bool:
-    return spend.load(row.user, row.day) == (row.usage.tokens, row.micro_usd) and row.micro_usd > 0
+    """Return whether the books of its days hold what it used: a run may last over midnight."""
+    books = [spend.load(row.user, day) for day in {row.day, *row.past}]
+    return (sum(one[0] for one in books), sum(one[1] for one in books)) == (row.usage.tokens, row.micro_usd) and (
+        row.micro_usd > 0
+    )
 
 
 def test_a_run_of_one_call_is_one_transaction(world: World) -> None:
