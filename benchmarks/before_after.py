@@ -45,8 +45,8 @@ TARGETS: dict[str, float] = {
 """What each figure of this build is to be at most. All are better when smaller."""
 PARTS = ("writes", "waits", "cpu", "cold", "submit")
 _TWO = (
-    "not profiled in two environments; beside what one does (a model call is 0.5 ms of it), these receive, hide, claim "
-    "and delete in smaller groups, and each looks at its lane twice a second"
+    "of 3.6 ms a run, calls to AWS are 1.0 ms and Valkey 0.3 ms; two environments receive, claim and write in smaller "
+    "groups than one: 0.17 transactions a run instead of 0.05, 0.11 claims instead of 0.04; reading a stream is 0.4 ms"
 )
 _ONE = (
     "a model call is 0.5 ms of it, streamed 1.2 ms (a bare openai.AsyncOpenAI: 2.5 ms, not streamed), AWS and Valkey "
@@ -57,7 +57,8 @@ WHY: dict[str, str] = {
     "cpu_streamed_one_environment_ratio": _ONE,
     "cpu_two_environments_ratio": _TWO,
     "cpu_streamed_two_environments_ratio": _TWO,
-    "cold_api_ratio": "not profiled; 97 modules of our own are loaded with the first route, 88 when 0.94 was measured",
+    "cold_api_ratio": "of 32 ms above the bare function's 390, 19 ms are imports (100 modules of our own are loaded with "
+    "the first route) and 12 ms the first request",
     "submit_ratio": "of what it does, 43 % is waiting for DynamoDB and 43 % for SQS, one after the other (py-spy): the "
     "row is to be there before the message is",
 }
