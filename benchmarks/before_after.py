@@ -57,8 +57,8 @@ WHY: dict[str, str] = {
     "cpu_streamed_one_environment_ratio": _ONE,
     "cpu_two_environments_ratio": _TWO,
     "cpu_streamed_two_environments_ratio": _TWO,
-    "cold_api_ratio": "of 32 ms above the bare function's 390, 19 ms are imports (100 modules of our own are loaded with "
-    "the first route) and 12 ms the first request",
+    "cold_api_ratio": "of 32 ms above the bare function's 390, 19 ms are imports (100 modules of our own are loaded "
+    "with the first route) and 12 ms the first request",
     "submit_ratio": "of what it does, 43 % is waiting for DynamoDB and 43 % for SQS, one after the other (py-spy): the "
     "row is to be there before the message is",
 }

@@ -1,8 +1,9 @@
 """DynamoDB's JSON, as the client holds it: put into words and read without a walk through the service's model.
 
 `botocore` looks every attribute up in its model, ten members each, on the way out and on the way in: 0.5 ms for a group
-of ten updates and 1.1 ms for ten rows, where `json` takes 0.1 and 0.2 ms. The low-level client's attributes are DynamoDB's JSON
-already, but for bytes, which are base64 there. All else of a request and of an answer is left to `botocore`.
+of ten updates and 1.1 ms for ten rows, where `json` takes 0.1 and 0.2 ms. The low-level client's attributes are
+DynamoDB's JSON already, but for bytes, which are base64 there. All else of a request and of an answer is left to
+`botocore`.
 """
 
 from __future__ import annotations
