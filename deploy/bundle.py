@@ -4,25 +4,19 @@ Dependencies are installed once per requirement file and platform, trimmed, comp
 change then only copies files of Sluice and of the project.
 """
 
-import compileall
 import fcntl
 import gzip
 import hashlib
-import importlib.util
 import json
 import os
-import py_compile
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from deploy import agents, paths
-from deploy.bytecode import compile_own
+from deploy.bytecode import compile_files, compile_own
 from deploy.pins import worker_requirements
 from deploy.project import Project, ProjectError, load
 
@@ -90,7 +84,7 @@ def main(function: str, artifacts: Path) -> None:
         (base / "functions/worker/agents/registered.json").write_text(json.dumps(found.registered))
         if project is not None:
             agents.copy(project, found, artifacts)
-            _compile_files(artifacts / path for path in found.files if path.suffix == ".py")
+            compile_files((artifacts / path for path in found.files if path.suffix == ".py"), artifacts)
     if package == "api":
         names = sorted(agents.built_in() | (project.agents() if project else {}))
         (base / "functions/api/agents.txt").write_text("\n".join(names) + "\n")
@@ -138,7 +132,7 @@ def _install(requirements: Path, folder: Path, platform: str) -> None:
     pinned = ["--only-binary", ":all:", "--require-hashes", "--no-deps", "-r", str(requirements)]
     subprocess.run([uv, "pip", "install", "--quiet", *target, *pinned], check=True)
     _trim(work)
-    _compile(work)
+    compile_files(sorted(work.rglob("*.py")), work)
     work.rename(folder)
 
 
@@ -186,43 +180,6 @@ def without_words(described: Any) -> Any:
 def _unsaid(parameters: dict[str, Any]) -> dict[str, Any]:
     """Leave the words of a client's parameters empty: botocore 1.44 fails where they are not there."""
     return {name: {**one, "documentation": ""} for name, one in parameters.items()}
-
-
-def _compile(folder: Path) -> None:
-    """Compile to bytecode that is trusted without looking at the source, for quicker cold starts."""
-    _compile_files(sorted(folder.rglob("*.py")))
-
-
-def _compile_files(files: Iterable[Path]) -> None:
-    """Compile each file once, and keep it: eight bundles hold the same, and most of it is as it was at the last build.
-
-    What is kept names the file that it was first made of; Python puts the right name there when it imports it.
-    """
-    kept = paths.WORK / ".build" / "bytecode"
-    kept.mkdir(parents=True, exist_ok=True)
-    with _bytecode_beside():
-        for path in files:
-            made = Path(importlib.util.cache_from_source(str(path)))
-            known = kept / hashlib.sha256(importlib.util.MAGIC_NUMBER + path.read_bytes()).hexdigest()
-            made.parent.mkdir(exist_ok=True)
-            if known.exists():
-                shutil.copyfile(known, made)
-            elif compileall.compile_file(
-                path, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
-            ):
-                with tempfile.NamedTemporaryFile(dir=kept, delete=False) as whole:  # other builds see none of its parts
-                    whole.write(made.read_bytes())
-                os.replace(whole.name, known)
-
-
-@contextmanager
-def _bytecode_beside() -> Iterator[None]:
-    """Have bytecode written into the bundle, wherever ``PYTHONPYCACHEPREFIX`` puts this process' own."""
-    prefix, sys.pycache_prefix = sys.pycache_prefix, None
-    try:
-        yield
-    finally:
-        sys.pycache_prefix = prefix
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Bytecode of Sluice's own files in bundles: compiled once, though eight bundles and each next version hold them.
+"""Bytecode of what bundles hold: compiled once, though eight bundles and each next version hold the same files.
 
 It is trusted without a look at the source (unchecked hashes), for quicker cold starts. The path that is compiled into
 it does not matter: Python puts the one it was loaded from in its place.
@@ -9,6 +9,7 @@ import importlib.util
 import os
 import py_compile
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from deploy import paths
@@ -18,14 +19,27 @@ KEPT = paths.WORK / ".build" / "bytecode"
 
 
 def compile_own(folder: Path, artifacts: Path) -> None:
-    """Put the bytecode of all files below a folder of a bundle beside them, from what is kept where that is the same.
+    """Put the bytecode of all of Sluice's files below a folder of a bundle beside them.
 
     Raises:
         py_compile.PyCompileError: a file is no Python.
     """
-    for source in sorted(folder.rglob("*.py")):
-        place = source.relative_to(artifacts)
-        found = bytecode(source, place)
+    compile_files(sorted(folder.rglob("*.py")), artifacts, strict=True)
+
+
+def compile_files(files: Iterable[Path], artifacts: Path, *, strict: bool = False) -> None:
+    """Put the bytecode of files of a bundle beside them, from what is kept where that is the same.
+
+    Raises:
+        py_compile.PyCompileError: a file is no Python, and it is to be (``strict``): packages hold templates, too.
+    """
+    for source in files:
+        try:
+            found = bytecode(source, source.relative_to(artifacts))
+        except py_compile.PyCompileError:
+            if strict:
+                raise
+            continue
         target = _beside(source)
         target.parent.mkdir(exist_ok=True)
         target.unlink(missing_ok=True)

@@ -64,12 +64,16 @@ def test_a_run_shows_its_steps_over_time_and_why_another_failed(
     dashboard.picture("run", whole=True)
 
 
+def multiplies(stack: Stack, key: str) -> str:
+    """Submit a run that asks before it multiplies; returns its id."""
+    tool = '[[sim tool=calculator args={"expression": "6*7"} rounds=1]]'
+    return stack.submit(f"Multiply. {tool}", key, agent="tools", approve=True)
+
+
 def test_a_user_allows_a_call_that_waits_for_them(
     dashboard: Dashboard, stack: Stack, furnished: dict[str, str]
 ) -> None:
-    key = furnished["key"]
-    tool = '[[sim tool=calculator args={"expression": "6*7"} rounds=1]]'
-    task_id = stack.submit(f"Multiply. {tool}", key, agent="tools", approve=True)
+    key, task_id = furnished["key"], multiplies(stack, furnished["key"])
     page = dashboard.open(key)
     page.get_by_role("link", name="Approvals").click()
     card = page.locator(f'.approval:has(a[href="#/runs/{task_id}"])')
@@ -108,9 +112,7 @@ def test_an_operator_finds_a_users_run_by_address_and_cancels_another(
 def test_a_user_answers_a_call_on_the_page_of_its_run(
     dashboard: Dashboard, stack: Stack, furnished: dict[str, str]
 ) -> None:
-    key = furnished["key"]
-    tool = '[[sim tool=calculator args={"expression": "6*7"} rounds=1]]'
-    task_id = stack.submit(f"Multiply. {tool}", key, agent="tools", approve=True)
+    key, task_id = furnished["key"], multiplies(stack, furnished["key"])
     page = dashboard.open(key)
     page.goto(f"{stack.api_url}/#/runs/{task_id}")
     card = page.locator(".run .approval")

@@ -51,9 +51,13 @@ async def leave(task: Task, environment: Environment, used: tuple[int, int]) -> 
     for kind in kinds:
         metrics.count("Waiting", kind=kind)
     _log.info("waits", extra={"kinds": kinds, "until": round(task.next_try_at, 1)})
-    await asyncio.to_thread(waking.rests, environment.gate, task, used)
-    await asyncio.to_thread(waking.expects, environment.lanes, task)
-    await asyncio.to_thread(_tell, task)
+    await asyncio.to_thread(_see_to, task, environment, used)
+
+
+def _see_to(task: Task, environment: Environment, used: tuple[int, int]) -> None:
+    waking.rests(environment.gate, task, used)
+    waking.expects(environment.lanes, task)
+    _tell(task)
 
 
 def _tell(task: Task) -> None:

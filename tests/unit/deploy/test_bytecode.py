@@ -62,3 +62,12 @@ def test_a_file_that_is_no_python_ends_the_build(tmp_path: Path, kept: Path) -> 
     with pytest.raises(py_compile.PyCompileError):
         bundle(tmp_path / "a", "def :\n")
     assert list(kept.rglob("*.pyc")) == []
+
+
+def test_a_package_may_hold_what_is_no_python(tmp_path: Path) -> None:
+    good, template = tmp_path / "good.py", tmp_path / "template.py"
+    good.write_text("ONE = 1\n")
+    template.write_text("def {{ name }}():\n")
+    bytecode.compile_files([template, good], tmp_path)
+    assert beside(good).exists()
+    assert not beside(template).exists()

@@ -184,11 +184,11 @@ def test_a_file_named_to_be_included_must_be_there(tmp_path: Path) -> None:
 def test_bytecode_goes_into_the_bundle_wherever_that_of_this_process_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deploy import bundle
+    from deploy import bytecode
 
+    monkeypatch.setattr(bytecode, "KEPT", tmp_path / "kept")
     monkeypatch.setattr("sys.pycache_prefix", str(tmp_path / "elsewhere"))
     code = project(tmp_path, agents__hello="x = 1") / "agents" / "hello.py"
-    bundle._compile_files([code])
-    bundle._compile(tmp_path / "agents")
+    bytecode.compile_files([code], tmp_path)
     assert list((tmp_path / "agents" / "__pycache__").glob("hello.*.pyc"))
     assert not (tmp_path / "elsewhere").exists()
