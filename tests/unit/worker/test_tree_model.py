@@ -204,7 +204,7 @@ class Tree(RuleBasedStateMachine):
             assert {one["task_id"]: one["status"] for one in step.value} == {
                 child.task_id: str(child.status) for child in children
             }
-        cost = sum(task.micro_usd for task in (parent, *children))
+        cost = sum(task.paid.micro_usd for task in (parent, *children))  # what lost workers used up, too
         days = {clock.day(parent.created), clock.day(clock.now())}  # of an hour at most
         assert sum(spend.load(parent.user, day)[1] for day in days) == cost
         self.ended_as.update([str(parent.status), *(f"child {child.status}" for child in children)])
