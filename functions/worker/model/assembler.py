@@ -75,6 +75,11 @@ class Parts:
         self.cut = False
 
     @property
+    def whole(self) -> bool:
+        """Whether the model has ended a reply that is one: what follows adds nothing to it."""
+        return self.finish in (ends.STOP, ends.LENGTH, ends.TOOLS) and not self.empty
+
+    @property
     def empty(self) -> bool:
         """Whether nothing of a reply came."""
         return not (self._text or self._thoughts or self._calls or self._extra)
@@ -82,7 +87,7 @@ class Parts:
     @property
     def counted(self) -> bool:
         """Whether the provider said what it used."""
-        return self._count != (None, None)
+        return self._count != Count()
 
     def take(self, chunk: Any) -> bool:
         """Take a chunk, or the object of a whole completion; False if it says nothing that is understood.
@@ -100,11 +105,17 @@ class Parts:
             model = chunk.get("model")
             if model and model != self._model:
                 self._model = storable.text(str(model))
+            if self.finish is not None:
+                self._goes_on()
             self._hear(text)
             self._check_limit()
             return True
         if refusal.is_error(chunk):
             raise refusal.of_value(chunk, 200, {})
+        if blocked := refusal.blocked(chunk):
+            raise ModelError(
+                f"the provider's content filter blocked the prompt ({blocked})", status=200, code=ends.FILTER
+            )
         if model := chunk.get("model"):
             self._model = storable.text(str(model))
         self._counted(chunk)
@@ -112,7 +123,7 @@ class Parts:
         if choices is None or choices == []:
             return "usage" in chunk or choices is not None or chunk.get("type") == "ping"
         for choice in choices:
-            if choice is None or (choice.get("index") or 0) != 0:
+            if choice is None or str(choice.get("index") or 0) != "0":
                 continue  # one answer was asked for
             if error := choice.get("error"):
                 raise refusal.of_value({"error": error}, 200, {})
@@ -122,7 +133,7 @@ class Parts:
 
     def _counted(self, chunk: dict[str, Any]) -> None:
         count = found(chunk)
-        if count != (None, None):
+        if count != Count():
             self._count = self._count.later(count)
             self._progress.reported = Usage(self._count.read or 0, self._count.written or 0)
             for kind, number in details(chunk).items():
@@ -130,6 +141,8 @@ class Parts:
 
     def _take_choice(self, choice: dict[str, Any]) -> None:
         reason = choice.get("finish_reason") or choice.get("finishReason")
+        if self.finish is not None and choice.get("delta"):
+            self._goes_on()
         if kind := ends.known(reason):
             self.finish, self._reason = kind, storable.text(str(reason))
         delta = choice.get("delta")
@@ -144,6 +157,11 @@ class Parts:
         logprobs = choice.get("logprobs")
         if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
             self._logprobs += clean(logprobs["content"])
+
+    def _goes_on(self) -> None:
+        """Take back an end that a word seemed to tell which nobody knows: there is more."""
+        if self.finish not in ends.KINDS:
+            self.finish = None
 
     def _take_delta(self, delta: dict[str, Any]) -> None:
         if len(delta) > 1 or "content" not in delta:
@@ -232,6 +250,10 @@ class Parts:
         calls = self._calls.calls()
         if calls and self.finish == ends.STOP:
             self.finish = ends.TOOLS
+        elif self.finish == ends.TOOLS and not calls:
+            if not self._text:
+                raise ModelError("the reply was to call a tool, and calls none", status=200, code="malformed_reply")
+            self.finish = ends.STOP
         usage, estimated = self._usage()
         return ModelReply(
             "".join(self._text),
@@ -249,12 +271,13 @@ class Parts:
 
     def _usage(self) -> tuple[Usage, bool]:
         """Return what is charged, and whether some of it is our estimate, which errs upwards."""
-        read, written = self._count
+        read, written, total = self._count
         seen = self._progress
         believed = written is not None and written * MOST_BYTES >= seen.written_bytes and not self.cut
         told = believed and bool(read)
         if not told:
-            written = max(written or 0, seen.output_tokens)
+            beyond = 0 if total is None or self.cut else total - (read or seen.prompt_tokens)
+            written = max(written or 0, seen.output_tokens, beyond)
         return Usage(read or seen.prompt_tokens, written or 0), not told
 
 
