@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from functions.worker.model import finish as ends
 from functions.worker.model import refusal
+from functions.worker.model.contents import texts
 from functions.worker.model.handback import clean, merge
 from functions.worker.model.toolcalls import ToolCalls
 from functions.worker.model.usage import MOST_BYTES, Count, Details, believed, details, found
@@ -298,31 +299,3 @@ def _plain(chunk: dict[str, Any]) -> str | None:
     delta = choice.get("delta")
     text = delta.get("content") if type(delta) is dict and len(delta) == 1 else None
     return text if type(text) is str and text else None
-
-
-def texts(content: Any) -> tuple[str, str]:
-    """Return the text of a message's content and what was thought in it: a string, or a list of parts.
-
-    Raises:
-        TypeError: it is neither.
-    """
-    if content is None or isinstance(content, str):
-        return content or "", ""
-    parts = [content] if isinstance(content, dict) else content
-    if not isinstance(parts, list):
-        raise TypeError("content")
-    text, thought = "", ""
-    for part in parts:
-        if isinstance(part, str):
-            text += part
-            continue
-        if not isinstance(part, dict):
-            raise TypeError("content part")
-        kind = str(part.get("type", "text"))
-        if kind in ("thinking", "reasoning", "reasoning_text"):
-            inner = part.get("thinking") or part.get("reasoning") or part.get("text")
-            thought += "".join(texts(inner))
-        else:
-            inner = part.get("text") or part.get("refusal") or part.get("content")
-            text += texts(inner)[0] if isinstance(inner, str | list) else str((inner or {}).get("value", ""))
-    return text, thought
