@@ -7,6 +7,7 @@ log, whose place a late worker then finds taken.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared import traceparent, wire
@@ -16,7 +17,7 @@ from shared.settings import settings
 from shared.tasks import days, ending, events, family, records, sessions, spend, store, table
 from shared.tasks.claims import OWNER
 from shared.tasks.items import due_shard, row_key
-from shared.tasks.leases import fenced_write, held
+from shared.tasks.leases import Fenced, fenced_write, fenced_writes, held
 from shared.tasks.model import ITEM_VERSION, Status, Task, dumps
 from shared.tasks.model import Outcome as Outcome
 
@@ -61,9 +62,43 @@ def settle(
         TooLarge: the result is larger than can be kept; nothing was written, and it can end otherwise.
         Contended, DependencyDown: nothing was written; try again.
     """
+    end = _of_worker(End(task, outcome, message, asked, log))
+    fenced_write(end.ops, written=end.written)
+    end.note()
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a run that this worker holds; its words are those of ``settle``."""
+
+    task: Task
+    outcome: Outcome
+    message: str = ""
+    asked: Sequence[dict[str, Any]] | None = None
+    log: Sequence[events.Event] = ()
+
+
+def settle_each(ends: Sequence[End]) -> list[Exception | None]:
+    """End several runs in as few requests as hold them; returns, by position, what ``settle`` would have raised."""
+    failed: list[Exception | None] = [None] * len(ends)
+    ready: dict[int, Fenced] = {}
+    for n, end in enumerate(ends):
+        try:
+            ready[n] = _of_worker(end)
+        except Exception as error:
+            failed[n] = error
+    for n, refused in zip(ready, fenced_writes([*ready.values()]), strict=True):
+        failed[n] = refused
+        if refused is None:
+            ready[n].note()
+    return failed
+
+
+def _of_worker(end: End) -> Fenced:
+    task, by = end.task, f"{OWNER}#{end.task.lease_no}"
     condition, values = held(task)
-    by = f"{OWNER}#{task.lease_no}"
-    _end(task, outcome, condition, values, by=by, by_worker=True, message=message, asked=asked, log=log)
+    more: dict[str, Any] = {"message": end.message, "asked": end.asked, "log": end.log}
+    return _end(task, end.outcome, condition, values, by=by, by_worker=True, **more)
 
 
 def end_unheld(task: Task, outcome: Outcome) -> None:
@@ -87,7 +122,9 @@ def end_unheld(task: Task, outcome: Outcome) -> None:
     else:
         condition += " AND #last_seq = :last_seq"
         values["last_seq"] = task.last_seq
-    _end(task, outcome, condition, values, by=f"{OWNER}#unheld", by_worker=False)
+    end = _end(task, outcome, condition, values, by=f"{OWNER}#unheld", by_worker=False)
+    fenced_write(end.ops, written=end.written)
+    end.note()
 
 
 def _end(
@@ -101,7 +138,7 @@ def _end(
     message: str = "",
     asked: Sequence[dict[str, Any]] | None = None,
     log: Sequence[events.Event] = (),
-) -> None:
+) -> Fenced:
     at = now()
     expires = events.expires(at)
     kept = at + UNSTORED_SECONDS if task.params.get("store") is False else expires
@@ -146,18 +183,22 @@ def _end(
         if "ending_at" in where and "data" in texts:
             sets["result"]["data"] = None
     row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, condition=condition, values=values)
-    fenced_write(
+
+    def note() -> None:
+        task.unwritten.clear()
+        task.status, task.ended_at, task.last_seq, task.started_at = outcome.status, at, last, started_at
+        task.ending, task.ending_at = sets.get("ending"), sets.get("ending_at")
+        task.result, task.error = sets.get("result"), outcome.error
+        if task.result is not None and task.ending_at is None:
+            task.result = texts | sets["result"]
+        elif task.result is not None:
+            task.result = {"response": None} | sets["result"]
+
+    return Fenced(
         [row, *ops, *spend.add_ops(task), *family.ended_ops(task, expires=expires)],
-        written=lambda old: (old.ended_by, old.status, old.last_seq) == (by, outcome.status, last),
+        lambda old: (old.ended_by, old.status, old.last_seq) == (by, outcome.status, last),
+        note,
     )
-    task.unwritten.clear()
-    task.status, task.ended_at, task.last_seq, task.started_at = outcome.status, at, last, started_at
-    task.ending, task.ending_at = sets.get("ending"), sets.get("ending_at")
-    task.result, task.error = sets.get("result"), outcome.error
-    if task.result is not None and task.ending_at is None:
-        task.result = texts | sets["result"]
-    elif task.result is not None:
-        task.result = {"response": None} | sets["result"]
 
 
 DEAD = "DEAD"
