@@ -7,7 +7,6 @@ log, whose place a late worker then finds taken.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared import traceparent, wire
@@ -17,7 +16,7 @@ from shared.settings import settings
 from shared.tasks import days, ending, events, family, records, sessions, spend, store, table
 from shared.tasks.claims import OWNER
 from shared.tasks.items import due_shard, row_key
-from shared.tasks.leases import Fenced, fenced_write, fenced_writes, held
+from shared.tasks.leases import Fenced, fenced_write, held
 from shared.tasks.model import ITEM_VERSION, Status, Task, dumps
 from shared.tasks.model import Outcome as Outcome
 
@@ -62,43 +61,18 @@ def settle(
         TooLarge: the result is larger than can be kept; nothing was written, and it can end otherwise.
         Contended, DependencyDown: nothing was written; try again.
     """
-    end = _of_worker(End(task, outcome, message, asked, log))
+    end = ready(task, outcome, message=message, asked=asked, log=log)
     fenced_write(end.ops, written=end.written)
     end.note()
 
 
-@dataclass(frozen=True, slots=True)
-class End:
-    """The end of a run that this worker holds; its words are those of ``settle``."""
-
-    task: Task
-    outcome: Outcome
-    message: str = ""
-    asked: Sequence[dict[str, Any]] | None = None
-    log: Sequence[events.Event] = ()
-
-
-def settle_each(ends: Sequence[End]) -> list[Exception | None]:
-    """End several runs in as few requests as hold them; returns, by position, what ``settle`` would have raised."""
-    failed: list[Exception | None] = [None] * len(ends)
-    ready: dict[int, Fenced] = {}
-    for n, end in enumerate(ends):
-        try:
-            ready[n] = _of_worker(end)
-        except Exception as error:
-            failed[n] = error
-    for n, refused in zip(ready, fenced_writes([*ready.values()]), strict=True):
-        failed[n] = refused
-        if refused is None:
-            ready[n].note()
-    return failed
-
-
-def _of_worker(end: End) -> Fenced:
-    task, by = end.task, f"{OWNER}#{end.task.lease_no}"
+def ready(
+    task: Task, outcome: Outcome, *, message: str, asked: Sequence[dict[str, Any]] | None, log: Sequence[events.Event]
+) -> Fenced:
+    """Return the write that ``settle`` does, and what it notes then; raises what it raises before it writes."""
     condition, values = held(task)
-    more: dict[str, Any] = {"message": end.message, "asked": end.asked, "log": end.log}
-    return _end(task, end.outcome, condition, values, by=by, by_worker=True, **more)
+    by = f"{OWNER}#{task.lease_no}"
+    return _end(task, outcome, condition, values, by=by, by_worker=True, message=message, asked=asked, log=log)
 
 
 def end_unheld(task: Task, outcome: Outcome) -> None:

@@ -25,7 +25,7 @@ from shared.limits.lane import Lanes
 from shared.limits.provider import ProviderBudget
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import aftermath, days, settle, spend
+from shared.tasks import aftermath, days, ends, settle, spend
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Environment:
         self.outbox = Outbox()
         self.flights = Flights()
         self._slots = Together(self._take_slots)
-        self._ends = Gathered(self._write_ends, lambda: self.heart.runs)
+        self._ends = Gathered(_write_ends, lambda: self.heart.runs)
         self._counted = Gathered(self._count_ends, lambda: self.heart.runs)
         self._leaves = Together(self._ask_breakers)
         self._successes = Together(self._tell_successes)
@@ -233,18 +233,12 @@ class Environment:
         held = max(0, tokens - tokens_before), max(0, micro_usd - micro_usd_before)
         self.gate.must_reserve(task.user, task.task_id, day, *held, tiers.of_task(task))
 
-    async def end(self, end: settle.End) -> None:
+    async def end(self, end: ends.End) -> None:
         """Write a run's end, with those of others that end now; raises what `settle.settle` raises."""
         if len(end.outcome.response or "") > TOGETHER_CHARACTERS or end.outcome.data or end.asked:
-            await asyncio.to_thread(_settle, end)
+            await asyncio.to_thread(ends.write, end)
         else:
             await self._ends.get(end)
-
-    def _write_ends(self, ends: Sequence[settle.End]) -> Sequence[Exception | None]:
-        if len(ends) > 1:
-            return settle.settle_each(ends)
-        _settle(ends[0])
-        return [None]
 
     def _count_ends(self, tasks: Sequence[Task]) -> Sequence[aftermath.Counted]:
         return aftermath.count(self.gate, tasks)
@@ -264,8 +258,11 @@ class Environment:
             await asyncio.to_thread(aftermath.go_on, self.gate, task, counted)
 
 
-def _settle(end: settle.End) -> None:
-    settle.settle(end.task, end.outcome, message=end.message, asked=end.asked, log=end.log)
+def _write_ends(wanted: Sequence[ends.End]) -> Sequence[Exception | None]:
+    if len(wanted) > 1:
+        return ends.write_each(wanted)
+    ends.write(wanted[0])
+    return [None]
 
 
 _environment: Environment | None = None

@@ -16,9 +16,9 @@ from shared.clock import now
 from shared.errors import Contended, DependencyDown
 from shared.logs import get_logger
 from shared.tasks import days, lanes, leases
+from shared.tasks.ends import End
 from shared.tasks.events import Event
 from shared.tasks.model import Outcome, Status, Task
-from shared.tasks.settle import End
 
 if TYPE_CHECKING:
     from functions.worker.environment.environment import Environment

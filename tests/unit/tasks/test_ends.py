@@ -8,9 +8,9 @@ import pytest
 
 from shared import aws
 from shared.errors import Contended, DependencyDown, LeaseLost, TooLarge
-from shared.tasks import claims, events, settle, spend, store, table
+from shared.tasks import claims, ends, events, settle, spend, store, table
+from shared.tasks.ends import End
 from shared.tasks.model import Outcome, Status, Task, Usage
-from shared.tasks.settle import End
 from tests.unit.tasks.test_life import claimed, new_task
 
 pytestmark = pytest.mark.usefixtures("fake_aws")
@@ -43,7 +43,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_ten_ends_are_one_request_and_each_row_says_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = running(*(f"t{n}" for n in range(10)))
     made = requests(monkeypatch)
-    assert settle.settle_each([end(task, task.task_id) for task in tasks]) == [None] * 10
+    assert ends.write_each([end(task, task.task_id) for task in tasks]) == [None] * 10
     assert [name for name in made if name != "GetItem"] == ["TransactWriteItems"]
     for task in tasks:
         row = store.get(task.task_id)
@@ -58,7 +58,7 @@ def test_one_that_lost_its_lease_is_refused_and_its_neighbours_end(monkeypatch: 
     with monkeypatch.context() as later:
         later.setattr(claims, "now", lambda: late.lease_until + 1)
         assert isinstance(claims.claim("t0", 0), Task)
-    found = settle.settle_each([end(late), *map(end, others)])
+    found = ends.write_each([end(late), *map(end, others)])
     assert isinstance(found[0], LeaseLost)
     assert found[1:] == [None, None]
     assert [store.get(task_id).status for task_id in ("t0", "t1", "t2")] == ["processing", "complete", "complete"]
@@ -69,7 +69,7 @@ def test_one_that_lost_its_lease_is_refused_and_its_neighbours_end(monkeypatch: 
 def test_one_that_is_too_large_keeps_nobody_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
     large, other = running("t0", "t1")
     outcome = Outcome(status=Status.COMPLETE, response="r", data={"x": "y" * settle.DATA_BYTES})
-    found = settle.settle_each([End(large, outcome), end(other)])
+    found = ends.write_each([End(large, outcome), end(other)])
     assert isinstance(found[0], TooLarge)
     assert found[1] is None
     assert [store.get(task_id).status for task_id in ("t0", "t1")] == ["processing", "complete"]
@@ -85,9 +85,9 @@ def test_a_repeat_after_a_lost_answer_changes_nothing(monkeypatch: pytest.Monkey
 
     with monkeypatch.context() as flaky:
         flaky.setattr(table._group, "_write", lost)
-        assert [type(error) for error in settle.settle_each([*map(end, tasks)])] == [DependencyDown] * 3
+        assert [type(error) for error in ends.write_each([*map(end, tasks)])] == [DependencyDown] * 3
     assert [task.status for task in tasks] == [Status.PROCESSING] * 3
-    assert settle.settle_each([*map(end, tasks)]) == [None] * 3
+    assert ends.write_each([*map(end, tasks)]) == [None] * 3
     assert [store.get(task.task_id).last_seq for task in tasks] == [task.last_seq for task in tasks]
     assert spend.load("ann", tasks[0].day) == (21, 15)
 
@@ -103,7 +103,7 @@ def test_a_contended_neighbour_is_to_be_tried_again(monkeypatch: pytest.MonkeyPa
         real(operations)
 
     monkeypatch.setattr(table._group, "_write", contended)
-    found = settle.settle_each([*map(end, tasks)])
+    found = ends.write_each([*map(end, tasks)])
     assert isinstance(found[0], Contended)
     assert found[1] is None
     assert store.get("t1").status is Status.COMPLETE
@@ -113,7 +113,7 @@ def test_an_end_that_used_nothing_is_written_by_itself(monkeypatch: pytest.Monke
     store.submit(new_task("t9"), "hello")
     idle, paid = claimed("t9"), running("t0")[0]
     made = requests(monkeypatch)
-    found = settle.settle_each([End(idle, Outcome(status=Status.CANCELLED)), end(paid)])
+    found = ends.write_each([End(idle, Outcome(status=Status.CANCELLED)), end(paid)])
     assert found == [None, None]
     assert sorted(name for name in made if name != "GetItem") == ["TransactWriteItems", "UpdateItem"]
     assert [store.get(task_id).status for task_id in ("t9", "t0")] == ["cancelled", "complete"]
