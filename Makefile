@@ -90,8 +90,9 @@ sam-invoke: setup # Call a function in that image with an event (EVENT=events/wo
 # ---- quality
 
 test: setup ## Every test, from a fresh clone
-	@$(MAKE) --no-print-directory -j5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(IN_PASSING) \
+	@$(MAKE) --no-print-directory -j4 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(IN_PASSING) \
 	  test-stack test-browser test-package test-unit lint
+# Four at once: more of them on two processors only make each other slower. The shortest is begun when the first has ended.
 # A cache is for those who lint again: to write one takes a fifth longer.
 IN_PASSING := $(if $(wildcard .mypy_cache),,MYPY_ARGS=--no-incremental)
 # The deployed system mostly waits: its tests run beside the others, in processes of their own, each with a system of
