@@ -1,7 +1,8 @@
 """Environments of one bundle share its files: it is unpacked once, and linked for each environment.
 
-MiniStack unpacks it for each, into memory: fifty megabytes and a third of a second of a processor each time. A function
-may not write into its bundle (on Lambda it cannot), so nothing is lost by that.
+MiniStack unpacks it for each and keeps the archive beside it, in memory: a hundred megabytes for an environment of the
+API, and 0.3 s of a processor instead of 0.15 s. A function may not write into its bundle (on Lambda it cannot), so
+nothing is lost by that.
 """
 
 from __future__ import annotations
