@@ -6,7 +6,9 @@ stand-ins for AWS and the provider, which keep everything and are only told. Aft
 most five minutes) the median of the last third is held against that of the first. The exit code is not 0 if a process
 of a judged part grew by more than a tenth, or if a run was lost or failed.
 
-    python -m benchmarks.soak [--minutes 30] [--rate 2]
+    python -m benchmarks.soak [--minutes 30] [--rate 2] [--latency 0.2-1]
+
+Calls of 20 to 36 s keep the environments near the runs that each may hold (``RunsPerEnvironment``): `make soak-full`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.faults.own import own_system
-from benchmarks.steady.load import Load
+from benchmarks.steady.load import LATENCY, Load
 from benchmarks.steady.memory import STAND_INS, Sampler, growing
 
 if TYPE_CHECKING:
@@ -33,12 +35,14 @@ SAMPLES = 180
 """Samples in all, at most one every two seconds."""
 
 
-def soak(system: System, outputs: dict[str, Any], minutes: float, rate: float) -> tuple[dict[str, Any], bool]:
+def soak(
+    system: System, outputs: dict[str, Any], minutes: float, rate: float, latency: str = LATENCY
+) -> tuple[dict[str, Any], bool]:
     """Load a system that is up; returns the figures and whether all is well."""
     seconds = minutes * 60
     warm_up_s = min(seconds * WARM_UP_SHARE, WARM_UP_SECONDS)
     sampler = Sampler(system, max(2.0, seconds / SAMPLES), outputs["mappings"])
-    load = Load(outputs, rate)
+    load = Load(outputs, rate, latency)
     sampler.start()
     lost = load.run(seconds)
     sampler.stop()
@@ -48,6 +52,7 @@ def soak(system: System, outputs: dict[str, Any], minutes: float, rate: float) -
     figures = {
         "minutes": minutes,
         "rate_per_s": rate,
+        "model_call_s": latency,
         "warm_up_s": round(warm_up_s),
         "submitted": load.submitted,
         "answers": dict(load.answers),
@@ -55,6 +60,7 @@ def soak(system: System, outputs: dict[str, Any], minutes: float, rate: float) -
         "lost": lost,
         "failed": load.submitted - lost - statuses["complete"],
         "waits": load.waits(min(WINDOW_SECONDS, seconds / 2)),
+        "runs_held_at_once": load.held(),
         "environments_allowed": sampler.allowed,
         "memory": memory,
         "only_told": list(STAND_INS),
@@ -68,11 +74,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--rate", type=float, default=2)
+    parser.add_argument("--latency", default=LATENCY, help="seconds of a model call, LO-HI")
+    parser.add_argument("--name", default="soak", help="of the file of results")
     asked = parser.parse_args()
     with own_system(PARAMETERS) as (system, outputs):
-        result, good = soak(system, outputs, asked.minutes, asked.rate)
+        result, good = soak(system, outputs, asked.minutes, asked.rate, asked.latency)
     print(json.dumps(result, indent=2))
-    target = Path(__file__).parent / "results" / "soak.json"
+    target = Path(__file__).parent / "results" / f"{asked.name}.json"
     target.write_text(json.dumps(result, indent=2) + "\n")
     if not good:
         print("memory grows, or runs were lost or failed", file=sys.stderr)

@@ -6,7 +6,7 @@ import contextlib
 import statistics
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,9 @@ import httpx2
 from botocore.exceptions import BotoCoreError, ClientError
 
 from benchmarks.faults.watch import rows
+from shared.tasks.model import Status
 
+LATENCY = "0.2-1"
 STEPS = 'tools=calculator,current_time args=[{"expression":"6*7"},{}]'
 FOLLOW_EVERY = 5
 HIGH_EVERY = 4
@@ -37,15 +39,18 @@ class Ended:
 class Load:
     """Submits, and collects what came of it."""
 
-    def __init__(self, outputs: dict[str, Any], rate: float) -> None:
-        """Use the key that has no quota; ``rate`` is runs per second."""
+    def __init__(self, outputs: dict[str, Any], rate: float, latency: str = LATENCY) -> None:
+        """Use the key without a quota; ``rate``: runs a second, ``latency``: seconds (``LO-HI``) of a model call."""
         headers = {"Authorization": f"Bearer {outputs['api_keys']['load']}"}
         self.http = httpx2.Client(base_url=outputs["api_url"], headers=headers, timeout=60)
         self.table: str = outputs["table"]
         self.rate = rate
+        self.latency = latency
         self.submitted = 0
         self.answers: Counter[str] = Counter()
         self.ended: list[Ended] = []
+        self.at_once: defaultdict[str, list[int]] = defaultdict(list)
+        """Runs that workers held, by lane, at each look."""
         self._live: dict[str, float] = {}
         self._lock = threading.Lock()
         self._began_at = time.time()
@@ -71,7 +76,7 @@ class Load:
         return len(self._live)
 
     def _submit(self, n: int) -> None:
-        body: dict[str, Any] = {"message": f"[[sim words=20 latency=0.2-1 {STEPS}]] {n}", "agent": "tools"}
+        body: dict[str, Any] = {"message": f"[[sim words=20 latency={self.latency} {STEPS}]] {n}", "agent": "tools"}
         body |= {"session_id": f"soak-{n % 50}"} | ({"priority": "high"} if n % HIGH_EVERY == 0 else {})
         try:
             answer = self.http.post("/agent", json=body)
@@ -95,7 +100,11 @@ class Load:
             with self._lock:
                 asked = list(self._live)
             with contextlib.suppress(BotoCoreError, ClientError):  # asked again
-                for task in rows(self.table, asked):
+                found = rows(self.table, asked)
+                held = Counter(task.lane for task in found if task.status is Status.PROCESSING)
+                for lane, n in held.items():
+                    self.at_once[lane].append(n)
+                for task in found:
                     if task.status.terminal:
                         began = task.started_at or task.ended_at or task.created
                         one = Ended(task.created - self._began_at, began - task.created, str(task.status))
@@ -117,3 +126,9 @@ class Load:
             }
             for n, waits in sorted(windows.items())
         ]
+
+    def held(self) -> dict[str, dict[str, float]]:
+        """Return the runs that workers held at once, by lane: the median of all looks and the most."""
+        return {
+            lane: {"p50": statistics.median(seen), "most": max(seen)} for lane, seen in sorted(self.at_once.items())
+        }

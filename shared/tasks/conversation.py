@@ -90,6 +90,21 @@ def fitting(remembered: Sequence[Message], asked: Sequence[Message]) -> list[Mes
     return fit
 
 
+def standing(kept: Sequence[Message | None]) -> list[Message]:
+    """Return a turn's messages without what was taken out of it."""
+    left = []
+    for message in kept:
+        if message is None:
+            continue
+        calls = message.get("tool_calls")
+        if calls and None in calls:
+            message = {name: value for name, value in message.items() if name != "tool_calls"}
+            if standing_calls := [call for call in calls if call is not None]:
+                message["tool_calls"] = standing_calls
+        left.append(message)
+    return left
+
+
 def opens(message: Message) -> bool:
     """Tell whether a turn that begins with this message stands for itself; else it answers an earlier one's calls."""
     return message.get("role") != "tool"

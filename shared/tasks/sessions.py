@@ -43,6 +43,9 @@ RESPONSE_PREFIX = "resp_"
 CHAT_BYTES = 80 * 1024
 """Largest JSON of a turn's messages that stays in its item, whose texts may take 256 KB of DynamoDB's 400."""
 
+type Kept = list[Message | None]
+"""Messages in their places; None stands where one was taken out (`turn_items`), in a message's calls too."""
+
 
 class ConversationTooLong(SluiceError):
     """A conversation cannot be shown to a model whole, and a part of it would mean something else."""
@@ -58,17 +61,22 @@ class Turn:
     at: str
     user: str
     assistant: str
-    chat: list[Message] | None = None
+    chat: Kept | None = None
     """Its messages, where they say more than the two texts; read on demand."""
     after: str | None = None
     """The task whose answer it goes on from, where its client said so."""
 
     @property
-    def messages(self) -> list[Message]:
-        """Return it as chat messages."""
+    def kept(self) -> Kept:
+        """Return its messages in their places."""
         if self.chat is not None:
             return self.chat
         return [{"role": "user", "content": self.user}, {"role": "assistant", "content": self.assistant}]
+
+    @property
+    def messages(self) -> list[Message]:
+        """Return it as chat messages."""
+        return conversation.standing(self.kept)
 
 
 def _pk(user: str, session_id: str) -> str:
@@ -135,14 +143,19 @@ def _page(
         Limit=limit,
         **asked,
     )
-    turns = []
-    for row in reversed(page["Items"]):
-        _, at, task_id = row["sk"]["S"].split("#", 2)
-        texts = json.loads(blobs.unpack(row))
-        chat = _chat(row, task_id) if with_chat else None
-        after = row["after"]["S"] if "after" in row else None
-        turns.append(Turn(task_id, at, texts["user"], texts["assistant"], chat, after))
-    return turns
+    return [of_row(row, with_chat=with_chat) for row in reversed(page["Items"])]
+
+
+def of_row(row: Attributes, *, with_chat: bool) -> Turn:
+    """Return the turn of an item.
+
+    Raises:
+        DependencyDown: what it says is elsewhere, and cannot be read right now.
+    """
+    _, at, task_id = row["sk"]["S"].split("#", 2)
+    texts = json.loads(blobs.unpack(row))
+    chat = _chat(row, task_id) if with_chat else None
+    return Turn(task_id, at, texts["user"], texts["assistant"], chat, row["after"]["S"] if "after" in row else None)
 
 
 def read_all(user: str, session_id: str, *, most: int, before: float) -> list[Turn]:
@@ -230,14 +243,14 @@ def page(user: str, session_id: str, *, limit: int, most_bytes: int, cursor: str
     return TurnPage(turns[::-1], f"{turns[-1].at}#{turns[-1].task_id}" if turns and more else None)
 
 
-def _chat(row: Attributes, task_id: str) -> list[Message] | None:
+def _chat(row: Attributes, task_id: str) -> Kept | None:
     kind, content = next(iter(row.get("chat", {}).items()), ("", None))
     try:
         if kind == "NULL":
             content = store.read_blob(task_id, "chat")
     except NotFound:  # its task was erased; the texts are left
         return None
-    messages: list[Message] | None = None
+    messages: Kept | None = None
     if content is not None:
         messages = json.loads(zlib.decompress(content) if kind == "B" else content)
     return messages
@@ -284,7 +297,12 @@ def delete(user: str, session_id: str) -> int:
 
 def delete_turn(user: str, session_id: str, *, at: str, name: str) -> None:
     """Forget one turn, which ended ``at`` (as `clock.iso` writes it); harmless if there is none."""
-    delete_items([{"pk": {"S": _pk(user, session_id)}, "sk": {"S": f"TURN#{at}#{name}"}}])
+    delete_items([turn_key(user, session_id, at=at, name=name)])
+
+
+def turn_key(user: str, session_id: str, *, at: str, name: str) -> Attributes:
+    """Return the key of a turn's item."""
+    return {"pk": {"S": _pk(user, session_id)}, "sk": {"S": f"TURN#{at}#{name}"}}
 
 
 def delete_items(keys: Iterable[dict[str, Any]]) -> None:

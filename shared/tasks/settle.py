@@ -13,7 +13,7 @@ from shared import traceparent, wire
 from shared.clock import now
 from shared.errors import NotFound, TooLarge
 from shared.settings import settings
-from shared.tasks import days, ending, events, family, records, sessions, spend, store, table
+from shared.tasks import conversations, days, ending, events, family, records, sessions, spend, store, table
 from shared.tasks.claims import OWNER
 from shared.tasks.items import due_shard, row_key
 from shared.tasks.leases import fenced_write, held
@@ -122,7 +122,7 @@ def _end(
         sets["result"], texts, large = _result(task, outcome, response)
         ops += [_blob_op(task, name, text, kept) for name, text in large.items()]
         data = {"response": response, "tokens": task.usage.tokens}
-        if task.session_id:
+        if conversations.remembers(task):
             ops += sessions.put_ops(task, outcome, message=message, asked=asked, at=at, expires=expires)
     elif outcome.error is not None:
         sets["error"] = outcome.error

@@ -34,3 +34,9 @@ def test_waits_by_window() -> None:
     first, second = load.waits(50)
     assert (first["runs"], first["from_minute"], second["from_minute"]) == (50, 0.0, 0.8)
     assert (first["p50_s"], first["p95_s"], second["p95_s"]) == (0.245, 0.47, 0.97)
+
+
+def test_runs_held_at_once_by_lane() -> None:
+    load = Load({"api_keys": {"load": "k"}, "api_url": "http://127.0.0.1:9", "table": "t"}, 1)
+    load.at_once |= {"normal": [40, 44, 49], "high": [9]}
+    assert load.held() == {"high": {"p50": 9, "most": 9}, "normal": {"p50": 44, "most": 49}}

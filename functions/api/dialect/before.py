@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from functions.api.contract.problem import Problem
-from functions.api.dialect import ids, thoughts
+from functions.api.dialect import conversations, ids, thoughts
+from functions.api.dialect.items import given
 from functions.api.dialect.response import calls_of, output_of
 from functions.api.door.identity import own_task
 from functions.api.read.punctual import punctual
@@ -105,6 +106,8 @@ class References:
             Problem: 400, there is none.
         """
         try:
+            if giver := ids.giver_of(item_id):
+                return self._given_item(item_id, *giver)
             kind, task_id, n = ids.item_of(item_id)
             output = self._output.get(task_id)
             if output is None:
@@ -127,6 +130,30 @@ class References:
         fresh = key not in self._given
         self._given.add(key)
         return found if fresh else []
+
+    def _given_item(self, item_id: str, task_id: str | None, conversation: str | None) -> list[dict[str, Any]]:
+        """Return an item that the client gave once: a response's input, or added to a conversation.
+
+        Raises:
+            NotFound, Problem: there is none, or no such conversation.
+        """
+        place = f"given {task_id or conversation}"
+        if place not in self._output:
+            self._output[place] = self._given_by(task_id, f"{conversations.PREFIX}{conversation}")
+        found = [item for item in self._output[place] if item["id"] == item_id]
+        if not found:
+            raise NotFound("no such item")
+        fresh = item_id not in self._given
+        self._given.add(item_id)
+        return found if fresh else []
+
+    def _given_by(self, task_id: str | None, conversation_id: str) -> list[dict[str, Any]]:
+        if task_id is None:
+            return conversations.items(self._caller, conversations.own(self._caller, conversation_id).id)
+        task = own_task(self._caller, task_id)
+        if faded(task):
+            raise NotFound("no such item")
+        return given(task)
 
     def _read(self, task_id: str) -> list[dict[str, Any]]:
         task = own_task(self._caller, task_id)

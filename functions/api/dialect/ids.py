@@ -14,6 +14,7 @@ ITEM_CHARACTERS = 96
 """Longest id of an item."""
 DIGEST_BYTES = 6
 """Of the digest of a call's id in that of its item; twice as many characters."""
+_GIVEN = re.compile(r"(?:itm|itc|fco)_((?:([0-9a-f]{32})-)?.{1,64}?)\.\d{1,4}(?:\.\d{1,4})?")
 _ITEM = re.compile(r"(msg|fc|rs|cmp)_(.+?)(?:\.(?:(\d{1,4})|[0-9a-f]{12}))?")
 
 
@@ -67,3 +68,14 @@ def item_of(item_id: str) -> tuple[str, str, int]:
     if found is None:
         raise NotFound(f"Item with id '{item_id[:80]}' not found.")
     return found[1], found[2], int(found[3] or 0)
+
+
+def giver_of(item_id: str) -> tuple[str | None, str | None] | None:
+    """Return where an item that a client once gave is kept: the id of its task, or the name of its conversation.
+
+    None: it is no such item.
+    """
+    found = _GIVEN.fullmatch(item_id) if len(item_id) <= ITEM_CHARACTERS else None
+    if found is None:
+        return None
+    return (None, found[2]) if found[2] else (found[1], None)

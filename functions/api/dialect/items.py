@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from functions.api.contract.problem import Problem
+from functions.api.dialect import ids
 from functions.api.dialect.content import response_content
 from shared import wire
 from shared.tasks import store
@@ -19,10 +20,16 @@ if TYPE_CHECKING:
 PAGE_ITEMS = 100
 
 
-def items_of(messages: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """Return messages as items; ``name`` makes their ids."""
+def items_of(messages: Sequence[dict[str, Any] | None], name: str, *, answered: bool = False) -> list[dict[str, Any]]:
+    """Return messages as items; ``name`` makes their ids.
+
+    ``answered``: the last one is what the run of that name answered, and has the ids that its response shows.
+    """
     items: list[dict[str, Any]] = []
     for n, message in enumerate(messages):
+        if message is None:  # taken out
+            continue
+        answer = answered and n == len(messages) - 1
         role, content = message["role"], message.get("content")
         if role == "tool":
             output = content if isinstance(content, str) else response_content(content, said=False)
@@ -31,14 +38,17 @@ def items_of(messages: Sequence[dict[str, Any]], name: str) -> list[dict[str, An
             continue
         if content:
             parts = response_content(content, said=role == "assistant")
-            message_item = {"type": "message", "id": f"itm_{name}.{n}", "role": role, "status": "completed"}
+            item_id = ids.message_id(name) if answer else f"itm_{name}.{n}"
+            message_item = {"type": "message", "id": item_id, "role": role, "status": "completed"}
             items.append({**message_item, "content": parts})
         for m, call in enumerate(message.get("tool_calls") or ()):
+            if call is None:
+                continue
             function = call["function"]
             items.append(
                 {
                     "type": "function_call",
-                    "id": f"itc_{name}.{n}.{m}",
+                    "id": ids.call_id(name, call["id"]) if answer else f"itc_{name}.{n}.{m}",
                     "call_id": call["id"],
                     "name": function["name"],
                     "arguments": function["arguments"],

@@ -41,9 +41,9 @@ class ConversationRequest(_Strict):
 
 
 class ConversationUpdate(_Strict):
-    """Other metadata for a conversation."""
+    """Other metadata for a conversation; null: none."""
 
-    metadata: Metadata
+    metadata: Metadata | None
 
 
 class ItemsRequest(_Strict):
@@ -56,7 +56,7 @@ class ItemsRequest(_Strict):
 @described("ConversationView", 400, 401, error="OpenAIErrorBody", takes=ConversationRequest)
 def create_conversation(request: Request, caller: AnyCaller, body: Body) -> JSONResponse:
     """Begin a conversation, with items if there are any yet."""
-    asked = parse(ConversationRequest, body, request.headers.get("content-type"))
+    asked = parse(ConversationRequest, body or b"{}", request.headers.get("content-type"))
     messages = chat_messages(asked.items, resolve=before.References(caller), param="items") if asked.items else []
     showable(messages, "items")
     made = conversations.create(caller, asked.metadata or {})
@@ -79,7 +79,7 @@ def update_conversation(
 ) -> JSONResponse:
     """Replace a conversation's metadata."""
     asked = parse(ConversationUpdate, body, request.headers.get("content-type"))
-    return JSONResponse(conversations.update(caller, conversation_id, asked.metadata).public())
+    return JSONResponse(conversations.update(caller, conversation_id, asked.metadata or {}).public())
 
 
 @router.delete("/{conversation_id}", summary="Delete a conversation")
@@ -130,6 +130,20 @@ def get_item(
     conversations.own(caller, conversation_id)
     found = next((item for item in conversations.items(caller, conversation_id) if item["id"] == item_id), None)
     if found is None:
-        shown = item_id.encode("ascii", "replace").decode()[:80]
-        raise Problem(404, "item_not_found", f"Item with id '{shown}' not found.", "item_id")
+        raise _no_item(item_id)
     return JSONResponse(found)
+
+
+@router.delete("/{conversation_id}/items/{item_id}", summary="Delete an item")
+@described("ConversationView", 401, 404, error="OpenAIErrorBody")
+def delete_item(caller: AnyCaller, conversation_id: ConversationId, item_id: ItemId) -> JSONResponse:
+    """Take an item out of a conversation, for good; returns the conversation. Later runs do not see the item."""
+    found = conversations.own(caller, conversation_id)
+    if not conversations.remove(caller, conversation_id, item_id):
+        raise _no_item(item_id)
+    return JSONResponse(found.public())
+
+
+def _no_item(item_id: str) -> Problem:
+    shown = item_id.encode("ascii", "replace").decode()[:80]
+    return Problem(404, "item_not_found", f"Item with id '{shown}' not found.", "item_id")

@@ -15,6 +15,7 @@ BENCHMARKS = (
     "streams",
     "deploy-midway",
     "soak",
+    "soak-full",
     "leaks",
     "on-call",
     "capacity",

@@ -1,0 +1,121 @@
+"""OpenAI's conversations: what was taken out is gone for who lists it and who runs in it; an item keeps its id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openai
+import pytest
+
+from shared.clock import now
+from shared.tasks import chains, conversation, sessions, settle
+from shared.tasks.model import Status
+from tests.unit.api.conftest import Api
+from tests.unit.api.test_openai import address, client, task_of
+from tests.unit.api.test_results import claim
+
+__all__ = ["address", "client"]
+
+CALLS = [{"id": f"c{n}", "name": "lookup", "arguments": "{}"} for n in range(2)]
+
+
+def answered(client: openai.OpenAI, conversation_id: str, text: str, **data: Any) -> Any:
+    """Run a response in a conversation to its end, as a worker does."""
+    made = client.responses.create(model="sim-small", input="why?", conversation=conversation_id, background=True)
+    outcome = settle.Outcome(status=Status.COMPLETE, response=text, data=data or None)
+    settle.settle(claim(task_of(made)), outcome, message="why?")
+    return client.responses.retrieve(made.id)
+
+
+def seen(api: Api, conversation_id: str) -> list[Any]:
+    """Return what a run in the conversation would see."""
+    turns = chains.read("demo", conversation_id, last=None, before=now() + 9)
+    messages = conversation.fitting([message for turn in turns for message in turn.messages], [])
+    return [message["content"] for message in messages]
+
+
+def listed(client: openai.OpenAI, conversation_id: str) -> list[Any]:
+    return list(client.conversations.items.list(conversation_id, order="asc"))
+
+
+def test_an_item_that_is_deleted_is_gone_and_the_others_keep_their_ids(api: Api, client: openai.OpenAI) -> None:
+    given: Any = [{"role": "user", "content": f"m{n}"} for n in range(4)]
+    made = client.conversations.create(items=given)
+    before = listed(client, made.id)
+    for item in (before[1], before[3]):
+        assert client.conversations.items.delete(item.id, conversation_id=made.id).id == made.id
+    assert [item.id for item in listed(client, made.id)] == [before[0].id, before[2].id]
+    assert seen(api, made.id) == ["m0", "m2"]
+    assert "m1" not in api.get(f"/sessions/{made.id}").text
+    with pytest.raises(openai.NotFoundError):
+        client.conversations.items.delete(before[1].id, conversation_id=made.id)
+    for item in (before[0], before[2]):
+        client.conversations.items.delete(item.id, conversation_id=made.id)
+    assert listed(client, made.id) == []
+    assert seen(api, made.id) == []
+
+
+def test_the_items_of_a_run_are_those_of_its_response(api: Api, client: openai.OpenAI) -> None:
+    made = client.conversations.create()
+    response = answered(client, made.id, "let me see", tool_calls=CALLS)
+    ours = listed(client, made.id)
+    assert [item.id for item in ours[1:]] == [item.id for item in response.output]
+    client.conversations.items.delete(ours[2].id, conversation_id=made.id)
+    left = listed(client, made.id)
+    assert [item.id for item in left] == [ours[0].id, ours[1].id, ours[3].id]
+    assert left[2].call_id == "c1"
+    client.conversations.items.delete(ours[1].id, conversation_id=made.id)
+    client.conversations.items.delete(ours[0].id, conversation_id=made.id)
+    assert [item.id for item in listed(client, made.id)] == [ours[3].id]
+    client.conversations.items.delete(ours[3].id, conversation_id=made.id)
+    assert listed(client, made.id) == []
+
+
+def test_a_plain_turn_loses_its_question_alone(api: Api, client: openai.OpenAI) -> None:
+    made = client.conversations.create()
+    answered(client, made.id, "so")
+    client.conversations.items.delete(listed(client, made.id)[0].id, conversation_id=made.id)
+    assert seen(api, made.id) == ["so"]
+    [turn] = api.get(f"/sessions/{made.id}").json()["turns"]
+    assert (turn["user"], turn["assistant"]) == ("", "so")
+
+
+def test_another_users_items_are_not_found(api: Api, client: openai.OpenAI) -> None:
+    made = client.conversations.create(items=[{"role": "user", "content": "mine"}])
+    theirs = client.with_options(api_key=api.keys["other"])
+    with pytest.raises(openai.NotFoundError):
+        theirs.conversations.items.delete(listed(client, made.id)[0].id, conversation_id=made.id)
+    reference: Any = {"type": "item_reference", "id": listed(client, made.id)[0].id}
+    with pytest.raises((openai.BadRequestError, openai.NotFoundError)):
+        theirs.responses.create(model="sim-small", input=[reference], background=True)
+    assert len(listed(client, made.id)) == 1
+
+
+def test_items_that_were_given_can_be_referred_to(api: Api, client: openai.OpenAI) -> None:
+    made = client.conversations.create(items=[{"role": "user", "content": "added"}])
+    first = client.responses.create(model="sim-small", input="asked", background=True)
+    [asked] = client.responses.input_items.list(first.id)
+    refer: Any = [{"type": "item_reference", "id": item.id} for item in (*listed(client, made.id), asked)]
+    again = client.responses.create(model="sim-small", input=refer, background=True)
+    texts = [item.content[0].text for item in client.responses.input_items.list(again.id, order="asc")]  # type: ignore[union-attr]
+    assert texts == ["added", "asked"]
+    for odd in (refer[0]["id"] + "9", "itm_" + "0" * 32 + "-abc.0", "itm_task_none.0"):
+        with pytest.raises((openai.BadRequestError, openai.NotFoundError)):
+            client.responses.create(model="sim-small", input=[{"type": "item_reference", "id": odd}], background=True)
+
+
+def test_what_ends_in_a_deleted_conversation_is_not_remembered(api: Api, client: openai.OpenAI) -> None:
+    made = client.conversations.create()
+    response = client.responses.create(model="sim-small", input="why?", conversation=made.id, background=True)
+    task = claim(task_of(response))
+    client.conversations.delete(made.id)
+    settle.settle(task, settle.Outcome(status=Status.COMPLETE, response="so"), message="why?")
+    assert client.responses.retrieve(response.id).output_text == "so"
+    assert sessions.read(task.user, made.id, limit=5) == []
+
+
+def test_a_conversation_begins_without_a_body_and_loses_its_metadata_by_null(api: Api, client: openai.OpenAI) -> None:
+    made = api.client.post("/v1/conversations", headers={"Authorization": f"Bearer {api.keys['demo']}"})
+    assert made.status_code == 200, made.text
+    assert client.conversations.update(made.json()["id"], metadata={"k": "v"}).metadata == {"k": "v"}
+    assert client.conversations.update(made.json()["id"], metadata=None).metadata == {}
