@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Have processes of a run begin with the files that take longest: at its end one would wait for them."""
-    if not hasattr(config, "workerinput"):
+    if not hasattr(config, "workerinput") and config.getoption("copies", 1) < 2:
         return
     tests = Counter(item.path for item in items)
     items.sort(key=lambda item: (item.path.stem not in LONG, -tests[item.path]))
