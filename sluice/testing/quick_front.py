@@ -29,7 +29,7 @@ _place = cache(_OF.fullmatch)
 _numbers = count()
 
 
-class _Straight(BaseResponse):
+class _Straight(BaseResponse):  # type: ignore[misc]  # moto is not read by mypy
     """What both services' quick answers have of their own. The rest of `BaseResponse` is moto's."""
 
     def begin(self, request: Any, operation: str, region: str) -> None:
@@ -63,11 +63,11 @@ class _Straight(BaseResponse):
         return headers, body
 
 
-class _Table(_Straight, DynamoHandler):
+class _Table(_Straight, DynamoHandler):  # type: ignore[misc]
     """Items of DynamoDB."""
 
 
-class _Queue(_Straight, SQSResponse):
+class _Queue(_Straight, SQSResponse):  # type: ignore[misc]
     """Messages of SQS."""
 
 
