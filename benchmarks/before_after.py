@@ -47,8 +47,8 @@ PARTS = ("writes", "waits", "cpu", "cold", "submit")
 _TWO = (
     "of a run in an environment whose slots refill, calls to AWS are a quarter and Valkey a twelfth (before ends were "
     "gathered: 0.27 transactions a run and 0.19 claims, for 0.1 of each where ten always came together), the change of "
-    "threads a tenth, the notes of calls under way a twentieth; streamed, the model call is over a third of it, and of that "
-    "a third the reading of the stream and a third the sending of the request (py-spy)"
+    "threads a tenth, the notes of calls under way a twentieth; streamed, the model call is over a third of it, and of "
+    "that a third the reading of the stream and a third the sending of the request (py-spy)"
 )
 _ONE = (
     "a model call is 0.5 ms of it, streamed 1.2 ms (a bare openai.AsyncOpenAI: 2.5 ms, not streamed), AWS and Valkey "
