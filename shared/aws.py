@@ -6,10 +6,10 @@ that died while the environment was frozen fails on first use; botocore's retrie
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -19,6 +19,7 @@ from botocore.exceptions import (
 from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
+from botocore.session import Session, get_session
 
 from shared.attribute_json import quicken
 from shared.settings import settings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _lock = threading.RLock()
 _clients: dict[str, Any] = {}
+_session: Session | None = None
 
 THROTTLED = frozenset(
     {
@@ -62,14 +64,28 @@ def _config(*, read_timeout_s: float = 10, attempts: int = 3) -> Config:
     )
 
 
+def _make(name: str, **kwargs: Any) -> Any:
+    """Make a client, as ``boto3.client`` does: of its default session, where somebody has set that up.
+
+    ``boto3`` itself is not imported for that: its transfers to S3 and its resources are 5 % of a cold start.
+    """
+    global _session  # noqa: PLW0603 - one per environment is the point
+    theirs: Any = getattr(sys.modules.get("boto3"), "DEFAULT_SESSION", None)
+    if theirs is not None:
+        return theirs.client(name, **kwargs)
+    if _session is None:
+        _session = get_session()
+    return _session.create_client(name, **kwargs)
+
+
 def _client(name: str, **kwargs: Any) -> Any:
     client = _clients.get(name)
     if client is None:
-        with _lock:  # boto3's default session is not thread-safe while it makes a client
+        with _lock:  # a session is not thread-safe while it makes a client
             client = _clients.get(name)
             if client is None:
                 kwargs.setdefault("config", _config())
-                client = boto3.client(name, **kwargs)  # type: ignore[call-overload]
+                client = _make(name, **kwargs)
                 if name == "dynamodb":
                     quicken(client)
                 _clients[name] = client
@@ -97,7 +113,7 @@ def s3_signer() -> Any:
     if client is None:
         with _lock:
             config = _config().merge(Config(signature_version="s3v4"))
-            client = _clients["s3 signer"] = boto3.client("s3", config=config)
+            client = _clients["s3 signer"] = _make("s3", config=config)
     return client
 
 
@@ -120,8 +136,10 @@ def connections() -> Any:
 
 def reset() -> None:
     """Forget every client, so that the next use reconnects (after a SnapStart restore, between tests)."""
+    global _session  # noqa: PLW0603
     with _lock:
         _clients.clear()
+        _session = None
 
 
 def error_code(error: Exception) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import FrozenInstanceError, dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +47,9 @@ def _f(
     return field(default=default, metadata={"doc": doc, "low": low, "high": high, "one_of": one_of})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(init=False, repr=False, eq=False, slots=True, kw_only=True)  # what it would write takes 1 % of a cold start
 class Settings:
-    """Every tunable of a function, with the template's defaults."""
+    """Every tunable of a function, with the template's defaults. They do not change."""
 
     stage: str = _f("aws", "Where it runs.", one_of=("aws", "local"))
     metrics_namespace: str = _f("Sluice", "CloudWatch namespace of the metrics.")
@@ -155,7 +155,24 @@ class Settings:
     scale_down_per_2min: int = _f(1, "Replicas removed per two minutes at most.", low=1)
     scale_down_window_seconds: int = _f(300, "Stabilization before scaling down, s.", low=0, high=3600)
 
-    def __post_init__(self) -> None:
+    def __init__(self, **given: Any) -> None:
+        """Take settings that are not as by default.
+
+        Raises:
+            TypeError: there is none of such a name.
+            SettingError: two do not go together.
+        """
+        for item in fields(self):
+            object.__setattr__(self, item.name, given.pop(item.name, item.default))
+        if given:
+            raise TypeError(f"no such setting: {', '.join(given)}")
+        self._check()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse it: they hold for as long as the environment does."""
+        raise FrozenInstanceError(f"cannot assign to setting {name!r}")
+
+    def _check(self) -> None:
         """Check what involves two settings.
 
         Raises:
@@ -236,8 +253,6 @@ def read(environ: Mapping[str, str]) -> Settings:
     for item in fields(Settings):
         text = environ.get(item.name.upper(), "")
         value = item.default if text == "" else _parse(item.name, str(item.type), text)
-        if value is MISSING:
-            raise SettingError(f"{item.name.upper()} is not set", param=item.name)
         low, high, one_of = item.metadata["low"], item.metadata["high"], item.metadata["one_of"]
         if one_of and value not in one_of:
             raise SettingError(

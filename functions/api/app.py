@@ -106,11 +106,14 @@ def make_app() -> FastAPI:
 
 app = make_app()
 if os.environ.get("AWS_LAMBDA_FUNCTION_NAME"):
+    from functions.api import quick_start
+
     # Every request needs these, and while a function is set up it has a whole processor whatever its memory.
     aws.dynamodb()
     aws.sqs()
     gate()
     _ = routes.agent  # what most new environments are asked for first
+    quick_start.ready()
 
 
 @cache

@@ -13,6 +13,9 @@ from functions.worker.lane.batch import run_batch
 from shared.clock import now
 
 _runner = asyncio.Runner()
+if not gc.isenabled():  # as it is while a function starts
+    gc.freeze()  # what is imported stays
+    gc.enable()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.clock import iso, now
 from shared.errors import BudgetExhausted, IdempotencyMismatch, NotFound
-from shared.tasks import blobs, conversation, events, items, listing, sizes, spend, table, waits
+from shared.tasks import blobs, conversation, events, items, listing, sizes, spend, table
 from shared.tasks.items import Attributes, attribute, plain, read_task, row_key
 from shared.tasks.model import Status, Task
 
@@ -260,6 +260,8 @@ def public(task: Task) -> dict[str, Any]:
     if task.children:
         shown["children"] = task.children
     if task.status is Status.WAITING:
+        from shared.tasks import waits  # here: few tasks wait, and claims come with it
+
         shown["waiting_for"] = [waits.public(one) for one in task.waiting_for]
         shown["next_try_at"] = iso(task.next_try_at)
     if task.last_error and not task.status.terminal:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import JSONResponse
-
 from functions.api.read import queue_hint
 from shared import wire
 from shared.clock import iso
@@ -13,9 +11,6 @@ from shared.tasks import blobs, settle, store, waits
 from shared.tasks.model import Status, dumps
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-
-    from functions.api.submit.submission import Receipt
     from shared.tasks.events import Page
     from shared.tasks.model import Task
 
@@ -99,17 +94,6 @@ def events(page: Page) -> dict[str, Any]:
         # A client stops at a terminal status: as of the last event that it gets, the task has not ended.
         shown |= {"has_more": True, "status": str(Status.PROCESSING)}
     return shown
-
-
-def state(task: Task) -> dict[str, Any]:
-    """Return what is answered to whoever did something to a task."""
-    return {"task_id": task.task_id, "status": str(task.status)}
-
-
-def taken_on(request: Request, receipt: Receipt) -> JSONResponse:
-    """Answer that a new task was taken on, and where its result will be."""
-    location = f"{request.scope['root_path']}/result/{receipt.task.task_id}"
-    return JSONResponse(state(receipt.task), 202, receipt.headers | {"Location": location})
 
 
 def full(task: Task) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from functions.api.contract.requests import MESSAGE_BYTES, ModelName
 from functions.api.description.note import TAKEN_ON, described
 from functions.api.door.body import parse, raw_body
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject, own_task
-from functions.api.read import show
+from functions.api.read import accepted
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.submit.repeats import idempotency_of
 from shared.tasks.ids import MAX_SEQ
@@ -66,7 +66,7 @@ def retry_agent(
 
     task = own_task(caller, task_id)
     idempotency = idempotency_of(idempotency_key, {}, place=f"retry {task_id}")
-    return show.taken_on(request, again.retry(caller, task, idempotency=idempotency, trace=request.state.trace))
+    return accepted.taken_on(request, again.retry(caller, task, idempotency=idempotency, trace=request.state.trace))
 
 
 @router.post("/{task_id}/fork", status_code=202, summary="Go on from a step of a task")
@@ -98,7 +98,7 @@ def fork_agent(
         idempotency=idempotency_of(idempotency_key, asked.model_dump(exclude_unset=True), place=f"fork {task_id}"),
         trace=request.state.trace,
     )
-    return show.taken_on(request, receipt)
+    return accepted.taken_on(request, receipt)
 
 
 @router.delete("/{task_id}", summary="Delete a task")

@@ -9,11 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions.api.contract.requests import IDEMPOTENCY_KEY_CHARACTERS, PAGE_TASKS, AgentRequest, StatusName
-from functions.api.control import cancel
 from functions.api.description.note import TAKEN_ON, described
 from functions.api.door.body import parse, raw_body
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject, own_task
-from functions.api.read import show
+from functions.api.read import accepted
 from functions.api.submit.repeats import idempotency_of
 from functions.api.submit.submission import wanted_of
 from functions.api.submit.taking import submit
@@ -63,7 +62,7 @@ def post_agent(
     idempotency = idempotency_of(idempotency_key, asked.model_dump(exclude_unset=True), place="agent")
     wanted = wanted_of(asked)
     receipt = submit(caller.acting_for(asked.user_id), wanted, idempotency=idempotency, trace=request.state.trace)
-    return show.taken_on(request, receipt)
+    return accepted.taken_on(request, receipt)
 
 
 @router.get("/agent", summary="List tasks")
@@ -78,6 +77,8 @@ def list_agent(
     ] = None,
 ) -> JSONResponse:
     """List the caller's tasks, newest first. The index lags behind by a moment."""
+    from functions.api.read import show  # here: it takes all that a task can show with it
+
     where = caller.user
     if batch_id is not None:
         from shared.bulk import store as batches  # here: few lists are of batches
@@ -102,5 +103,7 @@ def list_agent(
 )
 def cancel_agent(caller: Subject, task_id: str) -> JSONResponse:
     """Cancel a task: at once while it is queued, else through its worker. Repeating it is harmless."""
+    from functions.api.control import cancel  # here: it takes all of a task's end with it
+
     task = cancel.cancel(own_task(caller, task_id))
-    return JSONResponse(show.state(task), 200 if task.status.terminal else 202)
+    return JSONResponse(accepted.state(task), 200 if task.status.terminal else 202)

@@ -14,7 +14,7 @@ from functions.api.control import cancel, deliveries
 from functions.api.description.note import described
 from functions.api.door.body import parse, raw_body
 from functions.api.door.identity import AUTHENTICATED, Operator
-from functions.api.read import show
+from functions.api.read import accepted, show
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.submit.repeats import idempotency_of
 from shared import wire
@@ -126,7 +126,7 @@ def cancel_task(operator: Operator, task_id: TaskId) -> JSONResponse:
     task = _task(task_id)
     audit.note(operator.key_user, operator.key_id, "cancel", task_id, task.user)
     task = cancel.cancel(task)
-    return JSONResponse(show.state(task), 200 if task.status.terminal else 202)
+    return JSONResponse(accepted.state(task), 200 if task.status.terminal else 202)
 
 
 @router.post("/tasks/{task_id}/requeue", summary="Send a task's message again")
@@ -139,7 +139,7 @@ def requeue_task(operator: Operator, task_id: TaskId) -> JSONResponse:
         raise Problem(409, "not_queued", f"the task is {state}: it waits for no message", "task_id")
     audit.note(operator.key_user, operator.key_id, "requeue", task_id, task.user)
     lanes.send(task.lane, task_id, task.gen, user=task.user, trace=task.trace)
-    return JSONResponse(show.state(task))
+    return JSONResponse(accepted.state(task))
 
 
 @router.post("/tasks/{task_id}/retry", status_code=202, summary="Run anybody's task again")
@@ -155,7 +155,7 @@ def retry_task(
     audit.note(operator.key_user, operator.key_id, "retry", task_id, task.user)
     idempotency = idempotency_of(idempotency_key, {}, place=f"operator's retry {task_id}")
     receipt = again.retry(again.owner_of(task), task, idempotency=idempotency, trace=request.state.trace)
-    return show.taken_on(request, receipt)
+    return accepted.taken_on(request, receipt)
 
 
 @router.post("/tasks/{task_id}/webhook", status_code=202, summary="Deliver a task's webhook again")
@@ -165,7 +165,7 @@ def deliver_task(operator: Operator, task_id: TaskId) -> JSONResponse:
     task = _task(task_id)
     audit.note(operator.key_user, operator.key_id, "webhook", task_id, task.user)
     deliveries.again(task)
-    return JSONResponse(show.state(task), 202)
+    return JSONResponse(accepted.state(task), 202)
 
 
 @router.post("/tasks/{task_id}/approvals/{fingerprint}", status_code=202, summary="Answer a task that asks for budget")
