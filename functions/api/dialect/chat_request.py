@@ -14,7 +14,6 @@ from functions.api.dialect.handed import handed_back, signed_back
 from functions.api.dialect.inlined import checked_address, checked_data
 from functions.api.dialect.messages import NO_CALL, NO_OUTPUT, chat_tool_choice, function_of
 from functions.api.dialect.options import (
-    FORMAT_NAME,
     SHORT,
     TOP_LOGPROBS,
     Effort,
@@ -30,6 +29,7 @@ STOPS = 4
 """Most texts that may end a reply; OpenAI's own bound."""
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 _PARTS = frozenset({"text", "image_url", "input_audio", "file", "refusal"})
+_SCHEMA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NO_FILES = "uploaded files (`file_id`)"
 
 
@@ -122,7 +122,7 @@ def _format(asked: dict[str, Any]) -> dict[str, Any] | None:
         raise invalid("must be text, json_object or json_schema", "response_format.type")
     if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
         raise invalid("must be an object with a name", "response_format.json_schema")
-    if not re.fullmatch(FORMAT_NAME, schema["name"]):
+    if not _SCHEMA_NAME.fullmatch(schema["name"]):
         raise invalid("must be 1 to 64 letters, digits, _ or -", "response_format.json_schema.name")
     for name, type_ in (("schema", dict), ("strict", bool), ("description", str)):
         if not isinstance(schema.get(name), type_ | None):
