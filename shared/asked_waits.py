@@ -34,16 +34,30 @@ _AGAIN = re.compile(
 )
 _LONG = re.compile(r"\s*(hour|minute|second|millisecond)s?\b", re.I)
 _BETWEEN = re.compile(r",|\band\b", re.I)
+_BARE = re.compile(r"\b[Rr]etry[ -][Aa]fter:?\s{1,2}(\d{1,6})(?:\.\d{1,6})?(?=[\s,.;)\"']*(?:$|[A-Z(;,\"']))")
+"""Seconds that do not say so, at the end of a sentence."""
+_CHINESE = re.compile(r"(\d{1,6})\s{0,2}(\u79d2|\u5206\u949f|\u5c0f\u65f6)\u949f?(?:\u4e4b|\u4ee5)?\u540e")
+_CHINESE_UNITS = {"\u79d2": "s", "\u5206\u949f": "m", "\u5c0f\u65f6": "h"}
+_AT = re.compile(
+    r"\b(?:resets?|again|available|access|retry)\b\D{0,40}(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d{1,9})?) ?"
+    r"(UTC|Z|[+-]\d\d:?\d\d)",
+    re.I,
+)
+"""A point in time, with its zone: without one it is anybody's guess."""
+_POLICY = re.compile(r"\b(?:r|remaining)=0\b[^,\"]{0,40}?\b(?:t|reset)=(\d{1,9})|remaining=0\b.{0,20}\breset=(\d{1,9})")
+"""What is used up in a ``RateLimit`` header, and when it comes back, s (two drafts of the IETF's)."""
 _SHORT = {"hour": "h", "minute": "m", "second": "s", "millisecond": "ms"}
 
 
 def from_headers(headers: Mapping[str, str], now_s: float, *, limited: bool = False) -> float | None:
-    """Read how long to wait, s: ``retry-after-ms``, ``Retry-After`` in seconds or as a date; None for none understood.
+    """Read how long to wait, s: ``retry-after-ms`` (Azure's ``x-ms-…`` too), ``Retry-After`` in seconds or as a date.
+
+    None for none understood.
 
     With ``limited``, for an answer that says that a rate is used up, also when that comes back:
     ``x-ratelimit-reset-…`` of what has nothing remaining. Never negative, at most ``MOST_SECONDS``.
     """
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = _number(headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms"))
     if milliseconds is not None:
         return min(milliseconds / 1000, MOST_SECONDS)
     if text := headers.get("retry-after"):
@@ -55,6 +69,8 @@ def _reset(headers: Mapping[str, str], now_s: float) -> float | None:
     waits: list[float] = []
     for name, text in headers.items():
         name = name.lower()
+        if name == "ratelimit":
+            waits += [_bounded(float(structured or older)) for structured, older in _POLICY.findall(text)]
         if "ratelimit" not in name.replace("-", "").replace("_", "") or "reset" not in name:
             continue
         wait = moment(text, now_s)
@@ -100,11 +116,18 @@ def duration(text: str) -> float | None:
     return _bounded(sum(float(number) * _UNITS[unit.lower()] for number, unit in parts))
 
 
-def from_words(message: str) -> float | None:
-    """Read a wait out of a message like "Please try again in 7m12s"."""
-    found = _AGAIN.search(message[:2_000])
+def from_words(message: str, now_s: float) -> float | None:
+    """Read a wait out of a message like "Please try again in 7m12s", or "resets at 2026-11-29 12:00:00 UTC"."""
+    message = message[:2_000]
+    if (at := _AT.search(message)) is not None:
+        zone = "Z" if at[2].upper() == "UTC" else at[2]
+        return moment(at[1].replace(" ", "T") + zone, now_s)
+    if (chinese := _CHINESE.search(message)) is not None:
+        return duration(chinese[1] + _CHINESE_UNITS[chinese[2]])
+    found = _AGAIN.search(message)
     if found is None:
-        return None
+        bare = _BARE.search(message)
+        return duration(bare[1]) if bare is not None else None
     plain = _BETWEEN.sub(" ", found[1])
     return duration(_LONG.sub(lambda unit: _SHORT[unit[1].lower()], plain).strip())
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-Meaning = Literal["context_too_long", "quota", "filter", "unauthorized", "malformed", "invalid"]
+Meaning = Literal["context_too_long", "quota", "filter", "unauthorized", "malformed", "invalid", "busy"]
 
 CODES: dict[str, Meaning] = {
     **dict.fromkeys(
@@ -35,6 +35,7 @@ CODES: dict[str, Meaning] = {
         (
             "content_filter", "content_policy_violation", "responsibleaipolicyviolation", "data_inspection_failed",
             "datainspectionfailed", "content_moderation", "content_filtered", "moderation_blocked",
+            "sensitivecontentdetected", "inputtextsensitivecontentdetected", "outputtextsensitivecontentdetected",
         ),
         "filter",
     ),
@@ -52,43 +53,60 @@ def _phrases(text: str) -> re.Pattern[str]:
 
 _CONTEXT = _phrases(
     r"""context (?:length|window|size|limit)\b.{0,80}?(?:exceed|too (?:long|large|small)|is only|overflow|reached)
-    |exceed(?:s|ed|ing|)\b.{0,60}?(?:context|max(?:imum)? (?:allowed )?(?:input|prompt|sequence) (?:length|tokens?)
-      |max_seq_len|max_model_len|token limit\s*:|model'?s? (?:max|token)|max length|input limit
+    |exceed(?:s|ed|ing|)\b.{0,60}?(?:context|max(?:imum)? (?:allowed )?(?:input|prompt|sequence|message)
+      \x20(?:length|tokens?)|max_seq_len|max_model_len|token limit\s*:|max length|input limit
+      |model'?s? (?:max(?!\w* (?:output|completion))|token|limit)
       |maximum (?:number of )?(?:input )?tokens)
     |maximum (?:context|prompt|input|sequence) (?:length|size|tokens?)
-    |(?:prompt|input|message|conversation|request|messages|inputs)(?:'s length)?(?: is| are| was)?
-      \x20too (?:long|large|big)\b
+    |(?:prompt|input|message|conversation|request|messages|inputs)(?:'s length| you (?:sent|submitted))?
+      (?: is| are| was)?\x20too (?:long|large|big)\b
+    |(?:sequence|input|prompt|token)s? (?:token )?(?:length|count)(?: is)? too (?:long|large|high)
+    |\b(?:input|prompt|sequence|messages?|tokens)\b[^.]{0,60}\bexceed\w* (?:the )?max(?:imum)?(?: allowed)? length
+    |string too long\. expected .{0,20}maximum length \d{6}
+    |supports (?:at most|up to|only) [\d,]{3,9} tokens|max_(?:completion_)?tokens must be at least 1, got -
     |too many (?:input |prompt )?tokens\b(?!.{0,20}per)
     |reduce the (?:length|size) of (?:the|your)|reduce your prompt|shorten (?:the|your) (?:prompt|input|messages)
     |longer than (?:the )?(?:model'?s? )?(?:maximum|context|max)
     |larger than (?:the )?(?:model'?s? )?(?:maximum |max )?context
     |range of input length should be|requested tokens .{0,30}exceed|greater than the context length
-    |tokens? to keep from the initial prompt|input token count\b.{0,60}exceed
+    |tokens? to keep from the initial prompt|input token count\b.{0,60}(?:exceed|only supports)
     |inputs?`? tokens? \+ `?max_new_tokens`? must be|must have less than \d+ tokens
     |request too large for |request entity too large|payload too large|max(?:imum)? tokens? limit .{0,20}prompt
     |prompt (?:contains|has|length|tokens?\b(?: count)?).{0,60}(?:exceed|maximum|limit|greater|larger)
-    |available context|context overflow"""
+    |available context|context overflow
+    |(?:\u8f93\u5165|\u4e0a\u4e0b\u6587|\u63d0\u793a|prompt|token).{0,20}
+      (?:\u8d85\u51fa|\u8d85\u8fc7|\u8d85\u957f|\u8fc7\u957f|\u592a\u957f)"""
 )
 _LIMITED = re.compile(
     r"rate.?limit|too many requests|throttl|per minute|per second|per day|please wait|try again (?:in|later)|slow down",
     re.I,
 )
 """Words that speak of a rate: what they say of tokens passes by waiting."""
-_FOR_GOOD = re.compile(r"request too large for |must be reduced|reduce (?:the|your) (?:length|prompt|message)", re.I)
+_FOR_GOOD = re.compile(
+    r"request too large for |must be reduced|reduce (?:the|your) (?:length|prompt|message)(?!.{0,60}or try again)",
+    re.I,
+)
 _QUOTA = _phrases(
     r"""\b(?:insufficient|not enough|no|low|negative|zero|out of|depleted|exhausted|used (?:up )?all)\b.{0,40}?\b
       (?:balance|credits?|quota|funds)\b
     |(?:balance|credits?|funds)\b.{0,40}?(?:insufficient|too low|not enough|exhausted|depleted|used up|negative|run out)
     |exceeded (?:your|the) (?:current |monthly |account )?(?:quota|spend|budget|billing)
-    |quota (?:has been |is )?(?:exhausted|used up)
-    |spending (?:limit|cap)|budget (?:has been |is |was )?(?:exceeded|exhausted)
+    |quota (?:has been |is )?(?:exhausted|used up|insufficient|not enough)
+    |free (?:allocated )?(?:tier|quota)\b.{0,40}(?:exhausted|exceeded|used up)|key limit exceeded
+    |(?:weekly|monthly|specified api|your api|its api) usage limits?|over budget|exceeded ?budget
+    |spend(?:ing)? (?:limit|cap)|budget (?:has been |is |was )?(?:exceeded|exhausted)
     |billing (?:hard )?limit|check your plan and billing|billing details|payment (?:is )?required
-    |account (?:is |has been |was )?(?:suspended|deactivated|overdue|in arrears|not active)|overdue (?:payment|bill)
-    |recharge|top.?up your|\u4f59\u989d\u4e0d\u8db3|\u6b20\u8d39"""
+    |billing to be enabled|billing account\b.{0,60}(?:disabled|not found)|(?:plan|subscription) (?:has |is )?expired
+    |account (?:is |has been |was )?(?:terminated|suspended|deactivated|overdue|in arrears|not active)
+    |overdue (?:payment|bill)|recharge|top.?up your|\u4f59\u989d\u4e0d\u8db3|\u6b20\u8d39
+    |\u989d\u5ea6.{0,8}(?:\u7528\u5c3d|\u4e0d\u8db3|\u5931\u8d25)"""
 )
 _FILTER = re.compile(
-    r"content (?:management|filter|moderation|policy)|inappropriate content|safety (?:system|filter|polic)|usage polic"
-    r"|flagged (?:for|as|by|content)|input was flagged|requires moderation|prohibited (?:content|use)|responsible ai"
+    r"content (?:management|filter|moderation|policy|safety)|contentpolicyviolation|content exists risk"
+    r"|inappropriate content|safety (?:system|filter|polic)|usage (?:polic|guideline)|guardrail"
+    r"|flagged (?:for|as|by|content)|input was flagged|requires moderation|prohibited[ _](?:content|use)|responsible ai"
+    r"|sensitive (?:content|information|words?)|(?:prompt|response) (?:was |is |has been )?blocked|considered high risk"
+    r"|\u654f\u611f|\u8fdd\u89c4|\u4e0d\u5b89\u5168"
     r"|blocked by .{0,30}(?:safety|polic|filter|moderation)",
     re.I,
 )
@@ -100,6 +118,13 @@ _KEY = re.compile(
 
 _INVALID = re.compile(r"\bvalidation errors?\b.{0,400}?\bloc\b.{0,10}\bbody\b", re.I | re.S)
 """What a server of FastAPI says of a request's field, also where its own handler makes a 500 of it."""
+
+_BUSY = re.compile(
+    r"overloaded|over capacity|at capacity|no (?:available )?capacity|temporarily unavailable"
+    r"|(?:server|model|system|service|engine) is (?:too )?busy",
+    re.I,
+)
+"""What passes, though its status says that the request is wrong."""
 
 _MALFORMED = re.compile(r"repeating the same chunk", re.I)
 """What a gateway says that ends a reply because the model says one thing over and over (LiteLLM)."""
@@ -119,8 +144,10 @@ def of_message(message: str, status: int | None, *, waits: bool) -> Meaning | No
         return "quota"
     if status in (400, 401, 403) and _KEY.search(message):
         return "unauthorized"
-    if status in (400, 403, 422, 451) and _FILTER.search(message):
+    if status in (400, 403, 422, 424, 451) and _FILTER.search(message):
         return "filter"
+    if status in (400, 403, 404, 421, 424) and _BUSY.search(message):
+        return "busy"
     if status is not None and status >= 500 and _INVALID.search(message):
         return "invalid"
     if _MALFORMED.search(message):

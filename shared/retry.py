@@ -101,6 +101,8 @@ def classify(error: ModelError) -> Failure:
         return _failure(error, "permanent", "content_filter")
     if meaning == "malformed":
         return _failure(error, "transient", "malformed_reply")
+    if meaning == "busy":
+        return _failure(error, "transient", "provider_error")
     if meaning == "invalid":
         return _failure(error, "permanent", "invalid_request")
     if meaning == "context_too_long":

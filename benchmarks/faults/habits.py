@@ -21,6 +21,7 @@ LEFT_OUT = frozenset(
         *("wait_hour", "wait_reset", "wait_words"),  # six minutes and more
         *("refuses_temperature", "refuses_parallel", "refuses_seed", "refuses_reasoning_effort"),  # not sent here
         *("refuses_reasoning_back", "refuses_high_limit", "refuses_max_completion_tokens"),  # neither
+        *("refuses_high_limit_bedrock", "refuses_high_limit_vertex"),
         "end_endless",  # its end is a limit that the campaign's runs do not set
     }
 )
@@ -39,7 +40,8 @@ _EXCEPT = {
     "whole_html": RETRIED,
     "whole_minimax": "provider_insufficient_quota",
     "whole_error_status": RETRIED,
-    **dict.fromkeys(("end_safety", "end_prohibited", "end_sensitive"), "content_filter"),
+    **dict.fromkeys(("end_safety", "end_prohibited", "end_sensitive", "end_camel_filter"), "content_filter"),
+    **dict.fromkeys(("end_calls_lost", "end_null_cut", "error_line", "error_event_text", "error_text_data"), RETRIED),
     **dict.fromkeys(("end_malformed_call", "end_gemini_filter_malformed", "end_error", "end_resource"), RETRIED),
     "end_nothing": RETRIED,
     **dict.fromkeys(("error_code_number", "error_vllm"), "invalid_request"),
@@ -52,6 +54,7 @@ _ALL = {
     **dict.fromkeys(refusals.SHAPES, "invalid_request"),
     **dict.fromkeys(refusals.QUOTA, "provider_insufficient_quota"),
     **dict.fromkeys(refusals.CONTEXT, "context_too_long"),
+    **dict.fromkeys(refusals.FILTERS, "content_filter"),
     **dict.fromkeys(refusals.WAITS, RETRIED),
     **dict.fromkeys(refusals.REDIRECTS, "provider_redirect"),
     **_FIELDS,

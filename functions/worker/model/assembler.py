@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from functions.worker.model import finish as ends
 from functions.worker.model import refusal
+from functions.worker.model.contents import texts
 from functions.worker.model.handback import clean, merge
 from functions.worker.model.toolcalls import ToolCalls
 from functions.worker.model.usage import MOST_BYTES, Count, Details, believed, details, found
@@ -75,6 +76,11 @@ class Parts:
         self.cut = False
 
     @property
+    def whole(self) -> bool:
+        """Whether the model has ended a reply that is one: what follows adds nothing to it."""
+        return self.finish in (ends.STOP, ends.LENGTH, ends.TOOLS) and not self.empty
+
+    @property
     def empty(self) -> bool:
         """Whether nothing of a reply came."""
         return not (self._text or self._thoughts or self._calls or self._extra)
@@ -82,7 +88,7 @@ class Parts:
     @property
     def counted(self) -> bool:
         """Whether the provider said what it used."""
-        return self._count != (None, None)
+        return self._count != Count()
 
     def take(self, chunk: Any) -> bool:
         """Take a chunk, or the object of a whole completion; False if it says nothing that is understood.
@@ -100,11 +106,17 @@ class Parts:
             model = chunk.get("model")
             if model and model != self._model:
                 self._model = storable.text(str(model))
+            if self.finish is not None:
+                self._goes_on()
             self._hear(text)
             self._check_limit()
             return True
         if refusal.is_error(chunk):
             raise refusal.of_value(chunk, 200, {})
+        if blocked := refusal.blocked(chunk):
+            raise ModelError(
+                f"the provider's content filter blocked the prompt ({blocked})", status=200, code=ends.FILTER
+            )
         if model := chunk.get("model"):
             self._model = storable.text(str(model))
         self._counted(chunk)
@@ -112,7 +124,7 @@ class Parts:
         if choices is None or choices == []:
             return "usage" in chunk or choices is not None or chunk.get("type") == "ping"
         for choice in choices:
-            if choice is None or (choice.get("index") or 0) != 0:
+            if choice is None or str(choice.get("index") or 0) != "0":
                 continue  # one answer was asked for
             if error := choice.get("error"):
                 raise refusal.of_value({"error": error}, 200, {})
@@ -122,7 +134,7 @@ class Parts:
 
     def _counted(self, chunk: dict[str, Any]) -> None:
         count = found(chunk)
-        if count != (None, None):
+        if count != Count():
             self._count = self._count.later(count)
             self._progress.reported = Usage(self._count.read or 0, self._count.written or 0)
             for kind, number in details(chunk).items():
@@ -130,6 +142,8 @@ class Parts:
 
     def _take_choice(self, choice: dict[str, Any]) -> None:
         reason = choice.get("finish_reason") or choice.get("finishReason")
+        if self.finish is not None and choice.get("delta"):
+            self._goes_on()
         if kind := ends.known(reason):
             self.finish, self._reason = kind, storable.text(str(reason))
         delta = choice.get("delta")
@@ -144,6 +158,11 @@ class Parts:
         logprobs = choice.get("logprobs")
         if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
             self._logprobs += clean(logprobs["content"])
+
+    def _goes_on(self) -> None:
+        """Take back an end that a word seemed to tell which nobody knows: there is more."""
+        if self.finish not in ends.KINDS:
+            self.finish = None
 
     def _take_delta(self, delta: dict[str, Any]) -> None:
         if len(delta) > 1 or "content" not in delta:
@@ -232,6 +251,10 @@ class Parts:
         calls = self._calls.calls()
         if calls and self.finish == ends.STOP:
             self.finish = ends.TOOLS
+        elif self.finish == ends.TOOLS and not calls:
+            if not self._text:
+                raise ModelError("the reply was to call a tool, and calls none", status=200, code="malformed_reply")
+            self.finish = ends.STOP
         usage, estimated = self._usage()
         return ModelReply(
             "".join(self._text),
@@ -249,12 +272,13 @@ class Parts:
 
     def _usage(self) -> tuple[Usage, bool]:
         """Return what is charged, and whether some of it is our estimate, which errs upwards."""
-        read, written = self._count
+        read, written, total = self._count
         seen = self._progress
         believed = written is not None and written * MOST_BYTES >= seen.written_bytes and not self.cut
         told = believed and bool(read)
         if not told:
-            written = max(written or 0, seen.output_tokens)
+            beyond = 0 if total is None or self.cut else total - (read or seen.prompt_tokens)
+            written = max(written or 0, seen.output_tokens, beyond)
         return Usage(read or seen.prompt_tokens, written or 0), not told
 
 
@@ -275,31 +299,3 @@ def _plain(chunk: dict[str, Any]) -> str | None:
     delta = choice.get("delta")
     text = delta.get("content") if type(delta) is dict and len(delta) == 1 else None
     return text if type(text) is str and text else None
-
-
-def texts(content: Any) -> tuple[str, str]:
-    """Return the text of a message's content and what was thought in it: a string, or a list of parts.
-
-    Raises:
-        TypeError: it is neither.
-    """
-    if content is None or isinstance(content, str):
-        return content or "", ""
-    parts = [content] if isinstance(content, dict) else content
-    if not isinstance(parts, list):
-        raise TypeError("content")
-    text, thought = "", ""
-    for part in parts:
-        if isinstance(part, str):
-            text += part
-            continue
-        if not isinstance(part, dict):
-            raise TypeError("content part")
-        kind = str(part.get("type", "text"))
-        if kind in ("thinking", "reasoning", "reasoning_text"):
-            inner = part.get("thinking") or part.get("reasoning") or part.get("text")
-            thought += "".join(texts(inner))
-        else:
-            inner = part.get("text") or part.get("refusal") or part.get("content")
-            text += texts(inner)[0] if isinstance(inner, str | list) else str((inner or {}).get("value", ""))
-    return text, thought

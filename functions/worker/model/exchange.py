@@ -161,6 +161,8 @@ class Exchange:
                 self.adapted += 1
                 self.most = left
                 raise Again from error
+            if profile.of_output(error.message):
+                code = "invalid_request"
         if code not in ("invalid_request", "provider_error", "model_not_found"):
             return
         changed = profile.adapted(self.profile, error, body)
@@ -216,6 +218,9 @@ class Exchange:
         if isinstance(error, httpx2.TimeoutException):
             message = "the provider is too slow to connect to"
             return ModelError(message, code="provider_unreachable", unseen=unseen(stream, attempt))
+        if isinstance(error, httpx2.DecodingError):
+            message = "the provider's answer is not in the encoding that it names"
+            return ModelError(message, status=200, code="malformed_reply", unseen=unseen(stream, attempt))
         dropped = isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError | httpx2.WriteError)
         if dropped and attempt.stale and not self.repeated:
             self.repeated = True

@@ -24,7 +24,7 @@ MOST_ADAPTED = 8
 """How often one call is adapted at most."""
 MOST_REMEMBERED = 1_000
 """Models whose profile an environment remembers."""
-_REFUSING = frozenset({400, 404, 405, 415, 422, 500, 501})
+_REFUSING = frozenset({400, 404, 405, 412, 415, 422, 424, 500, 501})
 """Statuses with which providers refuse a field. Of 500 only what plainly speaks of one."""
 OPTIONAL = (
     "parallel_tool_calls", "temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "user", "metadata",
@@ -39,19 +39,36 @@ _REFUSAL = re.compile(
     r"|does ?n.t (?:support|accept)|cannot (?:be|specify|use)|can't|not be (?:set|used|specified)|deprecated|must be"
     r"|only (?:the )?(?:default|.{0,40} supported)|must alternate|no such (?:field|parameter)|unable to|is disabled"
     r"|should be|out of range|between|remove|isn't|disallow|incompatible|not exist"
-    r"|at most|too (?:large|high|big)|less than|maximum|> ?\d",
+    r"|at most|too (?:large|high|big)|less than|maximum|> ?\d|range|cannot both|only available"
+    r"|\u4e0d\u652f\u6301|\u975e\u6cd5|\u65e0\u6548|\u4e0d\u5141\u8bb8|\u9519\u8bef",
     re.I,
 )
+_SYMBOL = re.compile(r"\w_\w")
+"""A field's name that is no word of any language: who says it in a refusal, means it."""
 _ROLE = re.compile(
     r"(?:system|developer)\b.{0,40}(?:role|message|prompt|instruction)|role\b.{0,60}(?:system|developer)"
-    r"|roles? must alternate|only (?:the )?user",
+    r"|roles? must alternate|only (?:the )?user|roles?\b.{0,80}\buser\b.{0,12}\bassistant\b"
+    r"|(?:unexpected|unknown|unsupported|invalid) (?:message )?role|system.{0,12}\u89d2\u8272",
     re.I | re.S,
 )
 _TOO_HIGH = re.compile(
     r"too (?:large|high|big)|at most|less than|lower|exceed|maximum|greater|range|up to|<="
-    r"|\bmax(?:imum)? (?:is|value)|> ?\d",
+    r"|\bmax(?:imum)?(?: \w+){0,2} (?:is|value)|> ?\d|within|above|\[\d|\u8303\u56f4",
     re.I,
 )
+_TOO_LOW = re.compile(r"at least|greater than|minimum|>=|higher|more than", re.I)
+_LIMIT = re.compile(
+    r"max(?:imum)?[ _-]?(?:new|output|completion|generated)?[ _-]?tokens?|num_predict|(?:output|completion) tokens",
+    re.I,
+)
+"""The limit on output by names that are not ours: of what stands behind a gateway."""
+_PROMPT = re.compile(r"context|prompt|input|messages", re.I)
+_STREAM = re.compile(r"(?<![a-z_])stream(?:ing|ed)?(?![a-z_])|ResponseStream|ConverseStream", re.I)
+_AKA = {
+    "reasoning_effort": ("reasoning", "thinking"), "reasoning": ("thinking",), "frequency_penalty": ("penalty",),
+    "presence_penalty": ("penalty",),
+}  # fmt: skip
+"""Other words for a field, of models that do not know the thing at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +93,8 @@ class Profile:
     def body(self, body: dict[str, Any], max_output_tokens: int, *, stream: bool) -> dict[str, Any]:
         """Return a request's body as this provider takes it; ``body`` holds all but the limit and what streams."""
         made = {name: value for name, value in body.items() if name not in self.without}
+        if "tool_choice" in self.without and body.get("tool_choice", "auto") != "auto":
+            made["tool_choice"] = body["tool_choice"]
         if self.limit:
             made[self.limit] = min(max_output_tokens, self.most_output or max_output_tokens)
         if stream and self.stream:
@@ -129,24 +148,33 @@ def adapted(profile: Profile, error: ModelError, body: dict[str, Any]) -> Profil
     if error.status not in _REFUSING:
         return None
     said = f"{error.message} {error.param or ''}"
-    if not _REFUSAL.search(said) and not error.param:
-        return None
+    refuses = bool(error.param or _REFUSAL.search(said))
     asked = profile.limit and body.get(profile.limit)
     if profile.limit and asked and _names(said, profile.limit):
+        return _limit(profile, said, asked) if refuses else None
+    if profile.limit and asked and of_output(said):
         return _limit(profile, said, asked)
     if "stream_options" in body and _names(said, "stream_options", "include_usage"):
         return replace(profile, stream_options=False)
+    if not refuses:
+        named = [name for name in OPTIONAL if name in body and _SYMBOL.search(name) and _names(said, name)]
+        return replace(profile, without=profile.without | {named[0]}) if named else None
     if error.status == 500 and not re.search(r"unsupported|not support|unrecogni|unexpected keyword", said, re.I):
         return None
     for name in OPTIONAL:
         if name in body and _names(said, name):
             return replace(profile, without=profile.without | {name})
+    if body.get("tool_choice") == "auto" and _names(said, "tool_choice"):  # which is what holds without it
+        return replace(profile, without=profile.without | {"tool_choice"})
     for name in _fields(body["messages"]):
         if name not in profile.stripped and _names(said, name):
             return replace(profile, stripped=profile.stripped | {name})
+    for name, others in _AKA.items():
+        if name in body and _names(said, *others):
+            return replace(profile, without=profile.without | {name})
     if _names(said, "strict") and "strict" not in profile.stripped and _strict(body):
         return replace(profile, stripped=profile.stripped | {"strict"})
-    if "stream" in body and re.search(r"\bstream(?:ing|ed)?\b", said, re.I):
+    if "stream" in body and _STREAM.search(said):
         return replace(profile, stream=False)
     roles = {message.get("role") for message in body["messages"]}
     if roles & {"system", "developer"} and (_ROLE.search(said) or re.search(r"messages.{0,12}role", error.param or "")):
@@ -154,18 +182,31 @@ def adapted(profile: Profile, error: ModelError, body: dict[str, Any]) -> Profil
     return None
 
 
+def of_output(message: str) -> bool:
+    """Tell whether a limit that is passed is the one on output: words on a prompt's length may sound the same."""
+    return _LIMIT.search(message) is not None and not _PROMPT.search(message)
+
+
 def _limit(profile: Profile, said: str, asked: int) -> Profile | None:
     """Learn another name for the limit, or how high it may be."""
     other = NEW if profile.limit == OLD else OLD
-    highest = [int(found) for found in re.findall(r"\d{1,9}", said.replace(",", "")) if 0 < int(found) < asked]
+    plain = said.replace(",", "")
+    beyond = {int(found) for found in re.findall(r"(\d{1,9}) \(exclusive\)", plain)}
+    numbers = [int(found) - (int(found) in beyond) for found in re.findall(r"\d{1,9}", plain)]
+    highest = [number for number in numbers if 0 < number < asked]
     if _TOO_HIGH.search(said) and highest and not _names(said, other):
         return replace(profile, most_output=max(highest))
+    if not _names(said, str(profile.limit)) or _TOO_LOW.search(said):  # by another name, and without a figure
+        return None
     refused = profile.without | {str(profile.limit)}
     return replace(profile, limit=None if other in refused else other, without=refused)
 
 
 def _names(said: str, *names: str) -> bool:
-    return any(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", said, re.I) for name in names)
+    """Tell whether one of the names is said, ``like_this`` or ``likeThis``."""
+    return any(
+        re.search(rf"(?<![\w-]){re.escape(name).replace('_', '_?')}(?![\w-])", said, re.I | re.A) for name in names
+    )
 
 
 def _fields(messages: list[dict[str, Any]]) -> list[str]:

@@ -8,11 +8,13 @@ error within an error (LiteLLM), and web pages.
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shared import asked_waits, provider_words, secrets
+from functions.worker.model import error_names as known
+from shared import asked_waits, provider_words, secrets, storable
 from shared.clock import now
 from shared.retry import ModelError
 
@@ -26,37 +28,6 @@ DEEPEST = 6
 """How far errors within errors are followed."""
 GATEWAY_TIMEOUTS = frozenset({504, 524})
 """What stands before a provider gave up waiting, and the provider may have gone on."""
-_INSIDE = ("error", "x_groq", "errors", "detail", "details", "fault", "response", "base_resp", "err", "message")
-_MESSAGE = (
-    "message", "Message", "msg", "error_message", "error_msg", "errorMessage", "status_msg", "faultstring", "reason",
-    "error_description", "title",
-)  # fmt: skip
-_CODE = ("code", "error_code", "errorCode", "status_code", "statusCode", "status", "type", "__type", "error_type")
-_STATUSES = {
-    "invalid_argument": 400, "failed_precondition": 400, "invalid_request_error": 400, "bad_request": 400,
-    "badrequesterror": 400, "validationexception": 400, "invalid_request": 400, "bad_request_error": 400,
-    "unauthenticated": 401, "authentication_error": 401, "invalid_api_key": 401, "autherror": 401,
-    "authenticationerror": 401, "insufficient_balance": 402, "billing_error": 402, "payment_required": 402,
-    "permission_denied": 403, "permission_error": 403, "permissiondeniederror": 403, "accessdeniedexception": 403,
-    "not_found": 404, "not_found_error": 404, "model_not_found": 404, "notfounderror": 404,
-    "resourcenotfoundexception": 404, "request_too_large": 413, "resource_exhausted": 429, "rate_limit_error": 429,
-    "rate_limit_exceeded": 429, "rate_limit_exceeded_error": 429, "too_many_requests": 429, "ratelimiterror": 429,
-    "throttlingexception": 429, "throttling_error": 429, "throttling": 429, "rate_limited": 429, "internal": 500,
-    "internal_error": 500, "internal_server_error": 500, "server_error": 500, "api_error": 500,
-    "internalservererror": 500, "unavailable": 503, "service_unavailable": 503, "engine_overloaded_error": 503,
-    "overloaded": 503, "timeout": 504, "timeout_error": 504, "deadline_exceeded": 504, "overloaded_error": 529,
-    "rate_limit": 429, "over_capacity": 503,
-}  # fmt: skip
-"""Statuses by the names that providers give them."""
-_BASE_RESP = {
-    1000: "internal_error", 1001: "timeout", 1002: "rate_limit", 1004: "unauthenticated", 1008: "insufficient_balance",
-    1013: "internal_error", 1024: "internal_error", 1026: "content_filter", 1027: "content_filter",
-    1033: "internal_error", 1039: "invalid_request", 2013: "invalid_request", 2049: "invalid_api_key",
-    2056: "rate_limit",
-}  # fmt: skip
-"""Names for the numbers in ``base_resp``, which comes with 200 (platform.minimax.io, "Error Codes", 2026-11)."""
-_FINE = (0, "0", 200, "200", "success", "Success", "ok", "OK")
-_PASSING = frozenset({429, 503, 529})
 _TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^<>]{0,2000}>", re.S | re.I)
 
 
@@ -93,16 +64,28 @@ def is_error(value: dict[str, Any]) -> bool:
     base = value.get("base_resp")
     if isinstance(base, dict) and base.get("status_code") not in (None, 0):
         return True
-    if value.get("choices") or "usage" in value or (_fine(value) and not value.get("errors")):
+    if (
+        value.get("choices")
+        or "usage" in value
+        or value.get("type") in known.NEWS
+        or (_fine(value) and not value.get("errors"))
+    ):
         return False
     return any(
         value.get(name) for name in ("errors", "detail", "message", "msg", "error_msg", "error_message", "fault")
     )
 
 
+def blocked(value: dict[str, Any]) -> str | None:
+    """Return why a prompt was not even answered, in Gemini's words; None where nothing says so."""
+    told = value.get("promptFeedback") or value.get("prompt_feedback")
+    reason = told.get("blockReason") or told.get("block_reason") if isinstance(told, dict) else None
+    return storable.text(str(reason)) if reason else None
+
+
 def _fine(value: dict[str, Any]) -> bool:
     """Tell whether something says of itself that it is no error, as some do in every chunk."""
-    return value.get("code") in _FINE or value.get("success") is True
+    return value.get("code") in known.FINE or value.get("success") is True
 
 
 def read(data: bytes, status: int, headers: Mapping[str, str], *, unseen: bool = False) -> ModelError:
@@ -144,7 +127,7 @@ def of_value(value: Any, status: int, headers: Mapping[str, str], *, unseen: boo
 
 def _error(words: Words, status: int, headers: Mapping[str, str], *, unseen: bool) -> ModelError:
     said = words.status
-    if said is not None and (status < 400 or (status == 400 and said in _PASSING)):
+    if said is not None and (status < 400 or (status == 400 and said in known.PASSING)):
         status = said  # an answer that began well, or claims to; or a gateway has one status for all
     message = words.message or f"the provider answered {status}" + (" and no reply" if status < 400 else "")
     code = words.code
@@ -152,7 +135,7 @@ def _error(words: Words, status: int, headers: Mapping[str, str], *, unseen: boo
         code = "provider_error" if words.message else None
     wait_s = asked_waits.from_headers(headers, now(), limited=status == 429)
     if wait_s is None and (status == 429 or status >= 500):
-        wait_s = words.wait_s if words.wait_s is not None else asked_waits.from_words(message)
+        wait_s = words.wait_s if words.wait_s is not None else asked_waits.from_words(message, now())
     return ModelError(
         without_key(message[:MESSAGE_CHARACTERS]),
         status=status,
@@ -173,7 +156,9 @@ def _words(value: Any, depth: int) -> Words:
     if not isinstance(value, dict):
         return Words(str(value))
     own = _of_object(value)
-    for name in _INSIDE:
+    if depth and own == Words() and value.keys().isdisjoint(known.INSIDE):
+        own = _of_fields(value, depth)
+    for name in known.INSIDE:
         if name in value and not (name == "message" and isinstance(value[name], str)):
             inner = _words(value[name], depth + 1)
             # Whoever stands in front of the provider has its own words; the provider's say more.
@@ -181,6 +166,8 @@ def _words(value: Any, depth: int) -> Words:
     metadata = value.get("metadata")
     if not isinstance(metadata, dict):
         return own
+    if own.wait_s is None:
+        own = own._replace(wait_s=_delay(metadata))
     headers = metadata.get("headers")  # OpenRouter's, which come within the error
     if own.wait_s is None and isinstance(headers, dict):
         named = {str(name).lower(): str(text) for name, text in headers.items()}
@@ -188,20 +175,22 @@ def _words(value: Any, depth: int) -> Words:
     raw = metadata.get("raw")  # and so does what the provider said
     if isinstance(raw, str) and raw:
         inner = _words(raw, depth + 1)
+        if inner.status in known.PASSING:
+            own = own._replace(status=inner.status)
         own = own._replace(message=f"{own.message}: {inner.message}" if own.message else inner.message)
     return own
 
 
 def _of_object(value: dict[str, Any]) -> Words:
-    message = next((value[name] for name in _MESSAGE if isinstance(value.get(name), str) and value[name]), None)
+    message = next((value[name] for name in known.MESSAGE if isinstance(value.get(name), str) and value[name]), None)
     codes = [
-        value[name] for name in _CODE if value.get(name) not in (None, "", 0) and not isinstance(value[name], dict)
+        value[name] for name in known.CODE if value.get(name) not in (None, "", 0) and not isinstance(value[name], dict)
     ]
     if isinstance(number := value.get("status_code"), int) and "status_msg" in value:
-        codes = [_BASE_RESP.get(number, number)]
+        codes = [known.BASE_RESP.get(number, number)]
     status = next((number for code in codes if (number := _status(code)) is not None), None)
     names = [str(code) for code in codes if not str(code).isdigit() and str(code) not in ("error", "None")]
-    param = value.get("param") or value.get("loc")
+    param = next((value[name] for name in known.PARAM if isinstance(value.get(name), str | list) and value[name]), None)
     telling = next((name for name in names if provider_words.of_code(name)), names[0] if names else None)
     found = Words(None, telling, status, str(param) if param else None, _delay(value))
     if message is None:
@@ -210,6 +199,16 @@ def _of_object(value: dict[str, Any]) -> Words:
     if nested[:1] in ("{", "[") and len(nested) > 2:  # an error as the text of an error
         return _of_text(message, 1).filled(found)
     return found._replace(message=message)
+
+
+def _of_fields(value: dict[str, Any], depth: int) -> Words:
+    """Read an object whose names are those of fields, with what is wrong with each of them."""
+    told = {
+        name: one for name, one in value.items() if name not in known.INSIDE and isinstance(one, str | list) and one
+    }
+    each = [(name, _words(one, depth + 1).message) for name, one in itertools.islice(told.items(), 5)]
+    text = "; ".join(f"{name}: {message}" for name, message in each if message)
+    return Words(text, param=each[0][0]) if text else Words()
 
 
 def _of_text(text: str, depth: int) -> Words:
@@ -243,16 +242,25 @@ def _status(code: Any) -> int | None:
     text = str(code)
     if text.isdigit():
         return int(text) if 400 <= int(text) <= 599 else None
-    return _STATUSES.get(text.lower().rpartition("#")[2])
+    return known.STATUSES.get(text.lower().rpartition("#")[2])
 
 
 def _delay(value: dict[str, Any]) -> float | None:
     """Read Google's ``retryDelay``, and the like."""
-    for name in ("retryDelay", "retry_after", "retry_after_seconds", "retryAfter"):
+    for name in known.DELAY:
         delay = value.get(name)
         if isinstance(delay, str | int | float) and not isinstance(delay, bool):
-            return asked_waits.duration(str(delay))
+            return asked_waits.duration(f"{delay}ms" if name.lower().endswith("ms") else str(delay))
     return None
+
+
+def said(data: bytes) -> str | None:
+    """Return the words of what is neither a part of a reply nor a whole answer; None where it has none."""
+    try:
+        words = _words(json.loads(data), 0).message
+    except (ValueError, RecursionError):
+        words = " ".join(data.decode("utf-8", "replace").split())
+    return without_key(words[:MESSAGE_CHARACTERS]) if words and words.isprintable() else None
 
 
 def without_key(text: str) -> str:

@@ -6,6 +6,7 @@ at a line feed only: readers of text lines also split at U+2028 and U+0085, whic
 
 from __future__ import annotations
 
+import itertools
 import json
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,9 @@ LINE_BYTES = 4_000_000
 """Longest line of the stream, and longest answer in one piece."""
 PAGE_BYTES = 64 * 1024
 """How much of an answer that is no JSON at all is read for its words."""
-_DONE = (b"[DONE]", b'"[DONE]"', b"[done]")
+_DONE = (b"[DONE]", b'"[DONE]"', b"[done]", b"DONE")
+_LAST = frozenset({"done", "end", "complete", "close", "finish"})
+"""Names of an event after which nothing comes."""
 _BEFORE = b" \t\r\n\xef\xbb\xbf"
 """White space and a byte order mark."""
 
@@ -120,6 +123,11 @@ class Assembler:
             self._data(data)
         elif line.startswith(b"{"):  # some report an error without the form of an event
             self._data(line)
+        elif line.startswith(b"error:"):  # llama.cpp's server did for long
+            self._event = "error"
+            self._data(line[6:].strip())
+        elif line[:1] in b" \t" and line.lstrip().startswith(b"data:"):
+            self._line(line.lstrip())
         elif line.startswith(b"event:"):
             self._event = line[6:].strip().decode("utf-8", "replace")
         elif not line.strip():
@@ -128,7 +136,7 @@ class Assembler:
             self._noise = self._noise or line
 
     def _data(self, data: bytes) -> None:
-        if data in _DONE:
+        if data in _DONE or (self._event.lower() in _LAST and data in (b"", b"{}")):
             self._end_event()
             self.done = self._parts.said_done = True
             return
@@ -140,10 +148,14 @@ class Assembler:
         if value is not None:
             self._joined = b""
             self._take(value)
+        elif self._parts.whole:
+            return  # a usage in pieces, or the like
         elif data[:1] in b"{[":
             self._joined = data  # the event may have more lines
             if len(data) > LINE_BYTES:
                 raise ModelError("the provider sent an endless line", status=200, code="reply_too_long")
+        elif self._event == "error":
+            raise refusal.read(data, 200, {}, unseen=self._unseen)
         else:
             self._noise = self._noise or data
 
@@ -153,14 +165,19 @@ class Assembler:
         self._event = ""
 
     def _take(self, value: Any) -> None:
+        whole = self._parts.whole
         try:
             if self._event == "error" and isinstance(value, dict) and "choices" not in value and "error" not in value:
                 value = {"error": value}
             if not self._parts.take(value):
                 self._noise = self._noise or json.dumps(value).encode()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            if whole:
+                return
             raise self._malformed(f"the provider sent a malformed chunk: {type(error).__name__}") from error
         except ModelError as error:
+            if whole and error.code != "reply_too_long":
+                return  # what was to come after a reply that is paid for and needs nothing more
             error.unseen = error.unseen or (self._unseen and error.code == "reply_too_long")
             raise
         self.done = self.done or self._parts.cut
@@ -188,19 +205,23 @@ class Assembler:
         try:
             return self._parts.reply(whole=self._kind is _Kind.WHOLE)
         except ModelError as error:
+            if self._noise and error.code == "truncated_reply" and (said := refusal.said(self._noise)):
+                error = ModelError(f"{error.message} ({said})", status=200, code=error.code)
             error.unseen = error.unseen or (self._unseen and error.code == "truncated_reply")
-            raise
+            raise error from None
 
     def _take_whole(self, data: bytes) -> None:
         value = _read(data)
         if value is not None:
             self._take(value)
             return
-        lines = [_read(line) for line in data.splitlines() if line.strip()]
-        if len(lines) < 2 or None in lines:
+        lines = [line for line in data.split(b"\n") if line.strip() and line.strip() not in _DONE]
+        read = list(itertools.takewhile(lambda value: value is not None, map(_read, lines)))
+        if len(lines) < 2 or not read:
             raise self._malformed("the provider's answer is malformed: no JSON")
-        for line in lines:
-            self._take(line)
+        for value in read:  # of a stream that is cut, all that came
+            self._take(value)
+        self._kind = _Kind.STREAM
 
 
 class WholeReply(Assembler):

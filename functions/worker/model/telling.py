@@ -74,12 +74,17 @@ class WrittenCall:
             self._looked = len(self.arguments), read_object(self.text) is not None
         return self._looked[1]
 
+    def begin_again(self) -> None:
+        """Forget the arguments so far."""
+        self.otherwise = self.otherwise or self.told > 0
+        self.arguments, self.told, self._looked = [], 0, (-1, False)
+
     def say_again(self, arguments: str) -> None:
         """Take whole arguments in the place of others that were whole; what is the same stays as it was said first."""
-        if read_object(arguments) == read_object(self.text):
+        if self.object and read_object(arguments) == read_object(self.text):
             return
-        self.otherwise = self.otherwise or self.told > 0
-        self.arguments, self.told, self._looked = [arguments], 0, (-1, False)
+        self.begin_again()
+        self.arguments = [arguments]
 
 
 def read_object(text: str) -> dict[str, Any] | None:

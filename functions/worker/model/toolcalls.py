@@ -19,6 +19,33 @@ if TYPE_CHECKING:
 MAX_TOOL_CALLS = 128
 """Tool calls of one reply; OpenAI lets a request define as many tools."""
 _KNOWN = frozenset({"index", "id", "type", "function"})
+_FLAT = _KNOWN | {"name", "arguments", "parameters", "input"}
+_HOLLOW = frozenset({"{}", "null"})
+"""Arguments that may stand there only because something has to."""
+
+
+def _arguments(function: dict[str, Any]) -> Any:
+    """Return the arguments of a call: some have other names for them, and no texts then."""
+    if (given := function.get("arguments")) is not None:
+        return given
+    return next((function[name] for name in ("parameters", "input") if isinstance(function.get(name), dict)), None)
+
+
+def _meant(call: WrittenCall) -> str | None:
+    """Return what arguments mean that are no object as they stand: each piece was all so far, or they are quoted."""
+    if call.object or not call.arguments:
+        return None
+    if read_object(call.arguments[-1]) is not None and not call.whole:
+        return call.arguments[-1]
+    if not call.text.lstrip().startswith('"') or not call.whole:
+        return None
+    inner = str(json.loads(call.text))
+    return inner if read_object(inner) is not None else None
+
+
+def _number(index: object) -> object:
+    """Return the number of a call, which a few write as a text."""
+    return int(index) if isinstance(index, str) and index.isascii() and index.isdigit() and len(index) < 4 else index
 
 
 def _continues(last: WrittenCall, name: str, arguments: str | None) -> bool:
@@ -53,24 +80,27 @@ class ToolCalls:
             ModelError: there are too many.
             TypeError, AttributeError: it is none.
         """
-        function = piece.get("function") or {}
-        call_id, name, arguments = piece.get("id") or "", function.get("name") or "", function.get("arguments")
+        function = piece.get("function") or (piece if "name" in piece else {})  # some leave the inner object out
+        call_id, name, arguments = piece.get("id") or "", function.get("name") or "", _arguments(function)
         if arguments is not None and not isinstance(arguments, str):
             arguments = json.dumps(arguments, ensure_ascii=False)  # as an object, not as its text
-        call = self._find(piece.get("index"), str(call_id), str(name), arguments)
+        call = self._find(_number(piece.get("index")), str(call_id), str(name), arguments)
         call.id = call.id or storable.text(str(call_id))
         if name and name != call.name:  # some repeat it in every piece
-            call.name += storable.text(str(name))
-            self._grow(storable.text(str(name)))
+            name = storable.text(str(name))
+            call.name = name if name.startswith(call.name) else call.name + name  # or as far as it is known
+            self._grow(name)
         if arguments:
             arguments = storable.text(arguments)
+            if call.text.strip() in _HOLLOW and arguments.lstrip().startswith("{"):
+                call.begin_again()  # some say {} first, and then what they mean
             if read_object(arguments) is not None and call.object:  # some repeat the whole call at its end
                 call.say_again(arguments)
             else:
                 call.arguments.append(arguments)
             self._grow(arguments)
         for key, value in piece.items():
-            if key not in _KNOWN and value not in (None, "", [], {}):
+            if key not in (_FLAT if function is piece else _KNOWN) and value not in (None, "", [], {}):
                 call.extra[key] = merge(call.extra.get(key), clean(value))
         self._telling.look(self._calls)
 
@@ -105,5 +135,10 @@ class ToolCalls:
 
     def calls(self) -> list[ToolCall]:
         """Return them, in the order in which they began, once no more comes."""
+        # Nothing but a number is no call.
+        self._calls = [call for call in self._calls if call.name or call.id or call.text.strip()]
+        for call in self._calls:
+            if (meant := _meant(call)) is not None:
+                call.say_again(meant)
         self._telling.end(self._calls)
         return [ToolCall(call.shown_id, call.name, call.text, call.extra or None) for call in self._calls]

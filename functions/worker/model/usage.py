@@ -13,6 +13,7 @@ _PROMPT = (
     "prompt_tokens",
     "input_tokens",
     "promptTokenCount",
+    "promptTokens",
     "inputTokenCount",
     "inputTokens",
     "prompt_eval_count",
@@ -21,8 +22,8 @@ _PROMPT = (
 _CACHED = ("cache_read_input_tokens", "cache_creation_input_tokens")
 """Anthropic counts them beside the others."""
 _OUTPUT = (
-    "completion_tokens", "output_tokens", "candidatesTokenCount", "outputTokenCount", "outputTokens", "eval_count",
-    "predicted_n", "generated_tokens",
+    "completion_tokens", "output_tokens", "candidatesTokenCount", "outputTokenCount", "outputTokens",
+    "completionTokens", "eval_count", "predicted_n", "generated_tokens",
 )  # fmt: skip
 _TOTAL = ("total_tokens", "totalTokenCount", "totalTokens")
 
@@ -55,10 +56,12 @@ class Count(NamedTuple):
 
     read: int | None = None
     written: int | None = None
+    total: int | None = None
+    """Of both together, where that is all that is said."""
 
     def later(self, other: Count) -> Count:
         """Return the later of two counts of one call: some count on in every chunk, and end with zeros."""
-        return Count(_most(self.read, other.read), _most(self.written, other.written))
+        return Count(*(_most(one, two) for one, two in zip(self, other, strict=True)))
 
 
 def found(chunk: dict[str, Any]) -> Count:
@@ -113,20 +116,23 @@ def _of_choices(choices: Any) -> list[dict[str, Any]]:
 
 def _read(usage: dict[str, Any]) -> Count:
     read, written, total = (_first(usage, names) for names in (_PROMPT, _OUTPUT, _TOTAL))
-    if read is not None and "input_tokens" in usage and "prompt_tokens" not in usage:
-        read += sum(_number(usage.get(name)) or 0 for name in _CACHED)
-    thought = _number(usage.get("thoughtsTokenCount"))
-    if thought is None:
-        details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
-        inside = _number((details if isinstance(details, dict) else usage).get("reasoning_tokens"))
-        thought = inside if inside is not None and inside > (written or 0) else None
-    if thought is not None and total is None:
-        written = (written or 0) + thought
+    if read is not None:
+        beside = sum(_number(usage.get(name)) or 0 for name in _CACHED)
+        # Some gateways have OpenAI's names and Anthropic's sums: what is more than all cannot be a part of it.
+        if beside > read or ("input_tokens" in usage and "prompt_tokens" not in usage):
+            read += beside
+    details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
+    thought = _number((details if isinstance(details, dict) else usage).get("reasoning_tokens"))
+    thinks = _number(usage.get("thoughtsTokenCount"))
+    if total is None and thinks is not None:
+        written = (written or 0) + thinks
+    elif thought is not None and thought > max(written or 0, (total or 0) - (read or 0)):
+        written = (written or 0) + thought  # more than all of it cannot be a part of it
     if total is not None and read is not None:
         written = max(written or 0, total - read)  # with reasoning that only the total holds
     elif total is not None and written is not None:
         read = max(0, total - written)
-    return Count(read, written)
+    return Count(read, written, total if read is None else None)
 
 
 def _first(usage: dict[str, Any], names: tuple[str, ...]) -> int | None:

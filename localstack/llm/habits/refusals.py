@@ -31,6 +31,8 @@ SHAPES = {
     "shape_openrouter_raw": Habit("openrouter.ai/docs/api-reference/errors", 400, {"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": '{"error": {"message": "bad tool"}}', "provider_name": "X"}}}),
     "shape_code_reason": Habit("novita.ai/docs/api-reference/basic-error-code", 400, {"code": 400, "reason": "INVALID_REQUEST_BODY", "message": "bad tool", "metadata": {}}),
     "shape_anthropic": Habit("docs.anthropic.com/en/api/errors", 400, {"type": "error", "error": {"type": "invalid_request_error", "message": "bad tool"}}),
+    "shape_fields": Habit("learn.microsoft.com/aspnet/core/web-api/handle-errors", 400, {"title": "One or more validation errors occurred.", "errors": {"tools": ["bad tool"]}}),
+    "shape_issues": Habit("colinhacks/zod", 400, {"error": {"issues": [{"code": "custom", "path": ["tools"], "message": "bad tool"}], "name": "ZodError"}}),
     "shape_fault": Habit("docs.apigee.com/api-platform/fundamentals/fault-handling", 400, {"fault": {"faultstring": "bad tool", "detail": {"errorcode": "x"}}}),
     "shape_plain_text": Habit("ggml-org/llama.cpp", 400, "bad tool"),
     "shape_html": Habit("openai/openai-python", 502, "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"),
@@ -48,6 +50,9 @@ QUOTA = {
     "quota_novita": Habit("novita.ai/docs/api-reference/basic-error-code", 403, {"code": 403, "reason": "NOT_ENOUGH_BALANCE", "message": "not enough balance"}),
     "quota_xai": Habit("docs.x.ai/docs/key-information/debugging", 403, {"code": "The caller does not have permission", "error": "Your team has used all available credits or reached its monthly spending limit."}),
     "quota_dashscope": Habit("help.aliyun.com/zh/model-studio/error-code", 400, _openai("Access denied, please make sure your account is in good standing.", "Arrearage", "Arrearage")),
+    "quota_key_limit": Habit("openrouter.ai/docs/api-reference/limits", 403, {"error": {"code": 403, "message": "Key limit exceeded (total limit). Manage it in the settings"}}),
+    "quota_free_tier": Habit("help.aliyun.com/zh/model-studio/error-code", 403, _openai("The free tier of the model has been exhausted.", "AllocationQuota.FreeTierOnly", "AllocationQuota.FreeTierOnly")),
+    "quota_one_api": Habit("songquanpeng/one-api", 403, _openai("\u8be5\u4ee4\u724c\u989d\u5ea6\u5df2\u7528\u5c3d", None, "one_api_error")),
     "quota_huggingface": Habit("huggingface/huggingface_hub", 402, {"error": "You have depleted your monthly included credits."}),
 }  # fmt: skip
 
@@ -69,9 +74,21 @@ CONTEXT = {
     "context_tgi": _context("huggingface/text-generation-inference", "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000", 422),
     "context_dashscope": _context("help.aliyun.com/zh/model-studio/error-code", "Range of input length should be [1, 30720]"),
     "context_lmstudio": _context("lmstudio-ai/lmstudio-bug-tracker", "Trying to keep the first 9001 tokens when context the overflows. However, the model is loaded with context length of only 4096 tokens, which is not enough. The number of tokens to keep from the initial prompt is greater than the context length"),
+    "context_nova": _context("docs.aws.amazon.com/nova/latest/userguide", "Input Tokens Exceeded: Number of input tokens exceeds maximum length. Please update the input to try again."),
+    "context_vertex": _context("cloud.google.com/vertex-ai/generative-ai/docs", "Unable to submit request because the input token count is 1100000 but model only supports up to 1048576. Reduce the input token count and try again."),
+    "context_glm_chinese": _context("docs.bigmodel.cn/cn/api/api-code", "Prompt \u8d85\u957f"),
     "context_413": _context("docs.anthropic.com/en/api/errors", "Request exceeds the maximum size", 413),
     "context_tpm": _context("openai/openai-python", "", 429, _openai("Request too large for gpt-4 on tokens per min (TPM): Limit 10000, Requested 12000. The input or output tokens must be reduced.", "rate_limit_exceeded", "tokens")),
     "throttled_tokens": Habit("jin-bo/agentao#88", 429, {"__type": "ThrottlingException", "message": "Too many tokens, please wait before trying again."}),
+}  # fmt: skip
+
+FILTERS = {
+    "filter_deepseek": Habit("deepseek-ai/DeepSeek-V3", 400, _openai("Content Exists Risk", "invalid_request_error")),
+    "filter_glm": Habit("docs.bigmodel.cn/cn/api/api-code", 400, {"error": {"code": "1301", "message": "\u7cfb\u7edf\u68c0\u6d4b\u5230\u8f93\u5165\u6216\u751f\u6210\u5185\u5bb9\u53ef\u80fd\u5305\u542b\u4e0d\u5b89\u5168\u6216\u654f\u611f\u5185\u5bb9"}}),
+    "filter_ark": Habit("www.volcengine.com/docs/82379/1299023", 400, {"error": {"code": "InputTextSensitiveContentDetected", "message": "The request failed because of its input", "type": "BadRequest"}}),
+    "filter_xai": Habit("docs.x.ai/docs/key-information/debugging", 403, {"code": "Client specified an invalid argument", "error": "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO"}),
+    "filter_cloudflare": Habit("developers.cloudflare.com/ai-gateway/features/guardrails", 424, {"error": {"code": 2016, "message": "Prompt blocked due to security configurations"}}),
+    "filter_gemini": Habit("ai.google.dev/api/generate-content#PromptFeedback", 200, {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}),
 }  # fmt: skip
 
 _LIMITED = _openai("Rate limit reached for requests", "rate_limit_exceeded", "requests")
@@ -81,6 +98,12 @@ WAITS = {
     "wait_reset": Habit("platform.openai.com/docs/guides/rate-limits", 429, _LIMITED, headers={"x-ratelimit-reset-tokens": "6m0s", "x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-requests": "1s", "x-ratelimit-remaining-requests": "99"}),
     "wait_gemini": Habit("google-gemini/gemini-cli", 429, [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "You exceeded your current quota.", "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}]}}]),
     "wait_words": Habit("console.groq.com/docs/rate-limits", 429, _openai("Rate limit reached for model in TPM. Please try again in 7m12s.", "rate_limit_exceeded", "tokens")),
+    "wait_azure_ms": Habit("openai/openai-python", 429, _LIMITED, headers={"x-ms-retry-after-ms": "2500"}),
+    "wait_policy": Habit("datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers", 429, _LIMITED, headers={"ratelimit": '"default";r=0;t=3'}),
+    "wait_metadata": Habit("openrouter.ai/docs/api-reference/errors", 429, {"error": {"code": 429, "message": "Rate limited upstream", "metadata": {"retry_after_seconds": 2}}}),
+    "wait_chinese": Habit("docs.bigmodel.cn/cn/api/api-code", 429, _openai("\u8bf7\u6c42\u8fc7\u4e8e\u9891\u7e41\uff0c\u8bf7\u5728 3 \u79d2\u540e\u91cd\u8bd5", "1302")),
+    "wait_loading": Habit("huggingface/api-inference-community", 503, {"error": "Model is currently loading", "estimated_time": 2.5}),
+    "wait_busy_400": Habit("BerriAI/litellm", 400, _openai("The model is overloaded. Please try again in 2s.", "502", "upstream_error")),
     "wait_overloaded": Habit("docs.anthropic.com/en/api/errors", 529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, headers={"retry-after": "5"}),
 }  # fmt: skip
 
@@ -101,6 +124,11 @@ FIELDS = {
     "refuses_max_completion_tokens": _field("editor-code-assistant/eca#231", "max_completion_tokens", "", 422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "max_completion_tokens"], "msg": "Extra inputs are not permitted", "input": 50}]}),
     "refuses_high_limit": _field("danny-avila/LibreChat", "max_tokens>40", "max_tokens is too large: 50. This model supports at most 40 completion tokens, whereas you provided 50."),
     "refuses_stream_options": _field("anomalyco/opencode#4698; continuedev/continue#12936", "stream_options", "Unknown field: stream_options: Extra inputs are not permitted"),
+    "refuses_stream_options_chinese": _field("songquanpeng/one-api", "stream_options", "\u4e0d\u652f\u6301\u7684\u53c2\u6570: stream_options"),
+    "refuses_stream_options_unsaid": _field("openai/openai-python", "stream_options", "The 'stream_options' parameter is not for this deployment."),
+    "refuses_stream_options_field": _field("ajv-validator/ajv", "stream_options", "", 400, {"error": {"message": "Validation failed", "errors": [{"instancePath": "", "message": "must NOT have additional properties", "params": {"additionalProperty": "stream_options"}}]}}),
+    "refuses_high_limit_bedrock": _field("langchain-ai/langchain-aws", "max_tokens>40", "The maximum tokens you requested exceeds the model limit of 40. Try again with a maximum tokens value that is lower than 40."),
+    "refuses_high_limit_vertex": _field("cloud.google.com/vertex-ai/generative-ai/docs", "max_tokens>40", "Unable to submit request because it has a maxOutputTokens value of 50 but the supported range is from 1 (inclusive) to 41 (exclusive)."),
     "refuses_stream": _field("openai/openai-python", "stream", "", 400, _openai("Unsupported value: 'stream' does not support true with this model.", "unsupported_value", param="stream")),
     "refuses_system": _field("openai/openai-python", "role:system", "", 400, _openai("Unsupported value: 'messages[0].role' does not support 'system' with this model.", "unsupported_value", param="messages[0].role")),
     "refuses_system_template": _field("vllm-project/vllm", "role:system", "", 400, {"object": "error", "message": "System role not supported", "type": "BadRequestError", "code": 400}),
@@ -113,4 +141,4 @@ FIELDS = {
     "wants_signature": Habit("nanbingxyz/5ire#405", 400, {"error": {"code": 400, "message": "Function call is missing a thought_signature in functionCall parts.", "status": "INVALID_ARGUMENT"}}),
 }  # fmt: skip
 
-HABITS = {**SHAPES, **QUOTA, **CONTEXT, **WAITS, **REDIRECTS, **FIELDS}
+HABITS = {**SHAPES, **QUOTA, **CONTEXT, **FILTERS, **WAITS, **REDIRECTS, **FIELDS}

@@ -1,6 +1,8 @@
 """Streams: odd chunks, tool calls, ends, usage, errors in the middle, what is to be handed back."""
 # ruff: noqa: E501 - a habit a line: their shapes are compared by eye
 
+import json
+
 from localstack.llm.habits.shape import STOP, TOOLS, Habit, call, calls, chunk, text, usage
 
 
@@ -27,6 +29,14 @@ ODD = {
     "odd_second_choice": Habit("platform.openai.com/docs/api-reference/chat/create#n", events=[text(), {"choices": [{"index": 1, "delta": {"content": "other"}}]}, STOP, usage()]),
     "odd_null_fields": Habit("sgl-project/sglang#3912", events=[chunk({"role": None, "content": "Hello there.", "tool_calls": None, "function_call": None, "refusal": None}), STOP, usage()]),
     "odd_logprobs_apart": Habit("sgl-project/sglang", events=[{"choices": [{"index": 0, "delta": {"content": "Hello "}, "logprobs": {"content": [{"token": "Hello", "logprob": -0.5}]}}]}, {"choices": [{"index": 0, "delta": {"content": "there."}, "logprobs": {"content": [{"token": " there.", "logprob": -1.5, "bytes": [32], "top_logprobs": [{"token": " you", "logprob": -2.5, "bytes": None}]}]}, "finish_reason": "stop"}]}, usage()]),
+    "odd_finish_null": Habit("help.aliyun.com/zh/model-studio", events=[chunk({"content": "Hello "}, "null"), chunk({"content": "there."}, "null"), STOP, usage()]),
+    "odd_finish_word": Habit("microsoft/semantic-kernel", events=[chunk({"content": "Hello "}, "generating"), chunk({"content": "there."}, "generating"), STOP, usage()]),
+    "odd_indented": Habit("ollama/ollama", events=["".join(f"  data: {json.dumps(one)}\n\n" for one in (text(), STOP, usage()))]),
+    "odd_warning": Habit("BerriAI/litellm", events=[{"type": "warning", "message": "this model is deprecated"}, text(), STOP, usage()]),
+    "odd_index_text": Habit("lm-sys/FastChat", events=[{"choices": [{"index": "0", "delta": {"content": "Hello there."}, "finish_reason": "stop"}]}, usage()]),
+    "odd_event_done": Habit("vercel/ai", events=[text(), usage(), "event: done\ndata: {}\n\n"], done=False),
+    "odd_error_at_last": Habit("BerriAI/litellm", events=[text(), STOP, usage(), {"error": {"code": 500, "message": "no more chunks"}}]),
+    "odd_half_at_last": Habit("vllm-project/vllm", events=[text(), STOP, usage(), 'data: {"choices": [], "us\n\n'], done=False),
     "odd_refusal": Habit("platform.openai.com/docs/guides/structured-outputs", events=[chunk({"refusal": "Hello there."}), STOP, usage()]),
 }  # fmt: skip
 """All of them say ``Hello there.``"""
@@ -43,6 +53,13 @@ CALLS = {
     "calls_interleaved": Habit("QwenLM/Qwen-Agent#943", events=[calls(call("add", '{"a"', index=0, id="x1"), call("sub", '{"b"', index=1, id="x2")), calls({"index": 0, "function": {"arguments": ": 1}"}}), calls({"index": 1, "function": {"arguments": ": 2}"}}), TOOLS]),
     "calls_name_repeated": Habit("sgl-project/sglang", events=[calls(call("add", '{"a"', index=0, id="x1")), calls(call("add", ": 1}", index=0, id="x1")), calls(call("sub", '{"b": 2}', index=1, id="x2")), TOOLS]),
     "calls_arguments_object": Habit("ollama/ollama", events=[calls(call("add", {"a": 1}, index=0, id="x1"), call("sub", {"b": 2}, index=1, id="x2")), TOOLS]),
+    "calls_hollow_first": Habit("envoyproxy/ai-gateway#1465", events=[calls(call("add", "{}", index=0, id="x1")), calls({"index": 0, "function": {"arguments": '{"a"'}}), calls({"index": 0, "function": {"arguments": ": 1}"}}), calls(call("sub", {}, index=1, id="x2")), calls({"index": 1, "function": {"arguments": '{"b": 2}'}}), TOOLS]),
+    "calls_flat": Habit("cloudflare/ai", events=[calls({"name": "add", "arguments": {"a": 1}}, {"name": "sub", "arguments": {"b": 2}}), TOOLS]),
+    "calls_parameters": Habit("docs.cohere.com/docs/compatibility-api", events=[calls({"index": 0, "id": "x1", "function": {"name": "add", "parameters": {"a": 1}}}, {"index": 1, "id": "x2", "function": {"name": "sub", "parameters": {"b": 2}}}), TOOLS]),
+    "calls_quoted": Habit("ggml-org/llama.cpp", events=[calls(call("add", json.dumps('{"a": 1}'), index=0, id="x1"), call("sub", json.dumps('{"b": 2}'), index=1, id="x2")), TOOLS]),
+    "calls_all_so_far": Habit("QwenLM/Qwen-Agent", events=[calls(call("add", '{"a"', index=0, id="x1")), calls(call("add", '{"a": 1', index=0, id="x1")), calls(call("add", '{"a": 1}', index=0, id="x1")), calls(call("sub", '{"b": 2}', index=1, id="x2")), TOOLS]),
+    "calls_index_texts": Habit("lm-sys/FastChat", events=[calls(call("add", '{"a"', index="0", id="x1")), calls({"index": 0, "function": {"arguments": ": 1}"}}), calls(call("sub", '{"b": 2}', index="1", id="x2")), TOOLS]),
+    "calls_empty_entry": Habit("vllm-project/vllm", events=[calls({"index": 0, "id": "", "function": {"name": "", "arguments": ""}}), calls(call("add", '{"a": 1}', index=1, id="x1"), call("sub", '{"b": 2}', index=2, id="x2")), TOOLS]),
     "calls_finish_stop": Habit("vllm-project/vllm", events=[calls(call("add", '{"a": 1}', index=0, id="x1"), call("sub", '{"b": 2}', index=1, id="x2")), STOP]),
     "calls_whole_in_finish": Habit("groq/groq-python", events=[calls(call("add", '{"a": 1}', index=0, id="x1"), call("sub", '{"b": 2}', index=1, id="x2"), finish="tool_calls")]),
 }  # fmt: skip
@@ -60,12 +77,17 @@ ENDS = {
     "end_camel_case": Habit("jakobdylanc/llmcord#84", events=[text(), {"choices": [{"delta": {}, "finishReason": "stop"}]}]),
     "end_eos": Habit("docs.together.ai/reference/chat-completions", events=[chunk({"content": "Hello there."}, "eos")]),
     "end_stop_upper": Habit("ai.google.dev/api/generate-content#FinishReason", events=[chunk({"content": "Hello there."}, "STOP")]),
+    "end_calls_none": Habit("sgl-project/sglang", events=[chunk({"content": "Hello there."}, "tool_calls")]),
+    "end_camel_word": Habit("lmstudio-ai/lmstudio-bug-tracker", events=[chunk({"content": "Hello there."}, "maxPredictedTokensReached")]),
     "end_no_done": Habit("vercel/ai", events=[text(), STOP], done=False),
     "end_max_tokens": Habit("ai.google.dev/api/generate-content#FinishReason", events=[text(), chunk({}, "MAX_TOKENS")]),
     "end_model_length": Habit("docs.mistral.ai/api", events=[text(), chunk({}, "model_length")]),
     "end_safety": Habit("ai.google.dev/api/generate-content#FinishReason", events=[chunk({}, "SAFETY")]),
     "end_prohibited": Habit("google-gemini/cookbook", events=[chunk({}, "content_filter: PROHIBITED_CONTENT")]),
     "end_sensitive": Habit("docs.z.ai/api-reference/llm/chat-completion", events=[text(), chunk({}, "sensitive")]),
+    "end_camel_filter": Habit("microsoft/semantic-kernel", events=[text(), chunk({}, "contentFiltered")]),
+    "end_calls_lost": Habit("vllm-project/vllm", events=[chunk({}, "tool_calls"), usage()]),
+    "end_null_cut": Habit("help.aliyun.com/zh/model-studio", events=[chunk({"content": "Hello"}, "null")], done=False),
     "end_malformed_call": Habit("google/adk-python", events=[chunk({}, "MALFORMED_FUNCTION_CALL")]),
     "end_gemini_filter_malformed": Habit("BerriAI/litellm", events=[chunk({}, "function_call_filter: MALFORMED_FUNCTION_CALL")]),
     "end_error": Habit("openrouter.ai/docs/api-reference/streaming", events=[text(), chunk({"content": ""}, "error")]),
@@ -79,6 +101,9 @@ USAGE = {
     "usage_zero": Habit("mudler/LocalAI#1194", events=[text("one two three four five six"), STOP, usage(0, 0)]),
     "usage_xai": Habit("docs.x.ai/docs/guides/reasoning", events=[text(), STOP, usage(10, 4, total_tokens=1_014)]),
     "usage_reasoning_apart": Habit("vercel/ai", events=[text(), STOP, {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 4, "completion_tokens_details": {"reasoning_tokens": 1_000}}}]),
+    "usage_perplexity": Habit("docs.perplexity.ai/getting-started/models/models/sonar-deep-research", events=[text(), STOP, usage(10, 4, total_tokens=14, reasoning_tokens=1_000)]),
+    "usage_anthropic_sums": Habit("BerriAI/litellm", events=[text(), STOP, usage(3, 4, total_tokens=7, cache_read_input_tokens=5, cache_creation_input_tokens=2)]),
+    "usage_camel": Habit("vercel/ai", events=[text(), STOP, {"choices": [], "usage": {"promptTokens": 10, "completionTokens": 4}}]),
     "usage_anthropic": Habit("docs.anthropic.com/en/api/messages", events=[text(), STOP, {"choices": [], "usage": {"input_tokens": 3, "cache_read_input_tokens": 7, "output_tokens": 4}}]),
     "usage_gemini": Habit("ai.google.dev/api/generate-content#UsageMetadata", events=[text(), STOP, {"choices": [], "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 4, "thoughtsTokenCount": 6, "totalTokenCount": 20}}]),
     "usage_groq": Habit("console.groq.com/docs/api-reference", events=[text(), chunk({}, "stop", x_groq={"usage": {"prompt_tokens": 10, "completion_tokens": 4}})]),
@@ -101,6 +126,9 @@ ERRORS = {
     "error_event": Habit("docs.anthropic.com/en/api/messages-streaming", events=[text(), 'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n']),
     "error_in_choice": Habit("openrouter.ai/docs/api-reference/streaming", events=[text(), {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error", "error": {"code": 502, "message": "upstream gone"}}]}]),
     "error_without_data": Habit("huggingface/text-generation-inference", events=[text(), '{"error": "no capacity", "error_type": "overloaded"}\n\n']),
+    "error_line": Habit("ggml-org/llama.cpp", events=[text(), 'error: {"code": 503, "message": "no capacity"}\n\n'], done=False),
+    "error_event_text": Habit("openai/openai-python", events=[text(), "event: error\ndata: no capacity\n\n"], done=False),
+    "error_text_data": Habit("tiangolo/fastapi", events=[text(), "data: no capacity\n\n"], done=False),
     "error_empty": Habit("BerriAI/litellm", events=[text(error={}), STOP, usage()]),
     "cut_reasoning": Habit("openai/openai-python", events=[chunk({"reasoning_content": "think "})] * 200, cut=True),
     "cut_arguments": Habit("openai/openai-node", events=[calls(call("add", '{"a": "', index=0, id="x1")), *[calls({"index": 0, "function": {"arguments": "word "}})] * 200], cut=True),

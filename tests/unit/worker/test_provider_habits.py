@@ -66,6 +66,12 @@ def test_an_empty_account_stops_the_run_whatever_it_is_called(
     assert verdict.opens_breaker == (name != "quota_anthropic")
 
 
+@pytest.mark.parametrize("name", refusals.FILTERS)
+def test_a_filtered_prompt_is_named_and_asked_once(simulator: str, use: Callable[..., None], name: str) -> None:
+    verdict = fail(simulator, use, name)
+    assert (verdict.kind, verdict.code, verdict.counts_for_breaker) == ("permanent", "content_filter", False)
+
+
 @pytest.mark.parametrize("name", refusals.CONTEXT)
 def test_a_prompt_that_does_not_fit_is_named(simulator: str, use: Callable[..., None], name: str) -> None:
     verdict = fail(simulator, use, name)
@@ -77,7 +83,8 @@ def test_a_prompt_that_does_not_fit_is_named(simulator: str, use: Callable[..., 
 @pytest.mark.parametrize(
     ("name", "seconds"),
     [("wait_hour", 3600), ("wait_ms", 1.5), ("wait_reset", 360), ("wait_gemini", 34), ("wait_words", 432),
-     ("wait_overloaded", 5)],
+     ("wait_overloaded", 5), ("wait_azure_ms", 2.5), ("wait_policy", 3), ("wait_metadata", 2), ("wait_chinese", 3),
+     ("wait_loading", 2.5), ("wait_busy_400", 2)],
 )  # fmt: skip
 def test_what_a_provider_asks_to_wait_is_understood(
     simulator: str, use: Callable[..., None], name: str, seconds: float
@@ -214,6 +221,7 @@ def test_what_a_message_held_goes_back_as_it_came(
 @pytest.mark.parametrize(
     ("name", "finish"),
     [("end_done_only", "stop"), ("end_camel_case", "stop"), ("end_eos", "stop"), ("end_stop_upper", "stop"),
+     ("end_calls_none", "stop"), ("end_camel_word", "length"),
      ("end_no_done", "stop"), ("end_max_tokens", "length"), ("end_model_length", "length"), ("end_endless", "length")],
 )  # fmt: skip
 def test_how_a_reply_ended_is_understood(simulator: str, use: Callable[..., None], name: str, finish: str) -> None:
@@ -227,7 +235,9 @@ def test_how_a_reply_ended_is_understood(simulator: str, use: Callable[..., None
 @pytest.mark.parametrize(
     ("name", "kind", "code"),
     [("end_safety", "permanent", "content_filter"), ("end_prohibited", "permanent", "content_filter"),
-     ("end_sensitive", "permanent", "content_filter"), ("end_malformed_call", "transient", "malformed_reply"),
+     ("end_sensitive", "permanent", "content_filter"), ("end_camel_filter", "permanent", "content_filter"),
+     ("end_calls_lost", "transient", "malformed_reply"), ("end_null_cut", "transient", "truncated_reply"),
+     ("end_malformed_call", "transient", "malformed_reply"),
      ("end_gemini_filter_malformed", "transient", "malformed_reply"), ("end_error", "transient", "malformed_reply"),
      ("end_resource", "transient", "malformed_reply"), ("end_nothing", "transient", "truncated_reply")],
 )  # fmt: skip
@@ -246,7 +256,9 @@ def test_usage_is_found_or_estimated_upwards(simulator: str, use: Callable[..., 
         assert 6 <= reply.usage.output_tokens <= 12
         assert reply.usage.input_tokens > 0
         return
-    written = {"usage_xai": 1_004, "usage_reasoning_apart": 1_004, "usage_gemini": 10}.get(name, 4)
+    written = {"usage_xai": 1_004, "usage_perplexity": 1_004, "usage_reasoning_apart": 1_004, "usage_gemini": 10}.get(
+        name, 4
+    )
     assert (reply.usage.input_tokens, reply.usage.output_tokens, reply.estimated) == (10, written, False)
 
 
@@ -263,6 +275,9 @@ def test_usage_is_found_or_estimated_upwards(simulator: str, use: Callable[..., 
         ("error_event", "transient", "provider_error", "Overloaded"),
         ("error_in_choice", "transient", "provider_error", "upstream gone"),
         ("error_without_data", "transient", "provider_error", "no capacity"),
+        ("error_line", "transient", "provider_error", "no capacity"),
+        ("error_event_text", "transient", "malformed_reply", "no capacity"),
+        ("error_text_data", "transient", "truncated_reply", "no capacity"),
         ("whole_error_object", "permanent", "invalid_request", "bad tool"),
         ("whole_error_status", "transient", "provider_error", "no capacity"),
     ],

@@ -1,0 +1,33 @@
+"""Reads the text of a message's content, which is a string or a list of parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def texts(content: Any) -> tuple[str, str]:
+    """Return the text of a message's content and what was thought in it: a string, or a list of parts.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if content is None or isinstance(content, str):
+        return content or "", ""
+    parts = [content] if isinstance(content, dict) else content
+    if not isinstance(parts, list):
+        raise TypeError("content")
+    text, thought = "", ""
+    for part in parts:
+        if isinstance(part, str):
+            text += part
+            continue
+        if not isinstance(part, dict):
+            raise TypeError("content part")
+        kind = str(part.get("type", "text"))
+        if kind in ("thinking", "reasoning", "reasoning_text"):
+            inner = part.get("thinking") or part.get("reasoning") or part.get("text")
+            thought += "".join(texts(inner))
+        else:
+            inner = part.get("text") or part.get("refusal") or part.get("content")
+            text += texts(inner)[0] if isinstance(inner, str | list) else str((inner or {}).get("value", ""))
+    return text, thought
