@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from functions.api.live.ear import Ear
 from functions.api.live.listener import listener
+from functions.api.live.places import Place
 from shared.errors import DependencyDown
 from shared.logs import get_logger
 from shared.settings import settings
@@ -56,18 +57,6 @@ _log = get_logger("live")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A place in a run's sequence: behind event ``seq`` and ``chars`` characters of the token event that follows it."""
-
-    seq: int = 0
-    chars: int = 0
-
-    def __str__(self) -> str:
-        """Return ``12`` or ``12.340``; `place` reads it."""
-        return f"{self.seq}.{self.chars}" if self.chars else str(self.seq)
-
-
-@dataclass(frozen=True, slots=True)
 class LogEvent:
     """An event of the log, or a part of a token event's text: ``event.data["text"]`` is then only what is new."""
 
@@ -99,19 +88,6 @@ def life(request: Request) -> float:
     context = request.scope.get("aws.context")
     left = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS if context is not None else float("inf")
     return max(0.0, min(settings().stream_seconds, left))
-
-
-def place(text: str) -> Place:
-    """Read a place.
-
-    Raises:
-        ValueError: it is none.
-    """
-    seq, _, chars = text.strip().partition(".")
-    for digits in (seq, chars or "0"):
-        if not (digits.isascii() and digits.isdigit() and len(digits) <= 9):
-            raise ValueError(f"{text[:40]!r} is no place in a run's events")
-    return Place(int(seq), int(chars or "0"))
 
 
 class Cursor:

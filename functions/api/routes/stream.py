@@ -14,7 +14,8 @@ from functions.api.contract.problem import Problem, invalid
 from functions.api.description.note import described
 from functions.api.door.identity import AUTHENTICATED, caller_of
 from functions.api.live import sse
-from functions.api.live.following import PAGE_BYTES, End, KeepAlive, LogEvent, Place, follow, life, place
+from functions.api.live.following import PAGE_BYTES, End, KeepAlive, LogEvent, follow, life
+from functions.api.live.places import Place, place
 from functions.api.read.hold import Held
 from shared import tickets
 from shared.errors import DependencyDown, NotFound
