@@ -113,7 +113,8 @@ def dependencies(requirements: Path) -> Path:
     """Return the folder with a requirement file's packages, installed now if they are not there yet."""
     platform = os.environ.get("BUNDLE_PLATFORM", "aarch64-manylinux2014")
     text = requirements.read_text() + platform + RUNTIME + Path(__file__).read_text()
-    folder = paths.WORK / ".build" / "deps" / f"{requirements.stem}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    folder = paths.WORK / ".build" / "deps" / f"{requirements.stem}-{platform}-{digest}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{requirements.stem}.lock").open("w") as lock:  # `sam build` runs functions in parallel
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -123,7 +124,8 @@ def dependencies(requirements: Path) -> Path:
 
 
 def _install(requirements: Path, folder: Path, platform: str) -> None:
-    for old in folder.parent.glob(f"{requirements.stem}-*"):
+    # Not those of another platform: who builds for AWS and for this machine in turn has both.
+    for old in folder.parent.glob(f"{requirements.stem}-{platform}-*"):
         if old.is_dir():
             shutil.rmtree(old)
     work = folder.with_suffix(f".{os.getpid()}.tmp")

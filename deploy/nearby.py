@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,3 +78,15 @@ def use(found: dict[str, Any]) -> None:
     from shared.settings import settings
 
     settings.cache_clear()
+
+
+def architecture() -> str:
+    """Return the functions' architecture that runs natively here."""
+    return "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
+
+
+def bundle_platform() -> str:
+    """Return the platform that bundles are built for when they run here, as uv names it."""
+    system = "apple-darwin" if platform.system() == "Darwin" else "manylinux2014"
+    machine = "aarch64" if architecture() == "arm64" else "x86_64"
+    return f"{machine}-{system}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
 from deploy import agents, bundle, paths
 from deploy.change_set import DeployError
+from deploy.nearby import bundle_platform
 from deploy.project import LOCAL, Project, ProjectError, load
 from deploy.stack import check_parameters, read_template
 
@@ -36,6 +38,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     root = paths.project() or Path.cwd()
+    if asked.stage == LOCAL:  # with the packages that `sluice up` takes, not with others beside them
+        os.environ["BUNDLE_PLATFORM"] = bundle_platform()
     project, wrong = complaints(root, asked.stage)
     names = sorted(project.agents()) if project else []
     if asked.json:

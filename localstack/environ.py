@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.nearby import COMMAND, CREDENTIALS, REGION, LocalError, only_local_aws, outputs, state_dir, use, use_aws
+from deploy.nearby import (
+    COMMAND,
+    CREDENTIALS,
+    REGION,
+    LocalError,
+    architecture,
+    bundle_platform,
+    only_local_aws,
+    outputs,
+    state_dir,
+    use,
+    use_aws,
+)
 from deploy.paths import SYSTEM
 
 __all__ = [
@@ -62,15 +73,3 @@ def write_private(path: Path, text: str) -> None:
     path.touch(mode=0o600)
     path.chmod(0o600)
     path.write_text(text)
-
-
-def architecture() -> str:
-    """Return the functions' architecture that runs natively here."""
-    return "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
-
-
-def bundle_platform() -> str:
-    """Return the platform that bundles are built for when they run here, as uv names it."""
-    system = "apple-darwin" if platform.system() == "Darwin" else "manylinux2014"
-    machine = "aarch64" if architecture() == "arm64" else "x86_64"
-    return f"{machine}-{system}"

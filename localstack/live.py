@@ -16,7 +16,7 @@ from pathlib import Path
 from deploy import agents, bundle, paths
 from deploy.project import Project, ProjectError, load
 from localstack import deployment
-from localstack.environ import LocalError
+from localstack.environ import LocalError, bundle_platform
 from localstack.system import System
 
 POLL_SECONDS = 0.4
@@ -90,6 +90,7 @@ def main() -> int:
         return 1
     live = Path(os.environ.get(deployment.LIVE) or paths.WORK / "live")
     live.mkdir(parents=True, exist_ok=True)
+    os.environ["BUNDLE_PLATFORM"] = bundle_platform()
     try:
         if sys.argv[1:] == ["once"]:
             publish(load(root), live)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -37,12 +38,32 @@ def _config(state: Path) -> Path:
     return state / "streaming.json"
 
 
-def set_up(state: Path, found: dict[str, Any]) -> None:
-    """Write the front's configuration: the deployed function's settings, a copy of its bundle, its role's rights."""
+def is_current(state: Path, found: dict[str, Any]) -> bool:
+    """Whether the front was set up for the function as it is now; else it has to start anew, and streams are cut."""
+    try:
+        set_up_for: Any = json.loads(_config(state).read_text())["made_from"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return bool(set_up_for == _made_from(_deployed(found), found))
+
+
+def _deployed(found: dict[str, Any]) -> dict[str, Any]:
     import boto3
 
     client: Any = boto3.client("lambda")
-    deployed = client.get_function_configuration(FunctionName=found["functions"]["streaming"])
+    told: dict[str, Any] = client.get_function_configuration(FunctionName=found["functions"]["streaming"])
+    return told
+
+
+def _made_from(deployed: dict[str, Any], found: dict[str, Any]) -> str:
+    parts = [deployed[name] for name in ("CodeSha256", "Environment", "Handler", "Role", "Timeout")]
+    text = json.dumps([*parts, found["aws_endpoint_url"]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()  # a digest: the environment holds secrets
+
+
+def set_up(state: Path, found: dict[str, Any]) -> None:
+    """Write the front's configuration: the deployed function's settings, a copy of its bundle, its role's rights."""
+    deployed = _deployed(found)
     bundle = _copy_bundle(state)
     at_once = _at_once(deployed["Environment"]["Variables"])
     wrapper = bundle / deployed["Environment"]["Variables"]["AWS_LAMBDA_EXEC_WRAPPER"].removeprefix("/var/task/")
@@ -65,6 +86,7 @@ def set_up(state: Path, found: dict[str, Any]) -> None:
         "processes": PROCESSES,
         "at_once": at_once,
         "seconds": deployed["Timeout"],
+        "made_from": _made_from(deployed, found),
     }
     write_private(_config(state), json.dumps(config))
 

@@ -108,7 +108,8 @@ class System:
         self._seed(found)
         self._write(found)
         front = streaming.part(self.state)
-        if done or not (self.processes.running(front.name) and front.ready()):
+        serves = self.processes.running(front.name) and front.ready()
+        if fresh_aws or not serves or (done and not streaming.is_current(self.state, found)):
             self.processes.stop([front.name])
             streaming.set_up(self.state, found)
         self._free_held()

@@ -20,13 +20,16 @@ def main() -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack import app as emulator
+    from ministack.core import lambda_runtime
     from ministack.services import lambda_svc
 
     from localstack.strict.front import Front
     from localstack.strict.functions import Functions
     from localstack.strict.report import Report
     from localstack.strict.sqs import Queues
+    from localstack.strict.unpack import share
 
+    share(lambda_runtime)
     quota = int(os.environ["LAMBDA_ACCOUNT_CONCURRENCY"])
     report, queues = Report(), Queues()
     functions = Functions(lambda_svc, report, queues, quota=quota)

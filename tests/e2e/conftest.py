@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
@@ -15,7 +16,10 @@ from tests.stack_fixture import Stack
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / ".artifacts" / "dashboard"
 """Where screenshots are kept; git ignores it."""
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+PICTURES = os.environ.get("SLUICE_PICTURES") == "1"
+"""Whether they are made: no test looks at one."""
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
+"""What a browser is called; the first has no windows at all, and takes the least processor time."""
 FEATURES_OFF = (
     # The suggestions of an address bar that nobody sees: a page and a process of their own for each window.
     "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup",
@@ -39,6 +43,8 @@ ARGUMENTS = [
     f"--disable-features={','.join(FEATURES_OFF)}",
 ]
 PATIENCE_MS = 40_000
+OF_A_CONTEXT = ("is_mobile", "has_touch")
+"""What cannot be changed for a single page."""
 
 
 def chromium() -> str:
@@ -65,8 +71,8 @@ def browser() -> Iterator[Browser]:
 class Dashboard:
     """A page with the dashboard, and what a reader does with it."""
 
-    def __init__(self, context: BrowserContext, stack: Stack, name: str) -> None:
-        self.page: Page = context.new_page()
+    def __init__(self, page: Page, stack: Stack, name: str) -> None:
+        self.page = page
         self.page.set_default_timeout(PATIENCE_MS)
         self.stack = stack
         self.name = name
@@ -119,28 +125,58 @@ class Dashboard:
         return self.output()
 
     def picture(self, what: str, *, whole: bool = False) -> None:
-        """Keep a screenshot."""
+        """Keep a screenshot, if any are wanted."""
+        if not PICTURES:
+            return
         ARTIFACTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=ARTIFACTS / f"{self.name}-{what}.png", full_page=whole)
 
 
+@pytest.fixture(scope="session")
+def profile(browser: Browser) -> Callable[..., BrowserContext]:
+    """Return the one browser profile for a kind of device.
+
+    The dashboard's files are fetched once, as a reader's browser does: each is a request to the API otherwise, forty
+    for each test. What a page remembers itself goes with the page, or is cleared by `dashboards`.
+    """
+    made: dict[str, BrowserContext] = {}
+
+    def find(**device: Any) -> BrowserContext:
+        name = repr(sorted(device.items()))
+        if name not in made:
+            made[name] = browser.new_context(**device)
+        return made[name]
+
+    return find
+
+
 @pytest.fixture
-def dashboards(browser: Browser, stack: Stack, request: pytest.FixtureRequest) -> Iterator[Callable[..., Dashboard]]:
-    """Make dashboards, each with a browser profile of its own; at the end their consoles must be clean."""
+def dashboards(
+    profile: Callable[..., BrowserContext], stack: Stack, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Dashboard]]:
+    """Make dashboards, each a page of its own, which nobody has signed in to; at the end their consoles must be clean.
+
+    Takes Playwright's options of a context: the looks.
+    """
     made: list[Dashboard] = []
     name = request.node.name.removeprefix("test_")
 
-    def make(**options: object) -> Dashboard:
+    def make(**options: Any) -> Dashboard:
         # Whoever asks for less motion gets none: a badge that breathes is drawn sixty times a second.
-        settings = {"viewport": {"width": 1440, "height": 900}, "color_scheme": "light", "reduced_motion": "reduce"}
-        settings |= options
-        context = browser.new_context(**settings)  # type: ignore[arg-type]
-        made.append(Dashboard(context, stack, name))
+        looks: dict[str, Any] = {"color_scheme": "light", "reduced_motion": "reduce"} | options
+        viewport = looks.pop("viewport", {"width": 1440, "height": 900})
+        device = {name: looks.pop(name) for name in OF_A_CONTEXT if name in looks}
+        page = profile(**device).new_page()
+        page.set_viewport_size(viewport)
+        page.emulate_media(**looks)
+        made.append(Dashboard(page, stack, name))
         return made[-1]
 
     yield make
     for one in made:
-        one.page.context.close()
+        if one.page.url.startswith(stack.api_url):
+            one.page.evaluate("localStorage.clear()")
+        one.page.close()
     assert [problem for one in made for problem in one.problems] == []
 
 

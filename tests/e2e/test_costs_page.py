@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from localstack.receiver import Receiver
 from tests.e2e.conftest import Dashboard
-from tests.e2e.test_operators_pages import LOOKS, fits, violations
+from tests.e2e.readable import SIZES, unreadable
 from tests.stack_fixture import Stack
 
 
@@ -114,24 +114,24 @@ def test_a_key_of_ones_own_has_a_price_and_is_forgotten(dashboard: Dashboard, st
     expect(panel).to_contain_text("the deployment's key")
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("size", SIZES)
 def test_the_pages_of_money_can_be_read_by_everybody(
-    dashboards: Callable[..., Dashboard], stack: Stack, spender: tuple[str, str], look: str
+    dashboards: Callable[..., Dashboard], stack: Stack, spender: tuple[str, str], size: str
 ) -> None:
     found: dict[str, list[str]] = {}
 
     def look_at(page: Page, name: str) -> None:
-        found[name] = violations(page) + ([] if fits(page) else ["wider than the screen"])
+        found[name] = unreadable(page)
 
     for who, base in (("operator", "operator"), (spender[1], "user")):
-        dashboard = dashboards(**LOOKS[look])
+        dashboard = dashboards(**SIZES[size])
         page = dashboard.open(who)
         page.goto(f"{stack.api_url}/#/costs?by=model")
         expect(page.locator(".costs tbody tr").first).to_be_visible()
         look_at(page, f"{base}: costs")
-        dashboard.picture(f"costs-{base}-{look}", whole=True)
+        dashboard.picture(f"costs-{base}-{size}", whole=True)
         page.goto(f"{stack.api_url}/#/account")
         expect(page.locator(".told li").first).to_be_visible()
         look_at(page, f"{base}: account")
-        dashboard.picture(f"account-{base}-{look}", whole=True)
+        dashboard.picture(f"account-{base}-{size}", whole=True)
     assert {name: each for name, each in found.items() if each} == {}

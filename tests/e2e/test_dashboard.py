@@ -5,19 +5,12 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable
-from typing import Any
 
 from playwright.sync_api import Page, WebSocketRoute, expect
 
 from tests.e2e.conftest import Dashboard
+from tests.e2e.readable import PHONE
 from tests.stack_fixture import Stack
-
-PHONE: dict[str, Any] = {
-    "viewport": {"width": 390, "height": 844},
-    "is_mobile": True,
-    "has_touch": True,
-    "color_scheme": "dark",
-}
 
 
 def test_submit_and_watch_to_the_end(dashboards: Callable[..., Dashboard], stack: Stack) -> None:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from functions.api.routes.dashboard import STATIC
 from tests.e2e.conftest import Dashboard
 from tests.stack_fixture import Stack
 
@@ -47,6 +48,18 @@ def test_files_are_kept_for_ever_under_their_version_only(stack: Stack) -> None:
         assert answer.headers["content-type"].startswith(kind)
         assert "immutable" in answer.headers["cache-control"]
     assert client.get("/dashboard/000000000000/js/app.js").headers["cache-control"] == "no-store"
+
+
+def test_a_theme_is_colours_alone() -> None:
+    """What `tests.e2e.readable` builds on: style sheets choose by theme with `light-dark()`, which takes colours."""
+    css = "\n".join(path.read_text() for path in sorted(STATIC.glob("css/*.css")))
+    assert "prefers-color-scheme" not in css
+    rules = re.findall(r"([^{}]*data-theme[^{}]*)\{([^{}]*)\}", css)
+    assert [(selector.strip(), body.strip()) for selector, body in rules] == [
+        (f':root[data-theme="{theme}"]', f"color-scheme: {theme};") for theme in ("light", "dark")
+    ]
+    told = [path.name for path in sorted(STATIC.rglob("js/**/*.js")) if "prefers-color-scheme" in path.read_text()]
+    assert told == ["theme.js"]  # which has charts drawn again
 
 
 def test_a_time_is_said_in_two_units_at_most(dashboard: Dashboard) -> None:

@@ -5,35 +5,13 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import Dashboard
-from tests.e2e.test_dashboard import PHONE
+from tests.e2e.readable import PHONE, SIZES, fits, unreadable
 from tests.stack_fixture import Stack
-
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-LOOKS = {
-    "desktop": {"color_scheme": "light"},
-    "desktop-dark": {"color_scheme": "dark"},
-    "phone": PHONE | {"color_scheme": "light"},
-    "phone-dark": PHONE,
-}
-
-
-def violations(page: Page) -> list[str]:
-    """Hold what is shown against axe's rules."""
-    found: list[dict[str, Any]] = Axe().run(page, options=RULES).response["violations"]
-    return [f"{one['id']}: {one['nodes'][0]['html'][:160]} {one['nodes'][0]['failureSummary'][:300]}" for one in found]
-
-
-def fits(page: Page) -> bool:
-    """Tell whether nothing is wider than the screen; ``innerWidth`` of a phone grows with what is too wide."""
-    assert page.viewport_size is not None
-    return bool(page.evaluate("n => document.documentElement.scrollWidth <= n", page.viewport_size["width"]))
 
 
 @pytest.fixture(scope="module")
@@ -148,15 +126,15 @@ def test_runs_that_took_hours_fit_a_phone(
     assert fits(page)
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("size", SIZES)
 def test_every_page_can_be_read_by_everybody(
-    dashboards: Callable[..., Dashboard], stack: Stack, furnished: dict[str, str], look: str
+    dashboards: Callable[..., Dashboard], stack: Stack, furnished: dict[str, str], size: str
 ) -> None:
-    user, operator = dashboards(**LOOKS[look]), dashboards(**LOOKS[look])
+    user, operator = dashboards(**SIZES[size]), dashboards(**SIZES[size])
     found: dict[str, list[str]] = {}
 
     def look_at(page: Page, name: str) -> None:
-        found[name] = violations(page) + ([] if fits(page) else ["wider than the screen"])
+        found[name] = unreadable(page)
 
     page = user.open()
     expect(page.get_by_label("API key")).to_be_visible()
@@ -180,5 +158,5 @@ def test_every_page_can_be_read_by_everybody(
     page.goto(f"{stack.api_url}/#/system")
     expect(page.get_by_role("heading", name="Circuit breakers")).to_be_visible()
     look_at(page, "system")
-    operator.picture(f"system-{look}", whole=True)
+    operator.picture(f"system-{size}", whole=True)
     assert {name: each for name, each in found.items() if each} == {}

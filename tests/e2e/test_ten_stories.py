@@ -22,7 +22,7 @@ from shared.tasks import claims, store
 from shared.tasks.model import Task
 from tests.e2e.conftest import Dashboard
 from tests.e2e.on_call import Story
-from tests.e2e.test_operators_pages import violations
+from tests.e2e.readable import violations
 from tests.stack.test_local_commands import command
 from tests.stack_fixture import PARAMETERS, Stack
 
@@ -145,7 +145,7 @@ def test_4_the_provider_is_down(dashboard: Dashboard, stack: Stack, tenant: tupl
 def test_5_one_tenant_floods(dashboard: Dashboard, stack: Stack) -> None:
     user = f"flood-{secrets.token_hex(3)}"
     key = stack.new_key(user, "load")
-    flood = [stack.submit("[[sim words=60 latency=25 ttft=0.1]] Me, me, me.", key) for _ in range(50)]
+    flood = [stack.submit("[[sim words=10 latency=25 ttft=0.1]] Me, me, me.", key) for _ in range(50)]
     with told(dashboard, 5, "Runs wait: one tenant floods") as (story, page):
         story.click(page.get_by_role("link", name="System"))
         row = page.locator(".top-users tr", has_text=user)
@@ -169,6 +169,7 @@ def test_6_a_bad_deployment(dashboard: Dashboard, stack: Stack, tenant: tuple[st
         assert done.returncode == 0, done.stderr
 
     _, key = tenant
+    good = False
     deploy(OpenaiBaseUrl=stack.outputs["llm_url"] + "/wrong")
     try:
         failed = [stack.submit(f"Number {n}.", key) for n in range(16)]
@@ -187,11 +188,13 @@ def test_6_a_bad_deployment(dashboard: Dashboard, stack: Stack, tenant: tuple[st
             story.finds()
             story.command()
             deploy()
+            good = True
             story.click(page.get_by_role("button", name="Run again"))
             page.wait_for_url(lambda url: "task_" in url and failed[0] not in url)
             expect(page.locator(".run .badge").first).to_have_text("Complete")
     finally:
-        deploy()
+        if not good:
+            deploy()
 
 
 def test_7_dead_letters(
@@ -233,6 +236,7 @@ def test_7_dead_letters(
 
 def test_8_a_lane_is_paused(dashboard: Dashboard, stack: Stack, tenant: tuple[str, str]) -> None:
     _, key = tenant
+    runs = False
     assert command(stack, "pause", "high").returncode == 0
     try:
         waits = stack.submit("Hello?", key, priority="high")
@@ -243,10 +247,11 @@ def test_8_a_lane_is_paused(dashboard: Dashboard, stack: Stack, tenant: tuple[st
             story.finds()
             story.command()
             assert command(stack, "resume", "high").returncode == 0
+            runs = True
             expect(page.locator(".alarms")).not_to_contain_text("high is paused")
             assert stack.result(waits, key)["status"] == "complete"
     finally:
-        assert command(stack, "resume", "high").returncode == 0
+        assert runs or command(stack, "resume", "high").returncode == 0
 
 
 def test_9_a_receiver_of_webhooks_fails(dashboard: Dashboard, stack: Stack, tenant: tuple[str, str]) -> None:

@@ -34,7 +34,7 @@ def test_links_keep_the_gateways_prefix(stack: Stack) -> None:
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(stack.api_url))
     location = answer.headers["location"]
     assert origin + location == f"{stack.api_url}/result/{answer.json()['task_id']}"
-    with httpx2.Client() as plain:
+    with httpx2.Client(timeout=60) as plain:
         page = plain.get(f"{stack.api_url}/docs")
         assert page.status_code == 200
         for name in ("swagger-ui-bundle.js", "swagger-ui.css", "start.js", "favicon-32x32.png"):
@@ -46,7 +46,7 @@ def test_links_keep_the_gateways_prefix(stack: Stack) -> None:
 
 
 def test_health_needs_no_key(stack: Stack) -> None:
-    with httpx2.Client() as plain:
+    with httpx2.Client(timeout=60) as plain:
         answer = plain.get(f"{stack.api_url}/health")
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
 
@@ -79,7 +79,7 @@ def test_wrong_paths_keys_and_parameters(stack: Stack) -> None:
     error_of(client.put("/agent"), 405)
     error_of(client.post("/agent", json={"message": "x", "agent": "nobody"}), 422)
     error_of(stack.client("sk-wrong").get("/agent"), 401)
-    with httpx2.Client() as plain:
+    with httpx2.Client(timeout=60) as plain:
         error_of(plain.get(f"{stack.api_url}/agent"), 401)
 
 

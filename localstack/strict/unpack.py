@@ -1,0 +1,84 @@
+"""Environments of one bundle share its files: it is unpacked once, and linked for each environment.
+
+MiniStack unpacks it for each and keeps the archive beside it, in memory: a hundred megabytes for an environment of the
+API, and 0.3 s of a processor instead of 0.15 s. A function may not write into its bundle (on Lambda it cannot), so
+nothing is lost by that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+KEPT = 12
+"""Bundles that are kept unpacked; environments that run keep their files when one is given up."""
+
+
+def share(runtime: Any) -> None:
+    """Have MiniStack's module for environments, ``runtime``, unpack through `Bundles`.
+
+    Raises:
+        RuntimeError: it is of a version that this code does not know.
+    """
+    if getattr(runtime, "zipfile", None) is not zipfile:
+        raise RuntimeError("this MiniStack unpacks bundles otherwise: the strict front does not fit it")
+    runtime.zipfile = Bundles(Path(tempfile.gettempdir()) / "bundles")
+
+
+class Bundles:
+    """Stands for the module `zipfile`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep what is unpacked below ``folder``."""
+        self._folder = folder
+        self._lock = threading.Lock()
+        bundles = self
+
+        class Archive(zipfile.ZipFile):
+            def extractall(self, path: Any = None, members: Any = None, pwd: bytes | None = None) -> None:
+                if path is None or members is not None or pwd is not None or self.filename is None:
+                    super().extractall(path, members, pwd)
+                else:
+                    bundles.unpack(Path(self.filename), Path(path))
+
+        self.ZipFile = Archive
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what else the module has."""
+        return getattr(zipfile, name)
+
+    def unpack(self, archive: Path, target: Path) -> None:
+        """Fill the folder ``target`` with links to an archive's files, and remove the archive."""
+        with archive.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with self._lock:
+            whole = self._folder / digest
+            if whole.is_dir():
+                os.utime(whole)
+            else:
+                self._add(archive, whole)
+            shutil.copytree(whole, target, dirs_exist_ok=True, copy_function=_link)
+        archive.unlink()  # it would stay in memory, too, as long as the environment lives
+
+    def _add(self, archive: Path, whole: Path) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for old in sorted(self._folder.iterdir(), key=lambda one: one.stat().st_mtime)[: 1 - KEPT]:
+            shutil.rmtree(old)
+        part = whole.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        with zipfile.ZipFile(archive) as opened:
+            opened.extractall(part)
+        part.rename(whole)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
