@@ -8,11 +8,12 @@ import gc
 from functools import cache
 from typing import Any
 
+from functions.worker.environment import loop
 from functions.worker.environment.environment import environment
 from functions.worker.lane.batch import run_batch
 from shared.clock import now
 
-_runner = asyncio.Runner()
+_runner = asyncio.Runner(loop_factory=loop.new)
 if not gc.isenabled():  # as it is while a function starts
     gc.freeze()  # what is imported stays
     gc.enable()

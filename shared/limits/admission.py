@@ -26,7 +26,7 @@ from shared.limits.verdict import BUDGETS, THRESHOLDS, Ask, Verdict, Window, ver
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from shared.settings import Settings
 
@@ -47,6 +47,8 @@ DONE_S = 600
 type Caps = tuple[int, int, int, int]
 """Ceilings of a day, 0 for none: tokens and micro-USD of a user, and of the service that they belong to."""
 NO_CAPS: Caps = (0, 0, 0, 0)
+type Ended = tuple[str, str, str, int, int, Caps]
+"""A task that has ended: its user, itself, its day, the tokens and micro-USD that it used, the day's ceilings."""
 
 
 class Gate(Slots, Reservations):
@@ -125,28 +127,30 @@ class Gate(Slots, Reservations):
         self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, caps: Caps = NO_CAPS
     ) -> tuple[bool, list[tuple[str, int]]]:
         """Do the same; returns also whose day has come to a threshold of its ceiling, and when that was noted (µs)."""
-        return self._leave(user, task_id, day, tokens, micro_usd, DONE_S, caps)
+        return self.settled_all([(user, task_id, day, tokens, micro_usd, caps)])[0]
+
+    def settled_all(self, ended: Sequence[Ended]) -> list[tuple[bool, list[tuple[str, int]]]]:
+        """Do so for several tasks, in one round trip."""
+        replies = self._quietly_each("settle", [self._leaving(*one[:5], DONE_S, one[5]) for one in ended])
+        return [_left(reply) for reply in replies]
 
     def rest(self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, caps: Caps = NO_CAPS) -> bool:
         """Do the same for a task that waits: it counts nowhere until it is `adopt`-ed again.
 
         The sweeper sees to the thresholds that the day has come to.
         """
-        return self._leave(user, task_id, day, tokens, micro_usd, 0, caps)[0]
+        return _left(self._quietly("settle", *self._leaving(user, task_id, day, tokens, micro_usd, 0, caps)))[0]
 
-    def _leave(
+    def _leaving(
         self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, done_s: int, caps: Caps
-    ) -> tuple[bool, list[tuple[str, int]]]:
+    ) -> tuple[list[str], list[Any]]:
         keys = names.user_keys(user)
         spend, spend_all, spend_service = spends(user, day)
         args = [self._now(), task_id, names.member(user, task_id, day), tokens, micro_usd, done_s]
         used = [names.OPEN, keys.entries, keys.slots, spend, spend_all, names.done_key(task_id), spend_service]
         used += [names.OWNERS, names.DEADLINES, names.ALERTS, *names.LANES]
         args += [user, *caps[:2], "*", self._tokens_all, self._micro_all, names.key_name(user), *caps[2:], *THRESHOLDS]
-        reply = self._quietly("settle", used, args)
-        if reply is None:
-            return True, []
-        return reply[0] != 0, [(str(whose), int(reply[1])) for whose in reply[2:]]
+        return used, args
 
     def look_again(self, user: str, task_id: str, day: str) -> None:
         """Have the sweeper look at a task that was settled, but after whose end something is left to do.
@@ -172,3 +176,9 @@ class Gate(Slots, Reservations):
             DependencyDown: the durable spending cannot be read.
         """
         return _usage(user, limits, load=self._load, on=self._on, now=self._now(), fresh_us=FRESH_S * 1_000_000)
+
+
+def _left(reply: Any) -> tuple[bool, list[tuple[str, int]]]:
+    if reply is None:
+        return True, []
+    return reply[0] != 0, [(str(whose), int(reply[1])) for whose in reply[2:]]

@@ -9,13 +9,14 @@ import itertools
 import logging
 from typing import TYPE_CHECKING, Any
 
+from shared import valkey
 from shared.limits import names
 from shared.limits.scripts import OnValkey, script
 from shared.settings import settings
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from shared.limits.tiers import Limits
     from shared.settings import Settings
@@ -46,6 +47,8 @@ class Scripted(OnValkey):
         """
         super().__init__(on=on, now_us=now_us)
         self._load = load_spend
+        self._sent: set[str] = set()
+        """Scripts that the server knows."""
         self._config = config or settings()
         self._keep_s = int(self._config.task_ttl_days * 86_400) + KEEP_MARGIN_S
         self._tokens_all = self._config.global_tokens_per_day
@@ -66,6 +69,23 @@ class Scripted(OnValkey):
         except RedisError as error:
             _log.warning("%s left to the sweeper: %s", name, error)
             return None
+
+    def _quietly_each(self, name: str, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
+        """Do that with several keys and arguments, in one round trip; the first time in two: one sends the script."""
+        alone = 0 if name in self._sent else 1
+        found = [self._quietly(name, *one) for one in calls[:alone]]
+        if found and found[0] is not None:
+            self._sent.add(name)
+        rest = calls[alone:]
+        if len(rest) > 1 and self._on is None:
+            sha = script(name).sha
+            try:
+                trip = valkey.in_one_trip([("EVALSHA", sha, str(len(keys)), *keys, *args) for keys, args in rest])
+            except RedisError:  # each finds out by itself; a repeat does no harm
+                self._sent.discard(name)
+            else:
+                return [*found, *trip]
+        return [*found, *(self._quietly(name, *one) for one in rest)]
 
     def _caps(self, limits: Limits) -> list[int]:
         service = (limits.key_tokens_per_day, limits.key_micro_usd_per_day)

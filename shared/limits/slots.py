@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shared import valkey
 from shared.limits import names
 from shared.limits.scripted import Scripted
-from shared.limits.scripts import script
 from shared.limits.shares import owner_of
-from shared.valkey import RedisError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,19 +33,9 @@ class Slots(Scripted):
         return [names.user_keys(user).slots, *names.LANES], [*args, "start" if starts else "wait"]
 
     def start_all(self, asked: Sequence[tuple[str, str, int, str]], ttl_s: float) -> list[bool]:
-        """Take a slot for each (user, task_id, cap, lane) that starts: what ``take_slot`` does, in two round trips."""
-        begun = [self.take_slot(*one[:3], ttl_s, lane=one[3], starts=True) for one in asked[:1]]  # sends the script
-        rest = asked[1:]
-        if len(rest) > 1 and self._on is None:
-            sha = script("take_slot").sha
-            slots = [self._slot(*one[:3], ttl_s, one[3], starts=True) for one in rest]
-            try:
-                replies = valkey.in_one_trip([("EVALSHA", sha, str(len(keys)), *keys, *args) for keys, args in slots])
-            except RedisError:  # each finds out by itself; asked twice, a slot is only renewed
-                pass
-            else:
-                return [*begun, *(reply != 0 for reply in replies)]
-        return [*begun, *(self.take_slot(*one[:3], ttl_s, lane=one[3], starts=True) for one in rest)]
+        """Take a slot for each (user, task_id, cap, lane) that starts: what ``take_slot`` does, in one round trip."""
+        slots = [self._slot(*one[:3], ttl_s, one[3], starts=True) for one in asked]
+        return [reply != 0 for reply in self._quietly_each("take_slot", slots)]
 
     def renew(self, holders: Sequence[tuple[str, str]], ttl_s: float) -> None:
         """Extend the slots of (user, task_id) pairs, in one round trip; a task that was settled gets none back."""

@@ -14,8 +14,13 @@ from shared.tasks import days, parking, settle, spend, store, succession
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shared.limits.admission import Gate
     from shared.tasks.model import Task
+
+type Counted = tuple[bool, list[tuple[str, int]]]
+"""What `Gate.settled` says: whether others wait for a slot, and whose day has come to a threshold."""
 
 _log = get_logger("aftermath")
 
@@ -29,22 +34,44 @@ def finished(gate: Gate, task: Task, *, watched: bool = True) -> bool:
     """
     announced = announce(task)
     told = watchers.finish(task.task_id) if watched else True
+    (counted,) = count(gate, [task])
+    if not told:
+        try:
+            gate.look_again(task.user, task.task_id, task.day)
+        except RedisError as error:
+            _not_counted(task, error)
+    go_on(gate, task, counted)
+    return announced
+
+
+def count(gate: Gate, tasks: Sequence[Task]) -> list[Counted]:
+    """Settle the counters of tasks that just ended, in few round trips; says what came of each, by position."""
+    return gate.settled_all(
+        [(task.user, task.task_id, task.day, *days.uncounted(task), spend.caps_of(task)) for task in tasks]
+    )
+
+
+def goes_on(task: Task, counted: Counted) -> bool:
+    """Tell whether anything follows the end of a task whose counters are settled."""
+    others_wait, alerting = counted
+    relatives = task.session_id or task.parent or task.may_leave_children
+    return bool(others_wait or alerting or relatives or task.batch)
+
+
+def go_on(gate: Gate, task: Task, counted: Counted) -> None:
+    """See to what follows the end of a task whose counters are settled: who waits for it, who is to be told."""
+    others_wait, alerting = counted
     try:
-        others_wait, alerting = gate.settled(
-            task.user, task.task_id, task.day, *days.uncounted(task), spend.caps_of(task)
-        )
         if alerting:
             from shared.alerts import noticing  # here: few runs pass a threshold
 
             noticing.notice(alerting, task.day)
-        if not told:
-            gate.look_again(task.user, task.task_id, task.day)
         if (task.session_id or task.parent) and (follower := succession.follower_of(task)):
             _next_in_line(gate, task, follower)
         if others_wait:
             parking.unpark_next(gate, task.user, task.running_cap)
     except (RedisError, DependencyDown, Contended) as error:
-        _log.warning("counters not settled", extra={"task_id": task.task_id, "error": str(error)})
+        _not_counted(task, error)
     if task.batch:
         from shared.bulk import pokes  # here: few tasks are lines of a batch
 
@@ -53,7 +80,10 @@ def finished(gate: Gate, task: Task, *, watched: bool = True) -> bool:
         from shared.tasks import kin  # here: few tasks have relatives
 
         kin.relatives(gate, task, finished)
-    return announced
+
+
+def _not_counted(task: Task, error: Exception) -> None:
+    _log.warning("counters not settled", extra={"task_id": task.task_id, "error": str(error)})
 
 
 def announce(task: Task) -> bool:

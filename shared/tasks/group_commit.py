@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from shared.errors import DependencyDown, ItemThrottled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 Operation = dict[str, Any]
 """``{"Put": …}`` or ``{"Update": …}``, as the low-level client takes it."""
@@ -54,10 +54,30 @@ class GroupCommit:
     def commit(self, operations: list[Operation]) -> None:
         """Write all of the operations or none; returns, or raises what ``write`` raises, once that is known."""
         mine = _Transaction(operations)
+        self._join([mine])
+        self._see_through(mine)
+
+    def commit_each(self, transactions: Sequence[list[Operation]]) -> list[Exception | None]:
+        """Do the same for several that are wanted at once; returns, by position, what ``commit`` would have raised."""
+        joined = [_Transaction(operations) for operations in transactions]
+        self._join(joined)
+        failed: list[Exception | None] = []
+        for mine in joined:
+            try:
+                self._see_through(mine)
+                failed.append(None)
+            except Exception as error:
+                failed.append(error)
+        return failed
+
+    def _join(self, joined: Sequence[_Transaction]) -> None:
         with self._lock:
-            self._waiting.append(mine)
-            if self._may_lead():
+            self._waiting.extend(joined)
+            if self._waiting and self._may_lead():
                 self._lead_on(self._waiting[0])
+
+    def _see_through(self, mine: _Transaction) -> None:
+        """Write a transaction that waits, or wait until another has written it."""
         if not mine.leads:
             while not mine.turn.wait(LATE_SECONDS):
                 self._lead_if_late(mine)
@@ -66,7 +86,7 @@ class GroupCommit:
         if mine.outage is not None:
             raise DependencyDown(mine.outage.dependency) from mine.outage
         if mine.alone:
-            self._write(operations)
+            self._write(mine.operations)
 
     def _may_lead(self) -> bool:
         """Whether another request may go out now: nobody writes, or what waits fills a group."""

@@ -176,8 +176,44 @@ def fenced_write(ops: list[dict[str, Any]], *, written: Callable[[Task], bool]) 
         else:
             table.transact(ops)
     except table.ConditionFailed as refusal:
-        item = refusal.items.get(0)
-        row = read_task(item) if item else None
-        if row is not None and written(row):
-            return
+        _was_written(refusal, written)
+
+
+def _was_written(refusal: table.ConditionFailed, written: Callable[[Task], bool]) -> None:
+    item = refusal.items.get(0)
+    row = read_task(item) if item else None
+    if row is None or not written(row):
         raise LeaseLost("the lease is gone", row=row) from refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """A write as ``fenced_write`` takes it, and what is noted once it is done."""
+
+    ops: list[dict[str, Any]]
+    written: Callable[[Task], bool]
+    note: Callable[[], None]
+
+
+def fenced_writes(writes: Sequence[Fenced]) -> list[Exception | None]:
+    """Do several in as few requests as hold them; returns, by position, what ``fenced_write`` would have raised."""
+    together = [n for n, write in enumerate(writes) if len(write.ops) > 1]
+    failed: dict[int, Exception | None] = dict(
+        zip(together, table.transact_each([writes[n].ops for n in together]), strict=True)
+    )
+    for n, write in enumerate(writes):
+        try:
+            if n not in failed:
+                table.update(write.ops[0])
+            elif (error := failed[n]) is not None:
+                raise error
+            failed[n] = None
+        except table.ConditionFailed as refusal:
+            try:
+                _was_written(refusal, write.written)
+                failed[n] = None
+            except Exception as lost:
+                failed[n] = lost
+        except Exception as error:
+            failed[n] = error
+    return [failed[n] for n in range(len(writes))]

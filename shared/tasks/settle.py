@@ -16,7 +16,7 @@ from shared.settings import settings
 from shared.tasks import conversations, days, ending, events, family, records, sessions, spend, store, table
 from shared.tasks.claims import OWNER
 from shared.tasks.items import due_shard, row_key
-from shared.tasks.leases import fenced_write, held
+from shared.tasks.leases import Fenced, fenced_write, held
 from shared.tasks.model import ITEM_VERSION, Status, Task, dumps
 from shared.tasks.model import Outcome as Outcome
 
@@ -61,9 +61,18 @@ def settle(
         TooLarge: the result is larger than can be kept; nothing was written, and it can end otherwise.
         Contended, DependencyDown: nothing was written; try again.
     """
+    end = ready(task, outcome, message=message, asked=asked, log=log)
+    fenced_write(end.ops, written=end.written)
+    end.note()
+
+
+def ready(
+    task: Task, outcome: Outcome, *, message: str, asked: Sequence[dict[str, Any]] | None, log: Sequence[events.Event]
+) -> Fenced:
+    """Return the write that ``settle`` does, and what it notes then; raises what it raises before it writes."""
     condition, values = held(task)
     by = f"{OWNER}#{task.lease_no}"
-    _end(task, outcome, condition, values, by=by, by_worker=True, message=message, asked=asked, log=log)
+    return _end(task, outcome, condition, values, by=by, by_worker=True, message=message, asked=asked, log=log)
 
 
 def end_unheld(task: Task, outcome: Outcome) -> None:
@@ -87,7 +96,9 @@ def end_unheld(task: Task, outcome: Outcome) -> None:
     else:
         condition += " AND #last_seq = :last_seq"
         values["last_seq"] = task.last_seq
-    _end(task, outcome, condition, values, by=f"{OWNER}#unheld", by_worker=False)
+    end = _end(task, outcome, condition, values, by=f"{OWNER}#unheld", by_worker=False)
+    fenced_write(end.ops, written=end.written)
+    end.note()
 
 
 def _end(
@@ -101,7 +112,7 @@ def _end(
     message: str = "",
     asked: Sequence[dict[str, Any]] | None = None,
     log: Sequence[events.Event] = (),
-) -> None:
+) -> Fenced:
     at = now()
     expires = events.expires(at)
     kept = at + UNSTORED_SECONDS if task.params.get("store") is False else expires
@@ -146,18 +157,22 @@ def _end(
         if "ending_at" in where and "data" in texts:
             sets["result"]["data"] = None
     row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, condition=condition, values=values)
-    fenced_write(
+
+    def note() -> None:
+        task.unwritten.clear()
+        task.status, task.ended_at, task.last_seq, task.started_at = outcome.status, at, last, started_at
+        task.ending, task.ending_at = sets.get("ending"), sets.get("ending_at")
+        task.result, task.error = sets.get("result"), outcome.error
+        if task.result is not None and task.ending_at is None:
+            task.result = texts | sets["result"]
+        elif task.result is not None:
+            task.result = {"response": None} | sets["result"]
+
+    return Fenced(
         [row, *ops, *spend.add_ops(task), *family.ended_ops(task, expires=expires)],
-        written=lambda old: (old.ended_by, old.status, old.last_seq) == (by, outcome.status, last),
+        lambda old: (old.ended_by, old.status, old.last_seq) == (by, outcome.status, last),
+        note,
     )
-    task.unwritten.clear()
-    task.status, task.ended_at, task.last_seq, task.started_at = outcome.status, at, last, started_at
-    task.ending, task.ending_at = sets.get("ending"), sets.get("ending_at")
-    task.result, task.error = sets.get("result"), outcome.error
-    if task.result is not None and task.ending_at is None:
-        task.result = texts | sets["result"]
-    elif task.result is not None:
-        task.result = {"response": None} | sets["result"]
 
 
 DEAD = "DEAD"

@@ -16,7 +16,7 @@ from shared.tasks.items import Attributes, attribute, known
 from shared.tasks.model import COMMON_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _log = get_logger("table")
 
@@ -234,6 +234,14 @@ def transact(ops: list[dict[str, Any]]) -> None:
         DependencyDown: DynamoDB is away or throttling.
     """
     _group.commit(ops)
+
+
+def transact_each(transactions: Sequence[list[dict[str, Any]]]) -> list[Exception | None]:
+    """Run several transactions, each all or none, in as few requests as hold them.
+
+    Returns, by position, what ``transact`` would have raised.
+    """
+    return _group.commit_each(transactions)
 
 
 def _transact(ops: list[dict[str, Any]]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from functions.worker.environment import clients
+from functions.worker.environment import clients, loop
 from functions.worker.environment import environment as environment_module
 from functions.worker.environment.environment import environment
 from functions.worker.lane import deliveries
@@ -30,7 +30,7 @@ class Bench:
     """Everything around one worker environment."""
 
     def __init__(self, sim_url: str, queues: dict[str, str]) -> None:
-        self.runner = asyncio.Runner()
+        self.runner = asyncio.Runner(loop_factory=loop.new)
         self.queues = queues
         self.sim = httpx2.Client(base_url=f"{sim_url}/_sim", timeout=10, verify=False)  # no TLS: no authorities to read
         self.submitted = 0

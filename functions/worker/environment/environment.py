@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.environment import clients
+from functions.worker.environment.gathered import Gathered
 from functions.worker.environment.together import Together
 from functions.worker.lane.share import Share, end_late
 from functions.worker.record.flights import Flights
@@ -24,11 +25,11 @@ from shared.limits.lane import Lanes
 from shared.limits.provider import ProviderBudget
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import aftermath, days, spend
+from shared.tasks import aftermath, days, ends, settle, spend
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     import httpx2
 
@@ -39,6 +40,9 @@ type Asked = tuple[str, str]
 """A model and the owner of the run that wants to call it."""
 type Starting = tuple[str, str, int, str]
 """A run that begins: its user, itself, the user's running cap, its lane."""
+
+TOGETHER_CHARACTERS = 16_000
+"""Longest response that ends with others: a larger one may have to be stored beside its row first."""
 
 _log = get_logger("environment")
 
@@ -54,6 +58,8 @@ class Environment:
         self.outbox = Outbox()
         self.flights = Flights()
         self._slots = Together(self._take_slots)
+        self._ends = Gathered(_write_ends, lambda: self.heart.runs)
+        self._counted = Gathered(self._count_ends, lambda: self.heart.runs)
         self._leaves = Together(self._ask_breakers)
         self._successes = Together(self._tell_successes)
         self._succeeded: dict[Asked, tuple[Permit, int]] = {}
@@ -227,14 +233,36 @@ class Environment:
         held = max(0, tokens - tokens_before), max(0, micro_usd - micro_usd_before)
         self.gate.must_reserve(task.user, task.task_id, day, *held, tiers.of_task(task))
 
+    async def end(self, end: ends.End) -> None:
+        """Write a run's end, with those of others that end now; raises what `settle.settle` raises."""
+        if len(end.outcome.response or "") > TOGETHER_CHARACTERS or end.outcome.data or end.asked:
+            await asyncio.to_thread(ends.write, end)
+        else:
+            await self._ends.get(end)
+
+    def _count_ends(self, tasks: Sequence[Task]) -> Sequence[aftermath.Counted]:
+        return aftermath.count(self.gate, tasks)
+
     async def finished(self, task: Task) -> None:
-        """See to what follows a settled task; never raises for it. Runs that end together share a look for watchers."""
+        """See to what follows a settled task; never raises for it. Runs that end together share the way to Valkey."""
         try:
             found = await self.watchers.get(task.task_id)
             watched = bool(found.connections or found.listeners)
         except RedisError:
             watched = True  # for all that is known
-        await asyncio.to_thread(aftermath.finished, self.gate, task, watched=watched)
+        if watched or settle.owes_telling(task):
+            await asyncio.to_thread(aftermath.finished, self.gate, task, watched=watched)
+            return
+        counted = await self._counted.get(task)
+        if aftermath.goes_on(task, counted):
+            await asyncio.to_thread(aftermath.go_on, self.gate, task, counted)
+
+
+def _write_ends(wanted: Sequence[ends.End]) -> Sequence[Exception | None]:
+    if len(wanted) > 1:
+        return ends.write_each(wanted)
+    ends.write(wanted[0])
+    return [None]
 
 
 _environment: Environment | None = None

@@ -38,6 +38,8 @@ to the lane: others may have room."""
 LINGER_SECONDS = 0.025
 """How long a free slot waits for others, so that they are filled with one request, and claimed and written with one:
 runs that begin together end together. As many as one request can fill wait for none."""
+CROWDED_LINGER_SECONDS = 0.06
+"""The same while the lane has more than is asked for: nobody's run begins sooner for requests of two and three each."""
 SPREAD_SHARE = 1 / 3
 """Part of the function's time within which invocations stop taking work, each at a moment of its own: those that one
 burst began together would else all stop together, and hold the lane's limit while nobody takes anything."""
@@ -66,6 +68,8 @@ class Refill:
         """Until when it takes whatever is there."""
         self._pause = FIRST_PAUSE_SECONDS
         self._next = 0.0
+        self._crowded = False
+        """Whether the lane had all that it was last asked for."""
         self._lingers: float | None = None
         """Until when free slots wait for others; None while there are none."""
         self._held: list[Delivery] = []
@@ -122,7 +126,7 @@ class Refill:
             return None
         at = now()
         if self._lingers is None:
-            self._lingers = at + LINGER_SECONDS
+            self._lingers = at + (CROWDED_LINGER_SECONDS if self._crowded else LINGER_SECONDS)
         if self._share.asks and at >= self._environment.held_until:
             return 0.0
         due = max(at, self._next, self._environment.held_until)
@@ -139,7 +143,7 @@ class Refill:
         most = min(free, lanes.RECEIVE_AT_ONCE, self._share.room or free)
         try:
             received = await asyncio.to_thread(lanes.receive, self._url, most, hidden_s=settings().lease_seconds)
-            self._held = self._read(received)
+            self._held, self._crowded = self._read(received), len(received) == most
         except DependencyDown as error:
             _log.warning("lane not asked", extra={"error": error.message, "lane": self._lane})
         self._share.asked(found=bool(self._held))

@@ -63,8 +63,10 @@ class EventLog:
         self._looked: set[_Place] = set()
         self._looking: asyncio.Task[None] | None = None
         self._being_written = False
-        self._hurry = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._hurried = False
         self._flusher: asyncio.Task[None] | None = None
+        self._flushing = False
         self._batches = 0
         self.lock = asyncio.Lock()
 
@@ -109,7 +111,7 @@ class EventLog:
         if self._publisher.listeners:
             self._publisher.writes(self)
             if place not in self._shown and not self._being_written:
-                self._hurry.set()
+                self._hurry()
 
     async def _look(self) -> None:
         """Look who follows the run; if anybody does, the text is stored now, and told."""
@@ -119,7 +121,7 @@ class EventLog:
             self._publisher.writes(self)
         heard = self._publisher.listeners or self._publisher.followed
         if heard and not self._being_written and not self._shown.issuperset(self._tokens):
-            self._hurry.set()
+            self._hurry()
 
     def listeners(self) -> tuple[str, ...]:
         """Return which environments of the API stream this run."""
@@ -168,7 +170,7 @@ class EventLog:
         if self._tokens and self._publisher.listeners:
             self._publisher.writes(self)
             if not self._shown.issuperset(self._tokens):
-                self._hurry.set()
+                self._hurry()
         if events:
             first = self._task.last_seq - len(events) + 1
             await self._publisher.publish([Event(e.type, e.at, e.data, first + n) for n, e in enumerate(events)])
@@ -179,6 +181,9 @@ class EventLog:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
             self._looking = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._flusher is not None:
             self._flusher.cancel()
             await asyncio.gather(self._flusher, return_exceptions=True)
@@ -201,18 +206,39 @@ class EventLog:
         elif self._waits_since is None:
             self._waits_since = now()
         self._kept_back += characters
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush_soon())
+        if self._timer is None and not self._flushing:
+            self._flush_later()
 
-    async def _flush_soon(self) -> None:
-        while self._pending or self._tokens:
-            quick = self._read_as_stored() or (self._batches < QUICK_BATCHES and self._publisher.followed)
-            await self._pause(FIRST_FLUSH_SECONDS if quick else SLOW_FLUSH_SECONDS)
-            if self._may_wait() and not await self._publisher.awaited():
-                continue
-            # Shielded with its lock: a batch is written whole and noted, and whoever comes next waits for it.
-            await asyncio.shield(self._locked_flush())
-            self._batches += 1
+    def _flush_later(self) -> None:
+        """Flush in a while, or soon where there is text of a call that somebody listens to and the log shows none of.
+
+        A timer, not an asyncio task that sleeps: most runs end before it, and a task's start and end cost more.
+        """
+        if not (self._pending or self._tokens):
+            return
+        quick = self._read_as_stored() or (self._batches < QUICK_BATCHES and self._publisher.followed)
+        seconds = 0.0 if self._hurried else FIRST_FLUSH_SECONDS if quick else SLOW_FLUSH_SECONDS
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._timer, self._hurried, self._flushing = None, False, True
+        self._flusher = asyncio.create_task(self._flush_unless_it_may_wait())
+
+    def _hurry(self) -> None:
+        self._hurried = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._flush_now()
+
+    async def _flush_unless_it_may_wait(self) -> None:
+        try:
+            if not self._may_wait() or await self._publisher.awaited():
+                # Shielded with its lock: a batch is written whole and noted, and whoever comes next waits for it.
+                await asyncio.shield(self._locked_flush())
+                self._batches += 1
+        finally:
+            self._flushing = False
+        self._flush_later()
 
     def _read_as_stored(self) -> bool:
         """Whether somebody listens to a response: its stream shows what is stored only, so that it can be taken up.
@@ -220,15 +246,6 @@ class EventLog:
         Then text is stored at the quick pace to the end, or its client would see it once a second.
         """
         return self._task.params.get("dialect") == "responses" and bool(self._publisher.listeners)
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait so long, or until there is text of a call that somebody listens to and the log shows nothing of yet."""
-        try:
-            await asyncio.wait_for(self._hurry.wait(), seconds)
-        except TimeoutError:
-            return
-        finally:
-            self._hurry.clear()
 
     def _may_wait(self) -> bool:
         """Whether what is pending is only text that is neither old nor much, and nobody is known to watch."""

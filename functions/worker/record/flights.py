@@ -46,9 +46,22 @@ class Flight:
     cut: bool = False
     own: Model | None = None
     """What it costs its user, with whose own key it is made."""
+    known: tuple[object, flights.Noted | None] | None = None
+    """What was last noted of it, and of what, while nothing of its reply shows."""
 
 
 def _noted(task: Task, flight: Flight) -> flights.Noted | None:
+    """Return what is to be noted of a call; it is put together anew only where something may have changed."""
+    progress = flight.progress
+    if flight.use is not None or flight.call.stream or progress.written_bytes:
+        return _account(task, flight)
+    state = progress.input_tokens, [(one.sent_at, one.answered, one.nothing) for one in progress.tries]
+    if flight.known is None or flight.known[0] != state:
+        flight.known = state, _account(task, flight)
+    return flight.known[1]
+
+
+def _account(task: Task, flight: Flight) -> flights.Noted | None:
     if flight.use is not None:
         if flight.cut and not any(flight.use is one for one in task.unwritten):
             return None  # written

@@ -10,7 +10,7 @@ from shared.clock import now
 from shared.errors import Contended, DependencyDown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 PATIENCE_SECONDS = 60.0
 """How long a write that records paid work is tried while DynamoDB is away. A lapsed lease does not end it: as long as
@@ -23,11 +23,16 @@ async def persist[**P, T](fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
     Raises:
         Contended, DependencyDown: still so after ``PATIENCE_SECONDS``.
     """
+    return await patiently(lambda: asyncio.to_thread(fn, *args, **kwargs))
+
+
+async def patiently[T](write: Callable[[], Awaitable[T]]) -> T:
+    """Do the same for what finds its thread by itself."""
     give_up = now() + PATIENCE_SECONDS
     pause = 0.02
     while True:
         try:
-            return await asyncio.to_thread(fn, *args, **kwargs)
+            return await write()
         except (Contended, DependencyDown) as error:
             if now() >= give_up:
                 raise

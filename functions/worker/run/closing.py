@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from functions.worker.lane.deliveries import Disposition
 from functions.worker.record.ledger import count_recorded
-from functions.worker.record.persist import persist
+from functions.worker.record.persist import patiently, persist
 from functions.worker.run import outcomes, report, rest
 from shared import metrics
 from shared.clock import now
 from shared.errors import Contended, DependencyDown
 from shared.logs import get_logger
-from shared.tasks import days, lanes, leases, settle
+from shared.tasks import days, lanes, leases
+from shared.tasks.ends import End
 from shared.tasks.events import Event
 from shared.tasks.model import Outcome, Status, Task
 
@@ -94,12 +95,15 @@ class Closing:
     async def write_end(self, outcome: Outcome, pending: list[Event]) -> tuple[Outcome, list[Event]]:
         """Write the end, or another one where that cannot be stored; returns what was written."""
         try:
-            await persist(settle.settle, self.task, outcome, message=self.message, asked=self.asked, log=pending)
+            await self._end(End(self.task, outcome, self.message, self.asked, pending))
         except outcomes.UNUSABLE as error:
             _log.warning("end not stored", exc_info=error)
             outcome, pending = outcomes.unusable(outcome, pending, error)
-            await persist(settle.settle, self.task, outcome, log=pending)
+            await self._end(End(self.task, outcome, log=pending))
         return outcome, pending
+
+    async def _end(self, end: End) -> None:
+        await patiently(lambda: self.environment.end(end))
 
     def count_last_step(self) -> tuple[Event, ...]:
         """Count the step that is written with the run's end only; returns its events."""

@@ -66,6 +66,11 @@ class Heart:
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="beat")
         self._wake = threading.Event()
 
+    @property
+    def runs(self) -> int:
+        """How many leases are kept."""
+        return len(self._beats)
+
     def add(self, beat: Beat) -> None:
         """Start to keep a lease."""
         with self._lock:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import socket
 import ssl
+from asyncio.staggered import staggered_race
 from collections import defaultdict, deque
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx2
 
@@ -142,14 +146,17 @@ class Pool:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(connect_s):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(self._gone),
-                    origin.host,
-                    origin.port,
-                    ssl=self._tls if origin.tls else None,
-                    server_hostname=origin.name if origin.tls else None,
-                    happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS,
-                )
+                connected = await _reach(origin)
+                try:
+                    _, connection = await loop.create_connection(
+                        lambda: Connection(self._gone),
+                        sock=connected,
+                        ssl=self._tls if origin.tls else None,
+                        server_hostname=origin.name if origin.tls else None,
+                    )
+                except BaseException:
+                    connected.close()
+                    raise
         except TimeoutError as error:
             raise httpx2.ConnectTimeout(str(error)) from error
         except OSError as error:  # ssl.SSLError is one
@@ -189,3 +196,35 @@ class Pool:
         for connection in list(self._open):
             connection.abort()
         await asyncio.sleep(0)  # they are told then
+
+
+async def _reach(origin: Origin) -> socket.socket:
+    """Return a socket that is connected to the first address that answers; raises `OSError` where none does.
+
+    Not every event loop knows how to try several at once.
+    """
+    found = await _found(origin.host, origin.port)
+    by_family: dict[int, list[Any]] = {}
+    for one in found:
+        by_family.setdefault(one[0], []).append(one)
+    turns = [one for turn in itertools.zip_longest(*by_family.values()) for one in turn if one is not None]
+    reached: socket.socket | None
+    reached, _, failed = await staggered_race([partial(_connected, *one) for one in turns], HAPPY_EYEBALLS_SECONDS)
+    if reached is None:
+        raise next((error for error in failed if error is not None), OSError("no address"))
+    return reached
+
+
+async def _found(host: str, port: int) -> list[Any]:
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+async def _connected(family: int, kind: int, protocol: int, _: str, address: Any) -> socket.socket:
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(made, address)
+    except BaseException:
+        made.close()
+        raise
+    return made

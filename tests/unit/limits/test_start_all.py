@@ -1,4 +1,4 @@
-"""Runs that begin at the same moment take their slots in two round trips, and each as if it came alone."""
+"""Runs that begin, or end, at the same moment share a round trip, and each is answered as if it came alone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from shared import valkey
-from shared.limits.admission import Gate
+from shared.limits import names
+from shared.limits.admission import NO_CAPS, Ended, Gate
 from shared.limits.lane import Lanes
-from shared.limits.scripts import script
 from shared.settings import settings
+from tests.unit.limits.helpers import DAY, ask, limits
 
 MANY = [("ada", f"a{n}", 2, "normal") for n in range(4)] + [(f"u{n}", f"u{n}", 0, "normal") for n in range(20)]
 
@@ -57,18 +58,32 @@ def test_few_are_asked_for_as_well(gate: Gate, number: int) -> None:
 
 
 def test_a_server_that_forgot_the_script_is_told_it_again(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = trips(monkeypatch)
     assert all(gate.start_all(MANY[4:8], 60))
-    first = gate.take_slot
+    valkey.client().script_flush()  # as a server that was restarted
+    assert gate.start_all(MANY, 60) == [True, True, False, False] + [True] * 20
+    assert gate.start_all(MANY[8:], 60) == [True] * 16
+    assert noted == [3, len(MANY), 15]
 
-    def forgetting(*args: Any, **more: Any) -> bool:
-        held = first(*args, **more)
-        if args[1] == "u10":  # the first of them: the server restarts just then
-            valkey.client().script_flush()
-        return held
 
-    monkeypatch.setattr(gate, "take_slot", forgetting)
-    assert gate.start_all(MANY[14:], 60) == [True] * 10
-    assert script("take_slot").sha
+def admitted(gate: Gate, user: str, task_id: str, cap: int) -> Ended:
+    assert gate.admit(ask(task_id, limits(running=cap), user=user)).admitted
+    return user, task_id, DAY, 7, 70, NO_CAPS
+
+
+def test_ends_that_are_counted_together_are_counted_as_if_alone(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = trips(monkeypatch)
+    ended = [admitted(gate, f"u{n}", f"t{n}", 0) for n in range(5)] + [admitted(gate, "ada", f"a{n}", 1) for n in "ab"]
+    alone = admitted(gate, "zoe", "z", 0)
+    assert gate.settled_all([alone]) == [(False, [])]
+    found = gate.settled_all(ended)
+    assert [others for others, _ in found] == [False] * 5 + [True, False], "ada's second waited for the first"
+    assert noted == [len(ended)]
+    server = valkey.client()
+    assert server.zcard(names.OPEN) == 0
+    again = gate.settled_all(ended)
+    assert len(again) == len(ended)
+    assert server.zcard(names.OPEN) == 0
 
 
 def test_without_valkey_all_begin(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from functions.worker.environment import clients
+from functions.worker.environment import clients, loop
 from functions.worker.environment import environment as environment_module
 from functions.worker.environment.environment import environment
 from functions.worker.lane.batch import run_batch
@@ -63,7 +63,7 @@ def die(world: World, key: str, written: int, records: list[dict[str, Any]]) -> 
                     except OSError:
                         continue
     _DEAD.append((world.runner, environment(), clients.http()))
-    world.runner = asyncio.Runner()
+    world.runner = asyncio.Runner(loop_factory=loop.new)
     environment_module._environment = None
     for cached in (clients.http, clients.model, clients.pages):
         cached.cache_clear()

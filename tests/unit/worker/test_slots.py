@@ -13,6 +13,7 @@ from functions.worker.lane.slots import Slot, Slots
 from shared.errors import DependencyDown
 from shared.settings import settings
 from shared.tasks import aftermath, claims, lanes, settle, store
+from shared.tasks.leases import Fenced
 from shared.tasks.model import Status, Task
 
 from .conftest import World
@@ -150,7 +151,7 @@ def one_slot(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_task_is_claimed_before_an_end_is_written(refilling: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages are received meanwhile; claimed tasks whose end is not written are never more than the places."""
     lock, held, most, waited = threading.Lock(), set[str](), [0], []
-    real_take, real_settle, real_receive = claims._take, settle.settle, lanes.receive
+    real_take, real_ready, real_receive = claims._take, settle.ready, lanes.receive
     writing = threading.Event()
 
     def take(task_id: str, *args: Any, **kwargs: Any) -> Task:
@@ -160,13 +161,13 @@ def test_no_task_is_claimed_before_an_end_is_written(refilling: World, monkeypat
             most[0] = max(most[0], len(held))
         return task
 
-    def slow(task: Task, *args: Any, **kwargs: Any) -> None:
+    def slow(task: Task, *args: Any, **kwargs: Any) -> Fenced:
         writing.set()
         threading.Event().wait(0.2)
         with lock:
             held.discard(task.task_id)
-        real_settle(task, *args, **kwargs)
         writing.clear()
+        return real_ready(task, *args, **kwargs)
 
     def receive(*args: Any, **kwargs: Any) -> list[lanes.Received]:
         waited.append(writing.is_set())
@@ -175,7 +176,7 @@ def test_no_task_is_claimed_before_an_end_is_written(refilling: World, monkeypat
     ids = [refilling.submit(QUICK).task_id for _ in range(12)]
     records = refilling.receive(size=3)
     monkeypatch.setattr(claims, "_take", take)
-    monkeypatch.setattr(settle, "settle", slow)
+    monkeypatch.setattr(settle, "ready", slow)
     monkeypatch.setattr(lanes, "receive", receive)
     refilling.invoke(records)
     assert {store.get(task_id).status for task_id in ids} == {Status.COMPLETE}
@@ -320,9 +321,11 @@ def test_what_follows_ends_takes_no_thread_from_runs(refilling: World, monkeypat
 
 
 def test_every_slot_has_threads_for_a_run_and_for_one_that_ended(refilling: World) -> None:
-    async def main() -> int:
-        environment()
-        pool = asyncio.get_running_loop()._default_executor  # type: ignore[attr-defined]
-        return int(pool._max_workers)
+    most = 2 * settings().runs_per_environment
+    all_there = threading.Barrier(most)
 
-    assert refilling.runner.run(main()) >= 2 * settings().runs_per_environment
+    async def main() -> None:
+        environment()
+        await asyncio.gather(*(asyncio.to_thread(all_there.wait, 20) for _ in range(most)))
+
+    refilling.runner.run(main())

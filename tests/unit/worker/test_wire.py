@@ -7,9 +7,11 @@ import contextlib
 import datetime
 import gzip
 import ipaddress
+import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -20,12 +22,30 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.worker.environment import clients
+from functions.worker.environment import clients, loop
+from functions.worker.wire import pool
 from functions.worker.wire.connection import AHEAD_BYTES, HEAD_BYTES, _buffer
 from functions.worker.wire.transport import WHOLE_BODY, Transport
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
+LOOPS = {"libuv's": loop.new, "asyncio's": asyncio.new_event_loop}
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+_made: list[Callable[[], asyncio.AbstractEventLoop]] = []
+
+
+@pytest.fixture(params=LOOPS, autouse=True)
+def either_loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have each test run on the loop that an environment has, and on the one where that is not installed."""
+    _made.append(LOOPS[request.param])
+    yield
+    _made.clear()
+
+
+def run[T](main: Coroutine[Any, Any, T]) -> T:
+    with asyncio.Runner(loop_factory=_made[-1]) as runner:
+        return runner.run(main)
 
 
 def certificate(folder: Path) -> Path:
@@ -137,11 +157,11 @@ def test_the_model_client_uses_it_unless_there_is_a_proxy(monkeypatch: pytest.Mo
     try:
         clients.http.cache_clear()
         assert type(clients.http()._transport) is Transport
-        asyncio.run(clients.http().aclose())
+        run(clients.http().aclose())
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
         clients.http.cache_clear()
         assert type(clients.http()._transport) is httpx2.AsyncHTTPTransport
-        asyncio.run(clients.http().aclose())
+        run(clients.http().aclose())
     finally:
         clients.http.cache_clear()
 
@@ -168,7 +188,7 @@ def test_a_connection_is_used_again_until_its_server_closes_it(tls: bool, tmp_pa
             assert (await asking.post(served.url, json={"a": 1})).text == "hi"
             assert served.connections == 2
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_close_that_the_loop_has_not_seen_yet_is_seen_before_a_connection_is_used_again() -> None:
@@ -184,7 +204,7 @@ def test_a_close_that_the_loop_has_not_seen_yet_is_seen_before_a_connection_is_u
             assert (await asking.get(served.url)).text == "hi"
             assert served.connections == 2
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_certificate_that_nobody_signed_is_refused(tmp_path: Path) -> None:
@@ -196,7 +216,7 @@ def test_a_certificate_that_nobody_signed_is_refused(tmp_path: Path) -> None:
             with pytest.raises(httpx2.ConnectError):
                 await asking.get(served.url)
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize(
@@ -219,7 +239,7 @@ def test_a_certificate_that_nobody_signed_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_answers_are_read_as_servers_write_them(answer: bytes, close: bool, text: str) -> None:
-    got = asyncio.run(ask(answer, close=close))
+    got = run(ask(answer, close=close))
     assert got.text == text
     assert "link" not in got.headers  # of an answer before the answer
     assert "trailer" not in got.headers
@@ -248,7 +268,7 @@ def test_what_is_no_answer_is_an_error_and_its_connection_is_closed(answer: byte
             pool = asking._transport._pool  # type: ignore[attr-defined]
             assert (pool._places, pool._idle_count) == (0, 0)
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize(
@@ -266,12 +286,12 @@ def test_a_connection_that_holds_more_than_one_answer_is_not_used_again(answer: 
                 assert (await asking.get(served.url)).text == "hi"
                 assert served.connections == number
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_an_answer_without_body_is_read_as_one() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
-    assert asyncio.run(ask(answer, method="HEAD")).headers["content-length"] == "100"
+    assert run(ask(answer, method="HEAD")).headers["content-length"] == "100"
 
 
 @settings(max_examples=40, deadline=None)
@@ -288,7 +308,7 @@ def test_an_answer_is_the_same_wherever_it_is_cut(pieces: list[bytes], data: st.
                 assert (await asking.get(served.url)).content == b"".join(pieces)
             assert served.connections == 1
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -310,7 +330,7 @@ def test_a_large_request_arrives_whole_however_slowly_it_is_read(chunked: bool) 
         async with serving(serve) as served, client(timeout=httpx2.Timeout(10)) as asking:
             assert (await asking.post(served.url, content=pieces() if chunked else sent)).text == "hi"
 
-    asyncio.run(main())
+    run(main())
     assert got == [sent]
 
 
@@ -330,7 +350,7 @@ def test_an_answer_is_not_read_far_ahead_of_its_reader() -> None:
             assert connection._ahead <= AHEAD_BYTES + len(_buffer)
             assert sum([len(piece) async for piece in answer.aiter_raw()]) == size
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_an_answer_that_comes_before_the_request_is_sent_is_heard() -> None:
@@ -345,7 +365,7 @@ def test_an_answer_that_comes_before_the_request_is_sent_is_heard() -> None:
             got = await asking.post(served.url, content=b"x" * 50_000)
             assert (got.status_code, got.text) == (413, "no")
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize(
@@ -361,7 +381,7 @@ def test_a_header_cannot_smuggle_another(headers: dict[str, str], sent: bool) ->
             with pytest.raises(httpx2.LocalProtocolError):
                 await asking.get(served.url, headers=headers)
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize(
@@ -393,7 +413,7 @@ def test_each_timeout_has_its_own_error_and_gives_its_place_back(
             await asyncio.sleep(0)
             assert transport._pool._places == 0
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_nobody_there_is_a_connect_error() -> None:
@@ -405,7 +425,7 @@ def test_nobody_there_is_a_connect_error() -> None:
                 await asking.get("ftp://127.0.0.1/")
             assert asking._transport._pool._places == 0  # type: ignore[attr-defined]
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_request_that_is_cancelled_closes_its_connection_at_once() -> None:
@@ -427,7 +447,7 @@ def test_a_request_that_is_cancelled_closes_its_connection_at_once() -> None:
             async with asyncio.timeout(1):
                 await gone.wait()
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_the_pool_never_opens_more_than_it_may_and_loses_no_place() -> None:
@@ -470,7 +490,7 @@ def test_the_pool_never_opens_more_than_it_may_and_loses_no_place() -> None:
             assert pool._places == len(pool._open) == pool._idle_count <= 3
             assert not any(turn for _, turn in pool._waiting if not turn.done())
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_an_idle_connection_is_dropped_when_it_was_kept_long_enough() -> None:
@@ -484,7 +504,7 @@ def test_an_idle_connection_is_dropped_when_it_was_kept_long_enough() -> None:
             await asking.get(served.url)
             assert served.connections == 2
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_compressed_answer_is_decoded_and_its_body_as_it_came_is_at_hand() -> None:
@@ -498,4 +518,41 @@ def test_a_compressed_answer_is_decoded_and_its_body_as_it_came_is_at_hand() -> 
                 body = streamed.extensions[WHOLE_BODY]
                 assert b"".join([piece async for piece in body]) == packed
 
-    asyncio.run(main())
+    run(main())
+
+
+def test_an_address_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with two addresses, the first of which leads nowhere: the second is tried a moment later."""
+
+    async def main() -> None:
+        async with serving(answering(ANSWER)) as served, client() as asking:
+            real, tried = pool._connected, []
+
+            async def connected(family: int, kind: int, protocol: int, name: str, address: Any) -> Any:
+                tried.append(address[0])
+                if address[0] == "203.0.113.1":  # for documentation only: nobody is there (RFC 5737)
+                    await asyncio.Event().wait()
+                return await real(family, kind, protocol, name, address)
+
+            async def found(_host: str, port: int) -> list[Any]:
+                each = socket.AF_INET, socket.SOCK_STREAM, 6, ""
+                return [(*each, ("203.0.113.1", port)), (*each, ("127.0.0.1", port))]
+
+            monkeypatch.setattr(pool, "_connected", connected)
+            monkeypatch.setattr(pool, "_found", found)
+            assert (await asking.post(served.url, json={"a": 1})).text == "hi"
+            assert tried == ["203.0.113.1", "127.0.0.1"]
+
+    run(main())
+
+
+def test_where_no_address_answers_it_cannot_be_reached() -> None:
+    async def main() -> None:
+        async with client() as asking:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            with pytest.raises(httpx2.ConnectError):
+                await asking.post(f"http://127.0.0.1:{port}/")
+
+    run(main())
