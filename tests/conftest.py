@@ -6,11 +6,17 @@ from functools import cache
 
 import httpcore2
 import pytest
+from _pytest.unraisableexception import gc_collect_iterations_key
+from botocore.loaders import JSONFileLoader
 
 pytest_plugins = ["tests.unit.aws_fixture", "tests.unit.valkey_fixture", "tests.stack_fixture"]
 
 # Every client of httpx2 and of openai would read the certificate authorities again: 30 ms each, hundreds of times.
 httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)
+
+# Every session of boto, of which moto ends one with each account, would read AWS's regions again: 60 ms. They are only
+# looked at.
+JSONFileLoader.load_file = cache(JSONFileLoader.load_file)  # type: ignore[method-assign]
 
 
 LONG = frozenset(
@@ -23,9 +29,14 @@ LONG = frozenset(
 """Files that take long though they hold few tests."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Have what was left behind be looked for once at the end, not five times: three seconds a process."""
+    config.stash[gc_collect_iterations_key] = 1
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Have processes of a run begin with the files that take longest: at its end one would wait for them."""
-    if not hasattr(config, "workerinput"):
+    if not hasattr(config, "workerinput") and config.getoption("copies", 1) < 2:
         return
     tests = Counter(item.path for item in items)
     items.sort(key=lambda item: (item.path.stem not in LONG, -tests[item.path]))

@@ -21,8 +21,9 @@ import pytest
 RUNNING = os.environ.get("SLUICE_TEST_STATE")
 
 
-def quiet_port(above: int = 20_000 + os.getpid() % 12_000) -> int:
+def quiet_port(above: int | None = None) -> int:
     """Return a port that is free and stays so: connections get none below 32768, and processes begin elsewhere."""
+    above = above or 20_000 + os.getpid() % 12_000
     for port in range(above + 1, 32_768):
         try:
             socket.create_server(("127.0.0.1", port)).close()
@@ -138,7 +139,8 @@ def violations(endpoint: str) -> list[dict[str, Any]]:
     return found
 
 
-_last_port = 20_000 + os.getpid() * 37 % 12_000
+_last_port: dict[int, int] = {}
+"""The port that was given last, by process: a copy of one begins elsewhere."""
 
 
 def free_ports(n: int) -> list[int]:
@@ -146,11 +148,11 @@ def free_ports(n: int) -> list[int]:
 
     They lie below those that the kernel gives to connections: one of these may be somebody's before it is used.
     """
-    global _last_port
-    ports = []
+    pid, ports = os.getpid(), []
+    last = _last_port.get(pid, 20_000 + pid * 1_009 % 12_000)
     for _ in range(n):
-        _last_port = quiet_port(_last_port if _last_port < 32_000 else 20_000)
-        ports.append(_last_port)
+        last = _last_port[pid] = quiet_port(last if last < 32_000 else 20_000)
+        ports.append(last)
     return ports
 
 

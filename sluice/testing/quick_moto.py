@@ -14,7 +14,10 @@ from contextvars import ContextVar
 from functools import cache, lru_cache
 from typing import Any
 
-from moto.core import responses
+from botocore.auth import SigV4Auth
+from moto.core import responses, utils
+from moto.core.base_backend import BaseBackend
+from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.custom_responses_mock import CallbackResponse
 from moto.core.models import RESPONSES_METHODS, MockAWS, botocore_stubber, responses_mock
 from moto.core.serialize import BaseJSONSerializer
@@ -25,6 +28,9 @@ from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.models.table import Table
 from moto.dynamodb.models.utilities import bytesize
 from moto.dynamodb.parsing import ast_nodes, expressions, validators
+from moto.sqs.models import Queue
+
+from sluice.testing import quick_front, quick_queues
 
 __all__ = ["install", "plain"]
 
@@ -49,6 +55,16 @@ def _enable(self: MockAWS, reset: bool = True) -> None:
 
 
 _OF_AWS = re.compile(r"https?://.+\.amazonaws\.com(\.cn)?/.*")
+
+
+@cache
+def _urls(kind: Any) -> dict[str, Any]:
+    """Return the patterns of a service's addresses, and who answers there."""
+    found: dict[str, Any] = _whole_urls(object.__new__(kind))
+    return found
+
+
+_whole_urls: Any = vars(BaseBackend)["urls"].fget
 
 
 # ---- structures
@@ -261,6 +277,13 @@ _PARTS: tuple[tuple[Any, str, Any], ...] = (
     (Item, "__init__", _make_item),
     (Item, "__deepcopy__", _copy_item),
     # Asked anew, with `inspect`, at every request.
+    (BotocoreStubber, "process_request", quick_front.answer),
+    (SigV4Auth, "add_auth", quick_front.sign),
+    (Queue, "attributes", property(quick_queues.Attributes)),
+    (Queue, "messages", property(quick_queues.messages)),
+    # Formatted anew at every request; the bucket's module was even loaded anew.
+    (BaseBackend, "urls", property(lambda self: _urls(self.__class__))),
+    (utils, "unix_time", quick_queues.unix_time),
     (responses, "method_names_from_class", cache(method_names_from_class)),
     (responses, "camelcase_to_underscores", cache(camelcase_to_underscores)),
 )

@@ -26,7 +26,12 @@ from shared.settings import settings
 from sluice.testing.account import TABLE, client, make_lanes, make_table
 from tests.stack_fixture import free_ports
 
-_accounts = itertools.count(100_000_000_000 + os.getpid() % 10_000 * 10_000)
+_accounts = itertools.count(100_000_000_000)
+
+
+def _next_account() -> int:
+    """Return an account of twelve digits that no other process has."""
+    return next(_accounts) + os.getpid() % 10_000 * 10_000
 
 
 @contextmanager
@@ -64,11 +69,11 @@ def account(patch: pytest.MonkeyPatch, endpoint: str) -> Iterator[dict[str, str]
     """Yield the lanes' URLs of a fresh account there, and point this process' clients at it."""
     values = {
         "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": str(next(_accounts)),
+        "AWS_ACCESS_KEY_ID": str(_next_account()),
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": "us-east-1",
         "TABLE_NAME": TABLE,
-        "BLOB_BUCKET": f"sluice-blobs-{next(_accounts)}",
+        "BLOB_BUCKET": f"sluice-blobs-{_next_account()}",
         "STAGE": "local",
     }
     for name, value in values.items():

@@ -28,6 +28,7 @@ class Module:
     body: list[ast.stmt] = field(default_factory=list)
 
 
+@cache
 def path_of(name: str) -> Path | None:
     """Return a module's file, if it is one of ours."""
     base = ROOT / name.replace(".", "/")
@@ -67,6 +68,7 @@ Place = tuple[str, str]
 """A module and a definition in it; "" is what runs on import."""
 
 
+@cache
 def resolve(dotted: str) -> Place | None:
     """Find the place that a dotted name stands for, if it is ours."""
     if path_of(dotted):
@@ -82,49 +84,59 @@ def resolve(dotted: str) -> Place | None:
     return None
 
 
-def references(where: Module, nodes: list[ast.AST]) -> set[Place]:
-    """Return the places that code refers to."""
+def code_of(place: Place) -> list[ast.AST]:
+    """Return a place's code."""
+    where = module(place[0])
+    return [where.defines[place[1]]] if place[1] else list(where.body)
+
+
+@cache
+def references(place: Place) -> frozenset[Place]:
+    """Return the places that one refers to."""
+    where = module(place[0])
     found: set[Place] = set()
-    for top in nodes:
+    for top in code_of(place):
         for node in ast.walk(top):
             if isinstance(node, ast.Name):
                 if node.id in where.defines:
                     found.add((where.name, node.id))
-                elif node.id in where.imports and (place := resolve(where.imports[node.id])):
-                    found.add(place)
+                elif node.id in where.imports and (to := resolve(where.imports[node.id])):
+                    found.add(to)
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 imported = where.imports.get(node.value.id)
-                if imported and (place := resolve(f"{imported}.{node.attr}")):
-                    found.add(place)
-    return found
+                if imported and (to := resolve(f"{imported}.{node.attr}")):
+                    found.add(to)
+    return frozenset(found)
 
 
-def reachable(roots: list[str]) -> dict[Place, list[ast.AST]]:
-    """Return every place that can be reached from whole modules, with its code."""
+def reachable(roots: list[str]) -> set[Place]:
+    """Return every place that can be reached from whole modules."""
     open_: list[Place] = []
     for root in roots:
         open_ += [(root, ""), *((root, name) for name in module(root).defines)]
-    found: dict[Place, list[ast.AST]] = {}
+    found: set[Place] = set()
     while open_:
         place = open_.pop()
         if place in found:
             continue
-        where = module(place[0])
-        code: list[ast.AST] = [where.defines[place[1]]] if place[1] else list(where.body)
-        found[place] = code
-        open_ += references(where, code)
+        found.add(place)
+        open_ += references(place)
     return found
 
 
-def aws_calls(places: dict[Place, list[ast.AST]]) -> set[tuple[str, str, str]]:
+def aws_calls(places: set[Place]) -> set[tuple[str, str, str]]:
     """Return (service, method, module) of every ``aws.<service>().<method>`` in reach."""
+    return {call for place in places for call in _calls_of(place)}
+
+
+@cache
+def _calls_of(place: Place) -> frozenset[tuple[str, str, str]]:
     calls: set[tuple[str, str, str]] = set()
-    for (name, _), code in places.items():
-        for top in code:
-            for node in ast.walk(top):
-                if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Call):
-                    continue
-                made = node.value.func
-                if isinstance(made, ast.Attribute) and isinstance(made.value, ast.Name) and made.value.id == "aws":
-                    calls.add((made.attr, node.attr, name))
-    return calls
+    for top in code_of(place):
+        for node in ast.walk(top):
+            if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Call):
+                continue
+            made = node.value.func
+            if isinstance(made, ast.Attribute) and isinstance(made.value, ast.Name) and made.value.id == "aws":
+                calls.add((made.attr, node.attr, place[0]))
+    return frozenset(calls)

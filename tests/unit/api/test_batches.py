@@ -714,7 +714,7 @@ def test_the_longest_names_of_many_lines_fit_the_batchs_row(api: Api, monkeypatc
     """With the largest window and 256 characters of four bytes each, what is under way would not fit an item."""
     slots(2_000)
     setting(monkeypatch, BATCH_WINDOW=1_000)
-    names_of = [f"{n:03d}" + "\U0001f600" * 253 for n in range(420)]
+    names_of = [f"{n:03d}" + "\U0001f600" * 253 for n in range(260)]
     made = begin("load", api.keys["load"], [line(one) for one in names_of])
     for _ in range(2):
         looking.look("load", made.batch_id)

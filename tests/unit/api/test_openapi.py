@@ -20,6 +20,7 @@ from functions.api.description.openapi import describe
 from functions.api.dialect import runs
 from functions.api.door.later import every
 from shared.settings import settings as app_settings
+from tests.examples import examples
 from tests.unit.api.conftest import Api
 
 
@@ -92,7 +93,9 @@ def test_no_answer_is_undescribed(operation: str, steady: Api) -> None:
     build_operation_test(
         config=schema().config,
         operation=described()[operation],
-        test_func=settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))(probe),
+        test_func=settings(
+            max_examples=examples(5, usual=2), deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        )(probe),
         given_kwargs={},
         feedback=FeedbackSources(),
     )()

@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.limits import names
+from tests.examples import examples
 from tests.unit.limits.helpers import DAY, START_US, Clock, Ledger, ask, counted, gate, limits
 
 course = settings(
-    max_examples=15,
+    max_examples=examples(15, usual=8),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared.tasks import chains, store
+from shared.tasks import chains, sessions, store
 from shared.tasks.model import Status, Task
+from tests.examples import examples
 from tests.unit.worker.conftest import World
 from tests.unit.worker.test_agents import Provider, finish, provider
 from tests.unit.worker.test_memory import context_of
@@ -30,13 +31,15 @@ def seen(provider: Provider) -> list[str]:
     return [one["content"] for one in provider.asked[-1]["messages"]]
 
 
-def test_all_of_a_long_chain_is_seen(world: World, provider: Provider) -> None:
-    provider.replies = ["a"] * 60
+def test_all_of_a_long_chain_is_seen(world: World, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "LOOP_PAGE", examples(sessions.LOOP_PAGE, usual=10))
+    long = examples(60, usual=23)  # more than two pages
+    provider.replies = ["a"] * long
     task = begun(world)
-    for n in range(1, 60):
+    for n in range(1, long):
         task = say(world, f"q{n}", task)
     assert task.status is Status.COMPLETE
-    assert [text for text in seen(provider) if text.startswith("q")] == [f"q{n}" for n in range(60)]
+    assert [text for text in seen(provider) if text.startswith("q")] == [f"q{n}" for n in range(long)]
 
 
 def begun(world: World) -> Task:

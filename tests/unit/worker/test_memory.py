@@ -12,6 +12,7 @@ from shared.limits import models
 from shared.settings import settings
 from shared.tasks import sessions, settle, store
 from shared.tasks.model import Status
+from tests.examples import examples
 from tests.unit.worker.conftest import World
 from tests.unit.worker.test_agents import Provider, finish, provider
 
@@ -35,8 +36,11 @@ def shown(provider: Provider, request: int = -1) -> list[str]:
     return [one["content"] for one in provider.asked[request]["messages"][1:]]
 
 
-def test_a_tool_loop_over_many_runs_is_seen_from_its_question_on(world: World, provider: Provider) -> None:
-    rounds = 61
+def test_a_tool_loop_over_many_runs_is_seen_from_its_question_on(
+    world: World, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "LOOP_PAGE", examples(sessions.LOOP_PAGE, usual=4))
+    rounds = examples(61, usual=26)  # more than are read at first, and than two pages
     provider.replies = [*([("weather", '{"city": "Oslo"}')] for _ in range(rounds)), "dry"]
     finish(world, "an older question", agent="chat", session_id="s", params={"tools": [TOOL]})
     outputs = json.dumps([{"role": "tool", "tool_call_id": "call_0", "content": "rain"}])

@@ -12,6 +12,7 @@ from functions.worker.model import assembler
 from functions.worker.model.assembler import Ears, Parts
 from functions.worker.model.progress import Progress
 from shared.retry import ModelError
+from tests.examples import examples
 
 STRANGE = st.sampled_from([None, 0, 1, "", "x", [], {}, {"content": "y"}, False, True])
 TEXTS = st.text(max_size=8) | st.sampled_from(["\ud800", "é", "<think>", ""])
@@ -77,7 +78,7 @@ def taken(chunks: list[dict[str, Any]], most: int | None) -> list[Any]:
     ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400, usual=100), deadline=None)
 @given(st.lists(CHUNKS, max_size=6), st.sampled_from([None, 1, 3]))
 def test_both_ways_see_the_same(chunks: list[dict[str, Any]], most: int | None) -> None:
     short = taken(chunks, most)

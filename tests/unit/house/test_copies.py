@@ -1,0 +1,83 @@
+"""Copies of a process run every test once, and tell of each as if there were one process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from localstack.environ import ROOT
+
+NOTE = "import os, pathlib, socket\nimport pytest\nnote = lambda n: pathlib.Path('ran').open('a').write(f'{n}\\n')\n"
+FILES = {
+    "test_a.py": """
+def test_passes(tmp_path, capfd):
+    note('a1'); print('said'); assert capfd.readouterr().out == 'said\\n'
+def test_fails():
+    note('a2'); print('seen at a failure'); assert 1 == 2
+""",
+    "test_b.py": """
+@pytest.fixture(scope='session')
+def whole():
+    yield os.getpid()
+    note('end')
+def test_has_a_fixture(whole): note('b1')
+@pytest.mark.skip
+def test_is_skipped(): note('b2')
+""",
+    "test_c.py": "def test_dies(): note('c1'); os._exit(3)\n",
+    "test_d.py": "def test_after(): note('d1')\n",
+}
+
+
+def run(folder: Path, files: dict[str, str], *more: str) -> tuple[int, str, Counter[str]]:
+    """Run tests in two copies; returns the exit code, what was printed, and how often each test ran."""
+    for name, text in files.items():
+        (folder / name).write_text(NOTE + text)
+    command = [sys.executable, "-m", "pytest", "-p", "tests.copies", "--copies", "2", "-p", "no:cacheprovider", *more]
+    path = {"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(folder)}
+    done = subprocess.run([*command, "."], cwd=folder, env=path, capture_output=True, text=True, check=False)
+    ran = (folder / "ran").read_text().split() if (folder / "ran").exists() else []
+    return done.returncode, done.stdout + done.stderr, Counter(ran)
+
+
+def test_every_test_is_run_once_and_told_of_whatever_becomes_of_its_copy(tmp_path: Path) -> None:
+    code, said, ran = run(tmp_path, FILES)
+    assert code == 1
+    assert {"a1", "a2", "b1", "c1"} <= set(ran)
+    assert set(ran.values()) == {1}
+    assert "seen at a failure" in said
+    assert "test_dies - the process of this test ended with 3" in said
+    # The copy that died may have taken the next file already.
+    assert ("d1" in ran) != ("test_after - nobody ran this test" in said)
+
+
+def test_files_that_nobody_is_left_to_run_are_no_success(tmp_path: Path) -> None:
+    dies = {f"test_{n}.py": f"def test_dies(): note({n}); os._exit(0)\n" for n in range(3)}
+    code, said, ran = run(tmp_path, dies)
+    assert code == 1, said
+    assert set(ran.values()) == {1}
+    assert "3 failed" in said
+
+
+def test_fixtures_of_all_tests_end_with_their_copy(tmp_path: Path) -> None:
+    code, said, ran = run(tmp_path, {name: FILES[name] for name in ("test_b.py", "test_d.py")})
+    assert (code, ran) == (0, Counter(["b1", "end", "d1"])), said
+    assert "2 passed, 1 skipped" in said
+
+
+def test_the_first_failure_ends_all_copies(tmp_path: Path) -> None:
+    more = {f"test_z{n}.py": f"import time\ndef test_slow(): note({n}); time.sleep(0.2)\n" for n in range(30)}
+    code, said, ran = run(tmp_path, FILES | more, "-x", "--ignore", "test_c.py")
+    assert code == 1, said
+    assert "stopping after 1 failures" in said
+    assert len(ran) < 20
+
+
+def test_what_is_left_unclosed_is_an_error(tmp_path: Path) -> None:
+    left = "def test_leaves():\n    note(1)\n    kept = [socket.socket()]; kept.append(kept)\n"
+    code, said, ran = run(tmp_path, {"test_e.py": left, "test_f.py": "def test_ok(): note(2)\n"}, "-W", "error")
+    assert ran == Counter(["1", "2"])
+    assert code == 1, said
+    assert "unclosed" in said
