@@ -105,6 +105,7 @@ def read(body: bytes) -> ChatRequest:
         raise invalid(f"Unrecognized request argument supplied: {unknown[0]}", unknown[0], "unknown_parameter")
     stream = _boolean(data, "stream", default=False)
     tools = tuple(_tool(tool, index) for index, tool in enumerate(_list(data, "tools")))
+    choice, offered = _allowed(data.get("tool_choice"), tools)
     if _integer(data, "n", 1, 128) not in (None, 1):
         raise invalid("The simulator serves one choice: 'n' must be 1.", "n", "unsupported_value")
     return ChatRequest(
@@ -114,9 +115,9 @@ def read(body: bytes) -> ChatRequest:
         include_usage=_include_usage(data, stream),
         max_tokens=_max_tokens(data),
         stop=_stop(data),
-        tools=tools,
+        tools=offered,
         raw_tools=data.get("tools") or (),
-        tool_choice=_tool_choice(data, tools),
+        tool_choice=_tool_choice(choice, offered),
         parallel_tool_calls=_boolean(data, "parallel_tool_calls", default=True),
     )
 
@@ -214,9 +215,22 @@ def _tool(tool: object, index: int) -> Tool:
     return Tool(name, parameters)
 
 
-def _tool_choice(data: Mapping[str, Any], tools: Sequence[Tool]) -> str:
+def _allowed(value: Any, tools: Sequence[Tool]) -> tuple[Any, tuple[Tool, ...]]:
+    """The tools that a choice of kind ``allowed_tools`` leaves, and its mode as the choice; else both as they are."""
+    if not isinstance(value, dict) or value.get("type") != "allowed_tools":
+        return value, tuple(tools)
+    allowed = value.get("allowed_tools")
+    named = allowed.get("tools") if isinstance(allowed, dict) else None
+    if not isinstance(allowed, dict) or not isinstance(named, list) or allowed.get("mode") not in ("auto", "required"):
+        raise invalid("Invalid 'tool_choice.allowed_tools'.", "tool_choice", "invalid_value")
+    names = {tool.get("function", {}).get("name") for tool in named if isinstance(tool, dict)}
+    if not names or not names <= {tool.name for tool in tools}:
+        raise invalid("Invalid 'tool_choice': no such tool.", "tool_choice", "invalid_value")
+    return allowed["mode"], tuple(tool for tool in tools if tool.name in names)
+
+
+def _tool_choice(value: Any, tools: Sequence[Tool]) -> str:
     """``auto``, ``none``, ``required``, or ``=NAME`` for one tool."""
-    value = data.get("tool_choice")
     if value is None:
         return "auto" if tools else "none"
     if not tools:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 NAMES_KEPT = 1_000
 """Names that are remembered; clients may invent any number of them."""
 
-_DATE = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{4}|latest)$")
+_DATE = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{4}|latest|(?:preview|exp)-\d{2}-\d{2}|00\d|high)$")
 _REGION = re.compile(r"^(?:us|eu|apac|ap|jp|au|ca|global|us-gov)\.(?=[a-z0-9-]+\.)")
 _VENDOR = re.compile(r"^[a-z][a-z0-9-]*\.(?=[a-z])")
-_VERSION = re.compile(r"(?:-v\d+)?:\d+(?::[a-z0-9]+)?$|-v\d+$|@[a-z0-9-]+$|:[a-z][a-z0-9.-]*$")
+_VERSION = re.compile(r"-v\d+@\d{8}$|(?:-v\d+)?:\d+(?::[a-z0-9]+)?$|-v\d+$|@[a-z0-9-]+$|:[a-z][a-z0-9.-]*$")
 _POINT = re.compile(r"(?<=\d)\.(?=\d)")
 
 

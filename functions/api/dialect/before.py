@@ -10,13 +10,16 @@ from functions.api.dialect import conversations, ids, thoughts
 from functions.api.dialect.items import given
 from functions.api.dialect.response import calls_of, output_of
 from functions.api.door.identity import own_task
+from functions.api.live.following import PAGE_BYTES
 from functions.api.read.punctual import punctual
 from shared.errors import NotFound
-from shared.tasks import settle
+from shared.tasks import events, settle
+from shared.tasks.ids import well_formed
 from shared.tasks.model import Status
 
 if TYPE_CHECKING:
     from functions.api.door.identity import Caller
+    from shared.tasks.events import Page
     from shared.tasks.model import Task
 
 IMAGE_TOKENS = 1_000
@@ -33,6 +36,23 @@ def own_response(caller: Caller, response_id: str) -> Task:
         task = punctual(own_task(caller, ids.task_id_of(response_id)))
     except NotFound:
         task = None
+    return _found(task, response_id)
+
+
+def own_log(caller: Caller, response_id: str) -> Page:
+    """Read a caller's response with the beginning of its log, in one query. See ``own_response`` for the errors."""
+    try:
+        task_id = ids.task_id_of(response_id)
+        page = events.read(task_id, 0, most_bytes=PAGE_BYTES) if well_formed(task_id) else None
+    except NotFound:
+        page = None
+    task = page.task if page is not None and caller.owns(page.task.user) else None
+    task = _found(punctual(task) if task is not None else None, response_id)
+    assert page is not None  # noqa: S101 - for the type checker
+    return page if task is page.task else events.read(task.task_id, 0, most_bytes=PAGE_BYTES)
+
+
+def _found(task: Task | None, response_id: str) -> Task:
     if task is None or faded(task):
         shown = response_id.encode("ascii", "replace").decode()[:80]
         raise Problem(404, "response_not_found", f"Response with id '{shown}' not found.", "id")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,14 +11,25 @@ from functions.api.contract.problem import Problem, invalid
 from functions.api.contract.requests import MAX_OUTPUT_TOKENS
 from functions.api.dialect.content import kind_of, text_of, unsupported
 from functions.api.dialect.handed import handed_back, signed_back
-from functions.api.dialect.messages import NO_CALL, NO_OUTPUT, function_of
-from functions.api.dialect.options import SHORT, TOP_LOGPROBS, Effort, Options, Retention, Tier, Verbosity, bounded
+from functions.api.dialect.inlined import checked_address, checked_data
+from functions.api.dialect.messages import NO_CALL, NO_OUTPUT, chat_tool_choice, function_of
+from functions.api.dialect.options import (
+    SHORT,
+    TOP_LOGPROBS,
+    Effort,
+    Options,
+    Retention,
+    Tier,
+    Verbosity,
+    bounded,
+)
 from functions.api.dialect.request import Common
 
 STOPS = 4
 """Most texts that may end a reply; OpenAI's own bound."""
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 _PARTS = frozenset({"text", "image_url", "input_audio", "file", "refusal"})
+_SCHEMA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NO_FILES = "uploaded files (`file_id`)"
 
 
@@ -110,6 +122,11 @@ def _format(asked: dict[str, Any]) -> dict[str, Any] | None:
         raise invalid("must be text, json_object or json_schema", "response_format.type")
     if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
         raise invalid("must be an object with a name", "response_format.json_schema")
+    if not _SCHEMA_NAME.fullmatch(schema["name"]):
+        raise invalid("must be 1 to 64 letters, digits, _ or -", "response_format.json_schema.name")
+    for name, type_ in (("schema", dict), ("strict", bool), ("description", str)):
+        if not isinstance(schema.get(name), type_ | None):
+            raise invalid("has the wrong type", f"response_format.json_schema.{name}")
     return {"type": "json_schema", "json_schema": schema}
 
 
@@ -183,7 +200,11 @@ def _part(kind: str, part: dict[str, Any], place: str) -> dict[str, Any]:
         raise unsupported(_NO_FILES, f"{place}.{kind}.file_id")
     needed = {"image_url": ("url",), "file": ("file_data",), "input_audio": ("data", "format")}[kind]
     for name in needed:
-        text_of(value, name, f"{place}.{kind}")
+        given, where = text_of(value, name, f"{place}.{kind}"), f"{place}.{kind}.{name}"
+        if name == "url":
+            checked_address(given, where)
+        elif name != "format":
+            checked_data(given, where)
     return {"type": kind, kind: value}
 
 
@@ -228,4 +249,13 @@ def checked_choice(choice: str | dict[str, Any]) -> str | dict[str, Any]:
         raise unsupported(f"a tool choice of type {str(kind)[:40]!r}", "tool_choice.type")
     if kind == "function":
         text_of(choice["function"], "name", "tool_choice.function")
-    return choice
+        return choice
+    allowed = choice["allowed_tools"]
+    return chat_tool_choice({**allowed, "type": kind, "tools": _functions(allowed.get("tools"))})
+
+
+def _functions(tools: Any) -> Any:
+    """Return a choice's tools in the words of the Responses dialect."""
+    if not isinstance(tools, list):
+        return tools
+    return [tool | tool.get("function", {}) if isinstance(tool, dict) else tool for tool in tools]

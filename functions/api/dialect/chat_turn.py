@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from functions.api.dialect import runs
+from functions.api.dialect import choice, runs
 from functions.api.dialect.chat_request import chat_options, checked_choice, checked_messages, checked_tools
 from functions.api.dialect.messages import as_json
 from functions.api.dialect.turn import bounded_tools
@@ -30,7 +30,9 @@ def submission_of(asked: ChatRequest) -> Submission:
     if asked.tools:
         params["tools"] = bounded_tools(checked_tools(asked.tools))
     if asked.tool_choice is not None:
-        params["tool_choice"] = checked_choice(asked.tool_choice)
+        params["tool_choice"] = choice.fitting(
+            checked_choice(asked.tool_choice), params.get("tools"), agent=asked.agent
+        )
     return Submission(
         message=as_json(messages),
         agent=asked.agent,

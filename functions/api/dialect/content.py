@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from functions.api.contract.problem import Problem, invalid
+from functions.api.dialect.inlined import checked_address, checked_data
 
 DETAILS = frozenset({"low", "high", "auto", "original"})
 TEXTS = frozenset({"input_text", "output_text", "text", "summary_text"})
@@ -80,7 +81,7 @@ def _chat_part(part: Any, place: str) -> Part:
 def _image(part: Part, place: str) -> Part:
     if part.get("file_id") is not None:
         raise unsupported("uploaded files (`file_id`)", f"{place}.file_id")
-    image = {"url": text_of(part, "image_url", place)}
+    image = {"url": checked_address(text_of(part, "image_url", place), f"{place}.image_url")}
     detail = part.get("detail")
     if detail is not None:
         if detail not in DETAILS:
@@ -93,7 +94,7 @@ def _file(part: Part, place: str) -> Part:
     for name, what in (("file_id", "uploaded files (`file_id`)"), ("file_url", "files by address (`file_url`)")):
         if part.get(name) is not None:
             raise unsupported(what, f"{place}.{name}")
-    file = {"file_data": text_of(part, "file_data", place)}
+    file = {"file_data": checked_data(text_of(part, "file_data", place), f"{place}.file_data")}
     if part.get("filename") is not None:
         file["filename"] = text_of(part, "filename", place)
     return {"type": "file", "file": file}
@@ -102,7 +103,8 @@ def _file(part: Part, place: str) -> Part:
 def _sound(sound: Any, place: str) -> Part:
     if not isinstance(sound, dict):
         raise invalid("must be an object", place)
-    return {"data": text_of(sound, "data", place), "format": text_of(sound, "format", place)}
+    data = checked_data(text_of(sound, "data", place), f"{place}.data")
+    return {"data": data, "format": text_of(sound, "format", place)}
 
 
 def response_content(content: Any, *, said: bool) -> list[Part]:

@@ -20,7 +20,8 @@ from functions.api.dialect.rejoin import Rejoin
 from functions.api.dialect.stream import DONE
 from functions.api.door.identity import own_task
 from functions.api.live import sse
-from functions.api.live.following import End, KeepAlive, LogEvent, Place, follow, life
+from functions.api.live.following import End, KeepAlive, LogEvent, follow, life
+from functions.api.live.places import Place
 from functions.api.read.hold import Held, hold
 from functions.api.read.punctual import punctual
 from functions.api.submit.repeats import idempotency_of
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from functions.api.door.identity import Caller
     from functions.api.submit.submission import Receipt, Submission
-    from shared.tasks.events import Event
+    from shared.tasks.events import Event, Page
     from shared.tasks.model import Task
 
 INLINE_BYTES = 5 * 1024 * 1024
@@ -176,8 +177,11 @@ def server_sent(
     headers: dict[str, str],
     *,
     pieces: bool,
+    first: Page | None = None,
 ) -> StreamingResponse:
     """Answer with a run's log as server-sent events; ``encoded`` writes what each of its events gives.
+
+    ``first`` is the beginning of the log, where it was just read.
 
     With ``pieces`` a text comes before it is stored, in parts: for streams that nobody takes up again.
 
@@ -193,7 +197,7 @@ def server_sent(
 
     async def blocks() -> AsyncGenerator[bytes]:
         try:
-            events = follow(task.task_id, Place(), until=until, pieces=pieces, held=held)
+            events = follow(task.task_id, Place(), until=until, pieces=pieces, held=held, first=first)
             async with aclosing(events) as items:
                 async for item in items:
                     match item:

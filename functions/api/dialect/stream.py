@@ -82,6 +82,18 @@ class ResponseStream:
         blocks = self._before_the_end(event)
         return [self._numbered(block) for block in blocks]
 
+    def past_the_end(self, number: int) -> Block | None:
+        """Return what a client is told that has, as it says, an event behind the last one; None: there is such a one.
+
+        It would wait for the end otherwise, and then have nothing, not even that.
+        """
+        if number < self._number:
+            return None
+        why = f"starting_after {number} is behind the last event, {self._number - 1}: nothing can follow on it"
+        told = {"code": "invalid_request", "message": why, "param": "starting_after"}
+        what = {"type": "error", "sequence_number": self._number, **told}
+        return what | {"error": {"type": "invalid_request_error", **told}}
+
     def _numbered(self, block: Block) -> Block:
         number, self._number = self._number, self._number + 1
         return {"type": block["type"], "sequence_number": number, **block}

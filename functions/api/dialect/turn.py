@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from functions.api.contract.problem import Problem, invalid
-from functions.api.dialect import before, conversations, messages, runs
+from functions.api.dialect import before, choice, conversations, messages, runs
 from functions.api.dialect.options import options_of
 from functions.api.dialect.request import TOOLS_BYTES, ConversationParam
 from functions.api.submit.submission import Submission
@@ -34,7 +34,9 @@ def submission_of(caller: Caller, asked: ResponsesRequest) -> Submission:
     if asked.tools:
         params["tools"] = bounded_tools(messages.chat_tools(asked.tools))
     if asked.tool_choice is not None:
-        params["tool_choice"] = messages.chat_tool_choice(asked.tool_choice)
+        params["tool_choice"] = choice.fitting(
+            messages.chat_tool_choice(asked.tool_choice), params.get("tools"), agent=asked.agent
+        )
     inline: list[int] = []
     if not isinstance(asked.input, list):
         if not asked.input:

@@ -46,6 +46,10 @@ async def large_body(request: Request) -> bytes:
 
 
 async def _read(request: Request, most: int) -> bytes:
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", ""):
+        why = f"a body in the encoding {encoding[:40]!r} is not read: send it as it is"
+        raise invalid(why, "Content-Encoding", code="unsupported_content_encoding")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and len(declared) < 20 and int(declared) > most:
         raise _too_large(most)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from functions.api.live.ear import Ear
 from functions.api.live.listener import listener
+from functions.api.live.places import Place
 from shared.errors import DependencyDown
 from shared.logs import get_logger
 from shared.settings import settings
@@ -56,18 +57,6 @@ _log = get_logger("live")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A place in a run's sequence: behind event ``seq`` and ``chars`` characters of the token event that follows it."""
-
-    seq: int = 0
-    chars: int = 0
-
-    def __str__(self) -> str:
-        """Return ``12`` or ``12.340``; `place` reads it."""
-        return f"{self.seq}.{self.chars}" if self.chars else str(self.seq)
-
-
-@dataclass(frozen=True, slots=True)
 class LogEvent:
     """An event of the log, or a part of a token event's text: ``event.data["text"]`` is then only what is new."""
 
@@ -99,19 +88,6 @@ def life(request: Request) -> float:
     context = request.scope.get("aws.context")
     left = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS if context is not None else float("inf")
     return max(0.0, min(settings().stream_seconds, left))
-
-
-def place(text: str) -> Place:
-    """Read a place.
-
-    Raises:
-        ValueError: it is none.
-    """
-    seq, _, chars = text.strip().partition(".")
-    for digits in (seq, chars or "0"):
-        if not (digits.isascii() and digits.isdigit() and len(digits) <= 9):
-            raise ValueError(f"{text[:40]!r} is no place in a run's events")
-    return Place(int(seq), int(chars or "0"))
 
 
 class Cursor:
@@ -156,7 +132,13 @@ class Cursor:
 
 
 async def follow(
-    task_id: str, after: Place, *, until: float, pieces: bool = True, held: Held | None = None
+    task_id: str,
+    after: Place,
+    *,
+    until: float,
+    pieces: bool = True,
+    held: Held | None = None,
+    first: Page | None = None,
 ) -> AsyncGenerator[LogEvent | KeepAlive | End]:
     """Yield what comes after a place, and an `End`. The caller has seen to it that the task is the client's.
 
@@ -167,10 +149,11 @@ async def follow(
         pieces: whether text may come before it is stored; without them every `LogEvent` is a whole event of the log.
         held: a hold that was begun; it is renewed for as long as this lives, whether or not the client reads, then
             ended. When its place is owed to another owner, the stream ends as with its longest life.
+        first: what was just read of the log behind ``after``: it goes out at once, before anything is waited for.
 
     An outage of DynamoDB or Valkey delays what is yielded; a task that has been erased meanwhile raises `NotFound`.
     """
-    stream = _Stream(task_id, after, until, pieces)
+    stream = _Stream(task_id, after, until, pieces, first)
     keeping = asyncio.create_task(stream.keep(held)) if held is not None else None
     try:
         async for item in stream.run():
@@ -182,8 +165,9 @@ async def follow(
 
 
 class _Stream:
-    def __init__(self, task_id: str, after: Place, until: float, pieces: bool) -> None:
+    def __init__(self, task_id: str, after: Place, until: float, pieces: bool, first: Page | None) -> None:
         self._task_id = task_id
+        self._first = first
         self._cursor = Cursor(after)
         self._until = until
         self._pieces = pieces
@@ -193,20 +177,25 @@ class _Stream:
         self._piece_at = 0.0
         self._read_for = 0
         self._ended: str | None = None
+        self._last = 0
+        """Number of the run's last event, once it has ended."""
         self._displaced = False
         self._beginning: asyncio.Task[None] | None = None
 
     async def run(self) -> AsyncGenerator[LogEvent | KeepAlive | End]:
         quiet_since = time.monotonic()
-        await self._begin_to_listen()
-        look = True
+        for item in self._taken(self._first) if self._first is not None else ():
+            yield item
+        if self._ended is None:  # of a run that has ended nothing more will be heard
+            await self._begin_to_listen()
+        look = self._ended is None
         while True:
             if look:
                 for item in await self._read():
                     quiet_since = time.monotonic()
                     yield item
             if self._ended is not None:
-                yield End(self._ended, self._cursor.place)
+                yield End(self._ended, min(self._cursor.place, Place(self._last), key=lambda place: place.seq))
                 return
             at = time.monotonic()
             if at >= self._until or self._displaced:
@@ -282,12 +271,16 @@ class _Stream:
             await asyncio.sleep(DEAF_LOOK_SECONDS)
             self._ear.hear(None)  # read again
             return ()
+        return self._taken(page)
+
+    def _taken(self, page: Page) -> Sequence[LogEvent]:
         new = [item for event in page.events if (item := self._cursor.take(event)) is not None]
         if page.full:
             self._ear.hear(None)
         elif page.task.status.terminal:
             if self._cursor.place.seq >= page.task.last_seq or not page.events:  # what is missing has expired
                 self._ended = str(page.task.status)
+                self._last = page.task.last_seq
             else:
                 self._ear.hear(None)
         return new

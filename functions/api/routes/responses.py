@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
@@ -22,6 +22,9 @@ from shared.tasks import store
 from shared.tasks.events import Event
 from shared.tasks.ids import MAX_SEQ
 from shared.tasks.model import Task
+
+if TYPE_CHECKING:
+    from shared.tasks.events import Page
 
 router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
 
@@ -87,11 +90,11 @@ def get_response(
     ] = None,
 ) -> Response:
     """Return a response as it now is, or its events as they come."""
-    task = before.own_response(caller, response_id)
     if not stream:
-        return JSONResponse(response_of(task))
+        return JSONResponse(response_of(before.own_response(caller, response_id)))
+    page = before.own_log(caller, response_id)
     runs.must_stream(request)
-    return _streamed(request, caller, task, starting_after, {})
+    return _streamed(request, caller, page.task, starting_after, {}, page)
 
 
 @router.post("/responses/{response_id}/cancel", summary="Cancel a response")
@@ -105,10 +108,20 @@ def cancel_response(request: Request, caller: AnyCaller, response_id: ResponseId
     return JSONResponse(response_of(task), headers=headers)
 
 
-def _streamed(request: Request, caller: Caller, task: Task, number: int | None, headers: dict[str, str]) -> Response:
-    made = ResponseStream(task, lambda: store.get(task.task_id))
+def _streamed(
+    request: Request,
+    caller: Caller,
+    task: Task,
+    number: int | None,
+    headers: dict[str, str],
+    first: Page | None = None,
+) -> Response:
+    made = ResponseStream(task, lambda: task if task.status.terminal else store.get(task.task_id))
 
     def encoded(event: Event) -> str:
-        return "".join(encode(block) for block in after(made.take(event), number))
+        blocks = after(made.take(event), number)
+        if made.ended and number is not None and (past := made.past_the_end(number)):
+            blocks.append(past)
+        return "".join(encode(block) for block in blocks)
 
-    return runs.server_sent(request, caller, task, encoded, headers, pieces=False)
+    return runs.server_sent(request, caller, task, encoded, headers, pieces=False, first=first)

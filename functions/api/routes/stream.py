@@ -14,16 +14,19 @@ from functions.api.contract.problem import Problem, invalid
 from functions.api.description.note import described
 from functions.api.door.identity import AUTHENTICATED, caller_of
 from functions.api.live import sse
-from functions.api.live.following import End, KeepAlive, LogEvent, Place, follow, life, place
+from functions.api.live.following import PAGE_BYTES, End, KeepAlive, LogEvent, follow, life
+from functions.api.live.places import Place, place
 from functions.api.read.hold import Held
 from shared import tickets
 from shared.errors import DependencyDown, NotFound
 from shared.settings import settings
-from shared.tasks import store
+from shared.tasks import events
 from shared.tasks.ids import well_formed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+    from shared.tasks.events import Page
 
 BUSY_RETRY_MS = 5_000
 """When a client that found the door busy, or no service behind it, comes again."""
@@ -58,18 +61,18 @@ def get_stream(
     except ValueError as error:
         raise invalid(str(error), "Last-Event-ID" if last_event_id else "after") from None
     try:
-        user = _owner(request, task_id, ticket)
+        user, page = _log(request, task_id, ticket, begin)
     except DependencyDown:
         return sse.response(_busy("a service that this needs is away"), until=time.monotonic())
     held = Held(user, {})
     if not held.go_on():
         return sse.response(_busy("too many requests are held open"), until=time.monotonic())
     until = time.monotonic() + life(request)
-    return sse.response(_blocks(task_id, begin, until=until, held=held), until=until, held=held)
+    return sse.response(_blocks(task_id, begin, page, until=until, held=held), until=until, held=held)
 
 
-def _owner(request: Request, task_id: str, ticket: str) -> str:
-    """Return whose hold the stream is, if whoever asks may see the task.
+def _log(request: Request, task_id: str, ticket: str, begin: Place) -> tuple[str, Page]:
+    """Return whose hold the stream is, if whoever asks may see the task, and what is stored behind the place.
 
     Raises:
         Problem: 401.
@@ -84,9 +87,10 @@ def _owner(request: Request, task_id: str, ticket: str) -> str:
         viewer = caller_of(request).viewer
     if not well_formed(task_id):
         raise NotFound("no such task")
-    if not viewer.owns(store.get(task_id).user):
+    page = events.read(task_id, begin.seq, most_bytes=PAGE_BYTES)
+    if not viewer.owns(page.task.user):
         raise NotFound("no such task")
-    return viewer.user
+    return viewer.user, page
 
 
 async def _busy(why: str) -> AsyncGenerator[bytes]:
@@ -94,9 +98,9 @@ async def _busy(why: str) -> AsyncGenerator[bytes]:
     yield sse.block({"reason": why}, event="busy", retry_ms=BUSY_RETRY_MS)
 
 
-async def _blocks(task_id: str, begin: Place, *, until: float, held: Held) -> AsyncGenerator[bytes]:
+async def _blocks(task_id: str, begin: Place, page: Page, *, until: float, held: Held) -> AsyncGenerator[bytes]:
     yield sse.KEEP_ALIVE  # at once: the headers reach the client with it
-    async with aclosing(follow(task_id, begin, until=until, held=held)) as items:
+    async with aclosing(follow(task_id, begin, until=until, held=held, first=page)) as items:
         async for item in items:
             yield _block(item)
 

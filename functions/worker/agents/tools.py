@@ -11,7 +11,7 @@ from shared.tasks.model import dumps
 from sluice import AgentResult, Denied
 
 if TYPE_CHECKING:
-    from sluice import Context, ToolCall
+    from sluice import Context, ModelReply, ToolCall
 
 INSTRUCTIONS = "You answer with the help of your tools. Use them for arithmetic, for the time, and to read web pages."
 MAX_ROUNDS = 8
@@ -27,8 +27,8 @@ async def run(ctx: Context) -> AgentResult:
     for round_number in range(1, MAX_ROUNDS + 1):
         # In the last round, too: some providers want the tools described wherever messages hold calls of them.
         choice = None if round_number < MAX_ROUNDS else "none"
-        reply = await ctx.model(messages, tools=offered, tool_choice=choice, last=lambda reply: not reply.tool_calls)
-        if not reply.tool_calls:
+        reply = await ctx.model(messages, tools=offered, tool_choice=choice, last=_ends)
+        if _ends(reply):
             more: dict[str, Any] = {"finish_reason": reply.finish_reason} if reply.cut else {}
             if reply.logprobs:
                 more["logprobs"] = reply.logprobs
@@ -43,15 +43,28 @@ async def run(ctx: Context) -> AgentResult:
     return AgentResult("I could not finish within my limit of steps.", {"rounds": MAX_ROUNDS})
 
 
+def _ends(reply: ModelReply) -> bool:
+    """Tell whether a reply is the last: one whose limit ended it in the middle of a call would end there again."""
+    return not reply.tool_calls or (reply.cut and _arguments(reply.tool_calls[-1]) is None)
+
+
+def _arguments(call: ToolCall) -> Any:
+    """Read a call's arguments; None if they are not JSON."""
+    try:
+        arguments = json.loads(call.arguments or "{}")
+        dumps(arguments).encode()  # NaN, infinity and half characters pass the reader, but cannot be recorded
+    except (ValueError, RecursionError):
+        return None
+    return arguments
+
+
 async def _call(ctx: Context, call: ToolCall, place: str) -> Any:
     """Call one tool; what goes wrong is told to the model, which may do better."""
     tool = TOOLS.get(call.name)
     if tool is None:
         return {"error": f"there is no tool {call.name!r}; there are {', '.join(TOOLS)}"}
-    try:
-        arguments = json.loads(call.arguments or "{}")
-        dumps(arguments).encode()  # NaN, infinity and half characters pass the reader, but cannot be recorded
-    except (ValueError, RecursionError):
+    arguments = _arguments(call)
+    if arguments is None:
         return {"error": "the arguments are not JSON"}
     if not isinstance(arguments, dict):
         return {"error": "the arguments must be a JSON object"}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from functions.worker.model.whole_calls import readable
 from shared import provider_profiles
 from shared.settings import settings
 
@@ -101,8 +102,9 @@ class Profile:
             made["stream"] = True
             if self.stream_options:
                 made["stream_options"] = {"include_usage": True}
+        made["messages"] = readable(made["messages"])
         if self.system != "system" or any(message.get("role") == "developer" for message in body["messages"]):
-            made["messages"] = _roles(body["messages"], self.system)
+            made["messages"] = _roles(made["messages"], self.system)
         if self.stripped:
             made["messages"] = [_stripped(message, self.stripped) for message in made["messages"]]
             if "strict" in self.stripped and "tools" in made:

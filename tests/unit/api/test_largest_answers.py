@@ -318,7 +318,7 @@ def _of_a_conversation(api: Api) -> None:
 
 @largest("/v1/responses/{response_id}", "/v1/responses/{response_id}/input_items")
 def _of_an_input(api: Api) -> None:
-    image = "data:image/png;base64," + "A" * (runs.INLINE_BYTES - 22)
+    image = "data:image/png;base64," + "A" * ((runs.INLINE_BYTES - 22) // 4 * 4)
     parts = [{"type": "input_text", "text": '"' * 127_000}, {"type": "input_image", "image_url": image}]
     tools = [{"type": "function", "name": "f", "parameters": {"x": '"' * (request.TOOLS_BYTES // 2 - 100)}}]
     asked = {
@@ -338,7 +338,7 @@ def _of_an_input(api: Api) -> None:
     assert found["instructions"] == asked["instructions"]
     found, size = through_lambda(api, f"/v1/responses/{made.json()['id']}/input_items", who="load")
     assert found["data"][0]["content"][1]["image_url"] == image
-    quoted = [{"type": "input_image", "image_url": "data:" + '"' * 2_500_000}]
+    quoted = [{"type": "input_image", "image_url": "https://a.b/" + chr(34) * 2_500_000}]
     refused = api.post("/v1/responses", "load", input=[{"role": "user", "content": quoted}], background=True)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "too_large")
 

@@ -617,7 +617,10 @@ def test_a_chat_completion_is_a_task(api: Api, client: openai.OpenAI) -> None:
     tool: Any = {"type": "function", "function": {"name": "lookup", "parameters": {"type": "object"}}}
     chat: Any = [
         {"role": "developer", "content": "be brief"},
-        {"role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "u"}}]},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "https://a.b/u"}}],
+        },
         {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": CALLED}]},
         {"role": "tool", "tool_call_id": "c1", "content": "first"},
     ]
@@ -683,7 +686,10 @@ def test_input_items_are_what_was_asked(client: openai.OpenAI) -> None:
     before = with_calls(client, "c1")
     items: list[Any] = [
         {"type": "function_call_output", "call_id": "c1", "output": "first"},
-        {"role": "user", "content": [{"type": "input_text", "text": "a"}, {"type": "input_image", "image_url": "u"}]},
+        {
+            "role": "user",
+            "content": [{"type": "input_text", "text": "a"}, {"type": "input_image", "image_url": "https://a.b/u"}],
+        },
     ]
     made = client.responses.create(
         model="sim-small", input=items, previous_response_id=before.id, background=True, tools=[TOOL]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
+from functions.api.contract.problem import Problem
 from functions.api.dialect.chat_request import CHAT_UNSUPPORTED, ChatRequest
+from functions.api.dialect.chat_turn import submission_of
 from functions.api.dialect.options import OPTIONS_BYTES
 from functions.api.dialect.request import INSTRUCTIONS_BYTES, TOOLS, UNSUPPORTED, ResponsesRequest
 from tests.unit.api.conftest import Api
@@ -151,3 +154,109 @@ def test_a_chat_request_that_is_not_done_is_400_by_name(
     answer = steady.post("/v1/chat/completions", **body)
     error = answer.json()["error"]
     assert (answer.status_code, error["param"], error["code"]) == (400, param, code)
+
+
+PNG = "data:image/png;base64,iVBORw0KGgo="
+LOOKUP = {"type": "function", "name": "lookup"}
+
+
+def _image(url: str) -> dict[str, Any]:
+    return {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": url}]}]}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "nonsense", "file:///etc/passwd", "data:", "data:nonsense", "data:image/png,x", "data:image/png;base64,",
+        "data:image/png;base64,@@@@", "data:image/png;base64,AAA", "https://", "http://a b",
+    ],
+)  # fmt: skip
+def test_an_image_that_is_neither_address_nor_data_is_refused_in_both_dialects(steady: Api, url: str) -> None:
+    refused = steady.post("/v1/responses", **_image(url))
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "input[0].content[0].image_url")
+    content = [{"type": "image_url", "image_url": {"url": url}}]
+    refused = steady.post("/v1/chat/completions", messages=[{"role": "user", "content": content}])
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "messages[0].content[0].image_url.url")
+
+
+@pytest.mark.parametrize(
+    "url", [PNG, "https://example.com/a.png?b=c", "gs://bucket/a.png", PNG.replace("iVB", "iV\nB")]
+)
+def test_an_image_by_address_or_as_data_is_taken(steady: Api, url: str) -> None:
+    assert steady.post("/v1/responses", background=True, **_image(url)).status_code == 200
+
+
+@pytest.mark.parametrize("data", ["", "@", "data:application/pdf;base64,@"])
+def test_a_file_or_sound_that_is_no_base64_is_refused(steady: Api, data: str) -> None:
+    for part in (
+        {"type": "input_file", "file_data": data, "filename": "a.pdf"},
+        {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}},
+    ):
+        refused = steady.post("/v1/responses", input=[{"role": "user", "content": [part]}])
+        assert refused.status_code == 400
+        kind = part["type"].removeprefix("input_")
+        part = {"type": "file", "file": part} if kind == "file" else {**part, "type": "input_audio"}
+        refused = steady.post("/v1/chat/completions", messages=[{"role": "user", "content": [part]}])
+        assert refused.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice", "status"),
+    [
+        (None, "auto", 200),
+        (None, "none", 200),
+        (None, "required", 400),
+        ([], "required", 400),
+        (None, "lookup", 400),
+        ([LOOKUP], "required", 200),
+        ([LOOKUP], "lookup", 200),
+        ([LOOKUP], "other", 400),
+        ([LOOKUP], ["lookup"], 200),
+        ([LOOKUP], ["lookup", "other"], 400),
+    ],
+)
+def test_a_tool_choice_fits_the_tools(steady: Api, tools: Any, choice: Any, status: int) -> None:
+    ours: Any = choice if choice in ("auto", "none", "required") else {"type": "function", "name": choice}
+    theirs: Any = ours if isinstance(ours, str) else {"type": "function", "function": {"name": choice}}
+    if isinstance(choice, list):
+        named = [{"type": "function", "name": name} for name in choice]
+        ours = {"type": "allowed_tools", "mode": "auto", "tools": named}
+        chat = [{"type": "function", "function": {"name": name}} for name in choice]
+        theirs = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": chat}}
+    made = steady.post("/v1/responses", input="x", background=True, tools=tools, tool_choice=ours)
+    assert made.status_code == status, made.text
+    functions = tools and [{"type": "function", "function": {"name": "lookup"}}]
+    asked = ChatRequest(messages=[{"role": "user", "content": "x"}], tools=functions, tool_choice=theirs)
+    if status == 200:
+        assert submission_of(asked).params["tool_choice"] == theirs
+        return
+    assert made.json()["error"]["param"] == "tool_choice"
+    with pytest.raises(Problem) as refused:
+        submission_of(asked)
+    assert refused.value.param == "tool_choice"
+
+
+@pytest.mark.parametrize(
+    ("schema", "field"),
+    [
+        ({"name": "x y", "schema": {}}, "name"),
+        ({"name": "x", "schema": []}, "schema"),
+        ({"name": "x", "schema": {}, "strict": "yes"}, "strict"),
+    ],
+)
+def test_a_chats_schema_is_checked_as_a_responses_is(steady: Api, schema: dict[str, Any], field: str) -> None:
+    body = {"messages": [{"role": "user", "content": "x"}], "response_format": {"type": "json_schema"}}
+    body["response_format"] |= {"json_schema": schema}  # type: ignore[call-overload]
+    refused = steady.post("/v1/chat/completions", **body)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == f"response_format.json_schema.{field}"
+
+
+def test_a_body_in_an_encoding_is_refused_by_name(steady: Api) -> None:
+    body = gzip.compress(b'{"input":"x","background":true}')
+    headers = steady.head(**{"Content-Type": "application/json", "Content-Encoding": "gzip"})
+    refused = steady.client.post("/v1/responses", content=body, headers=headers)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["code"] == "unsupported_content_encoding"
+    headers["Content-Encoding"] = "identity"
+    assert steady.client.post("/v1/responses", content=gzip.decompress(body), headers=headers).status_code == 200

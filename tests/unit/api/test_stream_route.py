@@ -14,13 +14,14 @@ from openai._streaming import SSEDecoder
 
 from functions.api.app import handler
 from functions.api.live import following, sse
+from functions.api.live.listener import Listener
 from functions.api.read import hold as held_module
 from functions.api.routes import stream as route
 from shared import tickets, watchers
 from shared.clock import now
 from shared.errors import DependencyDown
 from shared.settings import settings
-from shared.tasks import events
+from shared.tasks import events, store
 from tests.unit.api.conftest import Api
 
 
@@ -80,6 +81,36 @@ def test_whoever_comes_back_after_the_end_is_told_so_again_and_never_204(api: Ap
     answer = follow(api, ended(api), headers={"Last-Event-ID": "2"})
     assert answer.status_code == 200
     assert [block.get("event") for block in blocks(answer.text)] == ["end"]
+
+
+def test_who_says_to_have_more_than_there_is_is_told_where_the_end_is(api: Api) -> None:
+    task_id = ended(api)
+    [end] = blocks(follow(api, task_id, headers={"Last-Event-ID": "99"}).text)
+    assert end["data"] == {"status": "cancelled", "last_seq": 2}
+    path = f"/v1/responses/resp_{task_id}"
+    last = blocks(api.get(path, stream="true").text.removesuffix("data: [DONE]\n\n"))[-1]["data"]
+    n = last["sequence_number"]
+    assert "event: " not in api.get(path, stream="true", starting_after=n).text
+    told = blocks(api.get(path, stream="true", starting_after=n + 1).text.removesuffix("data: [DONE]\n\n"))
+    assert [each["event"] for each in told] == ["error"]
+    assert told[0]["data"]["param"] == "starting_after"
+
+
+def test_a_run_that_has_ended_is_read_once_and_not_listened_to(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    task_id = ended(api)
+    reads: list[str] = []
+    read = events._read
+
+    def counted(task_id: str, after: int, most_bytes: int | None) -> events.Page:
+        reads.append("log")
+        return read(task_id, after, most_bytes)
+
+    monkeypatch.setattr(events, "_read", counted)
+    monkeypatch.setattr(store, "get", lambda task_id: pytest.fail("the task's row was read by itself"))
+    monkeypatch.setattr(Listener, "add", lambda *args: pytest.fail("it was listened to"))
+    assert blocks(follow(api, task_id).text)[-1]["event"] == "end"
+    assert "response.failed" in api.get(f"/v1/responses/resp_{task_id}", stream="true").text
+    assert reads == ["log", "log"]
 
 
 def test_a_stream_that_has_lived_as_long_as_it_may_says_to_come_again(api: Api) -> None:
@@ -166,10 +197,10 @@ def test_a_busy_door_says_when_to_come_again_in_a_block_with_data(api: Api, monk
 
 
 def test_so_it_is_while_dynamodb_is_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(_task_id: str) -> None:
+    def away(*_args: Any, **_more: Any) -> None:
         raise DependencyDown("dynamodb")
 
-    monkeypatch.setattr(route.store, "get", away)
+    monkeypatch.setattr(route.events, "read", away)
     answer = follow(api, "task_x")
     assert answer.status_code == 200
     assert [block["event"] for block in blocks(answer.text)] == ["busy"]

@@ -53,6 +53,10 @@ def usd(model: str) -> tuple[float, float] | None:
         ("anthropic/claude-haiku-4.5", "claude-haiku-4-5"),
         ("deepseek/deepseek-chat", "deepseek-chat"),
         ("o1-pro-2025-03-19", "o1-pro"),
+        ("claude-3-7-sonnet-v2@20250219", "claude-3-7-sonnet"),
+        ("google/gemini-2.5-flash-preview-04-17", "gemini-2.5-flash"),
+        ("gemini-2.5-flash-001", "gemini-2.5-flash"),
+        ("openai/o4-mini-high", "o4-mini"),
     ],
 )
 def test_a_gateways_name_costs_what_the_model_costs(given: str, base: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from functions.worker import agents
 from functions.worker.agents.tools import MAX_ROUNDS, RESULT_CHARACTERS
 from functions.worker.environment import clients
+from functions.worker.model import whole_calls
 from functions.worker.tools.toolbox import TOOLS
 from shared.errors import NotFound
 from shared.settings import settings
@@ -132,6 +133,36 @@ def test_what_a_model_gets_wrong_is_told_to_it_and_the_run_goes_on(
     (result,) = provider.results(1)
     assert told in result["error"]
     assert (row.attempt, len(provider.asked)) == (0, 2)
+    (call,) = (call for one in provider.asked[1]["messages"] for call in one.get("tool_calls") or ())
+    assert isinstance(strictly(call["function"]["arguments"]), dict)  # which a chat template reads
+
+
+def strictly(text: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_a_model_is_shown_again_what_it_wrote_instead_of_arguments() -> None:
+    def message(arguments: str) -> dict[str, Any]:
+        return {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": arguments}}]}
+
+    whole = [{"role": "user", "content": "hi"}, message('{"x": 1}')]
+    assert whole_calls.readable(whole) == whole
+    assert whole_calls.readable(whole[:1]) is not None
+    kept = [message('{"x": '), message(""), message("[1]")]
+    made = whole_calls.readable(kept)
+    given = [json.loads(one["tool_calls"][0]["function"]["arguments"]) for one in made]
+    assert given == [{whole_calls.UNREADABLE: '{"x": '}, {}, {whole_calls.UNREADABLE: "[1]"}]
+    assert kept[0] == message('{"x": ')  # what is recorded stays as it was written
+
+
+def test_a_call_that_a_limit_cut_is_not_asked_for_again(world: World) -> None:
+    row, response = finish(
+        world, '[[sim tool=calculator args={"expression":"1 + 2 + 3"}]] add', params={"max_output_tokens": 4}
+    )
+    assert (response, data_of(row)) == ("", {"rounds": 1, "finish_reason": "length"})
 
 
 def test_parallel_calls_are_steps_of_their_own_and_keep_their_order(world: World, provider: Provider) -> None:

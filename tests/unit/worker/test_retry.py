@@ -18,6 +18,8 @@ from shared.retry import ModelError, backoff, classify, retry_after
         (529, None, False, "transient", "provider_error", True, False),
         (408, None, False, "transient", "provider_timeout", False, False),
         (409, None, False, "transient", "provider_conflict", False, False),
+        (421, None, False, "transient", "provider_error", False, False),
+        (424, None, False, "transient", "provider_error", False, False),
         (400, None, False, "permanent", "invalid_request", False, False),
         (402, None, False, "permanent", "provider_insufficient_quota", True, True),
         (200, "reply_too_long", False, "permanent", "reply_too_long", False, False),
