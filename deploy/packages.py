@@ -60,7 +60,7 @@ def package(template: dict[str, Any], bucket: str) -> None:
         if resource["Type"] != "AWS::Serverless::Function":
             continue
         folder = BUILT / str(resource["Properties"]["CodeUri"])
-        key = f"{name}/{digest_of(folder, known)}.zip"
+        key = f"bundles/{digest_of(folder, known)}.zip"  # the API's and the streaming function's are the same
         try:
             s3.head_object(Bucket=bucket, Key=key)
         except ClientError:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 
 from deploy import packages, stack
@@ -169,3 +171,21 @@ def test_a_rename_changes_a_digest(tmp_path: Path) -> None:
     before = packages.digest_of(folder, {})
     (folder / "empty.py").rename(folder / "void.py")
     assert packages.digest_of(folder, {}) != before
+
+
+def test_functions_with_the_same_bundle_share_one_that_is_sent_once(
+    fake_aws: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(packages, "WORK", tmp_path)
+    monkeypatch.setattr(packages, "BUILT", tmp_path)
+    texts = {"Api": "x = 1", "Streaming": "x = 1", "Worker": "x = 2"}
+    for name, text in texts.items():
+        bundle(tmp_path / name, text)
+    template: dict[str, Any] = {
+        "Resources": {name: {"Type": "AWS::Serverless::Function", "Properties": {"CodeUri": name}} for name in texts}
+    }
+    packages.package(template, "deployments")
+    keys = {name: one["Properties"]["CodeUri"]["Key"] for name, one in template["Resources"].items()}
+    assert keys["Api"] == keys["Streaming"] != keys["Worker"]
+    held = boto3.client("s3").list_objects_v2(Bucket="deployments")["Contents"]
+    assert {one["Key"] for one in held} == set(keys.values())
