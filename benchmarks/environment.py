@@ -21,10 +21,13 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import psutil
 
+from deploy.paths import WORK
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parent.parent
+BUILT = WORK / ".aws-sam" / "build"
 
 
 class Meter:
@@ -53,7 +56,7 @@ class Meter:
 
 def metered() -> Meter:
     """Put meters on everything that goes out."""
-    import redis
+    from redis.client import Redis
 
     from functions.worker.model.sse import Assembler
     from shared import aws
@@ -61,7 +64,7 @@ def metered() -> Meter:
     meter = Meter()
     for client in (aws.dynamodb(), aws.sqs()):
         meter.wrap(client, "_make_api_call", lambda operation, _arguments: f"AWS {operation}")
-    meter.wrap(redis.Redis, "execute_command", lambda _client, *words, **_: f"Redis {words[0]}")
+    meter.wrap(Redis, "execute_command", lambda _client, *words, **_: f"Redis {words[0]}")
     meter.wrap(Assembler, "feed", lambda *_: "model: reading the stream")
     return meter
 
@@ -177,7 +180,8 @@ def measure(outputs: dict[str, Any], runs: int, at_once: int) -> dict[str, Any]:
         "REFILL_SECONDS": "0",  # it gets batches of the size that is measured
         "MALLOC_ARENA_MAX": "2",  # as template.yaml has it
         "STAGE": "local",
-        "PYTHONPATH": str(ROOT),
+        "AWS_LAMBDA_FUNCTION_NAME": "worker",  # it starts as a function does
+        "PYTHONPATH": f"{BUILT / 'WorkerFunction'}:{ROOT}",  # the packages as they are deployed
     }
     command = [sys.executable, "-m", "benchmarks.environment", "--here", str(runs), str(at_once)]
     done = subprocess.run(command, env=environment, cwd=ROOT, check=True, stdout=subprocess.PIPE)
