@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 # Where it is set, every start of SAM, of the tests and of the local system compiles their packages anew: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup environments up down demo test test-stack test-browser test-package test-unit test-thorough test-frameworks try-clients second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page try-traces try-real-model docs limits-page check-deploy pins clean
+.PHONY: help setup environments setup-to-run environments-to-run up down demo test test-stack test-browser test-package test-unit test-thorough test-frameworks try-clients second-opinion lint logs deploy key pause resume redrive status sam-local sam-invoke policy audit settings-page try-traces try-real-model docs limits-page check-deploy pins clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##$(if $(ALL),?) ' Makefile | awk -F ':.*##? ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -56,18 +56,23 @@ $(SAM)/.ready: requirements/sam.txt | $(UV)
 
 setup: | $(UV)
 	@$(MAKE) --no-print-directory -j4 environments
-environments: .venv/.ready $(LOCAL_AWS)/.ready $(SAM)/.ready .tools/runtime/.ready .tools/awscli/.ready
+environments: environments-to-run .tools/runtime/.ready .tools/awscli/.ready
+	@:
+# What runs and deploys the system; the others are for tests and for Docker.
+setup-to-run: | $(UV)
+	@$(MAKE) --no-print-directory -j4 environments-to-run
+environments-to-run: .venv/.ready $(LOCAL_AWS)/.ready $(SAM)/.ready
 	@:
 
 # ---- the main job
 
-up: setup ## Start the whole system on this machine
+up: setup-to-run ## Start the whole system on this machine
 	@$(PYTHON) -m localstack up
 down: ## Stop what `make up` started
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m localstack down; fi
 demo: .venv/.ready ## Submit five requests and follow them (QUOTA=3 shows refusals)
 	@$(PYTHON) -m localstack.demo
-deploy: setup ## Build and deploy the code as it is now (PARAMS="Name=value …")
+deploy: setup-to-run ## Build and deploy the code as it is now (PARAMS="Name=value …")
 	@$(PYTHON) -m localstack deploy
 status: .venv/.ready ## Say what runs
 	@$(PYTHON) -m localstack status

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -134,7 +135,9 @@ def _install(requirements: Path, folder: Path, platform: str) -> None:
     pinned = ["--only-binary", ":all:", "--require-hashes", "--no-deps", "-r", str(requirements)]
     subprocess.run([uv, "pip", "install", "--quiet", *target, *pinned], check=True)
     _trim(work)
-    compile_files(sorted(work.rglob("*.py")), work)
+    files = sorted(work.rglob("*.py"))
+    random.shuffle(files)  # whoever builds beside this one has others in hand, and each finds what the other made
+    compile_files(files, work)
     work.rename(folder)
 
 

@@ -61,21 +61,29 @@ def complete(result: AgentResult, usage_details: Mapping[str, int] | None = None
     """End a task as its agent returned; as failed if that cannot be stored, which trying again would not change.
 
     ``usage_details`` say what kinds of tokens the run used; they are told with the data.
-
-    Raises:
-        TypeError: its response is no text.
     """
-    response: object = result.response
-    if response is not None and not isinstance(response, str):
-        raise TypeError(f"an agent's response is a text, and this one {type(response).__name__}")
-    data = result.data
-    if usage_details and (data is None or isinstance(data, dict)):
+    if (wrong := _wrong(result)) is not None:
+        return failed(RunError(UNUSABLE_RESULT, wrong))
+    response, data = result.response, result.data
+    if usage_details:
         data = {"usage_details": dict(usage_details), **(data or {})}
     try:
         storable.check([response, data], "the run's result")
     except Unstorable as error:
         return failed(RunError(UNUSABLE_RESULT, error.message))
     return Outcome(status=Status.COMPLETE, response=response, data=data)
+
+
+def _wrong(result: Any) -> str | None:
+    """Say what is wrong with what an agent returned; None if it is a result."""
+    if not (hasattr(result, "response") and hasattr(result, "data")):
+        return f"an agent returns an AgentResult, and this one {type(result).__name__}"
+    response, data = result.response, result.data
+    if response is not None and not isinstance(response, str):
+        return f"an agent's response is a text, and this one {type(response).__name__}"
+    if data is not None and not isinstance(data, dict):
+        return f"an agent's data is an object, and this one {type(data).__name__}"
+    return None
 
 
 def unusable(outcome: Outcome, pending: Sequence[Event], error: Exception) -> tuple[Outcome, list[Event]]:

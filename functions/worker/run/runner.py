@@ -17,6 +17,7 @@ from functions.worker.run.closing import Closing
 from functions.worker.run.context import Context
 from functions.worker.run.heartbeat import Beat
 from functions.worker.run.outcomes import RunError, failed
+from functions.worker.run.tooling import result_of
 from functions.worker.run.voided import voided
 from functions.worker.tools.pool import RUN, Run
 from shared import metrics
@@ -195,7 +196,7 @@ class _Run(Closing):
         self.steps = steps = context.steps
         self.waits = context.waits
         try:
-            result = await run(context)
+            result = await result_of(lambda: run(context), f"agent {task.agent}")
             # What it did not wait for is paid for all the same: cut off and charged before the run is settled.
             await steps.end(now() + CLEANUP_SECONDS)
             steps.check_replayed()

@@ -111,11 +111,18 @@ def _takes_nothing(fn: Callable[..., Any]) -> bool:
 
 
 async def result_of(fn: Callable[[], Awaitable[Any]], what: str) -> Any:
-    """Call an agent's function; the mistake that beginners make is told in words that help."""
-    made = fn()
-    if not inspect.isawaitable(made):
-        raise TypeError(
-            f"{what}: its function must be async, and returned {type(made).__name__}; "
-            "one that blocks is called as `lambda: asyncio.to_thread(f, x)`"
-        )
-    return await made
+    """Call an agent's function; the mistake that beginners make is told in words that help.
+
+    Raises:
+        RuntimeError: it would end the process, in which other runs are, too. Parsers of command lines do.
+    """
+    try:
+        made = fn()
+        if not inspect.isawaitable(made):
+            raise TypeError(
+                f"{what}: its function must be async, and returned {type(made).__name__}; "
+                "one that blocks is called as `lambda: asyncio.to_thread(f, x)`"
+            )
+        return await made
+    except SystemExit as error:
+        raise RuntimeError(f"{what}: its function called sys.exit({error.code!r})") from error

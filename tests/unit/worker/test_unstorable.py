@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -195,17 +196,53 @@ def test_a_response_with_half_a_character_fails_its_run(world: World, install: I
     ended_at_once(world, world.submit("x"), "unusable_result")
 
 
-def test_a_response_that_is_no_text_is_the_agents_error(world: World, install: Install) -> None:
-    async def run(ctx: Any) -> AgentResult:
-        return AgentResult(42)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("result", "named"),
+    [
+        (None, "NoneType"),
+        ("done", "str"),
+        ({"response": "done"}, "dict"),
+        (AgentResult(42), "text, and this one int"),  # type: ignore[arg-type]
+        (AgentResult("done", [1]), "object, and this one list"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_no_result_fails_its_run_at_once_and_says_so(
+    world: World, install: Install, result: Any, named: str
+) -> None:
+    async def run(ctx: Any) -> Any:
+        return result
 
     install(run)
-    task = world.submit("x")
-    world.work()
-    row = store.get(task.task_id)
-    assert (row.status, row.attempt, row.crashes) == (Status.QUEUED, 1, 0)
-    assert row.last_error is not None
-    assert "int" in row.last_error["message"]
+    row = ended_at_once(world, world.submit("x"), "unusable_result")
+    assert row.error is not None
+    assert named in row.error["message"]
+
+
+@pytest.mark.parametrize("where", ["tool", "step", "agent"])
+def test_code_that_would_end_the_process_ends_its_own_run_only(world: World, install: Install, where: str) -> None:
+    async def leave() -> None:
+        sys.exit(2)
+
+    async def run(ctx: Any) -> AgentResult:
+        if ctx.message == "stay":
+            return AgentResult("done")
+        match where:
+            case "tool":
+                await ctx.tool("parse", leave, {})
+            case "step":
+                await ctx.step("parse", leave)
+            case _:
+                await leave()
+        return AgentResult("unreached")
+
+    install(run)
+    leaving, staying = world.submit("leave"), world.submit("stay")
+    world.work_until_quiet()
+    assert store.get(staying.task_id).status is Status.COMPLETE
+    row = store.get(leaving.task_id)
+    assert (row.status, row.crashes) == (Status.FAILED, 0)
+    assert row.error is not None
+    assert "sys.exit(2)" in row.error["message"]
 
 
 def test_a_response_over_the_storable_size_fails_its_run(
