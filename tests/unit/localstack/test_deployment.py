@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 
 from deploy import packages, stack
@@ -156,7 +154,8 @@ def test_bundles_of_the_same_content_are_the_same(tmp_path: Path) -> None:
     one, two = bundle(tmp_path / "one", "x = 1"), bundle(tmp_path / "two", "x = 1")
     os.utime(two / "empty.py", (1, 1))
     other = bundle(tmp_path / "other", "x = 2")
-    digests = [packages.digest_of(folder, {}) for folder in (one, two, other)]
+    known = packages.Digests(tmp_path / "digests.json")
+    digests = [packages.digest_of(folder, known) for folder in (one, two, other)]
     assert digests[0] == digests[1] != digests[2]
     for folder in (one, two):
         packages.zip_folder(folder, folder.with_suffix(".zip"))
@@ -168,24 +167,7 @@ def test_bundles_of_the_same_content_are_the_same(tmp_path: Path) -> None:
 
 def test_a_rename_changes_a_digest(tmp_path: Path) -> None:
     folder = bundle(tmp_path / "one", "x = 1")
-    before = packages.digest_of(folder, {})
+    known = packages.Digests(tmp_path / "digests.json")
+    before = packages.digest_of(folder, known)
     (folder / "empty.py").rename(folder / "void.py")
-    assert packages.digest_of(folder, {}) != before
-
-
-def test_functions_with_the_same_bundle_share_one_that_is_sent_once(
-    fake_aws: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(packages, "WORK", tmp_path)
-    monkeypatch.setattr(packages, "BUILT", tmp_path)
-    texts = {"Api": "x = 1", "Streaming": "x = 1", "Worker": "x = 2"}
-    for name, text in texts.items():
-        bundle(tmp_path / name, text)
-    template: dict[str, Any] = {
-        "Resources": {name: {"Type": "AWS::Serverless::Function", "Properties": {"CodeUri": name}} for name in texts}
-    }
-    packages.package(template, "deployments")
-    keys = {name: one["Properties"]["CodeUri"]["Key"] for name, one in template["Resources"].items()}
-    assert keys["Api"] == keys["Streaming"] != keys["Worker"]
-    held = boto3.client("s3").list_objects_v2(Bucket="deployments")["Contents"]
-    assert {one["Key"] for one in held} == set(keys.values())
+    assert packages.digest_of(folder, known) != before
