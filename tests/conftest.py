@@ -1,6 +1,8 @@
 """Fixtures for all tests."""
 
 import gc
+import os
+import uuid
 from collections import Counter
 from functools import cache
 
@@ -8,6 +10,8 @@ import httpcore2
 import pytest
 from _pytest.unraisableexception import gc_collect_iterations_key
 from botocore.loaders import JSONFileLoader
+
+from shared.tasks import claims
 
 pytest_plugins = ["tests.unit.aws_fixture", "tests.unit.valkey_fixture", "tests.stack_fixture"]
 
@@ -17,6 +21,10 @@ httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)
 # Every session of boto, of which moto ends one with each account, would read AWS's regions again: 60 ms. They are only
 # looked at.
 JSONFileLoader.load_file = cache(JSONFileLoader.load_file)  # type: ignore[method-assign]
+
+
+os.register_at_fork(after_in_child=lambda: setattr(claims, "OWNER", f"local/{os.getpid()}-{uuid.uuid4().hex[:12]}"))
+"""A copy of this process (`tests.copies`) claims runs in its own name."""
 
 
 LONG = frozenset(

@@ -12,12 +12,14 @@ import mmap
 import os
 import selectors
 import sys
+import tempfile
 import traceback
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from _pytest.capture import FDCapture
 
 Files = list[list[pytest.Item]]
 INDEX = 2
@@ -132,13 +134,15 @@ class _Copy:
         plugins = self.config.pluginmanager
         self.config.get_terminal_writer()._file = Path(os.devnull).open("w")  # noqa: SIM115
         capturing: Any = plugins.getplugin("capturemanager")
-        capturing.stop_global_capturing()
-        capturing.start_global_capturing()
-        capturing.suspend_global_capture(in_=True)
+        for stream in (capturing._global_capturing.out, capturing._global_capturing.err):
+            if isinstance(stream, FDCapture):
+                # Another file in its place: handlers of logs, made while tests were collected, hold on to the stream.
+                with tempfile.TemporaryFile() as own:
+                    os.dup2(own.fileno(), stream.tmpfile.fileno(), inheritable=False)
         folders: Any = self.config._tmp_path_factory  # type: ignore[attr-defined]
-        own = folders.getbasetemp() / f"copy{self.number}"
-        own.mkdir()
-        folders._basetemp = own
+        folder = folders.getbasetemp() / f"copy{self.number}"
+        folder.mkdir()
+        folders._basetemp = folder
         plugins.register(self, "copy")
 
     def run(self, files: Files, left: int) -> None:

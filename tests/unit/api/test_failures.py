@@ -6,7 +6,6 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 
 from functions.api.system import probes
@@ -18,6 +17,7 @@ from shared.tasks import listing, store
 from tests.unit.api.conftest import Api, forget_everything
 from tests.unit.api.test_submit import messages
 from tests.unit.tables import TABLE
+from tests.unit.tables import client as aws_client
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_dynamodb_away_is_503_and_the_quota_is_untouched(
 
 def test_a_missing_table_is_503_and_the_quota_is_untouched(api: Api) -> None:
     api.submit()
-    boto3.client("dynamodb").delete_table(TableName=TABLE)
+    aws_client("dynamodb").delete_table(TableName=TABLE)
     assert api.submit().status_code == 503
     assert valkey.client().zcount("{sluice}:user:demo:log", 0, "+inf") == 1
     assert valkey.client().hlen("{sluice}:user:demo:open") == 1
@@ -79,7 +79,7 @@ def test_a_lost_answer_of_a_write_that_happened_is_no_refusal(api: Api, monkeypa
 
 
 def test_sqs_away_is_202_and_due_for_the_sweeper_at_once(api: Api) -> None:
-    boto3.client("sqs").delete_queue(QueueUrl=api.lanes["normal"])
+    aws_client("sqs").delete_queue(QueueUrl=api.lanes["normal"])
     answer = api.submit()
     assert answer.status_code == 202
     task = store.get(answer.json()["task_id"])
@@ -131,7 +131,7 @@ def test_redis_away_may_be_set_to_refuse(api: Api, monkeypatch: pytest.MonkeyPat
 def test_reading_needs_neither_redis_nor_sqs(api: Api, monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
     task_id = api.submit().json()["task_id"]
     without_redis(monkeypatch, closed_port)
-    boto3.client("sqs").delete_queue(QueueUrl=api.lanes["normal"])
+    aws_client("sqs").delete_queue(QueueUrl=api.lanes["normal"])
     shown = api.get(f"/result/{task_id}")
     assert (shown.status_code, shown.json()["status"]) == (200, "queued")
     assert api.get("/limits").json()["limits"]["requests"]["used"] is None

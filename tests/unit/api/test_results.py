@@ -13,6 +13,7 @@ from shared.limits.holds import Holds
 from shared.tasks import checkpoints, claims, events, leases, sessions, settle, store
 from shared.tasks.model import Status, Task, Usage
 from tests.unit.api.conftest import Api
+from tests.unit.tables import client as aws_client
 
 
 def claim(task_id: str) -> Task:
@@ -165,11 +166,9 @@ def test_a_conversation_is_read_and_forgotten(api: Api) -> None:
 
 
 def items_of(*prefixes: str) -> list[Any]:
-    import boto3
-
     from tests.unit.tables import TABLE
 
-    found = boto3.client("dynamodb").scan(TableName=TABLE)["Items"]
+    found = aws_client("dynamodb").scan(TableName=TABLE)["Items"]
     return [item for item in found if item["pk"]["S"].startswith(prefixes)]
 
 
@@ -193,9 +192,7 @@ def test_erasure_leaves_nothing_but_what_it_says(api: Api) -> None:
     assert (second["tasks"], second["more"]) == (1, False)
     assert sessions.read("demo", "s1", limit=5) == []
     assert [item["pk"]["S"] for item in items_of("TASK#", "SESSION#")] == [f"TASK#{theirs}"]
-    import boto3
-
-    assert "Contents" not in boto3.client("s3").list_objects_v2(Bucket="sluice-blobs")
+    assert "Contents" not in aws_client("s3").list_objects_v2(Bucket="sluice-blobs")
     assert store.get(theirs).status is Status.QUEUED
 
 

@@ -6,16 +6,16 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import boto3
 import pytest
 
 from shared.tasks import listing, store
 from tests.unit.api.conftest import Api
+from tests.unit.tables import client as aws_client
 
 
 def messages(url: str) -> list[dict[str, Any]]:
     """Take everything out of a queue."""
-    client: Any = boto3.client("sqs")
+    client: Any = aws_client("sqs")
     found: list[dict[str, Any]] = []
     while batch := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
         found += [json.loads(one["Body"]) for one in batch]

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from localstack.environ import ROOT
 
-NOTE = "import os, pathlib, socket\nimport pytest\nnote = lambda n: pathlib.Path('ran').open('a').write(f'{n}\\n')\n"
+KEPT = "import os, pathlib, socket, sys\nimport pytest\nkept = sys.stdout\n"
+NOTE = KEPT + "note = lambda n: pathlib.Path('ran').open('a').write(f'{n}\\n')\n"
 FILES = {
     "test_a.py": """
 def test_passes(tmp_path, capfd):
     note('a1'); print('said'); assert capfd.readouterr().out == 'said\\n'
 def test_fails():
-    note('a2'); print('seen at a failure'); assert 1 == 2
+    note('a2'); print('seen at a failure', file=kept); print('seen, too'); assert 1 == 2
 """,
     "test_b.py": """
 @pytest.fixture(scope='session')
@@ -47,7 +48,7 @@ def test_every_test_is_run_once_and_told_of_whatever_becomes_of_its_copy(tmp_pat
     assert code == 1
     assert {"a1", "a2", "b1", "c1"} <= set(ran)
     assert set(ran.values()) == {1}
-    assert "seen at a failure" in said
+    assert "seen at a failure\nseen, too\n" in said
     assert "test_dies - the process of this test ended with 3" in said
     # The copy that died may have taken the next file already.
     assert ("d1" in ran) != ("test_after - nobody ran this test" in said)

@@ -6,13 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterator
 
-import boto3
 import pytest
 
 from shared import aws
 from shared.errors import Conflict, DependencyDown, NotFound, SettingError
 from shared.limits import keys
 from tests.unit.tables import TABLE
+from tests.unit.tables import client as aws_client
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def _table(fake_aws: dict[str, str]) -> Iterator[None]:
 
 
 def everything() -> str:
-    return json.dumps(boto3.client("dynamodb").scan(TableName=TABLE)["Items"])
+    return json.dumps(aws_client("dynamodb").scan(TableName=TABLE)["Items"])
 
 
 def test_a_key_is_found_and_never_stored() -> None:
@@ -139,5 +139,5 @@ def test_memory_is_bounded_and_ages(monkeypatch: pytest.MonkeyPatch) -> None:
     keys.forget()
     assert keys.lookup(made[0]) is not None
     digest = hashlib.sha256(made[0].encode()).hexdigest()
-    boto3.client("dynamodb").delete_item(TableName=TABLE, Key={"pk": {"S": f"KEY#{digest}"}, "sk": {"S": "KEY"}})
+    aws_client("dynamodb").delete_item(TableName=TABLE, Key={"pk": {"S": f"KEY#{digest}"}, "sk": {"S": "KEY"}})
     assert keys.lookup(made[0]) is None  # its time was over, so it was read again
