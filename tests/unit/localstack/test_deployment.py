@@ -154,7 +154,8 @@ def test_bundles_of_the_same_content_are_the_same(tmp_path: Path) -> None:
     one, two = bundle(tmp_path / "one", "x = 1"), bundle(tmp_path / "two", "x = 1")
     os.utime(two / "empty.py", (1, 1))
     other = bundle(tmp_path / "other", "x = 2")
-    digests = [packages.digest_of(folder, {}) for folder in (one, two, other)]
+    known = packages.Digests(tmp_path / "digests.json")
+    digests = [packages.digest_of(folder, known) for folder in (one, two, other)]
     assert digests[0] == digests[1] != digests[2]
     for folder in (one, two):
         packages.zip_folder(folder, folder.with_suffix(".zip"))
@@ -166,6 +167,7 @@ def test_bundles_of_the_same_content_are_the_same(tmp_path: Path) -> None:
 
 def test_a_rename_changes_a_digest(tmp_path: Path) -> None:
     folder = bundle(tmp_path / "one", "x = 1")
-    before = packages.digest_of(folder, {})
+    known = packages.Digests(tmp_path / "digests.json")
+    before = packages.digest_of(folder, known)
     (folder / "empty.py").rename(folder / "void.py")
-    assert packages.digest_of(folder, {}) != before
+    assert packages.digest_of(folder, known) != before
