@@ -100,7 +100,7 @@ def test_pages_lead_through_all_days(api: Api) -> None:
 
 
 def test_a_page_looks_at_so_many_tasks_and_no_more(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    at = time.time()
+    at = time.time() // 86_400 * 86_400 - 1  # of a day that is over: how many fall into each does not go by the hour
     for n in range(12):
         put(f"t{n:02}", at - n * 30_000, agent="rare" if n == 11 else "chat")
     monkeypatch.setattr(search, "LOOKED_AT_ONCE", 3)
