@@ -111,7 +111,7 @@ OF_THE_PACKAGE := tests/stack/test_package.py
 test-package: setup
 	@nice -n 5 $(PYTHON) -m pytest $(OF_THE_PACKAGE) $(PYTEST_ARGS)
 test-unit: setup
-	@nice -n 5 $(PYTHON) -m pytest tests/unit -p tests.copies --copies $(or $(JOBS),3) $(PYTEST_ARGS)
+	@nice -n 5 $(PYTHON) -m pytest tests/unit -p tests.copies --copies $(or $(JOBS),4) $(PYTEST_ARGS)
 test-thorough: setup # Properties with all of their examples, minutes of them
 	@HYPOTHESIS_PROFILE=thorough $(PYTHON) -m pytest $(shell grep -rlF "from tests.examples import" tests/unit) tests/unit/fuzz -n 2 $(PYTEST_ARGS)
 second-opinion: setup # Tests of tasks and lanes against LocalEmu, a third emulator

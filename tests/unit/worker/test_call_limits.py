@@ -69,8 +69,12 @@ def test_a_function_of_half_an_hour_has_calls_of_25_minutes(use: Callable[..., N
     assert limits.longest_s() > 25 * 60
 
 
-def test_a_call_that_its_function_cuts_goes_on_elsewhere_and_not_for_ever(world: World) -> None:
+def test_a_call_that_its_function_cuts_goes_on_elsewhere_and_not_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each try is charged. It has two thirds of the time of a function, and so may do better with the next."""
+    monkeypatch.setenv("MAX_RETRIES", "1")
+    settings.cache_clear()
     task = world.submit("[[sim key=slow words=400 latency=60 ttft=0.1]] hello", params={"max_output_tokens": 1})
     reasons = []
     for _ in range(settings().max_retries + 2):
