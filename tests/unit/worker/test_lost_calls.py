@@ -27,6 +27,8 @@ from .conftest import World
 MODEL = "gpt-4o-mini"
 TEXT = " ".join(("the", "cat", "sat", "and", "ate")[n % 5] for n in range(300))
 """Words that are a token each, by anybody's count."""
+LATE = prices.cost_micro_usd(MODEL, 0, 50)
+"""Half a second of that text: so late a busy machine may note what a call has written; four times a second is due."""
 _DEAD: list[Any] = []
 """Loops of dead workers: what was under way in them must not be cleaned up."""
 
@@ -99,7 +101,7 @@ def test_a_call_in_which_its_worker_died_is_charged(world: World, written: int) 
     assert (row.status, row.crashes, world.calls(key)["started"]) == (Status.COMPLETE, 1, 2)
     truth = consumed(world, key)
     assert written <= calls_of(world, key)[0]["consumed"][1] < 300, "the first call was not cut in its middle"
-    assert truth * 0.98 <= row.micro_usd <= truth * 1.5
+    assert truth - LATE <= row.micro_usd <= truth * 1.5
     assert spend.load("ann", row.day) == (row.usage.tokens, row.micro_usd)
 
 
@@ -115,7 +117,7 @@ def test_a_worker_that_died_twice_is_charged_twice_and_no_more(world: World) -> 
     row = store.get(task.task_id)
     assert (row.status, world.calls("twice")["started"]) == (Status.COMPLETE, 3)
     truth = consumed(world, "twice")
-    assert truth * 0.98 <= row.micro_usd <= truth * 1.5
+    assert truth - LATE <= row.micro_usd <= truth * 1.5
 
 
 def test_a_run_that_is_ended_in_its_dead_workers_place_pays_for_its_call(world: World) -> None:
@@ -126,7 +128,7 @@ def test_a_run_that_is_ended_in_its_dead_workers_place_pays_for_its_call(world: 
     row = store.get(task.task_id)
     truth = consumed(world, "ended")
     assert truth > 0
-    assert truth * 0.98 <= row.micro_usd <= truth * 1.5
+    assert truth - LATE <= row.micro_usd <= truth * 1.5
     assert spend.load("ann", row.day) == (row.usage.tokens, row.micro_usd)
 
 
