@@ -102,7 +102,7 @@ class Dashboard:
 
     def submit(self, message: str) -> str:
         """Submit with the form; returns the task's id once its run is shown."""
-        self.page.get_by_label("Message").fill(message)
+        self.page.locator("#message").fill(message)
         self.page.get_by_role("button", name="Run", exact=True).click()
         return self.task_id()
 

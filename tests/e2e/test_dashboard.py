@@ -53,7 +53,7 @@ def test_cancel_a_run_and_one_in_the_list(dashboard: Dashboard, stack: Stack) ->
     expect(page.get_by_role("button", name="Cancel run")).to_be_hidden()
     assert stack.result(first, key)["status"] == "cancelled"
     page.get_by_role("link", name="All runs").click()
-    page.get_by_label("Message").fill("[[sim latency=7 words=200]] And on.")
+    page.locator("#message").fill("[[sim latency=7 words=200]] And on.")
     page.get_by_role("button", name="Run", exact=True).click()
     second = dashboard.task_id()
     page.get_by_role("link", name="All runs").click()
