@@ -37,8 +37,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     copies = session.config.getoption("copies")
     if copies < 2 or session.config.option.collectonly or session.testsfailed:
         return None
-    # The last come first: a worker's tests mostly wait, and would leave the processor idle at the end.
-    files = [list(items) for _, items in groupby(session.items, key=lambda item: item.path)][::-1]
+    files = [list(items) for _, items in groupby(session.items, key=lambda item: item.path)]
     left, todo = os.pipe()
     os.write(todo, b"".join(n.to_bytes(INDEX) for n in range(len(files))))
     os.close(todo)

@@ -11,15 +11,14 @@ from localstack.environ import ROOT
 
 KEPT = "import os, pathlib, socket, sys\nimport pytest\nkept = sys.stdout\n"
 NOTE = KEPT + "note = lambda n: pathlib.Path('ran').open('a').write(f'{n}\\n')\n"
-# In the order in which copies take them.
 FILES = {
-    "test_9.py": """
+    "test_a.py": """
 def test_passes(tmp_path, capfd):
     note('a1'); print('said'); assert capfd.readouterr().out == 'said\\n'
 def test_fails():
     note('a2'); print('seen at a failure', file=kept); print('seen, too'); assert 1 == 2
 """,
-    "test_8.py": """
+    "test_b.py": """
 @pytest.fixture(scope='session')
 def whole():
     yield os.getpid()
@@ -28,8 +27,8 @@ def test_has_a_fixture(whole): note('b1')
 @pytest.mark.skip
 def test_is_skipped(): note('b2')
 """,
-    "test_7.py": "def test_dies(): note('c1'); os._exit(3)\n",
-    "test_6.py": "def test_after(): note('d1')\n",
+    "test_c.py": "def test_dies(): note('c1'); os._exit(3)\n",
+    "test_d.py": "def test_after(): note('d1')\n",
 }
 
 
@@ -64,14 +63,14 @@ def test_files_that_nobody_is_left_to_run_are_no_success(tmp_path: Path) -> None
 
 
 def test_fixtures_of_all_tests_end_with_their_copy(tmp_path: Path) -> None:
-    code, said, ran = run(tmp_path, {name: FILES[name] for name in ("test_8.py", "test_6.py")})
+    code, said, ran = run(tmp_path, {name: FILES[name] for name in ("test_b.py", "test_d.py")})
     assert (code, ran) == (0, Counter(["b1", "end", "d1"])), said
     assert "2 passed, 1 skipped" in said
 
 
 def test_the_first_failure_ends_all_copies(tmp_path: Path) -> None:
-    more = {f"test_0_{n}.py": f"import time\ndef test_slow(): note({n}); time.sleep(0.2)\n" for n in range(30)}
-    code, said, ran = run(tmp_path, FILES | more, "-x", "--ignore", "test_7.py")
+    more = {f"test_z{n}.py": f"import time\ndef test_slow(): note({n}); time.sleep(0.2)\n" for n in range(30)}
+    code, said, ran = run(tmp_path, FILES | more, "-x", "--ignore", "test_c.py")
     assert code == 1, said
     assert "stopping after 1 failures" in said
     assert len(ran) < 20
