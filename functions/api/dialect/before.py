@@ -46,17 +46,21 @@ def own_log(caller: Caller, response_id: str) -> Page:
         page = events.read(task_id, 0, most_bytes=PAGE_BYTES) if well_formed(task_id) else None
     except NotFound:
         page = None
-    task = page.task if page is not None and caller.owns(page.task.user) else None
-    task = _found(punctual(task) if task is not None else None, response_id)
-    assert page is not None  # noqa: S101 - for the type checker
+    if page is None or not caller.owns(page.task.user):
+        raise _missing(response_id)
+    task = _found(punctual(page.task), response_id)
     return page if task is page.task else events.read(task.task_id, 0, most_bytes=PAGE_BYTES)
 
 
 def _found(task: Task | None, response_id: str) -> Task:
     if task is None or faded(task):
-        shown = response_id.encode("ascii", "replace").decode()[:80]
-        raise Problem(404, "response_not_found", f"Response with id '{shown}' not found.", "id")
+        raise _missing(response_id)
     return task
+
+
+def _missing(response_id: str) -> Problem:
+    shown = response_id.encode("ascii", "replace").decode()[:80]
+    return Problem(404, "response_not_found", f"Response with id '{shown}' not found.", "id")
 
 
 def faded(task: Task) -> bool:

@@ -13,16 +13,7 @@ from functions.api.dialect.content import kind_of, text_of, unsupported
 from functions.api.dialect.handed import handed_back, signed_back
 from functions.api.dialect.inlined import checked_address, checked_data
 from functions.api.dialect.messages import NO_CALL, NO_OUTPUT, chat_tool_choice, function_of
-from functions.api.dialect.options import (
-    SHORT,
-    TOP_LOGPROBS,
-    Effort,
-    Options,
-    Retention,
-    Tier,
-    Verbosity,
-    bounded,
-)
+from functions.api.dialect.options import SHORT, TOP_LOGPROBS, Effort, Options, Retention, Tier, Verbosity, bounded
 from functions.api.dialect.request import Common
 
 STOPS = 4

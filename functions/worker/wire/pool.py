@@ -208,8 +208,15 @@ async def _reach(origin: Origin) -> socket.socket:
     for one in found:
         by_family.setdefault(one[0], []).append(one)
     turns = [one for turn in itertools.zip_longest(*by_family.values()) for one in turn if one is not None]
-    reached: socket.socket | None
-    reached, _, failed = await staggered_race([partial(_connected, *one) for one in turns], HAPPY_EYEBALLS_SECONDS)
+    made: list[socket.socket] = []
+    reached: socket.socket | None = None
+    try:
+        tries = [partial(_connected, made, *one) for one in turns]
+        reached, _, failed = await staggered_race(tries, HAPPY_EYEBALLS_SECONDS)
+    finally:  # also of one that was reached just when nobody waited any more
+        for one in made:
+            if one is not reached:
+                one.close()
     if reached is None:
         raise next((error for error in failed if error is not None), OSError("no address"))
     return reached
@@ -219,12 +226,11 @@ async def _found(host: str, port: int) -> list[Any]:
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
-async def _connected(family: int, kind: int, protocol: int, _: str, address: Any) -> socket.socket:
-    made = socket.socket(family, kind, protocol)
-    try:
-        made.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(made, address)
-    except BaseException:
-        made.close()
-        raise
-    return made
+async def _connected(
+    made: list[socket.socket], family: int, kind: int, protocol: int, _: str, address: Any
+) -> socket.socket:
+    one = socket.socket(family, kind, protocol)
+    made.append(one)
+    one.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(one, address)
+    return one

@@ -1,35 +1,22 @@
 """What refusals teach in words of other languages, names of other styles and figures of other kinds, byte by byte."""
 
 import json
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from shared.retry import ModelError, classify
-from tests.unit.worker.raw_provider import Answer, RawProvider, delta, raw_provider, refused, sse
+from tests.unit.worker.raw_provider import Answer, RawProvider, delta, refused, sse
 
 from .test_model_client import ask, run, use
+from .test_provider_shapes import provider, server
 
-__all__ = ["use"]
+__all__ = ["provider", "server", "use"]
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 4}}
 OK = sse(delta("Hello"), delta(finish="stop"), USAGE)
 SYSTEM = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
 CALLABLE = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RawProvider]:
-    with raw_provider() as made:
-        yield made
-
-
-@pytest.fixture
-def provider(server: RawProvider, use: Callable[..., None]) -> RawProvider:
-    use(server.url)
-    server.asked.clear()
-    return server
 
 
 def learned(provider: RawProvider, answer: Answer, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -528,11 +528,11 @@ def test_an_address_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.Mon
         async with serving(answering(ANSWER)) as served, client() as asking:
             real, tried = pool._connected, []
 
-            async def connected(family: int, kind: int, protocol: int, name: str, address: Any) -> Any:
+            async def connected(made: Any, family: int, kind: int, protocol: int, name: str, address: Any) -> Any:
                 tried.append(address[0])
                 if address[0] == "203.0.113.1":  # for documentation only: nobody is there (RFC 5737)
                     await asyncio.Event().wait()
-                return await real(family, kind, protocol, name, address)
+                return await real(made, family, kind, protocol, name, address)
 
             async def found(_host: str, port: int) -> list[Any]:
                 each = socket.AF_INET, socket.SOCK_STREAM, 6, ""
@@ -542,6 +542,24 @@ def test_an_address_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.Mon
             monkeypatch.setattr(pool, "_found", found)
             assert (await asking.post(served.url, json={"a": 1})).text == "hi"
             assert tried == ["203.0.113.1", "127.0.0.1"]
+
+    run(main())
+
+
+def test_a_socket_that_connects_when_nobody_waits_any_more_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with serving(answering(ANSWER)) as served:
+            connected: list[socket.socket] = []
+
+            async def too_late(tries: list[Callable[[], Awaitable[socket.socket]]], _: float) -> None:
+                connected.append(await tries[0]())
+                raise asyncio.CancelledError
+
+            monkeypatch.setattr(pool, "staggered_race", too_late)
+            address = httpx2.URL(served.url)
+            with pytest.raises(asyncio.CancelledError):
+                await pool._reach(pool.Origin(False, address.host, address.port or 0, address.host))
+            assert [one.fileno() for one in connected] == [-1]
 
     run(main())
 
