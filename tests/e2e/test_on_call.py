@@ -203,7 +203,7 @@ def test_schedules_are_made_paused_and_deleted(
     dashboard.expected = re.compile("422")  # the browser tells of every refusal
     page = dashboard.open(key)
     page.goto(f"{stack.api_url}/#/schedules")
-    page.locator("#message").fill(f"Good morning {size}")
+    page.get_by_label("Message").fill(f"Good morning {size}")
     page.get_by_label("Cron").fill("not a cron")
     page.get_by_role("button", name="Make schedule").click()
     expect(page.locator(".problem").first).not_to_be_empty()
