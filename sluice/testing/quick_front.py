@@ -3,8 +3,9 @@
 Botocore signs a request, has twenty listeners look at it and decides whether to try again; moto makes it one of
 werkzeug's, reads its parameters and writes its answer by AWS's model, looking for every member under six names: three
 times what the methods themselves take. Both services speak plain JSON, which `json` reads and writes. What a client
-puts into words, and how it reads an answer, is its own still. The methods, what they refuse and how a refusal looks are moto's own. Bytes, and operations that are rare, go
-the long way. `tests/unit/test_quick_moto.py` holds the answers of both ways against each other.
+puts into words, and how it reads an answer, is its own still. The methods, what they refuse and how a refusal looks are
+moto's own. Bytes, and operations that are rare, go the long way. `tests/unit/test_quick_moto.py` holds the answers of
+both ways against each other.
 """
 
 from __future__ import annotations
