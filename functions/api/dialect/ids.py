@@ -79,3 +79,14 @@ def giver_of(item_id: str) -> tuple[str | None, str | None] | None:
     if found is None:
         return None
     return (None, found[2]) if found[2] else (found[1], None)
+
+
+def turn_of(item_id: str) -> str | None:
+    """Return the name of the turn that an item stands in, a task's id or that of a client's addition; None: no item."""
+    given = _GIVEN.fullmatch(item_id) if len(item_id) <= ITEM_CHARACTERS else None
+    if given is not None:
+        return given[1]
+    try:
+        return item_of(item_id)[1]
+    except NotFound:
+        return None
