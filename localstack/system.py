@@ -215,7 +215,7 @@ class System:
 
         for user, tier in KEYS.items():
             try:
-                create_key(user, tier, "seeded by make up", key=found["api_keys"][user])
+                create_key(user, tier, "seeded", key=found["api_keys"][user])
             except Conflict:
                 continue
 
