@@ -1,6 +1,6 @@
 """Serves plain HTTP/1.1 requests, as nearly all are, for a fifth of the processor time of hypercorn and h11.
 
-Whatever is not plain (a WebSocket, a body in chunks or of megabytes, `Expect`, another version, a malformed head) is
+Whatever is not plain (a WebSocket, a body in chunks or of hundreds of megabytes, another version, a malformed head) is
 handed over to hypercorn, with the connection and all that came on it: what it says of them stands.
 """
 
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 HEAD_BYTES = 16 * 1024
 """Longest head that is plain: a longer one is hypercorn's to refuse."""
-BODY_BYTES = 1024 * 1024
-"""Largest body that is plain: it is handed on in one piece."""
+BODY_BYTES = 128 * 1024 * 1024
+"""Largest body that is plain, enough for any bundle: it is handed on in one piece."""
+AHEAD_BYTES = 1024 * 1024
+"""How much of the next request is read while one is answered."""
 _LINE = re.compile(rb"([A-Z]{3,10}) (/[!-~]{0,16384}) HTTP/1\.1")
 _HEADER = re.compile(
     rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}):[ \t]*([!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?[ \t]*"
 )
-_UNUSUAL = frozenset({b"transfer-encoding", b"upgrade", b"expect", b"te", b"trailer"})
+_UNUSUAL = frozenset({b"transfer-encoding", b"upgrade", b"te", b"trailer"})
+_CONTINUE = b"100-continue"
 _BODILESS = frozenset({204, 304})
 _ASGI = {"spec_version": "2.1", "version": "3.0"}
 
@@ -54,6 +57,8 @@ def read_head(head: bytes) -> Head | None:
     length, connection = seen.get(b"content-length", b"0"), seen.get(b"connection", b"keep-alive").lower()
     if b"host" not in seen or not length.isdigit() or len(length) > 9 or connection not in (b"keep-alive", b"close"):
         return None
+    if seen.get(b"expect", _CONTINUE).lower() != _CONTINUE:
+        return None
     path, _, query = line[2].partition(b"?")
     scope = {
         "type": "http", "http_version": "1.1", "asgi": _ASGI, "method": line[1].decode(), "scheme": "http",
@@ -74,6 +79,8 @@ class Plain(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
         self._came = bytearray()
+        self._whole = 0
+        """How many bytes the request has that is coming, if its head is there."""
         self._ends: tuple[Any, Any] = (None, None)
         self._request: _Request | None = None
         self._idle: asyncio.TimerHandle | None = None
@@ -92,10 +99,11 @@ class Plain(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came; more than one request is waited for elsewhere."""
         self._came += data
-        if self._request is None:
+        if self._request is not None:
+            if len(self._came) > AHEAD_BYTES:
+                self._transport.pause_reading()
+        elif len(self._came) >= self._whole:
             self._next()
-        elif len(self._came) > BODY_BYTES:
-            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """Have the connection closed."""
@@ -132,7 +140,7 @@ class Plain(asyncio.Protocol):
         """Begin with a request if all of it is there."""
         end = self._came.find(b"\r\n\r\n", 0, HEAD_BYTES)
         if end < 0:
-            if len(self._came) >= HEAD_BYTES or self._came[:1] in (b"\r", b"\n"):
+            if len(self._came) >= HEAD_BYTES or bytes(self._came[:1]) in (b"\r", b"\n"):
                 self._hand_over()
             return
         head = read_head(bytes(self._came[:end]))
@@ -142,8 +150,12 @@ class Plain(asyncio.Protocol):
         scope, length, stays = head
         whole = end + 4 + length
         if len(self._came) < whole:
+            if not self._whole and any(name == b"expect" for name, _ in scope["headers"]):
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._whole = whole
             return
-        body = bytes(self._came[end + 4 : whole])
+        self._whole = 0
+        body = bytes(memoryview(self._came)[end + 4 : whole])
         del self._came[:whole]
         self._stop_waiting()
         self._last = self._last or not stays

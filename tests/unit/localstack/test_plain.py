@@ -95,11 +95,11 @@ def test_requests_that_come_together_are_answered_in_turn_and_close_ends_them() 
         b"get / HTTP/1.1\r\nHost: h\r\n\r\n",
         b"GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-        b"PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nHost: h\r\nExpect: 200-ok\r\nContent-Length: 3\r\n\r\n",
         b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
         b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: +3\r\n\r\nabc",
-        b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1048577\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 134217729\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: h\r\nHost: other\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n folded\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: h\r\nX : a\r\n\r\n",
@@ -118,6 +118,33 @@ def test_what_is_not_plain_is_handed_over_with_all_that_came(head: bytes) -> Non
             assert after_one.startswith(b"HTTP/1.1 200 OK")
             assert after_one.endswith(b"hypercorn's")
             assert over == [head, head]
+
+    asyncio.run(go())
+
+
+def test_who_asks_whether_to_go_on_is_told_so_once_and_a_large_body_comes_whole() -> None:
+    async def size(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        body = b"%d" % len((await receive())["body"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    async def go() -> None:
+        async with served(size) as (port, over):
+            head = b"PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nConnection: close\r\n"
+            head += b"Content-Length: 3000000\r\n\r\n"
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head)
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            for _ in range(30):
+                writer.write(b"x" * 100_000)
+                await writer.drain()
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert answer.endswith(b"\r\n7\r\n3000000\r\n0\r\n\r\n")
+            writer.close()
+            whole = await said(port, head + b"x" * 3_000_000)  # sent unasked: nobody needs to be told
+            assert b"3000000" in whole
+            assert not over
 
     asyncio.run(go())
 
