@@ -118,7 +118,7 @@ def request(self: Endpoint, operation_model: Any, request_dict: dict[str, Any]) 
     return _read(self, operation_model, AWSResponse(request_dict["url"], status, headers, None), text)
 
 
-def _read(endpoint: Any, operation_model: Any, response: AWSResponse, text: str | bytes) -> Any:
+def _read(endpoint: Any, operation_model: Any, response: Any, text: str | bytes) -> Any:
     """Read an answer with the client's own parser, as ``Endpoint`` does."""
     response._content = text.encode() if isinstance(text, str) else text
     whole = convert_to_response_dict(response, operation_model)
