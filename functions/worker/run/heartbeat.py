@@ -64,7 +64,7 @@ class Heart:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="beat")
-        self._wake = threading.Event()
+        self._stopped = threading.Event()
 
     @property
     def runs(self) -> int:
@@ -84,6 +84,10 @@ class Heart:
         with self._lock:
             self._beats.discard(beat)
 
+    def stop(self) -> None:
+        """Beat no more, as if the environment were gone; leases that are still kept lapse."""
+        self._stopped.set()
+
     def beat_all(self) -> None:
         """Extend every lease once."""
         with self._lock:
@@ -100,13 +104,13 @@ class Heart:
             _log.warning("slots not renewed", extra={"error": str(error)})
 
     def _loop(self) -> None:
-        while True:
-            self._wake.wait(settings().heartbeat_seconds)
+        while not self._stopped.wait(settings().heartbeat_seconds):
             try:
                 self.beat_all()
             except Exception:
                 # This thread must outlive any surprise: without it every run here would be taken over.
                 _log.exception("a heartbeat failed")
+        self._pool.shutdown(wait=False)
 
     def _extend(self, beat: Beat) -> bool:
         for _ in range(CONTENDED_TRIES):
