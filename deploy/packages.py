@@ -30,13 +30,13 @@ class Digests:
         self._known: dict[str, str] = json.loads(place.read_text()) if place.exists() else {}
         self._used: dict[str, str] = {}
 
-    def of(self, path: Path) -> str:
+    def of(self, path: str) -> str:
         """Return the digest of a file's contents."""
-        about = path.stat()
+        about = os.stat(path)
         identity = f"{about.st_dev} {about.st_ino} {about.st_size} {about.st_mtime_ns}"
         found = self._used.get(identity) or self._known.get(identity)
         if found is None:
-            found = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+            found = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:32]
         self._used[identity] = found
         return found
 
@@ -50,22 +50,24 @@ class Digests:
 def digest_of(folder: Path, known: Digests) -> str:
     """Digest a bundle's names and contents."""
     digest = hashlib.sha256()
-    for path in _files(folder):
-        digest.update(f"{path.relative_to(folder)}\0{known.of(path)}\0".encode())
+    for name, path in _files(folder):
+        digest.update(f"{name}\0{known.of(path)}\0".encode())
     return digest.hexdigest()[:24]
 
 
 def zip_folder(folder: Path, target: Path) -> None:
     """Zip a bundle: the same bytes for the same files, whenever they were made."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for path in _files(folder):
-            info = zipfile.ZipInfo(str(path.relative_to(folder)), _EPOCH)
-            info.external_attr = (0o755 if path.stat().st_mode & 0o100 else 0o644) << 16
-            archive.writestr(info, path.read_bytes())
+        for name, path in _files(folder):
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.external_attr = (0o755 if os.stat(path).st_mode & 0o100 else 0o644) << 16
+            archive.writestr(info, Path(path).read_bytes())
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def _files(folder: Path) -> list[tuple[str, str]]:
+    """Return a bundle's files, sorted: name within it, and path. As text: a `Path` for each takes seconds."""
+    top = len(str(folder)) + 1
+    return sorted(((path := f"{where}/{name}")[top:], path) for where, _, names in os.walk(folder) for name in names)
 
 
 def _where(region: str) -> dict[str, Any]:
