@@ -13,7 +13,7 @@ from shared import traceparent, wire
 from shared.clock import now
 from shared.errors import NotFound, TooLarge
 from shared.settings import settings
-from shared.tasks import conversations, days, ending, events, family, records, sessions, spend, store, table
+from shared.tasks import cancels, conversations, days, ending, events, family, records, sessions, spend, store, table
 from shared.tasks.claims import OWNER
 from shared.tasks.items import due_shard, row_key
 from shared.tasks.leases import Fenced, fenced_write, held
@@ -295,6 +295,7 @@ def cancel(task_id: str, user: str) -> Task:
             )
             table.update(op)
             task.cancel_requested = True
+            cancels.tell(task_id, task.lease_no)
             return task
         except (LeaseLost, Contended, table.ConditionFailed):
             continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from functions.worker.model import finish as ends
-from functions.worker.model import refusal
+from functions.worker.model import refusal, terms
 from functions.worker.model.contents import texts
 from functions.worker.model.handback import clean, merge
 from functions.worker.model.toolcalls import ToolCalls
@@ -71,6 +71,7 @@ class Parts:
         self._count = Count()
         self._details: Details = {}
         self._reason = ""
+        self._tier: Any = None
         self.finish: str | None = None
         self.said_done = False
         self.cut = False
@@ -106,6 +107,9 @@ class Parts:
             model = chunk.get("model")
             if model and model != self._model:
                 self._model = storable.text(str(model))
+            if (tier := chunk.get("service_tier")) is not None and tier != self._tier:
+                self._tier = tier
+                terms.hear_tier(self._progress, tier)
             if self.finish is not None:
                 self._goes_on()
             self._hear(text)
@@ -133,6 +137,9 @@ class Parts:
         return True
 
     def _counted(self, chunk: dict[str, Any]) -> None:
+        if (tier := chunk.get("service_tier")) is not None:
+            terms.hear_tier(self._progress, tier)
+        terms.hear(self._progress, chunk)
         count = found(chunk)
         if count != Count():
             self._count = self._count.later(count)

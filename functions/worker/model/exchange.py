@@ -90,6 +90,8 @@ class Exchange:
             ModelError: refused, unreachable, malformed or cut off.
         """
         body = self.profile.body(self.asked, self.most, stream=self.stream and not self.in_one_piece)
+        if "service_tier" in self.asked and "service_tier" not in body:
+            self.progress.asked = self.progress.asked._replace(tiers=())
         streams = "stream" in body
         if not streams:
             self.watch.unstreamed(self.most)

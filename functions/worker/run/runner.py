@@ -19,6 +19,7 @@ from functions.worker.run.heartbeat import Beat
 from functions.worker.run.outcomes import RunError, failed
 from functions.worker.run.tooling import result_of
 from functions.worker.run.voided import voided
+from functions.worker.run.wrapped import behind
 from functions.worker.tools.pool import RUN, Run
 from shared import metrics
 from shared.clock import now
@@ -228,6 +229,7 @@ class _Run(Closing):
             error = asyncio.CancelledError(OWN_CANCEL) if self.agent.cancelled() else self.agent.exception()
             if error is None:
                 return self.agent.result()
+            error = behind(error)
             if isinstance(error, LeaseLost):
                 raise error
             if self.stopped == "cancel":
