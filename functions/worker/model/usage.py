@@ -145,8 +145,8 @@ def _first(usage: dict[str, Any], names: tuple[str, ...]) -> int | None:
 
 def number(value: Any) -> int | None:
     """Read a count of tokens, or of anything else; None if it is none that can be believed."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
-        value = int(value)
+    if isinstance(value, str) and value.isascii() and len(value) < 12 and value.removesuffix(".0").isdigit():
+        value = int(value.removesuffix(".0"))
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if type(value) is int and 0 <= value <= MAX_TOKENS else None

@@ -76,7 +76,7 @@ async def _charge_lost(task: Task) -> None:
     lost, task.unwritten = task.unwritten, []
     steps = {id(one.use): (one.step, one.nth) for one in task.under_way.values() if one.use is not None}
     try:
-        taken = await asyncio.to_thread(flights.taken, task) if lost else {}
+        taken = await asyncio.to_thread(flights.withdraw, task) if lost else {}
     except RedisError:
         taken = {}
     for one in lost:
