@@ -75,7 +75,7 @@ class Client(ABC):
         asked, wall, first_byte = time.monotonic(), time.time(), 0.0
         ended_by_server = True
         async with self._ask() as answer:
-            if answer.status_code == 429:
+            if answer.status_code in (429, 503) and "Retry-After" in answer.headers:
                 self._rest_s = float(answer.headers["Retry-After"])
             else:
                 answer.raise_for_status()

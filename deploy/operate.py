@@ -1,7 +1,8 @@
 """The operator's commands against a deployed stack, on AWS or local: keys, lanes, dead letters, costs.
 
-``python -m deploy.operate --stack sluice key create ada --tier vip``. Addresses come from the stack's outputs, rights
-from the caller's own AWS credentials. None of these commands needs Redis.
+``python -m deploy.operate --stack sluice key create ada --tier vip``; in a project of one's own ``sluice operate STAGE
+key create ada --tier vip``. Addresses come from the stack's outputs, rights from the caller's own AWS credentials. None
+of these commands needs Redis.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
-from deploy import keys, nearby, recount
+from deploy import keys, nearby, paths, project, recount
 from deploy.nearby import LocalError
 from shared import aws
 from shared.errors import SluiceError
@@ -36,6 +37,8 @@ ACCOUNT = (
 )
 """Variables that say which account is meant."""
 LANES = ("high", "normal", "quarantine")
+DEFAULT_STACK = "sluice"
+"""Also the name of the local one."""
 
 
 def _find_local() -> None:
@@ -43,9 +46,39 @@ def _find_local() -> None:
     named = [name for name in ACCOUNT if os.environ.get(name)]
     configured = any((Path.home() / ".aws" / name).exists() for name in ("config", "credentials"))
     if not named and not configured and (nearby.state_dir() / "outputs.json").exists():
-        found = nearby.outputs()
-        nearby.use(found)
-        print(f"on the local system at {found['aws_endpoint_url']}", file=sys.stderr)
+        _use_local()
+
+
+def _use_local() -> None:
+    found = nearby.outputs()
+    nearby.use(found)
+    print(f"on the local system at {found['aws_endpoint_url']}", file=sys.stderr)
+
+
+def _use_stage(name: str) -> str:
+    """Turn to where a stage of the project is; returns its stack.
+
+    Raises:
+        ProjectError: the project has no such stage.
+        LocalError: there is no project, or the stage is the local system, which is not up.
+    """
+    root = paths.project()
+    if root is None:
+        raise LocalError("--stage is for projects of one's own: name a --stack")
+    stage = project.load(root).stage(name)
+    if name == project.LOCAL:
+        _use_local()
+        return DEFAULT_STACK
+    if stage.region:
+        os.environ["AWS_DEFAULT_REGION"] = os.environ["AWS_REGION"] = stage.region
+    return stage.stack
+
+
+def account_words(error: BotoCoreError) -> str:
+    """Say what is to be done where the shell names no region, or nobody whose rights are to be used."""
+    if isinstance(error, NoRegionError):
+        return "no region is named: set AWS_DEFAULT_REGION, or `region` of the stage in pyproject.toml"
+    return "no AWS credentials here: `aws configure`, `aws sso login`, or AWS_PROFILE"
 
 
 def outputs_of(stack: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -56,6 +89,8 @@ def outputs_of(stack: str) -> tuple[dict[str, str], dict[str, str]]:
     """
     try:
         found: dict[str, Any] = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]  # type: ignore[assignment]
+    except (NoRegionError, NoCredentialsError) as error:
+        raise LocalError(account_words(error)) from None
     except (ClientError, BotoCoreError) as error:
         raise LocalError(f"stack {stack}: {error}") from error
     outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])}
@@ -97,7 +132,9 @@ def _redrive() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; what the caller can mend is told in one line."""
     parser = argparse.ArgumentParser(prog="python -m deploy.operate", description=__doc__)
-    parser.add_argument("--stack", default="sluice")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--stack", default=DEFAULT_STACK)
+    where.add_argument("--stage", help="a stage of the project: [tool.sluice.stages.NAME], or local")
     commands = parser.add_subparsers(dest="command", required=True)
     keys.add_arguments(commands.add_parser("key", help="make, list, rotate and revoke API keys"))
     for name in ("pause", "resume"):
@@ -108,8 +145,12 @@ def main(arguments: list[str] | None = None) -> int:
     counting.add_argument("--to", dest="last", metavar="DAY", help="last UTC day; today if not given")
     asked = parser.parse_args(arguments)
     try:
-        _find_local()
-        outputs, parameters = outputs_of(asked.stack)
+        if asked.stage:
+            stack = _use_stage(asked.stage)
+        else:
+            _find_local()
+            stack = asked.stack
+        outputs, parameters = outputs_of(stack)
         use(outputs, parameters)
         if asked.command == "key":
             keys.run(asked)
@@ -119,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
             _redrive()
         else:
             _switch(outputs, asked.lane, enabled=asked.command == "resume")
-    except (LocalError, SluiceError, ClientError, BotoCoreError) as error:
+    except (LocalError, project.ProjectError, SluiceError, ClientError, BotoCoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from botocore.exceptions import ClientError
 from deploy.paths import WORK
 
 BUILT = WORK / ".aws-sam" / "build"
+SENDERS = 3
+"""Bundles that are sent at a time: while one is digested for its signature, another is received."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -30,9 +33,9 @@ class Digests:
         self._known: dict[str, str] = json.loads(place.read_text()) if place.exists() else {}
         self._used: dict[str, str] = {}
 
-    def of(self, path: Path) -> str:
-        """Return the digest of a file's contents."""
-        about = path.stat()
+    def of(self, path: Path, about: os.stat_result | None = None) -> str:
+        """Return the digest of a file's contents; ``about``: what is known of the file."""
+        about = about or path.stat()
         identity = f"{about.st_dev} {about.st_ino} {about.st_size} {about.st_mtime_ns}"
         found = self._used.get(identity) or self._known.get(identity)
         if found is None:
@@ -50,22 +53,33 @@ class Digests:
 def digest_of(folder: Path, known: Digests) -> str:
     """Digest a bundle's names and contents."""
     digest = hashlib.sha256()
-    for path in _files(folder):
-        digest.update(f"{path.relative_to(folder)}\0{known.of(path)}\0".encode())
+    for name, path, about in _files(folder):
+        digest.update(f"{name}\0{known.of(path, about)}\0".encode())
     return digest.hexdigest()[:24]
 
 
 def zip_folder(folder: Path, target: Path) -> None:
     """Zip a bundle: the same bytes for the same files, whenever they were made."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for path in _files(folder):
-            info = zipfile.ZipInfo(str(path.relative_to(folder)), _EPOCH)
-            info.external_attr = (0o755 if path.stat().st_mode & 0o100 else 0o644) << 16
+        for name, path, about in _files(folder):
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.external_attr = (0o755 if about.st_mode & 0o100 else 0o644) << 16
             archive.writestr(info, path.read_bytes())
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def _files(folder: Path) -> list[tuple[str, Path, os.stat_result]]:
+    """Return a folder's files, sorted by their names below it. Not by `Path.rglob`: that takes ten times as long."""
+    found: list[tuple[str, Path, os.stat_result]] = []
+    within = [("", str(folder))]
+    while within:
+        below, place = within.pop()
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    within.append((f"{below}{entry.name}/", entry.path))
+                elif entry.is_file():
+                    found.append((below + entry.name, Path(entry.path), entry.stat()))
+    return sorted(found, key=lambda one: one[0])
 
 
 def _where(region: str) -> dict[str, Any]:
@@ -82,18 +96,27 @@ def package(template: dict[str, Any], bucket: str) -> None:
         s3.create_bucket(Bucket=bucket, **_where(s3.meta.region_name))
     known = Digests(WORK / ".build" / "digests.json")
     sent: dict[str, str] = {}
-    for name, resource in template["Resources"].items():
-        if resource["Type"] != "AWS::Serverless::Function":
-            continue
-        folder = BUILT / str(resource["Properties"]["CodeUri"])
-        digest = digest_of(folder, known)
-        key = sent.setdefault(digest, f"{name}/{digest}.zip")  # two functions may have the same bundle
-        try:
-            s3.head_object(Bucket=bucket, Key=key)
-        except ClientError:
-            _send(s3, zipped(folder, name, digest), bucket, key)
-        resource["Properties"]["CodeUri"] = {"Bucket": bucket, "Key": key}
-    known.keep()
+    with ThreadPoolExecutor(SENDERS) as pool:
+        sending = []
+        for name, resource in template["Resources"].items():
+            if resource["Type"] != "AWS::Serverless::Function":
+                continue
+            folder = BUILT / str(resource["Properties"]["CodeUri"])
+            digest = digest_of(folder, known)
+            if digest not in sent:  # two functions may have the same bundle
+                sent[digest] = f"{name}/{digest}.zip"
+                sending.append(pool.submit(_send_unless_there, s3, folder, name, digest, bucket, sent[digest]))
+            resource["Properties"]["CodeUri"] = {"Bucket": bucket, "Key": sent[digest]}
+        known.keep()
+        for one in sending:
+            one.result()
+
+
+def _send_unless_there(s3: Any, folder: Path, name: str, digest: str, bucket: str, key: str) -> None:
+    try:
+        s3.head_object(Bucket=bucket, Key=key)
+    except ClientError:
+        _send(s3, zipped(folder, name, digest), bucket, key)
 
 
 def zipped(folder: Path, name: str, digest: str) -> Path:

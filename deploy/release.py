@@ -11,9 +11,9 @@ import json
 import os
 import sys
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
-from deploy import build, paths, preflight, stack
+from deploy import build, operate, paths, preflight, stack
 from deploy.project import ProjectError
 from deploy.project_check import complaints
 from deploy.stack import read_template
@@ -52,6 +52,8 @@ def release(stage: str, given: dict[str, str], *, dry_run: bool, bucket: str | N
         if dry_run:
             return {}
         return stack.deploy(told.stack, built, parameters, bucket=bucket or stack.own_bucket(), keep=True)
+    except (NoRegionError, NoCredentialsError) as error:
+        raise ReleaseError(operate.account_words(error)) from None
     except (ClientError, BotoCoreError) as error:
         raise ReleaseError(f"AWS says: {error}") from error
     except (stack.DeployError, ProjectError) as error:
@@ -85,6 +87,8 @@ def main() -> int:
         print(f"{name}: {value}")
     if asked.dry_run:
         print("built, and nothing deployed")
+    else:
+        print(f"\nnext, a key for somebody: sluice operate {asked.stage} key create NAME")
     return 0
 
 

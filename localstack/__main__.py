@@ -41,7 +41,7 @@ def _status(_: argparse.Namespace) -> None:
     system = System()
     for name in PARTS:
         process = system.processes.running(name)
-        print(f"{name:8} {f'runs, pid {process.pid}' if process else 'does not run'}")
+        print(f"{name:10} {f'runs, pid {process.pid}' if process else 'does not run'}")
 
 
 def _logs(asked: argparse.Namespace) -> None:

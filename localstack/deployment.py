@@ -157,6 +157,22 @@ def _sam_build() -> None:
         raise LocalError(f"sam build failed:\n{done.stdout}{done.stderr}")
 
 
+def prepare(endpoint: str) -> None:
+    """Build, and load what deploying takes, while the local AWS starts: `deploy` then finds it done.
+
+    Raises:
+        LocalError: building failed.
+    """
+    import boto3
+
+    use_aws(endpoint)
+    for service in ("s3", "cloudformation"):
+        boto3.client(service)
+    if not paths.INSTALLED:  # a project's bundles are put together each time
+        with _alone_at_building():
+            build()
+
+
 def deploy(
     state: Path, endpoint: str, parameters: dict[str, str], *, force: bool = False
 ) -> tuple[dict[str, str], bool]:

@@ -88,6 +88,17 @@ class Processes:
         Raises:
             LocalError: its port is taken, it died or it does not answer; with the end of its log.
         """
+        if not self.begin(part):
+            return False
+        self.wait(part)
+        return True
+
+    def begin(self, part: Part) -> bool:
+        """Start a part, to be waited for; False when it ran already.
+
+        Raises:
+            LocalError: its port is taken.
+        """
         if self.running(part.name) and part.ready():
             return False
         self.stop([part.name])
@@ -111,6 +122,15 @@ class Processes:
         started = psutil.Process(process.pid).create_time()
         port = part.port.number if part.port else None
         note.write_text(json.dumps({"mark": mark, "pid": process.pid, "started": started, "port": port}))
+        return True
+
+    def wait(self, part: Part) -> None:
+        """Wait until a part answers that was just begun.
+
+        Raises:
+            LocalError: it died or does not answer; with the end of its log.
+        """
+        process = self._children[part.name]
         give_up = time.monotonic() + part.start_seconds
         while not part.ready():
             if process.poll() is not None:
@@ -120,8 +140,7 @@ class Processes:
                 raise LocalError(
                     f"{part.name} did not answer within {part.start_seconds:.0f} s\n{self.tail(part.name)}"
                 )
-            time.sleep(0.05)
-        return True
+            time.sleep(0.02)
 
     def stop(self, names: Sequence[str]) -> list[str]:
         """End parts, gently first, with everything they started; returns those of which something ran."""

@@ -89,11 +89,14 @@ class System:
         needed = [] if os.environ.get("REDIS_URL") else [parts.valkey(self.state)]
         needed += [] if external_aws else [parts.aws(self.state)]
         needed += [] if real_model else [parts.llm()]
-        fresh_aws = False
+        begun = {part.name for part in needed if self.processes.begin(part)}  # they load beside each other
+        fresh_aws = "aws" in begun
+        if fresh_aws:
+            deployment.prepare(endpoint)
         for part in needed:
-            started = self.processes.start(part)
-            fresh_aws = fresh_aws or (started and part.name == "aws")
-            say(f"{part.name}: {'started' if started else 'runs already'}")
+            if part.name in begun:
+                self.processes.wait(part)
+            say(f"{part.name}: {'started' if part.name in begun else 'runs already'}")
         parameters = deployment.all_parameters(
             self.state, endpoint=endpoint, redis_url=redis_url, llm_url=llm_url, stream_url=stream_url, extra=wanted
         )
@@ -113,9 +116,11 @@ class System:
             self.processes.stop([front.name])
             streaming.set_up(self.state, found)
         self._free_held()
-        if self.processes.start(front):
+        begins = self.processes.begin(front)
+        self._await_api(found)  # beside the other, which starts the same application
+        if begins:
+            self.processes.wait(front)
             say("streaming: started")
-        self._await_api(found)
         say(f"ready after {time.monotonic() - began:.1f} s")
         return found
 
@@ -215,7 +220,7 @@ class System:
 
         for user, tier in KEYS.items():
             try:
-                create_key(user, tier, "seeded by make up", key=found["api_keys"][user])
+                create_key(user, tier, "seeded", key=found["api_keys"][user])
             except Conflict:
                 continue
 

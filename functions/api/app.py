@@ -50,6 +50,7 @@ ROUTES = (
     Later(re.compile(r"/v1/responses"), lambda: routes.responses),
     Later(re.compile(r"/v1/conversations"), lambda: routes.conversations),
     Later(re.compile(r"/v1/chat/"), lambda: routes.chat),
+    Later(re.compile(r"/v1/chat/completions(/|$)"), lambda: routes.stored_chats),
     Later(re.compile(r"/v1/files"), lambda: routes.files),
     Later(re.compile(r"/v1/uploads"), lambda: routes.uploads),
     Later(re.compile(r"/v1/batches"), lambda: routes.batches),

@@ -17,19 +17,22 @@ def main() -> None:
     """Serve until told to stop."""
     tree = Path(__file__).absolute().parents[2]
     sys.path[0] = str(tree.parents[1] if tree.name == "_system" else tree)  # as in the wheel
-    from hypercorn.asyncio import serve
+    from hypercorn.asyncio import run, serve
     from hypercorn.config import Config
     from ministack import app as emulator
     from ministack.core import lambda_runtime
-    from ministack.services import lambda_svc
+    from ministack.services import dynamodb, lambda_svc
 
+    from localstack.strict import plain
     from localstack.strict.front import Front
     from localstack.strict.functions import Functions
+    from localstack.strict.quick import quicken
     from localstack.strict.report import Report
     from localstack.strict.sqs import Queues
     from localstack.strict.unpack import share
 
     share(lambda_runtime)
+    quicken(dynamodb)
     quota = int(os.environ["LAMBDA_ACCOUNT_CONCURRENCY"])
     report, queues = Report(), Queues()
     functions = Functions(lambda_svc, report, queues, quota=quota)
@@ -39,6 +42,7 @@ def main() -> None:
     config = Config()
     config.bind = [f"{os.environ['BIND_HOST']}:{os.environ['GATEWAY_PORT']}"]
     config.keep_alive_timeout = 75
+    plain.install(run, front, config.keep_alive_timeout)
     config.loglevel = os.environ.get("LOG_LEVEL", "INFO").upper()
     asyncio.run(serve(front, config))
 

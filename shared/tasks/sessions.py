@@ -158,6 +158,15 @@ def of_row(row: Attributes, *, with_chat: bool) -> Turn:
     return Turn(task_id, at, texts["user"], texts["assistant"], chat, row["after"]["S"] if "after" in row else None)
 
 
+def page_back(user: str, session_id: str, *, before: float, older_than: Turn | None) -> list[Turn]:
+    """Return the ``LOOP_PAGE`` turns before a turn, oldest first, with their messages; without one, the newest.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    return _page(_pk(user, session_id), LOOP_PAGE, before=before, older_than=older_than, with_chat=True)
+
+
 def read_all(user: str, session_id: str, *, most: int, before: float) -> list[Turn]:
     """Return a session's turns with their messages, oldest first, the newest ``most`` at least.
 

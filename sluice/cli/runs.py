@@ -85,9 +85,11 @@ def list_(
         if as_json:
             show_json({"tasks": [one.raw for one in found.runs], "next_cursor": found.cursor})
             return
-        table = Table(Column("run", no_wrap=True, min_width=37), "status", "agent", "model", "created", box=None)
+        columns = ("status", "agent", "model", "created")
+        table = Table(Column("run", no_wrap=True, min_width=37), *columns, box=None, pad_edge=False)
         for one in found.runs:
-            table.add_row(one.task_id, one.status, *(str(one.raw.get(k, "")) for k in ("agent", "model", "created_at")))
+            created = str(one.raw.get("created_at", ""))[5:16].replace("T", " ")  # all of it fits 80 columns so
+            table.add_row(one.task_id, one.status, *(str(one.raw.get(k, "")) for k in ("agent", "model")), created)
         out.print(table)
 
 

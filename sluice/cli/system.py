@@ -1,4 +1,4 @@
-"""Commands about the system: up, down, status, logs, key, check, deploy."""
+"""Commands about the system: up, down, status, logs, key, check, deploy, operate."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sluice.cli.runs import Json
 from sluice.cli.where import local
 from sluice.project import Local, ProjectError
 
+KEY_ACTIONS = ("create", "list", "rotate", "revoke", "secret")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 Parameters = Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]…", help="Parameters of the template.")]
 
@@ -76,15 +77,15 @@ def logs(
 
 
 def key(
-    action: Annotated[str, typer.Argument(help="create, list, rotate or revoke.")],
+    action: Annotated[str, typer.Argument(help="create, list, rotate, revoke, or secret (of its webhooks).")],
     name: Annotated[str | None, typer.Argument(help="A user (create), or a key, its prefix or its id.")] = None,
     tier: Annotated[str, typer.Option(help="free, standard, vip, service, load or operator.")] = "standard",
     limits: Annotated[str, typer.Option(help='Overrides as JSON: {"requests": 5}.')] = "{}",
     as_json: Json = False,
 ) -> None:
-    """Make, list, rotate and revoke API keys of the local system."""
-    if action not in ("create", "list", "rotate", "revoke"):
-        raise typer.BadParameter("one of create, list, rotate, revoke", param_hint="ACTION")
+    """Make, list, rotate and revoke API keys of the local system. Of a deployed one: `sluice operate STAGE key`."""
+    if action not in KEY_ACTIONS:
+        raise typer.BadParameter(f"one of {', '.join(KEY_ACTIONS)}", param_hint="ACTION")
     if (name is None) != (action == "list"):
         raise typer.BadParameter(f"`key {action}` takes {'no name' if action == 'list' else 'a name'}")
     more = ["--tier", tier, "--limits", limits] if action == "create" else []
@@ -94,7 +95,7 @@ def key(
 
 
 def check(
-    stage: Annotated[str, typer.Option(help="Hold this stage's parameters against the template, too.")] = "local",
+    stage: Annotated[str, typer.Argument(help="Hold this stage's parameters against the template, too.")] = "local",
     as_json: Json = False,
 ) -> None:
     """Say what would go wrong before anything is deployed: missing imports, wrong parameters."""
@@ -104,7 +105,7 @@ def check(
 
 
 def deploy(
-    stage: Annotated[str, typer.Argument(help="A stage of pyproject.toml: [tool.sluice.stages.NAME].")],
+    stage: Annotated[str, typer.Argument(help="A stage of pyproject.toml, as production.")],
     parameters: Parameters = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and build, but deploy nothing.")] = False,
     as_json: Json = False,
@@ -115,6 +116,20 @@ def deploy(
         here = _ready(as_json)
         flags = [flag for flag, given in (("--json", as_json), ("--dry-run", dry_run)) if given]
         _system(here, False, "deploy.release", stage, *asked, *flags)
+
+
+def operate(
+    stage: Annotated[str, typer.Argument(help="A stage of pyproject.toml, as production; or local.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="COMMAND…", help="key …, pause LANE, resume LANE, redrive or recount-costs; each with --help."
+        ),
+    ],
+) -> None:
+    """Operate what is deployed: `sluice operate production key create ada`; also pause, resume, redrive."""
+    with told(False):
+        _system(_ready(False), False, "deploy.operate", "--stage", stage, *words)
 
 
 def _parameters(given: list[str]) -> str:

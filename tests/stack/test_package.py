@@ -141,6 +141,12 @@ def test_a_run_that_fails_ends_the_command_with_1(shop: Shop) -> None:
     assert json.loads(shop.sluice("run", "nobody", "hello", "--json", expect=4))["error"]["code"]
 
 
+def test_keys_are_made_by_stage(shop: Shop) -> None:
+    assert "whsec_" in shop.sluice("operate", "local", "key", "create", "ada", "--tier", "vip")
+    assert " ada " in shop.sluice("operate", "local", "key", "list")
+    shop.sluice("operate", "nowhere", "redrive", expect=1)
+
+
 def test_a_package_shared_of_ones_own_and_a_missing_import(shop: Shop) -> None:
     """In the bundle and in tests alike; nothing is deployed while an import is missing."""
     agents = shop.root / "agents"

@@ -272,3 +272,24 @@ def test_the_costs_of_runs_are_those_of_the_simulations() -> None:
     for way, label in (("webhook", "are called back by webhooks"), ("long-poll", "hold long polls")):
         figures = [one["watching_alternatives_usd"][way] for one in found]
         assert row(f"together, if clients {label}", figures) in OPERATIONS
+
+
+def test_the_readme_tells_the_newest_comparison_of_builds() -> None:
+    found = json.loads((ROOT / "benchmarks/results/before_after.json").read_text())
+    told = PAGES["README.md"].partition("## What it costs")[2].partition("\n## ")[0]
+    digits = {  # of the figure before, and of today's
+        "write_units_per_call": (0, 0),
+        "write_units_per_run": (0, 0),
+        "usd_per_1000_million": (2, 3),
+        "usd_per_1000_default": (2, 3),
+        "p99_wait_step_s": (0, 1),
+        "cpu_one_environment_ratio": (2, 2),
+        "cpu_two_environments_ratio": (2, 2),
+        "cold_api_ratio": (2, 2),
+        "cold_worker_ratio": (2, 2),
+        "submit_ratio": (2, 2),
+    }
+    for name, (before, after) in digits.items():
+        assert f"{found['before'][name]:.{before}f}" in told, name
+        assert f"{found['after'][name]:.{after}f}" in told, name
+    assert ("Worse" in told) == bool(found["worse"])

@@ -74,6 +74,39 @@ class ChatCompletion(BaseModel):
     usage: dict[str, Any]
 
 
+class StoredCompletion(ChatCompletion):
+    """A chat completion that was stored, with what it was asked with."""
+
+    metadata: dict[str, str]
+    request_id: Annotated[str, Field(description="The task's id.")]
+    tool_choice: str | dict[str, Any] | None
+    tools: list[dict[str, Any]] | None
+    temperature: float | None
+    top_p: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    seed: int | None
+    response_format: dict[str, Any] | None
+
+
+class StoredCompletions(BaseModel):
+    """A page of stored completions."""
+
+    object: Literal["list"]
+    data: list[StoredCompletion]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class CompletionDeleted(BaseModel):
+    """A chat completion was deleted."""
+
+    id: str
+    object: Literal["chat.completion.deleted"]
+    deleted: Literal[True]
+
+
 class ModelView(BaseModel):
     """A model that may be asked for."""
 

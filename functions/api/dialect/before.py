@@ -161,9 +161,9 @@ class References:
         Raises:
             NotFound, Problem: there is none, or no such conversation.
         """
-        place = f"given {task_id or conversation}"
+        place = f"given {ids.turn_of(item_id)}"
         if place not in self._output:
-            self._output[place] = self._given_by(task_id, f"{conversations.PREFIX}{conversation}")
+            self._output[place] = self._given_by(item_id, task_id, f"{conversations.PREFIX}{conversation}")
         found = [item for item in self._output[place] if item["id"] == item_id]
         if not found:
             raise NotFound("no such item")
@@ -171,9 +171,11 @@ class References:
         self._given.add(item_id)
         return found if fresh else []
 
-    def _given_by(self, task_id: str | None, conversation_id: str) -> list[dict[str, Any]]:
+    def _given_by(self, item_id: str, task_id: str | None, conversation_id: str) -> list[dict[str, Any]]:
         if task_id is None:
-            return conversations.items(self._caller, conversations.own(self._caller, conversation_id).id)
+            conversations.own(self._caller, conversation_id)
+            held = conversations.find(self._caller, conversation_id, item_id)
+            return held.shown if held is not None else []
         task = own_task(self._caller, task_id)
         if faded(task):
             raise NotFound("no such item")

@@ -9,6 +9,7 @@ from functions.api.dialect.chat_request import chat_options, checked_choice, che
 from functions.api.dialect.messages import as_json
 from functions.api.dialect.turn import bounded_tools
 from functions.api.submit.submission import Submission
+from shared.tasks import stored_chats
 
 if TYPE_CHECKING:
     from functions.api.dialect.chat_request import ChatRequest
@@ -26,7 +27,7 @@ def submission_of(asked: ChatRequest) -> Submission:
     params: dict[str, Any] = {name: getattr(asked, name) for name in _OWN}
     params |= {"dialect": "chat", "input_json": True, "instructions": "", "options": chat_options(asked) or None}
     params["max_output_tokens"] = asked.max_completion_tokens or asked.max_tokens
-    params["store"] = asked.store if asked.store is False else None
+    params["store"] = asked.store
     if asked.tools:
         params["tools"] = bounded_tools(checked_tools(asked.tools))
     if asked.tool_choice is not None:
@@ -41,4 +42,5 @@ def submission_of(asked: ChatRequest) -> Submission:
         priority=asked.priority,
         params=params,
         inline=runs.inline_of(messages, "messages"),
+        beforehand=stored_chats.note if asked.store else None,
     )

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from functions.api.contract.problem import Problem
-from functions.api.dialect.items import items_of
-from shared.clock import now
+from functions.api.dialect import ids
+from functions.api.dialect.items import items_of, no_item, page_from
+from shared.clock import iso, now
 from shared.errors import NotFound
-from shared.settings import settings
-from shared.tasks import conversations, events, sessions, table, turn_items
+from shared.tasks import conversations, events, sessions, store, table, turn_items, turn_pages
+from shared.tasks.ids import well_formed
 from shared.tasks.items import attribute, plain
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from functions.api.door.identity import Caller
     from shared.tasks.sessions import Turn
 
 PREFIX = "conv_"
 ID_CHARACTERS = 64
-_ADDED = re.compile(r"[0-9a-f]{32}-[0-9a-f]{12}")
-"""Name of a turn that `add` made: it leads to its conversation."""
+LATEST = 253_402_300_799
+"""The last second that has a text; an invented id may name a later one."""
+_ADDED = re.compile(r"[0-9a-f]{32}-([0-9a-f]{12})([0-9a-f]{6})?")
+"""Name of a turn that `add` made. It leads to its conversation, and says when it was made (12 digits of epoch
+milliseconds, then 6 at random); versions before 0.2 wrote twelve at random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,23 +125,100 @@ def add(caller: Caller, conversation_id: str, messages: list[dict[str, Any]]) ->
         TooLarge: they are too many for one call.
         DependencyDown: DynamoDB is away.
     """
-    at, name = now(), f"{conversation_id.removeprefix(PREFIX)}-{uuid.uuid4().hex[:12]}"
+    ms = int(now() * 1000)
+    at, name = ms / 1000, f"{conversation_id.removeprefix(PREFIX)}-{ms:012x}{secrets.token_hex(3)}"
     sessions.add(caller.user, conversation_id, name, messages, at=at, expires=events.expires(at))
     return items_of(messages, name)
 
 
-def items(caller: Caller, conversation_id: str) -> list[dict[str, Any]]:
-    """Return a conversation's items, oldest first, as far as a session is read.
+def page(caller: Caller, conversation_id: str, *, limit: int, order: str, after: str | None) -> dict[str, Any]:
+    """Return a page of a conversation's items; ``after``: the id of the item before it.
 
     Raises:
-        DependencyDown: DynamoDB is away.
+        Problem: the conversation has no item ``after``.
+        DependencyDown: DynamoDB or S3 is away.
     """
-    return [item for _, found in _turns(caller, conversation_id) for item in found]
+    return page_from(_in_order(caller, conversation_id, order, after), limit)
 
 
-def _turns(caller: Caller, conversation_id: str) -> list[tuple[Turn, list[dict[str, Any]]]]:
-    turns = sessions.read(caller.user, conversation_id, limit=settings().session_turns, with_chat=True)
-    return [(turn, items_of(turn.kept, turn.task_id, answered=_is_runs(turn))) for turn in turns]
+def _in_order(caller: Caller, conversation_id: str, order: str, after: str | None) -> Iterator[dict[str, Any]]:
+    newest_first = order != "asc"
+    behind: turn_pages.Place | None = None
+    if after is not None:
+        behind, shown = _place_of(caller, conversation_id, after)
+        names = [item["id"] for item in shown]
+        if after in names:
+            n = names.index(after)
+            yield from reversed(shown[:n]) if newest_first else shown[n + 1 :]
+        else:  # it was deleted, and nothing says where it stood among the others of its turn
+            yield from reversed(shown) if newest_first else shown
+    for turn in turn_pages.walk(caller.user, conversation_id, newest_first=newest_first, behind=behind):
+        shown = _shown(turn)
+        yield from reversed(shown) if newest_first else shown
+
+
+def _place_of(caller: Caller, conversation_id: str, item_id: str) -> tuple[turn_pages.Place, list[dict[str, Any]]]:
+    """Return where the turn of an item stands, or stood before it was deleted, and what is left of its items.
+
+    Raises:
+        Problem: 400, no item of that id was ever here.
+    """
+    name = ids.turn_of(item_id)
+    at = _made_at(name) if name is not None and _is_of(caller, conversation_id, name) else None
+    turn = turn_pages.find(caller.user, conversation_id, name, at=at) if name is not None else None
+    if turn is not None:
+        return turn_pages.Place(turn.at, turn.task_id), _shown(turn)
+    if name is None or at is None:
+        raise no_item(item_id, "after")
+    return turn_pages.Place(iso(at), name), []
+
+
+def _is_of(caller: Caller, conversation_id: str, name: str) -> bool:
+    """Whether a turn of that name can only be, or have been, in a conversation."""
+    if _ADDED.fullmatch(name):
+        return name.startswith(f"{conversation_id.removeprefix(PREFIX)}-")
+    try:
+        task = store.get(name) if well_formed(name) else None
+    except NotFound:
+        return False
+    return task is not None and (task.user, task.session_id) == (caller.user, conversation_id)
+
+
+class Found(NamedTuple):
+    """An item of a conversation, its turn, and all items of that."""
+
+    item: dict[str, Any]
+    turn: Turn
+    shown: list[dict[str, Any]]
+
+
+def find(caller: Caller, conversation_id: str, item_id: str) -> Found | None:
+    """Return a conversation's item of that id, or None; the id says which turn it is in, and mostly when that was made.
+
+    Raises:
+        DependencyDown: DynamoDB or S3 is away.
+    """
+    name = ids.turn_of(item_id)
+    if name is None:
+        return None
+    turn = turn_pages.find(caller.user, conversation_id, name, at=_made_at(name))
+    shown = _shown(turn) if turn is not None else []
+    item = next((item for item in shown if item["id"] == item_id), None)
+    return Found(item, turn, shown) if turn is not None and item is not None else None
+
+
+def _made_at(name: str) -> float | None:
+    """Return when a turn was made, epoch seconds; None if nothing says so any more."""
+    if added := _ADDED.fullmatch(name):
+        return min(int(added[1], 16) / 1000, LATEST) if added[2] else None
+    try:
+        return store.get(name).ended_at if well_formed(name) else None
+    except NotFound:
+        return None
+
+
+def _shown(turn: Turn) -> list[dict[str, Any]]:
+    return items_of(turn.kept, turn.task_id, answered=_is_runs(turn))
 
 
 def _is_runs(turn: Turn) -> bool:
@@ -149,11 +233,11 @@ def remove(caller: Caller, conversation_id: str, item_id: str) -> bool:
         Contended: others change the same turn all the time.
         DependencyDown: DynamoDB or S3 is away.
     """
-    for turn, found in _turns(caller, conversation_id):
-        if any(item["id"] == item_id for item in found):
-            turn_items.take_out(caller.user, conversation_id, turn, *_place(turn, item_id))
-            return True
-    return False
+    found = find(caller, conversation_id, item_id)
+    if found is None:
+        return False
+    turn_items.take_out(caller.user, conversation_id, found.turn, *_place(found.turn, item_id))
+    return True
 
 
 def _place(turn: Turn, item_id: str) -> tuple[int, int | None]:
@@ -174,6 +258,6 @@ def open_calls(caller: Caller, session_id: str) -> frozenset[str]:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    turns = sessions.read(caller.user, session_id, limit=1, with_chat=True)
-    said = turns[-1].messages if turns else []
+    newest = next(turn_pages.walk(caller.user, session_id, newest_first=True), None)
+    said = newest.messages if newest is not None else []
     return frozenset(call["id"] for call in said[-1].get("tool_calls") or ()) if said else frozenset()

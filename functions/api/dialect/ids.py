@@ -34,6 +34,17 @@ def task_id_of(response_id: str) -> str:
     return response_id.removeprefix(PREFIX)
 
 
+def chat_task_of(completion_id: str) -> str:
+    """Return the id of a chat completion's task.
+
+    Raises:
+        NotFound: no completion has such an id.
+    """
+    if not completion_id.startswith(CHAT_PREFIX):
+        raise NotFound(f"Chat completion with id '{completion_id[:80]}' not found.")
+    return completion_id.removeprefix(CHAT_PREFIX)
+
+
 def message_id(task_id: str, n: int = 0) -> str:
     """Return the id of a response's nth message; number 0 is the one that answers."""
     return f"msg_{task_id}.{n}" if n else f"msg_{task_id}"
@@ -79,3 +90,14 @@ def giver_of(item_id: str) -> tuple[str | None, str | None] | None:
     if found is None:
         return None
     return (None, found[2]) if found[2] else (found[1], None)
+
+
+def turn_of(item_id: str) -> str | None:
+    """Return the name of the turn that an item stands in, a task's id or that of a client's addition; None: no item."""
+    given = _GIVEN.fullmatch(item_id) if len(item_id) <= ITEM_CHARACTERS else None
+    if given is not None:
+        return given[1]
+    try:
+        return item_of(item_id)[1]
+    except NotFound:
+        return None

@@ -13,7 +13,7 @@ from shared.tasks import store
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from shared.tasks.model import Task
 
@@ -94,14 +94,33 @@ def page_of(items: Sequence[dict[str, Any]], *, limit: int, order: str, after: s
     if after is not None:
         place = next((n for n, item in enumerate(ordered) if item["id"] == after), None)
         if place is None:
-            raise Problem(400, "invalid_request", f"Item with id '{after[:80]}' not found.", "after")
+            raise no_item(after, "after")
         ordered = ordered[place + 1 :]
-    page = ordered[:limit]
-    page = page[: wire.how_many(page)]
+    return page_from(ordered, limit)
+
+
+def page_from(items: Iterable[dict[str, Any]], limit: int) -> dict[str, Any]:
+    """Return the first of some items as a page as OpenAI does: at most ``limit``, and no more than an answer holds.
+
+    No more of them are asked for than it takes to know whether there are more.
+    """
+    page: list[dict[str, Any]] = []
+    taken, more = 0, False
+    for item in items:
+        taken += wire.wire_bytes(item)
+        more = len(page) == limit or (bool(page) and taken > wire.ANSWER_BYTES)
+        if more:
+            break
+        page.append(item)
     return {
         "object": "list",
         "data": page,
         "first_id": page[0]["id"] if page else None,
         "last_id": page[-1]["id"] if page else None,
-        "has_more": len(ordered) > len(page),
+        "has_more": more,
     }
+
+
+def no_item(item_id: str, place: str) -> Problem:
+    """Return what is wrong with the ``after`` of a list: there is no such item in it."""
+    return Problem(400, "invalid_request", f"Item with id '{item_id[:80]}' not found.", place)

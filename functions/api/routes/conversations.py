@@ -102,8 +102,7 @@ def list_items(
 ) -> JSONResponse:
     """List a conversation's items, the newest first if not asked otherwise."""
     conversations.own(caller, conversation_id)
-    items = conversations.items(caller, conversation_id)
-    return JSONResponse(page_of(items, limit=limit, order=order, after=after))
+    return JSONResponse(conversations.page(caller, conversation_id, limit=limit, order=order, after=after))
 
 
 @router.post("/{conversation_id}/items", summary="Add items to a conversation")
@@ -128,10 +127,10 @@ def get_item(
 ) -> JSONResponse:
     """Return one item of a conversation."""
     conversations.own(caller, conversation_id)
-    found = next((item for item in conversations.items(caller, conversation_id) if item["id"] == item_id), None)
+    found = conversations.find(caller, conversation_id, item_id)
     if found is None:
         raise _no_item(item_id)
-    return JSONResponse(found)
+    return JSONResponse(found.item)
 
 
 @router.delete("/{conversation_id}/items/{item_id}", summary="Delete an item")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.environment import clients
 from functions.worker.environment.gathered import Gathered
+from functions.worker.environment.threads import Threads
 from functions.worker.environment.together import Together
 from functions.worker.lane.share import Share, end_late
 from functions.worker.record.flights import Flights
@@ -279,4 +279,5 @@ def environment() -> Environment:
 
 def _set_executor() -> None:
     workers = 2 * settings().runs_per_environment + 4  # a run, and one that ended and is being seen off, for each slot
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(workers, thread_name_prefix="shared"))
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(Threads(loop, workers))

@@ -63,7 +63,9 @@ class History:
         if chain is None:
             turns = await persist(sessions.read_whole, self.user, self.session_id, limit=limit, before=before)
         else:
-            turns = await persist(chains.read, self.user, self.session_id, last=chain.last, before=before)
+            turns = await persist(
+                chains.read, self.user, self.session_id, last=chain.last, before=before, whole=chain.whole
+            )
         asked = self.asked()
         fitting = conversation.fitting([message for turn in turns for message in turn.messages], asked)
         room = self._history_bytes(asked)

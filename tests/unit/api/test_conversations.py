@@ -8,7 +8,8 @@ import openai
 import pytest
 
 from shared.clock import now
-from shared.tasks import chains, conversation, sessions, settle
+from shared.settings import settings
+from shared.tasks import chains, conversation, sessions, settle, turn_pages
 from shared.tasks.model import Status
 from tests.unit.api.conftest import Api
 from tests.unit.api.test_openai import address, client, task_of
@@ -119,3 +120,66 @@ def test_a_conversation_begins_without_a_body_and_loses_its_metadata_by_null(api
     assert made.status_code == 200, made.text
     assert client.conversations.update(made.json()["id"], metadata={"k": "v"}).metadata == {"k": "v"}
     assert client.conversations.update(made.json()["id"], metadata=None).metadata == {}
+
+
+def test_all_items_of_a_long_conversation_are_listed_page_by_page(
+    api: Api, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn_pages, "AT_ONCE", 7)
+    monkeypatch.setenv("SESSION_TURNS", "2")  # what a run of a session sees has nothing to do with it
+    settings.cache_clear()
+    made = client.conversations.create()
+    for n in range(30):
+        given: Any = [{"role": "user", "content": f"m{2 * n + m}"} for m in range(2)]
+        client.conversations.items.create(made.id, items=given)
+    answered(client, made.id, "so")
+    texts = [*(f"m{n}" for n in range(60)), "why?", "so"]
+    for order in ("asc", "desc"):
+        for limit in (1, 3, 100):
+            found = client.conversations.items.list(made.id, order=order, limit=limit)  # type: ignore[arg-type]
+            assert len(found.data) == min(limit, len(texts))
+            ordered = texts if order == "asc" else texts[::-1]
+            assert [item.content[0].text for item in found] == ordered  # type: ignore[union-attr]
+    oldest = client.conversations.items.list(made.id, order="asc", limit=1).data[0]
+    assert client.conversations.items.retrieve(oldest.id, conversation_id=made.id) == oldest
+    refer: Any = [{"type": "item_reference", "id": oldest.id}]
+    again = client.responses.create(model="sim-small", input=refer, background=True)
+    assert [item.content[0].text for item in client.responses.input_items.list(again.id)] == ["m0"]  # type: ignore[union-attr]
+    client.conversations.items.delete(oldest.id, conversation_id=made.id)
+    assert len(listed(client, made.id)) == len(texts) - 1
+
+
+def test_a_page_behind_an_item_that_is_not_there_is_refused(client: openai.OpenAI) -> None:
+    made = client.conversations.create(items=[{"role": "user", "content": "m"}])
+    other = client.conversations.create(items=[{"role": "user", "content": "n"}])
+    [elsewhere] = listed(client, other.id)
+    for odd in ("x", elsewhere.id, "msg_task_0", "itm_" + "0" * 32 + "-" + "f" * 18 + ".0", "\u00e9"):
+        with pytest.raises(openai.BadRequestError):
+            client.conversations.items.list(made.id, after=odd)
+
+
+def test_items_that_an_older_version_added_are_found(api: Api, client: openai.OpenAI) -> None:
+    made = client.conversations.create()
+    name = f"{made.id.removeprefix('conv_')}-0123456789ab"
+    for n, of in enumerate((name, "itm0123456789ab")):
+        said: Any = [{"role": "user", "content": f"old {n}"}, {"role": "user", "content": f"new {n}"}]
+        sessions.add("demo", made.id, of, said, at=now() + n, expires=now() + 99)
+    items = listed(client, made.id)
+    assert [item.content[0].text for item in items] == ["old 0", "new 0", "old 1", "new 1"]
+    for n, item in enumerate(items):
+        assert client.conversations.items.retrieve(item.id, conversation_id=made.id) == item
+        rest = list(client.conversations.items.list(made.id, order="asc", after=item.id))
+        assert rest == items[n + 1 :]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_all_items_are_met_by_a_client_that_deletes_what_it_lists(api: Api, client: openai.OpenAI, order: Any) -> None:
+    made = client.conversations.create()
+    for n in range(3):
+        given: Any = [{"role": "user", "content": f"m{2 * n + m}"} for m in range(2)]
+        client.conversations.items.create(made.id, items=given)
+        answered(client, made.id, "so", tool_calls=CALLS if n == 2 else None)
+    items = client.conversations.items
+    met = [one for one in items.list(made.id, order=order, limit=3) if items.delete(one.id, conversation_id=made.id)]
+    assert len(met) == len({one.id for one in met}) == 14
+    assert listed(client, made.id) == []

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from itertools import batched
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from fastapi.routing import APIRoute
@@ -140,6 +141,37 @@ def _of_a_result(api: Api) -> None:
     through_lambda(api, f"/v1/responses/resp_{task_id}", who="load")
     found, _ = through_lambda(api, f"/operator/tasks/{task_id}", who="operator")
     assert found["message"] == "hi"
+
+
+@largest(
+    "/v1/chat/completions",
+    "/v1/chat/completions/{completion_id}",
+    "/v1/chat/completions/{completion_id}/messages",
+)
+def _of_stored_completions(api: Api) -> None:
+    text, image = CONTROL * 40_000, "data:image/png;base64," + "A" * 5_200_000
+    parts = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": image}}]
+    said = [{"role": "user", "content": "first"}, {"role": "user", "content": parts}]
+    function = {"name": "f", "description": CONTROL * 4_000, "parameters": {}}
+    schema = {"name": "n", "description": CONTROL * 4_000, "schema": {}}
+    asked = {"messages": said, "tools": [{"type": "function", "function": function}], "metadata": METADATA}
+    asked["response_format"] = {"type": "json_schema", "json_schema": schema}
+    for _ in range(2):
+        with patch.object(runs, "MAX_WAIT_SECONDS", 0), patch.object(runs, "streams", lambda _: False):
+            made = api.post("/v1/chat/completions", "load", model="sim-small", store=True, **asked)
+        assert made.status_code == 504, made.text
+        task_id = made.headers["x-sluice-task-id"]
+        task = claims.claim(task_id, 0)
+        assert isinstance(task, Task)
+        settle.settle(task, settle.Outcome(status=Status.COMPLETE, **FULL), message="hi")
+    path = "/v1/chat/completions"
+    found, _ = through_lambda(api, path, who="load")
+    assert (len(found["data"]), found["has_more"]) == (1, True)
+    found, _ = through_lambda(api, f"{path}/chatcmpl-{task_id}", who="load")
+    assert found["choices"][0]["message"]["content"] == FULL["response"]
+    found, size = through_lambda(api, f"{path}/chatcmpl-{task_id}/messages", "order=desc", who="load")
+    assert found["data"][0]["content_parts"][0]["text"] == text
+    assert size > 5_700_000
 
 
 @largest("/operator/tasks/{task_id}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 
 from deploy import operate
 from shared.limits import keys
@@ -116,3 +117,55 @@ def test_a_configured_account_is_meant(tmp_path: Any, monkeypatch: pytest.Monkey
     (tmp_path / ".aws/credentials").write_text("[default]")
     monkeypatch.setattr(operate.nearby, "use", lambda _: pytest.fail("not the local one"))
     operate._find_local()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(NoRegionError(), "AWS_DEFAULT_REGION"), (NoCredentialsError(), "aws configure")]
+)
+def test_a_shell_without_region_or_credentials_is_told_what_to_do(
+    error: Exception, told: str, stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(stack, "describe_stacks", fails)
+    assert operate.main(["redrive"]) == 1
+    assert told in capsys.readouterr().err
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    told = '[tool.sluice.stages.production]\nstack = "sluice"\nregion = "eu-north-1"\n[tool.sluice.stages.test]\n'
+    (tmp_path / "pyproject.toml").write_text(told + 'stack = "shop-test"\n')
+    monkeypatch.setenv("SLUICE_PROJECT", str(tmp_path))
+    monkeypatch.setenv("SLUICE_STATE", str(tmp_path))
+    return tmp_path
+
+
+def test_a_stage_of_a_project_names_stack_and_region(
+    shop: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    (shop / "outputs.json").write_text('{"aws_endpoint_url": "http://127.0.0.1:4566"}')
+    monkeypatch.setattr(operate.nearby, "use", lambda _: pytest.fail("a stage is not the local system"))
+    assert operate.main(["--stage", "production", "pause", "high"]) == 0
+    assert stack.switched[0]["UUID"] == "id-of-high"
+    assert os.environ["AWS_REGION"] == os.environ["AWS_DEFAULT_REGION"] == "eu-north-1"
+    assert operate.main(["--stage", "test", "redrive"]) == 1
+    assert "stack shop-test" in capsys.readouterr().err
+
+
+def test_a_stage_that_is_not_there_and_a_local_system_that_is_not_up(
+    shop: Path, stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert operate.main(["--stage", "nowhere", "redrive"]) == 1
+    assert "[tool.sluice.stages.nowhere]; it has: production, test" in capsys.readouterr().err
+    assert operate.main(["--stage", "local", "redrive"]) == 1
+    assert "not up" in capsys.readouterr().err
+
+
+def test_a_stage_without_a_project(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("SLUICE_PROJECT", raising=False)
+    assert operate.main(["--stage", "production", "redrive"]) == 1
+    assert "--stack" in capsys.readouterr().err

@@ -80,6 +80,7 @@ def test_help_names_every_command() -> None:
         "up",
         "down",
         "deploy",
+        "operate",
         "run",
         "watch",
         "list",

@@ -95,3 +95,29 @@ def test_a_chain_longer_than_the_context_is_an_error_unless_it_may_be_cut(
     assert refused.error["code"] == "conversation_too_long"
     assert say(world, "and?", row, echo={"truncation": "auto"}).status is Status.COMPLETE
     assert seen(provider) == ["and?"]
+
+
+def test_what_many_responses_go_on_from_is_seen_behind_any_number_of_branches(
+    world: World, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chains, "CHAIN_TURNS", 3)
+    monkeypatch.setattr(sessions, "LOOP_PAGE", 2)
+    provider.replies = ["a"] * 12
+    root = begun(world)
+    first = say(world, "first", root)
+    for n in range(8):
+        assert say(world, f"other {n}", root).status is Status.COMPLETE
+    assert say(world, "and?", first).status is Status.COMPLETE
+    assert seen(provider) == ["q0", "a", "first", "a", "and?"]
+
+
+def test_of_a_chain_that_may_be_cut_the_newest_turns_are_seen(
+    world: World, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chains, "CHAIN_TURNS", 2)
+    provider.replies = ["a"] * 4
+    task = begun(world)
+    for n in range(1, 4):
+        task = say(world, f"q{n}", task, echo={"truncation": "auto"})
+        assert task.status is Status.COMPLETE
+    assert seen(provider) == ["q1", "a", "q2", "a", "q3"]
