@@ -13,7 +13,7 @@ from shared import traceparent, wire
 from shared.clock import now
 from shared.errors import NotFound, TooLarge
 from shared.settings import settings
-from shared.tasks import cancels, conversations, days, ending, events, family, records, sessions, spend, store, table
+from shared.tasks import conversations, days, ending, events, family, records, sessions, spend, store, table
 from shared.tasks.claims import OWNER
 from shared.tasks.items import due_shard, row_key
 from shared.tasks.leases import Fenced, fenced_write, held
@@ -275,6 +275,7 @@ def cancel(task_id: str, user: str) -> Task:
         DependencyDown: DynamoDB is away.
     """
     from shared.errors import Contended, LeaseLost
+    from shared.tasks import cancels  # and Valkey's client, which who only settles does without
 
     for _ in range(5):
         task = store.get(task_id)
