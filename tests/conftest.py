@@ -14,7 +14,7 @@ from botocore.loaders import JSONFileLoader
 from shared.tasks import claims
 from tests import copies
 
-pytest_plugins = ["tests.unit.aws_fixture", "tests.unit.valkey_fixture", "tests.stack_fixture"]
+pytest_plugins = ["tests.stack_fixture"]
 
 # Every client of httpx2 and of openai would read the certificate authorities again: 30 ms each, hundreds of times.
 httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)
