@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from shared.alerts.model import UNITS, place_of
@@ -30,9 +29,7 @@ def told(whose: Sequence[str]) -> list[dict[str, Any]]:
     days = [day(now() - n * _DAY_SECONDS) for n in range(DAYS)]
     places = [place_of(one, at, unit, n) for one in whose for at in days for unit in UNITS for n in THRESHOLDS]
     keys = [{"pk": {"S": place}, "sk": {"S": sk}} for place in places for sk in ("ALERT", "WEBHOOK#user")]
-    rows: dict[tuple[str, str], Attributes] = {}
-    for part in batched(keys, table.READ_AT_ONCE, strict=False):
-        rows |= {(row["pk"]["S"], row["sk"]["S"]): row for row in table.get_many(list(part))}
+    rows = {(row["pk"]["S"], row["sk"]["S"]): row for row in table.get_many(keys)}
     found = [
         (plain(row["at"]), _shown(row, rows.get((place, "WEBHOOK#user"))))
         for place in places

@@ -35,7 +35,6 @@ class Parts:
     """The parts of one reply as far as they came."""
 
     def __init__(self, model: str, ears: Ears, progress: Progress, most_tokens: int | None) -> None:
-        """Start empty."""
         self._model = model
         self._ears = ears
         self._progress = progress

@@ -45,7 +45,6 @@ class _Refused(Exception):
     """The provider's answer is no reply."""
 
     def __init__(self, response: httpx2.Response) -> None:
-        """Carry the answer, which is read."""
         super().__init__(response.status_code)
         self.response = response
 
