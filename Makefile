@@ -104,12 +104,14 @@ IN_PASSING := $(if $(wildcard .mypy_cache),,MYPY_ARGS=--no-incremental)
 # its own, and before them wherever both want the processor: they take longest.
 test-stack: setup
 	@$(PYTHON) -m pytest tests/stack --ignore $(OF_THE_PACKAGE) $(PYTEST_ARGS)
+# Hypothesis' plugin loads all of it at the end, where no test is one of properties: a second.
+NO_PROPERTIES := -p no:hypothesispytest
 test-browser: setup
-	@$(PYTHON) -m pytest tests/e2e $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest tests/e2e $(NO_PROPERTIES) $(PYTEST_ARGS)
 # A project from the wheel, with a system of its own: minutes beside the other tests, one and a half without them.
 OF_THE_PACKAGE := tests/stack/test_package.py
 test-package: setup
-	@nice -n 5 $(PYTHON) -m pytest $(OF_THE_PACKAGE) $(PYTEST_ARGS)
+	@nice -n 5 $(PYTHON) -m pytest $(OF_THE_PACKAGE) $(NO_PROPERTIES) $(PYTEST_ARGS)
 test-unit: setup
 	@nice -n 5 $(PYTHON) -m pytest tests/unit -p tests.copies --copies $(or $(JOBS),4) $(PYTEST_ARGS)
 test-thorough: setup # Properties with all of their examples, minutes of them
@@ -117,18 +119,18 @@ test-thorough: setup # Properties with all of their examples, minutes of them
 second-opinion: setup # Tests of tasks and lanes against LocalEmu, a third emulator
 	@$(PYTHON) -m localstack.second_opinion
 # Examples on other people's frameworks, in an environment that has them.
-WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py tests/unit/examples/test_framework_approvals.py tests/unit/examples/test_sub_agents.py
+WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py tests/unit/examples/test_framework_approvals.py tests/unit/examples/test_sub_agents.py tests/unit/examples/test_framework_money.py
 test-frameworks: .tools/frameworks/.ready # Tests of the examples with Pydantic AI and the Agents SDK
 	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
 try-clients: .venv/.ready # Real clients of OpenAI's protocol against what `make up` started (docs/clients.md; ARGS="npm llm")
 	@tests/clients/try_all.sh $(ARGS)
-# Of each of AWS's partitions, and one that is not the first.
+# Of each of AWS's partitions, and one that is not the first. `sam validate --lint` would run the same cfn-lint again.
 REGIONS := us-east-1 eu-central-1 cn-north-1 us-gov-west-1
 lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 	@nice -n 5 $(PYTHON) -m mypy $(MYPY_ARGS) functions shared sluice
 	@nice -n 5 $(SAM)/bin/cfn-lint -r $(REGIONS) -t template.yaml
-	@AWS_DEFAULT_REGION=us-east-1 nice -n 5 $(SAM)/bin/sam validate --lint --template template.yaml >/dev/null
+	@AWS_DEFAULT_REGION=us-east-1 nice -n 5 $(SAM)/bin/sam validate --template template.yaml >/dev/null
 policy: .tools/checkov/.ready # Hold the template against checkov's rules, offline
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml && echo "policy: nothing to complain about"
 check-deploy: .venv/.ready # What a deployment would make and cost, and what the account refuses (ARGS="--profile small")

@@ -13,16 +13,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.paths import IMPORTED_FROM
-from localstack.system import System
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from localstack.system import System
 
 
 @contextlib.contextmanager
 def guarded(state: Path) -> Iterator[System]:
     """Yield a system that is ended afterwards, or when this process dies."""
+    from deploy.paths import IMPORTED_FROM
+    from localstack.system import System
+
     command = [sys.executable, "-m", f"{__package__}.guard", str(state)]
     with subprocess.Popen(
         command, cwd=IMPORTED_FROM, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
@@ -38,7 +40,11 @@ def main() -> None:
     """Wait, then end what runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdin.read()
-    System(Path(sys.argv[1])).down()
+    state = Path(sys.argv[1])
+    if any((state / "pids").glob("*")):  # else it was ended, and what would end it takes half a second to load
+        from localstack.system import System
+
+        System(state).down()
 
 
 if __name__ == "__main__":

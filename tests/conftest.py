@@ -12,8 +12,9 @@ from _pytest.unraisableexception import gc_collect_iterations_key
 from botocore.loaders import JSONFileLoader
 
 from shared.tasks import claims
+from tests import copies
 
-pytest_plugins = ["tests.unit.aws_fixture", "tests.unit.valkey_fixture", "tests.stack_fixture"]
+pytest_plugins = ["tests.stack_fixture"]
 
 # Every client of httpx2 and of openai would read the certificate authorities again: 30 ms each, hundreds of times.
 httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)
@@ -40,6 +41,7 @@ LONG = frozenset(
 def pytest_configure(config: pytest.Config) -> None:
     """Have what was left behind be looked for once at the end, not five times: three seconds a process."""
     config.stash[gc_collect_iterations_key] = 1
+    copies.pytest_configure(config)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,7 +2,8 @@
 
 pytest-xdist has each of its processes import and collect all tests anew, and a further one to lead them: a tenth of the
 unit tests' processor time. A copy has them already, with every file that was read and every model that was built while
-they were collected. A file runs whole in one copy; whichever copy is free takes the next file.
+they were collected. A file runs whole in one copy; whichever copy is free takes the next file. Tests that are marked
+``together(NAME)`` run in one copy, too, whatever file they stand in: they share a server that takes seconds to start.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import selectors
 import sys
 import tempfile
 import traceback
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,13 +31,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--copies", type=int, default=1, help="processes that run the tests, copies of this one")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Know the mark."""
+    config.addinivalue_line("markers", "together(name): run in one copy with the others of this name")
+
+
+def _apart(items: list[pytest.Item]) -> Files:
+    """Return what one copy takes at a time: first what is marked, then each file's tests."""
+    marked: dict[Any, list[pytest.Item]] = {}
+    files: dict[Any, list[pytest.Item]] = {}
+    for item in items:
+        together = item.get_closest_marker("together")
+        into, name = (files, item.path) if together is None else (marked, together.args[0])
+        into.setdefault(name, []).append(item)
+    return [*marked.values(), *files.values()]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Have copies run the tests, and tell of them here as if they ran here."""
     copies = session.config.getoption("copies")
     if copies < 2 or session.config.option.collectonly or session.testsfailed:
         return None
-    files = [list(items) for _, items in groupby(session.items, key=lambda item: item.path)]
+    files = _apart(session.items)
     left, todo = os.pipe()
     os.write(todo, b"".join(n.to_bytes(INDEX) for n in range(len(files))))
     os.close(todo)

@@ -110,7 +110,8 @@ class _Back:
         self._more = True
 
     def _before_it(self, turn: Turn) -> str | None:
-        older = next(turn_pages.walk(self._user, self._session_id, newest_first=True, behind=turn), None)
+        place = turn_pages.Place(turn.at, turn.task_id)
+        older = next(turn_pages.walk(self._user, self._session_id, newest_first=True, behind=place), None)
         if older is not None:
             self._read.setdefault(older.task_id, older)
         return older.task_id if older is not None else None

@@ -6,7 +6,7 @@ item goes with the task, as everything under its key does.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.clock import iso
 from shared.tasks import events, items, table
@@ -33,16 +33,25 @@ def note(task: Task) -> None:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    table.put(table.put_op(_place(task) | {"ttl": attribute(int(events.expires(task.created)))}))
+    key = _key(task.user, Place(task.task_id, task.created))
+    table.put(table.put_op(key | {"ttl": attribute(int(events.expires(task.created)))}))
 
 
-def _place(task: Task) -> dict[str, Any]:
-    where = {"by_user": {"S": f"CHATS#{task.user}"}, "created": {"S": iso(task.created)}}
-    return {"pk": {"S": f"TASK#{task.task_id}"}, "sk": {"S": "CHAT"}, **where}
+class Place(NamedTuple):
+    """Where a completion stands, or stood, among its user's."""
+
+    task_id: str
+    created: float
+    """Epoch seconds."""
 
 
-def walk(user: str, *, newest_first: bool, behind: Task | None) -> Iterator[Task]:
-    """Yield a user's stored completions by when they were asked for; ``behind`` leaves out all up to that one.
+def _key(user: str, place: Place) -> dict[str, Any]:
+    where = {"by_user": {"S": f"CHATS#{user}"}, "created": {"S": iso(place.created)}}
+    return {"pk": {"S": f"TASK#{place.task_id}"}, "sk": {"S": "CHAT"}, **where}
+
+
+def walk(user: str, *, newest_first: bool, behind: Place | None) -> Iterator[Task]:
+    """Yield a user's stored completions by when they were asked for; ``behind`` leaves out all up to that place.
 
     They are read as they are wanted. Those whose task is gone are left out.
 
@@ -52,7 +61,7 @@ def walk(user: str, *, newest_first: bool, behind: Task | None) -> Iterator[Task
     """
     asked: dict[str, Any] = {"ScanIndexForward": not newest_first, "Limit": AT_ONCE}
     if behind is not None:
-        asked["ExclusiveStartKey"] = _place(behind)
+        asked["ExclusiveStartKey"] = _key(user, behind)
     while True:
         page = table.query_page(
             IndexName="of_user",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.clock import iso
 from shared.tasks import sessions, table
@@ -18,15 +18,23 @@ LOOKED_AT = 1_000
 """Newest turns that are looked through for a name that does not say when its turn was written."""
 
 
-def walk(user: str, session_id: str, *, newest_first: bool, behind: Turn | None = None) -> Iterator[Turn]:
-    """Yield a session's turns with their messages, read as they are wanted; ``behind`` leaves out all up to that one.
+class Place(NamedTuple):
+    """Where a turn stands, or stood, in its session."""
+
+    at: str
+    """When it was written, as `clock.iso` writes it."""
+    name: str
+
+
+def walk(user: str, session_id: str, *, newest_first: bool, behind: Place | None = None) -> Iterator[Turn]:
+    """Yield a session's turns with their messages, read as they are wanted; ``behind`` leaves out all up to that place.
 
     Raises:
         DependencyDown: DynamoDB is away.
     """
     asked: dict[str, Any] = {"ScanIndexForward": not newest_first, "Limit": AT_ONCE}
     if behind is not None:
-        asked["ExclusiveStartKey"] = sessions.turn_key(user, session_id, at=behind.at, name=behind.task_id)
+        asked["ExclusiveStartKey"] = sessions.turn_key(user, session_id, at=behind.at, name=behind.name)
     while True:
         page = _read(user, session_id, asked)
         for row in page["Items"]:

@@ -2,7 +2,6 @@
 
 import copy
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,7 +18,7 @@ from moto.sqs.models import sqs_backends
 
 from shared import aws
 from shared.settings import settings
-from sluice.testing import quick_moto
+from sluice.testing import quick_front, quick_moto
 
 TABLE = "sluice-test"
 BUCKET = "sluice-blobs"
@@ -71,11 +70,11 @@ def make_lanes() -> dict[str, str]:
 
 
 def _one_at_a_time(patch: pytest.MonkeyPatch) -> None:
-    """Serialize moto's requests: its in-memory tables are not made for threads, DynamoDB's are."""
-    lock, answer = threading.Lock(), BotocoreStubber.__call__
+    """Serialize the requests, too, that moto is asked in its own way."""
+    answer = BotocoreStubber.__call__
 
     def locked(self: BotocoreStubber, *args: Any, **kwargs: Any) -> Any:
-        with lock:
+        with quick_front.ONE_AT_A_TIME:
             return answer(self, *args, **kwargs)
 
     patch.setattr(BotocoreStubber, "__call__", locked)

@@ -1,9 +1,11 @@
 """The door of moto, quick: a request of DynamoDB or SQS goes straight to the method that answers it.
 
-Moto makes each request one of werkzeug's, reads its parameters and writes its answer by AWS's model, looking for every
-member under six names: twice what the methods themselves take. Both services speak plain JSON, which `json` reads and
-writes. The methods, what they refuse and how a refusal looks are moto's own. Bytes, and operations that are rare, go
-the long way. `tests/unit/test_quick_moto.py` holds the answers of both ways against each other.
+Botocore signs a request, has twenty listeners look at it and decides whether to try again; moto makes it one of
+werkzeug's, reads its parameters and writes its answer by AWS's model, looking for every member under six names: three
+times what the methods themselves take. Both services speak plain JSON, which `json` reads and writes. What a client
+puts into words, and how it reads an answer, is its own still. The methods, what they refuse and how a refusal looks are
+moto's own. Bytes, and operations that are rare, go the long way. `tests/unit/test_quick_moto.py` holds the answers of
+both ways against each other.
 """
 
 from __future__ import annotations
@@ -11,32 +13,37 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from functools import cache
 from itertools import count
 from typing import Any
 
-from botocore.auth import SigV4Auth
-from moto.core.botocore_stubber import BotocoreStubber
+from botocore.awsrequest import AWSResponse
+from botocore.endpoint import Endpoint, convert_to_response_dict
+from botocore.regions import EndpointRulesetResolver
 from moto.core.models import DEFAULT_ACCOUNT_ID, botocore_stubber
 from moto.core.responses import ActionResult, BaseResponse
 from moto.dynamodb.responses import DynamoHandler
 from moto.sqs.responses import SQSResponse
 
-__all__ = ["answer", "sign"]
+__all__ = ["ONE_AT_A_TIME", "request", "resolve"]
 
 _OF = re.compile(r"https://(dynamodb|sqs)\.([a-z0-9-]+)\.amazonaws\.com/")
 _place = cache(_OF.fullmatch)
 _numbers = count()
 
+ONE_AT_A_TIME = threading.RLock()
+"""Whoever asks moto holds it: its in-memory tables are not made for threads, DynamoDB's are."""
+
 
 class _Straight(BaseResponse):  # type: ignore[misc]  # moto is not read by mypy
     """What both services' quick answers have of their own. The rest of `BaseResponse` is moto's."""
 
-    def begin(self, request: Any, operation: str, region: str) -> None:
+    def begin(self, request: dict[str, Any], operation: str, region: str) -> None:
         """Be what moto's ``setup_class`` makes of a request, as far as the operations here look at it."""
         self.operation = operation
-        self.params = json.loads(request.body)
-        self.headers = {"Content-Type": str(request.headers["Content-Type"]), "X-Amz-Target": operation}
+        self.params = json.loads(request["body"])
+        self.headers = {"Content-Type": request["headers"]["Content-Type"], "X-Amz-Target": operation}
         self.querystring: dict[str, Any] = {}
         self.uri_match: dict[str, Any] = {}
         self.response_headers = {"server": "amazon.com"}
@@ -71,17 +78,15 @@ class _Queue(_Straight, SQSResponse):  # type: ignore[misc]
     """Messages of SQS."""
 
 
-_WAYS: dict[str, tuple[type[_Table | _Queue], str, frozenset[str]]] = {
+_WAYS: dict[str, tuple[type[_Table | _Queue], frozenset[str]]] = {
     "dynamodb": (
         _Table,
-        "DynamoDB_20120810.",
         frozenset(
             f"{what}Item" for what in ("Get", "Put", "Update", "Delete")
         ) | {"Query", "Scan", "BatchGetItem", "BatchWriteItem", "TransactWriteItems"},
     ),
     "sqs": (
         _Queue,
-        "AmazonSQS.",
         frozenset(
             f"{what}{batch}"
             for what in ("SendMessage", "DeleteMessage", "ChangeMessageVisibility")
@@ -89,47 +94,53 @@ _WAYS: dict[str, tuple[type[_Table | _Queue], str, frozenset[str]]] = {
         ) | {"ReceiveMessage", "GetQueueAttributes"},
     ),
 }  # fmt: skip
-"""By service: who answers, what names of operations begin with, and the operations."""
+"""By service: who answers, and the operations."""
 _BYTES = (b'"B":', b'"BS":', b'"BinaryValue":')
-_the_long_way = BotocoreStubber.process_request
+_the_long_way = Endpoint.make_request
 
 
-def answer(self: BotocoreStubber, request: Any) -> Any:
-    """Answer a request: its status, headers and body."""
-    place = _place(request.url)
-    if place is None or "MOTO_ACCOUNT_ID" in os.environ:
-        return _the_long_way(self, request)
-    kind, begins, operations = _WAYS[place[1]]
-    target, body = _text(request.headers.get("X-Amz-Target", "")), request.body
-    operation = target.removeprefix(begins)
+def request(self: Endpoint, operation_model: Any, request_dict: dict[str, Any]) -> Any:
+    """Answer what a client is about to send: a response, and what its own parser reads of it.
+
+    Nothing is signed, sent, or tried again: moto looks at no signature, and is never away.
+    """
+    place = _place(request_dict["url"]) if botocore_stubber.enabled and "MOTO_ACCOUNT_ID" not in os.environ else None
+    if place is None:
+        return _the_long_way(self, operation_model, request_dict)
+    kind, operations = _WAYS[place[1]]
+    operation, body = operation_model.name, request_dict["body"]
     if operation not in operations or type(body) is not bytes or any(mark in body for mark in _BYTES):
-        return _the_long_way(self, request)
-    handler = kind()
-    handler.begin(request, operation, place[2])
-    return handler.call_action()
+        return _the_long_way(self, operation_model, request_dict)
+    handler: Any = kind()
+    handler.begin(request_dict, operation, place[2])
+    with ONE_AT_A_TIME:
+        status, headers, text = handler.call_action()
+    return _read(self, operation_model, AWSResponse(request_dict["url"], status, headers, None), text)
 
 
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def _read(endpoint: Any, operation_model: Any, response: Any, text: str | bytes) -> Any:
+    """Read an answer with the client's own parser, as ``Endpoint`` does."""
+    response._content = text.encode() if isinstance(text, str) else text
+    whole = convert_to_response_dict(response, operation_model)
+    parser = endpoint._response_parser_factory.create_parser(operation_model.service_model.resolved_protocol)
+    parsed = parser.parse(whole, operation_model.output_shape)
+    if response.status_code >= 300:
+        endpoint._add_modeled_error_fields(whole, parsed, operation_model, parser)
+    parsed["ResponseMetadata"]["RetryAttempts"] = 0
+    return response, parsed
 
 
-_really = SigV4Auth.add_auth
+_resolve: Any = EndpointRulesetResolver.construct_endpoint
 
 
-def sign(self: SigV4Auth, request: Any) -> None:
-    """Write who asks, and no signature: moto looks at none, and they took a tenth of a call's time."""
-    if (
-        not botocore_stubber.enabled
-        or type(self) is not SigV4Auth
-        or self.credentials is None
-        or _place(request.url) is None
-    ):
-        _really(self, request)
-        return
-    request.context["timestamp"] = "20260101T000000Z"
-    del request.headers["Authorization"]
-    of: Any = self
-    who = f"{of.credentials.access_key}/20260101/{of._region_name}/{of._service_name}"
-    request.headers["Authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={who}/aws4_request, SignedHeaders=host, Signature=0"
-    )
+def resolve(self: EndpointRulesetResolver, operation_model: Any, call_args: Any, request_context: Any) -> Any:
+    """Find where a client's requests go: of moto's two services here always to the same place.
+
+    It is found anew for each, by rules that look at all that a client may be set to: a twelfth of a call's time.
+    """
+    if not botocore_stubber.enabled or operation_model.service_model.service_name not in _WAYS:
+        return _resolve(self, operation_model, call_args, request_context)
+    known = vars(self).get("_sluice_place")
+    if known is None:
+        known = vars(self)["_sluice_place"] = _resolve(self, operation_model, call_args, request_context)
+    return known

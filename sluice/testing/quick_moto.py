@@ -14,10 +14,10 @@ from contextvars import ContextVar
 from functools import cache, lru_cache
 from typing import Any
 
-from botocore.auth import SigV4Auth
+from botocore.endpoint import Endpoint
+from botocore.regions import EndpointRulesetResolver
 from moto.core import responses, utils
 from moto.core.base_backend import BaseBackend
-from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.custom_responses_mock import CallbackResponse
 from moto.core.models import RESPONSES_METHODS, MockAWS, botocore_stubber, responses_mock
 from moto.core.serialize import BaseJSONSerializer
@@ -276,12 +276,11 @@ _PARTS: tuple[tuple[Any, str, Any], ...] = (
     (_tree.Node, "find_clauses", _find_clauses),
     (Item, "__init__", _make_item),
     (Item, "__deepcopy__", _copy_item),
-    # Asked anew, with `inspect`, at every request.
-    (BotocoreStubber, "process_request", quick_front.answer),
-    (SigV4Auth, "add_auth", quick_front.sign),
+    (Endpoint, "make_request", quick_front.request),
+    (EndpointRulesetResolver, "construct_endpoint", quick_front.resolve),
     (Queue, "attributes", property(quick_queues.Attributes)),
     (Queue, "messages", property(quick_queues.messages)),
-    # Formatted anew at every request; the bucket's module was even loaded anew.
+    # Formatted anew, or asked with `inspect`, at every request; the bucket's module was even loaded anew.
     (BaseBackend, "urls", property(lambda self: _urls(self.__class__))),
     (utils, "unix_time", quick_queues.unix_time),
     (responses, "method_names_from_class", cache(method_names_from_class)),

@@ -18,6 +18,7 @@ from localstack import llm
 from localstack.parts import valkey_binary
 from shared import valkey as client
 from shared.settings import settings
+from sluice.testing import bound
 
 START_SECONDS = 20.0
 
@@ -27,34 +28,47 @@ def simulator() -> Iterator[str]:
     """Yield the address of a model simulator that answers at once."""
     command = [sys.executable, "-m", llm.__name__, "--port", "0", "--latency", "0"]
     environment = {**os.environ, "PYTHONPATH": str(IMPORTED_FROM)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    process = bound.begin(command, env=environment, stdout=subprocess.PIPE)
+    try:
         assert process.stdout is not None
         line = process.stdout.readline()
         if "http://" not in line:
             raise RuntimeError("the model simulator did not start")
-        try:
-            yield line.split()[-1]
-        finally:
-            process.kill()  # it would wait for calls that hang on purpose
+        yield line.split()[-1]
+    finally:
+        bound.end(process)
 
 
 @contextmanager
 def valkey(folder: Path) -> Iterator[str]:
     """Yield the address of a Valkey server that keeps nothing on disk."""
+    port = free_port()
+    process = start_valkey(folder, port)
+    try:
+        yield f"redis://127.0.0.1:{port}"
+    finally:
+        bound.end(process)
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that was free a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+    return port
+
+
+def start_valkey(folder: Path, port: int, *options: str) -> subprocess.Popen[str]:
+    """Start a server with a folder of its own, and return when it answers; `bound.end` ends it."""
     command = [str(valkey_binary()), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     quiet = ["--save", "", "--appendonly", "no", "--loglevel", "warning"]
-    with subprocess.Popen([*command, *quiet], stdout=subprocess.DEVNULL) as process:
-        try:
-            give_up = time.monotonic() + START_SECONDS
-            while not _answers(port):
-                if process.poll() is not None or time.monotonic() > give_up:
-                    raise RuntimeError("Valkey did not start")
-                time.sleep(0.02)
-            yield f"redis://127.0.0.1:{port}"
-        finally:
-            process.kill()
+    process = bound.begin([*command, *quiet, *options], stdout=subprocess.DEVNULL)
+    give_up = time.monotonic() + START_SECONDS
+    while not _answers(port):
+        if process.poll() is not None or time.monotonic() > give_up:
+            bound.end(process)
+            raise RuntimeError("Valkey did not start")
+        time.sleep(0.02)
+    return process
 
 
 def _answers(port: int) -> bool:

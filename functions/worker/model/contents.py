@@ -31,3 +31,13 @@ def texts(content: Any) -> tuple[str, str]:
             inner = part.get("text") or part.get("refusal") or part.get("content")
             text += texts(inner)[0] if isinstance(inner, str | list) else str((inner or {}).get("value", ""))
     return text, thought
+
+
+def joined(text: str) -> tuple[str, str]:
+    """Join the halves of characters that stand apart in a text; returns it, and a half at its end apart.
+
+    JSON may name a character beyond the first 65,536 by two halves, and some gateways cut a stream between them.
+    """
+    half = text[-1] if text and "\ud800" <= text[-1] <= "\udbff" else ""
+    whole = text[: len(text) - len(half)]
+    return whole.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass"), half

@@ -10,8 +10,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from functions.worker.model.unusual import PLAIN, Asked
+
 if TYPE_CHECKING:
     from functions.worker.model.phases import Phases
+    from functions.worker.model.unusual import Told
     from shared.tasks.model import Usage
 
 BYTES_PER_TOKEN = 4
@@ -55,6 +58,10 @@ class Progress:
     """When the first of that came, `time.monotonic`."""
     reported: Usage | None = None
     """What the provider said so far that it used; some say so in every chunk, and some only at the end."""
+    asked: Asked = PLAIN
+    """What of the call is not usual, as it is asked for."""
+    told: Told | None = None
+    """What the provider says of its price besides its tokens; None: nothing."""
     refused: bool = False
     """Whether what is written is the model's refusal, as its provider says."""
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from functions.worker.model import finish as ends
 from functions.worker.model import refusal
-from functions.worker.model.assembler import DEAF, Ears, Parts
+from functions.worker.model.assembler import Parts
+from functions.worker.model.ears import DEAF, Ears
 from shared.retry import ModelError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ LINE_BYTES = 4_000_000
 """Longest line of the stream, and longest answer in one piece."""
 PAGE_BYTES = 64 * 1024
 """How much of an answer that is no JSON at all is read for its words."""
+LONG_NUMBER = 1_000
+"""Digits of the longest number that is read."""
 _DONE = (b"[DONE]", b'"[DONE]"', b"[done]", b"DONE")
 _LAST = frozenset({"done", "end", "complete", "close", "finish"})
 """Names of an event after which nothing comes."""
@@ -240,5 +243,21 @@ def _read(data: bytes) -> Any:
     """Read JSON; None if it is none."""
     try:
         return json.loads(data)
+    except UnicodeDecodeError:
+        return _read_text(data.decode("utf-8", "replace"))  # a character that was cut in two by who counts bytes
+    except ValueError:
+        return _read_text(data) if len(data) > LONG_NUMBER else None
+    except RecursionError:
+        return None
+
+
+def _read_text(data: str | bytes) -> Any:
+    try:
+        return json.loads(data, parse_int=_whole)
     except (ValueError, RecursionError):
         return None
+
+
+def _whole(digits: str) -> int | None:
+    """Read a whole number; one that is longer than Python reads is none that anybody needs."""
+    return int(digits) if len(digits) <= LONG_NUMBER else None

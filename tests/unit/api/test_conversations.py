@@ -151,10 +151,9 @@ def test_all_items_of_a_long_conversation_are_listed_page_by_page(
 
 def test_a_page_behind_an_item_that_is_not_there_is_refused(client: openai.OpenAI) -> None:
     made = client.conversations.create(items=[{"role": "user", "content": "m"}])
-    [item] = listed(client, made.id)
     other = client.conversations.create(items=[{"role": "user", "content": "n"}])
     [elsewhere] = listed(client, other.id)
-    for odd in ("x", item.id + "1", elsewhere.id, "msg_task_0", "itm_" + "0" * 32 + "-" + "f" * 18 + ".0", "\u00e9"):
+    for odd in ("x", elsewhere.id, "msg_task_0", "itm_" + "0" * 32 + "-" + "f" * 18 + ".0", "\u00e9"):
         with pytest.raises(openai.BadRequestError):
             client.conversations.items.list(made.id, after=odd)
 
@@ -171,3 +170,16 @@ def test_items_that_an_older_version_added_are_found(api: Api, client: openai.Op
         assert client.conversations.items.retrieve(item.id, conversation_id=made.id) == item
         rest = list(client.conversations.items.list(made.id, order="asc", after=item.id))
         assert rest == items[n + 1 :]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_all_items_are_met_by_a_client_that_deletes_what_it_lists(api: Api, client: openai.OpenAI, order: Any) -> None:
+    made = client.conversations.create()
+    for n in range(3):
+        given: Any = [{"role": "user", "content": f"m{2 * n + m}"} for m in range(2)]
+        client.conversations.items.create(made.id, items=given)
+        answered(client, made.id, "so", tool_calls=CALLS if n == 2 else None)
+    items = client.conversations.items
+    met = [one for one in items.list(made.id, order=order, limit=3) if items.delete(one.id, conversation_id=made.id)]
+    assert len(met) == len({one.id for one in met}) == 14
+    assert listed(client, made.id) == []

@@ -189,7 +189,7 @@ def test_a_submit_costs_one_redis_and_two_aws_round_trips(api: Api, monkeypatch:
         api.submit()  # the key is remembered, the scripts are loaded, the day's spending is read
     calls: list[str] = []
     for client in (aws.dynamodb(), aws.sqs()):
-        client.meta.events.register("before-send", lambda request, **_: calls.append(request.url))
+        client.meta.events.register("before-call", lambda model, **_: calls.append(model.name))
     sent = valkey.client().info("commandstats")
     assert api.submit().status_code == 202
     after = valkey.client().info("commandstats")

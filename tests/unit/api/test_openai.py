@@ -17,6 +17,7 @@ import uvicorn
 from openai.types.responses import Response, ResponseOutputMessage
 
 from functions.api.app import app
+from functions.api.contract import openai_problem
 from functions.api.contract.problem import Problem
 from functions.api.dialect import runs
 from functions.api.dialect.chat_request import checked_messages
@@ -445,7 +446,8 @@ def test_errors_are_the_sdks_own_classes(api: Api, client: openai.OpenAI, addres
     with pytest.raises(openai.RateLimitError) as limited:
         free.responses.create(model="sim-small", input="x", background=True)
     assert limited.value.code == "rate_limit_exceeded"
-    assert int(limited.value.response.headers["retry-after"]) > 0
+    assert int(limited.value.response.headers["retry-after"]) > openai_problem.LONGEST_WAIT_S
+    assert limited.value.response.headers["x-should-retry"] == "false"  # npm's client would ask again at once
     assert limited.value.response.headers["x-ratelimit-remaining-requests"] == "0"
     assert limited.value.request_id
 

@@ -98,8 +98,7 @@ def test_others_do_not_see_it(api: Api, client: openai.OpenAI) -> None:
     ):
         with pytest.raises(openai.NotFoundError):
             ask(made)
-    with pytest.raises(openai.BadRequestError):
-        theirs.list(after=made)
+    assert list(theirs.list(after=made)) == []
     assert client.chat.completions.retrieve(made).id == made
 
 
@@ -120,4 +119,14 @@ def test_what_was_not_stored_or_has_not_ended_is_not_found_and_says_where_its_ru
 def test_nothing_is_left_of_a_user_who_is_erased(api: Api, client: openai.OpenAI) -> None:
     answered(api)
     assert api.client.delete("/me/data", headers={"Authorization": f"Bearer {api.keys['demo']}"}).is_success
+    assert list(client.chat.completions.list()) == []
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_all_are_met_by_a_client_that_deletes_what_it_lists(api: Api, client: openai.OpenAI, order: Any) -> None:
+    made = {answered(api, n) for n in range(5)}
+    met = [
+        one.id for one in client.chat.completions.list(order=order, limit=2) if client.chat.completions.delete(one.id)
+    ]
+    assert set(met) == made
     assert list(client.chat.completions.list()) == []

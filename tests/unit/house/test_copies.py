@@ -37,7 +37,8 @@ def run(folder: Path, files: dict[str, str], *more: str) -> tuple[int, str, Coun
     for name, text in files.items():
         (folder / name).write_text(NOTE + text)
     command = [sys.executable, "-m", "pytest", "-p", "tests.copies", "--copies", "2", "-p", "no:cacheprovider", *more]
-    path = {"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(folder)}
+    # Without the plugins that happen to be installed: one alone takes a second to load.
+    path = {"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run([*command, "."], cwd=folder, env=path, capture_output=True, text=True, check=False)
     ran = (folder / "ran").read_text().split() if (folder / "ran").exists() else []
     return done.returncode, done.stdout + done.stderr, Counter(ran)
@@ -66,6 +67,22 @@ def test_fixtures_of_all_tests_end_with_their_copy(tmp_path: Path) -> None:
     code, said, ran = run(tmp_path, {name: FILES[name] for name in ("test_b.py", "test_d.py")})
     assert (code, ran) == (0, Counter(["b1", "end", "d1"])), said
     assert "2 passed, 1 skipped" in said
+
+
+def test_tests_that_are_marked_share_one_copy_whatever_file_they_stand_in(tmp_path: Path) -> None:
+    marked = """
+@pytest.fixture(scope='session')
+def server():
+    note('begun')
+@pytest.mark.together('a server')
+def test_a(server): note(f'of {os.getpid()}'.replace(' ', ''))
+def test_b(): note(n)
+"""
+    code, said, ran = run(tmp_path, {f"test_{n}.py": f"n = {n}\n{marked}" for n in range(4)})
+    assert code == 0, said
+    of = [count for name, count in ran.items() if name.startswith("of")]
+    assert (ran["begun"], of) == (4, [4])
+    assert {f"{n}" for n in range(4)} <= set(ran)
 
 
 def test_the_first_failure_ends_all_copies(tmp_path: Path) -> None:

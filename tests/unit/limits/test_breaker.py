@@ -341,7 +341,7 @@ STEP = st.one_of(
     ),
 )
 QUICK = settings(
-    max_examples=examples(60, usual=20),
+    max_examples=examples(60, usual=10),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shared import valkey
 from shared.limits.holds import WANT_S, Holds, room
+from tests.examples import examples
 from tests.unit.limits.helpers import Clock
 
 TTL = 5.0
@@ -108,7 +109,9 @@ MOVES = st.lists(
 
 
 @given(moves=MOVES, capacity=st.integers(1, 6))
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=examples(60, usual=20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_never_more_than_the_room_and_the_counts_are_right(
     any_valkey: Any, moves: list[tuple[str, str, int]], capacity: int
 ) -> None:

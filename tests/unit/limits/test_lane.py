@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shared.limits import names
 from shared.limits.lane import GRACE_S, HAND_S, LIMIT_KEPT_S, STUCK_S, Lanes
+from tests.examples import examples
 from tests.unit.limits.helpers import DAY, Clock, Ledger, ask, gate, limits
 
 FREE = limits()
@@ -289,7 +290,9 @@ MOVES = st.lists(
 
 
 @given(moves=MOVES)
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=examples(60, usual=20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_the_books_agree_with_each_other(any_valkey: Any, moves: list[tuple[str, int]]) -> None:
     any_valkey.flushall()
     world = World(any_valkey)

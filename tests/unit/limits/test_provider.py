@@ -11,11 +11,12 @@ from shared import valkey
 from shared.limits import names
 from shared.limits.provider import Minute, ProviderBudget
 from shared.settings import Settings
+from tests.examples import examples
 from tests.unit.limits.helpers import Clock
 
 MODEL = "gpt-4o-mini"
 course = settings(
-    max_examples=40,
+    max_examples=examples(40, usual=15),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -11,6 +11,8 @@ import httpx2
 import openai
 import pytest
 
+from sluice.testing import bound
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -47,11 +49,8 @@ class Simulator:
 
 
 def launch(*arguments: str) -> tuple[subprocess.Popen[str], str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "localstack.llm", "--port", "0", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
+    process = bound.begin(
+        [sys.executable, "-m", "localstack.llm", "--port", "0", *arguments], cwd=ROOT, stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -65,10 +64,7 @@ def running() -> Iterator[Simulator]:
     simulator = Simulator(url)
     yield simulator
     simulator.admin.close()
-    process.kill()  # it would wait for calls that hang on purpose
-    process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
+    bound.end(process)
 
 
 @pytest.fixture

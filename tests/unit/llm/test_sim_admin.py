@@ -13,6 +13,7 @@ from localstack.llm.admin import is_loopback
 from localstack.llm.config import Config
 from localstack.llm.server import Simulator as App
 from localstack.llm.state import State
+from sluice.testing import bound
 
 from .conftest import Simulator, launch
 
@@ -290,4 +291,4 @@ def test_a_stop_cuts_calls_in_progress(stop: signal.Signals) -> None:
     asyncio.run(run())
     process.wait()
     assert process.stdout.read() == ""
-    process.stdout.close()
+    bound.end(process)

@@ -14,6 +14,7 @@ from shared.scaling.profiles import Config
 from shared.scaling.readings import LaneReadings, Readings
 from shared.scaling.shares import AWS_LEAST, floors, reserves
 from shared.settings import read
+from tests.examples import examples
 
 CONFIG = Config.of(read({"RUNS_PER_ENVIRONMENT": "10"}))
 START = 1_700_000_040.0
@@ -148,7 +149,7 @@ looks = st.builds(
 
 
 @given(st.lists(looks, min_size=1, max_size=60), st.integers(4, 300), st.integers(1, 100), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60, usual=20), deadline=None)
 def test_no_course_of_looks_passes_a_limit(
     course: list[tuple[tuple[int, int], tuple[int, int], Provider]], most: int, slots: int, applied: bool
 ) -> None:
@@ -171,7 +172,7 @@ def test_no_course_of_looks_passes_a_limit(
 
 
 @given(st.lists(st.tuples(counts, counts), min_size=2, max_size=60))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40, usual=20), deadline=None)
 def test_it_shrinks_no_faster_than_its_rate(course: list[tuple[int, int]]) -> None:
     decisions = drive([seen(BUSY, one) for one in course], replace(CONFIG, most=400))
     sizes = [one.lanes["normal"].current for one in decisions] + [decisions[-1].lanes["normal"].target]

@@ -24,7 +24,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have each test that wants an account run against both."""
     if "fake_aws" in metafunc.fixturenames:
         alone = metafunc.module.__name__.rpartition(".")[2] in MOTO_ONLY
-        opinions = ["emulator"] if os.environ.get("SECOND_OPINION") else ["moto", "emulator"]
+        second = pytest.param("emulator", marks=pytest.mark.together("emulator"))
+        opinions = [second] if os.environ.get("SECOND_OPINION") else ["moto", second]
         metafunc.parametrize("fake_aws", ["moto"] if alone else opinions, indirect=True)
 
 

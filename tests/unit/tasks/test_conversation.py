@@ -12,6 +12,7 @@ from localstack.llm.faults import ApiError
 from localstack.llm.messages import check_messages
 from shared.tasks import conversation
 from shared.tasks.conversation import ASKED_BYTES, SHORTEST_CHARACTERS, TURN_CHARACTERS, bounded, fitting, within
+from tests.examples import examples
 
 
 def user(text: str) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def takes(messages: list[dict[str, Any]]) -> bool:
     return True
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60, usual=30), deadline=None)
 @given(MESSAGES)
 def test_whatever_is_remembered_is_taken_before_a_plain_message(remembered: list[dict[str, Any]]) -> None:
     fit = fitting(remembered, [user("now")])
@@ -59,7 +60,7 @@ def test_whatever_is_remembered_is_taken_before_a_plain_message(remembered: list
         assert fit == remembered
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60, usual=30), deadline=None)
 @given(MESSAGES, CALLS)
 def test_answers_to_remembered_calls_are_taken(remembered: list[dict[str, Any]], ids: list[str]) -> None:
     remembered = [*remembered, calls(*ids)]
@@ -144,7 +145,7 @@ def test_a_picture_is_remembered_as_one() -> None:
     assert bounded([small]) == [small]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100, usual=30), deadline=None)
 @given(MESSAGES, st.integers(0, 1_000), st.booleans())
 def test_history_is_fitted_by_whole_exchanges(some: list[dict[str, Any]], room: int, open_loop: bool) -> None:
     fit = within(fitting(some, []), room, open_loop=open_loop)

@@ -7,6 +7,7 @@ import pytest
 
 from functions.worker import agents
 from sluice import AgentResult
+from sluice.testing import bound
 from sluice.testing.bench import Bench as World
 from sluice.testing.bench import bench
 from tests.unit.llm.conftest import launch
@@ -18,10 +19,7 @@ __all__ = ["Install", "OneAgent", "World", "install", "simulator", "world"]
 def simulator() -> Iterator[str]:
     process, url = launch("--latency", "0")
     yield url
-    process.kill()  # it would wait for calls that hang on purpose
-    process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
+    bound.end(process)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def apart(code):
     reads, writes = os.pipe()
     if os.fork() == 0:
         os.dup2(writes, 1)
-        exec(code, {{'json': json}})
+        exec(code, {{'json': json, '__name__': '__main__'}})
         sys.stdout.flush()
         os._exit(0)
     os.close(writes)
@@ -57,53 +57,15 @@ print(json.dumps(len({LOADED})))
     assert found <= 1  # the one that the client itself names
 
 
-@pytest.mark.parametrize("package", ["openai.types", "openai.types.responses"])
-def test_a_package_has_all_of_its_names(package: str) -> None:
-    names = f"""
+PACKAGES = ["openai.types", "openai.types.responses"]
+NAMES = """
 import openai, importlib
 everything = {{}}
 exec("from {package} import *", everything)
 module = importlib.import_module("{package}")
 print(json.dumps([sorted(n for n in everything if n != "__builtins__"), sorted(n for n in dir(module) if n[0] != "_")]))
 """
-    put_off, whole = said_by(PUT_OFF + names), said_by(names)
-    assert put_off[0] == whole[0]
-    assert set(whole[1]) <= set(put_off[1])
-
-
-WAYS = [
-    "from openai.types import Completion as One; print(json.dumps(One.__name__))",
-    "from openai.types.responses import Response as One; print(json.dumps(One.__name__))",
-    "import openai.types.responses.response as m; print(json.dumps(m.Response.__name__))",
-    "import openai; print(json.dumps(openai.types.responses.Response.__name__))",
-    "import openai.types.chat as m; print(json.dumps(m.ChatCompletion.__name__))",
-    "import openai; print(json.dumps(hasattr(openai.types, 'Nothing')))",
-    "import openai; r = openai.types.responses.Response.model_validate; print(json.dumps(callable(r)))",
-    "import openai, inspect; print(json.dumps(len(inspect.getsource(openai.types)) > 100))",
-]
-
-
-@pytest.fixture(scope="module")
-def as_ever() -> list[Any]:
-    """Return what is found of each where the types are not put off."""
-    return each_said_by("import openai", WAYS)
-
-
-@pytest.fixture(scope="module")
-def late() -> list[Any]:
-    """Return what is found of each where they are, and nothing was asked for before."""
-    return each_said_by(f"{PUT_OFF}import openai\nassert len({LOADED}) <= 1", WAYS)
-
-
-@pytest.mark.parametrize("code", WAYS)
-def test_a_name_is_found_whichever_way_it_is_asked_for(code: str, as_ever: list[Any], late: list[Any]) -> None:
-    assert late[WAYS.index(code)] == as_ever[WAYS.index(code)]
-
-
-def test_threads_that_ask_together_all_get_it() -> None:
-    found = said_by(
-        PUT_OFF
-        + """
+THREADS = """
 from concurrent.futures import ThreadPoolExecutor
 import openai
 def ask(n):
@@ -114,5 +76,46 @@ def ask(n):
 with ThreadPoolExecutor(8) as pool:
     print(json.dumps(sorted(set(pool.map(ask, range(16))))))
 """
+WAYS = [
+    "from openai.types import Completion as One; print(json.dumps(One.__name__))",
+    "from openai.types.responses import Response as One; print(json.dumps(One.__name__))",
+    "import openai.types.responses.response as m; print(json.dumps(m.Response.__name__))",
+    "import openai; print(json.dumps(openai.types.responses.Response.__name__))",
+    "import openai.types.chat as m; print(json.dumps(m.ChatCompletion.__name__))",
+    "import openai; print(json.dumps(hasattr(openai.types, 'Nothing')))",
+    "import openai; r = openai.types.responses.Response.model_validate; print(json.dumps(callable(r)))",
+    "import openai, inspect; print(json.dumps(len(inspect.getsource(openai.types)) > 100))",
+]
+CODES = [*WAYS, *(NAMES.format(package=package) for package in PACKAGES), THREADS]
+
+
+@pytest.fixture(scope="module")
+def as_ever() -> dict[str, Any]:
+    """Return what each code finds where the types are not put off."""
+    return dict(
+        zip(CODES, each_said_by("import openai, openai.types.responses, openai.types.chat", CODES), strict=True)
     )
-    assert found == ["Response"]
+
+
+@pytest.fixture(scope="module")
+def late() -> dict[str, Any]:
+    """Return what each finds where they are, and nothing was asked for before."""
+    return dict(zip(CODES, each_said_by(f"{PUT_OFF}import openai\nassert len({LOADED}) <= 1", CODES), strict=True))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_has_all_of_its_names(package: str, as_ever: dict[str, Any], late: dict[str, Any]) -> None:
+    put_off, whole = (found[NAMES.format(package=package)] for found in (late, as_ever))
+    assert put_off[0] == whole[0]
+    assert set(whole[1]) <= set(put_off[1])
+
+
+@pytest.mark.parametrize("code", WAYS)
+def test_a_name_is_found_whichever_way_it_is_asked_for(
+    code: str, as_ever: dict[str, Any], late: dict[str, Any]
+) -> None:
+    assert late[code] == as_ever[code]
+
+
+def test_threads_that_ask_together_all_get_it(late: dict[str, Any]) -> None:
+    assert late[THREADS] == ["Response"]

@@ -26,6 +26,7 @@ from functions.worker.environment import clients, loop
 from functions.worker.wire import pool
 from functions.worker.wire.connection import AHEAD_BYTES, HEAD_BYTES, _buffer
 from functions.worker.wire.transport import WHOLE_BODY, Transport
+from tests.examples import examples
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
 LOOPS = {"libuv's": loop.new, "asyncio's": asyncio.new_event_loop}
@@ -294,7 +295,7 @@ def test_an_answer_without_body_is_read_as_one() -> None:
     assert run(ask(answer, method="HEAD")).headers["content-length"] == "100"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40, usual=15), deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=8), st.data())
 def test_an_answer_is_the_same_wherever_it_is_cut(pieces: list[bytes], data: st.DataObject) -> None:
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)

@@ -1,0 +1,6 @@
+"""Fixtures for the unit tests alone: moto and Valkey's package take the other tests a second to load."""
+
+from tests.unit.aws_fixture import fake_aws
+from tests.unit.valkey_fixture import any_valkey, redis_settings, valkey_cluster_url, valkey_url
+
+__all__ = ["any_valkey", "fake_aws", "redis_settings", "valkey_cluster_url", "valkey_url"]
