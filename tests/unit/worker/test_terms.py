@@ -197,6 +197,8 @@ def test_models_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch)
         ("sonar-pro", {}, 14_000),  # it searches in each call
         ("claude-opus-5", {"inference_geo": "us"}, 0.1 * (READ * 5 + WRITTEN * 25)),
         ("claude-opus-5", {"inference_geo": "global"}, 0),
+        ("claude-opus-5", {"speed": "85 tokens/s"}, 0),
+        ("perplexity/sonar-pro", {}, 14_000),
         ("gpt-4o", {"cost": 0.5}, 500_000 - 3_500),
         ("gpt-4o", {"cost": "0.5"}, 500_000 - 3_500),
         ("gpt-4o", {"cost": {"total_cost": 0.5}}, 500_000 - 3_500),
