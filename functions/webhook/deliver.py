@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from logging import ERROR, WARNING
 from typing import TYPE_CHECKING, Any
 
-from functions.webhook import budget, firing, record
+from functions.webhook import news, record
 from functions.webhook.post import post
 from functions.webhook.schedule import GIVE_UP_SECONDS, next_try
 from shared import traces, webhooks
@@ -140,9 +140,9 @@ def see_to(body: str) -> str:
 def _post(delivery: Delivery) -> Answer | None:
     """Send what a delivery tells of; None when there is nothing to tell any more."""
     if delivery.type == model.TYPE:
-        return budget.tell(delivery.task_id, delivery.wait)
+        return news.of_budget(delivery.task_id, delivery.wait)
     if delivery.type in telling.TYPES:
-        return firing.tell(delivery.task_id, delivery.wait)
+        return news.of_firing(delivery.task_id, delivery.wait)
     task = store.get(delivery.task_id)
     if delivery.wait and (task.status is not Status.WAITING or str(task.gen) != delivery.wait):
         return None  # it waits no more for what this tells of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shared import webhooks
 from shared.alerts.model import UNITS, place_of
 from shared.clock import day, iso, now
 from shared.limits.verdict import THRESHOLDS
@@ -49,17 +50,5 @@ def _shown(row: Attributes, outcome: Attributes | None) -> dict[str, Any]:
         "limit": int(plain(row["ceiling"])) / scale,
         "used": int(plain(row["used"])) / scale,
         "at": iso(float(plain(row["at"]))),
-        "delivery": _delivery(outcome) if "user" in str(plain(row["told"])).split(",") else None,
-    }
-
-
-def _delivery(row: Attributes | None) -> dict[str, Any]:
-    if row is None:
-        return {"status": "pending", "attempts": 0, "last_status": None, "last_error": None, "at": None}
-    return {
-        "status": str(plain(row["status"])),
-        "attempts": int(plain(row["attempts"])),
-        "last_status": int(plain(row["last_status"])) if "last_status" in row else None,
-        "last_error": str(plain(row["last_error"])) if "last_error" in row else None,
-        "at": iso(float(plain(row["at"]))),
+        "delivery": webhooks.outcome(outcome) if "user" in str(plain(row["told"])).split(",") else None,
     }

@@ -69,7 +69,7 @@ class Heart:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="beat")
-        self._wake = threading.Event()
+        self._stopped = threading.Event()
 
     @property
     def runs(self) -> int:
@@ -88,6 +88,10 @@ class Heart:
         """Stop to keep a lease."""
         with self._lock:
             self._beats.discard(beat)
+
+    def stop(self) -> None:
+        """Beat no more, as if the environment were gone; leases that are still kept lapse."""
+        self._stopped.set()
 
     def beat_all(self) -> None:
         """Extend every lease once."""
@@ -123,8 +127,7 @@ class Heart:
 
     def _loop(self) -> None:
         due = monotonic() + settings().heartbeat_seconds
-        while True:
-            self._wake.wait(max(0.0, min(LOOK_SECONDS, due - monotonic())))
+        while not self._stopped.wait(max(0.0, min(LOOK_SECONDS, due - monotonic()))):
             try:
                 if monotonic() < due:
                     self.look()
@@ -134,6 +137,7 @@ class Heart:
             except Exception:
                 # This thread must outlive any surprise: without it every run here would be taken over.
                 _log.exception("a heartbeat failed")
+        self._pool.shutdown(wait=False)
 
     def _extend(self, beat: Beat) -> bool:
         for _ in range(CONTENDED_TRIES):
