@@ -281,7 +281,8 @@ def _several(data: bytes) -> list[Any]:
         while at < len(text):
             value, at = _DECODER.raw_decode(text, at)
             found.append(value)
-            at = _SPACE.match(text, at).end()  # type: ignore[union-attr] - it matches nothing, too
+            if (space := _SPACE.match(text, at)) is not None:
+                at = space.end()
     except (ValueError, RecursionError):
         return []
     return found
