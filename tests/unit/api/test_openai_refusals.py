@@ -272,8 +272,8 @@ def test_a_body_in_an_encoding_is_refused_by_name(steady: Api) -> None:
         ("/nothing", "no such path"),
     ],
 )
-def test_a_path_that_there_is_not_says_what_was_meant(api: Api, path: str, said: str) -> None:
-    answer = api.post(path, input="x")
+def test_a_path_that_there_is_not_says_what_was_meant(steady: Api, path: str, said: str) -> None:
+    answer = steady.post(path, input="x")
     assert answer.status_code == 404
     assert said in answer.json()["error"]["message"]
     assert answer.json()["error"]["code"] == "not_found"
