@@ -10,8 +10,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
-from deploy.packages import BUILT
-from deploy.paths import IMPORTED_FROM, WORK
+from deploy.paths import BUILT, IMPORTED_FROM, WORK
 from localstack import front, rights
 from localstack.environ import CREDENTIALS, STREAM_PORT, write_private
 from localstack.processes import Part, answers, minimal_environment
