@@ -24,7 +24,7 @@ from shared.clock import now
 from shared.settings import settings
 from shared.tasks import family, lanes, settle, store, table
 from shared.tasks.items import read_task, row_key, wait_shard
-from shared.tasks.model import LANES, Status, Task
+from shared.tasks.model import LANES, Status
 from sluice import AgentResult, Context
 from sluice.testing import servers
 from sluice.testing.account import account
@@ -200,7 +200,4 @@ def joined(total: int) -> dict[str, Any]:
 
 
 def _ended(ids: list[str]) -> int:
-    found: list[Task] = []
-    for start in range(0, len(ids), table.READ_AT_ONCE):
-        found += map(read_task, table.get_many([row_key(one) for one in ids[start : start + table.READ_AT_ONCE]]))
-    return sum(one.status is Status.COMPLETE for one in found)
+    return sum(read_task(row).status is Status.COMPLETE for row in table.get_many([*map(row_key, ids)]))

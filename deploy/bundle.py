@@ -68,7 +68,7 @@ def main(function: str, artifacts: Path) -> None:
     package, requirements = FUNCTIONS[function]
     project = _project()
     deps = packages_of(requirements, project)
-    shutil.copytree(deps, artifacts, dirs_exist_ok=True, copy_function=_link)
+    shutil.copytree(deps, artifacts, dirs_exist_ok=True, copy_function=paths.link)
     base = artifacts.joinpath(*paths.PREFIX.split("."))
     for name in ("shared", f"functions/{package}"):
         shutil.copytree(ROOT / name, base / name, dirs_exist_ok=True, ignore=_NO_BYTECODE)
@@ -139,13 +139,6 @@ def _install(requirements: Path, folder: Path, platform: str) -> None:
     random.shuffle(files)  # whoever builds beside this one has others in hand, and each finds what the other made
     compile_files(files, work)
     work.rename(folder)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _trim(folder: Path) -> None:

@@ -7,6 +7,7 @@ In Sluice's own tree both are the tree. In a user's project Sluice is installed 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 SYSTEM = Path(__file__).resolve().parent.parent
@@ -28,3 +29,11 @@ def project() -> Path | None:
     """Return the user's project, named by ``SLUICE_PROJECT``; None in Sluice's own tree."""
     named = os.environ.get("SLUICE_PROJECT")
     return Path(named).resolve() if named else None
+
+
+def link(source: str, target: str) -> None:
+    """Give a file another name, or copy it where that cannot be (`shutil.copytree` takes this as `copy_function`)."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -17,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from deploy import surcharge_table
 from deploy.bundle import ROOT
 from shared.limits import models
 from shared.limits.spelling import spellings
@@ -69,17 +70,13 @@ def main(wheel: str) -> None:
     text = json.dumps(head, indent=2)[:-2] + ',\n  "models": {\n  ' + ",\n  ".join(lines) + "\n  }\n}\n"
     TABLE.write_text(text)
     print(f"{len(found)} models, {len(text)} bytes")
+    ranks = {name: rank for name, (rank, _) in _offers(raw).items()}
+    surcharge_table.write(raw, ranks, {name: head[name] for name in ("as_of", "source")})
 
 
 def table(raw: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
     """Return names to figures, without those that a shorter name says as well."""
-    sellers = {seller: rank for rank, seller in enumerate(FIRST)} | dict.fromkeys(GATEWAYS, len(FIRST))
-    offers: dict[str, tuple[int, models.Model]] = {}
-    for name, entry in raw.items():
-        seller = str(entry.get("litellm_provider", ""))
-        found = _figures(entry)
-        if found and (seller in sellers or seller.startswith("vertex_ai")):
-            offers[name.lower()] = sellers.get(seller, len(FIRST)), found
+    offers = _offers(raw)
     kept = _bare(offers)
     for name in sorted(offers, key=lambda name: (len(name.split("/")), len(name), name)):
         found = offers[name][1]
@@ -88,12 +85,25 @@ def table(raw: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
     return {name: models.figures_of(kept[name]) for name in sorted(kept) if name not in OWN} | OWN
 
 
+def _offers(raw: dict[str, dict[str, Any]]) -> dict[str, tuple[int, models.Model]]:
+    """Return who sells what: names to the seller's rank and the price."""
+    sellers = {seller: rank for rank, seller in enumerate(FIRST)} | dict.fromkeys(GATEWAYS, len(FIRST))
+    offers: dict[str, tuple[int, models.Model]] = {}
+    for name, entry in raw.items():
+        seller = str(entry.get("litellm_provider", ""))
+        found = _figures(entry)
+        if found and (seller in sellers or seller.startswith("vertex_ai")):
+            offers[name.lower()] = sellers.get(seller, len(FIRST)), found
+    return offers
+
+
 def _bare(offers: dict[str, tuple[int, models.Model]]) -> dict[str, models.Model]:
     """Return what a name without a gateway means: its maker's price, else the dearest; and the usual context."""
-    by_name: dict[str, list[tuple[int, models.Model]]] = {}
-    for name, offer in offers.items():
+    by_name: dict[str, list[tuple[tuple[int, int], models.Model]]] = {}
+    for name, (seller, model) in offers.items():
         for form in {spellings(name)[-1], name.rsplit("/", 1)[-1]}:
-            by_name.setdefault(form, []).append(offer)
+            # Who is a maker and a gateway, too, sells others' models by a longer name.
+            by_name.setdefault(form, []).append(((seller, name.count("/") if seller < len(FIRST) else 0), model))
     found = {}
     for name, same in by_name.items():
         if "." in name and ("anthropic." in name or "amazon." in name or "meta." in name):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
-from deploy.paths import BUILT, IMPORTED_FROM, WORK
+from deploy.paths import BUILT, IMPORTED_FROM, WORK, link
 from localstack import front, rights
 from localstack.environ import CREDENTIALS, STREAM_PORT, write_private
 from localstack.processes import Part, answers, minimal_environment
@@ -103,15 +102,8 @@ def _copy_bundle(state: Path) -> Path:
     target = state / "streaming-bundle"
     if (BUILT / FUNCTION).is_dir():
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(BUILT / FUNCTION, target, copy_function=_link)
+        shutil.copytree(BUILT / FUNCTION, target, copy_function=link)
     return target
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _credentials(role: str) -> dict[str, str]:

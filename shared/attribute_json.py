@@ -31,7 +31,6 @@ class Writer:
     """Puts requests into words."""
 
     def __init__(self, inner: Any) -> None:
-        """Keep who knows all of a request but its body."""
         self._inner = inner
 
     def serialize_to_request(self, parameters: dict[str, Any], operation_model: Any) -> dict[str, Any]:

@@ -54,7 +54,6 @@ class LeaseLost(SluiceError):
     code = "lease_lost"
 
     def __init__(self, message: str, *, row: Any = None) -> None:
-        """Keep the task as its row says, where that was read."""
         super().__init__(message)
         self.row = row
 
@@ -68,7 +67,6 @@ class NewerVersion(SluiceError):
     code = "newer_version"
 
     def __init__(self, version: int, known: int) -> None:
-        """Name the item's version and the newest that this code knows."""
         super().__init__(f"the item has version {version}, and this code reads up to version {known}")
         self.version = version
 

@@ -155,7 +155,6 @@ class AsyncGuardedTransport(httpx2.AsyncHTTPTransport):
     """An HTTP transport that connects to public addresses only. It ignores proxies, which would resolve for it."""
 
     def __init__(self, limits: httpx2.Limits) -> None:
-        """Make the transport with a pool of its own."""
         context = tls.context()
         super().__init__(verify=context, trust_env=False)
         _expect(self._pool, httpcore2.AsyncConnectionPool)
@@ -176,7 +175,6 @@ class GuardedTransport(httpx2.HTTPTransport):
     """
 
     def __init__(self, seconds: float = CONNECTION_SECONDS) -> None:
-        """Make the transport with a pool of its own."""
         context = tls.context()
         super().__init__(verify=context, trust_env=False)
         _expect(self._pool, httpcore2.ConnectionPool)

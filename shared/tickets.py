@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared import aws
 from shared.clock import now
@@ -17,6 +17,9 @@ from shared.errors import NotFound
 from shared.settings import settings
 from shared.tasks import items, table
 from shared.tasks.items import Attributes, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TICKET_SECONDS = 60
 FOLLOW_SECONDS = 3600
@@ -55,11 +58,7 @@ def issue(viewer: Viewer) -> str:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    ticket = secrets.token_urlsafe(32)
-    until = now() + TICKET_SECONDS
-    held = _held(viewer) | {"until": until, "ttl": int(until) + 60}
-    table.put(table.put_op(_ticket_key(ticket) | items.item(held)))
-    return ticket
+    return _issue(_ticket_key, viewer, TICKET_SECONDS)
 
 
 def issue_for(viewer: Viewer, task_id: str) -> str:
@@ -68,10 +67,14 @@ def issue_for(viewer: Viewer, task_id: str) -> str:
     Raises:
         DependencyDown: DynamoDB is away.
     """
+    return _issue(_follow_key, viewer, FOLLOW_SECONDS, task_id=task_id)
+
+
+def _issue(key: Callable[[str], Attributes], viewer: Viewer, seconds: float, **more: str) -> str:
     ticket = secrets.token_urlsafe(32)
-    until = now() + FOLLOW_SECONDS
-    held = _held(viewer) | {"task_id": task_id, "until": until, "ttl": int(until) + 60}
-    table.put(table.put_op(_follow_key(ticket) | items.item(held)))
+    until = now() + seconds
+    held = _held(viewer) | more | {"until": until, "ttl": int(until) + 60}
+    table.put(table.put_op(key(ticket) | items.item(held)))
     return ticket
 
 

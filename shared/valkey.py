@@ -243,7 +243,6 @@ class Script:
     """A Lua script, run by its hash and sent in full when the server does not know it."""
 
     def __init__(self, *paths: Path) -> None:
-        """Read the source: the files one after the other."""
         self.source = "\n".join(path.read_text() for path in paths)
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 

@@ -14,16 +14,18 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from shared import aws, secrets
-from shared.clock import now
+from shared.clock import iso, now
 from shared.limits.shares import owner_of
 from shared.netguard import check_url
 from shared.settings import settings
 from shared.tasks import lanes
+from shared.tasks.items import plain
 from shared.tasks.model import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from shared.tasks.items import Attributes
     from shared.tasks.model import Task
 
 TOLERANCE_SECONDS = 300
@@ -110,6 +112,18 @@ def verify(
 def outcome_key(task_id: str, wait: str = "") -> dict[str, Any]:
     """Return the key of what came of a task's webhook, or of the webhook of one of its waits."""
     return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": f"WEBHOOK#{wait}" if wait else "WEBHOOK"}}
+
+
+def outcome(row: Attributes | None) -> dict[str, Any]:
+    """Return what came of a webhook so far, of the item that says so; pending where there is none."""
+    found = {name: plain(value) for name, value in (row or {}).items()}
+    return {
+        "status": str(found.get("status", "pending")),
+        "attempts": int(found.get("attempts", 0)),
+        "last_status": int(found["last_status"]) if "last_status" in found else None,
+        "last_error": str(found["last_error"]) if "last_error" in found else None,
+        "at": iso(float(found["at"])) if "at" in found else None,
+    }
 
 
 def enqueue(task: Task) -> None:

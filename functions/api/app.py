@@ -20,7 +20,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from functions.api import routes
 from functions.api.contract.problem import Problem
-from functions.api.door import error_answers
+from functions.api.door import alone, error_answers
 from functions.api.door.envelope import CatchErrors, Envelope
 from functions.api.door.gate import gate
 from functions.api.door.later import Later
@@ -106,6 +106,7 @@ def make_app() -> FastAPI:
 
 
 app = make_app()
+alone.install()
 if os.environ.get("AWS_LAMBDA_FUNCTION_NAME"):
     from functions.api import quick_start
 
@@ -144,7 +145,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     adapter, loop = _mangum()
     asyncio.set_event_loop(loop)
     try:
-        return error_answers.within(adapter(event, context))
+        with alone.alone():
+            return error_answers.within(adapter(event, context))
     except Exception as error:
         # Mangum could not make a request of it: a Host of no known form, a body that is no base64 …
         return error_answers.of_unreadable(error)

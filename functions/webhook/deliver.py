@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass
+from logging import ERROR, WARNING
 from typing import TYPE_CHECKING, Any
 
-from functions.webhook import budget, firing, record
+from functions.webhook import news, record
 from functions.webhook.post import post
 from functions.webhook.schedule import GIVE_UP_SECONDS, next_try
 from shared import traces, webhooks
@@ -103,8 +104,7 @@ def see_to(body: str) -> str:
         DependencyDown: SQS is away; the message comes back.
     """
     delivery = parse(body)
-    at = now()
-    if delivery.due > at + EARLY_SECONDS:
+    if delivery.due > now() + EARLY_SECONDS:
         delivery.again(attempt=delivery.attempt, due=delivery.due)
         return "early"
     if delivery.type == traces.KIND:
@@ -118,12 +118,15 @@ def see_to(body: str) -> str:
     except NotFound:
         return "erased"
     except (DependencyDown, NewerVersion):
-        # Not left to the queue, which would give up after a few receives.
-        if at >= delivery.first + GIVE_UP_SECONDS:
+        if not _postponed(delivery):
             raise
-        delivery.again(attempt=delivery.attempt, due=at + STORAGE_RETRY_SECONDS)
         return "postponed"
-    status = _settle(delivery, answer)
+    if answer.delivered:
+        status = "delivered"
+    elif answer.final:
+        status = "given_up" if answer.status else "refused"
+    else:
+        status = _again(delivery, answer.retry_after_s)
     try:
         record.write(
             delivery.task_id, record.Try(status, delivery.attempt, answer.status, answer.error), wait=delivery.wait
@@ -137,9 +140,9 @@ def see_to(body: str) -> str:
 def _post(delivery: Delivery) -> Answer | None:
     """Send what a delivery tells of; None when there is nothing to tell any more."""
     if delivery.type == model.TYPE:
-        return budget.tell(delivery.task_id, delivery.wait)
+        return news.of_budget(delivery.task_id, delivery.wait)
     if delivery.type in telling.TYPES:
-        return firing.tell(delivery.task_id, delivery.wait)
+        return news.of_firing(delivery.task_id, delivery.wait)
     task = store.get(delivery.task_id)
     if delivery.wait and (task.status is not Status.WAITING or str(task.gen) != delivery.wait):
         return None  # it waits no more for what this tells of
@@ -150,37 +153,32 @@ def _export(delivery: Delivery) -> str:
     """Send a run's trace. Nothing is recorded of it: the ids are the same each time."""
     from functions.webhook.traces import export  # here: without a collector nobody needs it
 
-    at = now()
     try:
         answer = export.export(delivery.task_id)
     except NotFound:
         return "erased"
     except (DependencyDown, NewerVersion):
-        if at >= delivery.first + GIVE_UP_SECONDS:
+        if not _postponed(delivery):
             raise
-        delivery.again(attempt=delivery.attempt, due=at + STORAGE_RETRY_SECONDS)
         return "postponed"
     if answer.exported:
         return "delivered"
+    status = "refused" if answer.final else _again(delivery, answer.retry_after_s)
     known = {"task_id": delivery.task_id, "attempt": delivery.attempt, "error": answer.error}
-    if answer.final:
-        _log.error("trace refused", extra=known)
-        return "refused"
-    due = next_try(delivery.attempt, delivery.first, now(), answer.retry_after_s, random.random)
-    if due is None:
-        _log.error("trace given up", extra=known)
-        return "given_up"
-    _log.warning("trace not exported yet", extra=known)
-    delivery.again(attempt=delivery.attempt + 1, due=due)
-    return "waiting"
+    _log.log(WARNING if status == "waiting" else ERROR, f"trace {status}", extra=known)
+    return status
 
 
-def _settle(delivery: Delivery, answer: Answer) -> str:
-    if answer.delivered:
-        return "delivered"
-    if answer.final:
-        return "given_up" if answer.status else "refused"
-    due = next_try(delivery.attempt, delivery.first, now(), answer.retry_after_s, random.random)
+def _postponed(delivery: Delivery) -> bool:
+    """Take a delivery up later, at no try: the queue would give up after a few receives. False once it is too old."""
+    young = now() < delivery.first + GIVE_UP_SECONDS
+    if young:
+        delivery.again(attempt=delivery.attempt, due=now() + STORAGE_RETRY_SECONDS)
+    return young
+
+
+def _again(delivery: Delivery, retry_after_s: float | None) -> str:
+    due = next_try(delivery.attempt, delivery.first, now(), retry_after_s, random.random)
     if due is None:
         return "given_up"
     delivery.again(attempt=delivery.attempt + 1, due=due)

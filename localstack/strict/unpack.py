@@ -16,6 +16,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from deploy.paths import link
+
 KEPT = 12
 """Bundles that are kept unpacked; environments that run keep their files when one is given up."""
 
@@ -63,7 +65,7 @@ class Bundles:
                 os.utime(whole)
             else:
                 self._add(archive, whole)
-            shutil.copytree(whole, target, dirs_exist_ok=True, copy_function=_link)
+            shutil.copytree(whole, target, dirs_exist_ok=True, copy_function=link)
         archive.unlink()  # it would stay in memory, too, as long as the environment lives
 
     def _add(self, archive: Path, whole: Path) -> None:
@@ -75,10 +77,3 @@ class Bundles:
         with zipfile.ZipFile(archive) as opened:
             opened.extractall(part)
         part.rename(whole)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

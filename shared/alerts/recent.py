@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import batched
 from typing import TYPE_CHECKING, Any
 
+from shared import webhooks
 from shared.alerts.model import UNITS, place_of
 from shared.clock import day, iso, now
 from shared.limits.verdict import THRESHOLDS
@@ -30,9 +30,7 @@ def told(whose: Sequence[str]) -> list[dict[str, Any]]:
     days = [day(now() - n * _DAY_SECONDS) for n in range(DAYS)]
     places = [place_of(one, at, unit, n) for one in whose for at in days for unit in UNITS for n in THRESHOLDS]
     keys = [{"pk": {"S": place}, "sk": {"S": sk}} for place in places for sk in ("ALERT", "WEBHOOK#user")]
-    rows: dict[tuple[str, str], Attributes] = {}
-    for part in batched(keys, table.READ_AT_ONCE, strict=False):
-        rows |= {(row["pk"]["S"], row["sk"]["S"]): row for row in table.get_many(list(part))}
+    rows = {(row["pk"]["S"], row["sk"]["S"]): row for row in table.get_many(keys)}
     found = [
         (plain(row["at"]), _shown(row, rows.get((place, "WEBHOOK#user"))))
         for place in places
@@ -52,17 +50,5 @@ def _shown(row: Attributes, outcome: Attributes | None) -> dict[str, Any]:
         "limit": int(plain(row["ceiling"])) / scale,
         "used": int(plain(row["used"])) / scale,
         "at": iso(float(plain(row["at"]))),
-        "delivery": _delivery(outcome) if "user" in str(plain(row["told"])).split(",") else None,
-    }
-
-
-def _delivery(row: Attributes | None) -> dict[str, Any]:
-    if row is None:
-        return {"status": "pending", "attempts": 0, "last_status": None, "last_error": None, "at": None}
-    return {
-        "status": str(plain(row["status"])),
-        "attempts": int(plain(row["attempts"])),
-        "last_status": int(plain(row["last_status"])) if "last_status" in row else None,
-        "last_error": str(plain(row["last_error"])) if "last_error" in row else None,
-        "at": iso(float(plain(row["at"]))),
+        "delivery": webhooks.outcome(outcome) if "user" in str(plain(row["told"])).split(",") else None,
     }

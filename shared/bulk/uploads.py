@@ -215,11 +215,7 @@ def _sizes(user: str, upload_id: str, part_ids: Sequence[str]) -> list[int]:
     keys = {part_id: _part_key(user, upload_id, part_id) for part_id in part_ids}
     if not all(files.named(part_id, PART_PREFIX) for part_id in part_ids):
         raise BadParts("there is no such part", param="part_ids")
-    found: dict[str, int] = {}
-    wanted = list(keys.values())
-    for start in range(0, len(wanted), table.READ_AT_ONCE):
-        for row in table.get_many(wanted[start : start + table.READ_AT_ONCE]):
-            found[row["sk"]["S"]] = int(plain(row["size"]))
+    found = {row["sk"]["S"]: int(plain(row["size"])) for row in table.get_many(list(keys.values()))}
     missing = [part_id for part_id, key in keys.items() if key["sk"]["S"] not in found]
     if missing:
         raise BadParts(f"there is no part {missing[0]}", param="part_ids")

@@ -62,7 +62,6 @@ class Gate(Slots, Reservations):
         on: Any = None,
         now_us: Callable[[], int] | None = None,
     ) -> None:
-        """Wire it up as any limits that are `Scripted`."""
         super().__init__(load_spend, config=config, on=on, now_us=now_us)
         rate = self._config.ingress_rate
         self._local = LocalGate(rate, self._config.ingress_burst)

@@ -80,7 +80,7 @@ def lookup(key: str) -> Identity | None:
     Raises:
         DependencyDown: DynamoDB cannot be asked and the key is not remembered.
     """
-    return of_digest(_digest(key)) if _FORM.fullmatch(key) else None
+    return of_digest(digest_of(key)) if _FORM.fullmatch(key) else None
 
 
 def of_digest(digest: str) -> Identity | None:
@@ -123,7 +123,7 @@ def create_key(
     key = key or PREFIX + secrets.token_urlsafe(32)
     if not _FORM.fullmatch(key):
         raise SettingError(f"a key is {PREFIX} and 43 URL-safe characters", param="key")
-    digest = _digest(key)
+    digest = digest_of(key)
     values = {
         "user": user,
         "tier": tier,
@@ -154,9 +154,7 @@ def list_keys() -> list[KeyInfo]:
         ExpressionAttributeValues={":keys": {"S": LISTED}},
     )
     keys = [{"pk": one["pk"], "sk": one["sk"]} for one in listed]
-    rows: dict[str, Attributes] = {}
-    for start in range(0, len(keys), table.READ_AT_ONCE):
-        rows |= {row["pk"]["S"]: row for row in table.get_many(keys[start : start + table.READ_AT_ONCE])}
+    rows = {row["pk"]["S"]: row for row in table.get_many(keys)}
     return [_info(rows[key["pk"]["S"]]) for key in keys if key["pk"]["S"] in rows]
 
 
@@ -204,7 +202,7 @@ def named(which: str) -> KeyInfo:
         NotFound: no key, or several, answer to that name.
         DependencyDown: DynamoDB is away.
     """
-    digest = _digest(which) if _FORM.fullmatch(which) else which
+    digest = digest_of(which) if _FORM.fullmatch(which) else which
     found = [info for info in list_keys() if info.key_prefix == which or info.key_hash.startswith(digest)]
     if len(found) != 1 or len(which) < 16:  # shorter names would match by accident
         raise NotFound("no single key answers to that name")
@@ -213,15 +211,11 @@ def named(which: str) -> KeyInfo:
 
 def key_id(key: str) -> str:
     """Return a key's id: it names the key in rows and logs without revealing it."""
-    return _digest(key)[:16]
+    return digest_of(key)[:16]
 
 
 def digest_of(key: str) -> str:
     """Return what a key is stored under: its SHA-256 in hex."""
-    return _digest(key)
-
-
-def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 

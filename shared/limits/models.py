@@ -9,6 +9,7 @@ The table, ``prices.json``, is made by ``python -m deploy.price_table``, which n
 from __future__ import annotations
 
 import json
+import sys
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from pathlib import Path
@@ -150,6 +151,8 @@ def forget() -> None:
     for cached in (table, known, _patterns, context_tokens, spellings):
         cached.cache_clear()
     operators.forget()
+    if (beside := sys.modules.get("shared.limits.surcharges")) is not None:
+        beside.forget()
 
 
 def figures_of(model: Model) -> list[Any]:

@@ -94,6 +94,11 @@ def flight_key(task_id: str, lease_no: int) -> str:
     return f"{{sluice:flight}}:{task_id}:{lease_no}"
 
 
+def cancel_key(task_id: str, lease_no: int) -> str:
+    """Return the mark that says to the worker of one claim of a run that it was cancelled."""
+    return f"{{sluice:flight}}:cancel:{task_id}:{lease_no}"
+
+
 def done_key(task_id: str) -> str:
     """Return the marker of a task that was settled a short while ago."""
     return f"{_TAG}:done:{task_id}"

@@ -1,7 +1,8 @@
 """What the operator says of models: ``PRICES``, ``PRICES_OBJECT``, ``CONTEXT_TOKENS``, names or patterns to figures.
 
 ``PRICES`` is JSON: a name, or a pattern with ``*``, to ``[input, output]`` in USD per 1,000,000 tokens, or to one
-figure for both (0: free, as a model of one's own is). ``PRICES_OBJECT`` names an S3 object with the same, for what
+figure for both (0: free, as a model of one's own is), or to an object that has ``input``, ``output`` and what else its
+provider charges (``BESIDE``). ``PRICES_OBJECT`` names an S3 object with the same, for what
 does not fit a parameter; a file's path is taken, too. What stands in ``PRICES`` wins.
 ``CONTEXT_TOKENS`` is a number for every model, or JSON: names or patterns to numbers.
 
@@ -27,6 +28,13 @@ MOST_USD = 1_000_000
 MOST_CONTEXT = 100_000_000
 OBJECT_BYTES = 4_000_000
 """Largest price object read."""
+MOST_TIMES = 1_000
+"""Dearest tier taken, times the usual price."""
+TIERS = 20
+"""Tiers of a model at most."""
+BESIDE = ("tiers", "audio", "image", "long_write", "search", "region")
+"""What an object may say besides: ``tiers`` and ``region`` as multiples of the usual price, ``search`` in USD for one,
+the others in USD per 1,000,000 tokens (``[input, output]`` or one figure for both)."""
 
 
 def price(spellings: Sequence[str]) -> tuple[float, float] | None:
@@ -38,7 +46,18 @@ def price(spellings: Sequence[str]) -> tuple[float, float] | None:
         SettingError: it cannot be read; names the variable.
         DependencyDown: S3 is away.
     """
-    return _find(spellings, _prices())
+    found = _find(spellings, _prices())
+    return found[:2] if found else None
+
+
+def beside(spellings: Sequence[str]) -> dict[str, Any] | None:
+    """Return what the operator says of a model's price besides, by ``BESIDE``; None when they priced it not at all.
+
+    Raises:
+        SettingError, DependencyDown: as of `price`.
+    """
+    found = _find(spellings, _prices())
+    return found[2] if found else None
 
 
 def context(spellings: Sequence[str]) -> int | None:
@@ -71,9 +90,9 @@ def _find[T](spellings: Sequence[str], table: Mapping[str, T]) -> T | None:
 
 
 @cache
-def _prices() -> dict[str, tuple[float, float]]:
+def _prices() -> dict[str, tuple[float, float, dict[str, Any]]]:
     config = settings()
-    found: dict[str, tuple[float, float]] = {}
+    found: dict[str, tuple[float, float, dict[str, Any]]] = {}
     for variable, text in (("PRICES_OBJECT", _object(config.prices_object)), ("PRICES", config.prices)):
         for name, value in _parsed(variable, text).items():
             found[name] = _price(variable, name, value)
@@ -102,15 +121,34 @@ def _parsed(variable: str, text: str) -> dict[str, Any]:
     return {name.strip().lower(): value for name, value in found.items()}
 
 
-def _price(variable: str, name: str, value: Any) -> tuple[float, float]:
+def _price(variable: str, name: str, value: Any) -> tuple[float, float, dict[str, Any]]:
+    more: dict[str, Any] = {}
+    if isinstance(value, dict):
+        more = {key: one for key, one in value.items() if key not in ("input", "output")}
+        _check(variable, name, more)
+        value = [value.get("input"), value.get("output")]
     both = value if isinstance(value, list) else [value, value]
-    fits = len(both) == 2 and all(
-        isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one <= MOST_USD for one in both
-    )  # NaN fails, too
-    if not fits:
-        wanted = "[input, output] in USD per million tokens, or one figure for both"
+    if len(both) != 2 or not all(_is_figure(one) for one in both):
+        wanted = "[input, output] in USD per million tokens, one figure for both, or an object with input and output"
         raise SettingError(f"{variable} has {value!r} for {name}, which is not {wanted}", param=variable.lower())
-    return float(both[0]), float(both[1])
+    return float(both[0]), float(both[1]), more
+
+
+def _check(variable: str, name: str, more: dict[str, Any]) -> None:
+    for key, value in more.items():
+        if key == "tiers":
+            fits = isinstance(value, dict) and len(value) <= TIERS
+            fits = fits and all(_is_figure(times, MOST_TIMES) for times in value.values())
+        elif key in ("audio", "image") and isinstance(value, list):
+            fits = len(value) == 2 and all(map(_is_figure, value))
+        else:
+            fits = key in BESIDE and _is_figure(value, MOST_TIMES if key == "region" else MOST_USD)
+        if not fits:
+            raise SettingError(f"{variable} has {value!r} as {key!r} of {name}", param=variable.lower())
+
+
+def _is_figure(value: Any, most: float = MOST_USD) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most  # no NaN
 
 
 def _object(address: str) -> str:

@@ -135,9 +135,11 @@ def limit(spec: Spec, changes: Sequence[Change], stabilized: int, current: int, 
     if current < spec.least:
         return spec.least
     if stabilized > current:
-        return min(stabilized, spec.most, max(current, _up_limit(spec.up, changes, current, now)))
+        rate = _rate_limit(spec.up, changes, current, now, 1)
+        return min(stabilized, spec.most, max(current, rate))
     if stabilized < current:
-        return max(stabilized, spec.least, min(current, _down_limit(spec.down, changes, current, now)))
+        rate = _rate_limit(spec.down, changes, current, now, -1)
+        return max(stabilized, spec.least, min(current, rate))
     return stabilized
 
 
@@ -145,30 +147,20 @@ def _at_start(policy: Policy, changes: Sequence[Change], current: int, now: floa
     return current - sum(change.delta for change in changes if now - change.at < policy.period_s - _EPSILON)
 
 
-def _up_limit(rules: Rules, changes: Sequence[Change], current: int, now: float) -> int:
+def _rate_limit(rules: Rules, changes: Sequence[Change], current: int, now: float, way: int) -> int:
+    """Return the size that the rules allow; ``way`` is 1 for up and -1 for down."""
     if rules.select == "Disabled":
         return current
     limits = []
     for policy in rules.policies:
         start = _at_start(policy, changes, current, now)
         if policy.kind == "Pods":
-            limits.append(start + policy.value)
-        else:  # rounded up: a small percentage of a few replicas must still allow a step
+            limits.append(start + way * policy.value)
+        elif way > 0:  # rounded up: a small percentage of a few replicas must still allow a step
             limits.append(math.ceil(start * (100 + policy.value) / 100 - _EPSILON))
-    return min(limits) if rules.select == "Min" else max(limits)
-
-
-def _down_limit(rules: Rules, changes: Sequence[Change], current: int, now: float) -> int:
-    if rules.select == "Disabled":
-        return current
-    limits = []
-    for policy in rules.policies:
-        start = _at_start(policy, changes, current, now)
-        if policy.kind == "Pods":
-            limits.append(start - policy.value)
         else:
             limits.append(int(start * (100 - policy.value) / 100))
-    return max(limits) if rules.select == "Min" else min(limits)
+    return way * (min if rules.select == "Min" else max)(way * limit for limit in limits)
 
 
 def remember(

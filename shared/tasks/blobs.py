@@ -57,20 +57,11 @@ def pack(text: str, s3_key: str, *, plain_bytes: int | None = None) -> dict[str,
     data = text.encode()
     if len(data) <= (PLAIN_BYTES if plain_bytes is None else plain_bytes):
         return {"text": {"S": text}}
-    if len(data) > BLOB_BYTES:
-        raise TooLarge(f"a value of {len(data)} bytes is over the limit of {BLOB_BYTES}")
+    _check_size(data)
     packed = zlib.compress(data, 6)
     if len(packed) <= ITEM_BYTES:
         return {"z": {"B": packed}}
-    bucket = settings().blob_bucket
-    if not bucket:
-        raise TooLarge(f"a value of {len(data)} bytes needs BLOB_BUCKET, which is not set")
-    key = f"{s3_key}/{hashlib.sha256(packed).hexdigest()[:32]}"
-    try:
-        aws.s3().put_object(Bucket=bucket, Key=key, Body=packed, **owner())
-    except (ClientError, BotoCoreError) as error:
-        raise _sorted_out(error) from error
-    return {"s3": {"S": key}}
+    return _put(s3_key, packed, len(data))
 
 
 def put_plain(text: str, s3_key: str, content_type: str) -> dict[str, Any]:
@@ -81,17 +72,25 @@ def put_plain(text: str, s3_key: str, content_type: str) -> dict[str, Any]:
         DependencyDown: S3 is away.
     """
     data = text.encode()
+    _check_size(data)
+    return _put(s3_key, data, len(data), ContentType=content_type) | {"plain": {"BOOL": True}}
+
+
+def _check_size(data: bytes) -> None:
     if len(data) > BLOB_BYTES:
         raise TooLarge(f"a value of {len(data)} bytes is over the limit of {BLOB_BYTES}")
+
+
+def _put(s3_key: str, data: bytes, size: int, **more: Any) -> dict[str, Any]:
     bucket = settings().blob_bucket
     if not bucket:
-        raise TooLarge(f"a value of {len(data)} bytes needs BLOB_BUCKET, which is not set")
+        raise TooLarge(f"a value of {size} bytes needs BLOB_BUCKET, which is not set")
     key = f"{s3_key}/{hashlib.sha256(data).hexdigest()[:32]}"
     try:
-        aws.s3().put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type, **owner())
+        aws.s3().put_object(Bucket=bucket, Key=key, Body=data, **more, **owner())
     except (ClientError, BotoCoreError) as error:
         raise _sorted_out(error) from error
-    return {"s3": {"S": key}, "plain": {"BOOL": True}}
+    return {"s3": {"S": key}}
 
 
 def address(attributes: dict[str, Any]) -> str:

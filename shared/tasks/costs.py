@@ -177,8 +177,7 @@ def read(wanted: list[tuple[str, str]]) -> list[tuple[str, str, Attributes]]:
         DependencyDown: DynamoDB is away.
     """
     found: list[tuple[str, str, Attributes]] = []
-    for start in range(0, len(wanted), table.READ_AT_ONCE):
-        for row in table.get_many([key(*one) for one in wanted[start : start + table.READ_AT_ONCE]]):
-            _, user, day = row["pk"]["S"].split("#")
-            found.append((user, day, row))
+    for row in table.get_many([key(*one) for one in wanted]):
+        _, user, day = row["pk"]["S"].split("#")
+        found.append((user, day, row))
     return found

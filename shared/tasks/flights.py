@@ -16,7 +16,7 @@ from shared.limits.scripts import script
 from shared.logs import get_logger
 from shared.tasks import checkpoints
 from shared.tasks.model import Task, Usage, dumps
-from shared.valkey import RedisError, client
+from shared.valkey import RedisError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,16 +65,16 @@ def note(texts: Mapping[tuple[str, int], str]) -> None:
     script("flight_note")(keys, [KEPT_MS, *texts.values()])
 
 
-def taken(task: Task) -> dict[tuple[str, int], Usage]:
-    """Return what another has charged of the calls of this worker's claim, by their steps.
+def withdraw(task: Task) -> dict[tuple[str, int], Usage]:
+    """Take back this worker's note, as it charges its calls itself; returns what another has charged of them already.
+
+    By their steps. Who takes the run over from now on finds nothing to charge.
 
     Raises:
         RedisError: Valkey is away.
     """
-    found = client().hmget(flight_key(task.task_id, task.lease_no), ["note", "taken"])
-    if not all(found):
-        return {}
-    return {(one.step, one.nth): one.use for one in _read(found[0])[1]}
+    text = script("flight_withdraw")([flight_key(task.task_id, task.lease_no)], [KEPT_MS])
+    return {(one.step, one.nth): one.use for one in _read(text)[1]} if text else {}
 
 
 def recover(task: Task, lease_no: int) -> list[Usage]:

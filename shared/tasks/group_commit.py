@@ -45,7 +45,6 @@ class GroupCommit:
     """Sends transactions through ``write``, in groups when there are many. Thread-safe."""
 
     def __init__(self, write: Callable[[list[Operation]], None]) -> None:
-        """Keep how a list of operations is written, all or none."""
         self._write = write
         self._lock = threading.Lock()
         self._writers = 0

@@ -72,20 +72,17 @@ def end_children(gate: Gate, task: Task, finished: Finished, *, most: int = AT_O
     """
     live = 0
     for group in family.groups(task.task_id):
-        wanted = family.ids(task.task_id, group)
-        for start in range(0, len(wanted), table.READ_AT_ONCE):
-            keys = [row_key(child_id) for child_id in wanted[start : start + table.READ_AT_ONCE]]
-            for row in table.get_many(keys):
-                try:
-                    child = read_task(row)
-                except NewerVersion:
-                    live += 1
-                    continue
-                if child.status.terminal:
-                    continue
-                if most <= 0 or not _end(gate, child, finished):
-                    live += 1
-                most -= 1
+        for row in table.get_many([*map(row_key, family.ids(task.task_id, group))]):
+            try:
+                child = read_task(row)
+            except NewerVersion:
+                live += 1
+                continue
+            if child.status.terminal:
+                continue
+            if most <= 0 or not _end(gate, child, finished):
+                live += 1
+            most -= 1
     return live
 
 

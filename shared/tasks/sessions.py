@@ -241,9 +241,7 @@ def page(user: str, session_id: str, *, limit: int, most_bytes: int, cursor: str
     turns: list[Turn] = []
     taken = 0
     for row in rows[:limit]:
-        _, at, task_id = row["sk"]["S"].split("#", 2)
-        texts = json.loads(blobs.unpack(row))
-        turn = Turn(task_id=task_id, at=at, user=texts["user"], assistant=texts["assistant"])
+        turn = of_row(row, with_chat=False)
         taken += wire.wire_bytes([turn.task_id, turn.at, turn.user, turn.assistant]) + TURN_FRAME_BYTES
         if turns and taken > most_bytes:
             break

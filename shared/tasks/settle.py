@@ -275,6 +275,7 @@ def cancel(task_id: str, user: str) -> Task:
         DependencyDown: DynamoDB is away.
     """
     from shared.errors import Contended, LeaseLost
+    from shared.tasks import cancels  # and Valkey's client, which who only settles does without
 
     for _ in range(5):
         task = store.get(task_id)
@@ -295,6 +296,7 @@ def cancel(task_id: str, user: str) -> Task:
             )
             table.update(op)
             task.cancel_requested = True
+            cancels.tell(task_id, task.lease_no)
             return task
         except (LeaseLost, Contended, table.ConditionFailed):
             continue

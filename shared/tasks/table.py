@@ -30,7 +30,6 @@ class ConditionFailed(Exception):
     """A conditional write was refused; ``items`` holds what stood there instead, by position in the transaction."""
 
     def __init__(self, items: dict[int, Attributes | None]) -> None:
-        """Keep the items that stood in the way."""
         super().__init__("condition failed")
         self.items = items
 
@@ -63,7 +62,7 @@ def get(key: Attributes, *, consistent: bool = True) -> Attributes | None:
 
 
 def get_many(keys: list[Attributes]) -> list[Attributes]:
-    """Read up to ``READ_AT_ONCE`` items, consistently, in any order; those that are not there are left out.
+    """Read items, ``READ_AT_ONCE`` a request, consistently, in any order; those that are not there are left out.
 
     Items are not checked for a newer version: one must not keep the others from being read.
 
@@ -73,12 +72,14 @@ def get_many(keys: list[Attributes]) -> list[Attributes]:
     name = settings().table_name
     found: list[Attributes] = []
     while keys:
+        part, keys = keys[:READ_AT_ONCE], keys[READ_AT_ONCE:]
         with calling():
-            answer: Any = aws.dynamodb().batch_get_item(RequestItems={name: {"Keys": keys, "ConsistentRead": True}})
+            answer: Any = aws.dynamodb().batch_get_item(RequestItems={name: {"Keys": part, "ConsistentRead": True}})
         items = answer["Responses"].get(name, [])
-        keys = answer.get("UnprocessedKeys", {}).get(name, {}).get("Keys", [])  # an answer holds 16 MB at most
-        if keys and not items:
+        left = answer.get("UnprocessedKeys", {}).get(name, {}).get("Keys", [])  # an answer holds 16 MB at most
+        if left and not items:
             raise DependencyDown("dynamodb")
+        keys = left + keys
         found += items
     return found
 

@@ -18,8 +18,10 @@ from functions.worker.environment.environment import environment
 from functions.worker.lane import deliveries
 from functions.worker.lane.batch import run_batch
 from functions.worker.model import leave
+from functions.worker.run.heartbeat import Heart
 from shared import aws
 from shared.clock import day, now
+from shared.limits.admission import Gate
 from shared.settings import settings
 from shared.tasks import lanes, listing, store, table
 from shared.tasks.items import row_key
@@ -110,6 +112,19 @@ class Bench:
         return found
 
 
+def _note_hearts(patch: pytest.MonkeyPatch) -> list[Heart]:
+    """Return the list of the hearts that are made from now on: a test may go through several environments."""
+    hearts: list[Heart] = []
+    make = Heart.__init__
+
+    def note(self: Heart, gate: Gate) -> None:
+        make(self, gate)
+        hearts.append(self)
+
+    patch.setattr(Heart, "__init__", note)
+    return hearts
+
+
 @contextmanager
 def bench(simulator: str, queues: dict[str, str], patch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Yield a worker that calls the simulator at an address; short times, so that waiting for them is short."""
@@ -131,6 +146,7 @@ def bench(simulator: str, queues: dict[str, str], patch: pytest.MonkeyPatch) -> 
         cached.cache_clear()
     patch.setattr(environment_module, "_environment", None)
     patch.setattr(leave, "HESITATION_SECONDS", 0.1)
+    hearts = _note_hearts(patch)
     # Moto's PartiQL knows no conditions: `tests/stack/test_claims.py` claims together.
     patch.setattr(deliveries, "TOGETHER", 10_000)
     made = Bench(simulator, queues)
@@ -145,4 +161,6 @@ def bench(simulator: str, queues: dict[str, str], patch: pytest.MonkeyPatch) -> 
 
     made.runner.run(close())
     made.runner.close()
+    for heart in hearts:  # its thread would beat to the end of all tests, for runs whose table is gone
+        heart.stop()
     made.sim.close()

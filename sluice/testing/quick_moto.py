@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 from botocore.endpoint import Endpoint
@@ -21,16 +21,14 @@ from moto.core.base_backend import BaseBackend
 from moto.core.custom_responses_mock import CallbackResponse
 from moto.core.models import RESPONSES_METHODS, MockAWS, botocore_stubber, responses_mock
 from moto.core.serialize import BaseJSONSerializer
-from moto.core.utils import camelcase_to_underscores, method_names_from_class
-from moto.dynamodb.exceptions import ItemSizeTooLarge
+from moto.core.utils import method_names_from_class
 from moto.dynamodb.models import DynamoDBBackend
-from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
+from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
-from moto.dynamodb.models.utilities import bytesize
-from moto.dynamodb.parsing import ast_nodes, expressions, validators
+from moto.sqs import models as sqs_models
 from moto.sqs.models import Queue
 
-from sluice.testing import quick_front, quick_queues
+from sluice.testing import quick_expressions, quick_front, quick_items, quick_queues
 
 __all__ = ["install", "plain"]
 
@@ -139,143 +137,13 @@ def _keep_one(copied: Table, partition: DynamoType, place: DynamoType, original:
         copied.items[partition][place] = copy.deepcopy(original.items[partition][place])
 
 
-# ---- update expressions
-
-# Moto parses each twice, copies its tree with `deepcopy`, and sends ten processors through the copy, each asking of
-# each node what it is: two thirds of an update's time. A tree that was parsed is only read, so one may be kept.
-_tree: Any = ast_nodes
-_Parser: Any = vars(expressions)["UpdateExpressionParser"]
-_parse = _Parser.make
-_prepare: Any = validators.Validator.__init__
-_Kind = Any  # a class of nodes
-_looks_at_parents: Callable[[_Kind], bool] = cache(
-    lambda kind: kind.pre_processing_of_child is not _tree.DepthFirstTraverser.pre_processing_of_child
-)
-_is_node: Callable[[_Kind], bool] = cache(lambda kind: issubclass(kind, _tree.Node))
-_holds_clauses: Callable[[_Kind], bool] = cache(
-    lambda kind: issubclass(kind, _tree.Expression | _tree.UpdateExpressionFunction)
-)
-_is_one_of: Callable[[_Kind, tuple[_Kind, ...]], bool] = cache(issubclass)
-
-
-def _copy_tree(node: Any) -> Any:
-    """Copy an expression's tree. Its leaves are text, numbers and attribute values that nothing writes to."""
-    made = object.__new__(type(node))
-    vars(made).update(vars(node))
-    if node.children is not None:
-        made.children = [
-            _copy_tree(child) if _is_node(type(child)) else copy.deepcopy(child) for child in node.children
-        ]
-        for child in made.children:
-            if _is_node(type(child)):
-                child.parent = made
-    return made
-
-
-_STATIC = (
-    validators.ActionCountValidator,
-    validators.OverlappingPathsValidator,
-    validators.UpdateHashRangeKeyValidator,
-)
-"""Checks of an expression with its names against a table's keys, whatever the item and the values are."""
-
-
-def _begin(self: Any, expression: Any, *args: Any, **kwargs: Any) -> None:
-    _prepare(self, None, *args, **kwargs)
-    self.node_to_validate = _copy_tree(expression)
-    names = self.expression_attribute_names or {}
-    self.case = (tuple(sorted(names.items())), tuple(self.table.table_key_attrs))
-    self.passed = vars(expression).setdefault("passed", set())
-    if self.case in self.passed:
-        self.processors = [one for one in self.processors if not isinstance(one, _STATIC)]
-
-
-def _validate(self: Any) -> Any:
-    node = self.node_to_validate
-    for processor in self.processors:
-        node = processor.traverse(node)
-    self.passed.add(self.case)
-    return node
-
-
-def _traverse(self: Any, node: Any, child_id: int = -1) -> Any:
-    return _visit(self, node, child_id, self._processing_map(), _looks_at_parents(type(self)))
-
-
-def _visit(traverser: Any, node: Any, child_id: int, processors: dict[type, Any], looks: bool) -> Any:
-    """Have the processors of a kind of node take each such node, children first."""
-    if not _is_node(type(node)):
-        return node
-    parent = node.parent
-    for n, child in enumerate(node.children or ()):
-        if looks:
-            traverser.pre_processing_of_child(node, n)
-        if _is_node(type(child)):
-            _visit(traverser, child, n, processors, looks)
-    if _is_one_of(type(node), tuple(processors)):
-        processor = next(found for kind, found in processors.items() if isinstance(node, kind))
-        node = processor(node)
-        node.parent = parent
-        if parent:
-            parent.children[child_id] = node
-    return node
-
-
-def _find_clauses(self: Any, clause_types: list[type]) -> list[Any]:
-    found: list[Any] = []
-    for child in self.children or ():
-        if type(child) in clause_types:
-            found.append(child)
-        elif _holds_clauses(type(child)):
-            found.extend(_find_clauses(child, clause_types))
-    return found
-
-
-# ---- items
-
-MOST_BYTES = 405_000
-"""Of moto: somewhat more than the 400 KB of which AWS tells."""
-
-
-def _make_item(self: Item, hash_key: DynamoType, range_key: DynamoType | None, attrs: dict[str, Any]) -> None:
-    """Make an item, and measure it once, not again at each of its attributes.
-
-    Raises:
-        ItemSizeTooLarge: it is.
-    """
-    self.hash_key = hash_key
-    self.range_key = range_key
-    self.attrs = LimitedSizeDict()
-    typed = {name: DynamoType(value) for name, value in attrs.items()}
-    if sum(bytesize(name) + value.size() for name, value in typed.items()) > MOST_BYTES:
-        raise ItemSizeTooLarge
-    dict.update(self.attrs, typed)
-
-
-def _copy_item(self: Item, memo: dict[int, Any]) -> Item:
-    """Copy an item without measuring it again at each of its attributes."""
-    made = object.__new__(Item)
-    memo[id(self)] = made
-    for name, value in vars(self).items():
-        if name != "attrs":
-            setattr(made, name, copy.deepcopy(value, memo))
-    made.attrs = LimitedSizeDict()
-    dict.update(made.attrs, {name: copy.deepcopy(value, memo) for name, value in self.attrs.items()})
-    return made
-
-
 _PARTS: tuple[tuple[Any, str, Any], ...] = (
     (MockAWS, "_enable_patching", _enable),
     (BaseJSONSerializer, "_serialize_type_structure", _structure),
     (DynamoDBBackend, "transact_write_items", _transact_on_one_copy),
     (Table, "__deepcopy__", _copy_once),
-    (_Parser, "make", lru_cache(1000)(_parse)),
-    (validators.Validator, "__init__", _begin),
-    (validators.Validator, "validate", _validate),
-    (_tree.DepthFirstTraverser, "traverse_node_recursively", _traverse),
-    (_tree.Node, "find_clauses", _find_clauses),
-    (Item, "__init__", _make_item),
-    (Item, "__deepcopy__", _copy_item),
+    *quick_expressions.PARTS,
+    *quick_items.PARTS,
     (Endpoint, "make_request", quick_front.request),
     (EndpointRulesetResolver, "construct_endpoint", quick_front.resolve),
     (Queue, "attributes", property(quick_queues.Attributes)),
@@ -284,7 +152,8 @@ _PARTS: tuple[tuple[Any, str, Any], ...] = (
     (BaseBackend, "urls", property(lambda self: _urls(self.__class__))),
     (utils, "unix_time", quick_queues.unix_time),
     (responses, "method_names_from_class", cache(method_names_from_class)),
-    (responses, "camelcase_to_underscores", cache(camelcase_to_underscores)),
+    (responses, "camelcase_to_underscores", quick_queues.camelcase_to_underscores),
+    (sqs_models, "camelcase_to_underscores", quick_queues.camelcase_to_underscores),
 )
 _ABSENT = object()
 _found = [vars(owner).get(name, _ABSENT) for owner, name, _ in _PARTS]

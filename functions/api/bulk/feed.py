@@ -165,13 +165,12 @@ def _tasks(batch: Batch) -> dict[str, Task | str]:
     """Read the tasks of the lines under way, those that are there; one of a newer version is only known to be."""
     wanted = [row_key(line_task_id(batch.batch_id, n)) for n in batch.open]
     found: dict[str, Task | str] = {}
-    for start in range(0, len(wanted), table.READ_AT_ONCE):
-        for row in table.get_many(wanted[start : start + table.READ_AT_ONCE]):
-            task_id = row["pk"]["S"].removeprefix("TASK#")
-            try:
-                found[task_id] = read_task(row)
-            except NewerVersion:
-                found[task_id] = "newer"
+    for row in table.get_many(wanted):
+        task_id = row["pk"]["S"].removeprefix("TASK#")
+        try:
+            found[task_id] = read_task(row)
+        except NewerVersion:
+            found[task_id] = "newer"
     return found
 
 

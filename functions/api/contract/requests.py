@@ -80,6 +80,12 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class Strict(_Strict):
+    """What a client sends: nothing unknown, no type made another. It is built when it is first used."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
 class AgentRequest(_Strict):
     """A message for an agent."""
 

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from functions.api.contract.problem import Problem
 from shared import webhooks
-from shared.clock import iso
 from shared.settings import settings
 from shared.tasks import table
-from shared.tasks.items import plain
 
 if TYPE_CHECKING:
     from shared.tasks.model import Task
@@ -24,15 +22,8 @@ def shown(task: Task) -> dict[str, Any] | None:
     """
     if not task.params.get("webhook_url"):
         return None
-    row = table.get(webhooks.outcome_key(task.task_id)) or {}
-    return {
-        "url": str(task.params["webhook_url"]),
-        "status": str(plain(row["status"])) if "status" in row else "pending",
-        "attempts": int(plain(row["attempts"])) if "attempts" in row else 0,
-        "last_status": int(plain(row["last_status"])) if "last_status" in row else None,
-        "last_error": str(plain(row["last_error"])) if "last_error" in row else None,
-        "at": iso(float(plain(row["at"]))) if "at" in row else None,
-    }
+    row = table.get(webhooks.outcome_key(task.task_id))
+    return {"url": str(task.params["webhook_url"]), **webhooks.outcome(row)}
 
 
 def again(task: Task) -> None:

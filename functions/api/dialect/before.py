@@ -101,7 +101,6 @@ class References:
     """Finds the items that a request refers to by id; each response is read once."""
 
     def __init__(self, caller: Caller) -> None:
-        """Find items of the caller's responses."""
         self._caller = caller
         self._output: dict[str, list[dict[str, Any]]] = {}
         self._given: set[str] = set()

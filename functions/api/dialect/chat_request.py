@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from functions.api.contract.problem import Problem, invalid
-from functions.api.contract.requests import MAX_OUTPUT_TOKENS
+from functions.api.contract.requests import MAX_OUTPUT_TOKENS, Strict
 from functions.api.dialect.content import kind_of, text_of, unsupported
 from functions.api.dialect.handed import handed_back, signed_back
 from functions.api.dialect.inlined import checked_address, checked_data
@@ -24,10 +24,8 @@ _SCHEMA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NO_FILES = "uploaded files (`file_id`)"
 
 
-class ChatStreamOptions(BaseModel):
+class ChatStreamOptions(Strict):
     """``stream_options``."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None

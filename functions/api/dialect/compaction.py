@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from functions.api.contract.problem import invalid
-from functions.api.contract.requests import ModelName
+from functions.api.contract.requests import ModelName, Strict
 from functions.api.dialect import before, ids, opaque
 from functions.api.dialect.items import given
 from functions.api.dialect.messages import as_json, chat_messages
@@ -29,10 +29,8 @@ TASK = (
 SUMMARY_TOKENS = 4096
 
 
-class CompactRequest(BaseModel):
+class CompactRequest(Strict):
     """A conversation to sum up: an input, what led to a response, or both."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     model: Annotated[ModelName | None, Field(description="The deployment's default when absent.")] = None
     input: str | list[dict[str, Any]] | None = None

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from functions.api.contract.problem import Problem, invalid
+from functions.api.contract.requests import Strict
 from shared.tasks.model import dumps
 
 OPTIONS_BYTES = 32 * 1024
@@ -31,11 +32,7 @@ Include = Literal["reasoning.encrypted_content", "message.output_text.logprobs",
 """Of images the address always stands in what was asked with."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
-
-
-class Format(_Part):
+class Format(Strict):
     """``text.format``."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -45,14 +42,14 @@ class Format(_Part):
     strict: bool | None = None
 
 
-class Text(_Part):
+class Text(Strict):
     """``text``."""
 
     format: Format | None = None
     verbosity: Verbosity | None = None
 
 
-class Reasoning(_Part):
+class Reasoning(Strict):
     """``reasoning``. A summary is given where the provider writes one."""
 
     effort: Effort | None = None
@@ -62,7 +59,7 @@ class Reasoning(_Part):
     mode: Literal["auto"] | None = None
 
 
-class Sampling(_Part):
+class Sampling(Strict):
     """The parameters of a Responses request that a provider honours."""
 
     temperature: Annotated[float | None, Field(ge=0, le=2, allow_inf_nan=False)] = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from functions.api.contract.problem import Problem
 from functions.api.contract.requests import (
@@ -17,6 +17,7 @@ from functions.api.contract.requests import (
     Priority,
     PublicAddress,
     SessionId,
+    Strict,
 )
 from functions.api.dialect.options import Sampling
 
@@ -42,26 +43,20 @@ def bounded_instructions(text: str | None) -> str | None:
     return text
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(Strict):
     """``stream_options``."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     include_obfuscation: bool | None = None
 
 
-class ConversationParam(BaseModel):
+class ConversationParam(Strict):
     """``conversation`` as an object."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     id: Annotated[str, Field(max_length=RESPONSE_ID_CHARACTERS)]
 
 
-class Common(BaseModel):
+class Common(Strict):
     """What both dialects' requests have in common, with additions of our own (the SDK's ``extra_body``)."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     model: Annotated[ModelName | None, Field(description="The deployment's default when absent.")] = None
     metadata: Metadata | None = None

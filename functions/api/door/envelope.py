@@ -31,7 +31,6 @@ class Envelope:
     """Outermost layer. Answers HEAD as GET without the body; logs path and status, never content or keys."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Wrap an application."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +86,6 @@ class CatchErrors:
     """Innermost layer: an exception that no handler took becomes the documented 500."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Wrap an application."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,7 +17,6 @@ class Ear:
     """What one stream hears of its task. Made inside the event loop that reads it."""
 
     def __init__(self, task_id: str) -> None:
-        """Hear nothing yet."""
         self.task_id = task_id
         self._loop = asyncio.get_running_loop()
         self.closed = False

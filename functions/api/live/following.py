@@ -94,7 +94,6 @@ class Cursor:
     """Puts what the log has and what is heard into one sequence."""
 
     def __init__(self, after: Place) -> None:
-        """Start at a place."""
         self.place = after
 
     def take(self, event: Event) -> LogEvent | None:

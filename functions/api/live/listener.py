@@ -35,7 +35,6 @@ class Listener:
     """One subscription, shared by all ears of the environment. Its methods block; they are called in threads."""
 
     def __init__(self) -> None:
-        """Listen to nothing yet."""
         self.name = secrets.token_hex(8)
         self.streams = 0
         """How many streams hear something now."""

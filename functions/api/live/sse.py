@@ -61,7 +61,6 @@ class Lasting(StreamingResponse):
     """
 
     def __init__(self, blocks: AsyncGenerator[bytes], until: float, held: Held | None) -> None:
-        """See `response`."""
         headers = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
         super().__init__(blocks, media_type=MEDIA_TYPE, headers=headers)
         self._blocks = blocks

@@ -19,7 +19,6 @@ class Page:
     """Approvals of whole tasks, one task after the other."""
 
     def __init__(self, most_bytes: int = wire.ANSWER_BYTES, reads: int = READS) -> None:
-        """Hold none yet."""
         self.shown: list[dict[str, Any]] = []
         self._room, self._reads = most_bytes, reads
 

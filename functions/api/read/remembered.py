@@ -14,7 +14,6 @@ class Remembered[T]:
     """Calls ``fetch`` at most once in ``seconds``. Callers that come while it runs share its result."""
 
     def __init__(self, fetch: Callable[[], T], seconds: float) -> None:
-        """Keep how to fetch the value and how long it is good for."""
         self._fetch = fetch
         self._seconds = seconds
         self._lock = threading.Lock()

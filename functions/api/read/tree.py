@@ -68,10 +68,7 @@ def _levels(task: Task) -> Iterator[tuple[list[tuple[str, Attributes]], bool]]:
             for group in family.groups(parent.task_id) if parent.children else ():
                 wanted |= dict.fromkeys(family.ids(parent.task_id, group), parent.task_id)
         ids = list(wanted)[: MOST - count]
-        rows: dict[str, Attributes] = {}
-        for start in range(0, len(ids), table.READ_AT_ONCE):
-            keys = [row_key(task_id) for task_id in ids[start : start + table.READ_AT_ONCE]]
-            rows |= {row["pk"]["S"]: row for row in table.get_many(keys)}
+        rows = {row["pk"]["S"]: row for row in table.get_many([*map(row_key, ids)])}
         found = [(wanted[one], row) for one in ids if (row := rows.get(row_key(one)["pk"]["S"])) is not None]
         level = [read_task(row) for _, row in found]
         count += len(level)

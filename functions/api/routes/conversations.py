@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions.api.contract.problem import Problem
-from functions.api.contract.requests import Metadata
+from functions.api.contract.requests import Metadata, Strict
 from functions.api.description.note import described
 from functions.api.dialect import before, conversations
 from functions.api.dialect.items import page_of, showable
@@ -29,24 +29,20 @@ ItemId = Annotated[str, Path()]
 Body = Annotated[bytes, Depends(large_body)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
-
-
-class ConversationRequest(_Strict):
+class ConversationRequest(Strict):
     """A conversation to begin."""
 
     items: Annotated[list[dict[str, Any]] | None, Field(max_length=ITEMS)] = None
     metadata: Metadata | None = None
 
 
-class ConversationUpdate(_Strict):
+class ConversationUpdate(Strict):
     """Other metadata for a conversation; null: none."""
 
     metadata: Metadata | None
 
 
-class ItemsRequest(_Strict):
+class ItemsRequest(Strict):
     """Items to add to a conversation."""
 
     items: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=ITEMS)]

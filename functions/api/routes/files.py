@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from functions.api.contract.problem import Problem, invalid
+from functions.api.contract.requests import Strict
 from functions.api.description.note import described
 from functions.api.door.body import LARGE_BODY_BYTES, check, decode, large_body
 from functions.api.door.form import is_form, read_form
@@ -46,19 +47,15 @@ Purpose = Literal["batch"]
 Size = Annotated[int, Field(ge=1, description="At most `MaxFileBytes`, 200 MB by default.")]
 
 
-class ExpiresAfter(BaseModel):
+class ExpiresAfter(Strict):
     """When a file is deleted by itself."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     anchor: Literal["created_at"]
     seconds: Annotated[int, Field(ge=LEAST_SECONDS, le=MOST_SECONDS)]
 
 
-class FileRequest(BaseModel):
+class FileRequest(Strict):
     """A file whose content its client puts to S3. In a form, ``file`` stands in place of ``filename`` and ``bytes``."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     filename: FileName
     purpose: Purpose

@@ -6,12 +6,12 @@ import uuid
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions.api.contract.problem import Problem, invalid
-from functions.api.contract.requests import AgentRequest, UserId
+from functions.api.contract.requests import AgentRequest, Strict, UserId
 from functions.api.description.note import described
 from functions.api.door.body import parse, raw_body
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller, Subject
@@ -53,11 +53,7 @@ Overlap = Literal["skip", "queue", "cancel"]
 CatchUp = Annotated[int, Field(ge=0, le=CATCH_UP_SECONDS, description="How late a firing may still be made, s.")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
-
-
-class ScheduleRequest(_Strict):
+class ScheduleRequest(Strict):
     """When something is to run, and what: `run` is the body of `POST /agent`."""
 
     run: AgentRequest
@@ -78,7 +74,7 @@ class ScheduleRequest(_Strict):
         return self
 
 
-class ScheduleChange(_Strict):
+class ScheduleChange(Strict):
     """What changes of a schedule; the rest stays."""
 
     run: AgentRequest | None = None

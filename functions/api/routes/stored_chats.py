@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions.api.contract.problem import Problem
-from functions.api.contract.requests import Metadata
+from functions.api.contract.requests import Metadata, Strict
 from functions.api.description.note import described
 from functions.api.dialect import forget, stored_chats
 from functions.api.dialect.items import page_from, page_of
@@ -25,10 +24,8 @@ CompletionId = Annotated[str, Path(description="`chatcmpl-…`")]
 Order = Annotated[Literal["asc", "desc"], Query()]
 
 
-class CompletionUpdate(BaseModel):
+class CompletionUpdate(Strict):
     """Other metadata for a stored completion; null: none."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     metadata: Metadata | None
 

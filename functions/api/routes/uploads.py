@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions.api.contract.problem import Problem, invalid
+from functions.api.contract.requests import Strict
 from functions.api.description.note import described
 from functions.api.door.body import large_body, parse, raw_body
 from functions.api.door.form import read_form
@@ -23,10 +24,8 @@ PartId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MOST_PARTS = 1_000
 
 
-class UploadRequest(BaseModel):
+class UploadRequest(Strict):
     """A file that is to come in parts."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     filename: FileName
     purpose: Purpose
@@ -35,10 +34,8 @@ class UploadRequest(BaseModel):
     expires_after: ExpiresAfter | None = None
 
 
-class UploadCompletion(BaseModel):
+class UploadCompletion(Strict):
     """The parts of a file, in their order."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     part_ids: Annotated[list[PartId], Field(min_length=1, max_length=MOST_PARTS)]
     md5: Annotated[str | None, StringConstraints(pattern=r"^[0-9a-fA-F]{32}$")] = None

@@ -40,7 +40,6 @@ class Context:
     """What Lambda's own runtime hands to a handler, as far as the API uses it."""
 
     def __init__(self, invocation: Invocation) -> None:
-        """Take an invocation's facts."""
         self.aws_request_id = invocation.request_id
         self.function_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
         self._deadline = invocation.deadline

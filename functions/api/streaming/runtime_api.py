@@ -108,7 +108,6 @@ class Writer:
     """An answer under way. Lambda reads on when the client has left: nothing here tells of that."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Go on on a connection whose request head was sent."""
         self._reader = reader
         self._writer = writer
         self._drained = True

@@ -37,7 +37,6 @@ class Refusals:
     """The counts that this environment holds."""
 
     def __init__(self) -> None:
-        """Start with none."""
         self._lock = threading.Lock()
         self._waiting: Counter[tuple[int, str]] = Counter()
         self._flushed = 0.0

@@ -38,7 +38,6 @@ class Tree:
     """Reads a run's events in their order. ``children_began`` tells when a step began to start them."""
 
     def __init__(self, task: Task, children_began: Callable[[str, int], float | None]) -> None:
-        """Bind to an ended task."""
         self._task = task
         self._children_began = children_began
         self._place = traceparent.of_task(task)

@@ -51,7 +51,6 @@ class Environment:
     """The long-lived parts. Made lazily: a cold start pays for what it uses."""
 
     def __init__(self) -> None:
-        """Start with nothing open."""
         self.share = Share("", "", Lanes())
         self._reports: set[asyncio.Future[None]] = set()
         self.watchers = Together(watchers.look_at)

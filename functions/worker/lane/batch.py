@@ -144,7 +144,6 @@ class Deleter:
     """Deletes ended messages in groups, a little later."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._ended: list[tuple[Delivery, bool]] = []
         self._timer: asyncio.Task[None] | None = None
         self._deleting = asyncio.Lock()

@@ -19,7 +19,6 @@ class Slot:
     """One run's place, as the run itself sees it."""
 
     def __init__(self, slots: Slots) -> None:
-        """Take a place."""
         self._slots = slots
         self._ending = self._left = False
 

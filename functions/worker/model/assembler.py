@@ -6,12 +6,14 @@ held a part of the reply and cannot be read makes the reply malformed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from functions.worker.model import finish as ends
-from functions.worker.model import refusal
-from functions.worker.model.contents import texts
+from functions.worker.model import refusal, terms
+from functions.worker.model.contents import Halves, texts
+from functions.worker.model.ears import Ears
 from functions.worker.model.handback import clean, merge
+from functions.worker.model.plain_chunks import plain_text
 from functions.worker.model.toolcalls import ToolCalls
 from functions.worker.model.usage import MOST_BYTES, Count, Details, believed, details, found
 from shared import storable
@@ -19,10 +21,8 @@ from shared.retry import ModelError
 from sluice.types import ModelReply, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from functions.worker.model.progress import Progress
-    from functions.worker.model.telling import CallPiece, ShownCall
+    from functions.worker.model.telling import CallPiece
 
 REPLY_CHARACTERS = 4_000_000
 """Longest reply taken, text and tool arguments together; far above any model's output limit."""
@@ -31,32 +31,10 @@ _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "th
 """Where providers show what a model thinks aloud; the first of them in a chunk is shown to watchers."""
 
 
-class Ears(NamedTuple):
-    """Who is told of the pieces of a reply as they come."""
-
-    text: Callable[[str], None]
-    reasoning: Callable[[str], None]
-    tool: Callable[[str], None]
-    """Of names and arguments of tool calls, to count them."""
-    call: Callable[[CallPiece], None] | None = None
-    """Of the arguments of tool calls, to show them."""
-    before: Mapping[int, ShownCall] = {}
-    """What was shown of the tool calls of an attempt that died, by their numbers."""
-
-
-def _nothing(_: str) -> None:
-    """Take no notice."""
-
-
-DEAF = Ears(_nothing, _nothing, _nothing)
-"""Nobody."""
-
-
 class Parts:
     """The parts of one reply as far as they came."""
 
     def __init__(self, model: str, ears: Ears, progress: Progress, most_tokens: int | None) -> None:
-        """Start empty."""
         self._model = model
         self._ears = ears
         self._progress = progress
@@ -71,6 +49,10 @@ class Parts:
         self._count = Count()
         self._details: Details = {}
         self._reason = ""
+        self._tier: Any = None
+        self._index: str | None = None
+        """The number of the choice that is read; known once one came."""
+        self._halves, self._thought_halves = Halves(), Halves()
         self.finish: str | None = None
         self.said_done = False
         self.cut = False
@@ -102,15 +84,21 @@ class Parts:
             return any(taken)
         if not isinstance(chunk, dict):
             return False
-        if (text := _plain(chunk)) is not None:
+        if self._index in (None, "0") and (text := plain_text(chunk)) is not None:
+            self._index = "0"
             model = chunk.get("model")
             if model and model != self._model:
                 self._model = storable.text(str(model))
+            if (tier := chunk.get("service_tier")) is not None and tier != self._tier:
+                self._tier = tier
+                terms.hear_tier(self._progress, tier)
             if self.finish is not None:
                 self._goes_on()
             self._hear(text)
             self._check_limit()
             return True
+        if "choices" not in chunk and (inner := _inner(chunk)) is not None:
+            return self.take(inner)
         if refusal.is_error(chunk):
             raise refusal.of_value(chunk, 200, {})
         if blocked := refusal.blocked(chunk):
@@ -122,9 +110,11 @@ class Parts:
         self._counted(chunk)
         choices = chunk.get("choices")
         if choices is None or choices == []:
+            if not self.empty and (kind := ends.known(chunk.get("finish_reason"))):
+                self.finish, self._reason = kind, storable.text(str(chunk["finish_reason"]))
             return "usage" in chunk or choices is not None or chunk.get("type") == "ping"
-        for choice in choices:
-            if choice is None or str(choice.get("index") or 0) != "0":
+        for choice in [choices] if isinstance(choices, dict) else choices:
+            if choice is None or not self._is_ours(str(choice.get("index") or 0), choices):
                 continue  # one answer was asked for
             if error := choice.get("error"):
                 raise refusal.of_value({"error": error}, 200, {})
@@ -132,7 +122,19 @@ class Parts:
         self._check_limit()
         return True
 
+    def _is_ours(self, index: str, choices: Any) -> bool:
+        """Tell whether a choice is the one that was asked for: the first, by whatever number it begins with."""
+        if self._index is None:
+            others = choices if isinstance(choices, list) else ()
+            if index != "0" and any(str(one.get("index") or 0) == "0" for one in others if isinstance(one, dict)):
+                return False
+            self._index = index
+        return index == self._index
+
     def _counted(self, chunk: dict[str, Any]) -> None:
+        if (tier := chunk.get("service_tier")) is not None:
+            terms.hear_tier(self._progress, tier)
+        terms.hear(self._progress, chunk)
         count = found(chunk)
         if count != Count():
             self._count = self._count.later(count)
@@ -169,6 +171,8 @@ class Parts:
             self._take_others(delta)
         # A model that refuses says why in a field of its own; to the user it is the answer.
         content, refused = delta.get("content"), delta.get("refusal")
+        if not content and isinstance(audio := delta.get("audio"), dict):
+            content = audio.get("transcript")  # what it says aloud
         if refused and not content:
             content = refused
             self._progress.refused = self._progress.refused or not self._text
@@ -185,6 +189,8 @@ class Parts:
             self._calls.take({"index": 0, "function": old})
 
     def _hear(self, text: str) -> None:
+        if not (text := self._halves.join(text)):
+            return
         text = storable.text(text)
         self._grow(len(text))
         self._text.append(text)
@@ -210,6 +216,8 @@ class Parts:
                 self._extra[name] = merge(self._extra.get(name), value, name)
 
     def _think(self, thought: str) -> None:
+        if not (thought := self._thought_halves.join(thought)):
+            return
         thought = storable.text(thought)
         self._grow(len(thought))
         self._thoughts.append(thought)
@@ -238,6 +246,10 @@ class Parts:
         Raises:
             ModelError: it ended early, or a content filter ended it.
         """
+        if self._halves.left:
+            text, self._halves.left = storable.text(self._halves.left), ""  # nothing came that it is half of
+            self._text.append(text)
+            self._ears.text(text)
         if self.finish is None and not self.empty and (self.said_done or (whole and self._text)):
             self.finish = ends.TOOLS if self._calls else ends.STOP
         if self.finish is None:
@@ -282,20 +294,7 @@ class Parts:
         return Usage(read or seen.prompt_tokens, written or 0), not told
 
 
-_PLAIN = frozenset({"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"})
-_PLAIN_CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs"})
-
-
-def _plain(chunk: dict[str, Any]) -> str | None:
-    """Return the text of a chunk that holds nothing else, as nearly all of a stream do; None: look at all of it."""
-    choices = chunk.get("choices")
-    if type(choices) is not list or len(choices) != 1 or chunk.get("usage") is not None or not _PLAIN.issuperset(chunk):
-        return None
-    choice = choices[0]
-    if type(choice) is not dict or not _PLAIN_CHOICE.issuperset(choice) or chunk.get("object") == "error":
-        return None
-    if choice.get("finish_reason") or choice.get("index") or choice.get("logprobs"):
-        return None
-    delta = choice.get("delta")
-    text = delta.get("content") if type(delta) is dict and len(delta) == 1 else None
-    return text if type(text) is str and text else None
+def _inner(chunk: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the chunk, or the whole answer, that some gateways pack into an envelope of theirs."""
+    inner = next((chunk[name] for name in ("data", "result", "response", "output") if name in chunk), None)
+    return inner if isinstance(inner, dict) and "choices" in inner else None

@@ -11,8 +11,9 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from functions.worker.model import terms
 from shared import provider_words
-from shared.limits import models, prices
+from shared.limits import models
 from shared.tasks import days
 from shared.tasks.model import Usage
 
@@ -50,12 +51,12 @@ def priced(
 ) -> Usage:
     """Return a call's use with all that it costs, on the day on which it was made.
 
-    ``details`` are what the provider says of its cache; what is estimated is charged as if there were none. ``own``:
-    it is made with its user's own key, and this is what they say that it costs them; the deployment pays nothing.
+    ``details`` are what the provider says of its cache, ``progress`` knows what else it says (`terms`); what is
+    estimated is charged as if there were none. ``own``: it is made with its user's own key, and this is what they say
+    that it costs them; the deployment pays nothing.
     """
     read = use.input_tokens + read_before(progress)
-    kinds = {kind: (details or {}).get(kind, 0) for kind in ("cached_tokens", "cache_write_tokens")}
-    micro_usd = prices.cost_micro_usd(model, read, use.output_tokens, **kinds, at=own)
+    micro_usd = terms.charge(model, read, use.output_tokens, progress, details or {}, at=own)
     return Usage(read, use.output_tokens, micro_usd, day, days.own(model) if own and micro_usd else model)
 
 

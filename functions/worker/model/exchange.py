@@ -13,7 +13,7 @@ import anyio
 import httpx2
 
 from functions.worker.environment import clients
-from functions.worker.model import address, profile, refusal, request, room
+from functions.worker.model import address, inflate, profile, refusal, request, room
 from functions.worker.model import own as own_keys
 from functions.worker.model.phases import Phases, current
 from functions.worker.model.sse import Assembler, Ears, WholeReply
@@ -45,7 +45,6 @@ class _Refused(Exception):
     """The provider's answer is no reply."""
 
     def __init__(self, response: httpx2.Response) -> None:
-        """Carry the answer, which is read."""
         super().__init__(response.status_code)
         self.response = response
 
@@ -90,6 +89,8 @@ class Exchange:
             ModelError: refused, unreachable, malformed or cut off.
         """
         body = self.profile.body(self.asked, self.most, stream=self.stream and not self.in_one_piece)
+        if "service_tier" in self.asked and "service_tier" not in body:
+            self.progress.asked = self.progress.asked._replace(tiers=())
         streams = "stream" in body
         if not streams:
             self.watch.unstreamed(self.most)
@@ -231,8 +232,13 @@ class Exchange:
 
 async def _read(response: httpx2.Response, assembler: Assembler, watch: Watch) -> None:
     body: Any = response.extensions.get(WHOLE_BODY)
-    plain = body is not None and "content-encoding" not in response.headers
-    pieces = aiter(body) if plain else response.aiter_bytes()  # past three layers, each a step for each piece
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if body is not None and not encoding:
+        pieces = aiter(body)  # past three layers, each a step for each piece
+    elif body is not None and encoding in inflate.ENCODINGS:
+        pieces = inflate.inflated(body, encoding)
+    else:
+        pieces = response.aiter_bytes()
     async with aclosing(pieces):
         try:
             async for piece in pieces:

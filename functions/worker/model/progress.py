@@ -10,8 +10,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from functions.worker.model.unusual import PLAIN, Asked
+
 if TYPE_CHECKING:
     from functions.worker.model.phases import Phases
+    from functions.worker.model.unusual import Told
     from shared.tasks.model import Usage
 
 BYTES_PER_TOKEN = 4
@@ -37,10 +40,8 @@ class Progress:
 
     tries: list[Phases] = field(default_factory=list)
     """The HTTP requests made for it; more than one when a stale socket was replaced or a refused option left out."""
-    sent_bytes: int = 0
-    """Size of the newest request's body, which holds the messages, the tools and the options."""
     prompt_tokens: int = 0
-    """Estimate of what the provider reads of it, erring upwards; 0 until it is sent."""
+    """Estimate of what the provider reads of messages, tools and options, erring upwards."""
     text_bytes: int = 0
     reasoning_bytes: int = 0
     tool_bytes: int = 0
@@ -55,6 +56,10 @@ class Progress:
     """When the first of that came, `time.monotonic`."""
     reported: Usage | None = None
     """What the provider said so far that it used; some say so in every chunk, and some only at the end."""
+    asked: Asked = PLAIN
+    """What of the call is not usual, as it is asked for."""
+    told: Told | None = None
+    """What the provider says of its price besides its tokens; None: nothing."""
     refused: bool = False
     """Whether what is written is the model's refusal, as its provider says."""
 

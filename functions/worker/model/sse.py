@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.model import finish as ends
 from functions.worker.model import refusal
-from functions.worker.model.assembler import DEAF, Ears, Parts
+from functions.worker.model.assembler import Parts
+from functions.worker.model.ears import DEAF, Ears
 from shared.retry import ModelError
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ LINE_BYTES = 4_000_000
 """Longest line of the stream, and longest answer in one piece."""
 PAGE_BYTES = 64 * 1024
 """How much of an answer that is no JSON at all is read for its words."""
-_DONE = (b"[DONE]", b'"[DONE]"', b"[done]", b"DONE")
+LONG_NUMBER = 1_000
+"""Digits of the longest number that is read."""
+_DONE = frozenset({b"[DONE]", b'"[DONE]"', b"DONE", b"[DONE].", b"[END]", b"[EOF]", b"[FINISHED]", b"[STOP]"})
 _LAST = frozenset({"done", "end", "complete", "close", "finish"})
 """Names of an event after which nothing comes."""
 _BEFORE = b" \t\r\n\xef\xbb\xbf"
@@ -136,7 +140,7 @@ class Assembler:
             self._noise = self._noise or line
 
     def _data(self, data: bytes) -> None:
-        if data in _DONE or (self._event.lower() in _LAST and data in (b"", b"{}")):
+        if _is_done(data) or (self._event.lower() in _LAST and data in (b"", b"{}")):
             self._end_event()
             self.done = self._parts.said_done = True
             return
@@ -145,7 +149,11 @@ class Assembler:
         if self._joined:
             data = self._joined + b"\n" + data
         value = _read(data)
-        if value is not None:
+        if value is None and data[-1:] in b"}]" and (several := _several(data)):
+            self._joined = b""
+            for value in several:
+                self._take(value)
+        elif value is not None:
             self._joined = b""
             self._take(value)
         elif self._parts.whole:
@@ -215,7 +223,7 @@ class Assembler:
         if value is not None:
             self._take(value)
             return
-        lines = [line for line in data.split(b"\n") if line.strip() and line.strip() not in _DONE]
+        lines = [line for line in data.split(b"\n") if line.strip() and not _is_done(line.strip())]
         read = list(itertools.takewhile(lambda value: value is not None, map(_read, lines)))
         if len(lines) < 2 or not read:
             raise self._malformed("the provider's answer is malformed: no JSON")
@@ -240,5 +248,45 @@ def _read(data: bytes) -> Any:
     """Read JSON; None if it is none."""
     try:
         return json.loads(data)
+    except UnicodeDecodeError:
+        return _read_text(data.decode("utf-8", "replace"))  # a character that was cut in two by who counts bytes
+    except ValueError:
+        return _read_text(data) if len(data) > LONG_NUMBER else None
+    except RecursionError:
+        return None
+
+
+def _read_text(data: str | bytes) -> Any:
+    try:
+        return json.loads(data, parse_int=_whole)
     except (ValueError, RecursionError):
         return None
+
+
+def _whole(digits: str) -> int | None:
+    """Read a whole number; one that is longer than Python reads is none that anybody needs."""
+    return int(digits) if len(digits) <= LONG_NUMBER else None
+
+
+def _is_done(data: bytes) -> bool:
+    return len(data) < 12 and data.upper() in _DONE
+
+
+def _several(data: bytes) -> list[Any]:
+    """Read several objects of JSON that stand in one event, one behind the other; none if there is anything else."""
+    text = data.decode("utf-8", "replace")
+    found: list[Any] = []
+    at = 0
+    try:
+        while at < len(text):
+            value, at = _DECODER.raw_decode(text, at)
+            found.append(value)
+            if (space := _SPACE.match(text, at)) is not None:
+                at = space.end()
+    except (ValueError, RecursionError):
+        return []
+    return found
+
+
+_DECODER = json.JSONDecoder()
+_SPACE = re.compile(r"\s*")

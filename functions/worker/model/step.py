@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from functions.worker.environment import clients
 from functions.worker.model import call as model_client
-from functions.worker.model import charges, limits
+from functions.worker.model import charges, limits, terms
 from functions.worker.model import own as own_keys
 from functions.worker.model.asked import Call
 from functions.worker.model.codes import bounded
@@ -20,7 +20,6 @@ from functions.worker.model.progress import Progress
 from functions.worker.record.flights import Flight
 from functions.worker.record.ledger import charge
 from shared import metrics, retry
-from shared.limits import prices
 from shared.limits.permits import Sign
 from shared.limits.shares import owner_of
 from shared.settings import settings
@@ -68,10 +67,11 @@ async def perform(
         permit, model = own_keys.permit(call.model, task.user), call.model
     asked_at = time.monotonic()
     price = own.price(model) if own is not None else None
-    tokens, micro_usd = prices.worst_case(model, call.payload_bytes, call.max_output_tokens, at=price)
+    asked = terms.of_call(call, model, (own.base_url if own is not None else "") or settings().openai_base_url)
+    tokens, micro_usd = terms.worst_case(model, call.payload_bytes, call.max_output_tokens, asked, at=price)
     of_day = micro_usd if own is None else 0  # the deployment does not pay it
     taken = 0
-    progress = Progress()
+    progress = Progress(asked=asked)
     reported = False
     day = ""
 
@@ -156,9 +156,9 @@ async def perform(
         # The model is a client's word: a field of the line, no dimension, each of whose values costs money.
         metrics.emit_beside({"model": model}, ({"ModelErrors": (1, "Count")}, {"code": bounded(verdict.code)}))
         unused = 0 if error.unseen else tokens  # of the provider's rate
-        asked = bool(progress.tries and progress.tries[-1].sent_at is not None)
-        await asyncio.to_thread(environment.note_failure, permit, model, unused, verdict, asked=asked)
-        if permit.probe and verdict.counts_for_breaker and (permit.for_all or _outage(error, task, asked=asked)):
+        reached = bool(progress.tries and progress.tries[-1].sent_at is not None)
+        await asyncio.to_thread(environment.note_failure, permit, model, unused, verdict, asked=reached)
+        if permit.probe and verdict.counts_for_breaker and (permit.for_all or _outage(error, task, asked=reached)):
             # The outage goes on. Whoever happens to probe it must not use up its tries in doing so.
             raise deferral(settings().breaker_open_seconds, "breaker_open") from error
         raise

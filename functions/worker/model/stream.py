@@ -36,7 +36,6 @@ class ModelStream:
         self._pieces.put_nowait(piece)
 
     def __aiter__(self) -> Self:
-        """Iterate over the pieces that come from now on."""
         return self
 
     async def __anext__(self) -> str:

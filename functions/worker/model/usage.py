@@ -67,7 +67,7 @@ class Count(NamedTuple):
 def found(chunk: dict[str, Any]) -> Count:
     """Return what a chunk, or a whole answer, says."""
     count = Count()
-    for place in _places(chunk):
+    for place in places(chunk):
         count = count.later(_read(place))
     return count
 
@@ -75,7 +75,7 @@ def found(chunk: dict[str, Any]) -> Count:
 def details(chunk: dict[str, Any]) -> Details:
     """Return what a chunk, or a whole answer, says of the kinds of its tokens; nothing of a kind that has none."""
     told: Details = {}
-    for usage in _places(chunk):
+    for usage in places(chunk):
         for kind, (objects, names) in _DETAILS.items():
             for place in (*(usage.get(name) for name in objects), usage):
                 number = _first(place, names) if isinstance(place, dict) else None
@@ -96,7 +96,8 @@ _PLACES = frozenset(
 """What a chunk has some of that tells a usage, unless one of its choices does."""
 
 
-def _places(chunk: dict[str, Any]) -> list[dict[str, Any]]:
+def places(chunk: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what of a chunk, or a whole answer, tells a usage."""
     choices = chunk.get("choices")
     if _PLACES.isdisjoint(chunk):  # nearly all chunks of a stream
         return _of_choices(choices)
@@ -117,13 +118,13 @@ def _of_choices(choices: Any) -> list[dict[str, Any]]:
 def _read(usage: dict[str, Any]) -> Count:
     read, written, total = (_first(usage, names) for names in (_PROMPT, _OUTPUT, _TOTAL))
     if read is not None:
-        beside = sum(_number(usage.get(name)) or 0 for name in _CACHED)
+        beside = sum(number(usage.get(name)) or 0 for name in _CACHED)
         # Some gateways have OpenAI's names and Anthropic's sums: what is more than all cannot be a part of it.
         if beside > read or ("input_tokens" in usage and "prompt_tokens" not in usage):
             read += beside
     details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
-    thought = _number((details if isinstance(details, dict) else usage).get("reasoning_tokens"))
-    thinks = _number(usage.get("thoughtsTokenCount"))
+    thought = number((details if isinstance(details, dict) else usage).get("reasoning_tokens"))
+    thinks = number(usage.get("thoughtsTokenCount"))
     if total is None and thinks is not None:
         written = (written or 0) + thinks
     elif thought is not None and thought > max(written or 0, (total or 0) - (read or 0)):
@@ -137,14 +138,15 @@ def _read(usage: dict[str, Any]) -> Count:
 
 def _first(usage: dict[str, Any], names: tuple[str, ...]) -> int | None:
     for name in names:
-        if (value := _number(usage.get(name))) is not None:
+        if (value := number(usage.get(name))) is not None:
             return value
     return None
 
 
-def _number(value: Any) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
-        value = int(value)
+def number(value: Any) -> int | None:
+    """Read a count of tokens, or of anything else; None if it is none that can be believed."""
+    if isinstance(value, str) and value.isascii() and len(value) < 12 and value.removesuffix(".0").isdigit():
+        value = int(value.removesuffix(".0"))
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if type(value) is int and 0 <= value <= MAX_TOKENS else None

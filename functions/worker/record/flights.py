@@ -87,7 +87,6 @@ class Flights:
     """The notes of this environment's runs. Only the event loop touches it."""
 
     def __init__(self) -> None:
-        """Start with none."""
         self._tasks: dict[tuple[str, int], Task] = {}
         self._sent: dict[tuple[str, int], str] = {}
         self._facts: dict[tuple[str, int], tuple[list[flights.Noted], list[int]]] = {}

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from functions.worker.record.ledger import charge
 from functions.worker.record.persist import persist
-from functions.worker.record.stops import Ended
+from functions.worker.record.stops import Ended, Final
 from shared import storable, traceparent
 from shared.clock import now
-from shared.errors import SluiceError, TooLarge, Unstorable
+from shared.errors import Contended, DependencyDown, LeaseLost, SluiceError, TooLarge, Unstorable
 from shared.logs import get_logger
 from shared.tasks import checkpoints
 from shared.tasks.events import Event
@@ -77,6 +77,8 @@ class Steps:
         """By what tells its end, each step under way: the asyncio task that it runs in, and how often that one had been
         cancelled before."""
         self._closed = False
+        self._failed: SluiceError | None = None
+        """Why a step could not be recorded, though nothing was wrong with it."""
         self._last: tuple[Step, Done] | None = None
         self._recording: asyncio.Task[None] | None = None
         self.progressed = False
@@ -112,8 +114,7 @@ class Steps:
         if not name or len(name) > STEP_NAME_CHARACTERS:
             raise TooLarge(f"a step's name has 1 to {STEP_NAME_CHARACTERS} characters")
         storable.check(name, "a step's name")
-        if self._closed:
-            raise Ended(f"step {name} was to begin after its run")
+        self._check_open(name)
         if nth is None:
             self._uses[name] += 1
             nth = self._uses[name]
@@ -130,8 +131,7 @@ class Steps:
         if ready is not None:
             await ready(nth)
             await self.flush()
-        if self._closed:
-            raise Ended(f"step {name} was to begin after its run")
+        self._check_open(name)
         self._check_time(0)
         await self._give_way()
         finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -161,6 +161,12 @@ class Steps:
             del self._open[finished]
             finished.set_result(None)
 
+    def _check_open(self, name: str) -> None:
+        if self._failed is not None:  # what its code does after that nobody could record: it would be paid for again
+            raise Final(self._failed)
+        if self._closed:
+            raise Ended(f"step {name} was to begin after its run")
+
     def take_last(self) -> tuple[Step, Done] | None:
         """Hand over the step that is to be written with the run's end, if there is one."""
         last, self._last = self._last, None
@@ -185,6 +191,8 @@ class Steps:
                 self._log.give_back(pending)
                 if done.usage is not None:
                     charge(self._task, done.usage)
+                if isinstance(error, LeaseLost | Contended | DependencyDown):
+                    self._failed = error
                 if isinstance(error, SluiceError):
                     raise
                 # Nothing that comes with trying again: the work would be done and paid for once more, to the same end.

@@ -25,5 +25,14 @@ class GiveWay(Continue):
     """Another owner's task waits, and this run's owner has more slots than it: go on when there is one again."""
 
 
+class Final(Stop):
+    """An error that ends the run's stay here, whatever its code makes of errors: it goes on with a loop, or retries."""
+
+    def __init__(self, error: Exception) -> None:
+        """Carry the error, as which it is judged."""
+        super().__init__(str(error))
+        self.error = error
+
+
 class Ended(Stop):
     """The run has ended, and a task that it left behind wants to begin another step."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from functions.worker.record.stops import Final
 from functions.worker.run.waiting import Waiting
 from shared.clock import now
 from shared.errors import BudgetExhausted
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from shared.tasks.model import Task
 
 DAY_SECONDS = 86_400.0
+MOST_REFUSALS = 50
+"""Refusals by a ceiling after which a run ends, whatever its code makes of them: a retry that waits for nothing would
+keep the event loop, and so every other run of the environment, busy."""
 RENEWED_SECONDS = 5.0
 """How long after midnight UTC a run that waits for another day's budget tries again: clocks differ."""
 
@@ -37,6 +41,8 @@ class Budget(Waiting):
     _questions = 0
     """How many were answered."""
     _denied = False
+    _refused = 0
+    """How often a ceiling refused."""
     _turn: asyncio.Lock
 
     def _answered_before(self, recorded: dict[tuple[str, int], Step]) -> None:
@@ -59,8 +65,20 @@ class Budget(Waiting):
                 return await what()
             except BudgetExhausted as error:
                 if self._denied or not self._asks(error.limit):
+                    await self._refuse(error)
                     raise
                 await self._more(error, seen)
+
+    async def _refuse(self, error: BudgetExhausted) -> None:
+        """Let others run, and end a run whose code asks for what it cannot have, and asks again.
+
+        Raises:
+            Final: it has done so ``MOST_REFUSALS`` times.
+        """
+        self._refused += 1
+        if self._refused >= MOST_REFUSALS:
+            raise Final(error) from error
+        await asyncio.sleep(0)
 
     def _asks(self, limit: str) -> bool:
         return self._task.params.get("on_budget") == ceilings.ASK and limit in ceilings.UNITS

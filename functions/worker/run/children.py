@@ -237,10 +237,7 @@ def _child(parent: Task, group: Group, plan: Plan, n: int) -> Task:
 def _rows(parent_id: str, group: Group) -> dict[int, Task]:
     """Read the children that are there, by number."""
     wanted = family.ids(parent_id, group)
-    rows: dict[str, Task] = {}
-    for start in range(0, len(wanted), table.READ_AT_ONCE):
-        keys = [row_key(child_id) for child_id in wanted[start : start + table.READ_AT_ONCE]]
-        rows |= {task.task_id: task for task in map(read_task, table.get_many(keys))}
+    rows = {task.task_id: task for task in map(read_task, table.get_many([*map(row_key, wanted)]))}
     return {n: rows[child_id] for n, child_id in enumerate(wanted) if child_id in rows}
 
 

@@ -1,7 +1,7 @@
 """Keeps leases alive from a thread of its own, so that a blocked event loop cannot let them lapse unseen.
 
-One beat extends the row's lease (and learns of a cancellation from the same write), the message's invisibility and the
-user's running slot.
+One beat extends the row's lease (and learns of a cancellation from the same write, unless a mark told of it sooner:
+`shared.tasks.cancels`), the message's invisibility and the user's running slot.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, LeaseLost
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import lanes, leases
+from shared.tasks import cancels, lanes, leases
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 SLOT_GRACE_SECONDS = 30
 """How much longer than the lease a running slot lasts, so that a takeover finds it still held."""
+LOOK_SECONDS = 0.75
+"""How often cancellations are looked for between heartbeats: in one round trip to Valkey, while anything runs here."""
 CONTENDED_PAUSE_SECONDS = 0.25
 CONTENDED_TRIES = 8
 
@@ -45,6 +48,8 @@ class Beat:
     lease_until: float
     on_lost: Callable[[], None]
     on_cancel: Callable[[], None]
+    cancelled: bool = False
+    """``on_cancel`` was called."""
     task: Task | None = None
     """The run, of whose progress its row is told with each beat."""
 
@@ -64,7 +69,7 @@ class Heart:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="beat")
-        self._wake = threading.Event()
+        self._stopped = threading.Event()
 
     @property
     def runs(self) -> int:
@@ -84,6 +89,10 @@ class Heart:
         with self._lock:
             self._beats.discard(beat)
 
+    def stop(self) -> None:
+        """Beat no more, as if the environment were gone; leases that are still kept lapse."""
+        self._stopped.set()
+
     def beat_all(self) -> None:
         """Extend every lease once."""
         with self._lock:
@@ -99,14 +108,36 @@ class Heart:
         except (RedisError, DependencyDown) as error:
             _log.warning("slots not renewed", extra={"error": str(error)})
 
+    def look(self) -> None:
+        """Cancel the runs that were marked as cancelled; their next beat would find it, too."""
+        with self._lock:
+            beats = [beat for beat in self._beats if not beat.cancelled]
+        try:
+            told = cancels.told([(beat.task_id, beat.lease_no) for beat in beats])
+        except RedisError as error:
+            _log.warning("cancellations not looked for", extra={"error": str(error)})
+            return
+        for beat, cancelled in zip(beats, told, strict=True):
+            if cancelled:
+                self._cancel(beat)
+
+    def _cancel(self, beat: Beat) -> None:
+        beat.cancelled = True
+        beat.on_cancel()
+
     def _loop(self) -> None:
-        while True:
-            self._wake.wait(settings().heartbeat_seconds)
+        due = monotonic() + settings().heartbeat_seconds
+        while not self._stopped.wait(max(0.0, min(LOOK_SECONDS, due - monotonic()))):
             try:
+                if monotonic() < due:
+                    self.look()
+                    continue
+                due = monotonic() + settings().heartbeat_seconds
                 self.beat_all()
             except Exception:
                 # This thread must outlive any surprise: without it every run here would be taken over.
                 _log.exception("a heartbeat failed")
+        self._pool.shutdown(wait=False)
 
     def _extend(self, beat: Beat) -> bool:
         for _ in range(CONTENDED_TRIES):
@@ -125,7 +156,7 @@ class Heart:
                 _log.warning("lease not extended", extra={"task_id": beat.task_id, "error": error.message})
                 return False
             if cancel:
-                beat.on_cancel()
+                self._cancel(beat)
             return True
         return False
 

@@ -19,6 +19,7 @@ from functions.worker.run.heartbeat import Beat
 from functions.worker.run.outcomes import RunError, failed
 from functions.worker.run.tooling import result_of
 from functions.worker.run.voided import voided
+from functions.worker.run.wrapped import behind
 from functions.worker.tools.pool import RUN, Run
 from shared import metrics
 from shared.clock import now
@@ -75,7 +76,7 @@ async def _charge_lost(task: Task) -> None:
     lost, task.unwritten = task.unwritten, []
     steps = {id(one.use): (one.step, one.nth) for one in task.under_way.values() if one.use is not None}
     try:
-        taken = await asyncio.to_thread(flights.taken, task) if lost else {}
+        taken = await asyncio.to_thread(flights.withdraw, task) if lost else {}
     except RedisError:
         taken = {}
     for one in lost:
@@ -228,6 +229,7 @@ class _Run(Closing):
             error = asyncio.CancelledError(OWN_CANCEL) if self.agent.cancelled() else self.agent.exception()
             if error is None:
                 return self.agent.result()
+            error = behind(error)
             if isinstance(error, LeaseLost):
                 raise error
             if self.stopped == "cancel":

@@ -117,7 +117,6 @@ class SharedTransport(httpx2.AsyncBaseTransport):
     """A transport whose requests hold a place each, from before they connect until their answer is closed."""
 
     def __init__(self, inner: httpx2.AsyncBaseTransport, capacity: int) -> None:
-        """Wrap another transport."""
         self._inner = inner
         self._pool = Pool(capacity)
 

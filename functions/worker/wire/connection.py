@@ -200,6 +200,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._lost:  # since it was taken
             self._error = httpx2.RemoteProtocolError(NO_ANSWER)
         self._parser = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)  # old servers pad it
         # What h11 takes, some servers send: lines that end without a carriage return, both kinds of length.
         self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_chunked_length=True)
         self.write(data)

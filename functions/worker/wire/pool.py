@@ -36,7 +36,6 @@ class Pool:
     """A pool of connections. Bound to one event loop."""
 
     def __init__(self, limits: httpx2.Limits, tls: ssl.SSLContext) -> None:
-        """Start empty."""
         self._most = limits.max_connections or 10_000
         self._kept = self._most if limits.max_keepalive_connections is None else limits.max_keepalive_connections
         self._keep_s = limits.keepalive_expiry

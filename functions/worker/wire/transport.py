@@ -27,7 +27,6 @@ class Transport(httpx2.AsyncBaseTransport):
     """Sends requests over a pool of connections. Bound to one event loop."""
 
     def __init__(self, limits: httpx2.Limits, tls: ssl.SSLContext) -> None:
-        """Keep the limits of the pool."""
         self._pool = Pool(limits, tls)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -74,7 +73,6 @@ class Body(httpx2.AsyncByteStream):
     """The body of an answer. To be closed, at its end or before: then its connection is another request's."""
 
     def __init__(self, connection: Connection, pool: Pool, read_s: float | None) -> None:
-        """Read from a connection whose answer's head came."""
         self._connection, self._pool, self._read_s = connection, pool, read_s
         self._closed = False
 

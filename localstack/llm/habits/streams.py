@@ -38,6 +38,11 @@ ODD = {
     "odd_error_at_last": Habit("BerriAI/litellm", events=[text(), STOP, usage(), {"error": {"code": 500, "message": "no more chunks"}}]),
     "odd_half_at_last": Habit("vllm-project/vllm", events=[text(), STOP, usage(), 'data: {"choices": [], "us\n\n'], done=False),
     "odd_refusal": Habit("platform.openai.com/docs/guides/structured-outputs", events=[chunk({"refusal": "Hello there."}), STOP, usage()]),
+    "odd_other_index": Habit("run-llama/llama_index", events=[{"choices": [{"index": 1, "delta": {"content": "Hello there."}}]}, {"choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]}, usage()]),
+    "odd_one_choice": Habit("datawhalechina/self-llm", events=[{"choices": {"index": 0, "delta": {"content": "Hello there."}, "finish_reason": "stop"}}, usage()]),
+    "odd_long_number": Habit("html.spec.whatwg.org/multipage/server-sent-events", events=['data: {"created": ' + "9" * 5_000 + ', "choices": [{"delta": {"content": "Hello there."}, "finish_reason": "stop"}]}\n\n', usage()]),
+    "odd_returns_only": Habit("html.spec.whatwg.org/multipage/server-sent-events", events=['data: {"choices": [{"delta": {"content": "Hello there."}, "finish_reason": "stop"}]}\r\r', usage()]),
+    "odd_done_twice": Habit("QuantumNous/new-api", events=[text(), STOP, usage(), "data: [DONE]\n\n"]),
 }  # fmt: skip
 """All of them say ``Hello there.``"""
 
@@ -113,6 +118,16 @@ USAGE = {
     "usage_details": Habit("platform.openai.com/docs/guides/prompt-caching", events=[text(), STOP, {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14, "prompt_tokens_details": {"cached_tokens": 6}, "completion_tokens_details": {"reasoning_tokens": 3}}}]),
     "usage_deepseek": Habit("api-docs.deepseek.com/guides/kv_cache", events=[text(), STOP, usage(10, 4, prompt_cache_hit_tokens=6, prompt_cache_miss_tokens=4)]),
     "usage_timings": Habit("ggml-org/llama.cpp", events=[text(), chunk({}, "stop", timings={"prompt_n": 10, "predicted_n": 4})]),
+    "usage_tier": Habit("platform.openai.com/docs/guides/priority-processing", events=[text(service_tier="priority"), chunk({}, "stop", service_tier="priority"), {"choices": [], "service_tier": "priority", "usage": {"prompt_tokens": 10, "completion_tokens": 4}}]),
+    "usage_tier_inside": Habit("docs.claude.com/en/api/service-tiers", events=[text(), STOP, {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 4, "service_tier": "batch"}}]),
+    "usage_audio": Habit("platform.openai.com/docs/guides/audio", events=[text(), STOP, {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 4, "prompt_tokens_details": {"audio_tokens": 6}, "completion_tokens_details": {"audio_tokens": 3}}}]),
+    "usage_cost": Habit("openrouter.ai/docs/use-cases/usage-accounting", events=[text(), STOP, {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 4, "cost": 0.0125, "cost_details": {"upstream_inference_cost": None}}}]),
+    "usage_cost_parts": Habit("docs.perplexity.ai/api-reference/chat-completions-post", events=[text(), STOP, {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 4, "search_context_size": "low", "cost": {"input_tokens_cost": 0.0, "output_tokens_cost": 0.0, "request_cost": 0.005, "total_cost": 0.005}}}]),
+    "usage_ticks": Habit("docs.x.ai/docs/api-reference", events=[text(), STOP, {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 4, "num_sources_used": 2, "cost_in_usd_ticks": 37756000}}]),
+    "usage_searches": Habit("docs.claude.com/en/docs/agents-and-tools/tool-use/web-search-tool", events=[text(), STOP, {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 4, "server_tool_use": {"web_search_requests": 2}}}]),
+    "usage_hour": Habit("docs.claude.com/en/docs/build-with-claude/prompt-caching", events=[text(), STOP, {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 4, "prompt_tokens_details": {"cache_write_tokens": 6, "cache_creation_token_details": {"ephemeral_1h_input_tokens": 6}}}}]),
+    "usage_null_each": Habit("platform.openai.com/docs/api-reference/chat/create#stream_options", events=[text(usage=None), chunk({}, "stop", usage=None), usage()]),
+    "usage_negative_total": Habit("QuantumNous/new-api", events=[text(), STOP, usage(10, 4, total_tokens=-1)]),
 }  # fmt: skip
 
 ERRORS = {

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import threading
 from typing import Any
 
 import pytest
 
 from functions.api import app as entry
-from functions.api.door import forwarded
+from functions.api.door import alone, forwarded
 from functions.api.read import hold
 from tests.unit.api.conftest import Api
 
@@ -189,3 +191,25 @@ def test_a_callers_traceparent_is_the_runs_parent_and_no_retrys(steady: Api) -> 
     assert "traceparent" not in store.get(again["json"]["task_id"]).params
     plain = call(event("POST", "/agent", '{"message": "hi"}', headers=steady.head()))
     assert "traceparent" not in store.get(plain["json"]["task_id"]).params  # of an earlier request of this process
+
+
+def test_a_request_of_the_function_starts_no_thread(steady: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    call(event("POST", "/agent", '{"message": "hi"}', headers=steady.head()))  # clients are made
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: pytest.fail(f"{thread.name} was started"))
+    submitted = call(event("POST", "/agent", '{"message": "hi"}', headers=steady.head()))
+    assert submitted["statusCode"] == 202
+    shown = call(event("GET", f"/result/{submitted['json']['task_id']}", headers=steady.head()))
+    assert shown["json"]["status"] == "queued"
+    refused = call(event("GET", "/limits", headers={"authorization": "Bearer nobody"}))
+    assert refused["statusCode"] == 401
+
+
+def test_requests_beside_each_other_have_threads_of_their_own() -> None:
+    together = threading.Barrier(5)
+
+    async def five() -> list[int]:
+        with alone.alone():
+            assert await alone.run(threading.get_ident) == threading.get_ident()
+        return await asyncio.gather(*(alone.run(together.wait, 20) for _ in range(5)))
+
+    assert sorted(asyncio.run(five())) == [0, 1, 2, 3, 4]

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.worker.model import assembler
-from functions.worker.model.assembler import Ears, Parts
+from functions.worker.model import assembler, plain_chunks
+from functions.worker.model.assembler import Parts
+from functions.worker.model.ears import Ears
 from functions.worker.model.progress import Progress
 from shared.retry import ModelError
 from tests.examples import examples
@@ -83,7 +84,7 @@ def taken(chunks: list[dict[str, Any]], most: int | None) -> list[Any]:
 def test_both_ways_see_the_same(chunks: list[dict[str, Any]], most: int | None) -> None:
     short = taken(chunks, most)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assembler, "_plain", lambda _chunk: None)
+        patch.setattr(assembler, "plain_text", lambda _chunk: None)
         assert taken(chunks, most) == short
 
 
@@ -98,4 +99,4 @@ def test_both_ways_see_the_same(chunks: list[dict[str, Any]], most: int | None) 
     ],
 )
 def test_the_short_way_is_for_text_alone(chunk: dict[str, Any], text: str | None) -> None:
-    assert assembler._plain(chunk) == text
+    assert plain_chunks.plain_text(chunk) == text

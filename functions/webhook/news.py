@@ -1,4 +1,4 @@
-"""The webhook of a budget's alert: to the operator's address, or to that of the user whom it concerns."""
+"""Webhooks that tell of something else than a task: of a budget's threshold, or of a firing that made no run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from functions.webhook.post import send
 from shared import webhooks
 from shared.alerts import model, targets
+from shared.schedules import telling
 from shared.settings import settings
 
 if TYPE_CHECKING:
     from functions.webhook.post import Answer
 
 
-def tell(place: str, to: str) -> Answer | None:
+def of_budget(place: str, to: str) -> Answer | None:
     """Send an alert once, to ``operator`` or ``user``, at the address that holds now; None: there is none any more.
 
     Raises:
@@ -30,3 +31,14 @@ def tell(place: str, to: str) -> Answer | None:
     if not url:
         return None
     return send(url, alert.payload(), alert.message_id, webhooks.secrets_for(key_id))
+
+
+def of_firing(place: str, instant: str) -> Answer:
+    """Tell once of a firing that made no run, or of a schedule that was paused.
+
+    Raises:
+        NotFound: its schedule was deleted.
+        DependencyDown: DynamoDB is away.
+    """
+    news = telling.read(place, instant)
+    return send(news.url, news.payload(), news.message_id, webhooks.secrets_for(news.key_id))

@@ -1,0 +1,31 @@
+"""Who is told of the pieces of a reply as they come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from functions.worker.model.telling import CallPiece, ShownCall
+
+
+class Ears(NamedTuple):
+    """Who is told of the pieces of a reply as they come."""
+
+    text: Callable[[str], None]
+    reasoning: Callable[[str], None]
+    tool: Callable[[str], None]
+    """Of names and arguments of tool calls, to count them."""
+    call: Callable[[CallPiece], None] | None = None
+    """Of the arguments of tool calls, to show them."""
+    before: Mapping[int, ShownCall] = {}
+    """What was shown of the tool calls of an attempt that died, by their numbers."""
+
+
+def _nothing(_: str) -> None:
+    """Take no notice."""
+
+
+DEAF = Ears(_nothing, _nothing, _nothing)
+"""Nobody."""
