@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-
 KEEP_ALIVE_S = 75
 """How long a connection stays that nobody uses."""
 
