@@ -29,6 +29,10 @@ class ProjectError(Exception):
     """Something that the person at the keyboard can mend; the message says how."""
 
 
+class NoSystemError(ProjectError):
+    """The system that is meant is not up."""
+
+
 def root_of(start: Path) -> Path | None:
     """Return the nearest folder from ``start`` upwards whose ``pyproject.toml`` has ``[tool.sluice]``."""
     for folder in (start.resolve(), *start.resolve().parents):

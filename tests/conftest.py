@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 import uuid
 from collections import Counter
 from functools import cache
@@ -11,7 +12,9 @@ import pytest
 from _pytest.unraisableexception import gc_collect_iterations_key
 from botocore.loaders import JSONFileLoader
 
+from shared import aws
 from shared.tasks import claims
+from sluice.testing import account
 from tests import copies
 
 pytest_plugins = ["tests.stack_fixture"]
@@ -52,8 +55,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: (item.path.stem not in LONG, -tests[item.path]))
 
 
+def _make_what_all_copies_want() -> None:
+    """Make an account and its clients, and describe the API, before the process is copied: a second of each copy's."""
+    with pytest.MonkeyPatch.context() as patch, account.account(patch):
+        for make in (aws.dynamodb, aws.sqs, aws.s3, aws.s3_signer):
+            make()
+    if (api := sys.modules.get("functions.api.app")) is not None:
+        api.app.openapi()
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Let the collector pass over what collecting made, which stays to the end: a tenth of the unit tests' time."""
+    if session.config.getoption("copies", 1) > 1 and not session.config.option.collectonly:
+        _make_what_all_copies_want()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)  # what tests make is mostly freed by its counts: a twentieth

@@ -38,10 +38,21 @@ REGION = 1_100
 
 _USUAL = frozenset(
     {"", "auto", "default", "standard", "standard_only", "on_demand", "performance", "scale", "reserved", "free"}
-    | {"provisioned", "provisioned_throughput", "none", "null"}
+    | {
+        "provisioned",
+        "provisioned_throughput",
+        "none",
+        "null",
+        "normal",
+        "regular",
+        "basic",
+        "base",
+        "paid",
+        "serverless",
+    }
 )
 """Names of what costs the usual price, or was paid for ahead."""
-_CHEAP = frozenset({"flex", "batch"})
+_CHEAP = frozenset({"flex", "batch", "economy"})
 _FAST = frozenset({"fast", "ultrafast", "turbo"})
 _ALIASES = {"batches": "batch", "on_demand_priority": "priority", "on_demand_flex": "flex", "on_demand_batch": "batch"}
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 import sluice
 from sluice.cli import runs, schedules, system, waits
+from sluice.cli.console import USAGE, show_json
 from sluice.cli.scaffold import init
 
 app = typer.Typer(
@@ -53,5 +56,14 @@ app.command()(system.check)
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line. With ``--json`` a command that is not understood says so as JSON, too."""
+    if "--json" not in sys.argv:
+        app()
+        return
+    try:
+        ended = app(standalone_mode=False)
+    except TyperException as error:
+        say = getattr(error, "format_message", error.__str__)
+        show_json({"error": {"code": "usage", "message": say()}})
+        ended = USAGE
+    sys.exit(ended)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sluice.client.errors import ApiError, LimitedError, UnavailableError
-from sluice.project import ProjectError
+from sluice.project import NoSystemError, ProjectError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,8 @@ def told(as_json: bool) -> Iterator[None]:
     """
     try:
         yield
+    except NoSystemError as error:
+        _end(as_json, str(error), "no_system", AWAY)
     except ProjectError as error:
         _end(as_json, str(error), "project", FAILED)
     except UnavailableError as error:

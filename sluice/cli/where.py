@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import typer
-
-from sluice.cli.console import AWAY, err
 from sluice.client import Client
-from sluice.project import Local, ProjectError, root_of
+from sluice.project import Local, NoSystemError, ProjectError, root_of
+
+PATIENCE_SECONDS = 15.0
+"""How long a command tries again what fails on the way: somebody waits for its answer."""
 
 
 def local() -> Local:
@@ -30,16 +30,19 @@ def client(user: str = "demo") -> Client:
     ``SLUICE_URL`` and ``SLUICE_KEY`` name one; else it is the local one, with the key of a seeded user.
 
     Raises:
-        typer.Exit: there is none.
+        NoSystemError: it is not up.
+        ProjectError: there is no project here, no such user, or the address is none.
     """
     url, key = os.environ.get("SLUICE_URL"), os.environ.get("SLUICE_KEY")
     if url:
-        return Client(url, key)
+        try:
+            return Client(url, key, patience_s=PATIENCE_SECONDS)
+        except ValueError as error:
+            raise ProjectError(f"SLUICE_URL is {url!r}: {error}") from error
     found = local().outputs
     if found is None:
-        err.print("[red]error:[/] the local system is not up: run `sluice up`, or set SLUICE_URL and SLUICE_KEY")
-        raise typer.Exit(AWAY)
+        raise NoSystemError("the local system is not up: run `sluice up`, or set SLUICE_URL and SLUICE_KEY")
     keys = found["api_keys"]
     if user not in keys:
         raise ProjectError(f"there is no seeded user {user!r}; there are {', '.join(keys)}")
-    return Client(found["api_url"], key or keys[user])
+    return Client(found["api_url"], key or keys[user], patience_s=PATIENCE_SECONDS)

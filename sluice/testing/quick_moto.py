@@ -21,12 +21,13 @@ from moto.core.base_backend import BaseBackend
 from moto.core.custom_responses_mock import CallbackResponse
 from moto.core.models import RESPONSES_METHODS, MockAWS, botocore_stubber, responses_mock
 from moto.core.serialize import BaseJSONSerializer
-from moto.core.utils import camelcase_to_underscores, method_names_from_class
+from moto.core.utils import method_names_from_class
 from moto.dynamodb.exceptions import ItemSizeTooLarge
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.models.table import Table
 from moto.dynamodb.models.utilities import bytesize
+from moto.sqs import models as sqs_models
 from moto.sqs.models import Queue
 
 from sluice.testing import quick_expressions, quick_front, quick_queues
@@ -187,7 +188,8 @@ _PARTS: tuple[tuple[Any, str, Any], ...] = (
     (BaseBackend, "urls", property(lambda self: _urls(self.__class__))),
     (utils, "unix_time", quick_queues.unix_time),
     (responses, "method_names_from_class", cache(method_names_from_class)),
-    (responses, "camelcase_to_underscores", cache(camelcase_to_underscores)),
+    (responses, "camelcase_to_underscores", quick_queues.camelcase_to_underscores),
+    (sqs_models, "camelcase_to_underscores", quick_queues.camelcase_to_underscores),
 )
 _ABSENT = object()
 _found = [vars(owner).get(name, _ABSENT) for owner, name, _ in _PARTS]

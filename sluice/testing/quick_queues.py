@@ -8,12 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from moto.core.utils import camelcase_to_underscores
+from moto.core import utils
 from moto.sqs.models import Message, Queue
 
-__all__ = ["Attributes", "messages", "unix_time"]
+__all__ = ["Attributes", "camelcase_to_underscores", "messages", "unix_time"]
+
+
+camelcase_to_underscores = cache(utils.camelcase_to_underscores)
+"""The name of an attribute, as moto's models have it; spelt out anew for each of a queue's, and of a message's."""
 
 
 class Attributes(Mapping[str, Any]):

@@ -136,3 +136,10 @@ def test_a_tenants_hundred_open_streams_delay_nobodys_submit(stack: Stack) -> No
         assert other.read()  # and there is a place for somebody else's stream
         for stream in streams:
             stream.close()
+
+
+def test_a_ticket_for_the_websocket_is_had_at_either_address(stack: Stack) -> None:
+    headers = {"Authorization": f"Bearer {stack.keys['load']}"}
+    for address in ("api_url", "stream_url"):
+        answer = httpx2.post(f"{stack.outputs[address]}/stream-ticket", headers=headers, timeout=30)
+        assert answer.json()["url"] == stack.outputs["ws_url"], address

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.worker.model import finish as ends
 from functions.worker.model import refusal, terms
-from functions.worker.model.contents import joined, texts
+from functions.worker.model.contents import Halves, texts
 from functions.worker.model.ears import Ears
 from functions.worker.model.handback import clean, merge
 from functions.worker.model.plain_chunks import plain_text
@@ -52,8 +52,7 @@ class Parts:
         self._tier: Any = None
         self._index: str | None = None
         """The number of the choice that is read; known once one came."""
-        self._half = ""
-        """The first half of a character that was cut in two."""
+        self._halves, self._thought_halves = Halves(), Halves()
         self.finish: str | None = None
         self.said_done = False
         self.cut = False
@@ -98,6 +97,8 @@ class Parts:
             self._hear(text)
             self._check_limit()
             return True
+        if "choices" not in chunk and (inner := _inner(chunk)) is not None:
+            return self.take(inner)
         if refusal.is_error(chunk):
             raise refusal.of_value(chunk, 200, {})
         if blocked := refusal.blocked(chunk):
@@ -109,6 +110,8 @@ class Parts:
         self._counted(chunk)
         choices = chunk.get("choices")
         if choices is None or choices == []:
+            if not self.empty and (kind := ends.known(chunk.get("finish_reason"))):
+                self.finish, self._reason = kind, storable.text(str(chunk["finish_reason"]))
             return "usage" in chunk or choices is not None or chunk.get("type") == "ping"
         for choice in [choices] if isinstance(choices, dict) else choices:
             if choice is None or not self._is_ours(str(choice.get("index") or 0), choices):
@@ -168,6 +171,8 @@ class Parts:
             self._take_others(delta)
         # A model that refuses says why in a field of its own; to the user it is the answer.
         content, refused = delta.get("content"), delta.get("refusal")
+        if not content and isinstance(audio := delta.get("audio"), dict):
+            content = audio.get("transcript")  # what it says aloud
         if refused and not content:
             content = refused
             self._progress.refused = self._progress.refused or not self._text
@@ -184,10 +189,8 @@ class Parts:
             self._calls.take({"index": 0, "function": old})
 
     def _hear(self, text: str) -> None:
-        if self._half or "\ud800" <= text[-1] <= "\udbff":
-            text, self._half = joined(self._half + text)
-            if not text:
-                return
+        if not (text := self._halves.join(text)):
+            return
         text = storable.text(text)
         self._grow(len(text))
         self._text.append(text)
@@ -213,6 +216,8 @@ class Parts:
                 self._extra[name] = merge(self._extra.get(name), value, name)
 
     def _think(self, thought: str) -> None:
+        if not (thought := self._thought_halves.join(thought)):
+            return
         thought = storable.text(thought)
         self._grow(len(thought))
         self._thoughts.append(thought)
@@ -241,8 +246,8 @@ class Parts:
         Raises:
             ModelError: it ended early, or a content filter ended it.
         """
-        if self._half:
-            text, self._half = storable.text(self._half), ""  # nothing came that it is half of
+        if self._halves.left:
+            text, self._halves.left = storable.text(self._halves.left), ""  # nothing came that it is half of
             self._text.append(text)
             self._ears.text(text)
         if self.finish is None and not self.empty and (self.said_done or (whole and self._text)):
@@ -287,3 +292,9 @@ class Parts:
             beyond = 0 if total is None or self.cut else total - (read or seen.prompt_tokens)
             written = max(written or 0, seen.output_tokens, beyond)
         return Usage(read or seen.prompt_tokens, written or 0), not told
+
+
+def _inner(chunk: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the chunk, or the whole answer, that some gateways pack into an envelope of theirs."""
+    inner = next((chunk[name] for name in ("data", "result", "response", "output") if name in chunk), None)
+    return inner if isinstance(inner, dict) and "choices" in inner else None

@@ -11,7 +11,7 @@ def texts(content: Any) -> tuple[str, str]:
     Raises:
         TypeError: it is neither.
     """
-    if content is None or isinstance(content, str):
+    if content is None or content is False or isinstance(content, str):
         return content or "", ""
     parts = [content] if isinstance(content, dict) else content
     if not isinstance(parts, list):
@@ -33,11 +33,22 @@ def texts(content: Any) -> tuple[str, str]:
     return text, thought
 
 
-def joined(text: str) -> tuple[str, str]:
-    """Join the halves of characters that stand apart in a text; returns it, and a half at its end apart.
+class Halves:
+    """Joins the halves of characters that a stream was cut between.
 
-    JSON may name a character beyond the first 65,536 by two halves, and some gateways cut a stream between them.
+    JSON may name a character beyond the first 65,536 by two halves, and some gateways count these as characters.
     """
-    half = text[-1] if text and "\ud800" <= text[-1] <= "\udbff" else ""
-    whole = text[: len(text) - len(half)]
-    return whole.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass"), half
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.left = ""
+        """A half whose other one has not come."""
+
+    def join(self, text: str) -> str:
+        """Return the next piece of a text, which is not empty, with all halves in it joined; empty if it is but one."""
+        if not self.left and not "\ud800" <= text[-1] <= "\udbff":
+            return text
+        text = self.left + text
+        self.left = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+        whole = text[: len(text) - len(self.left)]
+        return whole.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ PAGE_BYTES = 64 * 1024
 """How much of an answer that is no JSON at all is read for its words."""
 LONG_NUMBER = 1_000
 """Digits of the longest number that is read."""
-_DONE = (b"[DONE]", b'"[DONE]"', b"[done]", b"DONE")
+_DONE = frozenset({b"[DONE]", b'"[DONE]"', b"DONE", b"[DONE].", b"[END]", b"[EOF]", b"[FINISHED]", b"[STOP]"})
 _LAST = frozenset({"done", "end", "complete", "close", "finish"})
 """Names of an event after which nothing comes."""
 _BEFORE = b" \t\r\n\xef\xbb\xbf"
@@ -139,7 +140,7 @@ class Assembler:
             self._noise = self._noise or line
 
     def _data(self, data: bytes) -> None:
-        if data in _DONE or (self._event.lower() in _LAST and data in (b"", b"{}")):
+        if _is_done(data) or (self._event.lower() in _LAST and data in (b"", b"{}")):
             self._end_event()
             self.done = self._parts.said_done = True
             return
@@ -148,7 +149,11 @@ class Assembler:
         if self._joined:
             data = self._joined + b"\n" + data
         value = _read(data)
-        if value is not None:
+        if value is None and data[-1:] in b"}]" and (several := _several(data)):
+            self._joined = b""
+            for value in several:
+                self._take(value)
+        elif value is not None:
             self._joined = b""
             self._take(value)
         elif self._parts.whole:
@@ -218,7 +223,7 @@ class Assembler:
         if value is not None:
             self._take(value)
             return
-        lines = [line for line in data.split(b"\n") if line.strip() and line.strip() not in _DONE]
+        lines = [line for line in data.split(b"\n") if line.strip() and not _is_done(line.strip())]
         read = list(itertools.takewhile(lambda value: value is not None, map(_read, lines)))
         if len(lines) < 2 or not read:
             raise self._malformed("the provider's answer is malformed: no JSON")
@@ -261,3 +266,27 @@ def _read_text(data: str | bytes) -> Any:
 def _whole(digits: str) -> int | None:
     """Read a whole number; one that is longer than Python reads is none that anybody needs."""
     return int(digits) if len(digits) <= LONG_NUMBER else None
+
+
+def _is_done(data: bytes) -> bool:
+    return len(data) < 12 and data.upper() in _DONE
+
+
+def _several(data: bytes) -> list[Any]:
+    """Read several objects of JSON that stand in one event, one behind the other; none if there is anything else."""
+    text = data.decode("utf-8", "replace")
+    found: list[Any] = []
+    at = 0
+    try:
+        while at < len(text):
+            value, at = _DECODER.raw_decode(text, at)
+            found.append(value)
+            if (space := _SPACE.match(text, at)) is not None:
+                at = space.end()
+    except (ValueError, RecursionError):
+        return []
+    return found
+
+
+_DECODER = json.JSONDecoder()
+_SPACE = re.compile(r"\s*")

@@ -68,7 +68,7 @@ def of_call(call: Call, model: str, base: str) -> Asked:
         _REGIONAL.fullmatch(urlsplit(base).hostname or "") is not None,
         int(
             any(options.get(name) not in (None, False) for name in _ALWAYS)
-            or any(fnmatchcase(model.lower(), one) for one in _SEARCHING)
+            or any(fnmatchcase(name, one) for name in spellings(model) for one in _SEARCHING)
         ),
         sum(_searches(tool) for tool in tools),
         "audio" in modalities or bool(options.get("audio")),
@@ -201,9 +201,10 @@ def hear(progress: Progress, chunk: dict[str, Any]) -> None:
     """Take what a chunk, or a whole answer, says besides its tokens of text."""
     for usage in places(chunk):
         hear_tier(progress, usage.get("service_tier") or usage.get("trafficType"))
-        for name, of in (("speed", "speed"), ("inference_geo", "region")):
-            if isinstance(value := usage.get(name), str) and value:
-                setattr(_told(progress), of, storable.text(value)[:64])
+        if isinstance(speed := usage.get("speed"), str) and speed and surcharges.is_known(speed):
+            _told(progress).speed = speed  # what is no mode may be how many tokens a second there were
+        if isinstance(region := usage.get("inference_geo"), str) and region:
+            _told(progress).region = storable.text(region)[:64]
         counts = _counts(usage)
         money = _micro_usd(usage)
         if counts or money:

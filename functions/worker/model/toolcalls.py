@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from functions.worker.model.contents import Halves
 from functions.worker.model.handback import clean, merge
 from functions.worker.model.telling import Telling, WrittenCall, read_object
 from shared import storable
@@ -67,6 +68,8 @@ class ToolCalls:
         """Start empty; ``grow`` is told each piece of a name or of arguments, and ``ear`` as `Telling` says."""
         self._calls: list[WrittenCall] = []
         self._grow = grow
+        self._halves: dict[int, Halves] = {}
+        """By its call's identity: these live as long as this does."""
         self._telling = Telling(ear, before or {})
 
     def __bool__(self) -> bool:
@@ -91,7 +94,7 @@ class ToolCalls:
             call.name = name if name.startswith(call.name) else call.name + name  # or as far as it is known
             self._grow(name)
         if arguments:
-            arguments = storable.text(arguments)
+            arguments = storable.text(self._halves.setdefault(id(call), Halves()).join(arguments))
             if call.text.strip() in _HOLLOW and arguments.lstrip().startswith("{"):
                 call.begin_again()  # some say {} first, and then what they mean
             if read_object(arguments) is not None and call.object:  # some repeat the whole call at its end
@@ -109,7 +112,8 @@ class ToolCalls:
         if call_id:
             for call in self._calls:
                 if call.id == call_id and (call.index == index or index is None):
-                    return call
+                    other = index is None and name and call.whole and not name.startswith(call.name)
+                    return self._begin(index) if other and name not in call.name else call
         last = self._last(index)
         if last is None:
             return self._begin(index)

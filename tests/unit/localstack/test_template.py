@@ -75,6 +75,12 @@ def test_functions_are_given_only_variables_that_they_read() -> None:
     assert {name for environment in ENVIRONMENTS.values() for name in environment} <= known
 
 
+def test_the_streaming_address_is_given_what_the_same_routes_read_at_the_other() -> None:
+    own = {"STREAM_URL"}  # it is that address itself, and learns its name from the request
+    assert ENVIRONMENTS["ApiFunction"].keys() - own <= ENVIRONMENTS["StreamingFunction"].keys()
+    assert ENVIRONMENTS["ApiFunction"]["WS_URL"] == ENVIRONMENTS["StreamingFunction"]["WS_URL"]
+
+
 def test_every_parameter_is_described() -> None:
     assert [name for name, parameter in PARAMETERS.items() if not parameter.get("Description")] == []
 

@@ -113,6 +113,15 @@ WHOLE_REPLIES: dict[str, Script] = {
     "done_twice": [http(events(TEXT, STOP, USAGE, "data: [DONE]"))],
     "nonsense_behind_done": [http(GOOD + b"data: {oops\n\n<html>")],
     "an_error_behind_it": [http(events(TEXT, STOP, USAGE, 'event: error\ndata: {"message": "late"}'))],
+    "two_objects_in_one_event": [http(events(f"data: {json.dumps(TEXT)} {json.dumps(STOP)}", USAGE))],
+    "another_word_for_done": [http(events(TEXT, USAGE, "data: [END]", done=False))],
+    "done_and_a_point": [http(events(TEXT, USAGE, "data: [Done].", done=False))],
+    "an_end_beside_no_choice": [http(events(TEXT, {"choices": [], "finish_reason": "stop"}, USAGE, done=False))],
+    "packed_as_data": [http(json.dumps({"code": 0, "data": BODY}).encode(), "200 OK", "Content-Type: application/json")],
+    "packed_as_a_result": [http(json.dumps({"success": True, "result": BODY}).encode(), "200 OK", "Content-Type: application/json")],
+    "chunks_packed": [http(events(*({"response": one} for one in (TEXT, STOP, USAGE))))],
+    "nothing_before_it": [http(events(numbered(0, delta={"content": False}), TEXT, STOP, USAGE))],
+    "said_aloud": [http(events(delta(audio={"id": "a", "transcript": "Hello "}), delta(audio={"data": "UklGRg=="}), delta(audio={"transcript": "there."}), STOP, USAGE))],
     # letters and numbers
     "duplicated_keys": saying(f'data: {{"choices": null, "choices": {json.dumps(TEXT["choices"])}}}', f"data: {json.dumps(STOP)}"),
     "five_thousand_digits": saying(f'data: {{"created": {"9" * 5_000}, "choices": {json.dumps(TEXT["choices"])}}}', f"data: {json.dumps(STOP)}"),
@@ -164,6 +173,27 @@ def test_a_letter_that_is_cut_in_two_by_the_stream_is_put_together(
 ) -> None:
     halves = [r'data: {"choices": [{"delta": {"content": "%s"}}]}' % one for one in (r"a\ud83d", r"\ude00b")]
     assert answered(server, use, [http(events(*halves, STOP, USAGE))]).content == "a😀b"
+
+
+def test_letters_of_thoughts_and_arguments_are_put_together_too(server: WireProvider, use: Callable[..., None]) -> None:
+    lines = [
+        r'data: {"choices": [{"delta": {"reasoning_content": "a\ud83d"}}]}',
+        r'data: {"choices": [{"delta": {"reasoning_content": "\ude00b"}}]}',
+        r'data: {"choices": [{"delta": {"tool_calls": [{"index": 0, "id": "x", "function": {"name": "add", "arguments": "{\"a\": \"\ud83d"}}]}}]}',
+        r'data: {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"arguments": "\ude00\"}"}}]}}]}',
+    ]
+    reply = answered(server, use, [http(events(*lines, delta(finish="tool_calls"), USAGE))])
+    assert reply.reasoning == "a😀b"
+    assert reply.tool_calls[0].arguments == '{"a": "😀"}'
+
+
+def test_calls_of_one_id_and_no_number_are_told_apart_by_their_names(
+    server: WireProvider, use: Callable[..., None]
+) -> None:
+    calls = [delta(tool_calls=[{"id": "x", "function": {"name": name, "arguments": "{}"}}]) for name in ("add", "sub")]
+    reply = answered(server, use, [http(events(*calls, delta(finish="tool_calls"), USAGE))])
+    assert [(call.name, call.arguments) for call in reply.tool_calls] == [("add", "{}"), ("sub", "{}")]
+    assert len({call.id for call in reply.tool_calls}) == 2
 
 
 def test_half_a_letter_at_the_end_stays_something(server: WireProvider, use: Callable[..., None]) -> None:

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as settings_of
+from hypothesis import strategies as st
 
 from functions.worker.environment import clients
 from functions.worker.model import profile, terms
@@ -16,6 +19,7 @@ from shared.settings import settings
 from shared.tasks import store
 from shared.tasks.model import Status, Task
 from sluice import AgentResult, Context
+from tests.examples import examples
 from tests.unit.worker.conftest import Install, World
 from tests.unit.worker.raw_provider import Answer, RawProvider, delta, raw_provider, refused, sse
 
@@ -197,6 +201,8 @@ def test_models_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch)
         ("sonar-pro", {}, 14_000),  # it searches in each call
         ("claude-opus-5", {"inference_geo": "us"}, 0.1 * (READ * 5 + WRITTEN * 25)),
         ("claude-opus-5", {"inference_geo": "global"}, 0),
+        ("claude-opus-5", {"speed": "85 tokens/s"}, 0),
+        ("perplexity/sonar-pro", {}, 14_000),
         ("gpt-4o", {"cost": 0.5}, 500_000 - 3_500),
         ("gpt-4o", {"cost": "0.5"}, 500_000 - 3_500),
         ("gpt-4o", {"cost": {"total_cost": 0.5}}, 500_000 - 3_500),
@@ -367,3 +373,58 @@ def test_what_an_operator_says_wrongly_is_refused_by_name(priced: Any, value: st
     priced('{"gpt-5": %s}' % value)  # noqa: UP031
     with pytest.raises(SettingError, match="PRICES"):
         prices.price("gpt-5")
+
+
+MODELS = (
+    "gpt-4o",
+    "gpt-5",
+    "gpt-6-astra",
+    "gpt-audio",
+    "claude-opus-5",
+    "claude-sonnet-4-5",
+    "gemini-2.5-flash",
+    "x-1",
+)
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "service_tier": st.sampled_from(["priority", "flex", "default", "auto", "warp", "batch"]),
+        "speed": st.just("fast"),
+        "inference_geo": st.sampled_from(["us", "global"]),
+        "modalities": st.just(["text", "audio"]),
+        "web_search_options": st.just({}),
+        "prompt_cache_retention": st.sampled_from(["24h", "in_memory"]),
+    },
+)
+
+
+@given(
+    model=st.sampled_from(MODELS),
+    options=OPTIONS,
+    size=st.integers(0, 400_000),
+    most=st.integers(1, 30_000),
+    data=st.data(),
+)
+@settings_of(max_examples=examples(2_000, usual=60), deadline=None)
+def test_what_is_reserved_covers_whatever_the_reply_says_of_what_was_asked_for(
+    model: str, options: dict[str, Any], size: int, most: int, data: st.DataObject
+) -> None:
+    asked = terms.of_call(call(options), model, "https://eu.api.openai.com/v1")
+    _, reserved = terms.worst_case(model, size, most, asked)
+    read, written = data.draw(st.integers(0, size)), data.draw(st.integers(0, most))
+    progress = Progress(asked=asked)
+    if data.draw(st.booleans()):
+        terms.hear_tier(progress, data.draw(st.sampled_from([options.get("service_tier", "default"), "flex", "auto"])))
+    usage = {"prompt_tokens": read, "completion_tokens": written}
+    if "speed" in options:
+        usage["speed"] = data.draw(st.sampled_from(["fast", "standard"]))
+    if "audio" in options.get("modalities", ()):  # a second of it is ten tokens, and a thousand bytes and more
+        usage["completion_tokens_details"] = {"audio_tokens": data.draw(st.integers(0, written))}
+        usage["prompt_tokens_details"] = {"audio_tokens": data.draw(st.integers(0, min(read, size // 100)))}
+    if asked.long_cache:
+        usage["cache_creation"] = {"ephemeral_1h_input_tokens": data.draw(st.integers(0, read))}
+    terms.hear(progress, {"usage": usage})
+    stored = data.draw(st.integers(0, read)) if asked.long_cache or "claude" in model else 0
+    charged = terms.charge(model, read, written, progress, {"cache_write_tokens": stored})
+    assert charged <= reserved, (asked, progress.told)
+    terms.forget()
