@@ -114,8 +114,8 @@ class Run:
         return body | ({"max_cost_usd": ceiling} if self.does == "map" else {})
 
 
-def runs(total: int, prefix: str, chance: random.Random) -> list[Run]:
-    """Draw the runs of a campaign: every habit as often as the others."""
+def runs(total: int, prefix: str, chance: random.Random, habit_every: int = HABIT_EVERY) -> list[Run]:
+    """Draw the runs of a campaign: every habit as often as the others, one in so many runs."""
     names: list[str] = []
     found = []
     for n in range(total):
@@ -124,7 +124,7 @@ def runs(total: int, prefix: str, chance: random.Random) -> list[Run]:
             round_, turn = divmod(n // BRANCH_EVERY, len(BRANCHES))
             variant = (round_ + round_ // len(BRANCHES)) % VARIANTS
             found.append(Run(n, key, BRANCHES[(turn + round_) % len(BRANCHES)], variant))
-        elif n % HABIT_EVERY == HABIT_AT:
+        elif n % habit_every == HABIT_AT % habit_every:
             if not names:
                 names = chance.sample(habits.NAMES, len(habits.NAMES))
             found.append(Run(n, key, "habit", habit=names.pop(), skip=chance.randrange(CALLS["plain"])))
