@@ -141,12 +141,19 @@ def _show(event: Event, text: str) -> str:
     return ""
 
 
+def _why(found: Run) -> str:
+    """Say what a run that has not ended waits for, where the API does."""
+    waits = [f"{one['kind']} {one.get('tool') or one.get('name') or ''}" for one in found.raw.get("waiting_for") or []]
+    why = ", ".join(waits) or found.raw.get("reason")
+    return f" ({str(why).strip()})" if why and found.status in ("queued", "waiting") else ""
+
+
 def _summary(found: Run, *, with_text: bool) -> None:
     if found.response is not None and with_text:
         out.print(escape(found.response))
     usage = found.usage or {}
     cost = f", {usage['total_tokens']} tokens, USD {usage['cost_usd']:.6f}" if "total_tokens" in usage else ""
     colour = {"complete": "green", "failed": "red"}.get(found.status, "yellow")
-    err.print(f"[{colour}]{found.status}[/]{cost}")
+    err.print(f"[{colour}]{found.status}[/]{escape(_why(found))}{cost}")
     if found.error:
         err.print(f"[red]{escape(str(found.error.get('code')))}[/]: {escape(str(found.error.get('message')))}")

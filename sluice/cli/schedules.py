@@ -56,12 +56,14 @@ def list_(user: As = "demo", as_json: Json = False) -> None:
         if as_json:
             show_json({"schedules": found})
             return
-        table = Table(Column("schedule", no_wrap=True, min_width=36), "name", "when", "next", "last", box=None)
+        coming = Column("next (UTC)", no_wrap=True, min_width=16)
+        id_ = Column("schedule", no_wrap=True, min_width=36)
+        table = Table(id_, "name", "when", coming, "last", box=None, pad_edge=False)
         for one in found:
             when = one.get("cron") or one.get("at") or ""
             last = (one.get("last") or {}).get("outcome", "")
             name = escape(one.get("name") or "")
-            table.add_row(one["schedule_id"], name, f"{when} {one['timezone']}", _coming(one), last)
+            table.add_row(one["schedule_id"], name, f"{when} {one['timezone']}", _minute(_coming(one)), last)
         out.print(table)
 
 
@@ -96,6 +98,10 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _coming(one: dict[str, Any]) -> str:
     return "paused" if one.get("paused") else next(iter(one.get("next") or []), "ended")
+
+
+def _minute(instant: str) -> str:
+    return instant[:16].replace("T", " ")
 
 
 def _show(one: dict[str, Any], as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 `openai` is the slowest import of the worker, so it waits for the first model call. Stale sockets: the pool drops a
 connection that the server closed while the environment was frozen when it next takes it; should one slip through, the
-call is repeated once (see `model_client`).
+call is repeated once (see `functions.worker.model.exchange`).
 """
 
 from __future__ import annotations
@@ -87,10 +87,7 @@ def completions_url(client: openai.AsyncOpenAI, base: str = "") -> str:
 
     ``base`` is another address than the deployment's.
     """
-    if base:
-        url = address.completions(base)
-        return _moved.get(url, url)
-    url = _first_url(client, settings().openai_base_url)
+    url = address.completions(base) if base else _first_url(client, settings().openai_base_url)
     return _moved.get(url, url)
 
 

@@ -64,8 +64,7 @@ async def call(
             asked["tool_choice"] = tool_choice
     progress = Progress() if progress is None else progress
     watch = Watch(limits.of_call(timeout_s, max_output_tokens, stream=stream))
-    size = json.dumps([messages, tools, options], ensure_ascii=False)
-    progress.sent_bytes, progress.prompt_tokens = len(size.encode("utf-8", "replace")), tokens_of(size)
+    progress.prompt_tokens = tokens_of(json.dumps([messages, tools, options], ensure_ascii=False))
 
     def begin() -> Phases:
         stale_s = STALE_SECONDS if stream else STALE_UNSTREAMED_SECONDS

@@ -42,10 +42,8 @@ class Progress:
 
     tries: list[Phases] = field(default_factory=list)
     """The HTTP requests made for it; more than one when a stale socket was replaced or a refused option left out."""
-    sent_bytes: int = 0
-    """Size of the newest request's body, which holds the messages, the tools and the options."""
     prompt_tokens: int = 0
-    """Estimate of what the provider reads of it, erring upwards; 0 until it is sent."""
+    """Estimate of what the provider reads of messages, tools and options, erring upwards."""
     text_bytes: int = 0
     reasoning_bytes: int = 0
     tool_bytes: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from deploy.reached import reached
 from sluice.cli import app
 from sluice.cli.origin import origin
 from sluice.cli.scaffold import FILES, write
+from sluice.client import Run
 from sluice.project import ProjectError
 
 
@@ -90,3 +92,19 @@ def test_help_names_every_command() -> None:
         "--install-completion",
     ]:
         assert name in told
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ({"status": "waiting", "waiting_for": [{"kind": "approval", "name": "approval:1", "tool": "pay"}]}, "pay)"),
+        ({"status": "queued", "reason": "running_cap"}, "queued (running_cap)"),
+        ({"status": "complete", "reason": "retry"}, "complete\n"),
+    ],
+)
+def test_a_run_that_does_not_go_on_is_shown_with_the_reason(
+    told: dict[str, Any], shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr("sluice.client.Client.result", lambda *_, **__: Run.read({"task_id": "task_1", **told}))
+    assert shown in CliRunner().invoke(app, ["result", "task_1"]).output
