@@ -7,10 +7,10 @@ four times in a row by chance alone, and would rightly end its run as failed. Th
 run is lost, ends twice, or does again what it had finished. The exit code says so. Chances are drawn from ``--seed``.
 
 A fifth of the runs wait for a time or for signals, are approved, or have children (`benchmarks.faults.kinds`); each of
-these is to be woken once, every child to be counted once, and no tree to pass its ceiling. A tenth of the provider's
+these is to be woken once, every child to be counted once, and no tree to pass its ceiling. A fifth of the provider's
 faults are habits of real providers, and each is to be met as is right for it (`benchmarks.faults.habits`).
 
-    python -m benchmarks.chaos [--runs 2000] [--kills 50] [--seed 1] [--habit-every 10] [--out FILE]
+    python -m benchmarks.chaos [--runs 2000] [--kills 50] [--seed 1] [--habit-every 5] [--out FILE]
 
 With a habit in every third run, 820 runs meet all that there are.
 """

@@ -1,6 +1,6 @@
 """What each run of a campaign does: by its number alone, so that two campaigns of a size hold the same runs.
 
-A fifth wait, are approved, or have children (`BRANCHES`); a tenth meet a habit of some real provider; the rest make
+A fifth wait, are approved, or have children (`BRANCHES`); a fifth meet a habit of some real provider; the rest make
 three model calls and use two tools.
 """
 
@@ -19,7 +19,7 @@ STEPS = 'tools=calculator,current_time args=[{"expression":"6*7"},{}]'
 PACE = "latency=0.05-0.4"
 BRANCH_EVERY = 5
 BRANCHES = ("sleep", "signal", "approve", "map")
-HABIT_EVERY, HABIT_AT = 10, 7
+HABIT_EVERY, HABIT_AT = 5, 2
 CALLS = {"plain": 3, "habit": 1, "sleep": 2, "signal": 2, "approve": 2, "map": 2}
 """Model calls of a run, of its children apart; of one with a habit at least so many."""
 CHILDREN = 3
