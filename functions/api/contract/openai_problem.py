@@ -17,6 +17,7 @@ _CODES = {
     "dependency_down": "server_error",
     "internal_error": "server_error",
 }
+_KINDS = ("responses", "chat/completions", "conversations", "files", "uploads", "batches", "models")
 _INVALID = "invalid_request_error"
 LONGEST_WAIT_S = 60
 """Longest ``Retry-After`` that libraries wait out: npm's ``openai`` and ``ai`` ask again at once when told of a longer
@@ -27,6 +28,13 @@ _TYPES = {429: "requests", 500: "server_error", 503: "server_error", 504: "serve
 def speaks(path: str) -> bool:
     """Tell whether a path (without its prefix) is answered in this dialect."""
     return path.startswith(PREFIX)
+
+
+def no_path(path: str) -> str:
+    """Say of a path that there is none what its client may have meant."""
+    if path.startswith((PREFIX + PREFIX[1:], *(f"/{kind}" for kind in _KINDS))):
+        return f"no such path: the base URL of an OpenAI client ends with one {PREFIX.rstrip('/')}"
+    return f"no such path: under {PREFIX} there are {', '.join(_KINDS)}" if speaks(path) else "no such path"
 
 
 def body(problem: Problem) -> dict[str, Any]:

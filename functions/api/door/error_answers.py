@@ -24,10 +24,15 @@ log = get_logger("api")
 
 def answer(request: Request, problem: Problem) -> JSONResponse:
     """Encode a problem in the dialect of the request's path."""
-    if dialect.speaks(request.scope["path"].removeprefix(request.scope["root_path"])):
+    if dialect.speaks(_path(request)):
         body, status, headers = dialect.translate(problem)
         return JSONResponse(body, status, headers)
     return JSONResponse(problem.body(), problem.status, problem.headers)
+
+
+def _path(request: Request) -> str:
+    path: str = request.scope["path"].removeprefix(request.scope["root_path"])
+    return path
 
 
 def of_error(request: Request, error: Exception) -> Response:
@@ -51,7 +56,7 @@ def of_framework(request: Request, error: Exception) -> Response:
             request, Problem(405, "method_not_allowed", f"this path takes {allowed}", headers={"Allow": allowed})
         )
     if found.status_code == 404:
-        return answer(request, Problem(404, "not_found", "no such path"))
+        return answer(request, Problem(404, "not_found", dialect.no_path(_path(request))))
     code = CODES.get(found.status_code)
     if code is None:
         return answer(request, problem_of(found))

@@ -260,3 +260,20 @@ def test_a_body_in_an_encoding_is_refused_by_name(steady: Api) -> None:
     assert refused.json()["error"]["code"] == "unsupported_content_encoding"
     headers["Content-Encoding"] = "identity"
     assert steady.client.post("/v1/responses", content=gzip.decompress(body), headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/v1/embeddings", "under /v1/ there are responses, chat/completions"),
+        ("/v1/v1/responses", "the base URL of an OpenAI client ends with one /v1"),
+        ("/responses", "the base URL of an OpenAI client ends with one /v1"),
+        ("/chat/completions", "the base URL of an OpenAI client ends with one /v1"),
+        ("/nothing", "no such path"),
+    ],
+)
+def test_a_path_that_there_is_not_says_what_was_meant(steady: Api, path: str, said: str) -> None:
+    answer = steady.post(path, input="x")
+    assert answer.status_code == 404
+    assert said in answer.json()["error"]["message"]
+    assert answer.json()["error"]["code"] == "not_found"
