@@ -3,8 +3,9 @@
 A system of its own on loopback takes `--rate` runs a second, of three model calls and two tools each, in fifty
 sessions. The resident memory of each part's processes is sampled: the functions' environments, Valkey, and the local
 stand-ins for AWS and the provider, which keep everything and are only told. After a warm-up (a fifth of the time, at
-most five minutes) the median of the last third is held against that of the first. The exit code is not 0 if a process
-of a judged part grew by more than a tenth, or if a run was lost or failed.
+most five minutes) the median of the last third is held against that of the first, without what the runs that workers
+hold at the moment cost (`RUN_MB`): their environments come and go, and hold few or many. The exit code is not 0 if a
+process of a judged part grew by more than a tenth, or if a run was lost or failed.
 
     python -m benchmarks.soak [--minutes 30] [--rate 2] [--latency 0.2-1]
 
@@ -41,8 +42,8 @@ def soak(
     """Load a system that is up; returns the figures and whether all is well."""
     seconds = minutes * 60
     warm_up_s = min(seconds * WARM_UP_SHARE, WARM_UP_SECONDS)
-    sampler = Sampler(system, max(2.0, seconds / SAMPLES), outputs["mappings"])
     load = Load(outputs, rate, latency)
+    sampler = Sampler(system, max(2.0, seconds / SAMPLES), outputs["mappings"], lambda: load.held_now)
     sampler.start()
     lost = load.run(seconds)
     sampler.stop()

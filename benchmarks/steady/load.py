@@ -51,6 +51,8 @@ class Load:
         self.ended: list[Ended] = []
         self.at_once: defaultdict[str, list[int]] = defaultdict(list)
         """Runs that workers held, by lane, at each look."""
+        self.held_now = 0
+        """Runs that workers held at the last look."""
         self._live: dict[str, float] = {}
         self._lock = threading.Lock()
         self._began_at = time.time()
@@ -102,6 +104,7 @@ class Load:
             with contextlib.suppress(BotoCoreError, ClientError):  # asked again
                 found = rows(self.table, asked)
                 held = Counter(task.lane for task in found if task.status is Status.PROCESSING)
+                self.held_now = held.total()
                 for lane, n in held.items():
                     self.at_once[lane].append(n)
                 for task in found:

@@ -16,7 +16,7 @@ import psutil
 from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from localstack.system import System
 
@@ -24,6 +24,9 @@ SETTLED_SECONDS = 30.0
 """An environment younger than this is still importing and filling its pools."""
 STAND_INS = ("aws", "llm")
 """They keep all that was ever stored and asked, so they grow with the load: told, not judged."""
+RUN_MB = 0.1
+"""What a run costs that a worker holds (`benchmarks.environment`): where fewer environments hold more runs, each is
+larger by that, and leaks nothing. It is taken off before environments are compared."""
 MEGABYTE = 1024 * 1024
 _FUNCTION = re.compile(r"ministack-lambda-\w+-(\w+)Function-")
 
@@ -60,8 +63,18 @@ class Part:
 class Sampler(threading.Thread):
     """Samples every few seconds until it is stopped."""
 
-    def __init__(self, system: System, every_s: float, mappings: dict[str, str] | None = None) -> None:
-        """Watch a system that is up; ``mappings``: lanes' event source mappings, by lane."""
+    def __init__(
+        self,
+        system: System,
+        every_s: float,
+        mappings: dict[str, str] | None = None,
+        held: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """Watch a system that is up.
+
+        ``mappings``: lanes' event source mappings, by lane; ``held``: how many runs workers hold now.
+        """
+        self._held = held
         super().__init__(daemon=True)
         self._mappings = mappings or {}
         self.allowed: list[dict[str, float]] = []
@@ -97,10 +110,11 @@ class Sampler(threading.Thread):
                         found[told[1].lower()].append(child.memory_info().rss / MEGABYTE)
         at = time.monotonic() - self.began
         self._look_at_limits(at)
+        held = self._held()
         for name, sizes in found.items():
             part = self.parts[name]
             part.at.append(at)
-            part.each.append(statistics.fmean(sizes))
+            part.each.append(mean_mb(sizes, held if name == "worker" else 0))
             part.processes.append(len(sizes))
             part.total.append(sum(sizes))
 
@@ -121,6 +135,11 @@ class Sampler(threading.Thread):
             return process.children(recursive=True)
         except psutil.Error:
             return ()
+
+
+def mean_mb(sizes: Sequence[float], held: int) -> float:
+    """Return the mean MB of processes, without the runs that they hold together."""
+    return statistics.fmean(sizes) - RUN_MB * held / len(sizes)
 
 
 def growing(figures: dict[str, dict[str, Any]], most_ratio: float) -> list[str]:

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.steady.load import Ended, Load
-from benchmarks.steady.memory import Part, growing
+from benchmarks.steady.memory import RUN_MB, Part, growing, mean_mb
 
 
 def part(sizes: list[float]) -> Part:
@@ -40,3 +40,10 @@ def test_runs_held_at_once_by_lane() -> None:
     load = Load({"api_keys": {"load": "k"}, "api_url": "http://127.0.0.1:9", "table": "t"}, 1)
     load.at_once |= {"normal": [40, 44, 49], "high": [9]}
     assert load.held() == {"high": {"p50": 9, "most": 9}, "normal": {"p50": 44, "most": 49}}
+
+
+def test_environments_that_hold_more_runs_are_no_leak_and_those_that_hold_as_many_are() -> None:
+    many = mean_mb([60 + 10 * RUN_MB] * 10, held=100)
+    few = mean_mb([60 + 50 * RUN_MB] * 2, held=100)
+    assert abs(many - few) < 1e-9
+    assert mean_mb([70 + 50 * RUN_MB] * 2, held=100) - many > 9

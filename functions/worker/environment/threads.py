@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 FEW = 16
 """Threads that are made as they are wanted."""
-PATIENCE_SECONDS = 0.25
-"""How long work waits for one of those, of which each has then taken something unless it is blocked."""
+PATIENCE_SECONDS = 0.5
+"""How long work waits for one of those, of which each has then taken something unless it is blocked: calls of DynamoDB
+and SQS take a hundredth of it."""
 
 
 class Threads(ThreadPoolExecutor):
@@ -51,7 +52,7 @@ class Threads(ThreadPoolExecutor):
             taken = self._submitted - waiting
             since, self._taken = taken - self._taken, taken
             blocked = len(self._threads) - since
-            for _ in range(min(waiting, blocked)):
+            for _ in range(waiting if not since else min(waiting, blocked)):
                 super()._adjust_thread_count()
             self._looks = True
             self._loop.call_later(PATIENCE_SECONDS, self._look)
