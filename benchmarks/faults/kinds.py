@@ -1,6 +1,6 @@
 """What each run of a campaign does: by its number alone, so that two campaigns of a size hold the same runs.
 
-A fifth wait, are approved, or have children (`BRANCHES`); a tenth meet a habit of some real provider; the rest make
+A fifth wait, are approved, or have children (`BRANCHES`); a fifth meet a habit of some real provider; the rest make
 three model calls and use two tools.
 """
 
@@ -19,7 +19,7 @@ STEPS = 'tools=calculator,current_time args=[{"expression":"6*7"},{}]'
 PACE = "latency=0.05-0.4"
 BRANCH_EVERY = 5
 BRANCHES = ("sleep", "signal", "approve", "map")
-HABIT_EVERY, HABIT_AT = 10, 7
+HABIT_EVERY, HABIT_AT = 5, 2
 CALLS = {"plain": 3, "habit": 1, "sleep": 2, "signal": 2, "approve": 2, "map": 2}
 """Model calls of a run, of its children apart; of one with a habit at least so many."""
 CHILDREN = 3
@@ -114,8 +114,8 @@ class Run:
         return body | ({"max_cost_usd": ceiling} if self.does == "map" else {})
 
 
-def runs(total: int, prefix: str, chance: random.Random) -> list[Run]:
-    """Draw the runs of a campaign: every habit as often as the others."""
+def runs(total: int, prefix: str, chance: random.Random, habit_every: int = HABIT_EVERY) -> list[Run]:
+    """Draw the runs of a campaign: every habit as often as the others, one in so many runs."""
     names: list[str] = []
     found = []
     for n in range(total):
@@ -124,7 +124,7 @@ def runs(total: int, prefix: str, chance: random.Random) -> list[Run]:
             round_, turn = divmod(n // BRANCH_EVERY, len(BRANCHES))
             variant = (round_ + round_ // len(BRANCHES)) % VARIANTS
             found.append(Run(n, key, BRANCHES[(turn + round_) % len(BRANCHES)], variant))
-        elif n % HABIT_EVERY == HABIT_AT:
+        elif n % habit_every == HABIT_AT % habit_every:
             if not names:
                 names = chance.sample(habits.NAMES, len(habits.NAMES))
             found.append(Run(n, key, "habit", habit=names.pop(), skip=chance.randrange(CALLS["plain"])))

@@ -120,8 +120,10 @@ def _visit(by: _Visit, node: Any, child_id: int) -> Any:
             _visit(by, child, n)
     if _is_one_of(type(node), by.takes):
         processor = next(found for kind, found in by.processors.items() if isinstance(node, kind))
-        node = processor(node)
-        by.kinds.update(_kinds(node))
+        made = processor(node)
+        if made is not node:
+            by.kinds.update(_kinds(made))
+        node = made
         node.parent = parent
         if parent:
             parent.children[child_id] = node

@@ -22,15 +22,13 @@ from moto.core.custom_responses_mock import CallbackResponse
 from moto.core.models import RESPONSES_METHODS, MockAWS, botocore_stubber, responses_mock
 from moto.core.serialize import BaseJSONSerializer
 from moto.core.utils import method_names_from_class
-from moto.dynamodb.exceptions import ItemSizeTooLarge
 from moto.dynamodb.models import DynamoDBBackend
-from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
+from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
-from moto.dynamodb.models.utilities import bytesize
 from moto.sqs import models as sqs_models
 from moto.sqs.models import Queue
 
-from sluice.testing import quick_expressions, quick_front, quick_queues
+from sluice.testing import quick_expressions, quick_front, quick_items, quick_queues
 
 __all__ = ["install", "plain"]
 
@@ -139,47 +137,13 @@ def _keep_one(copied: Table, partition: DynamoType, place: DynamoType, original:
         copied.items[partition][place] = copy.deepcopy(original.items[partition][place])
 
 
-# ---- items
-
-MOST_BYTES = 405_000
-"""Of moto: somewhat more than the 400 KB of which AWS tells."""
-
-
-def _make_item(self: Item, hash_key: DynamoType, range_key: DynamoType | None, attrs: dict[str, Any]) -> None:
-    """Make an item, and measure it once, not again at each of its attributes.
-
-    Raises:
-        ItemSizeTooLarge: it is.
-    """
-    self.hash_key = hash_key
-    self.range_key = range_key
-    self.attrs = LimitedSizeDict()
-    typed = {name: DynamoType(value) for name, value in attrs.items()}
-    if sum(bytesize(name) + value.size() for name, value in typed.items()) > MOST_BYTES:
-        raise ItemSizeTooLarge
-    dict.update(self.attrs, typed)
-
-
-def _copy_item(self: Item, memo: dict[int, Any]) -> Item:
-    """Copy an item without measuring it again at each of its attributes."""
-    made = object.__new__(Item)
-    memo[id(self)] = made
-    for name, value in vars(self).items():
-        if name != "attrs":
-            setattr(made, name, copy.deepcopy(value, memo))
-    made.attrs = LimitedSizeDict()
-    dict.update(made.attrs, {name: copy.deepcopy(value, memo) for name, value in self.attrs.items()})
-    return made
-
-
 _PARTS: tuple[tuple[Any, str, Any], ...] = (
     (MockAWS, "_enable_patching", _enable),
     (BaseJSONSerializer, "_serialize_type_structure", _structure),
     (DynamoDBBackend, "transact_write_items", _transact_on_one_copy),
     (Table, "__deepcopy__", _copy_once),
     *quick_expressions.PARTS,
-    (Item, "__init__", _make_item),
-    (Item, "__deepcopy__", _copy_item),
+    *quick_items.PARTS,
     (Endpoint, "make_request", quick_front.request),
     (EndpointRulesetResolver, "construct_endpoint", quick_front.resolve),
     (Queue, "attributes", property(quick_queues.Attributes)),

@@ -58,6 +58,15 @@ CALLS = (
     update("SET n = n + :one", values={"one": ONE}, ConditionExpression="n > :one"),
     update("SET n = n + :one", values={"one": ONE}, ConditionExpression="n < :one"),
     update("SET large = :large", values={"large": {"S": "x" * 405_000}}),
+    update("SET deep.a[2].b = :one, deep.new = :deep", values={"one": ONE, "deep": {"M": {"x": {"M": {"y": TEXT}}}}}),
+    update("SET wide = :wide", values={"wide": {"L": [{"S": "é" * 67_000}, {"M": {"n": {"NS": ["1", "22"]}}}]}}),
+    update("SET wider = :wide", values={"wide": {"L": [{"S": "é" * 136_000}]}}),  # with the other too much
+    update("SET flag = :flag, none = :none, sets = :sets", values={
+        "flag": {"BOOL": False}, "none": {"NULL": True}, "sets": {"NS": ["1", "22"]},
+    }),
+    update("ADD sets :more", values={"more": {"NS": ["3"]}}),
+    ("get_item", {"TableName": TABLE, "Key": KEY}),
+    update("REMOVE wide, wider"),
     ("put_item", {"TableName": TABLE, "Item": ITEM | {"large": {"S": "x" * 404_700}}}),
     ("put_item", {"TableName": TABLE, "Item": ITEM | {"large": {"S": "x" * 405_000}}}),
     ("update_item", {"TableName": TABLE, "Key": NEIGHBOUR, "UpdateExpression": "SET n = if_not_exists(n, :z)",
@@ -164,9 +173,10 @@ def answers() -> list[Any]:
         for name, arguments in CALLS:
             try:
                 answer = getattr(table, name)(**arguments)
-                answer.pop("ResponseMetadata")
             except ClientError as error:
-                answer = {**error.response, "ResponseMetadata": None}
+                answer = dict(error.response)
+            told = answer["ResponseMetadata"]
+            answer["ResponseMetadata"] = {each: told[each] for each in ("HTTPStatusCode", "RetryAttempts")}
             found += [answer, table.get_item(TableName=TABLE, Key=KEY).get("Item")]
     return found
 

@@ -52,6 +52,7 @@ class Parts:
         self._tier: Any = None
         self._index: str | None = None
         """The number of the choice that is read; known once one came."""
+        self._spoke = False
         self._halves, self._thought_halves = Halves(), Halves()
         self.finish: str | None = None
         self.said_done = False
@@ -65,7 +66,7 @@ class Parts:
     @property
     def empty(self) -> bool:
         """Whether nothing of a reply came."""
-        return not (self._text or self._thoughts or self._calls or self._extra)
+        return not (self._text or self._thoughts or self._calls or self._extra or self._spoke)
 
     @property
     def counted(self) -> bool:
@@ -173,6 +174,9 @@ class Parts:
         content, refused = delta.get("content"), delta.get("refusal")
         if not content and isinstance(audio := delta.get("audio"), dict):
             content = audio.get("transcript")  # what it says aloud
+            if isinstance(sound := audio.get("data"), str):
+                self._progress.sound(sound)
+                self._spoke = True
         if refused and not content:
             content = refused
             self._progress.refused = self._progress.refused or not self._text

@@ -21,6 +21,8 @@ BYTES_PER_TOKEN = 4
 """Of English text and of code, about (https://help.openai.com/en/articles/4936856)."""
 LONG_TOKEN_BYTES = 10
 """More than a token has on average in any text."""
+SOUND_CHARACTERS = 3_200
+"""Of base64 in a token of audio: 50 ms (https://platform.openai.com/docs/guides/realtime-costs) of 24 kHz, 16 bit."""
 SPLIT_BYTES = 1.5
 """Pieces that are shorter than this on average are letters, not tokens: they do not count as tokens each."""
 
@@ -110,6 +112,12 @@ class Progress:
     def tool(self, piece: str) -> None:
         """Count a piece of a tool call."""
         self.tool_bytes += self._count(piece)
+
+    def sound(self, data: str) -> None:
+        """Count a piece of audio, base64: nothing else tells what a cut stream had said."""
+        if self.first_at is None:
+            self.first_at = time.monotonic()
+        self.weight += -(-len(data) // SOUND_CHARACTERS) * BYTES_PER_TOKEN
 
     def _count(self, piece: str) -> int:
         if self.first_at is None:

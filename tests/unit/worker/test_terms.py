@@ -141,6 +141,15 @@ def test_a_cut_stream_is_charged_by_the_tier_that_its_chunks_named(
     assert row.micro_usd >= whole + 2 * usual("gpt-5", 0, 50)
 
 
+def test_a_cut_answer_in_audio_is_charged_by_how_long_it_had_spoken(
+    world: World, install: Install, provider: RawProvider
+) -> None:
+    second = delta(audio={"id": "a", "data": "A" * 64_000})
+    provider.answers = [sse(*[second] * 5, done=False), answered({})]
+    row = run(world, install, "gpt-audio", {}, extra={"modalities": ["text", "audio"], "audio": {"format": "pcm16"}})
+    assert row.micro_usd >= 5 * 20 * 64
+
+
 def test_a_refused_tier_is_not_charged(world: World, install: Install, provider: RawProvider) -> None:
     error = {"error": {"message": "Unknown parameter: 'service_tier'.", "param": "service_tier"}}
     provider.answers = [refused(400, error), answered({})]
