@@ -24,7 +24,7 @@ from benchmarks.chaos import await_end
 from benchmarks.faults.kinds import CALLS, STEPS
 from benchmarks.faults.own import own_system
 from benchmarks.faults.verify import verify
-from deploy.packages import BUILT
+from deploy.paths import BUILT
 from localstack import deployment
 
 if TYPE_CHECKING:

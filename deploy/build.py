@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from deploy import agents, bundle, paths
-from deploy.packages import BUILT
+from deploy.paths import BUILT
 from deploy.project import ProjectError, load
 from deploy.stack import read_template
 

@@ -13,9 +13,8 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from deploy.paths import WORK
+from deploy.paths import BUILT, WORK
 
-BUILT = WORK / ".aws-sam" / "build"
 SENDERS = 3
 """Bundles that are sent at a time: while one is digested for its signature, another is received."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)

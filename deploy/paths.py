@@ -17,6 +17,8 @@ PREFIX = __name__.removesuffix("deploy.paths")
 INSTALLED = bool(PREFIX)
 WORK = Path(os.environ.get("SLUICE_WORK") or SYSTEM).resolve()
 """Holds ``.tools``, ``.build`` and what else is made."""
+BUILT = WORK / ".aws-sam" / "build"
+"""Holds the bundles and the template that points at them."""
 FACE = SYSTEM.parent if INSTALLED else SYSTEM / "sluice"
 """The public package."""
 IMPORTED_FROM = Path(__file__).absolute().parents[PREFIX.count(".") + 1]

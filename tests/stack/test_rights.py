@@ -6,6 +6,7 @@ What a function needs and has is compared in `tests/unit/test_rights.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,11 @@ def roles(stack: Stack) -> Iterator[dict[str, boto3.Session]]:
     for name, function in stack.outputs["functions"].items():
         role = boto3.client("lambda").get_function_configuration(FunctionName=function)["Role"]
         given = boto3.client("sts").assume_role(RoleArn=role, RoleSessionName="tests")["Credentials"]
-        sessions[name] = boto3.Session(
+        session: Any = boto3.Session(
             given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], region_name="us-east-1"
         )
+        session.client = cache(session.client)  # else each of two hundred calls makes one
+        sessions[name] = session
     yield sessions
     boto3.client("s3").delete_object(Bucket=stack.outputs["bucket"], Key="tasks/rights")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from localstack.strict.quick import copied, quicken
+from localstack.strict.quick import copied, quicken, quicken_policies
 
 
 def test_a_copy_is_deep_and_of_the_same_kinds() -> None:
@@ -51,3 +51,17 @@ def test_an_expression_is_parsed_once_and_each_asker_has_tokens_of_its_own() -> 
     assert module._condition_syntax_error("( a", "FilterExpression") == "Invalid FilterExpression"
     assert parsed == {"a = :b": 1, "ConditionExpression": 1, "FilterExpression": 1}
     assert module.copy.deepcopy({"a": [1]}) == {"a": [1]}
+
+
+def test_a_policy_is_parsed_once_and_a_changed_one_again() -> None:
+    parsed: Counter[str] = Counter()
+
+    def parse(policy: str | dict[str, Any]) -> list[str]:
+        parsed[str(policy)] += 1
+        return [str(policy)]
+
+    module: Any = SimpleNamespace(parse_policy_document=parse)
+    quicken_policies(module)
+    assert [module.parse_policy_document(one) for one in ("old", "old", "new")] == [["old"], ["old"], ["new"]]
+    assert [module.parse_policy_document({"a": []}) for _ in range(2)] == [["{'a': []}"]] * 2
+    assert parsed == {"old": 1, "new": 1, "{'a': []}": 2}

