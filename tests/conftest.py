@@ -2,7 +2,6 @@
 
 import gc
 import os
-import sys
 import uuid
 from collections import Counter
 from functools import cache
@@ -56,12 +55,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _make_what_all_copies_want() -> None:
-    """Make an account and its clients, and describe the API, before the process is copied: a second of each copy's."""
+    """Make an account and its clients before the process is copied: a second of each copy's."""
     with pytest.MonkeyPatch.context() as patch, account.account(patch):
         for make in (aws.dynamodb, aws.sqs, aws.s3, aws.s3_signer):
             make()
-    if (api := sys.modules.get("functions.api.app")) is not None:
-        api.app.openapi()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
