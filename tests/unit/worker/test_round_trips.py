@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from redis.connection import AbstractConnection
 
+from functions.worker.run import heartbeat
 from shared import aws
 from shared.settings import settings
 from shared.tasks import store
@@ -19,9 +20,10 @@ ASIDE = {"ChangeMessageVisibilityBatch", "DeleteMessageBatch", "DeleteMessage", 
 
 @pytest.fixture
 def calls(world: World, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Count the AWS calls of a warm environment, heartbeats left out."""
+    """Count the AWS calls of a warm environment, heartbeats and looks for cancellations left out."""
     monkeypatch.setenv("LEASE_SECONDS", "600")
     monkeypatch.setenv("HEARTBEAT_SECONDS", "300")
+    monkeypatch.setattr(heartbeat, "LOOK_SECONDS", 300.0)  # on a busy machine a run takes seconds
     settings.cache_clear()
     for _ in range(2):
         world.submit("[[sim words=1]] hello")
