@@ -13,7 +13,6 @@ from botocore.loaders import JSONFileLoader
 
 from shared import aws
 from shared.tasks import claims
-from sluice.testing import account
 from tests import copies
 
 pytest_plugins = ["tests.stack_fixture"]
@@ -56,6 +55,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _make_what_all_copies_want() -> None:
     """Make an account and its clients before the process is copied: a second of each copy's."""
+    from sluice.testing import account  # moto takes a second to load, and only unit tests are copied
+
     with pytest.MonkeyPatch.context() as patch, account.account(patch):
         for make in (aws.dynamodb, aws.sqs, aws.s3, aws.s3_signer):
             make()
