@@ -56,12 +56,12 @@ $(SAM)/.ready: requirements/sam.txt | $(UV)
 
 setup: | $(UV)
 	@$(MAKE) --no-print-directory -j4 environments
-environments: environments-to-run .tools/runtime/.ready .tools/awscli/.ready
+environments: environments-to-run $(SAM)/.ready .tools/runtime/.ready .tools/awscli/.ready
 	@:
 # What runs and deploys the system; the others are for tests and for Docker.
 setup-to-run: | $(UV)
 	@$(MAKE) --no-print-directory -j4 environments-to-run
-environments-to-run: .venv/.ready $(LOCAL_AWS)/.ready $(SAM)/.ready
+environments-to-run: .venv/.ready $(LOCAL_AWS)/.ready
 	@:
 
 # ---- the main job

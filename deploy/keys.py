@@ -14,21 +14,24 @@ from shared.limits import keys, tiers
 def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Describe the sub-commands."""
     parser.add_argument("--json", action="store_true")
+    either = argparse.ArgumentParser(add_help=False)  # before the action or behind it
+    either.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
     actions = parser.add_subparsers(dest="action", required=True)
-    create = actions.add_parser("create")
+    create = actions.add_parser("create", parents=[either])
     create.add_argument("user")
     create.add_argument("--tier", default="standard", help="free, standard, vip, service, load or operator")
     create.add_argument("--name", default="")
     create.add_argument("--limits", default="{}", help='overrides as JSON: {"requests": 5}')
-    actions.add_parser("list")
-    actions.add_parser("rotate", help="make another key of the same user, tier and limits").add_argument(
-        "key", help="the key, its shown prefix or its id"
-    )
-    actions.add_parser("secret", help="show the webhook secret of a key").add_argument(
-        "key", help="the key, its shown prefix or its id"
-    )
-    actions.add_parser("alert-secret", help="show the secret that signs the operator's alerts")
-    actions.add_parser("revoke").add_argument("key", help="the key, its shown prefix or its id")
+    actions.add_parser("list", parents=[either])
+    actions.add_parser("alert-secret", parents=[either], help="show the secret that signs the operator's alerts")
+    of_one = {
+        "rotate": "make another key of the same user, tier and limits",
+        "secret": "show the webhook secret of a key",
+        "revoke": "let a key work no longer",
+    }
+    for name, what in of_one.items():
+        one = actions.add_parser(name, parents=[either], help=what)
+        one.add_argument("key", help="the key, its shown prefix or its id")
     return parser
 
 
@@ -52,9 +55,9 @@ def run(asked: argparse.Namespace) -> None:
             if not asked.json:
                 print("the old key works until it is revoked; webhooks of its tasks keep its secret")
         elif asked.action == "secret":
-            print(webhooks.secret_for(keys.named(asked.key).key_hash[:16]) or "none, WEBHOOK_SECRET is not known here")
+            _show_secret(keys.named(asked.key).key_hash[:16], asked.json)
         elif asked.action == "alert-secret":
-            print(webhooks.secret_for(webhooks.OPERATOR) or "none, WEBHOOK_SECRET is not known here")
+            _show_secret(webhooks.OPERATOR, asked.json)
         elif asked.action == "revoke":
             info = keys.revoke(asked.key)
             if asked.json:
@@ -82,3 +85,8 @@ def _show(key: str, as_json: bool) -> None:
         print(json.dumps({"key": key, "webhook_secret": secret}))
         return
     print(f"{key}\nwebhook secret: {secret or 'none, WEBHOOK_SECRET is not known here'}")
+
+
+def _show_secret(whose: str, as_json: bool) -> None:
+    secret = webhooks.secret_for(whose)
+    print(json.dumps({"webhook_secret": secret}) if as_json else secret or "none, WEBHOOK_SECRET is not known here")

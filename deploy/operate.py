@@ -8,6 +8,7 @@ of these commands needs Redis.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -162,6 +163,8 @@ def main(arguments: list[str] | None = None) -> int:
             _switch(outputs, asked.lane, enabled=asked.command == "resume")
     except (LocalError, project.ProjectError, SluiceError, ClientError, BotoCoreError) as error:
         print(f"error: {error}", file=sys.stderr)
+        if getattr(asked, "json", False):
+            print(json.dumps({"error": {"message": str(error)}}))
         return 1
     return 0
 

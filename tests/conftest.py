@@ -2,7 +2,6 @@
 
 import gc
 import os
-import sys
 import uuid
 from collections import Counter
 from functools import cache
@@ -14,7 +13,6 @@ from botocore.loaders import JSONFileLoader
 
 from shared import aws
 from shared.tasks import claims
-from sluice.testing import account
 from tests import copies
 
 pytest_plugins = ["tests.stack_fixture"]
@@ -56,12 +54,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _make_what_all_copies_want() -> None:
-    """Make an account and its clients, and describe the API, before the process is copied: a second of each copy's."""
+    """Make an account and its clients before the process is copied: a second of each copy's."""
+    from sluice.testing import account  # moto takes a second to load, and only unit tests are copied
+
     with pytest.MonkeyPatch.context() as patch, account.account(patch):
         for make in (aws.dynamodb, aws.sqs, aws.s3, aws.s3_signer):
             make()
-    if (api := sys.modules.get("functions.api.app")) is not None:
-        api.app.openapi()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

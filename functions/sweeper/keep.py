@@ -9,7 +9,7 @@ from shared.clock import now
 from shared.errors import DependencyDown
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import table
+from shared.tasks import blobs, table
 from shared.tasks.items import plain
 
 _log = get_logger("keep")
@@ -43,8 +43,9 @@ def keep(task_id: str, until: float) -> float:
 def _renew(key: str) -> None:
     bucket = settings().blob_bucket
     try:
-        body = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
-        aws.s3().put_object(Bucket=bucket, Key=key, Body=body)
+        found = aws.s3().get_object(Bucket=bucket, Key=key, **blobs.owner())
+        body, kind = found["Body"].read(), found["ContentType"]  # a result's says what a browser makes of it
+        aws.s3().put_object(Bucket=bucket, Key=key, Body=body, ContentType=kind, **blobs.owner())
     except (ClientError, BotoCoreError) as error:
         if aws.is_outage(error):
             raise DependencyDown("s3") from error

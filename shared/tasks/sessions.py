@@ -20,7 +20,7 @@ from shared import aws, wire
 from shared.clock import iso
 from shared.errors import NotFound, SluiceError, TooLarge
 from shared.settings import settings
-from shared.tasks import blobs, conversation, store, table
+from shared.tasks import blobs, conversation, partitions, store, table
 from shared.tasks.conversation import TURN_CHARACTERS, Message
 from shared.tasks.items import Attributes, attribute
 from shared.tasks.listing import BadCursor
@@ -290,16 +290,7 @@ def delete(user: str, session_id: str) -> int:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    keys = [
-        {"pk": row["pk"], "sk": row["sk"]}
-        for row in table.query(
-            KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": _pk(user, session_id)}},
-            ProjectionExpression="pk, sk",
-        )
-    ]
-    delete_items(keys)
-    return len(keys)
+    return partitions.delete(_pk(user, session_id))
 
 
 def delete_turn(user: str, session_id: str, *, at: str, name: str) -> None:
@@ -313,6 +304,11 @@ def turn_key(user: str, session_id: str, *, at: str, name: str) -> Attributes:
 
 
 def delete_items(keys: Iterable[dict[str, Any]]) -> None:
-    """Delete items one by one; a few dozen at most, and each is safe to repeat."""
-    for key in keys:
-        aws.dynamodb().delete_item(TableName=settings().table_name, Key=key)
+    """Delete items one by one; a few dozen at most, and each is safe to repeat.
+
+    Raises:
+        DependencyDown: DynamoDB is away.
+    """
+    with table.calling():
+        for key in keys:
+            aws.dynamodb().delete_item(TableName=settings().table_name, Key=key)

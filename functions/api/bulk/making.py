@@ -53,6 +53,8 @@ def make(caller: Caller, batch: Batch, number: int, raw: bytes) -> Made:
     try:
         gate().must_reserve(task.user, task_id, task.day, task.reserved_tokens, task.reserved_micro_usd, caller.limits)
         waking.count_again(gate(), task)
+        if wanted.beforehand is not None:
+            wanted.beforehand(task)
         store.submit(task, wanted.message)
     except BudgetExhausted as error:
         gate().release_slot(task.user, task_id)

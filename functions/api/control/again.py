@@ -17,7 +17,7 @@ from functions.api.submit.taking import submit
 from shared.errors import NotFound
 from shared.limits import keys, tiers
 from shared.limits.tiers import LANES
-from shared.tasks import partitions, store
+from shared.tasks import partitions, store, stored_chats
 
 if TYPE_CHECKING:
     from typing import Any
@@ -116,9 +116,12 @@ def _run(
     begins = source.session_id == source.task_id
     copied_to: list[str] = []
 
-    def copy(task: Task) -> None:
-        copied_to.append(task.task_id)
-        prefix.write(rows, task.task_id, any_input=changed)
+    def beside(task: Task) -> None:
+        if rows:
+            copied_to.append(task.task_id)
+            prefix.write(rows, task.task_id, any_input=changed)
+        if stored_chats.is_stored(task):
+            stored_chats.note(task)
 
     wanted = Submission(
         message=message,
@@ -129,7 +132,7 @@ def _run(
         priority=source.lane if source.lane in LANES else None,
         params=params | ({"copied": len(rows)} if rows else {}),
         inline=inline(json.loads(message)) if params.get("input_json") else [],
-        beforehand=copy if rows else None,
+        beforehand=beside,
     )
     whose = Caller(source.user, caller.key_user, caller.key_id, caller.limits)
     receipt = submit(whose, wanted, idempotency=idempotency, trace=trace)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.control.cancel import cancel
 from functions.api.dialect import conversations
@@ -19,9 +19,6 @@ from shared import credentials
 from shared.errors import Contended, NotFound
 from shared.tasks import listing, partitions, sessions, store
 from shared.tasks.items import listed_under
-
-if TYPE_CHECKING:
-    pass
 
 LONGEST_S = 15.0
 """One call works no longer than this; the caller repeats it while ``more`` is true."""

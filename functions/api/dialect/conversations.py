@@ -14,7 +14,7 @@ from functions.api.dialect import ids
 from functions.api.dialect.items import items_of, no_item, page_from
 from shared.clock import iso, now
 from shared.errors import NotFound
-from shared.tasks import conversations, events, sessions, store, table, turn_items, turn_pages
+from shared.tasks import conversations, events, partitions, sessions, store, table, turn_items, turn_pages
 from shared.tasks.ids import well_formed
 from shared.tasks.items import attribute, plain
 from shared.tasks.model import dumps
@@ -105,17 +105,10 @@ def forget_all(user: str) -> int:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    found = list(
-        table.query(
-            KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": f"CONV#{user}"}},
-            ProjectionExpression="pk, sk",
-        )
-    )
-    for row in found:
+    pk = f"CONV#{user}"
+    for row in table.query(KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": {"S": pk}}):
         sessions.delete(user, row["sk"]["S"])
-    sessions.delete_items([{"pk": row["pk"], "sk": row["sk"]} for row in found])
-    return len(found)
+    return partitions.delete(pk)
 
 
 def add(caller: Caller, conversation_id: str, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

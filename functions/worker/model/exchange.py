@@ -13,10 +13,11 @@ import anyio
 import httpx2
 
 from functions.worker.environment import clients
-from functions.worker.model import address, inflate, profile, refusal, request, room
+from functions.worker.model import address, profile, refusal, request, room
 from functions.worker.model import own as own_keys
 from functions.worker.model.phases import Phases, current
 from functions.worker.model.sse import Assembler, Ears, WholeReply
+from functions.worker.wire import inflate
 from functions.worker.wire.transport import WHOLE_BODY
 from shared import retry
 from shared.logs import get_logger

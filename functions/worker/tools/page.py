@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import codecs
 import re
+from contextlib import aclosing
+from typing import Any
 
 import httpx2
 
 from functions.worker.tools.htmltext import readable
 from functions.worker.tools.pool import MOST, SharedTransport
+from functions.worker.wire import inflate
 from shared.guarded_http import AsyncGuardedTransport, no_cookies, was_forbidden
 from shared.netguard import Forbidden, check_url
 
@@ -88,10 +91,14 @@ async def _get(client: httpx2.AsyncClient, url: httpx2.URL) -> str | httpx2.URL:
         if not kind.startswith("text/") and kind not in _TEXT:
             raise PageError(f"the page is {kind[:80]}, not text")
         data = bytearray()
-        async for chunk in answer.aiter_bytes():
-            data += chunk
-            if len(data) >= PAGE_BYTES:
-                break
+        encoding = answer.headers.get("content-encoding", "").strip().lower()
+        known = encoding in inflate.ENCODINGS
+        body: Any = inflate.inflated(answer.aiter_raw(), encoding) if known else answer.aiter_bytes()
+        async with aclosing(body) as pieces:
+            async for chunk in pieces:
+                data += chunk
+                if len(data) >= PAGE_BYTES:
+                    break
         charset = answer.charset_encoding
     # Off the event loop: a megabyte of HTML takes a while, and other runs share the loop.
     return await asyncio.to_thread(_text, bytes(data[:PAGE_BYTES]), charset, html="html" in kind)

@@ -9,6 +9,7 @@ import pytest
 
 from shared.tasks import settle, store, stored_chats
 from shared.tasks.model import Status
+from tests.unit.api.bulk import CHAT, begin, carry_out, line
 from tests.unit.api.conftest import Api
 from tests.unit.api.test_openai import address, client
 from tests.unit.api.test_results import claim
@@ -130,3 +131,14 @@ def test_all_are_met_by_a_client_that_deletes_what_it_lists(api: Api, client: op
     ]
     assert set(met) == made
     assert list(client.chat.completions.list()) == []
+
+
+def test_a_run_again_and_a_line_of_a_batch_are_listed_too(api: Api, client: openai.OpenAI) -> None:
+    first = answered(api)
+    again = api.post(f"/agent/{first.removeprefix('chatcmpl-')}/retry").json()["task_id"]
+    settle.settle(claim(again), settle.Outcome(status=Status.COMPLETE, response="b"), message="q0")
+    carry_out("demo", begin("demo", api.keys["demo"], [line("c", CHAT, store=True)], CHAT).batch_id)
+    shown = [one.id for one in client.chat.completions.list()]
+    assert len(shown) == 3
+    assert {first, f"chatcmpl-{again}"} < set(shown)
+    assert list(client.chat.completions.list(after=shown[0])) == list(client.chat.completions.list())[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,25 @@ def test_a_key_is_made_rotated_and_revoked(
     found = keys.lookup(other)
     assert found
     assert (found.user, found.tier) == ("ada", "vip")
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before", "behind"])
+def test_keys_are_shown_as_json_wherever_that_is_asked(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], first: bool
+) -> None:
+    monkeypatch.setattr("shared.secrets.webhook_secrets", lambda: ["stored"])
+
+    def shown(action: str, *more: str, status: int = 0) -> Any:
+        words = ["--json", action, *more] if first else [action, *more, "--json"]
+        assert operate.main(["key", *words]) == status
+        return json.loads(capsys.readouterr().out)
+
+    key = shown("create", "ada")["key"]
+    assert shown("list")["user"] == "ada"
+    assert shown("secret", key).keys() == {"webhook_secret"}
+    assert shown("rotate", key)["key"] != key
+    assert shown("revoke", key)["user"] == "ada"
+    assert "no single key" in shown("revoke", "sk-nope", status=1)["error"]["message"]
 
 
 def test_a_lane_is_paused_and_resumed(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared import aws
+from shared.errors import DependencyDown
 from shared.settings import settings
 from shared.tasks import blobs, claims, conversation, sessions, settle, store
 from shared.tasks.model import Status, Task
@@ -104,3 +105,25 @@ def test_the_largest_turn_fits_its_item(answered: int, inline: bool) -> None:
     assert ("NULL" not in item["chat"]) == inline
     (turn,) = sessions.read("ann", "default", limit=1, with_chat=True)
     assert [message["content"] for message in turn.messages] == [wide[:10_000], wide[:answered]]
+
+
+def test_a_long_session_is_forgotten_in_few_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one, a conversation of some thousand turns would outlast its request."""
+    for n in range(60):
+        sessions.add("ann", "long", f"turn{n}", [{"role": "user", "content": "?"}], at=1_000.0 + n, expires=9e9)
+    asked: list[str] = []
+    client = aws.dynamodb()
+    monkeypatch.setattr(client, "delete_item", lambda **_: pytest.fail("one by one"))
+    write = client.batch_write_item
+    monkeypatch.setattr(client, "batch_write_item", lambda **what: asked.append("batch") or write(**what))
+    assert sessions.delete("ann", "long") == 60
+    assert len(asked) == 3
+    assert sessions.read("ann", "long", limit=5) == []
+    assert sessions.delete("ann", "long") == 0
+
+
+def test_items_are_not_deleted_while_dynamodb_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")
+    aws.reset()
+    with pytest.raises(DependencyDown):
+        sessions.delete_items([{"pk": {"S": "a"}, "sk": {"S": "b"}}])

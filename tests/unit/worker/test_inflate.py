@@ -6,7 +6,7 @@ import zlib
 import httpx2
 import pytest
 
-from functions.worker.model.inflate import Inflater
+from functions.worker.wire.inflate import Inflater
 
 TEXT = b'data: {"choices": []}\n\n' * 20
 

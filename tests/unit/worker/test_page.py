@@ -31,6 +31,10 @@ PAGES: dict[str, tuple[dict[str, str], bytes]] = {
     "/binary": ({"content-type": "image/png"}, b"\x89PNG"),
     "/big": ({"content-type": "text/plain"}, b"x" * PAGE_BYTES * 3),
     "/gzip": ({"content-type": "text/plain", "content-encoding": "gzip"}, gzip.compress(b"squeezed")),
+    "/members": (
+        {"content-type": "text/plain", "content-encoding": "gzip"},
+        gzip.compress(b"in two ") + gzip.compress(b"parts"),
+    ),
     "/bomb": ({"content-type": "text/plain", "content-encoding": "gzip"}, gzip.compress(b"x" * 50_000_000, 1)),
     "/broken": ({"content-type": "text/plain", "content-encoding": "gzip"}, b"not gzip"),
     "/unfinished": ({"content-type": "text/html"}, b"seen" + b"<a " * 300_000),
@@ -126,6 +130,10 @@ def read(*urls: str) -> list[str]:
 def test_pages_become_text(open_site: Site) -> None:
     texts = read(*(open_site.url + path for path in ("/html", "/json", "/bare", "/latin", "/meta", "/gzip")))
     assert texts == ["Rivers & locks\nOne two three\nfour\na\nb", '{"a": 1}', "plain", "é", "é", "squeezed"]
+
+
+def test_a_page_in_several_gzip_members_is_read_whole(open_site: Site) -> None:
+    assert read(open_site.url + "/members") == ["in two parts"]
 
 
 def test_an_unknown_charset_is_read_as_utf8(open_site: Site) -> None:
