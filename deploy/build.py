@@ -1,4 +1,4 @@
-"""Builds every bundle without SAM's CLI, for a user's project: the same bundles, in the same places.
+"""Builds every bundle without SAM's CLI: the same bundles, in the same places.
 
 A project changes its agents, so the worker's bundle is built each time, and the API's when an agent's name is new. The
 others hold nothing of the project: they are built again when Sluice itself has changed.
@@ -14,6 +14,8 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import yaml
 
 from deploy import agents, bundle, paths
 from deploy.paths import BUILT
@@ -39,6 +41,22 @@ def build() -> dict[str, Any]:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         others = [name for name in bundle.FUNCTIONS if name != OF_THE_PROJECT]
         list(pool.map(lambda name: _kept(name, files), others))
+    return _template()
+
+
+def build_anew() -> None:
+    """Build all of Sluice's own tree, with the template that points at it, as `sam build` does.
+
+    Raises:
+        ProjectError: one cannot be built; with what it said.
+    """
+    shutil.rmtree(BUILT, ignore_errors=True)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(_one, [OF_THE_PROJECT, *(name for name in bundle.FUNCTIONS if name != OF_THE_PROJECT)]))
+    (BUILT / "template.yaml").write_text(yaml.safe_dump(_template(), sort_keys=False))
+
+
+def _template() -> dict[str, Any]:
     template = read_template(paths.SYSTEM / "template.yaml")
     for name in bundle.FUNCTIONS:
         template["Resources"][name]["Properties"]["CodeUri"] = str(BUILT / name)

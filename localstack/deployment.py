@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import secrets
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ from localstack.environ import (
     LocalError,
     architecture,
     bundle_platform,
-    only_local_aws,
     use_aws,
     write_private,
 )
@@ -123,38 +121,28 @@ def project_files(root: Path) -> Iterator[Path]:
 
 
 def build() -> dict[str, Any]:
-    """Run `sam build`, or build a project's bundles without SAM; returns the template that points at them.
+    """Build the bundles; returns the template that points at them.
 
     What stands there is taken if it was made from the same sources: for a system that is started anew, or a second one.
 
     Raises:
         LocalError: it failed; with its output.
     """
-    from deploy import stack
-    from deploy.build import build as build_bundles
+    from deploy import build, stack
 
-    if paths.INSTALLED:
-        os.environ["BUNDLE_PLATFORM"] = bundle_platform()
-        try:
-            return build_bundles()
-        except ProjectError as error:
-            raise LocalError(str(error)) from error
-    made_from = hashlib.sha256(f"{digest_of_sources()} {bundle_platform()} {sys.version}".encode()).hexdigest()
-    note = stack.BUILT / "made-from"
-    if not (note.exists() and note.read_text() == made_from):
-        note.unlink(missing_ok=True)  # also where `sam build` fails before it empties the folder
-        _sam_build()
-        note.write_text(made_from)
+    os.environ["BUNDLE_PLATFORM"] = bundle_platform()
+    try:
+        if paths.INSTALLED:
+            return build.build()
+        made_from = hashlib.sha256(f"{digest_of_sources()} {bundle_platform()} {sys.version}".encode()).hexdigest()
+        note = stack.BUILT / "made-from"
+        if not (note.exists() and note.read_text() == made_from):
+            note.unlink(missing_ok=True)  # a build that is broken off leaves none
+            build.build_anew()
+            note.write_text(made_from)
+    except ProjectError as error:
+        raise LocalError(str(error)) from error
     return stack.read_template(stack.BUILT / "template.yaml")
-
-
-def _sam_build() -> None:
-    environment = {**os.environ, "BUNDLE_PLATFORM": bundle_platform(), "SAM_CLI_TELEMETRY": "0"}
-    only_local_aws(environment)
-    command = [str(ROOT / ".tools/sam/bin/sam"), "build", "--build-in-source", "--parallel"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LocalError(f"sam build failed:\n{done.stdout}{done.stderr}")
 
 
 def prepare(endpoint: str) -> None:

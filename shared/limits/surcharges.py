@@ -37,20 +37,12 @@ REGION = 1_100
 """What is asked to stay in a region costs, in thousandths (Anthropic's ``inference_geo``, OpenAI's regional hosts)."""
 
 _USUAL = frozenset(
-    {"", "auto", "default", "standard", "standard_only", "on_demand", "performance", "scale", "reserved", "free"}
-    | {
-        "provisioned",
-        "provisioned_throughput",
-        "none",
-        "null",
-        "normal",
-        "regular",
-        "basic",
-        "base",
-        "paid",
+    {
+        "", "auto", "default", "standard", "standard_only", "on_demand", "performance", "scale", "reserved", "free",
+        "provisioned", "provisioned_throughput", "none", "null", "normal", "regular", "basic", "base", "paid",
         "serverless",
     }
-)
+)  # fmt: skip
 """Names of what costs the usual price, or was paid for ahead."""
 _CHEAP = frozenset({"flex", "batch", "economy"})
 _FAST = frozenset({"fast", "ultrafast", "turbo"})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.errors import NotFound
 from shared.tasks import sessions, store, turn_pages
-from shared.tasks.sessions import ConversationTooLong
+from shared.tasks.sessions import ConversationTooLong, TurnGone
 
 if TYPE_CHECKING:
     from shared.tasks.sessions import Turn
@@ -105,7 +105,7 @@ class _Back:
             ended_at = None
         turn = turn_pages.find(self._user, self._session_id, task_id, at=ended_at)
         if turn is None:
-            raise ConversationTooLong(f"the turn of {task_id} is no longer kept: {_MORE}")
+            raise TurnGone(f"the turn of {task_id} is no longer kept: {_MORE}")
         self._read[task_id] = self._oldest = turn
         self._more = True
 

@@ -53,6 +53,12 @@ class ConversationTooLong(SluiceError):
     code = "conversation_too_long"
 
 
+class TurnGone(ConversationTooLong):
+    """A turn that a chain goes on from is no longer kept."""
+
+    code = "previous_response_not_found"
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One exchange."""

@@ -15,6 +15,7 @@ _CLIENTS_FAULT = frozenset(
     {
         "context_length_exceeded", "context_too_long", "invalid_request", "invalid_request_error", "model_not_found",
         "content_filter", "conversation_too_long", "too_large", "invalid_prompt", "model_refused",
+        "previous_response_not_found",
     }
 )  # fmt: skip
 """Codes of runs that would fail again however often they are tried."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.model import finish as ends
-from functions.worker.model import refusal, terms
+from functions.worker.model import refusal, reply_terms
 from functions.worker.model.contents import Halves, texts
 from functions.worker.model.ears import Ears
 from functions.worker.model.handback import clean, merge
@@ -92,7 +92,7 @@ class Parts:
                 self._model = storable.text(str(model))
             if (tier := chunk.get("service_tier")) is not None and tier != self._tier:
                 self._tier = tier
-                terms.hear_tier(self._progress, tier)
+                reply_terms.hear_tier(self._progress, tier)
             if self.finish is not None:
                 self._goes_on()
             self._hear(text)
@@ -134,8 +134,8 @@ class Parts:
 
     def _counted(self, chunk: dict[str, Any]) -> None:
         if (tier := chunk.get("service_tier")) is not None:
-            terms.hear_tier(self._progress, tier)
-        terms.hear(self._progress, chunk)
+            reply_terms.hear_tier(self._progress, tier)
+        reply_terms.hear(self._progress, chunk)
         count = found(chunk)
         if count != Count():
             self._count = self._count.later(count)

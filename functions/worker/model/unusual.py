@@ -1,9 +1,12 @@
-"""What of a model call may be unusual, for its price: as it is asked for, and as the provider says (see `terms`)."""
+"""What of a model call may be unusual, for its price: as asked for, and as the provider says (see `terms`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+MOST_SEARCHES = 1_000
+"""A call that is said to have searched more often is not believed."""
 
 
 class Asked(NamedTuple):

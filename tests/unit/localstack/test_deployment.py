@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy import packages, stack
+from deploy import build, packages, stack
+from deploy.project import ProjectError
 from localstack import deployment
 from localstack.environ import LocalError
 
@@ -74,14 +75,14 @@ def builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     built.mkdir()
     monkeypatch.setattr(stack, "BUILT", built)
 
-    def sam_build() -> None:
+    def build_anew() -> None:
         assert not (built / "made-from").exists()
         done.append("build")
         if "broken" in (deployment.ROOT / "shared/a.py").read_text():
-            raise LocalError("sam build failed")
+            raise ProjectError("broken")
         (built / "template.yaml").write_text(f"Resources: {{}}\nBuilt: {len(done)}")
 
-    monkeypatch.setattr(deployment, "_sam_build", sam_build)
+    monkeypatch.setattr(build, "build_anew", build_anew)
     return done
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.clock import iso
 from shared.tasks import chains, sessions, store
 from shared.tasks.model import Status, Task
 from tests.examples import examples
@@ -80,6 +81,20 @@ def test_a_chain_that_cannot_be_seen_whole_is_an_error(
     late = say(world, "q4", task)
     assert late.error is not None
     assert late.error["code"] == "conversation_too_long"
+
+
+def test_a_chain_whose_middle_was_deleted_is_an_error_that_names_it(world: World, provider: Provider) -> None:
+    provider.replies = ["a"] * 3
+    first = begun(world)
+    middle = say(world, "q1", first)
+    last = say(world, "q2", middle)
+    assert middle.session_id is not None
+    assert middle.ended_at is not None
+    sessions.delete_turn(middle.user, middle.session_id, at=iso(middle.ended_at), name=middle.task_id)
+    late = say(world, "q3", last)
+    assert late.error is not None
+    assert late.error["code"] == "previous_response_not_found"
+    assert middle.task_id in late.error["message"]
 
 
 def test_a_chain_longer_than_the_context_is_an_error_unless_it_may_be_cut(

@@ -9,7 +9,7 @@ from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 
 from functions.worker.environment import clients
-from functions.worker.model import profile, terms
+from functions.worker.model import profile, reply_terms, terms
 from functions.worker.model.asked import Call
 from functions.worker.model.progress import Progress
 from functions.worker.model.unusual import PLAIN
@@ -180,7 +180,7 @@ def test_a_ceiling_holds_for_the_tier_that_is_asked_for(
 def test_a_dear_tier_that_nobody_asked_for_is_reserved_for_from_then_on() -> None:
     plain = terms.worst_case("gpt-5", 1_000, 100, PLAIN)
     progress = Progress()
-    terms.hear_tier(progress, "priority")
+    reply_terms.hear_tier(progress, "priority")
     assert terms.charge("gpt-5", 1_000, 100, progress, {}) == 2 * usual("gpt-5")
     assert terms.worst_case("gpt-5", 1_000, 100, PLAIN)[1] == 2 * plain[1]
     assert terms.worst_case("gpt-4o", 1_000, 100, PLAIN)[1] == prices.worst_case("gpt-4o", 1_000, 100)[1]
@@ -190,7 +190,7 @@ def test_models_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(terms, "MOST_SEEN", 3)
     for n in range(5):
         progress = Progress()
-        terms.hear_tier(progress, "priority")
+        reply_terms.hear_tier(progress, "priority")
         terms.charge(f"gpt-5-{n}", 1, 1, progress, {})
     assert len(terms._seen) == 3
 
@@ -238,7 +238,7 @@ def test_a_reply_that_tells_of_more_costs_more(
 def test_geminis_counts_by_modality_are_read() -> None:
     progress = Progress()
     modality = [{"modality": "TEXT", "tokenCount": 10}, {"modality": "AUDIO", "tokenCount": 400}]
-    terms.hear(progress, {"usageMetadata": {"promptTokensDetails": modality, "trafficType": "ON_DEMAND_FLEX"}})
+    reply_terms.hear(progress, {"usageMetadata": {"promptTokensDetails": modality, "trafficType": "ON_DEMAND_FLEX"}})
     assert progress.told is not None
     assert progress.told.counts == {"audio_in": 400}
     assert terms.charge("gemini-2.5-flash", READ, 0, progress, {}) == (600 * 0.3 + 400 * 1.0) / 2
@@ -331,8 +331,8 @@ def test_an_address_of_a_region_costs_more_where_the_table_says_so(base: str, ti
 
 def test_what_is_usual_costs_what_it_always_did() -> None:
     progress = Progress(asked=terms.of_call(call(), "gpt-4o", "https://api.openai.com/v1"))
-    terms.hear_tier(progress, "default")
-    terms.hear(progress, {"usage": USAGE | {"prompt_tokens_details": {"audio_tokens": 0, "cached_tokens": 600}}})
+    reply_terms.hear_tier(progress, "default")
+    reply_terms.hear(progress, {"usage": USAGE | {"prompt_tokens_details": {"audio_tokens": 0, "cached_tokens": 600}}})
     assert (progress.asked, progress.told) == (PLAIN, None)
     assert terms.charge("gpt-4o", READ, 0, progress, {"cached_tokens": 600}) == 400 * 2.5 + 600 * 1.25
     assert terms.worst_case("gpt-4o", 1_000, 100, PLAIN) == prices.worst_case("gpt-4o", 1_000, 100)
@@ -358,7 +358,7 @@ def test_the_operators_word_on_tiers_comes_first_and_a_free_model_stays_free(pri
     assert surcharges.cost("gpt-5", 1_000, 0, Terms(searches=2)) == 1_001_000
     assert surcharges.cost("llama-9", 10**6, 10**6, Terms(tiers=("priority",), searches=2)) == 0
     progress = Progress()
-    terms.hear(progress, {"usage": {"cost": 5}})
+    reply_terms.hear(progress, {"usage": {"cost": 5}})
     assert terms.charge("llama-9", 10, 10, progress, {}) == 0
     assert terms.charge("gpt-5", 1_000, 0, progress, {}) == 1_000
 
@@ -423,7 +423,8 @@ def test_what_is_reserved_covers_whatever_the_reply_says_of_what_was_asked_for(
     read, written = data.draw(st.integers(0, size)), data.draw(st.integers(0, most))
     progress = Progress(asked=asked)
     if data.draw(st.booleans()):
-        terms.hear_tier(progress, data.draw(st.sampled_from([options.get("service_tier", "default"), "flex", "auto"])))
+        tier = data.draw(st.sampled_from([options.get("service_tier", "default"), "flex", "auto"]))
+        reply_terms.hear_tier(progress, tier)
     usage = {"prompt_tokens": read, "completion_tokens": written}
     if "speed" in options:
         usage["speed"] = data.draw(st.sampled_from(["fast", "standard"]))
@@ -432,7 +433,7 @@ def test_what_is_reserved_covers_whatever_the_reply_says_of_what_was_asked_for(
         usage["prompt_tokens_details"] = {"audio_tokens": data.draw(st.integers(0, min(read, size // 100)))}
     if asked.long_cache:
         usage["cache_creation"] = {"ephemeral_1h_input_tokens": data.draw(st.integers(0, read))}
-    terms.hear(progress, {"usage": usage})
+    reply_terms.hear(progress, {"usage": usage})
     stored = data.draw(st.integers(0, read)) if asked.long_cache or "claude" in model else 0
     charged = terms.charge(model, read, written, progress, {"cache_write_tokens": stored})
     assert charged <= reserved, (asked, progress.told)

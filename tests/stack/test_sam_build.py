@@ -1,0 +1,43 @@
+"""`sam build`, which a deployment on AWS begins with, makes what the local system builds without SAM's command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from deploy import bundle, paths
+from localstack.environ import ROOT, bundle_platform
+from localstack.sam_local import SAM
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.stack_fixture import Stack
+
+
+def held(folder: Path) -> dict[str, str]:
+    """Name the files below a folder, with digests of what they hold."""
+    return {
+        str(file.relative_to(folder)): sha256(file.read_bytes()).hexdigest()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def test_sam_builds_the_bundles_that_the_local_system_runs(stack: Stack, tmp_path: Path) -> None:
+    assert stack.outputs  # deployed, so built
+    environment = {**os.environ, "BUNDLE_PLATFORM": bundle_platform(), "SAM_CLI_TELEMETRY": "0"}
+    done = subprocess.run(
+        [str(SAM), "build", "--build-in-source", "--parallel", "--build-dir", str(tmp_path)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {*bundle.FUNCTIONS, "template.yaml"}
+    for name in bundle.FUNCTIONS:
+        assert held(tmp_path / name) == held(paths.BUILT / name), name
