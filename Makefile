@@ -124,13 +124,13 @@ test-frameworks: .tools/frameworks/.ready # Tests of the examples with Pydantic 
 	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
 try-clients: .venv/.ready # Real clients of OpenAI's protocol against what `make up` started (docs/clients.md; ARGS="npm llm")
 	@tests/clients/try_all.sh $(ARGS)
-# Of each of AWS's partitions, and one that is not the first. `sam validate --lint` would run the same cfn-lint again.
+# Of each of AWS's partitions, and one that is not the first.
 REGIONS := us-east-1 eu-central-1 cn-north-1 us-gov-west-1
 lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 	@nice -n 5 $(PYTHON) -m mypy $(MYPY_ARGS) functions shared sluice
 	@nice -n 5 $(SAM)/bin/cfn-lint -r $(REGIONS) -t template.yaml
-	@AWS_DEFAULT_REGION=us-east-1 nice -n 5 $(SAM)/bin/sam validate --template template.yaml >/dev/null \
+	@AWS_DEFAULT_REGION=us-east-1 nice -n 5 $(SAM)/bin/sam validate --lint --template template.yaml >/dev/null \
 	  2> >(grep -v 'not available in Feature Toggle Config' >&2)
 policy: .tools/checkov/.ready # Hold the template against checkov's rules, offline
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml && echo "policy: nothing to complain about"
