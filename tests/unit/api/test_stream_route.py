@@ -115,10 +115,8 @@ def test_a_run_that_has_ended_is_read_once_and_not_listened_to(api: Api, monkeyp
 
 def test_a_stream_that_has_lived_as_long_as_it_may_says_to_come_again(api: Api) -> None:
     task_id = api.submit().json()["task_id"]
-    began = time.monotonic()
     *_, last = blocks(follow(api, task_id).text)
     assert last == {"event": "again", "retry": "200", "data": {"after": "1"}}
-    assert time.monotonic() - began < 10
 
 
 def test_silence_is_broken_without_a_block_of_its_own(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,10 +210,9 @@ def test_a_stream_whose_place_is_owed_to_another_ends(api: Api, monkeypatch: pyt
     monkeypatch.setattr(following, "HOLD_SECONDS", 0.1)
     answers = iter([True, True, False])
     monkeypatch.setattr(held_module.Held, "go_on", lambda self: next(answers))
-    began = time.monotonic()
     *_, last = blocks(follow(api, api.submit().json()["task_id"]).text)
     assert last["event"] == "again"
-    assert time.monotonic() - began < 30
+    assert next(answers, None) is None  # so it ended when it was told to, not when its time was over
 
 
 def test_every_stream_gives_its_place_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,9 +154,7 @@ def test_calls_under_way_when_a_run_is_cancelled_are_aborted_and_charged(world: 
 
     install(run)
     task = world.submit("x")
-    began = time.monotonic()
     row = ended(world, task)
-    assert time.monotonic() - began < 4
     assert (row.status, world.calls("c")["aborted"]) == (Status.CANCELLED, 1)
     assert row.usage.input_tokens > 0
     assert spend.load("ann", row.day) == (row.usage.tokens, row.micro_usd)
