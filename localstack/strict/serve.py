@@ -50,6 +50,7 @@ def main() -> None:
         ws="wsproto",
         log_level=os.environ.get("LOG_LEVEL", "info").lower(),
         access_log=False,
+        proxy_headers=False,  # a client's own word about its address is none: AWS's front looks at the connection
         server_header=False,
         date_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
