@@ -11,19 +11,17 @@ large, the task's blob of that name.
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shared import aws, wire
+from shared import aws
 from shared.clock import iso
 from shared.errors import NotFound, SluiceError, TooLarge
 from shared.settings import settings
 from shared.tasks import blobs, conversation, partitions, store, table
 from shared.tasks.conversation import TURN_CHARACTERS, Message
 from shared.tasks.items import Attributes, attribute
-from shared.tasks.listing import BadCursor
 from shared.tasks.model import Task, dumps
 
 if TYPE_CHECKING:
@@ -35,9 +33,6 @@ LOOP_TURNS = 500
 """Most turns of a tool loop that goes on over several runs, a client doing the tools' work."""
 LOOP_PAGE = 50
 """How many more turns are read at once in search of the one that opened such a loop."""
-TURN_FRAME_BYTES = 100
-"""What the names of a turn's fields take in an answer."""
-_CURSOR = re.compile(r"[0-9TZ:.\-+]{10,40}#[\x21-\x7e]{1,256}")
 RESPONSE_PREFIX = "resp_"
 """What stands before the id of a task that is named as a response."""
 CHAT_BYTES = 80 * 1024
@@ -212,48 +207,6 @@ def read_whole(user: str, session_id: str, *, limit: int, before: float | None =
     while start and not conversation.opens(turns[start].messages[0]):
         start -= 1
     return turns[start:]
-
-
-@dataclass(frozen=True, slots=True)
-class TurnPage:
-    """Turns, oldest first, and where the ones before them are; None at the beginning."""
-
-    turns: list[Turn]
-    cursor: str | None
-
-
-def page(user: str, session_id: str, *, limit: int, most_bytes: int, cursor: str | None = None) -> TurnPage:
-    """Return the newest turns that fit an answer, oldest of them first; ``cursor`` goes on before an earlier page.
-
-    Raises:
-        BadCursor: the cursor is none.
-        DependencyDown: DynamoDB is away.
-        Gone: a turn's texts are no longer there.
-    """
-    limit = min(limit, settings().session_turns)
-    if cursor is not None and not _CURSOR.fullmatch(cursor):
-        raise BadCursor("not a cursor of this conversation", param="cursor")
-    if limit < 1:
-        return TurnPage([], None)
-    high = f"TURN#{cursor}" if cursor is not None else "TURN#~"
-    found = table.query_page(
-        KeyConditionExpression="pk = :pk AND sk BETWEEN :low AND :high",
-        ExpressionAttributeValues={":pk": {"S": _pk(user, session_id)}, ":low": {"S": "TURN#"}, ":high": {"S": high}},
-        ScanIndexForward=False,
-        ConsistentRead=True,
-        Limit=limit + 1,  # one more may be the cursor's own
-    )
-    rows = [row for row in found["Items"] if row["sk"]["S"] != high]
-    turns: list[Turn] = []
-    taken = 0
-    for row in rows[:limit]:
-        turn = of_row(row, with_chat=False)
-        taken += wire.wire_bytes([turn.task_id, turn.at, turn.user, turn.assistant]) + TURN_FRAME_BYTES
-        if turns and taken > most_bytes:
-            break
-        turns.append(turn)
-    more = len(turns) < len(rows) or "LastEvaluatedKey" in found
-    return TurnPage(turns[::-1], f"{turns[-1].at}#{turns[-1].task_id}" if turns and more else None)
 
 
 def _chat(row: Attributes, task_id: str) -> Kept | None:

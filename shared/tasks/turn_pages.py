@@ -1,11 +1,16 @@
-"""A session's turns one by one, from either end or from behind a turn, and a turn found by its name."""
+"""A session's turns page by page, one by one from either end or from behind a turn, and a turn found by its name."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from shared import wire
 from shared.clock import iso
+from shared.settings import settings
 from shared.tasks import sessions, table
+from shared.tasks.listing import BadCursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +21,9 @@ AT_ONCE = 50
 """Turns that one request reads."""
 LOOKED_AT = 1_000
 """Newest turns that are looked through for a name that does not say when its turn was written."""
+FRAME_BYTES = 100
+"""What the names of a turn's fields take in an answer."""
+_CURSOR = re.compile(r"[0-9TZ:.\-+]{10,40}#[\x21-\x7e]{1,256}")
 
 
 class Place(NamedTuple):
@@ -24,6 +32,48 @@ class Place(NamedTuple):
     at: str
     """When it was written, as `clock.iso` writes it."""
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnPage:
+    """Turns, oldest first, and where the ones before them are; None at the beginning."""
+
+    turns: list[Turn]
+    cursor: str | None
+
+
+def page(user: str, session_id: str, *, limit: int, most_bytes: int, cursor: str | None = None) -> TurnPage:
+    """Return the newest turns that fit an answer, oldest of them first; ``cursor`` goes on before an earlier page.
+
+    Raises:
+        BadCursor: the cursor is none.
+        DependencyDown: DynamoDB is away.
+        Gone: a turn's texts are no longer there.
+    """
+    limit = min(limit, settings().session_turns)
+    if cursor is not None and not _CURSOR.fullmatch(cursor):
+        raise BadCursor("not a cursor of this conversation", param="cursor")
+    if limit < 1:
+        return TurnPage([], None)
+    high = f"TURN#{cursor}" if cursor is not None else "TURN#~"
+    found = table.query_page(
+        KeyConditionExpression="pk = :pk AND sk BETWEEN :low AND :high",
+        ExpressionAttributeValues={":pk": _pk(user, session_id), ":low": {"S": "TURN#"}, ":high": {"S": high}},
+        ScanIndexForward=False,
+        ConsistentRead=True,
+        Limit=limit + 1,  # one more may be the cursor's own
+    )
+    rows = [row for row in found["Items"] if row["sk"]["S"] != high]
+    turns: list[Turn] = []
+    taken = 0
+    for row in rows[:limit]:
+        turn = sessions.of_row(row, with_chat=False)
+        taken += wire.wire_bytes([turn.task_id, turn.at, turn.user, turn.assistant]) + FRAME_BYTES
+        if turns and taken > most_bytes:
+            break
+        turns.append(turn)
+    more = len(turns) < len(rows) or "LastEvaluatedKey" in found
+    return TurnPage(turns[::-1], f"{turns[-1].at}#{turns[-1].task_id}" if turns and more else None)
 
 
 def walk(user: str, session_id: str, *, newest_first: bool, behind: Place | None = None) -> Iterator[Turn]:
@@ -60,10 +110,13 @@ def find(user: str, session_id: str, name: str, *, at: float | None) -> Turn | N
 
 
 def _read(user: str, session_id: str, asked: dict[str, Any]) -> Any:
-    pk = sessions.turn_key(user, session_id, at="", name="")["pk"]
     return table.query_page(
         KeyConditionExpression="pk = :pk AND begins_with(sk, :turn)",
-        ExpressionAttributeValues={":pk": pk, ":turn": {"S": "TURN#"}},
+        ExpressionAttributeValues={":pk": _pk(user, session_id), ":turn": {"S": "TURN#"}},
         ConsistentRead=True,
         **asked,
     )
+
+
+def _pk(user: str, session_id: str) -> Any:
+    return sessions.turn_key(user, session_id, at="", name="")["pk"]

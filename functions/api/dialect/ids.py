@@ -29,9 +29,7 @@ def task_id_of(response_id: str) -> str:
     Raises:
         NotFound: no response has such an id.
     """
-    if not response_id.startswith(PREFIX):
-        raise NotFound(f"Response with id '{response_id[:80]}' not found.")
-    return response_id.removeprefix(PREFIX)
+    return _behind(PREFIX, response_id, "Response")
 
 
 def chat_task_of(completion_id: str) -> str:
@@ -40,9 +38,13 @@ def chat_task_of(completion_id: str) -> str:
     Raises:
         NotFound: no completion has such an id.
     """
-    if not completion_id.startswith(CHAT_PREFIX):
-        raise NotFound(f"Chat completion with id '{completion_id[:80]}' not found.")
-    return completion_id.removeprefix(CHAT_PREFIX)
+    return _behind(CHAT_PREFIX, completion_id, "Chat completion")
+
+
+def _behind(prefix: str, shown_id: str, what: str) -> str:
+    if not shown_id.startswith(prefix):
+        raise NotFound(f"{what} with id '{shown_id[:80]}' not found.")
+    return shown_id.removeprefix(prefix)
 
 
 def message_id(task_id: str, n: int = 0) -> str:

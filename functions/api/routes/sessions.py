@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from functions.api.contract.requests import SESSION_CHARACTERS
 from functions.api.description.note import described
 from functions.api.door.identity import AUTHENTICATED, Subject
-from shared.tasks import sessions
+from shared.tasks import sessions, turn_pages
 from shared.wire import ANSWER_BYTES
 
 router = APIRouter(prefix="/sessions", tags=["sessions"], dependencies=AUTHENTICATED)
@@ -33,7 +33,7 @@ def get_session(
 
     One that never was has none. With `cursor` the turns before those of an earlier page.
     """
-    page = sessions.page(caller.user, session_id, limit=limit, most_bytes=ANSWER_BYTES, cursor=cursor)
+    page = turn_pages.page(caller.user, session_id, limit=limit, most_bytes=ANSWER_BYTES, cursor=cursor)
     turns = [{"task_id": t.task_id, "at": t.at, "user": t.user, "assistant": t.assistant} for t in page.turns]
     shown: dict[str, Any] = {"session_id": session_id, "turns": turns}
     if page.cursor is not None:

@@ -23,10 +23,10 @@ CEILING = 0.0006
 SHARED = 0.002
 
 
-def handing(notes: list[str]) -> Any:
-    from agents import Agent, function_tool
+def noting(notes: list[str]) -> Any:
+    from agents import function_tool
 
-    from examples.agents._openai_agents import recorded, run_on_sluice
+    from examples.agents._openai_agents import recorded
 
     @function_tool
     async def note(text: str) -> str:
@@ -34,8 +34,16 @@ def handing(notes: list[str]) -> Any:
         notes.append(text)
         return f"noted {text}"
 
-    second: Agent[Any] = Agent(name="second", instructions="You end it.", tools=[recorded(note)])
-    first: Agent[Any] = Agent(name="first", instructions="You hand it over.", handoffs=[second], tools=[recorded(note)])
+    return recorded(note)
+
+
+def handing(notes: list[str]) -> Any:
+    from agents import Agent
+
+    from examples.agents._openai_agents import run_on_sluice
+
+    second: Agent[Any] = Agent(name="second", instructions="You end it.", tools=[noting(notes)])
+    first: Agent[Any] = Agent(name="first", instructions="You hand it over.", handoffs=[second], tools=[noting(notes)])
 
     async def run(ctx: Any) -> AgentResult:
         done = await run_on_sluice(ctx, first)
@@ -45,17 +53,11 @@ def handing(notes: list[str]) -> Any:
 
 
 def looping_agents(notes: list[str]) -> Any:
-    from agents import Agent, function_tool
+    from agents import Agent
 
-    from examples.agents._openai_agents import recorded, run_on_sluice
+    from examples.agents._openai_agents import run_on_sluice
 
-    @function_tool
-    async def note(text: str) -> str:
-        """Write something down."""
-        notes.append(text)
-        return f"noted {text}"
-
-    agent: Agent[Any] = Agent(name="loop", instructions="Go on.", tools=[recorded(note)])
+    agent: Agent[Any] = Agent(name="loop", instructions="Go on.", tools=[noting(notes)])
 
     async def run(ctx: Any) -> AgentResult:
         return AgentResult(str((await run_on_sluice(ctx, agent)).final_output))

@@ -7,6 +7,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any, NamedTuple
 
+import pytest
+
+from functions.worker.environment import clients
+from functions.worker.model import profile
+from shared.settings import settings
+from tests.unit.worker.conftest import World
+
 
 class Answer(NamedTuple):
     """What it answers to one request; pieces of a body are sent one by one."""
@@ -101,3 +108,15 @@ def raw_provider() -> Iterator[RawProvider]:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def provider(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[RawProvider]:
+    """Have the worker's calls go to one, of which it knows nothing yet."""
+    assert world
+    with raw_provider() as made:
+        monkeypatch.setenv("OPENAI_BASE_URL", made.url)
+        settings.cache_clear()
+        clients.model.cache_clear()
+        profile.forget()
+        yield made

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from functions.worker.environment import clients
-from functions.worker.model import profile
 from shared import clock, valkey
 from shared.errors import LeaseLost
 from shared.limits import names, prices
@@ -16,7 +14,9 @@ from shared.tasks import checkpoints, days, lanes, settle, spend, store
 from shared.tasks.model import Status, Task, Usage
 from sluice import AgentResult, Context
 from tests.unit.worker.conftest import Install, World
-from tests.unit.worker.raw_provider import Answer, RawProvider, delta, raw_provider, refused, sse
+from tests.unit.worker.raw_provider import Answer, RawProvider, delta, provider, refused, sse
+
+__all__ = ["provider"]
 
 DAY_S = 86_400
 CAPS: dict[str, Any] = {"cap_tokens": 10**6, "cap_micro_usd": 10**9, "reserved_tokens": 0, "reserved_micro_usd": 0}
@@ -48,16 +48,9 @@ def midnight() -> Iterator[Midnight]:
     clock.set_ahead(0)
 
 
-@pytest.fixture
-def provider(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[RawProvider]:
-    assert world
-    with raw_provider() as made:
-        monkeypatch.setenv("OPENAI_BASE_URL", made.url)
-        settings.cache_clear()
-        clients.model.cache_clear()
-        profile.forget()
-        made.answers = [GOOD]
-        yield made
+@pytest.fixture(autouse=True)
+def answers(provider: RawProvider) -> None:
+    provider.answers = [GOOD]
 
 
 def passing(midnight: Midnight, answer: Answer) -> Answer:

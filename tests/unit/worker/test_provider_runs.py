@@ -8,29 +8,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from functions.worker.environment import clients
 from functions.worker.environment.environment import environment
-from functions.worker.model import profile
 from shared import clock
 from shared.limits import prices
 from shared.settings import settings
 from shared.tasks import lanes, store
 from shared.tasks.model import Status, Task
 from tests.unit.worker.conftest import World
-from tests.unit.worker.raw_provider import Answer, RawProvider, delta, raw_provider, refused, sse
+from tests.unit.worker.raw_provider import Answer, RawProvider, delta, provider, refused, sse
+
+__all__ = ["provider"]
 
 GOOD = sse(delta("fine", "stop"))
-
-
-@pytest.fixture
-def provider(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[RawProvider]:
-    assert world
-    with raw_provider() as made:
-        monkeypatch.setenv("OPENAI_BASE_URL", made.url)
-        settings.cache_clear()
-        clients.model.cache_clear()
-        profile.forget()
-        yield made
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 
-from functions.worker.environment import clients
-from functions.worker.model import profile, reply_terms, terms
+from functions.worker.model import reply_terms, terms
 from functions.worker.model.asked import Call
 from functions.worker.model.progress import Progress
 from functions.worker.model.unusual import PLAIN
@@ -21,7 +20,9 @@ from shared.tasks.model import Status, Task
 from sluice import AgentResult, Context
 from tests.examples import examples
 from tests.unit.worker.conftest import Install, World
-from tests.unit.worker.raw_provider import Answer, RawProvider, delta, raw_provider, refused, sse
+from tests.unit.worker.raw_provider import Answer, RawProvider, delta, provider, refused, sse
+
+__all__ = ["provider"]
 
 SAID = [{"role": "user", "content": "hi"}]
 READ, WRITTEN = 1_000, 100
@@ -33,17 +34,6 @@ def fresh() -> Iterator[None]:
     terms.forget()
     yield
     terms.forget()
-
-
-@pytest.fixture
-def provider(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[RawProvider]:
-    assert world
-    with raw_provider() as made:
-        monkeypatch.setenv("OPENAI_BASE_URL", made.url)
-        settings.cache_clear()
-        clients.model.cache_clear()
-        profile.forget()
-        yield made
 
 
 def call(options: dict[str, Any] | None = None, **changes: Any) -> Call:
