@@ -1,7 +1,8 @@
 """Messages in shapes that a provider's refusal asked for: the same conversation, told in the form that it takes.
 
-Most take a conversation as OpenAI does. Some want a text where OpenAI allows null or a list of parts, no message that
-is empty, users and assistants in turn, tool call ids of nine letters. Nothing here is done before a refusal asks for it.
+Most take a conversation as OpenAI does. Some want a text where OpenAI allows null or a list of parts, no message
+that is empty, users and assistants in turn, tool call ids of nine letters. Nothing here is done
+before a refusal asks for it.
 """
 
 from __future__ import annotations
