@@ -7,8 +7,9 @@ from typing import Any
 SPARE = (
     "additionalProperties", "$schema", "$id", "$comment", "title", "default", "examples", "example", "format",
     "pattern", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "minimum", "maximum",
-    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minProperties", "maxProperties", "propertyNames", "patternProperties",
-    "unevaluatedProperties", "deprecated", "readOnly", "writeOnly", "nullable", "contentEncoding", "contentMediaType",
+    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minProperties", "maxProperties", "propertyNames",
+    "patternProperties", "unevaluatedProperties", "deprecated", "readOnly", "writeOnly", "nullable", "contentEncoding",
+    "contentMediaType",
 )  # fmt: skip
 """They say more about a value; what it is called and what kind it is of is said by others. The tool itself checks."""
 _OF_NAMES = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
