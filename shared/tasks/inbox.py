@@ -158,8 +158,8 @@ def _count_op(task: Task) -> dict[str, Any]:
     )
 
 
-def load(task_id: str) -> list[Signal]:
-    """Read all signals of a task, oldest first.
+def load(task_id: str, name: str | None = None) -> list[Signal]:
+    """Read all signals of a task, or those of a name, oldest first.
 
     Raises:
         DependencyDown: DynamoDB or S3 is away.
@@ -174,7 +174,10 @@ def load(task_id: str) -> list[Signal]:
         )
         for row in table.query(
             KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-            ExpressionAttributeValues={":pk": attribute(f"TASK#{task_id}"), ":prefix": attribute(SIGNAL)},
+            ExpressionAttributeValues={
+                ":pk": attribute(f"TASK#{task_id}"),
+                ":prefix": attribute(SIGNAL if name is None else prefix(name)),
+            },
             ConsistentRead=True,
         )
     ]
