@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localstack.llm.habits import answers, refusals, streams
+from localstack.llm.habits import answers, refusals, streams, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +58,7 @@ _ALL = {
     **dict.fromkeys(refusals.WAITS, RETRIED),
     **dict.fromkeys(refusals.REDIRECTS, "provider_redirect"),
     **_FIELDS,
+    **dict.fromkeys(wanted.HABITS, TAKEN),  # a campaign's runs are in all these shapes, or come to be
     **dict.fromkeys(_TAKEN, TAKEN),
     **_EXCEPT,
 }

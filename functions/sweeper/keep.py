@@ -11,6 +11,7 @@ from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import blobs, table
 from shared.tasks.items import plain
+from shared.tasks.ranges import under
 
 _log = get_logger("keep")
 
@@ -24,13 +25,8 @@ def keep(task_id: str, until: float) -> float:
         DependencyDown: some may be kept for longer already.
     """
     objects = False
-    for item in table.query(
-        KeyConditionExpression="pk = :pk",
-        ExpressionAttributeValues={":pk": {"S": f"TASK#{task_id}"}},
-        ProjectionExpression="pk, sk, s3, #ttl, v",
-        ExpressionAttributeNames={"#ttl": "ttl"},
-        ConsistentRead=True,
-    ):
+    asked = under(f"TASK#{task_id}", ProjectionExpression="pk, sk, s3, #ttl, v", ConsistentRead=True)
+    for item in table.query(**asked, ExpressionAttributeNames={"#ttl": "ttl"}):
         if "s3" in item:
             objects = True
             _renew(item["s3"]["S"])

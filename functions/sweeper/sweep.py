@@ -30,6 +30,7 @@ from shared.tasks import (
     lanes,
     listing,
     overdue,
+    owed,
     parking,
     settle,
     spend,
@@ -140,7 +141,7 @@ def _lanes_without() -> tuple[set[str], set[str]]:
 def _look_after(task: Task, empty: Set[str], idle: Set[str] = frozenset(), due_at: float = math.inf) -> str:
     at = now()
     if task.status.terminal:
-        if at < (task.ended_at or 0) + settle.WEBHOOK_GRACE_SECONDS:
+        if at < (task.ended_at or 0) + owed.GRACE_SECONDS:
             return "ended"
         # who ended it died before it could
         announced = aftermath.announce(task)
@@ -185,7 +186,7 @@ def _look_after_children(task: Task) -> str:
     if kin.end_children(_gate(), task, aftermath.finished, most=CHILDREN_AT_ONCE):
         _postpone(task, 0, count=False)
         return "children ended"
-    settle.leave_alone(task)
+    owed.leave_alone(task)
     return "no child left"
 
 

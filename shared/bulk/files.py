@@ -18,6 +18,7 @@ from shared.errors import Conflict, NotFound, TooLarge
 from shared.settings import settings
 from shared.tasks import sessions, table
 from shared.tasks.items import item, plain
+from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
     from shared.tasks.items import Attributes
@@ -87,7 +88,12 @@ def named(one: str, prefix: str) -> bool:
 
 def key_of(user: str, file_id: str) -> Attributes:
     """Return the key of a file's row."""
-    return {"pk": {"S": f"FILES#{user}"}, "sk": {"S": file_id}}
+    return {"pk": {"S": partition(user)}, "sk": {"S": file_id}}
+
+
+def partition(user: str) -> str:
+    """Return what a user's files and uploads stand under."""
+    return f"FILES#{user}"
 
 
 def make(user: str, *, filename: str, purpose: str, size: int, seconds: float | None = None, state: str) -> File:
@@ -117,12 +123,7 @@ def check_room(user: str, size: int) -> None:
     if size > settings().max_file_bytes:
         raise TooLarge(f"a file may have {settings().max_file_bytes} bytes, and this one has {size}", param="file")
     most = settings().max_files
-    where = {":pk": key_of(user, "")["pk"], ":prefix": {"S": PREFIX}}
-    there = table.query(
-        KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-        ExpressionAttributeValues=where,
-        ProjectionExpression="pk, sk",
-    )
+    there = table.query(**under(partition(user), begins=PREFIX, ProjectionExpression="pk, sk"))
     if sum(1 for _ in islice(there, most)) < most:
         return
     raise TooMany(f"there are {most} files already; delete some")
@@ -217,11 +218,7 @@ def page(
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    asked: dict[str, Any] = {
-        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
-        "ExpressionAttributeValues": {":pk": key_of(user, "")["pk"], ":prefix": {"S": PREFIX}},
-        "ScanIndexForward": not newest_first,
-    }
+    asked = under(partition(user), begins=PREFIX, ScanIndexForward=not newest_first)
     if after is not None:
         asked["ExclusiveStartKey"] = key_of(user, after)
     found: list[File] = []

@@ -16,6 +16,7 @@ from shared.errors import Conflict, Contended, LeaseLost, NotFound
 from shared.settings import settings
 from shared.tasks import blobs, numbered, table
 from shared.tasks.items import attribute
+from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,16 +186,8 @@ def pieces(batch_id: str, kind: str, first: int) -> Iterator[tuple[int, bytes]]:
     Raises:
         Gone, DependencyDown: one cannot be read.
     """
-    rows = table.query(
-        KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
-        ExpressionAttributeValues={
-            ":pk": {"S": f"BATCH#{batch_id}"},
-            ":first": _piece_key(batch_id, kind, first)["sk"],
-            ":last": _piece_key(batch_id, kind, 99_999_999)["sk"],
-        },
-        ConsistentRead=True,
-    )
-    for row in rows:
+    places = f"{kind}#{first:08d}", f"{kind}#{99_999_999:08d}"
+    for row in table.query(**under(f"BATCH#{batch_id}", between=places, ConsistentRead=True)):
         yield int(row["sk"]["S"].partition("#")[2]), blobs.unpack(row).encode()
 
 

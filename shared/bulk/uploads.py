@@ -13,6 +13,7 @@ from shared.clock import now
 from shared.errors import Conflict, NotFound
 from shared.tasks import sessions, table
 from shared.tasks.items import item, plain
+from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -247,10 +248,6 @@ def cancel(user: str, upload_id: str) -> Upload:
 
 def _drop(user: str, upload_id: str) -> None:
     """Delete the parts of an upload that is over; what is left of them expires."""
-    rows = table.query(
-        KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-        ExpressionAttributeValues={":pk": key_of(user, "")["pk"], ":prefix": {"S": f"{upload_id}#"}},
-    )
-    for row in list(rows):
+    for row in list(table.query(**under(files.partition(user), begins=f"{upload_id}#"))):
         objects.delete(row["s3"]["S"])
         sessions.delete_items([{"pk": row["pk"], "sk": row["sk"]}])

@@ -22,6 +22,7 @@ from shared.errors import Conflict, NotFound, SettingError
 from shared.limits.tiers import Limits, resolve
 from shared.tasks import table
 from shared.tasks.items import item, plain
+from shared.tasks.ranges import OF_USER, under
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,12 +149,7 @@ def list_keys() -> list[KeyInfo]:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    listed = table.query(
-        IndexName="of_user",
-        KeyConditionExpression="by_user = :keys",
-        ExpressionAttributeValues={":keys": {"S": LISTED}},
-    )
-    keys = [{"pk": one["pk"], "sk": one["sk"]} for one in listed]
+    keys = [{"pk": one["pk"], "sk": one["sk"]} for one in table.query(**under(LISTED, index=OF_USER))]
     rows = {row["pk"]["S"]: row for row in table.get_many(keys)}
     return [_info(rows[key["pk"]["S"]]) for key in keys if key["pk"]["S"] in rows]
 

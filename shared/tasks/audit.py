@@ -8,6 +8,7 @@ from typing import Any
 from shared.clock import iso, now
 from shared.tasks import listing, table
 from shared.tasks.items import item, plain
+from shared.tasks.ranges import under
 
 KEEP_SECONDS = 366 * 86_400
 
@@ -32,12 +33,7 @@ def of_day(day: str, *, limit: int, cursor: str | None = None) -> tuple[list[dic
         DependencyDown: DynamoDB is away.
     """
     pk = f"AUDIT#{day}"
-    asked: dict[str, Any] = {
-        "KeyConditionExpression": "pk = :pk",
-        "ExpressionAttributeValues": {":pk": {"S": pk}},
-        "ScanIndexForward": False,
-        "Limit": limit,
-    }
+    asked = under(pk, ScanIndexForward=False, Limit=limit)
     if cursor:
         asked["ExclusiveStartKey"] = listing.read_place(cursor, pk)
     page = table.query_page(**asked)

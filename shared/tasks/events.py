@@ -17,6 +17,7 @@ from shared.errors import NotFound
 from shared.tasks import blobs, ending, records, table
 from shared.tasks.items import read_task, row_key
 from shared.tasks.model import Task, dumps
+from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,17 +165,8 @@ def _holding(task_id: str, seq: int) -> list[dict[str, Any]]:
     """Return the events of the batch that holds a number, unless it begins behind it."""
     if seq < 2:
         return []
-    page = table.query_page(
-        KeyConditionExpression="pk = :pk AND sk BETWEEN :low AND :high",
-        ExpressionAttributeValues={
-            ":pk": {"S": f"TASK#{task_id}"},
-            ":low": {"S": records.sk(0)},
-            ":high": {"S": records.sk(seq)},
-        },
-        ScanIndexForward=False,
-        Limit=1,
-        ConsistentRead=True,
-    )
+    asked = under(f"TASK#{task_id}", between=(records.sk(0), records.sk(seq)), Limit=1, ConsistentRead=True)
+    page = table.query_page(**asked, ScanIndexForward=False)
     return [event for item in page["Items"] for event in records.content(item)["events"]]
 
 

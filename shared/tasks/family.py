@@ -15,7 +15,8 @@ from shared.errors import TooLarge
 from shared.settings import settings
 from shared.tasks import events, table
 from shared.tasks.ids import PREFIX
-from shared.tasks.items import Attributes, attribute, item, plain, row_key
+from shared.tasks.items import Attributes, item, plain, row_key
+from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,11 +126,7 @@ def all_ended(parent_id: str, key: str, total: int) -> bool:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    found = table.query(
-        KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-        ExpressionAttributeValues={":pk": attribute(f"TASK#{parent_id}"), ":prefix": attribute(f"{JOIN}{key}#")},
-        ConsistentRead=True,
-    )
+    found = table.query(**under(f"TASK#{parent_id}", begins=f"{JOIN}{key}#", ConsistentRead=True))
     return sum(int(plain(row["done"])) for row in found) >= total
 
 
@@ -139,11 +136,7 @@ def groups(parent_id: str) -> Iterator[Group]:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    for row in table.query(
-        KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-        ExpressionAttributeValues={":pk": attribute(f"TASK#{parent_id}"), ":prefix": attribute(GROUP)},
-        ConsistentRead=True,
-    ):
+    for row in table.query(**under(f"TASK#{parent_id}", begins=GROUP, ConsistentRead=True)):
         name, _, nth = row["sk"]["S"].removeprefix(GROUP).rpartition("#")
         yield Group(name, int(nth), plain(row["total"]), plain(row["micro_usd"]))
 

@@ -16,8 +16,9 @@ from shared.clock import epoch, iso, now
 from shared.errors import Conflict, Contended, IdempotencyMismatch
 from shared.tasks import blobs, events, store, table, waits
 from shared.tasks.claims import WOKEN
-from shared.tasks.items import Attributes, attribute, item, plain, row_key
+from shared.tasks.items import Attributes, item, plain, row_key
 from shared.tasks.model import Status, Task, dumps
+from shared.tasks.ranges import under
 
 PAYLOAD_BYTES = 256 * 1024
 """Largest payload, as JSON in UTF-8."""
@@ -172,13 +173,6 @@ def load(task_id: str, name: str | None = None) -> list[Signal]:
             json.loads(blobs.unpack(row)),
             plain(row["by"]) if "by" in row else None,
         )
-        for row in table.query(
-            KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-            ExpressionAttributeValues={
-                ":pk": attribute(f"TASK#{task_id}"),
-                ":prefix": attribute(SIGNAL if name is None else prefix(name)),
-            },
-            ConsistentRead=True,
-        )
+        for row in table.query(**under(f"TASK#{task_id}", begins=prefix(name) if name else SIGNAL, ConsistentRead=True))
     ]
     return sorted(found, key=lambda one: (one.at, one.id))

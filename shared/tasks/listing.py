@@ -6,12 +6,14 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import SluiceError
 from shared.tasks import table
 from shared.tasks.items import plain
 from shared.tasks.model import dumps
+from shared.tasks.ranges import DUE, OF_USER, PARKED, Index, under
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,11 +62,15 @@ class BadCursor(SluiceError):
 class Listed:
     """One partition of an index whose keys lead to tasks, and from when to when (ISO texts, both included)."""
 
-    index: str
-    name: str
+    index: Index
     value: str
     since: str = "0"
     until: str = "~"
+
+    @property
+    def name(self) -> str:
+        """The attribute that holds the value."""
+        return self.index.partition
 
 
 def list_tasks(
@@ -88,7 +94,7 @@ def list_tasks(
 
 def of_user(user: str) -> Listed:
     """Return where a user's tasks are listed."""
-    return Listed("of_user", "by_user", user)
+    return Listed(OF_USER, user)
 
 
 def one_page(
@@ -107,17 +113,9 @@ def one_page(
     found: list[dict[str, Any]] = []
     looked_at = 0
     while len(found) < limit and looked_at < most:
-        asked: dict[str, Any] = {
-            "IndexName": where.index,
-            "KeyConditionExpression": f"{where.name} = :value AND created BETWEEN :since AND :until",
-            "ExpressionAttributeValues": {
-                ":value": {"S": where.value},
-                ":since": {"S": where.since},
-                ":until": {"S": where.until},
-            },
-            "ScanIndexForward": False,
-            "Limit": min(LIST_PAGE, limit - len(found) if wanted is None else LIST_PAGE),
-        }
+        at_once = min(LIST_PAGE, limit - len(found) if wanted is None else LIST_PAGE)
+        times = where.since, where.until
+        asked = under(where.value, between=times, index=where.index, ScanIndexForward=False, Limit=at_once)
         if start:
             asked["ExclusiveStartKey"] = start
         keys = table.query_page(**asked)
@@ -204,12 +202,7 @@ def _read(cursor: str) -> Attributes:
 
 def parked_tasks(user: str, *, limit: int) -> list[str]:
     """Return the ids of a user's parked tasks, oldest first."""
-    page = table.query_page(
-        IndexName="parked",
-        KeyConditionExpression="parked = :user",
-        ExpressionAttributeValues={":user": {"S": user}},
-        Limit=limit,
-    )
+    page = table.query_page(**under(user, index=PARKED, Limit=limit))
     return [plain(item["pk"]).removeprefix("TASK#") for item in page["Items"]]
 
 
@@ -219,19 +212,9 @@ def live(shard: str) -> Iterator[list[str]]:
     The latest due come first: while the pages are read, a claim moves a waiting task to an earlier time, so that it is
     met then, and perhaps twice. One that is given back just then may be missed.
     """
-    asked: dict[str, Any] = {
-        "IndexName": "due",
-        "KeyConditionExpression": "due = :shard",
-        "ExpressionAttributeValues": {":shard": {"S": shard}},
-        "ScanIndexForward": False,
-        "Limit": table.READ_AT_ONCE,
-    }
-    while True:
-        page = table.query_page(**asked)
-        yield [plain(item["pk"]).removeprefix("TASK#") for item in page["Items"]]
-        if "LastEvaluatedKey" not in page:
-            return
-        asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+    found = table.query(**under(shard, index=DUE, ScanIndexForward=False, Limit=table.READ_AT_ONCE))
+    for page in batched(found, table.READ_AT_ONCE, strict=False):
+        yield [plain(item["pk"]).removeprefix("TASK#") for item in page]
 
 
 def due(shard: str, *, before: float, limit: int) -> dict[str, float]:

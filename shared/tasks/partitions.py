@@ -12,6 +12,7 @@ from shared import aws
 from shared.errors import DependencyDown
 from shared.settings import settings
 from shared.tasks import blobs, table
+from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,14 +30,7 @@ def delete(pk: str) -> int:
     Raises:
         DependencyDown: DynamoDB or S3 is away; what is deleted so far stays deleted.
     """
-    found = list(
-        table.query(
-            KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": pk}},
-            ProjectionExpression="pk, sk, s3",
-            ConsistentRead=True,
-        )
-    )
+    found = list(table.query(**under(pk, ProjectionExpression="pk, sk, s3", ConsistentRead=True)))
     # The row goes last: while it stands, a repeat of this call finds the task again.
     found.sort(key=lambda item: item["sk"]["S"] == "TASK")
     with table.calling():

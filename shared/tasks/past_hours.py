@@ -17,12 +17,11 @@ from shared.errors import NewerVersion
 from shared.tasks import table
 from shared.tasks.items import feed_of, read_task
 from shared.tasks.model import Status
+from shared.tasks.ranges import FEED, under
 
 if TYPE_CHECKING:
     from shared.tasks.model import Task
 
-HOURS = (1, 6, 24, 72)
-"""Over how many hours one may ask."""
 STRETCHES = 48
 """Into so many parts of equal length they are divided."""
 LOOKED_AT_EACH = 20
@@ -57,17 +56,9 @@ def read(hours: int, at: float) -> list[dict[str, Any]]:
 
 
 def _keys(start: int, seconds: int) -> list[dict[str, Any]]:
-    page = table.query_page(
-        IndexName="feed",
-        KeyConditionExpression="feed = :day AND created BETWEEN :since AND :until",
-        ExpressionAttributeValues={
-            ":day": {"S": feed_of(start)},
-            ":since": {"S": clock.iso(start)},
-            ":until": {"S": clock.iso(start + seconds - 0.001)},
-        },
-        ScanIndexForward=False,
-        Limit=LOOKED_AT_EACH,
-    )
+    times = clock.iso(start), clock.iso(start + seconds - 0.001)
+    asked = under(feed_of(start), between=times, index=FEED, ScanIndexForward=False, Limit=LOOKED_AT_EACH)
+    page = table.query_page(**asked)
     return [{"pk": one["pk"], "sk": one["sk"]} for one in page["Items"]]
 
 

@@ -20,6 +20,7 @@ from shared.settings import settings
 from shared.tasks import blobs, days, table
 from shared.tasks.items import Attributes, attribute, plain
 from shared.tasks.model import FIELDS, ITEM_VERSION, Task, dumps
+from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -156,11 +157,7 @@ def _used(told: dict[str, Any]) -> tuple[int, int, int]:
 
 def items(task_id: str, low: str, high: str = AFTER) -> Iterable[Attributes]:
     """Read items of a task's log, in order, from one sort key to another."""
-    return table.query(
-        KeyConditionExpression="pk = :pk AND sk BETWEEN :low AND :high",
-        ExpressionAttributeValues={":pk": {"S": f"TASK#{task_id}"}, ":low": {"S": low}, ":high": {"S": high}},
-        ConsistentRead=True,
-    )
+    return table.query(**under(f"TASK#{task_id}", between=(low, high), ConsistentRead=True))
 
 
 def catch_up(task: Task) -> None:

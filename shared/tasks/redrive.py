@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from shared.clock import day, now
 from shared.tasks import items, listing, parking, store, table
-from shared.tasks.items import attribute, row_key
+from shared.tasks.items import row_key
 from shared.tasks.model import Task
-from shared.tasks.settle import DEAD
+from shared.tasks.owed import DEAD
+from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,5 @@ def _leave_list(old_id: str, new_id: str) -> dict[str, object]:
 
 def unreadable(*, limit: int = 100) -> list[dict[str, str]]:
     """Return messages that no worker could read, as `dead_letter` kept them."""
-    page = table.query_page(
-        KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": attribute("UNREADABLE")}, Limit=limit
-    )
+    page = table.query_page(**under("UNREADABLE", Limit=limit))
     return [{name: str(items.plain(row[name])) for name in ("sk", "body", "queue", "at")} for row in page["Items"]]

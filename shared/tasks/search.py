@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from shared.clock import epoch, iso
 from shared.tasks import listing
 from shared.tasks.listing import BadCursor, Listed
+from shared.tasks.ranges import FEED, OF_USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,14 +98,14 @@ def search(wanted: Wanted, *, limit: int, cursor: str | None = None) -> tuple[li
 def _partitions(wanted: Wanted) -> Iterator[Listed]:
     since, until = iso(wanted.since), iso(wanted.until)
     if wanted.user is not None:
-        yield Listed("of_user", "by_user", wanted.user, since, until)
+        yield Listed(OF_USER, wanted.user, since, until)
         return
     at = wanted.until
     while True:
         day = iso(at)[:10]
         if day < since[:10]:
             return
-        yield Listed("feed", "feed", day, since, until)
+        yield Listed(FEED, day, since, until)
         at = epoch(f"{day}T00:00:00.000Z") - 1
 
 
@@ -112,7 +113,7 @@ def _cursor(where: Listed, start: Attributes | None, wanted: Wanted) -> str | No
     """Name the place behind a page: within a partition, or at the beginning of the next."""
     if start is not None:
         return listing.write_cursor(start)
-    if where.name != "feed" or where.value <= iso(wanted.since)[:10]:
+    if where.index != FEED or where.value <= iso(wanted.since)[:10]:
         return None
     return listing.write_cursor({"after": where.value})
 
@@ -123,7 +124,7 @@ def _resume(where: Listed, cursor: str) -> Attributes | None:
     Raises:
         BadCursor: the cursor leads to another one.
     """
-    before = iso(epoch(f"{where.value}T00:00:00.000Z") + DAY_SECONDS)[:10] if where.name == "feed" else ""
+    before = iso(epoch(f"{where.value}T00:00:00.000Z") + DAY_SECONDS)[:10] if where.index == FEED else ""
     if before and cursor == listing.write_cursor({"after": before}):
         return None
     return listing.read_cursor(where, cursor)

@@ -23,6 +23,7 @@ from shared.tasks import blobs, conversation, partitions, store, table
 from shared.tasks.conversation import TURN_CHARACTERS, Message
 from shared.tasks.items import Attributes, attribute
 from shared.tasks.model import Task, dumps
+from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -80,7 +81,8 @@ class Turn:
         return conversation.standing(self.kept)
 
 
-def _pk(user: str, session_id: str) -> str:
+def partition(user: str, session_id: str) -> str:
+    """Return what a session's turns stand under."""
     return f"SESSION#{user}#{session_id}"
 
 
@@ -91,7 +93,7 @@ def put_ops(
     response = outcome.response or ""
     text = dumps({"user": message[:TURN_CHARACTERS], "assistant": response[:TURN_CHARACTERS]})
     item: Attributes = {
-        "pk": {"S": _pk(task.user, task.session_id)},
+        "pk": {"S": partition(task.user, task.session_id)},
         "sk": {"S": f"TURN#{iso(at)}#{task.task_id}"},
         "ttl": attribute(int(expires)),
         **blobs.pack(text, f"tasks/{task.task_id}/turn"),
@@ -125,26 +127,17 @@ def read(user: str, session_id: str, *, limit: int, before: float | None = None,
     limit = min(limit, settings().session_turns)
     if limit < 1:
         return []
-    return _page(_pk(user, session_id), limit, before=before, with_chat=with_chat)
+    return _page(partition(user, session_id), limit, before=before, with_chat=with_chat)
 
 
 def _page(
     pk: str, limit: int, *, before: float | None = None, older_than: Turn | None = None, with_chat: bool
 ) -> list[Turn]:
     high = f"TURN#{iso(before)}" if before is not None else "TURN#~"
-    asked: dict[str, Any] = {}
+    asked = under(pk, between=("TURN#", high), ScanIndexForward=False, ConsistentRead=True, Limit=limit)
     if older_than is not None:
-        last = {"pk": {"S": pk}, "sk": {"S": f"TURN#{older_than.at}#{older_than.task_id}"}}
-        asked["ExclusiveStartKey"] = last
-    page = table.query_page(
-        KeyConditionExpression="pk = :pk AND sk BETWEEN :low AND :high",
-        ExpressionAttributeValues={":pk": {"S": pk}, ":low": {"S": "TURN#"}, ":high": {"S": high}},
-        ScanIndexForward=False,
-        ConsistentRead=True,
-        Limit=limit,
-        **asked,
-    )
-    return [of_row(row, with_chat=with_chat) for row in reversed(page["Items"])]
+        asked["ExclusiveStartKey"] = {"pk": {"S": pk}, "sk": {"S": f"TURN#{older_than.at}#{older_than.task_id}"}}
+    return [of_row(row, with_chat=with_chat) for row in reversed(table.query_page(**asked)["Items"])]
 
 
 def of_row(row: Attributes, *, with_chat: bool) -> Turn:
@@ -165,7 +158,7 @@ def page_back(user: str, session_id: str, *, before: float, older_than: Turn | N
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    return _page(_pk(user, session_id), LOOP_PAGE, before=before, older_than=older_than, with_chat=True)
+    return _page(partition(user, session_id), LOOP_PAGE, before=before, older_than=older_than, with_chat=True)
 
 
 def read_all(user: str, session_id: str, *, most: int, before: float) -> list[Turn]:
@@ -174,10 +167,10 @@ def read_all(user: str, session_id: str, *, most: int, before: float) -> list[Tu
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    turns = _page(_pk(user, session_id), LOOP_PAGE, before=before, with_chat=True)
+    turns = _page(partition(user, session_id), LOOP_PAGE, before=before, with_chat=True)
     full = len(turns) == LOOP_PAGE
     while full and len(turns) < most:
-        older = _page(_pk(user, session_id), LOOP_PAGE, before=before, older_than=turns[0], with_chat=True)
+        older = _page(partition(user, session_id), LOOP_PAGE, before=before, older_than=turns[0], with_chat=True)
         full = len(older) == LOOP_PAGE
         turns = [*older, *turns]
     return turns
@@ -198,7 +191,7 @@ def read_whole(user: str, session_id: str, *, limit: int, before: float | None =
         if len(turns) >= LOOP_TURNS:
             why = f"a tool loop of more than {LOOP_TURNS} turns: begin a new conversation with what matters of it"
             raise ConversationTooLong(why)
-        older = _page(_pk(user, session_id), LOOP_PAGE, before=before, older_than=turns[0], with_chat=True)
+        older = _page(partition(user, session_id), LOOP_PAGE, before=before, older_than=turns[0], with_chat=True)
         if not older:
             break  # the opening turn was kept no longer
         turns = [*older, *turns]
@@ -234,7 +227,7 @@ def add(user: str, session_id: str, name: str, messages: Sequence[Message], *, a
     if len(packed) > blobs.ITEM_BYTES:
         raise TooLarge(f"the messages have {len(chat)} bytes of JSON, which is too much for one turn")
     item: Attributes = {
-        "pk": {"S": _pk(user, session_id)},
+        "pk": {"S": partition(user, session_id)},
         "sk": {"S": f"TURN#{iso(at)}#{name}"},
         "ttl": attribute(int(expires)),
         "chat": attribute(packed),
@@ -249,7 +242,7 @@ def delete(user: str, session_id: str) -> int:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    return partitions.delete(_pk(user, session_id))
+    return partitions.delete(partition(user, session_id))
 
 
 def delete_turn(user: str, session_id: str, *, at: str, name: str) -> None:
@@ -259,7 +252,7 @@ def delete_turn(user: str, session_id: str, *, at: str, name: str) -> None:
 
 def turn_key(user: str, session_id: str, *, at: str, name: str) -> Attributes:
     """Return the key of a turn's item."""
-    return {"pk": {"S": _pk(user, session_id)}, "sk": {"S": f"TURN#{at}#{name}"}}
+    return {"pk": {"S": partition(user, session_id)}, "sk": {"S": f"TURN#{at}#{name}"}}
 
 
 def delete_items(keys: Iterable[dict[str, Any]]) -> None:

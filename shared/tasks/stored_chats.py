@@ -6,12 +6,14 @@ item goes with the task, as everything under its key does.
 
 from __future__ import annotations
 
+from itertools import batched
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.clock import iso
 from shared.tasks import events, items, table
 from shared.tasks.items import attribute
 from shared.tasks.model import dumps
+from shared.tasks.ranges import OF_USER, under
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,22 +61,13 @@ def walk(user: str, *, newest_first: bool, behind: Place | None) -> Iterator[Tas
         DependencyDown: DynamoDB is away.
         NewerVersion: a newer version of Sluice wrote one.
     """
-    asked: dict[str, Any] = {"ScanIndexForward": not newest_first, "Limit": AT_ONCE}
+    asked = under(f"CHATS#{user}", index=OF_USER, ScanIndexForward=not newest_first, Limit=AT_ONCE)
     if behind is not None:
         asked["ExclusiveStartKey"] = _key(user, behind)
-    while True:
-        page = table.query_page(
-            IndexName="of_user",
-            KeyConditionExpression="by_user = :value",
-            ExpressionAttributeValues={":value": {"S": f"CHATS#{user}"}},
-            **asked,
-        )
-        keys = [{"pk": one["pk"], "sk": {"S": "TASK"}} for one in page["Items"]]
+    for page in batched(table.query(**asked), AT_ONCE, strict=False):
+        keys = [{"pk": one["pk"], "sk": {"S": "TASK"}} for one in page]
         rows = {row["pk"]["S"]: row for row in table.get_many(keys)}
         yield from (items.read_task(rows[key["pk"]["S"]]) for key in keys if key["pk"]["S"] in rows)
-        if "LastEvaluatedKey" not in page:
-            return
-        asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
 def describe(task: Task, metadata: dict[str, str]) -> Task | None:

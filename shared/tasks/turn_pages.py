@@ -11,6 +11,7 @@ from shared.clock import iso
 from shared.settings import settings
 from shared.tasks import sessions, table
 from shared.tasks.listing import BadCursor
+from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,13 +57,9 @@ def page(user: str, session_id: str, *, limit: int, most_bytes: int, cursor: str
     if limit < 1:
         return TurnPage([], None)
     high = f"TURN#{cursor}" if cursor is not None else "TURN#~"
-    found = table.query_page(
-        KeyConditionExpression="pk = :pk AND sk BETWEEN :low AND :high",
-        ExpressionAttributeValues={":pk": _pk(user, session_id), ":low": {"S": "TURN#"}, ":high": {"S": high}},
-        ScanIndexForward=False,
-        ConsistentRead=True,
-        Limit=limit + 1,  # one more may be the cursor's own
-    )
+    at_once = limit + 1  # one more may be the cursor's own
+    asked = under(sessions.partition(user, session_id), between=("TURN#", high), ConsistentRead=True, Limit=at_once)
+    found = table.query_page(**asked, ScanIndexForward=False)
     rows = [row for row in found["Items"] if row["sk"]["S"] != high]
     turns: list[Turn] = []
     taken = 0
@@ -82,16 +79,11 @@ def walk(user: str, session_id: str, *, newest_first: bool, behind: Place | None
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    asked: dict[str, Any] = {"ScanIndexForward": not newest_first, "Limit": AT_ONCE}
+    asked = _turns(user, session_id, ScanIndexForward=not newest_first, Limit=AT_ONCE)
     if behind is not None:
         asked["ExclusiveStartKey"] = sessions.turn_key(user, session_id, at=behind.at, name=behind.name)
-    while True:
-        page = _read(user, session_id, asked)
-        for row in page["Items"]:
-            yield sessions.of_row(row, with_chat=True)
-        if "LastEvaluatedKey" not in page:
-            return
-        asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+    for row in table.query(**asked):
+        yield sessions.of_row(row, with_chat=True)
 
 
 def find(user: str, session_id: str, name: str, *, at: float | None) -> Turn | None:
@@ -102,21 +94,12 @@ def find(user: str, session_id: str, name: str, *, at: float | None) -> Turn | N
     """
     row = table.get(sessions.turn_key(user, session_id, at=iso(at), name=name)) if at is not None else None
     if row is None and at is None:
-        asked = {"ScanIndexForward": False, "Limit": LOOKED_AT, "ProjectionExpression": "pk, sk"}
-        keys = _read(user, session_id, asked)["Items"]
+        asked = _turns(user, session_id, ScanIndexForward=False, Limit=LOOKED_AT, ProjectionExpression="pk, sk")
+        keys = table.query_page(**asked)["Items"]
         key = next((key for key in keys if key["sk"]["S"].endswith(f"#{name}")), None)
         row = table.get(key) if key is not None else None
     return sessions.of_row(row, with_chat=True) if row is not None else None
 
 
-def _read(user: str, session_id: str, asked: dict[str, Any]) -> Any:
-    return table.query_page(
-        KeyConditionExpression="pk = :pk AND begins_with(sk, :turn)",
-        ExpressionAttributeValues={":pk": _pk(user, session_id), ":turn": {"S": "TURN#"}},
-        ConsistentRead=True,
-        **asked,
-    )
-
-
-def _pk(user: str, session_id: str) -> Any:
-    return sessions.turn_key(user, session_id, at="", name="")["pk"]
+def _turns(user: str, session_id: str, **more: Any) -> dict[str, Any]:
+    return under(sessions.partition(user, session_id), begins="TURN#", ConsistentRead=True, **more)

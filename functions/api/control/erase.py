@@ -64,7 +64,7 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
             session = str(summary.get("session_id", "default"))
             if session and session not in known:
                 known.add(session)
-                turns = partitions.delete(f"SESSION#{user}#{session}")
+                turns = sessions.delete(user, session)
                 done.items += turns
                 done.sessions += turns > 0
             _erase_task(user, str(summary["task_id"]), done)
@@ -74,7 +74,7 @@ def erase(user: str, *, longest_s: float = LONGEST_S) -> Erasure:
         if cursor is None:
             # Again: a run that ended meanwhile has put another turn.
             for session in known:
-                done.items += partitions.delete(f"SESSION#{user}#{session}")
+                done.items += sessions.delete(user, session)
             done.items += conversations.forget_all(user)
             return done
 

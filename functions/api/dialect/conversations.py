@@ -18,6 +18,7 @@ from shared.tasks import conversations, events, partitions, sessions, store, tab
 from shared.tasks.ids import well_formed
 from shared.tasks.items import attribute, plain
 from shared.tasks.model import dumps
+from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +107,7 @@ def forget_all(user: str) -> int:
         DependencyDown: DynamoDB is away.
     """
     pk = f"CONV#{user}"
-    for row in table.query(KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": {"S": pk}}):
+    for row in table.query(**under(pk)):
         sessions.delete(user, row["sk"]["S"])
     return partitions.delete(pk)
 

@@ -157,8 +157,8 @@ class Exchange:
         if self.progress.written_bytes or self.adapted >= profile.MOST_ADAPTED:
             return
         code = retry.classify(error).code
-        if code == "context_too_long" and self.profile.limit in body:
-            left = room.left(error.message, body[self.profile.limit])
+        if code in room.CODES and self.profile.limit in body:
+            left = room.CODES[code](error.message, body[self.profile.limit])
             if left is not None:  # of this call only: the next prompt has another length
                 self.adapted += 1
                 self.most = left
@@ -171,6 +171,8 @@ class Exchange:
         if changed is None or changed == self.profile:
             return
         self.adapted += 1
+        if self.in_one_piece and changed.only_streams:  # so it cannot say there why its stream was empty
+            self.in_one_piece, changed = False, replace(changed, explains=False)
         self.profile = changed
         profile.remember(self.base, self.model, changed)
         _log.info("the provider takes requests otherwise", extra={"status": error.status, "learned": str(changed)})
