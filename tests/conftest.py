@@ -6,10 +6,10 @@ import uuid
 from collections import Counter
 from functools import cache
 
+import botocore.session
 import httpcore2
 import pytest
 from _pytest.unraisableexception import gc_collect_iterations_key
-from botocore.loaders import JSONFileLoader
 
 from shared import aws
 from shared.tasks import claims
@@ -22,7 +22,7 @@ httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)
 
 # Every session of boto, of which moto ends one with each account, would read AWS's regions again: 60 ms. They are only
 # looked at.
-JSONFileLoader.load_file = cache(JSONFileLoader.load_file)  # type: ignore[method-assign]
+botocore.session.create_loader = cache(botocore.session.create_loader)
 
 
 os.register_at_fork(after_in_child=lambda: setattr(claims, "OWNER", f"local/{os.getpid()}-{uuid.uuid4().hex[:12]}"))

@@ -15,7 +15,7 @@ from shared.limits import names
 from shared.limits.scripts import script
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import table
+from shared.tasks import store, table
 from shared.tasks.ids import PREFIX
 from shared.tasks.items import plain, read_task, row_key
 from shared.tasks.model import TERMINAL
@@ -68,7 +68,7 @@ def follow(task: Task) -> bool:
         ended = read_task(front)
         if not ended.status.terminal:
             other = str(plain(front["follower"]))
-            if not _has_ended(other):
+            if not store.has_ended(other):
                 break  # another follows it already: Valkey had forgotten the line. The sweeper looks again.
             passed = other
             continue
@@ -94,11 +94,6 @@ def _note(before: str, follower: str, passed: str) -> dict[str, Any] | None:
     except table.ConditionFailed as refusal:
         return dict(refusal.items[0] or {})
     return None
-
-
-def _has_ended(task_id: str) -> bool:
-    row = table.get(row_key(task_id))
-    return row is None or read_task(row).status.terminal
 
 
 def _move(task: Task, before: str) -> None:

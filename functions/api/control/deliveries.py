@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.api.contract.problem import Problem
 from shared import webhooks
-from shared.settings import settings
-from shared.tasks import table
+from shared.tasks import owed, table
 
 if TYPE_CHECKING:
     from shared.tasks.model import Task
@@ -33,7 +32,7 @@ def again(task: Task) -> None:
         Problem: 409, there is none to deliver.
         Contended, DependencyDown: try again.
     """
-    if not task.params.get("webhook_url") or not settings().queue_url_webhook:
+    if not owed.wants_webhook(task):
         raise Problem(409, "no_webhook", "the task asked for no webhook", "task_id")
     if not task.status.terminal:
         raise Problem(409, "not_ended", f"the task is {task.status}: its webhook tells of its end", "task_id")

@@ -9,17 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.model import finish as ends
-from functions.worker.model import refusal, reply_terms
+from functions.worker.model import refusal
 from functions.worker.model.choices import Aside, reason_of, unpacked
 from functions.worker.model.contents import Halves, texts
 from functions.worker.model.ears import Ears
 from functions.worker.model.handback import clean, merge
 from functions.worker.model.plain_chunks import plain_text
+from functions.worker.model.tally import Tally
 from functions.worker.model.toolcalls import ToolCalls
-from functions.worker.model.usage import MOST_BYTES, Count, Details, believed, details, found
 from shared import storable
 from shared.retry import ModelError
-from sluice.types import ModelReply, Usage
+from sluice.types import ModelReply
 
 if TYPE_CHECKING:
     from functions.worker.model.progress import Progress
@@ -52,10 +52,8 @@ class Parts:
         self._logprobs: list[Any] = []
         self._size = 0
         self._calls = ToolCalls(self._tool_piece, self._called if ears.call is not None else None, ears.before)
-        self._count = Count()
-        self._details: Details = {}
+        self._tally = Tally(progress)
         self._reason = ""
-        self._tier: Any = None
         self._index: str | None = None
         """The number of the choice that is read; known once one came."""
         self._spoke = False
@@ -87,7 +85,7 @@ class Parts:
     @property
     def counted(self) -> bool:
         """Whether the provider said what it used."""
-        return self._count != Count()
+        return self._tally.told
 
     def take(self, chunk: Any) -> bool:
         """Take a chunk, or the object of a whole completion; False if it says nothing that is understood.
@@ -106,9 +104,7 @@ class Parts:
             model = chunk.get("model")
             if model and model != self._model:
                 self._model = storable.text(str(model))
-            if (tier := chunk.get("service_tier")) is not None and tier != self._tier:
-                self._tier = tier
-                reply_terms.hear_tier(self._progress, tier)
+            self._tally.hear_tier(chunk)
             if self.finish is not None:
                 self._goes_on(text)
             self._hear(text)
@@ -124,7 +120,7 @@ class Parts:
             )
         if model := chunk.get("model"):
             self._model = storable.text(str(model))
-        self.count(chunk)
+        self._count(chunk)
         choices = chunk.get("choices")
         if choices is None or choices == []:
             if not self.empty and (kind := ends.known(chunk.get("finish_reason"))):
@@ -152,19 +148,14 @@ class Parts:
             self._index = index
         return index == self._index
 
-    def count(self, chunk: dict[str, Any]) -> None:
-        """Take what a chunk says that was used."""
-        if (tier := chunk.get("service_tier")) is not None:
-            reply_terms.hear_tier(self._progress, tier)
-        reply_terms.hear(self._progress, chunk)
-        count = found(chunk)
-        if count != Count():
-            if not chunk.get("choices"):
-                self._ends_early = False  # which is the last that comes
-            self._count = self._count.later(count)
-            self._progress.reported = Usage(self._count.read or 0, self._count.written or 0)
-            for kind, number in details(chunk).items():
-                self._details[kind] = max(self._details.get(kind, 0), number)
+    def _count(self, chunk: dict[str, Any]) -> None:
+        if self._tally.hear(chunk) and not chunk.get("choices"):
+            self._ends_early = False  # this is the last that comes
+
+    def count_late(self, chunk: dict[str, Any]) -> None:
+        """Take what was used from what comes behind the end, if nothing told it before."""
+        if not self._tally.told:
+            self._tally.hear(chunk)
 
     def _take_choice(self, choice: dict[str, Any]) -> None:
         delta = choice.get("delta")
@@ -303,7 +294,7 @@ class Parts:
             if not self._text:
                 raise ModelError("the reply was to call a tool, and calls none", status=200, code="malformed_reply")
             self.finish = ends.STOP
-        usage, estimated = self._usage()
+        usage, estimated = self._tally.usage(cut=self.cut)
         return ModelReply(
             "".join(self._text),
             calls,
@@ -315,16 +306,5 @@ class Parts:
             extra=self._extra or None,
             logprobs=self._logprobs or None,
             refused=self._progress.refused,
-            details=believed(self._details, usage.input_tokens, usage.output_tokens) or None,
+            details=self._tally.details(usage),
         )
-
-    def _usage(self) -> tuple[Usage, bool]:
-        """Return what is charged, and whether some of it is our estimate, which errs upwards."""
-        read, written, total = self._count
-        seen = self._progress
-        believed = written is not None and written * MOST_BYTES >= seen.written_bytes and not self.cut
-        told = believed and bool(read)
-        if not told:
-            beyond = 0 if total is None or self.cut else total - (read or seen.prompt_tokens)
-            written = max(written or 0, seen.output_tokens, beyond)
-        return Usage(read or seen.prompt_tokens, written or 0), not told

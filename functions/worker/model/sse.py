@@ -128,10 +128,10 @@ class Assembler:
 
     def _late(self, line: bytes) -> None:
         """Take from what comes behind the end only what was used; some tell it there."""
-        if b'"usage' in line and line.startswith(b"data:") and not (self.cut or self._parts.counted):
+        if b'"usage' in line and line.startswith(b"data:") and not self.cut:
             value = _read(line[5:].strip())
             if isinstance(value, dict):
-                self._parts.count(value)
+                self._parts.count_late(value)
 
     def _line(self, line: bytes) -> None:
         if self._joined and self._bare and line.strip():  # JSON in several lines, behind comments
