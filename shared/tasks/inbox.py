@@ -159,8 +159,8 @@ def _count_op(task: Task) -> dict[str, Any]:
     )
 
 
-def load(task_id: str) -> list[Signal]:
-    """Read all signals of a task, oldest first.
+def load(task_id: str, name: str | None = None) -> list[Signal]:
+    """Read all signals of a task, or those of a name, oldest first.
 
     Raises:
         DependencyDown: DynamoDB or S3 is away.
@@ -173,6 +173,6 @@ def load(task_id: str) -> list[Signal]:
             json.loads(blobs.unpack(row)),
             plain(row["by"]) if "by" in row else None,
         )
-        for row in table.query(**under(f"TASK#{task_id}", begins=SIGNAL, ConsistentRead=True))
+        for row in table.query(**under(f"TASK#{task_id}", begins=prefix(name) if name else SIGNAL, ConsistentRead=True))
     ]
     return sorted(found, key=lambda one: (one.at, one.id))

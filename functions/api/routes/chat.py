@@ -11,10 +11,10 @@ from starlette.responses import JSONResponse, Response
 from functions.api.description.note import described
 from functions.api.dialect import runs
 from functions.api.dialect.chat_answer import ChatStream, completion_id, completion_of, encode
-from functions.api.dialect.chat_request import CHAT_UNSUPPORTED, ChatRequest
+from functions.api.dialect.chat_request import ChatRequest
 from functions.api.dialect.chat_turn import submission_of
-from functions.api.dialect.request import known
-from functions.api.door.body import check, decode, large_body
+from functions.api.dialect.request import checked
+from functions.api.door.body import decode, large_body
 from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller
 from functions.api.routes.agent import IdempotencyKey
 from shared.tasks import store
@@ -44,7 +44,7 @@ def post_chat_completions(
 ) -> Response:
     """Run an agent on the messages; nothing is remembered of them for another request."""
     value = decode(body, request.headers.get("content-type"))
-    asked = check(ChatRequest, known(value, ChatRequest, CHAT_UNSUPPORTED))
+    asked = checked(ChatRequest, value)
     if asked.stream:
         runs.must_stream(request)
     caller = runs.acting(caller, asked.user)
