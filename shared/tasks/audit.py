@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.clock import iso, now
 from shared.tasks import listing, table
-from shared.tasks.items import item, plain
+from shared.tasks.items import item, plain, table_key
 from shared.tasks.ranges import under
 
 KEEP_SECONDS = 366 * 86_400
@@ -20,7 +20,7 @@ def note(operator: str, key_id: str, what: str, task_id: str, user: str) -> None
         DependencyDown: DynamoDB is away.
     """
     at = now()
-    key = {"pk": {"S": f"AUDIT#{iso(at)[:10]}"}, "sk": {"S": f"{iso(at)}#{secrets.token_hex(4)}"}}
+    key = table_key(f"AUDIT#{iso(at)[:10]}", f"{iso(at)}#{secrets.token_hex(4)}")
     values = {"operator": operator, "key_id": key_id, "what": what, "task_id": task_id, "user": user}
     table.put(table.put_op(key | item(values | {"ttl": int(at) + KEEP_SECONDS})))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.tasks import table
+from shared.tasks.items import table_key
 
 NUMBER = "#"
 """Sort key of the item that counts; it comes before their ids."""
@@ -15,7 +16,7 @@ NUMBER = "#"
 
 def count_op(pk: str, by: int, *, most: int = 0) -> dict[str, Any]:
     """Make the Update that counts one more or less; more than ``most`` is refused."""
-    key = {"pk": {"S": pk}, "sk": {"S": NUMBER}}
+    key = table_key(pk, NUMBER)
     if by < 0:
         return table.update_op(key, adds={"n": by})
     return table.update_op(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.clock import iso
 from shared.tasks import events, items, table
-from shared.tasks.items import attribute
+from shared.tasks.items import attribute, row_key
 from shared.tasks.model import dumps
 from shared.tasks.ranges import OF_USER, under
 
@@ -49,7 +49,7 @@ class Place(NamedTuple):
 
 def _key(user: str, place: Place) -> dict[str, Any]:
     where = {"by_user": {"S": f"CHATS#{user}"}, "created": {"S": iso(place.created)}}
-    return {"pk": {"S": f"TASK#{place.task_id}"}, "sk": {"S": "CHAT"}, **where}
+    return row_key(place.task_id, "CHAT") | where
 
 
 def walk(user: str, *, newest_first: bool, behind: Place | None) -> Iterator[Task]:

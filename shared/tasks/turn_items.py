@@ -76,7 +76,7 @@ def _written(row: Attributes, turn: Turn, kept: Kept) -> bool:
         item["chat"] = {"NULL": True}
     else:
         item["chat"] = attribute(zlib.compress(chat.encode(), 6))
-    before = int(plain(row["rev"])) if "rev" in row else 0
+    before = plain(row["rev"]) if "rev" in row else 0
     op = table.put_op(item | {"rev": attribute(before + 1)}, condition="attribute_exists(pk) AND #rev = :rev")
     op["Put"] |= {"ExpressionAttributeNames": {"#rev": "rev"}, "ExpressionAttributeValues": {":rev": attribute(before)}}
     if not before:
