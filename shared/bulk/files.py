@@ -218,9 +218,8 @@ def page(
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    asked = under(partition(user), begins=PREFIX, ScanIndexForward=not newest_first)
-    if after is not None:
-        asked["ExclusiveStartKey"] = key_of(user, after)
+    start = key_of(user, after) if after is not None else None
+    asked = under(partition(user), begins=PREFIX, after=start, ScanIndexForward=not newest_first)
     found: list[File] = []
     for row in table.query(**asked):
         one = _read(row)

@@ -75,13 +75,8 @@ def page(user: str, *, limit: int, after: str | None) -> tuple[list[Batch], bool
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    asked: dict[str, Any] = {
-        **numbered.all_of(model.partition(user)),
-        "ScanIndexForward": False,
-        "Limit": limit + 1,
-    }
-    if after is not None:
-        asked["ExclusiveStartKey"] = key_of(user, after)
+    start = key_of(user, after) if after is not None else None
+    asked = under(model.partition(user), begins=model.PREFIX, after=start, ScanIndexForward=False, Limit=limit + 1)
     found: list[Batch] = []
     for row in table.query(**asked):
         if len(found) == limit:

@@ -33,10 +33,8 @@ def of_day(day: str, *, limit: int, cursor: str | None = None) -> tuple[list[dic
         DependencyDown: DynamoDB is away.
     """
     pk = f"AUDIT#{day}"
-    asked = under(pk, ScanIndexForward=False, Limit=limit)
-    if cursor:
-        asked["ExclusiveStartKey"] = listing.read_place(cursor, pk)
-    page = table.query_page(**asked)
+    start = listing.read_place(cursor, pk) if cursor else None
+    page = table.query_page(**under(pk, after=start, ScanIndexForward=False, Limit=limit))
     acts = [
         {"at": row["sk"]["S"].split("#")[0]}
         | {name: plain(row[name]) for name in ("operator", "key_id", "what", "task_id", "user") if name in row}

@@ -22,11 +22,3 @@ def count_op(pk: str, by: int, *, most: int = 0) -> dict[str, Any]:
     return table.update_op(
         key, adds={"n": by}, condition="attribute_not_exists(#n) OR #n < :most", values={"most": most}
     )
-
-
-def all_of(pk: str) -> dict[str, Any]:
-    """Return what a query for all of them asks: the count is left out."""
-    return {
-        "KeyConditionExpression": "pk = :pk AND sk > :number",
-        "ExpressionAttributeValues": {":pk": {"S": pk}, ":number": {"S": NUMBER}},
-    }

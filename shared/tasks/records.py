@@ -75,12 +75,8 @@ def put_op(
 
 def _guarded(item: Attributes, lease_no: int) -> dict[str, Any]:
     versioned = {"v": attribute(ITEM_VERSION)} | item
-    op = table.put_op(versioned, condition="attribute_not_exists(#pk) OR #fence <= :lease")
-    op["Put"] |= {
-        "ExpressionAttributeNames": {"#pk": "pk", "#fence": "fence"},
-        "ExpressionAttributeValues": {":lease": attribute(lease_no)},
-    }
-    return op
+    fenced = "attribute_not_exists(#pk) OR #fence <= :lease"
+    return table.put_op(versioned, condition=fenced, values={"lease": lease_no})
 
 
 def write(op: dict[str, Any]) -> None:

@@ -134,10 +134,10 @@ def _page(
     pk: str, limit: int, *, before: float | None = None, older_than: Turn | None = None, with_chat: bool
 ) -> list[Turn]:
     high = f"TURN#{iso(before)}" if before is not None else "TURN#~"
-    asked = under(pk, between=("TURN#", high), ScanIndexForward=False, ConsistentRead=True, Limit=limit)
-    if older_than is not None:
-        asked["ExclusiveStartKey"] = table_key(pk, f"TURN#{older_than.at}#{older_than.task_id}")
-    return [of_row(row, with_chat=with_chat) for row in reversed(table.query_page(**asked)["Items"])]
+    start = table_key(pk, f"TURN#{older_than.at}#{older_than.task_id}") if older_than is not None else None
+    asked = under(pk, between=("TURN#", high), after=start, ConsistentRead=True, Limit=limit)
+    rows = table.query_page(**asked, ScanIndexForward=False)["Items"]
+    return [of_row(row, with_chat=with_chat) for row in reversed(rows)]
 
 
 def of_row(row: Attributes, *, with_chat: bool) -> Turn:

@@ -96,9 +96,7 @@ def _idempotency_op(task: Task, idempotency: Idempotency, at: float) -> dict[str
             "ttl": int(at) + IDEMPOTENCY_SECONDS,
         }
     )
-    op = table.put_op(item, condition="attribute_not_exists(pk) OR #until < :now")
-    op["Put"] |= {"ExpressionAttributeNames": {"#until": "until"}, "ExpressionAttributeValues": {":now": attribute(at)}}
-    return op
+    return table.put_op(item, condition="attribute_not_exists(pk) OR #until < :now", values={"now": at})
 
 
 def _earlier(item: Attributes | None, idempotency: Idempotency) -> Task:

@@ -61,9 +61,8 @@ def walk(user: str, *, newest_first: bool, behind: Place | None) -> Iterator[Tas
         DependencyDown: DynamoDB is away.
         NewerVersion: a newer version of Sluice wrote one.
     """
-    asked = under(f"CHATS#{user}", index=OF_USER, ScanIndexForward=not newest_first, Limit=AT_ONCE)
-    if behind is not None:
-        asked["ExclusiveStartKey"] = _key(user, behind)
+    start = _key(user, behind) if behind is not None else None
+    asked = under(f"CHATS#{user}", index=OF_USER, after=start, ScanIndexForward=not newest_first, Limit=AT_ONCE)
     for page in batched(table.query(**asked), AT_ONCE, strict=False):
         keys = [{"pk": one["pk"], "sk": {"S": "TASK"}} for one in page]
         rows = {row["pk"]["S"]: row for row in table.get_many(keys)}
