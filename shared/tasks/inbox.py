@@ -159,13 +159,13 @@ def _count_op(task: Task) -> dict[str, Any]:
     )
 
 
-def load(task_id: str) -> list[Signal]:
-    """Read all signals of a task, oldest first.
+def load(task_id: str, name: str | None = None) -> list[Signal]:
+    """Read all signals of a task, or those of a name, oldest first.
 
     Raises:
         DependencyDown: DynamoDB or S3 is away.
     """
-    rows = table.query(**under(f"TASK#{task_id}", begins=SIGNAL, ConsistentRead=True))
+    rows = table.query(**under(f"TASK#{task_id}", begins=prefix(name) if name else SIGNAL, ConsistentRead=True))
     return sorted(map(_read, rows), key=lambda one: (one.at, one.id))
 
 

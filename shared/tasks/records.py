@@ -15,7 +15,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from shared.clock import now
-from shared.errors import Contended, LeaseLost
+from shared.errors import Contended, Gone, LeaseLost
 from shared.settings import settings
 from shared.tasks import blobs, days, table
 from shared.tasks.items import Attributes, attribute, plain, row_key
@@ -159,12 +159,19 @@ def items(task_id: str, low: str, high: str = AFTER) -> Iterable[Attributes]:
 def catch_up(task: Task) -> None:
     """Read what the log has beyond a row that was just read.
 
+    A record whose object is gone counts as one event: its task can be ended all the same, and a run that is to go on
+    fails where it reads its steps.
+
     Raises:
         DependencyDown: DynamoDB or S3 is away.
         NewerVersion: a newer version wrote it.
     """
     for item in items(task.task_id, sk(task.last_seq + 1)):
-        adopt(task, content(item))
+        try:
+            said = content(item)
+        except Gone:
+            said = {"events": [{"seq": item["sk"]["S"].removeprefix(PREFIX)}]}
+        adopt(task, said)
 
 
 def take_over(task: Task) -> None:

@@ -289,4 +289,6 @@ def _sort_out(error: Exception) -> None:
                 # One of them: its partition is. All of them: the table or the account.
                 raise (ItemThrottled if "None" in codes else DependencyDown)("dynamodb") from error
     if aws.is_outage(error):
+        if code and code not in aws.THROTTLED:  # waiting may not mend it: an operator is to read of it
+            _log.error("DynamoDB refused a call", extra={"code": code, "cause": str(error)[:300]})
         raise DependencyDown("dynamodb") from error

@@ -11,7 +11,7 @@ import typer
 from sluice.cli.console import FAILED, err, out, show_json, told
 from sluice.cli.runs import Json
 from sluice.cli.where import local
-from sluice.project import Local, ProjectError
+from sluice.project import Local, NoSystemError
 
 KEY_ACTIONS = ("create", "list", "rotate", "revoke", "secret")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -59,6 +59,8 @@ def status(as_json: Json = False) -> None:
         elif here.python.exists():
             _system(here, as_json, "localstack", "status")
         if found is None:
+            if not as_json:
+                out.print("the local system is not up: run `sluice up`")
             raise typer.Exit(FAILED)
 
 
@@ -148,7 +150,7 @@ def _ready(as_json: bool) -> Local:
 def _up() -> Local:
     here = local()
     if here.outputs is None or not here.python.exists():
-        raise ProjectError("the local system is not up: run `sluice up`")
+        raise NoSystemError("the local system is not up: run `sluice up`")
     return here
 
 
