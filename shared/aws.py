@@ -21,7 +21,7 @@ from botocore.exceptions import (
 )
 from botocore.session import Session, get_session
 
-from shared.attribute_json import quicken
+from shared import attribute_json, aws_requests
 from shared.settings import settings
 
 if TYPE_CHECKING:
@@ -50,6 +50,23 @@ THROTTLED = frozenset(
     }
 )
 """Codes after which the same call may work a moment later."""
+UNSERVED = frozenset(
+    {
+        *("ExpiredTokenException", "ExpiredToken", "InvalidToken", "RequestExpired", "400"),  # a HEAD has no code
+        *("UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId", "OptInRequired"),
+        *("InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature", "RequestTimeTooSkewed"),
+        *("MissingAuthenticationTokenException", "MissingAuthenticationToken", "NotAuthorized"),
+        *("AccessDeniedException", "AccessDenied", "403", "ResourceNotFoundException", "NoSuchBucket"),
+        *("RequestTimeout", "RequestTimeoutException", "RequestAbortedException", "OperationAborted"),
+        *("ReplicatedWriteConflictException", "InaccessibleEncryptionDateException"),
+    }
+)
+"""Codes that blame who asks, its clock or the deployment, and never what is asked: credentials that ended, a signature
+that is too old, a right or a table that is missing for now. Whoever has something to write keeps it and tries again.
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html and
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html (2026-11)"""
+OF_A_KEY = ("KMS", "Kms")
+"""How the codes of S3, SQS and DynamoDB begin when the key is the trouble that encrypts what they keep."""
 
 
 def _config(*, read_timeout_s: float = 10, attempts: int = 3) -> Config:
@@ -87,7 +104,9 @@ def _client(name: str, **kwargs: Any) -> Any:
                 kwargs.setdefault("config", _config())
                 client = _make(name, **kwargs)
                 if name == "dynamodb":
-                    quicken(client)
+                    attribute_json.quicken(client)
+                if name in ("dynamodb", "sqs"):
+                    aws_requests.quicken(client)
                 _clients[name] = client
     return client
 
@@ -150,8 +169,9 @@ def error_code(error: Exception) -> str:
 
 
 def is_outage(error: Exception) -> bool:
-    """Tell whether the service is away or throttling (as opposed to refusing this very request)."""
+    """Tell whether the service is away, throttling or serves us nothing, as opposed to refusing this very request."""
     if isinstance(error, ClientError):
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        return error_code(error) in THROTTLED or status >= 500
+        code = error_code(error)
+        return code in THROTTLED or code in UNSERVED or code.startswith(OF_A_KEY) or status >= 500
     return isinstance(error, BotoConnectionError | HTTPClientError | BotoCoreError)

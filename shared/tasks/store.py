@@ -9,7 +9,7 @@ from typing import Any
 from shared.clock import iso, now
 from shared.errors import BudgetExhausted, IdempotencyMismatch, NotFound
 from shared.tasks import blobs, conversation, events, items, listing, sizes, spend, table
-from shared.tasks.items import Attributes, attribute, plain, read_task, row_key
+from shared.tasks.items import Attributes, attribute, plain, read_task, row_key, table_key
 from shared.tasks.model import Status, Task
 
 UNSENT_GRACE_SECONDS = 30.0
@@ -84,7 +84,7 @@ def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, 
 
 def idempotency_key(user: str, key: str) -> Attributes:
     """Return the key of the item that remembers a client's ``Idempotency-Key``, by its digest."""
-    return {"pk": {"S": f"IDEM#{user}#{key}"}, "sk": {"S": "IDEM"}}
+    return table_key(f"IDEM#{user}#{key}", "IDEM")
 
 
 def _idempotency_op(task: Task, idempotency: Idempotency, at: float) -> dict[str, Any]:
@@ -96,9 +96,7 @@ def _idempotency_op(task: Task, idempotency: Idempotency, at: float) -> dict[str
             "ttl": int(at) + IDEMPOTENCY_SECONDS,
         }
     )
-    op = table.put_op(item, condition="attribute_not_exists(pk) OR #until < :now")
-    op["Put"] |= {"ExpressionAttributeNames": {"#until": "until"}, "ExpressionAttributeValues": {":now": attribute(at)}}
-    return op
+    return table.put_op(item, condition="attribute_not_exists(pk) OR #until < :now", values={"now": at})
 
 
 def _earlier(item: Attributes | None, idempotency: Idempotency) -> Task:
@@ -121,7 +119,7 @@ def find_repeat(user: str, idempotency: Idempotency) -> Task | None:
 
 
 def _blob_key(task_id: str, name: str) -> Attributes:
-    return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": f"BLOB#{name}"}}
+    return row_key(task_id, f"BLOB#{name}")
 
 
 def get(task_id: str) -> Task:
