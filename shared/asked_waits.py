@@ -61,7 +61,10 @@ def from_headers(headers: Mapping[str, str], now_s: float, *, limited: bool = Fa
     if milliseconds is not None:
         return min(milliseconds / 1000, MOST_SECONDS)
     if text := headers.get("retry-after"):
-        return moment(text, now_s)
+        if (wait := moment(text, now_s)) is not None:
+            return wait
+        # Two headers, of a provider and of what stands before it, are read as one.
+        return max([one for part in text.split(",") if (one := moment(part, now_s)) is not None], default=None)
     return _reset(headers, now_s) if limited else None
 
 

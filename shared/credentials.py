@@ -17,7 +17,7 @@ from shared import clock, seal
 from shared.limits.models import Model
 from shared.limits.shares import owner_of
 from shared.tasks import table
-from shared.tasks.items import item, plain
+from shared.tasks.items import item, table_key, values_of
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Credentials:
 
 
 def _key(user: str) -> Attributes:
-    return {"pk": {"S": f"CREDENTIALS#{user}"}, "sk": {"S": "CREDENTIALS"}}
+    return table_key(f"CREDENTIALS#{user}", "CREDENTIALS")
 
 
 def put(
@@ -103,19 +103,14 @@ def shown(user: str) -> dict[str, Any] | None:
     row = table.get(_key(user))
     if row is None:
         return None
-    prices, rpm = _terms(row)
+    found = values_of(row)
     return {
-        "base_url": plain(row["base_url"]),
-        "last4": plain(row["last4"]),
-        "created_at": plain(row["made"]),
-        "prices": prices or None,
-        "requests_per_minute": rpm or None,
+        "base_url": found["base_url"],
+        "last4": found["last4"],
+        "created_at": found["made"],
+        "prices": json.loads(found.get("prices", "null")),
+        "requests_per_minute": found.get("rpm"),
     }
-
-
-def _terms(row: Attributes) -> tuple[dict[str, dict[str, float]], int]:
-    prices: dict[str, dict[str, float]] = json.loads(plain(row["prices"])) if "prices" in row else {}
-    return prices, int(plain(row["rpm"])) if "rpm" in row else 0
 
 
 def there_are(user: str) -> bool:
@@ -162,15 +157,15 @@ def _read(user: str) -> Credentials | None:
     row = table.get(_key(user), consistent=False)
     if row is None:
         return None
-    prices, rpm = _terms(row)
+    found = values_of(row)
     return Credentials(
         holder=user,
-        base_url=plain(row["base_url"]),
-        created=plain(row["made"]),
-        last4=plain(row["last4"]),
-        api_key=seal.unseal(plain(row["sealed"]), user),
-        prices=prices,
-        requests_per_minute=rpm,
+        base_url=found["base_url"],
+        created=found["made"],
+        last4=found["last4"],
+        api_key=seal.unseal(found["sealed"], user),
+        prices=json.loads(found.get("prices", "{}")),
+        requests_per_minute=found.get("rpm", 0),
     )
 
 

@@ -14,7 +14,7 @@ Meaning = Literal["context_too_long", "quota", "filter", "unauthorized", "malfor
 CODES: dict[str, Meaning] = {
     **dict.fromkeys(
         (
-            "context_length_exceeded", "context_too_long", "string_above_max_length", "exceed_context_size_error",
+            "context_length_exceeded", "context_too_long", "exceed_context_size_error",
             "request_too_large", "context_window_exceeded", "contextwindowexceedederror", "prompt_too_long",
             "max_context_length_exceeded", "input_too_long", "model_context_window_exceeded", "tokens_limit_reached",
             "model_max_prompt_tokens_exceeded",
@@ -78,7 +78,8 @@ _CONTEXT = _phrases(
       (?:\u8d85\u51fa|\u8d85\u8fc7|\u8d85\u957f|\u8fc7\u957f|\u592a\u957f)"""
 )
 _LIMITED = re.compile(
-    r"rate.?limit|too many requests|throttl|per minute|per second|per day|please wait|try again (?:in|later)|slow down",
+    r"rate.?limit|too many requests|throttl|per (?:second|minute|hour|day|month)\b|please wait|try again (?:in|later)"
+    r"|slow down",
     re.I,
 )
 """Words that speak of a rate: what they say of tokens passes by waiting."""
@@ -116,8 +117,17 @@ _KEY = re.compile(
     re.I,
 )
 
-_INVALID = re.compile(r"\bvalidation errors?\b.{0,400}?\bloc\b.{0,10}\bbody\b", re.I | re.S)
-"""What a server of FastAPI says of a request's field, also where its own handler makes a 500 of it."""
+_INVALID = re.compile(
+    r"\bvalidation errors?\b.{0,400}?\bloc\b.{0,10}\bbody\b|\broles? must alternate|\bjinja\b|templateerror"
+    r"|chat template\b.{0,80}(?:error|fail|exception)|role not supported|only user and assistant roles",
+    re.I | re.S,
+)
+"""What servers say of a request with status 500: FastAPI of a field, llama.cpp of what a template refuses."""
+_SPENT_RATE = re.compile(
+    r"e\.g\. check quota|quota exceeded for (?:quota )?metric .{0,200}per[ _-]?minute", re.I | re.S
+)
+"""What sounds like an empty account, and is a rate (Google)."""
+_ASKED_TOO_MUCH = re.compile(r"can only afford \d|fewer max_tokens|prompt tokens limit exceeded", re.I)
 
 _BUSY = re.compile(
     r"overloaded|over capacity|at capacity|no (?:available )?capacity|temporarily unavailable"
@@ -140,11 +150,11 @@ def of_message(message: str, status: int | None, *, waits: bool) -> Meaning | No
     limited = _LIMITED.search(message) is not None
     if _CONTEXT.search(message) and (not limited or _FOR_GOOD.search(message)):
         return "context_too_long"
-    if not waits and status != 404 and _QUOTA.search(message):
+    if not waits and status != 404 and _QUOTA.search(message) and not _SPENT_RATE.search(message):
         return "quota"
     if status in (400, 401, 403) and _KEY.search(message):
         return "unauthorized"
-    if status in (400, 403, 422, 424, 451) and _FILTER.search(message):
+    if status in (400, 403, 422, 424, 446, 451) and _FILTER.search(message):
         return "filter"
     if status in (400, 403, 404, 421, 424) and _BUSY.search(message):
         return "busy"
@@ -153,3 +163,8 @@ def of_message(message: str, status: int | None, *, waits: bool) -> Meaning | No
     if _MALFORMED.search(message):
         return "malformed"
     return None
+
+
+def is_of_its_size(message: str) -> bool:
+    """Tell whether an account is too empty for one call only, while a smaller one may be paid (OpenRouter)."""
+    return _ASKED_TOO_MUCH.search(message) is not None

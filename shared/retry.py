@@ -64,7 +64,7 @@ _TOO_LONG = frozenset({"reply_too_long"})
 """Asking again costs as much and ends the same."""
 _OWN_LIMITS = frozenset({"model_stalled", "model_call_too_long"})
 """Limits of ours that say nothing about the provider: a slow reply is one prompt's."""
-_TRANSIENT_STATUSES = frozenset({408, 409, 421, 423, 424, 425, 429, 449, 499})
+_TRANSIENT_STATUSES = frozenset({408, 409, 421, 423, 424, 425, 429, 449, 498, 499})
 _FATAL_STATUSES = frozenset({401, 402, 403, 429})
 """Statuses whose words about money or keys are the provider's own: no prompt of a user stands in them."""
 
@@ -86,9 +86,10 @@ def classify(error: ModelError) -> Failure:
     """Say whether a failed call may be tried again and what it says about the provider.
 
     Transient: 408, 409, 421 (another connection will do), 423, 424 (a model that failed, at Bedrock, SageMaker and
-    text-generation-inference), 425, 429, 449, 499, 5xx, timeouts, broken connections, malformed or cut-off replies.
-    Permanent: every other 4xx, a redirect, spent credit, a prompt that does not fit, a content filter, an endless
-    reply. For the last ones providers have many words (`shared.provider_words`), and any status.
+    text-generation-inference), 425, 429, 449, 498 (Groq's, without capacity), 499, 5xx, timeouts, broken connections,
+    malformed or cut-off replies. Permanent: every other 4xx, a redirect, spent credit, a prompt that does not fit, a
+    content filter, an endless reply. For the last ones providers have many words (`shared.provider_words`), and any
+    status.
     """
     code, status = error.code, error.status
     meaning = provider_words.of_code(code)
@@ -96,7 +97,7 @@ def classify(error: ModelError) -> Failure:
     if meaning is None and status is not None and code not in _TOO_LONG:
         meaning = provider_words.of_message(error.message, status, waits=error.retry_after_s is not None)
     if meaning == "quota" or status == 402:
-        opens = said or status in _FATAL_STATUSES
+        opens = (said or status in _FATAL_STATUSES) and not provider_words.is_of_its_size(error.message)
         return _failure(error, "permanent", "provider_insufficient_quota", opens=opens)
     if meaning == "filter":
         return _failure(error, "permanent", "content_filter")

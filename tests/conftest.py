@@ -6,10 +6,10 @@ import uuid
 from collections import Counter
 from functools import cache
 
+import botocore.session
 import httpcore2
 import pytest
 from _pytest.unraisableexception import gc_collect_iterations_key
-from botocore.loaders import JSONFileLoader
 
 from shared import aws
 from shared.tasks import claims
@@ -22,21 +22,25 @@ httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)
 
 # Every session of boto, of which moto ends one with each account, would read AWS's regions again: 60 ms. They are only
 # looked at.
-JSONFileLoader.load_file = cache(JSONFileLoader.load_file)  # type: ignore[method-assign]
+botocore.session.create_loader = cache(botocore.session.create_loader)
 
 
 os.register_at_fork(after_in_child=lambda: setattr(claims, "OWNER", f"local/{os.getpid()}-{uuid.uuid4().hex[:12]}"))
 """A copy of this process (`tests.copies`) claims runs in its own name."""
 
 
-LONG = frozenset(
-    f"test_{name}"
-    for name in (
-        "bundles", "tree_model", "money_property", "batch_kills", "group_commit", "outage", "share", "memory", "pool",
-        "workload_and_costs", "engine", "chains", "refill", "streaming_loop", "parallel_calls", "life_model", "traces",
-    )
+LONG = (
+    "bundles", "tree_model", "money_property", "batch_kills", "memory", "pool", "workload_and_costs", "engine",
+    "chains", "streaming_loop", "life_model", "traces", "vanished", "largest_answers", "openapi", "growth_search",
 )  # fmt: skip
-"""Files that take long though they hold few tests."""
+"""Files that keep a processor busy for seconds, though they hold few tests."""
+WAIT = (
+    "live_calls", "group_commit", "call_limits", "outage", "last_step", "runs", "share", "live", "lost_calls",
+    "cancels", "openai", "unread_text", "refill", "parallel_calls", "unstorable", "voided", "together", "charges",
+    "lost_answers", "cut_calls", "slots", "wait_costs", "valkey", "lasting", "late", "response_stream", "stream_route",
+)  # fmt: skip
+"""Files whose tests mostly wait. While they do, other tests have the processors, which at the end nobody would want."""
+_FIRST = {f"test_{name}": n for n, names in enumerate((WAIT, LONG)) for name in names}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -46,11 +50,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Have processes of a run begin with the files that take longest: at its end one would wait for them."""
+    """Have processes of a run begin with what takes longest: at its end one would wait for it."""
     if not hasattr(config, "workerinput") and config.getoption("copies", 1) < 2:
         return
     tests = Counter(item.path for item in items)
-    items.sort(key=lambda item: (item.path.stem not in LONG, -tests[item.path]))
+    items.sort(key=lambda item: (_FIRST.get(item.path.stem, 2), -tests[item.path]))
 
 
 def _make_what_all_copies_want() -> None:

@@ -2,8 +2,9 @@
 
 pytest-xdist has each of its processes import and collect all tests anew, and a further one to lead them: a tenth of the
 unit tests' processor time. A copy has them already, with every file that was read and every model that was built while
-they were collected. A file runs whole in one copy; whichever copy is free takes the next file. Tests that are marked
-``together(NAME)`` run in one copy, too, whatever file they stand in: they share a server that takes seconds to start.
+they were collected. Whichever copy is free takes the next few tests of a file; those of a file with a fixture of its
+own (``scope="module"``) all run in one copy. Tests that are marked ``together(NAME)`` do so, too, whatever file they
+stand in: they share a server that takes seconds to start.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from _pytest.capture import FDCapture
 
 Files = list[list[pytest.Item]]
 INDEX = 2
-"""Bytes that a file's number takes in the pipe of what is left to do."""
+"""Bytes that a number takes in the pipe of what is left to do."""
+AT_ONCE = 16
+"""Most tests of a file that a copy takes at once: a file of many seconds, begun last, would keep the others waiting."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,15 +39,29 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "together(name): run in one copy with the others of this name")
 
 
-def _apart(items: list[pytest.Item]) -> Files:
-    """Return what one copy takes at a time: first what is marked, then each file's tests."""
+def _shares(session: pytest.Session, item: pytest.Item) -> bool:
+    """Whether a test uses what is made once for its file, or its class."""
+    fixtures: Any = session._fixturemanager
+    found = (fixtures.getfixturedefs(name, item) for name in getattr(item, "fixturenames", ()))
+    return any(one.scope in ("module", "class", "package") for defs in found for one in defs or ())
+
+
+def _pieces(session: pytest.Session, items: list[pytest.Item]) -> Files:
+    """Cut a file's tests into what one copy takes at a time."""
+    if any(_shares(session, item) for item in items):
+        return [items]
+    return [items[n : n + AT_ONCE] for n in range(0, len(items), AT_ONCE)]
+
+
+def _apart(session: pytest.Session) -> Files:
+    """Return what one copy takes at a time: first what is marked, then pieces of files."""
     marked: dict[Any, list[pytest.Item]] = {}
     files: dict[Any, list[pytest.Item]] = {}
-    for item in items:
+    for item in session.items:
         together = item.get_closest_marker("together")
         into, name = (files, item.path) if together is None else (marked, together.args[0])
         into.setdefault(name, []).append(item)
-    return [*marked.values(), *files.values()]
+    return [*marked.values(), *(piece for file in files.values() for piece in _pieces(session, file))]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -53,7 +70,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     copies = session.config.getoption("copies")
     if copies < 2 or session.config.option.collectonly or session.testsfailed:
         return None
-    files = _apart(session.items)
+    files = _apart(session)
     left, todo = os.pipe()
     os.write(todo, b"".join(n.to_bytes(INDEX) for n in range(len(files))))
     os.close(todo)
@@ -75,7 +92,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         raise session.Failed(session.shouldfail)
     if session.shouldstop:
         raise session.Interrupted(session.shouldstop)
-    # A copy that died had taken a file, or two.
+    # A copy that died had taken some.
     for name in sorted({item.nodeid for item in session.items} - seen):
         session.config.hook.pytest_runtest_logreport(report=_failed(name, "nobody ran this test"))
     return True
@@ -133,17 +150,23 @@ class _Copy:
 
     def __init__(self, session: pytest.Session, number: int, pipe: int, stop: mmap.mmap) -> None:
         self.session, self.config, self.number, self.stop = session, session.config, number, stop
-        self.pipe = os.fdopen(pipe, "w")
+        self.pipe = os.fdopen(pipe, "w", 1 << 20)
+        self.shows_passed = bool({*"pPA"} & {*self.config.option.reportchars})
 
     def say(self, what: Any) -> None:
         self.pipe.write(json.dumps(what, default=str) + "\n")
-        self.pipe.flush()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Tell what runs now, should it be the last, and with it what became of the test before."""
         self.say(nodeid)
+        self.pipe.flush()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.passed and not self.shows_passed:
+            report.sections = []  # as many bytes again as all the rest, and nobody reads them
         self.say(self.config.hook.pytest_report_to_serializable(config=self.config, report=report))
+        if report.failed:
+            self.pipe.flush()
 
     def settle_in(self) -> None:
         """Have a terminal, captured output and temporary folders of its own."""
@@ -162,13 +185,14 @@ class _Copy:
         plugins.register(self, "copy")
 
     def run(self, files: Files, left: int) -> None:
-        """Run files as long as there are any."""
-        waiting = (item for index in iter(lambda: os.read(left, INDEX), b"") for item in files[int.from_bytes(index)])
-        item = next(waiting, None)
-        while item is not None and not self.stop[0]:
-            following = next(waiting, None)
-            self.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            item = following
+        """Run pieces of files as long as there are any."""
+        while (index := os.read(left, INDEX)) and not self.stop[0]:
+            items = files[int.from_bytes(index)]
+            # After the last only what the whole session has stays: the next piece, of whatever file, is not taken yet.
+            for item, following in zip(items, [*items[1:], self.session], strict=True):
+                if not self.stop[0]:
+                    self.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        self.pipe.flush()
         self.session._setupstate.teardown_exact(None)
 
 
@@ -183,6 +207,6 @@ def _be(copy: _Copy, files: Files, left: int) -> NoReturn:
     except BaseException:
         traceback.print_exc(file=sys.__stderr__)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (copy.pipe, sys.stdout, sys.stderr):
+            stream.flush()
         os._exit(code)

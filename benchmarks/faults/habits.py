@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localstack.llm.habits import answers, refusals, streams
+from localstack.llm.habits import answers, refusals, streams, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,12 +58,15 @@ _ALL = {
     **dict.fromkeys(refusals.WAITS, RETRIED),
     **dict.fromkeys(refusals.REDIRECTS, "provider_redirect"),
     **_FIELDS,
+    **dict.fromkeys(wanted.HABITS, TAKEN),  # a campaign's runs are in all these shapes, or come to be
     **dict.fromkeys(_TAKEN, TAKEN),
     **_EXCEPT,
 }
 RIGHT: Mapping[str, str] = {name: right for name, right in _ALL.items() if name not in LEFT_OUT}
 """By habit: `TAKEN`, `RETRIED`, or the code that a run fails with."""
 NAMES = tuple(sorted(RIGHT))
+LEARNT = frozenset({"redirect_slash", "redirect_slash_308"})
+"""Habits that an environment follows once, and then asks where they led: its later runs do not meet them."""
 NOBODYS_FAULT = frozenset({"provider_insufficient_quota", "provider_unauthorized"})
 """Codes that stop everybody's calls at once. A run that is taken over from a dead worker finds them stopped, and waits,
 as all runs do, until somebody mends it: so it comes to be mended, after `MENDED_AFTER` calls."""

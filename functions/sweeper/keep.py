@@ -43,6 +43,6 @@ def _renew(key: str) -> None:
         body, kind = found["Body"].read(), found["ContentType"]  # a result's says what a browser makes of it
         aws.s3().put_object(Bucket=bucket, Key=key, Body=body, ContentType=kind, **blobs.owner())
     except (ClientError, BotoCoreError) as error:
-        if aws.is_outage(error):
+        if aws.is_outage(error) and aws.error_code(error) not in blobs.MISSING:
             raise DependencyDown("s3") from error
         _log.error("object not kept", extra={"key": key, "code": aws.error_code(error)})  # its reader will be told

@@ -9,7 +9,7 @@ from random import randrange
 from typing import TYPE_CHECKING
 
 from shared.clock import now
-from shared.errors import Contended, DependencyDown, NewerVersion
+from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, NotFound
 from shared.logs import get_logger
 from shared.tasks import table
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 AT_ONCE = 8
 """Rows seen to at the same time."""
-AWAY, UNREADABLE, NEWER = "away", "unreadable", "of a newer version"
+AWAY, UNREADABLE, NEWER, CHANGED, LEFT = "away", "unreadable", "of a newer version", "changed meanwhile", "left"
+STILL_DUE = frozenset({AWAY, UNREADABLE, NEWER, CHANGED, LEFT})
+"""What is said of rows that the next look finds again; where it is said of all, that look is the next sweep's."""
 
 _log = get_logger("sweep")
 
@@ -34,21 +36,28 @@ def go_through(shards: Sequence[str], see_to: Callable[[Attributes], str], stop_
             while now() < stop_at:
                 due = table.due(shard, before=now(), limit=table.READ_AT_ONCE)
                 rows = table.get_many([{"pk": one["pk"], "sk": one["sk"]} for one in due]) if due else []
-                seen = list(pool.map(partial(_seen, see_to), rows))
-                done.update(seen)
-                if len(due) < table.READ_AT_ONCE or set(seen) <= {AWAY, UNREADABLE, NEWER}:
+                told = list(pool.map(partial(seen, see_to, stop_at), rows))
+                done.update(told)
+                if len(due) < table.READ_AT_ONCE or set(told) <= STILL_DUE:
                     break
     return done
 
 
-def _seen(see_to: Callable[[Attributes], str], row: Attributes) -> str:
+def seen(see_to: Callable[[Attributes], str], stop_at: float, row: Attributes) -> str:
+    """See to one row, unless it is ``stop_at``; never raises: none may keep the others from being looked after."""
+    if now() >= stop_at:
+        return LEFT
     try:
         return see_to(row)
+    except NotFound:
+        return "gone"
     except NewerVersion:
         return NEWER
-    except (DependencyDown, Contended) as error:
+    except (LeaseLost, Contended, table.ConditionFailed):
+        return CHANGED
+    except DependencyDown as error:
         _log.warning("not seen to", extra={"pk": row["pk"]["S"], "error": error.message})
         return AWAY
-    except (KeyError, ValueError, TypeError):  # a damaged row must not keep the others from being looked after
+    except Exception:  # a damaged row, an object that is gone, a write that DynamoDB refuses
         _log.exception("row not understood", extra={"pk": row["pk"]["S"]})
         return UNREADABLE

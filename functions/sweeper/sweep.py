@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from functions.sweeper import alarms, alerts, batches, firings
 from functions.sweeper.recount import recount
+from functions.sweeper.shards import seen
 from shared import metrics, watchers
 from shared.alerts import noticing
 from shared.clock import day, now
-from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, NotFound
+from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
 from shared.limits import names
 from shared.limits.admission import Gate
 from shared.logs import get_logger
@@ -30,6 +31,7 @@ from shared.tasks import (
     lanes,
     listing,
     overdue,
+    owed,
     parking,
     settle,
     spend,
@@ -43,7 +45,7 @@ from shared.tasks.model import LANES, Outcome, Status
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Callable, Mapping, Set
 
     from shared.tasks.items import Attributes
     from shared.tasks.model import Task
@@ -70,6 +72,33 @@ def _gate() -> Gate:
 def sweep(stop_at: float) -> dict[str, int]:
     """Run once over everything that is due; stops early at ``stop_at``. Returns counts by what was done."""
     done: Counter[str] = Counter()
+    failed: list[Exception] = []
+    parts: tuple[Callable[[], Mapping[str, int]], ...] = (
+        partial(_look_after_all, stop_at),
+        partial(alarms.ring, _gate(), stop_at),
+        partial(firings.bring, stop_at),
+        partial(firings.tell, stop_at),
+        partial(batches.poke, stop_at),
+        lambda: {"counters freed": _free_counters(stop_at)},
+        lambda: {"recounted": recount(_gate(), stop_at)},
+        partial(alerts.tell, stop_at),
+    )
+    for part in parts:
+        try:
+            done.update(part())  # `+=` would drop what counts nothing
+        except Exception as error:  # the others look after other things, and may have all that they need
+            _log.exception("a part of the sweep failed")
+            failed.append(error)
+    metrics.emit({"Resent": (done["sent"], "Count"), "Unparked": (done["unparked"], "Count")})
+    _publish_spending()
+    if failed:
+        raise failed[0]
+    return dict(done)
+
+
+def _look_after_all(stop_at: float) -> Counter[str]:
+    """Look after the live tasks that are due, partition by partition."""
+    done: Counter[str] = Counter()
     empty, idle = _lanes_without()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sweep") as pool:
         for shard in range(DUE_SHARDS):
@@ -81,32 +110,13 @@ def sweep(stop_at: float) -> dict[str, int]:
                     break
                 rows = table.get_many([row_key(task_id) for task_id in ids])
                 done["gone"] += len(ids) - len(rows)
-                done.update(pool.map(partial(_see_to, due, empty, idle), rows))
-    done += alarms.ring(_gate(), stop_at)
-    done += firings.bring(stop_at)
-    done += firings.tell(stop_at)
-    done += batches.poke(stop_at)
-    done["counters freed"] = _free_counters(stop_at)
-    done["recounted"] = recount(_gate(), stop_at)
-    metrics.emit({"Resent": (done["sent"], "Count"), "Unparked": (done["unparked"], "Count")})
-    done.update(alerts.tell(stop_at))  # `+=` would drop what counts nothing
-    _publish_spending()
-    return dict(done)
+                done.update(pool.map(partial(seen, partial(_see_to, due, empty, idle), stop_at), rows))
+    return done
 
 
 def _see_to(due: dict[str, float], empty: set[str], idle: set[str], row: Attributes) -> str:
-    task_id = row["pk"]["S"].removeprefix("TASK#")
-    try:
-        return _look_after(read_task(row), empty, idle, due[task_id])
-    except NotFound:
-        return "gone"
-    except NewerVersion:
-        return "of a newer version"
-    except (LeaseLost, Contended, table.ConditionFailed):
-        return "changed meanwhile"
-    except (KeyError, ValueError, TypeError):  # a damaged row must not keep the others from being looked after
-        _log.exception("row not understood", extra={"task_id": task_id})
-        return "unreadable"
+    task = read_task(row)
+    return _look_after(task, empty, idle, due[task.task_id])
 
 
 def _publish_spending() -> None:
@@ -140,7 +150,7 @@ def _lanes_without() -> tuple[set[str], set[str]]:
 def _look_after(task: Task, empty: Set[str], idle: Set[str] = frozenset(), due_at: float = math.inf) -> str:
     at = now()
     if task.status.terminal:
-        if at < (task.ended_at or 0) + settle.WEBHOOK_GRACE_SECONDS:
+        if at < (task.ended_at or 0) + owed.GRACE_SECONDS:
             return "ended"
         # who ended it died before it could
         announced = aftermath.announce(task)
@@ -185,7 +195,7 @@ def _look_after_children(task: Task) -> str:
     if kin.end_children(_gate(), task, aftermath.finished, most=CHILDREN_AT_ONCE):
         _postpone(task, 0, count=False)
         return "children ended"
-    settle.leave_alone(task)
+    owed.leave_alone(task)
     return "no child left"
 
 

@@ -73,7 +73,7 @@ def address(call: str, key: str, seconds: int, **more: Any) -> str:
 
 def away(error: Exception) -> Exception:
     """Turn a failed call of S3 into what callers handle."""
-    if aws.is_outage(error):
-        return DependencyDown("s3")
-    _log.error("S3 refused a call", extra={"cause": str(error)[:300]})
-    return error
+    outage = aws.is_outage(error)
+    if not outage or aws.error_code(error) in aws.UNSERVED:
+        _log.error("S3 refused a call", extra={"cause": str(error)[:300]})
+    return DependencyDown("s3") if outage else error

@@ -21,7 +21,7 @@ from shared import clock
 from shared.errors import Conflict, NotFound, SettingError
 from shared.limits.tiers import Limits, resolve
 from shared.tasks import table
-from shared.tasks.items import item, plain
+from shared.tasks.items import item, table_key, values_of
 from shared.tasks.ranges import OF_USER, under
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def digest_of(key: str) -> str:
 
 
 def _key(digest: str) -> Attributes:
-    return {"pk": {"S": f"KEY#{digest}"}, "sk": {"S": "KEY"}}
+    return table_key(f"KEY#{digest}", "KEY")
 
 
 def _identity(digest: str, row: Attributes) -> Identity | None:
@@ -227,7 +227,7 @@ def _identity(digest: str, row: Attributes) -> Identity | None:
 
 
 def _info(row: Attributes) -> KeyInfo:
-    values = {name: plain(value) for name, value in row.items()}
+    values = values_of(row)
     return KeyInfo(
         key_hash=str(values["pk"]).removeprefix("KEY#"),
         key_prefix=str(values.get("key_prefix", "")),

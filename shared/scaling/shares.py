@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from shared.limits import shares
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -37,16 +39,8 @@ def divide(wants: Mapping[str, int], floor: Mapping[str, int], total: int) -> di
     """Give each lane what it wants, up to its reserve and a fair part of the pool: at most ``total``."""
     own = reserves(floor, total)
     given = {lane: min(want, own[lane]) for lane, want in wants.items()}
-    pool = total - sum(own.values())
-    hungry = [lane for lane in wants if wants[lane] > given[lane]]
-    while pool > 0 and hungry:
-        part, odd = divmod(pool, len(hungry))
-        for n, lane in enumerate(hungry):
-            share = min(part + (n < odd), wants[lane] - given[lane])
-            given[lane] += share
-            pool -= share
-        hungry = [lane for lane in hungry if wants[lane] > given[lane]]
-    return given
+    more = shares.divide({lane: want - given[lane] for lane, want in wants.items()}, total - sum(own.values()))
+    return {lane: size + more[lane] for lane, size in given.items()}
 
 
 def await_drain(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shared import traces, watchers, webhooks
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
 from shared.logs import get_logger
-from shared.tasks import days, parking, settle, spend, store, succession
+from shared.tasks import days, owed, parking, spend, store, succession
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def finished(gate: Gate, task: Task, *, watched: bool = True) -> bool:
     """See to what follows a task that just ended; returns what ``announce`` returns.
 
     ``watched`` is false for whoever looked after the end, and found that nobody watches.
-    Whoever calls this may die half-way. The webhook is durable (`settle.WEBHOOK_GRACE_SECONDS`), counters are found
+    Whoever calls this may die half-way. The webhook is durable (`owed.GRACE_SECONDS`), counters are found
     open by the sweeper, and so are watchers, by the counters that are settled last.
     """
     announced = announce(task)
@@ -92,7 +92,7 @@ def announce(task: Task) -> bool:
     A second time does no harm, as the ids are the same. Returns False when SQS refused. Unless it is a dead
     letter the sweeper enqueues it then.
     """
-    if not settle.owes_telling(task):
+    if not owed.telling(task):
         return True
     try:
         webhooks.enqueue(task)
@@ -101,7 +101,7 @@ def announce(task: Task) -> bool:
         _log.error("webhook not enqueued", extra={"task_id": task.task_id, "error": error.message})
         return False
     try:
-        settle.webhook_enqueued(task)
+        owed.told(task)
     except (DependencyDown, Contended) as error:
         _log.warning("webhook not noted", extra={"task_id": task.task_id, "error": error.message})
     return True

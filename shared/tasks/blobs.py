@@ -89,7 +89,7 @@ def _put(s3_key: str, data: bytes, size: int, **more: Any) -> dict[str, Any]:
     try:
         aws.s3().put_object(Bucket=bucket, Key=key, Body=data, **more, **owner())
     except (ClientError, BotoCoreError) as error:
-        raise _sorted_out(error) from error
+        raise _away(error) from error
     return {"s3": {"S": key}}
 
 
@@ -141,10 +141,16 @@ def owner() -> dict[str, Any]:
 
 
 def _sorted_out(error: Exception) -> Exception:
-    if aws.is_outage(error):
-        return DependencyDown("s3")
     if aws.error_code(error) in MISSING:
         # The two cannot be told apart: an operator who took a right away reads here what S3 said.
         _log.error("object gone, or not to be read", extra={"cause": str(error)[:300]})
         return Gone("a stored part of this task is gone: it was deleted before the task, or may not be read any more")
-    return error
+    return _away(error)
+
+
+def _away(error: Exception) -> Exception:
+    if not aws.is_outage(error):
+        return error
+    if aws.error_code(error) in aws.UNSERVED:
+        _log.error("S3 refused a call", extra={"cause": str(error)[:300]})
+    return DependencyDown("s3")

@@ -111,7 +111,7 @@ def calling() -> Iterator[None]:
     try:
         yield
     except (ClientError, BotoCoreError) as error:
-        if not aws.is_outage(error):
+        if not aws.is_outage(error) or aws.error_code(error) in aws.UNSERVED:
             _log.error("SQS refused a call", extra={"code": aws.error_code(error), "cause": str(error)})
         raise DependencyDown("sqs") from error
 

@@ -15,10 +15,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from shared.clock import now
-from shared.errors import Contended, LeaseLost
+from shared.errors import Contended, Gone, LeaseLost
 from shared.settings import settings
 from shared.tasks import blobs, days, table
-from shared.tasks.items import Attributes, attribute, plain
+from shared.tasks.items import Attributes, attribute, plain, row_key
 from shared.tasks.model import FIELDS, ITEM_VERSION, Task, dumps
 from shared.tasks.ranges import under
 
@@ -42,7 +42,7 @@ def sk(first: int) -> str:
 
 def key(task_id: str, first: int) -> Attributes:
     """Return the key of the record that begins with an event."""
-    return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": sk(first)}}
+    return row_key(task_id, sk(first))
 
 
 def expires(at: float) -> float:
@@ -75,12 +75,8 @@ def put_op(
 
 def _guarded(item: Attributes, lease_no: int) -> dict[str, Any]:
     versioned = {"v": attribute(ITEM_VERSION)} | item
-    op = table.put_op(versioned, condition="attribute_not_exists(#pk) OR #fence <= :lease")
-    op["Put"] |= {
-        "ExpressionAttributeNames": {"#pk": "pk", "#fence": "fence"},
-        "ExpressionAttributeValues": {":lease": attribute(lease_no)},
-    }
-    return op
+    fenced = "attribute_not_exists(#pk) OR #fence <= :lease"
+    return table.put_op(versioned, condition=fenced, values={"lease": lease_no})
 
 
 def write(op: dict[str, Any]) -> None:
@@ -163,12 +159,19 @@ def items(task_id: str, low: str, high: str = AFTER) -> Iterable[Attributes]:
 def catch_up(task: Task) -> None:
     """Read what the log has beyond a row that was just read.
 
+    A record whose object is gone counts as one event: its task can be ended all the same, and a run that is to go on
+    fails where it reads its steps.
+
     Raises:
         DependencyDown: DynamoDB or S3 is away.
         NewerVersion: a newer version wrote it.
     """
     for item in items(task.task_id, sk(task.last_seq + 1)):
-        adopt(task, content(item))
+        try:
+            said = content(item)
+        except Gone:
+            said = {"events": [{"seq": item["sk"]["S"].removeprefix(PREFIX)}]}
+        adopt(task, said)
 
 
 def take_over(task: Task) -> None:

@@ -12,8 +12,8 @@ from shared.clock import day, now
 from shared.tasks import items, listing, parking, store, table
 from shared.tasks.items import row_key
 from shared.tasks.model import Task
+from shared.tasks.owed import DEAD
 from shared.tasks.ranges import under
-from shared.tasks.settle import DEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from shared import traceparent, wire
+from shared import wire
 from shared.clock import now
 from shared.errors import NotFound, TooLarge
 from shared.settings import settings
-from shared.tasks import conversations, days, ending, events, family, records, sessions, spend, store, table
+from shared.tasks import conversations, days, ending, events, family, owed, records, sessions, spend, store, table
 from shared.tasks.claims import OWNER
 from shared.tasks.items import due_shard, row_key
 from shared.tasks.leases import Fenced, fenced_write, held
@@ -40,8 +40,6 @@ CEILINGS = ("running_cap", "cap_tokens", "cap_micro_usd", "cap_key_tokens", "cap
 """What bounded a run, which nobody asks of one that is complete: its answer may have the room."""
 UNSTORED_SECONDS = 3600
 """How long the answer of a run is kept whose client said ``store: false``; DynamoDB deletes it soon after."""
-WEBHOOK_GRACE_SECONDS = 30.0
-"""How long after a task's end the sweeper leaves its webhook to who ended it."""
 
 
 def settle(
@@ -143,11 +141,11 @@ def _end(
         event, last = events.append_op(task, [*log, events.Event(str(outcome.status), at, data)], expires=kept)
         ops.insert(0, event)
     sets["last_seq"] = last
-    if dead_letter(outcome):
-        sets["due"], sets["due_at"] = DEAD, at
-    elif owes_telling(task) or task.may_leave_children:
+    if owed.dead_letter(outcome):
+        sets["due"], sets["due_at"] = owed.DEAD, at
+    elif owed.telling(task) or task.may_leave_children:
         # In the transaction: whoever ends a task may die before it enqueued the webhook
-        sets["due"], sets["due_at"] = due_shard(task.task_id), at + WEBHOOK_GRACE_SECONDS
+        sets["due"], sets["due_at"] = due_shard(task.task_id), at + owed.GRACE_SECONDS
     removes = tuple(name for name in LIVE if name not in sets) + (() if task.last_error else ("last_error",))
     if outcome.status is Status.COMPLETE:
         removes += CEILINGS
@@ -173,49 +171,6 @@ def _end(
         lambda old: (old.ended_by, old.status, old.last_seq) == (by, outcome.status, last),
         note,
     )
-
-
-DEAD = "DEAD"
-"""Partition of the ``due`` index that lists tasks which failed as dead letters, for ``make redrive``."""
-
-
-def dead_letter(outcome: Outcome) -> bool:
-    """Whether an outcome is that of a dead letter."""
-    return outcome.error is not None and outcome.error.get("code") == "dead_letter"
-
-
-def wants_webhook(task: Task) -> bool:
-    """Whether somebody is to be told of the task's end, and the deployment can."""
-    return bool(task.params.get("webhook_url") and settings().queue_url_webhook)
-
-
-def owes_telling(task: Task) -> bool:
-    """Whether something is to be sent of the task's end: its webhook, its trace."""
-    return wants_webhook(task) or traceparent.exported(task)
-
-
-def webhook_enqueued(task: Task) -> None:
-    """Note that what an ended task owes is on its way: nobody needs to look after the task any more.
-
-    Raises:
-        Contended, DependencyDown: the sweeper will enqueue it once more, under the same id.
-    """
-    if not task.may_leave_children:  # the sweeper looks after one with children until none of them is live
-        leave_alone(task)
-
-
-def leave_alone(task: Task) -> None:
-    """Note that nobody needs to look after an ended task any more.
-
-    Raises:
-        Contended, DependencyDown: the sweeper looks once more, which does no harm.
-    """
-    table.change(
-        row_key(task.task_id),
-        removes=("due", "due_at"),
-        condition="#due = :shard AND #status = :status",
-        values={"shard": due_shard(task.task_id), "status": str(task.status)},
-    )  # a dead letter, which stays listed for `make redrive`, or noted already
 
 
 def _result(task: Task, outcome: Outcome, response: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:

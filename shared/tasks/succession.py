@@ -15,9 +15,9 @@ from shared.limits import names
 from shared.limits.scripts import script
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import table
+from shared.tasks import store, table
 from shared.tasks.ids import PREFIX
-from shared.tasks.items import plain, read_task, row_key
+from shared.tasks.items import read_task, row_key, values_of
 from shared.tasks.model import TERMINAL
 from shared.valkey import RedisError
 
@@ -67,8 +67,8 @@ def follow(task: Task) -> bool:
             return False  # it is gone
         ended = read_task(front)
         if not ended.status.terminal:
-            other = str(plain(front["follower"]))
-            if not _has_ended(other):
+            other = front["follower"]["S"]
+            if not store.has_ended(other):
                 break  # another follows it already: Valkey had forgotten the line. The sweeper looks again.
             passed = other
             continue
@@ -96,11 +96,6 @@ def _note(before: str, follower: str, passed: str) -> dict[str, Any] | None:
     return None
 
 
-def _has_ended(task_id: str) -> bool:
-    row = table.get(row_key(task_id))
-    return row is None or read_task(row).status.terminal
-
-
 def _move(task: Task, before: str) -> None:
     """Write whom a parked task waits for by now. Whoever dies before this follows anew, and finds the same."""
     moved = table.change(
@@ -126,5 +121,5 @@ def follower_of(task: Task) -> str | None:
             ProjectionExpression="follower",
             ConsistentRead=True,
         )
-    found = answer.get("Item", {}).get("follower")
-    return None if found is None else str(plain(found))
+    follower: str | None = values_of(answer.get("Item", {})).get("follower")
+    return follower

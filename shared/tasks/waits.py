@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from shared.clock import iso, now
 from shared.errors import DependencyDown, LeaseLost
 from shared.settings import settings
-from shared.tasks import days, events, lanes, spend, table
+from shared.tasks import days, events, lanes, owed, spend, table
 from shared.tasks.claims import WOKEN
 from shared.tasks.items import due_shard, row_key, wait_shard
 from shared.tasks.leases import CancelRequested, carried, fenced_write, held
@@ -158,9 +158,7 @@ def suspend(task: Task, waits: Sequence[Wait], log: Sequence[events.Event], *, e
 
 def wants_webhook(task: Task, waits: Sequence[Wait]) -> bool:
     """Whether somebody is to be told that a task waits: not of one that only sleeps."""
-    return bool(task.params.get("webhook_url") and settings().queue_url_webhook) and any(
-        one.kind not in SILENT for one in waits
-    )
+    return owed.wants_webhook(task) and any(one.kind not in SILENT for one in waits)
 
 
 def looked_after(task: Task, due_at: float, **more: Any) -> None:

@@ -11,9 +11,10 @@ import typer
 from sluice.cli.console import FAILED, err, out, show_json, told
 from sluice.cli.runs import Json
 from sluice.cli.where import local
-from sluice.project import Local, ProjectError
+from sluice.project import Local, NoSystemError
 
 KEY_ACTIONS = ("create", "list", "rotate", "revoke", "secret")
+FUNCTIONS = ("api", "streaming", "worker", "dead_letter", "sweeper", "scaler", "stream", "webhook")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 Parameters = Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]…", help="Parameters of the template.")]
 
@@ -59,6 +60,8 @@ def status(as_json: Json = False) -> None:
         elif here.python.exists():
             _system(here, as_json, "localstack", "status")
         if found is None:
+            if not as_json:
+                out.print("the local system is not up: run `sluice up`")
             raise typer.Exit(FAILED)
 
 
@@ -69,6 +72,8 @@ def logs(
     as_json: Json = False,
 ) -> None:
     """Follow the local system's log from now on, or print one function's. With --json lines stay as they are."""
+    if function is not None and function not in FUNCTIONS:
+        raise typer.BadParameter(f"one of {', '.join(FUNCTIONS)}", param_hint="FUNCTION")
     if level not in LEVELS:
         raise typer.BadParameter(f"one of {', '.join(LEVELS)}", param_hint="--level")
     asked = [*([function] if function else []), *(["--run", run] if run else []), "--level", level]
@@ -148,7 +153,7 @@ def _ready(as_json: bool) -> Local:
 def _up() -> Local:
     here = local()
     if here.outputs is None or not here.python.exists():
-        raise ProjectError("the local system is not up: run `sluice up`")
+        raise NoSystemError("the local system is not up: run `sluice up`")
     return here
 
 

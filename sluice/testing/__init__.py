@@ -24,6 +24,11 @@ def __getattr__(name: str) -> Any:
     """Load the world when it is asked for: the plugin is loaded in every test run of the user's environment."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from sluice.testing import world
+    try:
+        from sluice.testing import world
+    except (ImportError, SyntaxError) as error:  # SyntaxError: an older Python
+        raise ImportError(
+            "the test world runs in the project's own environment, which `python -m pytest` goes on in by itself"
+        ) from error
 
     return getattr(world, name)

@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from functions.sweeper import alarms
 from functions.worker import agents
+from functions.worker.environment.environment import environment
 from functions.worker.record.stops import Continue
 from functions.worker.run.context import Context as WorkersContext
 from shared import clock
@@ -14,7 +16,7 @@ from shared.errors import LeaseLost
 from shared.tasks import checkpoints, events, lanes, settle, store
 from shared.tasks.model import Status
 from sluice.client.shapes import Event, Run
-from sluice.testing import account
+from sluice.testing import account, outside
 
 if TYPE_CHECKING:
     import pytest
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 ROUNDS = 200
 """Batches that one `work_until_quiet` delivers at most: a run that is re-queued for ever ends the test."""
+
+RING_SECONDS = 10.0
+"""How long timers are sent at one time."""
 
 
 class Calls(NamedTuple):
@@ -41,6 +46,7 @@ class Clock:
     def __init__(self) -> None:
         """Begin with the machine's own."""
         self._ahead = 0.0
+        self.passed = False
 
     def now(self) -> float:
         """Seconds since the Unix epoch, as agents' environments see it."""
@@ -48,6 +54,11 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         """Let time pass at once: delayed messages come, leases lapse, what is due is due."""
+        self.pass_by(seconds)
+        self.passed = True
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass as the worker's own delays do, which no run waits for longer than a message can."""
         self._ahead += seconds
         clock.set_ahead(self._ahead)
         account.pass_time(seconds)
@@ -94,7 +105,7 @@ class World:
 
         Should it die in between (`die_after`), its leases lapse and another worker takes the batch over.
         """
-        records = self._bench.receive()
+        records = self._bench.receive() or (self._bench.receive() if self.clock.passed and self._ring() else None)
         if not records:
             return 0
         kept = self._bench.invoke(records)
@@ -115,13 +126,18 @@ class World:
         for _ in range(ROUNDS):
             if self.work():
                 continue
-            if not self._bench.live():
+            if not self._bench.live() and not self._ring():
                 break
-            self.clock.advance(5)
+            self.clock.pass_by(5)
         else:
             raise AssertionError("a run does not come to its end")
         if (self._dies_after or self._stops_before) and not self._accident:
             raise AssertionError(f"the accident never came: {self._recorded} steps were recorded, {self._begun} begun")
+
+    def _ring(self) -> bool:
+        """Send the timers that are due, as the sweeper does every minute; returns whether there were any."""
+        self.clock.passed = False
+        return alarms.ring(environment().gate, clock.now() + RING_SECONDS)["timer sent"] > 0
 
     def result(self, run: str) -> Run:
         """Return a run as its client sees it."""
@@ -134,6 +150,34 @@ class World:
     def events(self, run: str) -> list[Event]:
         """Return what watchers of a run saw."""
         return [Event(one.seq, one.type, clock.iso(one.at), one.data) for one in events.read(run, 0).events]
+
+    def signal(self, run: str, name: str, payload: Any = None) -> None:
+        """Send a run the signal that it waits for, or will.
+
+        Raises:
+            ValueError: the run takes no such payload.
+            Conflict: it has ended.
+        """
+        outside.signal(run, name, payload)
+
+    def approvals(self, run: str) -> list[dict[str, Any]]:
+        """Return what a run waits to be allowed: calls (``tool``, ``arguments``, ``fingerprint``), and budget."""
+        return outside.asked(run)
+
+    def allow(self, run: str, fingerprint: str | None = None, **more: Any) -> None:
+        """Allow what a run waits for; ``fingerprint`` says which of several things.
+
+        ``more``: other ``arguments``, or by how much to ``raise_usd`` a ceiling.
+
+        Raises:
+            ValueError: it waits for none, or several, or this is no answer to it.
+            Conflict: it was answered otherwise before, or the run has ended.
+        """
+        outside.answer(run, fingerprint, {"decision": "allow", **more})
+
+    def deny(self, run: str, fingerprint: str | None = None, *, reason: str | None = None) -> None:
+        """Deny what a run waits for; the errors are those of `allow`."""
+        outside.answer(run, fingerprint, {"decision": "deny", "reason": reason})
 
     def calls(self, key: str) -> Calls:
         """Return the calls of the model whose directive had ``key=…``."""

@@ -94,6 +94,9 @@ STAYS, PASSES = "habit shape_message", "habit shape_html"
         ("shape_message", calls(None, STAYS, STAYS), 1, True),  # by whoever took it over
         ("shape_message", calls(None, STAYS, None), 0, False),
         ("shape_message", calls(None, "429"), 0, False),  # never met
+        ("redirect_slash_308", calls(None), 0, True),  # its environment asks where that led, since an earlier run
+        ("redirect_slash_308", calls(), 0, False),  # never asked at all
+        ("redirect_302", calls(None), 0, False),  # nobody follows that one
         ("shape_html", calls(PASSES, None), 0, True),
         ("shape_html", calls("500", PASSES), 0, False),  # not tried again
         ("usage_none", calls(None, "habit usage_none"), 0, True),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from functions.api.contract.problem import invalid
-from functions.api.door.body import check, decode_any
+from functions.api.door.body import decode_any
 from shared.bulk import objects
 from shared.errors import NotFound
 
@@ -112,16 +112,16 @@ def wanted_of(caller: Caller, endpoint: str, raw: bytes) -> Submission:
             "all lines belong to the batch's own user: begin the batch, and its file, with `?user_id=` for each user"
         )
         raise invalid(whose, "user")
+    from functions.api.dialect.request import ResponsesRequest, checked
+
     if endpoint == RESPONSES:
-        from functions.api.dialect.request import UNSUPPORTED, ResponsesRequest, known
         from functions.api.dialect.turn import submission_of
 
-        return submission_of(caller, check(ResponsesRequest, known(body, ResponsesRequest, UNSUPPORTED)))
+        return submission_of(caller, checked(ResponsesRequest, body))
     from functions.api.dialect import chat_turn
-    from functions.api.dialect.chat_request import CHAT_UNSUPPORTED, ChatRequest
-    from functions.api.dialect.request import known
+    from functions.api.dialect.chat_request import ChatRequest
 
-    return chat_turn.submission_of(check(ChatRequest, known(body, ChatRequest, CHAT_UNSUPPORTED)))
+    return chat_turn.submission_of(checked(ChatRequest, body))
 
 
 def read_line(key: str, line: Line) -> bytes:

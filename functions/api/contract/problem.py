@@ -47,7 +47,7 @@ CODES = {
 """Code of a status that the framework itself answers with."""
 
 
-_BRANCH = re.compile(r"(str|int|float|bool|dict|list)(\[.*\])?")
+_BRANCH = re.compile(r"((constrained-)?(str|int|float|bool|dict|list)|StepUse)(\[.*\])?")
 """How pydantic names the kinds that a value may have; clients know only where it stands."""
 
 

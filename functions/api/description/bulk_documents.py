@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from functions.api.description.openai_documents import Deleted, OpenAIPage
+
 
 class FileView(BaseModel):
     """A file."""
@@ -24,22 +26,16 @@ class FileView(BaseModel):
     upload_expires_at: int | None = None
 
 
-class FileList(BaseModel):
+class FileList(OpenAIPage):
     """A page of files."""
 
-    object: Literal["list"]
     data: list[FileView]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
-class FileDeleted(BaseModel):
+class FileDeleted(Deleted):
     """A file was deleted."""
 
-    id: str
     object: Literal["file"]
-    deleted: Literal[True]
 
 
 class UploadView(BaseModel):
@@ -117,11 +113,7 @@ class BatchView(BaseModel):
     metadata: dict[str, str] | None
 
 
-class BatchPage(BaseModel):
+class BatchPage(OpenAIPage):
     """A page of batches."""
 
-    object: Literal["list"]
     data: list[BatchView]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool

@@ -23,6 +23,30 @@ class OpenAIErrorBody(BaseModel):
     error: OpenAIErrorInfo
 
 
+class OpenAIPage(BaseModel):
+    """A page of OpenAI's."""
+
+    object: Literal["list"]
+    data: list[Any]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class ItemList(OpenAIPage):
+    """A page of items."""
+
+    data: list[dict[str, Any]]
+
+
+class Deleted(BaseModel):
+    """Something was deleted."""
+
+    id: str
+    object: str
+    deleted: Literal[True]
+
+
 class ResponseView(BaseModel):
     """OpenAI's response object, as the Open Responses document of 2026-04-24 has it."""
 
@@ -89,22 +113,16 @@ class StoredCompletion(ChatCompletion):
     response_format: dict[str, Any] | None
 
 
-class StoredCompletions(BaseModel):
+class StoredCompletions(OpenAIPage):
     """A page of stored completions."""
 
-    object: Literal["list"]
     data: list[StoredCompletion]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
-class CompletionDeleted(BaseModel):
+class CompletionDeleted(Deleted):
     """A chat completion was deleted."""
 
-    id: str
     object: Literal["chat.completion.deleted"]
-    deleted: Literal[True]
 
 
 class ModelView(BaseModel):
@@ -123,12 +141,10 @@ class ModelList(BaseModel):
     data: list[ModelView]
 
 
-class ResponseDeleted(BaseModel):
+class ResponseDeleted(Deleted):
     """A response was deleted."""
 
-    id: str
     object: Literal["response"]
-    deleted: Literal[True]
 
 
 class ItemView(BaseModel):
@@ -136,16 +152,6 @@ class ItemView(BaseModel):
 
     id: str
     type: str
-
-
-class ItemList(BaseModel):
-    """A page of items."""
-
-    object: Literal["list"]
-    data: list[dict[str, Any]]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class InputTokens(BaseModel):
@@ -164,12 +170,10 @@ class ConversationView(BaseModel):
     metadata: dict[str, str]
 
 
-class ConversationDeleted(BaseModel):
+class ConversationDeleted(Deleted):
     """A conversation was deleted."""
 
-    id: str
     object: Literal["conversation.deleted"]
-    deleted: Literal[True]
 
 
 class Compaction(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,9 +12,12 @@ from functions.api.contract.requests import MAX_OUTPUT_TOKENS, Strict
 from functions.api.dialect.content import kind_of, text_of, unsupported
 from functions.api.dialect.handed import handed_back, signed_back
 from functions.api.dialect.inlined import checked_address, checked_data
-from functions.api.dialect.messages import NO_CALL, NO_OUTPUT, chat_tool_choice, function_of
+from functions.api.dialect.messages import NO_CALL, NO_OUTPUT, chat_tool_choice
 from functions.api.dialect.options import SHORT, TOP_LOGPROBS, Effort, Options, Retention, Tier, Verbosity, bounded
 from functions.api.dialect.request import Common
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 STOPS = 4
 """Most texts that may end a reply; OpenAI's own bound."""
@@ -33,6 +36,16 @@ class ChatStreamOptions(Strict):
 
 class ChatRequest(Common):
     """What this API understands of OpenAI's request."""
+
+    unsupported: ClassVar[Mapping[str, str]] = {
+        "audio": "",
+        "function_call": "use tool_choice",
+        "functions": "use tools",
+        "moderation": "",
+        "prediction": "",
+        "prompt_cache_options": "",
+        "web_search_options": "",
+    }
 
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
     stream: bool | None = None
@@ -63,16 +76,6 @@ class ChatRequest(Common):
     safety_identifier: Annotated[str | None, Field(max_length=SHORT)] = None
 
 
-CHAT_UNSUPPORTED: dict[str, str] = {
-    "audio": "",
-    "function_call": "use tool_choice",
-    "functions": "use tools",
-    "moderation": "",
-    "prediction": "",
-    "prompt_cache_options": "",
-    "web_search_options": "",
-}
-"""Further parameters that OpenAI has, and what there is instead."""
 _PASSED = (
     "temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "seed",
     "stop", "reasoning_effort", "verbosity", "prompt_cache_key", "prompt_cache_retention",
@@ -203,24 +206,6 @@ def _call(call: Any, place: str) -> dict[str, Any]:
         raise invalid("must be a function call", place)
     named = {name: text_of(function, name, f"{place}.function") for name in ("name", "arguments")}
     return {"id": text_of(call, "id", place), "type": "function", "function": named, **signed_back(call)}
-
-
-def checked_tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Check tool definitions.
-
-    Raises:
-        Problem: a tool is no function, or is not whole.
-    """
-    made = []
-    for n, tool in enumerate(tools):
-        place = f"tools.{n}"
-        function = tool.get("function")
-        if tool.get("type") != "function":
-            raise unsupported(f"tools of type {str(tool.get('type'))[:40]!r}", f"{place}.type")
-        if not isinstance(function, dict):
-            raise invalid("must be an object", f"{place}.function")
-        made.append({"type": "function", "function": function_of(function, f"{place}.function")})
-    return made
 
 
 def checked_choice(choice: str | dict[str, Any]) -> str | dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from functions.api.dialect import choice, runs
-from functions.api.dialect.chat_request import chat_options, checked_choice, checked_messages, checked_tools
-from functions.api.dialect.messages import as_json
+from functions.api.dialect.chat_request import chat_options, checked_choice, checked_messages
+from functions.api.dialect.messages import as_json, chat_tools
 from functions.api.dialect.turn import bounded_tools
 from functions.api.submit.submission import Submission
 from shared.tasks import stored_chats
@@ -29,7 +29,7 @@ def submission_of(asked: ChatRequest) -> Submission:
     params["max_output_tokens"] = asked.max_completion_tokens or asked.max_tokens
     params["store"] = asked.store
     if asked.tools:
-        params["tools"] = bounded_tools(checked_tools(asked.tools))
+        params["tools"] = bounded_tools(chat_tools(asked.tools, nested=True))
     if asked.tool_choice is not None:
         params["tool_choice"] = choice.fitting(
             checked_choice(asked.tool_choice), params.get("tools"), agent=asked.agent

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field
 
 from functions.api.contract.problem import invalid
-from functions.api.contract.requests import ModelName, Strict
+from functions.api.contract.requests import ModelName
 from functions.api.dialect import before, ids, opaque
 from functions.api.dialect.items import given
 from functions.api.dialect.messages import as_json, chat_messages
 from functions.api.dialect.options import SHORT
-from functions.api.dialect.request import RESPONSE_ID_CHARACTERS, bounded_instructions
+from functions.api.dialect.request import RESPONSE_ID_CHARACTERS, OpenAIRequest, bounded_instructions
 from functions.api.dialect.response import usage_of
 from functions.api.dialect.runs import inline_of
 from functions.api.submit.submission import Submission
@@ -29,7 +29,7 @@ TASK = (
 SUMMARY_TOKENS = 4096
 
 
-class CompactRequest(Strict):
+class CompactRequest(OpenAIRequest):
     """A conversation to sum up: an input, what led to a response, or both."""
 
     model: Annotated[ModelName | None, Field(description="The deployment's default when absent.")] = None

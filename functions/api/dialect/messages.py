@@ -172,8 +172,8 @@ def _call(item: dict[str, Any], place: str) -> Part:
     return {"id": text_of(item, "call_id", place), "type": "function", "function": function}
 
 
-def chat_tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Turn tool definitions into a chat request's.
+def chat_tools(tools: list[dict[str, Any]], *, nested: bool) -> list[dict[str, Any]]:
+    """Return tool definitions as a chat request has them, ``nested``: with the function in an object of its own.
 
     Raises:
         Problem: a tool is no function, or is not whole.
@@ -183,16 +183,15 @@ def chat_tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
         place = f"tools.{n}"
         if tool.get("type") != "function":
             raise unsupported(f"tools of type {str(tool.get('type'))[:40]!r}", f"{place}.type")
-        made.append({"type": "function", "function": function_of(tool, place)})
+        function, place = (tool.get("function"), f"{place}.function") if nested else (tool, place)
+        if not isinstance(function, dict):
+            raise invalid("must be an object", place)
+        made.append({"type": "function", "function": _function(function, place)})
     return made
 
 
-def function_of(tool: dict[str, Any], place: str) -> dict[str, Any]:
-    """Return a function's definition, of what a chat request knows.
-
-    Raises:
-        Problem: it is not whole.
-    """
+def _function(tool: dict[str, Any], place: str) -> dict[str, Any]:
+    """Return a function's definition, of what a chat request knows."""
     name = text_of(tool, "name", place)
     if not _NAME.fullmatch(name):
         raise invalid("must be 1 to 64 letters, digits, _ or -", f"{place}.name")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 
 from functions.api.contract.problem import Problem
 from functions.api.contract.requests import (
@@ -20,6 +20,7 @@ from functions.api.contract.requests import (
     Strict,
 )
 from functions.api.dialect.options import Sampling
+from functions.api.door.body import check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +56,14 @@ class ConversationParam(Strict):
     id: Annotated[str, Field(max_length=RESPONSE_ID_CHARACTERS)]
 
 
-class Common(Strict):
+class OpenAIRequest(Strict):
+    """A request of OpenAI's, which `checked` reads."""
+
+    unsupported: ClassVar[Mapping[str, str]] = {}
+    """Further parameters that OpenAI has, and what there is instead."""
+
+
+class Common(OpenAIRequest):
     """What both dialects' requests have in common, with additions of our own (the SDK's ``extra_body``)."""
 
     model: Annotated[ModelName | None, Field(description="The deployment's default when absent.")] = None
@@ -74,6 +82,16 @@ class Common(Strict):
 
 class ResponsesRequest(Sampling, Common):
     """What this API understands of OpenAI's request."""
+
+    unsupported: ClassVar[Mapping[str, str]] = {
+        "access_programs": "",
+        "background_options": "",
+        "context_management": "compact a conversation with POST /v1/responses/compact",
+        "image": "",
+        "moderation": "",
+        "prompt": "prompts kept at OpenAI are not known here: send their text",
+        "prompt_cache_options": "",
+    }
 
     input: Annotated[
         str | list[dict[str, Any]] | None,
@@ -100,23 +118,11 @@ class ResponsesRequest(Sampling, Common):
     session_id: SessionId | None = None
 
 
-UNSUPPORTED: dict[str, str] = {
-    "access_programs": "",
-    "background_options": "",
-    "context_management": "compact a conversation with POST /v1/responses/compact",
-    "image": "",
-    "moderation": "",
-    "prompt": "prompts kept at OpenAI are not known here: send their text",
-    "prompt_cache_options": "",
-}
-"""Further parameters that OpenAI has, and what there is instead."""
-
-
-def known(value: dict[str, Any], model: type[BaseModel], unsupported: Mapping[str, str]) -> dict[str, Any]:
-    """Leave out parameters that are null, as if they were not given.
+def checked[R: OpenAIRequest](model: type[R], value: dict[str, Any]) -> R:
+    """Check decoded JSON against a request. Parameters that are null are left out, as if they were not given.
 
     Raises:
-        Problem: one is unknown, or asks for something that is not done here; it is named.
+        Problem: one is unknown, asks for something that is not done here, or is not as it must be; it is named.
     """
     kept: dict[str, Any] = {}
     for name, given in value.items():
@@ -124,10 +130,10 @@ def known(value: dict[str, Any], model: type[BaseModel], unsupported: Mapping[st
             continue
         if name in model.model_fields:
             kept[name] = given
-        elif name in unsupported:
-            instead = f": {unsupported[name]}" if unsupported[name] else ""
+        elif name in model.unsupported:
+            instead = f": {model.unsupported[name]}" if model.unsupported[name] else ""
             raise Problem(400, "unsupported_parameter", f"the parameter {name!r} is not supported{instead}", name)
         else:
             shown = name.encode("ascii", "replace").decode()[:64]
             raise Problem(400, "unknown_parameter", f"Unknown parameter: '{shown}'.", shown)
-    return kept
+    return check(model, kept)

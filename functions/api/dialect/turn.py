@@ -32,7 +32,7 @@ def submission_of(caller: Caller, asked: ResponsesRequest) -> Submission:
     params["store"] = asked.store if asked.store is False else None
     params["conversation"] = conversation_id(asked)
     if asked.tools:
-        params["tools"] = bounded_tools(messages.chat_tools(asked.tools))
+        params["tools"] = bounded_tools(messages.chat_tools(asked.tools, nested=False))
     if asked.tool_choice is not None:
         params["tool_choice"] = choice.fitting(
             messages.chat_tool_choice(asked.tool_choice), params.get("tools"), agent=asked.agent

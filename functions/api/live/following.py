@@ -1,21 +1,19 @@
 """A run's events as they happen: replayed from any place in the log, then live, as one sequence.
 
 What is yielded equals the log, whatever is lost, doubled or late on the way. Live messages are only a quicker way to
-what the log has, or is about to have: numbers show gaps, and a gap is read from the log. The text of a token event may
-come in pieces before the event is stored; a place in the sequence is therefore an event's number and a count of
-characters of the event behind it.
+what the log has, or is about to have: numbers show gaps, and a gap is read from the log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from functions.api.live.ear import Ear
 from functions.api.live.listener import listener
 from functions.api.live.places import Place
+from functions.api.live.sequence import Cursor, End, KeepAlive, LogEvent
 from shared.errors import DependencyDown
 from shared.logs import get_logger
 from shared.settings import settings
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
     from functions.api.read.hold import Held
     from shared.live import Message
-    from shared.tasks.events import Event, Page
+    from shared.tasks.events import Page
 
 KEEP_ALIVE_SECONDS = 15.0
 """Longest silence. API Gateway gives up after five minutes of it, proxies often after one."""
@@ -56,78 +54,11 @@ MARGIN_SECONDS = 5.0
 _log = get_logger("live")
 
 
-@dataclass(frozen=True, slots=True)
-class LogEvent:
-    """An event of the log, or a part of a token event's text: ``event.data["text"]`` is then only what is new."""
-
-    event: Event
-    place: Place
-    """Where one is behind it."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether this is the event's end."""
-        return self.place.chars == 0
-
-
-@dataclass(frozen=True, slots=True)
-class KeepAlive:
-    """Nothing has happened for a while."""
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The last thing yielded: the run has ended with ``status``, or the stream has lived as long as it may (None)."""
-
-    status: str | None
-    place: Place
-
-
 def life(request: Request) -> float:
     """Return how long a stream, or a request that is held, may last at the streaming address, s."""
     context = request.scope.get("aws.context")
     left = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS if context is not None else float("inf")
     return max(0.0, min(settings().stream_seconds, left))
-
-
-class Cursor:
-    """Puts what the log has and what is heard into one sequence."""
-
-    def __init__(self, after: Place) -> None:
-        self.place = after
-
-    def take(self, event: Event) -> LogEvent | None:
-        """Take a stored event; None if it was had before.
-
-        Raises:
-            LookupError: it is not the next one.
-        """
-        if event.seq <= self.place.seq:
-            return None
-        if event.seq != self.place.seq + 1:
-            raise LookupError(event.seq)
-        had, self.place = self.place.chars, Place(event.seq)
-        if had and events.is_written(event):
-            text = str(event.data.get("text", ""))
-            event = replace(event, data=event.data | {"text": text[had:]})
-        # Else it is another event than the one whose text was had: that was never stored, and this one voids it.
-        return LogEvent(event, self.place)
-
-    def take_piece(self, event: Event) -> LogEvent | None:
-        """Take the text so far of an event that will be stored; None if there is nothing new in it.
-
-        Raises:
-            LookupError: events before it are missing.
-        """
-        if event.seq <= self.place.seq:
-            return None
-        if event.seq != self.place.seq + 1:
-            raise LookupError(event.seq)
-        new = str(event.data["text"])[self.place.chars :]
-        if not new:
-            return None
-        self.place = Place(self.place.seq, self.place.chars + len(new))
-        return LogEvent(replace(event, data=event.data | {"text": new}), self.place)
 
 
 async def follow(

@@ -11,17 +11,17 @@ from starlette.responses import JSONResponse, Response
 from functions.api.description.note import described
 from functions.api.dialect import runs
 from functions.api.dialect.chat_answer import ChatStream, completion_id, completion_of, encode
-from functions.api.dialect.chat_request import CHAT_UNSUPPORTED, ChatRequest
+from functions.api.dialect.chat_request import ChatRequest
 from functions.api.dialect.chat_turn import submission_of
-from functions.api.dialect.request import known
-from functions.api.door.body import check, decode, large_body
-from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller
+from functions.api.dialect.request import checked
+from functions.api.door.body import decode, large_body
+from functions.api.door.identity import AnyCaller, Caller
 from functions.api.routes.agent import IdempotencyKey
 from shared.tasks import store
 from shared.tasks.events import Event
 from shared.tasks.model import Task
 
-router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/v1", tags=["OpenAI dialect"])
 
 _EXAMPLE = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Write a haiku about queues."}]}
 _STREAM = {200: {"description": "The completion; with `stream`, its chunks.", "content": {"text/event-stream": {}}}}
@@ -44,7 +44,7 @@ def post_chat_completions(
 ) -> Response:
     """Run an agent on the messages; nothing is remembered of them for another request."""
     value = decode(body, request.headers.get("content-type"))
-    asked = check(ChatRequest, known(value, ChatRequest, CHAT_UNSUPPORTED))
+    asked = checked(ChatRequest, value)
     if asked.stream:
         runs.must_stream(request)
     caller = runs.acting(caller, asked.user)

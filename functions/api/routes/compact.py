@@ -10,13 +10,13 @@ from starlette.responses import JSONResponse
 
 from functions.api.description.note import described
 from functions.api.dialect import compaction, runs
-from functions.api.dialect.request import known
-from functions.api.door.body import check, decode, large_body
-from functions.api.door.identity import AUTHENTICATED, AnyCaller
+from functions.api.dialect.request import checked
+from functions.api.door.body import decode, large_body
+from functions.api.door.identity import AnyCaller
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.routes.responses import HOW
 
-router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/v1", tags=["OpenAI dialect"])
 
 _EXAMPLE = {"model": "gpt-4o-mini", "input": [{"role": "user", "content": "My name is Ann."}]}
 
@@ -37,7 +37,7 @@ def post_compact(
 ) -> JSONResponse:
     """Let the model sum a conversation up. It is a run like any other; its result is an item for a later input."""
     value = decode(body, request.headers.get("content-type"))
-    asked = check(compaction.CompactRequest, known(value, compaction.CompactRequest, {}))
+    asked = checked(compaction.CompactRequest, value)
     task, headers = runs.run(
         request,
         caller,

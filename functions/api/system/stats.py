@@ -21,7 +21,7 @@ from shared.limits.provider import ProviderBudget
 from shared.scaling import history as samples
 from shared.scaling import memory
 from shared.settings import settings
-from shared.tasks import listing, past_hours, settle, spend
+from shared.tasks import listing, owed, past_hours, spend
 from shared.tasks.model import LANES
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _lanes() -> Lanes:
 
 def _dead_letters() -> dict[str, Any]:
     """Count the tasks that failed as dead letters and were not run again, as far as `MOST_DEAD`."""
-    found = listing.due(settle.DEAD, before=now(), limit=MOST_DEAD + 1)
+    found = listing.due(owed.DEAD, before=now(), limit=MOST_DEAD + 1)
     return {"count": min(len(found), MOST_DEAD), "more": len(found) > MOST_DEAD}
 
 

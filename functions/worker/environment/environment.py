@@ -25,7 +25,7 @@ from shared.limits.lane import Lanes
 from shared.limits.provider import ProviderBudget
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks import aftermath, days, ends, settle, spend
+from shared.tasks import aftermath, days, ends, owed, spend
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class Environment:
             watched = bool(found.connections or found.listeners)
         except RedisError:
             watched = True  # for all that is known
-        if watched or settle.owes_telling(task):
+        if watched or owed.telling(task):
             await asyncio.to_thread(aftermath.finished, self.gate, task, watched=watched)
             return
         counted = await self._counted.get(task)

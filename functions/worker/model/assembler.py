@@ -9,16 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.model import finish as ends
-from functions.worker.model import refusal, reply_terms
+from functions.worker.model import refusal
+from functions.worker.model.choices import Aside, reason_of, unpacked
 from functions.worker.model.contents import Halves, texts
 from functions.worker.model.ears import Ears
 from functions.worker.model.handback import clean, merge
 from functions.worker.model.plain_chunks import plain_text
+from functions.worker.model.tally import Tally
 from functions.worker.model.toolcalls import ToolCalls
-from functions.worker.model.usage import MOST_BYTES, Count, Details, believed, details, found
 from shared import storable
 from shared.retry import ModelError
-from sluice.types import ModelReply, Usage
+from sluice.types import ModelReply
 
 if TYPE_CHECKING:
     from functions.worker.model.progress import Progress
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 
 REPLY_CHARACTERS = 4_000_000
 """Longest reply taken, text and tool arguments together; far above any model's output limit."""
-_KNOWN = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "audio"})
+_KNOWN = frozenset(
+    {
+        "role", "content", "refusal", "tool_calls", "function_call", "audio",
+        "text", "finish_reason", "usage", "token_id", "token_ids", "index",  # which are no parts of a message
+    }
+)  # fmt: skip
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thought")
 """Where providers show what a model thinks aloud; the first of them in a chunk is shown to watchers."""
 
@@ -46,13 +52,16 @@ class Parts:
         self._logprobs: list[Any] = []
         self._size = 0
         self._calls = ToolCalls(self._tool_piece, self._called if ears.call is not None else None, ears.before)
-        self._count = Count()
-        self._details: Details = {}
+        self._tally = Tally(progress)
         self._reason = ""
-        self._tier: Any = None
         self._index: str | None = None
         """The number of the choice that is read; known once one came."""
         self._spoke = False
+        self._native: str | None = None
+        """Why the model ended its reply, in the words of who stands behind a gateway."""
+        self._ends_early = False
+        """Whether more came behind an end: only what ends the stream tells then that the reply is whole."""
+        self._aside: Aside | None = None
         self._halves, self._thought_halves = Halves(), Halves()
         self.finish: str | None = None
         self.said_done = False
@@ -61,7 +70,12 @@ class Parts:
     @property
     def whole(self) -> bool:
         """Whether the model has ended a reply that is one: what follows adds nothing to it."""
-        return self.finish in (ends.STOP, ends.LENGTH, ends.TOOLS) and not self.empty
+        return self.finish in (ends.STOP, ends.LENGTH, ends.TOOLS) and not (self.empty or self._ends_early)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the model has ended its reply, as far as one can tell before the stream ends."""
+        return self.finish is not None and not self._ends_early
 
     @property
     def empty(self) -> bool:
@@ -71,7 +85,7 @@ class Parts:
     @property
     def counted(self) -> bool:
         """Whether the provider said what it used."""
-        return self._count != Count()
+        return self._tally.told
 
     def take(self, chunk: Any) -> bool:
         """Take a chunk, or the object of a whole completion; False if it says nothing that is understood.
@@ -90,15 +104,13 @@ class Parts:
             model = chunk.get("model")
             if model and model != self._model:
                 self._model = storable.text(str(model))
-            if (tier := chunk.get("service_tier")) is not None and tier != self._tier:
-                self._tier = tier
-                reply_terms.hear_tier(self._progress, tier)
+            self._tally.hear_tier(chunk)
             if self.finish is not None:
-                self._goes_on()
+                self._goes_on(text)
             self._hear(text)
             self._check_limit()
             return True
-        if "choices" not in chunk and (inner := _inner(chunk)) is not None:
+        if "choices" not in chunk and (inner := unpacked(chunk)) is not None:
             return self.take(inner)
         if refusal.is_error(chunk):
             raise refusal.of_value(chunk, 200, {})
@@ -108,15 +120,19 @@ class Parts:
             )
         if model := chunk.get("model"):
             self._model = storable.text(str(model))
-        self._counted(chunk)
+        self._count(chunk)
         choices = chunk.get("choices")
         if choices is None or choices == []:
             if not self.empty and (kind := ends.known(chunk.get("finish_reason"))):
                 self.finish, self._reason = kind, storable.text(str(chunk["finish_reason"]))
             return "usage" in chunk or choices is not None or chunk.get("type") == "ping"
         for choice in [choices] if isinstance(choices, dict) else choices:
-            if choice is None or not self._is_ours(str(choice.get("index") or 0), choices):
-                continue  # one answer was asked for
+            if choice is None:
+                continue
+            if not self._is_ours(str(choice.get("index") or 0), choices):
+                self._aside = self._aside or Aside(self._tool_piece)  # one answer was asked for
+                self._aside.take(choice)
+                continue
             if error := choice.get("error"):
                 raise refusal.of_value({"error": error}, 200, {})
             self._take_choice(choice)
@@ -132,24 +148,23 @@ class Parts:
             self._index = index
         return index == self._index
 
-    def _counted(self, chunk: dict[str, Any]) -> None:
-        if (tier := chunk.get("service_tier")) is not None:
-            reply_terms.hear_tier(self._progress, tier)
-        reply_terms.hear(self._progress, chunk)
-        count = found(chunk)
-        if count != Count():
-            self._count = self._count.later(count)
-            self._progress.reported = Usage(self._count.read or 0, self._count.written or 0)
-            for kind, number in details(chunk).items():
-                self._details[kind] = max(self._details.get(kind, 0), number)
+    def _count(self, chunk: dict[str, Any]) -> None:
+        if self._tally.hear(chunk) and not chunk.get("choices"):
+            self._ends_early = False  # this is the last that comes
+
+    def count_late(self, chunk: dict[str, Any]) -> None:
+        """Take what was used from what comes behind the end, if nothing told it before."""
+        if not self._tally.told:
+            self._tally.hear(chunk)
 
     def _take_choice(self, choice: dict[str, Any]) -> None:
-        reason = choice.get("finish_reason") or choice.get("finishReason")
-        if self.finish is not None and choice.get("delta"):
-            self._goes_on()
-        if kind := ends.known(reason):
-            self.finish, self._reason = kind, storable.text(str(reason))
         delta = choice.get("delta")
+        if self.finish is not None and delta:
+            self._goes_on(isinstance(delta, dict) and any(delta.get(name) for name in ("content", "tool_calls")))
+        reason = reason_of(choice)
+        if kind := ends.known(reason):
+            self.finish, self._reason = kind, ends.word(reason) or ""
+        self._native = ends.word(choice.get("native_finish_reason")) or self._native
         if not delta and (self.empty or not choice.get("message")):
             delta = choice.get("message") or choice.get("text")  # a whole completion, or one of the old kind
         elif not delta and not self._calls:  # what was streamed stands there once more, and only there the calls
@@ -158,12 +173,15 @@ class Parts:
             delta = {"content": delta}
         if delta:
             self._take_delta(delta)
+        for call in choice.get("tool_calls") or ():  # beside the message instead of in it
+            self._calls.take(call)
         logprobs = choice.get("logprobs")
         if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
             self._logprobs += clean(logprobs["content"])
 
-    def _goes_on(self) -> None:
-        """Take back an end that a word seemed to tell which nobody knows: there is more."""
+    def _goes_on(self, more: object) -> None:
+        """Take back an end that a word seemed to tell which nobody knows; doubt others that ``more`` comes behind."""
+        self._ends_early = self._ends_early or bool(more)
         if self.finish not in ends.KINDS:
             self.finish = None
 
@@ -177,6 +195,7 @@ class Parts:
             if isinstance(sound := audio.get("data"), str):
                 self._progress.sound(sound)
                 self._spoke = True
+        content = content or delta.get("text")  # as old completions have it
         if refused and not content:
             content = refused
             self._progress.refused = self._progress.refused or not self._text
@@ -254,6 +273,10 @@ class Parts:
             text, self._halves.left = storable.text(self._halves.left), ""  # nothing came that it is half of
             self._text.append(text)
             self._ears.text(text)
+        if self._aside is not None and not self._calls and (self.finish or self._aside.finish) == ends.TOOLS:
+            self._calls, self.finish = self._aside.calls, ends.TOOLS
+        if self.finish is None and self.said_done and not self.empty:
+            self.finish, self._reason = ends.known(self._native), self._native or ""
         if self.finish is None and not self.empty and (self.said_done or (whole and self._text)):
             self.finish = ends.TOOLS if self._calls else ends.STOP
         if self.finish is None:
@@ -264,14 +287,14 @@ class Parts:
         if self.finish == ends.BROKEN or (self.finish not in ends.KINDS and self.empty):
             message = f"the provider ended the reply with {self._reason}"
             raise ModelError(message, status=200, code="malformed_reply")
-        calls = self._calls.calls()
+        called, calls = bool(self._calls), self._calls.calls()
         if calls and self.finish == ends.STOP:
             self.finish = ends.TOOLS
-        elif self.finish == ends.TOOLS and not calls:
+        elif not calls and (called or self.finish == ends.TOOLS):
             if not self._text:
                 raise ModelError("the reply was to call a tool, and calls none", status=200, code="malformed_reply")
             self.finish = ends.STOP
-        usage, estimated = self._usage()
+        usage, estimated = self._tally.usage(cut=self.cut)
         return ModelReply(
             "".join(self._text),
             calls,
@@ -283,22 +306,5 @@ class Parts:
             extra=self._extra or None,
             logprobs=self._logprobs or None,
             refused=self._progress.refused,
-            details=believed(self._details, usage.input_tokens, usage.output_tokens) or None,
+            details=self._tally.details(usage),
         )
-
-    def _usage(self) -> tuple[Usage, bool]:
-        """Return what is charged, and whether some of it is our estimate, which errs upwards."""
-        read, written, total = self._count
-        seen = self._progress
-        believed = written is not None and written * MOST_BYTES >= seen.written_bytes and not self.cut
-        told = believed and bool(read)
-        if not told:
-            beyond = 0 if total is None or self.cut else total - (read or seen.prompt_tokens)
-            written = max(written or 0, seen.output_tokens, beyond)
-        return Usage(read or seen.prompt_tokens, written or 0), not told
-
-
-def _inner(chunk: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the chunk, or the whole answer, that some gateways pack into an envelope of theirs."""
-    inner = next((chunk[name] for name in ("data", "result", "response", "output") if name in chunk), None)
-    return inner if isinstance(inner, dict) and "choices" in inner else None

@@ -38,7 +38,7 @@ BASE_RESP = {
 """Names for the numbers in ``base_resp``, which comes with 200 (platform.minimax.io, "Error Codes", 2026-11)."""
 DELAY = (
     "retryDelay", "retry_after", "retry_after_seconds", "retryAfter", "retry_after_ms", "retryAfterMs",
-    "estimated_time",
+    "estimated_time", "resets_in_seconds", "reset_in_seconds", "retry_after_secs", "retry_in", "wait_seconds",
 )  # fmt: skip
 FINE = (0, "0", 200, "200", "success", "Success", "ok", "OK")
 NEWS = frozenset({"ping", "warning", "info", "notice", "status", "progress", "queue", "heartbeat", "keepalive"})

@@ -157,8 +157,8 @@ class Exchange:
         if self.progress.written_bytes or self.adapted >= profile.MOST_ADAPTED:
             return
         code = retry.classify(error).code
-        if code == "context_too_long" and self.profile.limit in body:
-            left = room.left(error.message, body[self.profile.limit])
+        if code in room.CODES and self.profile.limit in body:
+            left = room.CODES[code](error.message, body[self.profile.limit])
             if left is not None:  # of this call only: the next prompt has another length
                 self.adapted += 1
                 self.most = left
@@ -171,6 +171,8 @@ class Exchange:
         if changed is None or changed == self.profile:
             return
         self.adapted += 1
+        if self.in_one_piece and changed.only_streams:  # so it cannot say there why its stream was empty
+            self.in_one_piece, changed = False, replace(changed, explains=False)
         self.profile = changed
         profile.remember(self.base, self.model, changed)
         _log.info("the provider takes requests otherwise", extra={"status": error.status, "learned": str(changed)})
@@ -247,7 +249,7 @@ async def _read(response: httpx2.Response, assembler: Assembler, watch: Watch) -
                 assembler.feed(piece)
                 if assembler.done:
                     if not assembler.cut:
-                        await _drain(pieces)
+                        await _drain(pieces, assembler)
                     break
         except httpx2.HTTPError:
             if not assembler.finished:
@@ -255,12 +257,12 @@ async def _read(response: httpx2.Response, assembler: Assembler, watch: Watch) -
             # The reply is whole and paid for; it lost its tail only.
 
 
-async def _drain(pieces: AsyncIterator[bytes]) -> None:
+async def _drain(pieces: AsyncIterator[bytes], assembler: Assembler) -> None:
     """Read to the end of the answer: a connection that is left in the middle cannot be used again."""
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
-            async for _ in pieces:
-                pass
+            async for piece in pieces:
+                assembler.feed(piece)
     except TimeoutError:
         return  # only the connection is given up
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from functions.worker.model import refused_shapes, tool_schemas
+from functions.worker.model.message_shapes import shaped
 from functions.worker.model.whole_calls import readable
 from shared import provider_profiles
 from shared.settings import settings
@@ -65,6 +67,11 @@ _LIMIT = re.compile(
 """The limit on output by names that are not ours: of what stands behind a gateway."""
 _PROMPT = re.compile(r"context|prompt|input|messages", re.I)
 _STREAM = re.compile(r"(?<![a-z_])stream(?:ing|ed)?(?![a-z_])|ResponseStream|ConverseStream", re.I)
+_ONLY_STREAMS = re.compile(
+    r"only supports? stream|stream(?:ing)? (?:mode )?(?:is required|only)|non-?stream|enable (?:the )?stream"
+    r"|stream\W{0,4}(?:must be|to|=|set to|should be)\W{0,4}(?:set to )?\W?true|must be streamed",
+    re.I,
+)
 _AKA = {
     "reasoning_effort": ("reasoning", "thinking"), "reasoning": ("thinking",), "frequency_penalty": ("penalty",),
     "presence_penalty": ("penalty",),
@@ -89,7 +96,13 @@ class Profile:
     explains: bool = True
     """Whether a request in one piece may tell why a stream had nothing in it."""
     stripped: frozenset[str] = frozenset()
-    """Fields of assistant messages, and ``strict`` of tools, that are left out."""
+    """Fields of assistant messages and their tool calls, and ``strict`` of tools, that are left out."""
+    shapes: frozenset[str] = frozenset()
+    """Shapes that messages have (`message_shapes`)."""
+    keywords: frozenset[str] = frozenset()
+    """Keywords of tools' schemas that are left out."""
+    only_streams: bool = False
+    """Whether it answers in a stream only."""
 
     def body(self, body: dict[str, Any], max_output_tokens: int, *, stream: bool) -> dict[str, Any]:
         """Return a request's body as this provider takes it; ``body`` holds all but the limit and what streams."""
@@ -98,7 +111,7 @@ class Profile:
             made["tool_choice"] = body["tool_choice"]
         if self.limit:
             made[self.limit] = min(max_output_tokens, self.most_output or max_output_tokens)
-        if stream and self.stream:
+        if (stream or self.only_streams) and self.stream:
             made["stream"] = True
             if self.stream_options:
                 made["stream_options"] = {"include_usage": True}
@@ -109,6 +122,10 @@ class Profile:
             made["messages"] = [_stripped(message, self.stripped) for message in made["messages"]]
             if "strict" in self.stripped and "tools" in made:
                 made["tools"] = [_lax(tool) for tool in made["tools"]]
+        if self.shapes:
+            made["messages"] = shaped(made["messages"], self.shapes)
+        if self.keywords and "tools" in made:
+            made["tools"] = tool_schemas.without(made["tools"], self.keywords)
         return made
 
 
@@ -150,6 +167,12 @@ def adapted(profile: Profile, error: ModelError, body: dict[str, Any]) -> Profil
     if error.status not in _REFUSING:
         return None
     said = f"{error.message} {error.param or ''}"
+    if "stream" not in body and profile.stream and not profile.only_streams and _ONLY_STREAMS.search(said):
+        return replace(profile, only_streams=True)
+    if (shape := refused_shapes.asked(said, body, profile.shapes)) is not None:
+        return replace(profile, shapes=profile.shapes | {shape})
+    if (keyword := refused_shapes.keyword(said, body)) is not None:
+        return replace(profile, keywords=profile.keywords | {keyword})
     refuses = bool(error.param or _REFUSAL.search(said))
     asked = profile.limit and body.get(profile.limit)
     if profile.limit and asked and _names(said, profile.limit):
@@ -211,10 +234,14 @@ def _names(said: str, *names: str) -> bool:
     )
 
 
+_ORDINARY = frozenset({"role", "content", "tool_calls", "name", "id", "type", "function", "index"})
+
+
 def _fields(messages: list[dict[str, Any]]) -> list[str]:
-    """Return what assistant messages hold besides the ordinary."""
-    ordinary = {"role", "content", "tool_calls", "name"}
-    return sorted({name for one in messages if one.get("role") == "assistant" for name in one if name not in ordinary})
+    """Return what assistant messages and their calls hold besides the ordinary."""
+    replies = [one for one in messages if one.get("role") == "assistant"]
+    calls = [call for one in replies for call in one.get("tool_calls") or ()]
+    return sorted({name for one in (*replies, *calls) for name in one} - _ORDINARY)
 
 
 def _strict(body: dict[str, Any]) -> bool:
@@ -229,7 +256,10 @@ def _lax(tool: dict[str, Any]) -> dict[str, Any]:
 def _stripped(message: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
     if message.get("role") != "assistant":
         return message
-    return {name: value for name, value in message.items() if name not in names}
+    made = {name: value for name, value in message.items() if name not in names}
+    if calls := made.get("tool_calls"):
+        made["tool_calls"] = [{name: value for name, value in call.items() if name not in names} for call in calls]
+    return made
 
 
 def _roles(messages: list[dict[str, Any]], system: str) -> list[dict[str, Any]]:

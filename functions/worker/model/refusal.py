@@ -26,6 +26,7 @@ ERROR_BODY_BYTES = 64 * 1024
 MESSAGE_CHARACTERS = 2_000
 DEEPEST = 6
 """How far errors within errors are followed."""
+MINUTE_SECONDS = 60.0
 GATEWAY_TIMEOUTS = frozenset({504, 524})
 """What stands before a provider gave up waiting, and the provider may have gone on."""
 _TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^<>]{0,2000}>", re.S | re.I)
@@ -251,7 +252,8 @@ def _delay(value: dict[str, Any]) -> float | None:
         delay = value.get(name)
         if isinstance(delay, str | int | float) and not isinstance(delay, bool):
             return asked_waits.duration(f"{delay}ms" if name.lower().endswith("ms") else str(delay))
-    return None
+    # Of Google's allowances some come back each minute, whatever its words say of an account.
+    return MINUTE_SECONDS if "perminute" in str(value.get("quotaId", "")).lower() else None
 
 
 def said(data: bytes) -> str | None:

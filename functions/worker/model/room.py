@@ -14,6 +14,7 @@ LEAST_TOKENS = 64
 """Room below this is none: the prompt is too long then."""
 _NUMBER = re.compile(r"(?<![\w.])\d{1,9}(?![\w]|\.\d)")
 _MOST_NUMBERS = 24
+_AFFORDED = re.compile(r"can only afford (\d{1,9})\b", re.I)
 
 
 def left(message: str, asked: int) -> int | None:
@@ -34,3 +35,14 @@ def left(message: str, asked: int) -> int | None:
     context, prompt = min(told, key=lambda pair: pair[0] - pair[1])
     room = context - prompt
     return room if LEAST_TOKENS <= room < asked else None
+
+
+def afforded(message: str, asked: int) -> int | None:
+    """Return how many output tokens an account still pays for, as its provider says (OpenRouter); None: too few."""
+    found = _AFFORDED.search(message.replace(",", ""))
+    most = int(found[1]) if found is not None else 0
+    return most if LEAST_TOKENS <= most < asked else None
+
+
+CODES = {"context_too_long": left, "provider_insufficient_quota": afforded}
+"""What tells how much a call may ask for, by the code of its refusal."""

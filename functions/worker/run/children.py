@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -99,6 +100,7 @@ class Children(Budget):
             raise ValueError("the name of children has 1 to 40 letters, digits and . _ -")
         if not all(isinstance(message, str) and message for message in messages):
             raise ValueError("a message is a text, and not empty")
+        _check(params)
         if not messages:
             return []
         limits = tiers.of_task(self._task)
@@ -187,6 +189,21 @@ class Children(Budget):
         # Who is to follow another is written before it: the other's end must find it.
         await asyncio.gather(*(one(n) for n in range(plan.at_once, group.total)))
         await asyncio.gather(*(one(n) for n in range(min(plan.at_once, group.total))))
+
+
+def _check(params: dict[str, Any]) -> None:
+    """Hold what the children are given against what a submit takes.
+
+    Raises:
+        ValueError: it is none of that.
+    """
+    tokens, usd, metadata = params["max_output_tokens"], params["max_cost_usd"], params["metadata"]
+    if tokens is not None and not (isinstance(tokens, int) and tokens >= 1):
+        raise ValueError("max_output_tokens is a whole number, 1 or more")
+    if usd is not None and not (isinstance(usd, int | float) and 0 < usd < math.inf):
+        raise ValueError("max_cost_usd is a number above 0")
+    if metadata is not None and not all(isinstance(text, str) for pair in metadata.items() for text in pair):
+        raise ValueError("metadata is texts by texts")
 
 
 def _child(parent: Task, group: Group, plan: Plan, n: int) -> Task:

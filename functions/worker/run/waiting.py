@@ -99,6 +99,8 @@ def _time(seconds: float | None, until: datetime | float | None) -> float:
     """Return the time at which to go on."""
     if (seconds is None) == (until is None):
         raise ValueError("say either for how many seconds to wait, or until when")
+    if not isinstance(seconds, int | float | None) or not isinstance(until, datetime | int | float | None):
+        raise TypeError("a wait takes seconds as a number, or `until` as a datetime or epoch seconds")
     if seconds is not None:
         if not 0 <= seconds <= LONGEST_SECONDS:  # NaN fails, too
             raise ValueError(f"a wait takes 0 to {LONGEST_SECONDS:.0f} seconds")

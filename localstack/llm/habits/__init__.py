@@ -1,8 +1,8 @@
 """Habits of real providers that speak OpenAI's protocol in their own way: ``habit=NAME`` makes a call meet one.
 
 Each is one small table entry: a refusal, an answer in one piece, a stream written out, or a field of the request
-that is refused. The tables: `refusals`, `answers`, `streams`. Its source is a thread (``owner/repository#number``), a
-page, or the project alone whose way it is.
+that is refused. The tables: `refusals`, `wanted`, `answers`, `streams`. Its source is a thread
+(``owner/repository#number``), a page, or the project alone whose way it is.
 """
 
 import json
@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from localstack.llm.habits import answers, refusals, streams
+from localstack.llm.habits import answers, refusals, streams, wanted
 from localstack.llm.habits.shape import DONE, Habit
 
 __all__ = ["HABITS", "Answer", "Habit", "answer"]
 
-HABITS: Mapping[str, Habit] = {**refusals.HABITS, **answers.HABITS, **streams.HABITS}
+HABITS: Mapping[str, Habit] = {**refusals.HABITS, **wanted.HABITS, **answers.HABITS, **streams.HABITS}
 
 KEPT_METHOD = (307, 308)
 """Redirects after which the same request is made again: who followed one asks there from then on."""
@@ -54,12 +54,14 @@ def _event(event: object) -> str:
 
 
 def _meets(when: str, request: Mapping[str, Any]) -> bool:
-    """Tell whether a request has what a habit refuses: a field, ``NAME>N``, ``role:NAME``, ``field:NAME``."""
+    """Tell whether a request has what a habit refuses: ``NAME``, ``NAME>N``, ``role:``, ``field:``, ``shape:``."""
     kind, _, name = when.rpartition(":")
     if kind == "role":
         return any(message.get("role") == name for message in request["messages"])
     if kind == "field":
         return any(name in message for message in request["messages"])
+    if kind == "shape":
+        return wanted.meets(name, request)
     if ">" in when:
         name, _, most = when.partition(">")
         return int(request.get(name) or 0) > int(most)

@@ -245,6 +245,8 @@ def test_a_fork_that_cannot_be(api: Api, body: dict[str, Any], code: str) -> Non
     first = ended(api, "plan")
     answer = api.post(f"/agent/{first}/fork", **body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, code), answer.text
+    assert "constrained" not in answer.text  # a word of a library, and no place in the body
+    assert "StepUse" not in answer.json()["error"].get("param", "")
     assert len(api.get("/agent").json()["tasks"]) == 1
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from shared.clock import now
 from shared.limits import keys
-from shared.tasks import ceilings, claims, inbox, store, waits
+from shared.tasks import ceilings, claims, inbox, settle, store, waits
 from shared.tasks.events import Event
 from shared.tasks.model import Status, Task
 from shared.tasks.waits import Wait
@@ -150,3 +150,11 @@ def test_a_submit_says_whether_to_ask_and_else_its_tier(
 @pytest.mark.parametrize("wrong", ["maybe", True, 1])
 def test_what_is_no_way_to_meet_a_ceiling(api: Api, wrong: Any) -> None:
     assert api.submit(on_budget=wrong).status_code == 422
+
+
+def test_the_same_raise_is_harmless_when_the_run_has_ended(api: Api) -> None:
+    task = ask(api)
+    assert reply(api, task, decision="allow", raise_usd=0.25).status_code == 202
+    settle.cancel(task.task_id, "demo")
+    assert reply(api, task, decision="allow", raise_usd=0.25).headers["Idempotent-Replayed"] == "true"
+    assert reply(api, task, decision="allow", raise_usd=0.5).status_code == 409

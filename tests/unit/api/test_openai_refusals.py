@@ -10,18 +10,18 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from functions.api.contract.problem import Problem
-from functions.api.dialect.chat_request import CHAT_UNSUPPORTED, ChatRequest
+from functions.api.dialect.chat_request import ChatRequest
 from functions.api.dialect.chat_turn import submission_of
 from functions.api.dialect.options import OPTIONS_BYTES
-from functions.api.dialect.request import INSTRUCTIONS_BYTES, TOOLS, UNSUPPORTED, ResponsesRequest
+from functions.api.dialect.request import INSTRUCTIONS_BYTES, TOOLS, ResponsesRequest
 from tests.unit.api.conftest import Api
 from tests.unit.api.test_openai import TOOL
 
 
 def test_every_parameter_of_the_sdk_is_done_or_refused_by_name() -> None:
-    known = set(ResponsesRequest.model_fields) | set(UNSUPPORTED)
+    known = set(ResponsesRequest.model_fields) | set(ResponsesRequest.unsupported)
     assert set(ResponseCreateParamsBase.__annotations__) <= known
-    known = set(ChatRequest.model_fields) | set(CHAT_UNSUPPORTED)
+    known = set(ChatRequest.model_fields) | set(ChatRequest.unsupported)
     assert set(CompletionCreateParamsBase.__annotations__) <= known
 
 

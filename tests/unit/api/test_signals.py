@@ -247,3 +247,20 @@ def test_only_what_is_asked_can_be_answered(api: Api, asking: Task) -> None:
     assert api.post(f"/agent/{asking.task_id}/signals/approval:ab12", decision="allow").status_code == 422
     settle.cancel(asking.task_id, "demo")
     assert api.post(f"/agent/{asking.task_id}/approvals/ab12", decision="allow").status_code == 409
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_the_same_answer_is_harmless_when_the_run_has_gone_on(api: Api, asking: Task, ended: bool) -> None:
+    path, words = f"/agent/{asking.task_id}/approvals/ab12", {"decision": "allow", "arguments": {"to": "eve"}}
+    assert api.post(path, **words).status_code == 202
+    if ended:
+        settle.cancel(asking.task_id, "demo")
+    else:
+        task = claims.claim(asking.task_id, store.get(asking.task_id).gen)
+        assert isinstance(task, Task)
+        other = Wait(kind="signal", name="go", nth=1, since=now(), until=now() + 3600)
+        assert waits.suspend(task, [other], [Event("waiting", now(), {})], ends_at=now() + 1e6)
+    again = api.post(path, **words)
+    assert (again.status_code, again.headers.get("Idempotent-Replayed")) == (202, "true")
+    for body in ({"decision": "deny"}, {"decision": "allow"}, {"decision": "allow", "arguments": {"to": "bob"}}):
+        assert api.post(path, **body).status_code == 409

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,26 @@ def test_commands_outside_of_a_project_say_so_in_both_ways(tmp_path: Path, monke
         assert told.stdout.startswith('{"error": {"code": "project"'), command
 
 
-@pytest.mark.parametrize("command", ["key make bob", "key create", "key list x", "nothing", "run", "up A=1 B"])
+@pytest.mark.parametrize("command", ["list", "run hello hi", "logs", "key list"])
+def test_commands_that_need_a_system_end_with_3_where_there_is_none(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write(tmp_path, "shop"))
+    monkeypatch.delenv("SLUICE_URL", raising=False)
+    told = CliRunner().invoke(app, [*command.split(), "--json"])
+    assert (told.exit_code, json.loads(told.stdout)["error"]["code"]) == (3, "no_system")
+
+
+def test_status_says_that_nothing_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write(tmp_path, "shop"))
+    told = CliRunner().invoke(app, ["status"])
+    assert told.exit_code == 1
+    assert "sluice up" in told.stdout
+
+
+@pytest.mark.parametrize(
+    "command", ["key make bob", "key create", "key list x", "logs nope", "nothing", "run", "up A=1 B"]
+)
 def test_what_is_not_understood_ends_with_2(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write(tmp_path, "shop"))
     assert CliRunner().invoke(app, command.split()).exit_code == 2

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from sluice import AgentResult, Context
+from shared.errors import Conflict
+from sluice import AgentResult, Context, Denied, WaitTimeout
 from sluice.testing import World
 from sluice.testing import world as worlds
 from sluice.testing.bench import bench
@@ -121,3 +122,84 @@ def test_the_face_has_no_other_names() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'bench_of'"):
         _: Any = sluice.testing.bench_of
+
+
+async def careful(ctx: Context) -> AgentResult:
+    """An agent that asks before it pays, and waits for a word afterwards."""
+
+    async def pay(arguments: dict[str, Any]) -> str:
+        return f"paid {arguments['amount']}"
+
+    try:
+        paid = await ctx.tool("pay", pay, {"amount": 120}, approve=True)
+    except Denied as denied:
+        return AgentResult(denied.reason)
+    try:
+        word = await ctx.wait("word", timeout=86_400, schema={"type": "string"})
+    except WaitTimeout:
+        word = "nothing"
+    return AgentResult(f"{paid}, {word}")
+
+
+@pytest.fixture
+def asking(world: World) -> str:
+    world.agent("careful", careful)
+    run = world.submit("hello", agent="careful")
+    world.work_until_quiet()
+    assert world.result(run).status == "waiting"
+    return run
+
+
+def test_a_test_allows_a_call_and_sends_a_signal(world: World, asking: str) -> None:
+    (asked,) = world.approvals(asking)
+    assert (asked["tool"], asked["arguments"]) == ("pay", {"amount": 120})
+    world.allow(asking, asked["fingerprint"], arguments={"amount": 5})
+    world.work_until_quiet()
+    assert world.approvals(asking) == []
+    with pytest.raises(ValueError, match="must be of type string"):
+        world.signal(asking, "word", 7)
+    world.signal(asking, "word", "yes")
+    world.work_until_quiet()
+    assert world.result(asking).response == "paid 5, yes"
+    with pytest.raises(Conflict, match="has ended"):
+        world.signal(asking, "word", "again")
+
+
+def test_a_test_denies_a_call(world: World, asking: str) -> None:
+    (asked,) = world.approvals(asking)
+    world.deny(asking, reason="too much")
+    with pytest.raises(Conflict, match="otherwise"):
+        world.allow(asking, asked["fingerprint"])
+    world.work_until_quiet()
+    assert world.result(asking).response == "too much"
+
+
+def test_a_wait_of_a_day_ends_when_the_clock_says_so(world: World, asking: str) -> None:
+    with pytest.raises(ValueError, match="no budget"):
+        world.allow(asking, raise_usd=1)
+    world.allow(asking)
+    with pytest.raises(ValueError, match="0 things"):
+        world.allow(asking)
+    world.work_until_quiet()
+    world.clock.advance(86_401)
+    world.work_until_quiet()
+    assert world.result(asking).response == "paid 120, nothing"
+
+
+async def slow(ctx: Context) -> AgentResult:
+    """An agent that sleeps for longer than SQS hides a message."""
+    await ctx.sleep(float(ctx.message))
+    return AgentResult("awake")
+
+
+@pytest.mark.parametrize("seconds", [60, 3_600, 300 * 86_400])
+def test_a_sleep_ends_when_its_time_has_passed_and_not_before(world: World, seconds: int) -> None:
+    world.agent("slow", slow)
+    run = world.submit(str(seconds), agent="slow")
+    world.work_until_quiet()
+    world.clock.advance(seconds - 30)
+    world.work_until_quiet()
+    assert world.result(run).status == "waiting"
+    world.clock.advance(31)
+    world.work_until_quiet()
+    assert world.result(run).response == "awake"

@@ -20,7 +20,7 @@ from shared.errors import DependencyDown
 from shared.limits import names
 from shared.limits.admission import CHECK_AGAIN_S, Gate
 from shared.settings import settings
-from shared.tasks import aftermath, claims, events, listing, settle, spend, store
+from shared.tasks import aftermath, claims, events, listing, owed, settle, spend, store
 from shared.tasks.ids import new_task_id
 from shared.tasks.model import Status, Task
 
@@ -75,7 +75,7 @@ def test_a_webhook_whose_worker_died_is_sent_by_the_sweeper_once(hooks: str, mon
     task = ended(DONE, webhook_url="https://example.com/hook")
     assert sweep(time.time() + 60).get("announced") is None  # its worker may just be about to
     assert waiting(hooks) == 0
-    later(monkeypatch, settle.WEBHOOK_GRACE_SECONDS + 1)
+    later(monkeypatch, owed.GRACE_SECONDS + 1)
     assert sweep(time.time() + 120)["announced"] == 1
     assert waiting(hooks) == 1
     assert not due(task)
@@ -98,7 +98,7 @@ def test_a_webhook_that_sqs_refused_is_sent_later(hooks: str, monkeypatch: pytes
         aftermath.finished(Gate(load_spend=spend.load), task)
     settings.cache_clear()
     assert due(task)
-    later(monkeypatch, settle.WEBHOOK_GRACE_SECONDS + 1)
+    later(monkeypatch, owed.GRACE_SECONDS + 1)
     sweep(time.time() + 120)
     assert waiting(hooks) == 1
 
@@ -115,7 +115,7 @@ def test_a_burial_that_died_half_way_is_finished_when_its_message_comes_back(hoo
     record = {"messageId": "m", "body": '{"v":1,"task_id":"dead","gen":0}'}
     assert bury(record) == "buried before"
     assert waiting(hooks) == 1
-    assert list(listing.due(settle.DEAD, before=time.time() + 1, limit=1)) == ["dead"]  # still listed
+    assert list(listing.due(owed.DEAD, before=time.time() + 1, limit=1)) == ["dead"]  # still listed
     assert webhooks.message_id(store.get("dead")) == "msg_dead_failed"
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import random
 import time
 from typing import Any
 
 import pytest
 
+from shared import aws
 from shared.clock import day
-from shared.errors import LeaseLost
+from shared.errors import Gone, LeaseLost
+from shared.settings import settings
 from shared.tasks import checkpoints, claims, ending, events, leases, records, settle, spend, store, table
 from shared.tasks.model import Outcome, Status, Task, Usage
 
@@ -241,3 +244,26 @@ def test_a_row_stays_within_one_write_unit_whatever_the_message(message: str) ->
     row = table.update(table.update_op({"pk": {"S": "TASK#t1"}, "sk": {"S": "TASK"}}, sets={"reason": "x"}))
     assert item_bytes(row) <= UNIT_BYTES
     assert store.message_of(task) == message
+
+
+@pytest.mark.parametrize("cancelled", [False, True], ids=["taken over", "ended by a sweep"])
+def test_a_run_whose_last_records_object_is_gone_can_be_ended_all_the_same(cancelled: bool) -> None:
+    submit()
+    late = claim()
+    record(late, "one")
+    noise = random.Random(1).randbytes(400_000).hex()
+    checkpoints.record(late, checkpoints.Step("large", 1, "f", noise), [], use=Usage(1, 0, 1))
+    for one in aws.s3().list_objects_v2(Bucket=settings().blob_bucket)["Contents"]:
+        aws.s3().delete_object(Bucket=settings().blob_bucket, Key=one["Key"])
+    lapse()
+    if cancelled:
+        settle.end_unheld(store.get("t1"), Outcome(status=Status.CANCELLED))
+        assert store.get("t1").status is Status.CANCELLED
+        return
+    new = claim()
+    with pytest.raises(Gone):  # what it paid for is lost: its worker ends it as failed
+        checkpoints.load("t1")
+    settle.settle(new, Outcome(status=Status.FAILED, error={"code": "result_gone"}))
+    assert store.get("t1").status is Status.FAILED
+    with pytest.raises(LeaseLost):
+        record(late, "two")

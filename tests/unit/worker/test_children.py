@@ -392,3 +392,35 @@ def test_a_tree_shows_every_run_below_and_what_all_cost(world: World, team: Agen
     assert (shown["runs"], shown["more"], shown["cost_usd"] > 0) == (4, False, True)
     (below,) = shown["root"]["children"]
     assert (below["step"], [one["step"] for one in below["children"]]) == ("run", ["map", "map"])
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"max_cost_usd": 0},
+        {"max_cost_usd": -1},
+        {"max_cost_usd": float("nan")},
+        {"max_cost_usd": float("inf")},
+        {"max_cost_usd": "1"},
+        {"max_output_tokens": 0},
+        {"max_output_tokens": 1.5},
+        {"metadata": {"a": 1}},
+        {"metadata": {1: "a"}},
+    ],
+)
+def test_children_are_given_only_what_a_submit_takes(world: World, team: Agents, how: dict[str, Any]) -> None:
+    caught: list[str] = []
+
+    async def boss(ctx: Context) -> AgentResult:
+        try:
+            await ctx.run("echo", "a", **how)
+        except ValueError as error:
+            caught.append(str(error))
+        return AgentResult("")
+
+    team.runs["boss"] = boss
+    task = world.submit("go", agent="boss")
+    until_quiet(world)
+    assert len(caught) == 1
+    assert next(iter(how)) in caught[0]
+    assert children(task) == []

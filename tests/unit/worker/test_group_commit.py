@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from shared.clock import day, now
 from shared.errors import DependencyDown
 from shared.settings import settings
 from shared.tasks import events, spend, store, table
-from shared.tasks.group_commit import WRITERS, GroupCommit
+from shared.tasks.group_commit import WRITERS, GroupCommit, _Transaction
 from shared.tasks.items import row_key
 from shared.tasks.model import Status, Task
 
@@ -24,31 +24,48 @@ from .conftest import World
 RUNS = 16
 
 
-def crowd(world: World, monkeypatch: pytest.MonkeyPatch, key: str) -> list[Task]:
-    """Run many tasks at once; one step each, all of whose model calls end together."""
+Write = Callable[[list[dict[str, Any]]], None]
+
+
+def crowd(world: World, monkeypatch: pytest.MonkeyPatch, key: str, write: Write) -> list[Task]:
+    """Run many tasks at once; one step each, all of whose model calls end together. ``write`` writes what they do."""
     monkeypatch.setenv("RUNS_PER_ENVIRONMENT", str(RUNS))
     monkeypatch.setenv("LEASE_SECONDS", "60")  # a busy machine may stand still for longer than the others' two seconds
     settings.cache_clear()
     tasks = [world.submit(f"[[sim key={key} words=3 latency=0.3]] {n}", session_id=f"{n}") for n in range(RUNS)]
     records = [record for _ in range(RUNS // 10 + 2) for record in world.receive()]
     assert len(records) == RUNS
+    gather(monkeypatch, write)  # of those that submit, one by one, none would have company
     world.invoke(records)
     return tasks
 
 
-def gather(monkeypatch: pytest.MonkeyPatch, write: Callable[[list[dict[str, Any]]], None]) -> None:
-    """Have transactions written by ``write``, the first ones not before some others wait: then there is a group."""
+class _Counting(GroupCommit):
+    """Knows how many transactions were wanted so far."""
+
+    joined = 0
+
+    def _join(self, joined: Sequence[_Transaction]) -> None:
+        self.joined += len(joined)
+        super()._join(joined)
+
+
+def gather(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    """Have transactions written by ``write``, the first ones not before some others are wanted: then there is a group.
+
+    Those others wait, or the second writer has taken them along.
+    """
     written = itertools.count()
     pause = threading.Event()
 
     def held(operations: list[dict[str, Any]]) -> None:
         if next(written) < WRITERS:
             give_up = time.monotonic() + 10
-            while len(group._waiting) < RUNS // 2 and time.monotonic() < give_up:
+            while group.joined < RUNS // 2 + WRITERS and time.monotonic() < give_up:
                 pause.wait(0.005)
         write(operations)
 
-    group = GroupCommit(held)
+    group = _Counting(held)
     monkeypatch.setattr(table, "_group", group)
 
 
@@ -74,10 +91,9 @@ def test_runs_that_end_together_are_written_in_few_requests_and_add_up(
     def count(params: dict[str, Any], **_: Any) -> None:
         sizes.append(len(params["TransactItems"]))
 
-    gather(monkeypatch, table._transact)
     client.meta.events.register("provide-client-params.dynamodb.TransactWriteItems", count)
     try:
-        tasks = crowd(world, monkeypatch, "gc-many")
+        tasks = crowd(world, monkeypatch, "gc-many", table._transact)
     finally:
         client.meta.events.unregister("provide-client-params.dynamodb.TransactWriteItems", count)
     assert spend.load("ann", day(now())) == check_whole(tasks)
@@ -97,8 +113,7 @@ def test_lost_answers_of_groups_write_and_charge_nothing_twice(world: World, mon
             lost.append(len(operations))
             raise DependencyDown("dynamodb")
 
-    gather(monkeypatch, flaky)
-    tasks = crowd(world, monkeypatch, "gc-lost")
+    tasks = crowd(world, monkeypatch, "gc-lost", flaky)
     assert spend.load("ann", day(now())) == check_whole(tasks)
     assert world.calls("gc-lost")["started"] == RUNS
     assert any(size > 5 for size in lost), lost
@@ -117,8 +132,7 @@ def test_a_run_that_lost_its_lease_writes_nothing_and_its_neighbours_do(
             table.update(table.update_op(row_key(taken[0]), adds={"lease_no": 1}))
         table._transact(operations)
 
-    gather(monkeypatch, write)
-    tasks = crowd(world, monkeypatch, "gc-fenced")
+    tasks = crowd(world, monkeypatch, "gc-fenced", write)
     (robbed,) = taken
     row = store.get(robbed)
     assert (row.status, row.lease_no) == (Status.PROCESSING, 2)

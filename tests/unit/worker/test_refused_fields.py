@@ -88,6 +88,20 @@ def test_a_limit_by_another_name_is_one(provider: RawProvider, message: str, mos
     assert second["max_tokens"] == most
 
 
+def test_what_an_account_can_still_pay_is_asked_for_in_this_call_only(provider: RawProvider) -> None:
+    words = (
+        "This request requires more credits, or fewer max_tokens. You requested up to 500 tokens, but can only afford"
+    )
+    provider.answers = [said(f"{words} 300.", 402), OK]
+
+    async def twice() -> None:
+        for _ in range(2):
+            await ask("hi", max_output_tokens=500)
+
+    run(twice)
+    assert [body["max_tokens"] for body in provider.asked] == [500, 300, 500]
+
+
 @pytest.mark.parametrize(
     "message",
     [

@@ -18,7 +18,7 @@ from localstack.collector import Collector
 from localstack.collector import Span as Got
 from shared import aws, clock, traceparent, webhooks
 from shared.settings import settings
-from shared.tasks import family, settle, store
+from shared.tasks import family, owed, store
 from shared.tasks.events import Event
 from shared.tasks.model import Status, Task
 from sluice import AgentResult, Context
@@ -412,7 +412,7 @@ def test_a_task_that_ended_while_sqs_was_away_is_exported_by_the_sweeper(
         task = traced.world.submit("go", agent="boss")
         traced.world.work()
     assert (store.get(task.task_id).status, traced.messages()) == (Status.COMPLETE, [])
-    clock.set_ahead(settle.WEBHOOK_GRACE_SECONDS + 1)
+    clock.set_ahead(owed.GRACE_SECONDS + 1)
     try:
         sweep.sweep(clock.now() + 60)
         traced.deliver()

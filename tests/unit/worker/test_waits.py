@@ -199,6 +199,19 @@ def test_a_year_is_the_longest_sleep_and_its_items_are_kept_that_long(
     assert (bring(world, task, ahead).status, before.times) == (Status.COMPLETE, 1)
 
 
+@pytest.mark.parametrize("how", [{"seconds": "60"}, {"until": "2027-01-01T00:00:00Z"}])
+def test_a_time_of_another_kind_is_told_what_it_is_to_be(world: World, install: Install, how: dict[str, Any]) -> None:
+    async def run(ctx: Context) -> AgentResult:
+        with pytest.raises(TypeError, match="datetime or epoch seconds"):
+            await ctx.sleep(**how)
+        return AgentResult("told")
+
+    install(run)
+    task = world.submit("nap")
+    world.work()
+    assert store.get(task.task_id).status is Status.COMPLETE
+
+
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), waits.LONGEST_SECONDS + 1])
 def test_no_such_sleep(world: World, install: Install, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_RETRIES", "0")

@@ -86,6 +86,7 @@ def test_a_content_filter_is_so_in_any_words(message: str, status: int) -> None:
         ("Sorry, you have been blocked", 403, "provider_forbidden"),
         ("The model `busy-bee` does not exist", 404, "model_not_found"),
         ("temperature must be below the limit", 400, "invalid_request"),
+        ("Conversation roles must alternate user/assistant/... at row 12, column 34", 500, "invalid_request"),
     ],
 )
 def test_what_sounds_alike_is_something_else(message: str, status: int, code: str) -> None:
@@ -99,6 +100,9 @@ def test_what_sounds_alike_is_something_else(message: str, status: int, code: st
         ("This request would exceed your organization's rate limit of 40,000 input tokens per minute. Please reduce "
          "the prompt length or the maximum tokens requested, or try again later.", 429, "rate_limit_exceeded"),
         ("Allocated quota exceeded, please increase your quota limit.", 429, "rate_limit_exceeded"),
+        ("Resource has been exhausted (e.g. check quota).", 429, "rate_limit_exceeded"),  # Google's of a minute
+        ("Tokens per hour limit exceeded - too many tokens processed.", 429, "rate_limit_exceeded"),  # Cerebras'
+        ("Flex tier capacity exceeded.", 498, "provider_error"),  # Groq's own status
         ("the model is overloaded", 424, "provider_error"),
         ("Model is busy", 421, "provider_error"),
         ("The server is temporarily unavailable", 400, "provider_error"),
@@ -107,6 +111,46 @@ def test_what_sounds_alike_is_something_else(message: str, status: int, code: st
 def test_what_passes_is_tried_again(message: str, status: int, code: str) -> None:
     verdict = told(message, status)
     assert (verdict.kind, verdict.code, verdict.opens_breaker) == ("transient", code, False)
+
+
+def test_an_allowance_of_a_minute_is_no_empty_account_whatever_is_said_of_one() -> None:
+    violation = {"quotaId": "GenerateRequestsPerMinutePerProjectPerModel-FreeTier", "quotaValue": "15"}
+    error = {
+        "code": 429,
+        "message": "You exceeded your current quota, please check your plan and billing details.",
+        "details": [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]}],
+    }
+    verdict = told("", 429, {"error": error})
+    assert (verdict.kind, verdict.code, verdict.retry_after_s) == ("transient", "rate_limit_exceeded", 60)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This request requires more credits, or fewer max_tokens. You asked for up to 500, but can only afford 3.",
+        "Prompt tokens limit exceeded: 5000 > 1000. To increase, upgrade to a paid account",
+    ],
+)
+def test_an_account_that_is_too_empty_for_one_call_stops_nobody_else(message: str) -> None:
+    verdict = told(message, 402)
+    assert (verdict.kind, verdict.code, verdict.opens_breaker) == ("permanent", "provider_insufficient_quota", False)
+
+
+@pytest.mark.parametrize(
+    ("param", "message", "code"),
+    [
+        ("user", "Invalid 'user': string too long. Expected a string with maximum length 64.", "invalid_request"),
+        ("messages[0].content", "Invalid 'messages[0].content': string too long. Expected a string with maximum length "
+         "10485760, but got a string with length 12000000 instead.", "context_too_long"),
+    ],
+)  # fmt: skip
+def test_a_string_that_is_too_long_is_a_prompt_only_where_it_is_one(param: str, message: str, code: str) -> None:
+    error = {"message": message, "param": param, "code": "string_above_max_length"}
+    assert told("", 400, {"error": error}).code == code
+
+
+def test_a_guardrail_of_a_gateway_is_a_filter() -> None:
+    assert told("The guardrail checks defined in the config failed.", 446).code == "content_filter"
 
 
 def test_what_stands_behind_a_gateway_tells_what_passes() -> None:
@@ -131,6 +175,15 @@ def test_what_stands_behind_a_gateway_tells_what_passes() -> None:
 )
 def test_how_long_to_wait_is_read_from_words(message: str, wait_s: float | None) -> None:
     assert told(message, 429).retry_after_s == wait_s
+
+
+def test_how_long_to_wait_is_the_longest_of_what_two_say() -> None:
+    assert told("slow down", 429, retry_after="5, 30").retry_after_s == 30
+
+
+def test_how_long_to_wait_is_read_beside_the_words() -> None:
+    error = {"type": "usage_limit_reached", "message": "The usage limit has been reached", "resets_in_seconds": 3600}
+    assert told("", 429, {"error": error}).retry_after_s == 3_600
 
 
 @pytest.mark.parametrize(
