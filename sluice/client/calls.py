@@ -69,7 +69,8 @@ def ask(request: Request, patience_s: float) -> Call:
         try:
             response = yield request
         except httpx2.TransportError as broken:
-            error: ApiError = UnavailableError(f"the API cannot be reached: {broken or type(broken).__name__}")
+            why = f"the API cannot be reached: {broken or type(broken).__name__}"
+            error: ApiError = UnavailableError(why, code="unreachable")
         else:
             if response.is_success:
                 return response.json()
