@@ -7,15 +7,13 @@ A user of a trusted service has their own, or else the service's. Who looks for 
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shared import clock, seal
 from shared.limits.models import Model
 from shared.limits.shares import owner_of
+from shared.memory import Memory
 from shared.tasks import table
 from shared.tasks.items import item, table_key, values_of
 from shared.tasks.model import dumps
@@ -122,8 +120,7 @@ def there_are(user: str) -> bool:
     return any(table.get(_key(whose)) is not None for whose in dict.fromkeys([user, owner_of(user)]))
 
 
-_lock = threading.Lock()
-_known: OrderedDict[str, tuple[float, Credentials | None]] = OrderedDict()
+_known: Memory[Credentials] = Memory(CACHED, CACHE_S)
 
 
 def of_user(user: str) -> Credentials | None:
@@ -133,24 +130,16 @@ def of_user(user: str) -> Credentials | None:
         Unreadable: it is stored, and cannot be decrypted.
         DependencyDown: DynamoDB is away, or the secret cannot be read.
     """
-    at = time.time()
-    with _lock:
-        until, found = _known.get(user, (0.0, None))
-        if at < until <= at + CACHE_S:
-            _known.move_to_end(user)
-            return found
-    found = next((one for whose in dict.fromkeys([user, owner_of(user)]) if (one := _read(whose))), None)
-    with _lock:
-        _known[user] = at + CACHE_S, found
-        while len(_known) > CACHED:
-            _known.popitem(last=False)
-    return found
+    return _known.get(user, _find)
 
 
 def remembered(user: str) -> bool:
     """Tell whether ``of_user`` would answer at once."""
-    until, _ = _known.get(user, (0.0, None))
-    return time.time() < until
+    return _known.holds(user)
+
+
+def _find(user: str) -> Credentials | None:
+    return next((one for whose in dict.fromkeys([user, owner_of(user)]) if (one := _read(whose))), None)
 
 
 def _read(user: str) -> Credentials | None:
@@ -171,8 +160,4 @@ def _read(user: str) -> Credentials | None:
 
 def forget(user: str | None = None) -> None:
     """Drop one user's, or all, from this environment's memory."""
-    with _lock:
-        if user is None:
-            _known.clear()
-        else:
-            _known.pop(user, None)
+    _known.forget(user)

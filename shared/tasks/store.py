@@ -44,7 +44,8 @@ def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, 
     expires = events.expires(at)
     ops: list[dict[str, Any]] = []
     task.message = message
-    row = items.task_row(task, due_at=at)
+    due_at = at + UNSENT_GRACE_SECONDS
+    row = items.task_row(task, due_at=due_at)
     beside: dict[str, Any] | None = None
     if sizes.item_bytes(row) > ROW_BYTES:  # the message has an item of its own, which only this submit pays for
         task.message, task.excerpt = None, message[: listing.EXCERPT_CHARACTERS]
@@ -53,8 +54,9 @@ def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, 
         beside = table.put_op(blob | packed)
     if task.params.get("input_json"):
         task.excerpt = conversation.last_user_text(json.loads(message))[: listing.EXCERPT_CHARACTERS]
-    due_at = at + UNSENT_GRACE_SECONDS
-    ops.insert(0, table.put_op(items.task_row(task, due_at=due_at), condition="attribute_not_exists(pk)"))
+    if task.excerpt is not None:
+        row = items.task_row(task, due_at=due_at)
+    ops.insert(0, table.put_op(row, condition="attribute_not_exists(pk)"))
     idempotency_at = -1
     precharged_at: set[int] = set()
     if idempotency:

@@ -13,7 +13,7 @@ from functions.api.contract.requests import PAGE_TASKS, ApprovalAnswer, SessionI
 from functions.api.control import cancel, deliveries
 from functions.api.description.note import described
 from functions.api.door.body import parse, raw_body
-from functions.api.door.identity import AUTHENTICATED, Operator
+from functions.api.door.identity import Operator
 from functions.api.read import accepted, show
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.submit.repeats import idempotency_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from shared.tasks.model import Task
     from shared.tasks.search import Wanted
 
-router = APIRouter(prefix="/operator", tags=["operation"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/operator", tags=["operation"])
 
 Cursor = Annotated[str | None, Query(max_length=2048, description="From `next_cursor`.")]
 Limit = Annotated[int, Query(ge=1, le=PAGE_TASKS)]
