@@ -69,10 +69,18 @@ OF_A_KEY = ("KMS", "Kms")
 """How the codes of S3, SQS and DynamoDB begin when the key is the trouble that encrypts what they keep."""
 
 
-def _config(*, read_timeout_s: float = 10, attempts: int = 3) -> Config:
-    # Few, quick attempts: a request waits seconds for a dependency, not minutes.
+CONNECT_SECONDS, ANSWER_SECONDS, ATTEMPTS = 2, 3, 3
+"""How long a call waits for a connection and for each piece of an answer, and how often it is tried: 12 s at most with
+the pauses between. A submit that finds a service silent makes two such calls, and answers within the 29 s that its
+function has; AWS says that a request to DynamoDB should give up within seconds
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html, 2026-11)."""
+OBJECT_SECONDS = 6
+"""The same for an answer of S3, which may have 64 MB to store before it."""
+
+
+def _config(*, read_timeout_s: float = ANSWER_SECONDS, attempts: int = ATTEMPTS) -> Config:
     return Config(
-        connect_timeout=2,
+        connect_timeout=CONNECT_SECONDS,
         read_timeout=read_timeout_s,
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=max(16, 2 * settings().runs_per_environment + 8),
@@ -123,7 +131,7 @@ def sqs() -> SQSClient:
 
 def s3() -> S3Client:
     """Return the S3 client of this environment."""
-    return _client("s3")  # type: ignore[no-any-return]
+    return _client("s3", config=_config(read_timeout_s=OBJECT_SECONDS))  # type: ignore[no-any-return]
 
 
 def s3_signer() -> Any:
@@ -138,12 +146,12 @@ def s3_signer() -> Any:
 
 def lambda_client() -> LambdaClient:
     """Return the Lambda client of this environment."""
-    return _client("lambda")  # type: ignore[no-any-return]
+    return _client("lambda", config=_config(attempts=2))  # type: ignore[no-any-return]
 
 
 def secrets_manager() -> Any:
     """Return the Secrets Manager client of this environment."""
-    return _client("secretsmanager", config=_config(read_timeout_s=3, attempts=2))
+    return _client("secretsmanager", config=_config(attempts=2))
 
 
 def connections() -> Any:

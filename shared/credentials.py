@@ -7,17 +7,15 @@ A user of a trusted service has their own, or else the service's. Who looks for 
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shared import clock, seal
 from shared.limits.models import Model
 from shared.limits.shares import owner_of
+from shared.memory import Memory
 from shared.tasks import table
-from shared.tasks.items import item, plain
+from shared.tasks.items import item, table_key, values_of
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
@@ -67,7 +65,7 @@ class Credentials:
 
 
 def _key(user: str) -> Attributes:
-    return {"pk": {"S": f"CREDENTIALS#{user}"}, "sk": {"S": "CREDENTIALS"}}
+    return table_key(f"CREDENTIALS#{user}", "CREDENTIALS")
 
 
 def put(
@@ -103,19 +101,14 @@ def shown(user: str) -> dict[str, Any] | None:
     row = table.get(_key(user))
     if row is None:
         return None
-    prices, rpm = _terms(row)
+    found = values_of(row)
     return {
-        "base_url": plain(row["base_url"]),
-        "last4": plain(row["last4"]),
-        "created_at": plain(row["made"]),
-        "prices": prices or None,
-        "requests_per_minute": rpm or None,
+        "base_url": found["base_url"],
+        "last4": found["last4"],
+        "created_at": found["made"],
+        "prices": json.loads(found.get("prices", "null")),
+        "requests_per_minute": found.get("rpm"),
     }
-
-
-def _terms(row: Attributes) -> tuple[dict[str, dict[str, float]], int]:
-    prices: dict[str, dict[str, float]] = json.loads(plain(row["prices"])) if "prices" in row else {}
-    return prices, int(plain(row["rpm"])) if "rpm" in row else 0
 
 
 def there_are(user: str) -> bool:
@@ -127,8 +120,7 @@ def there_are(user: str) -> bool:
     return any(table.get(_key(whose)) is not None for whose in dict.fromkeys([user, owner_of(user)]))
 
 
-_lock = threading.Lock()
-_known: OrderedDict[str, tuple[float, Credentials | None]] = OrderedDict()
+_known: Memory[Credentials] = Memory(CACHED, CACHE_S)
 
 
 def of_user(user: str) -> Credentials | None:
@@ -138,46 +130,34 @@ def of_user(user: str) -> Credentials | None:
         Unreadable: it is stored, and cannot be decrypted.
         DependencyDown: DynamoDB is away, or the secret cannot be read.
     """
-    at = time.time()
-    with _lock:
-        until, found = _known.get(user, (0.0, None))
-        if at < until <= at + CACHE_S:
-            _known.move_to_end(user)
-            return found
-    found = next((one for whose in dict.fromkeys([user, owner_of(user)]) if (one := _read(whose))), None)
-    with _lock:
-        _known[user] = at + CACHE_S, found
-        while len(_known) > CACHED:
-            _known.popitem(last=False)
-    return found
+    return _known.get(user, _find)
 
 
 def remembered(user: str) -> bool:
     """Tell whether ``of_user`` would answer at once."""
-    until, _ = _known.get(user, (0.0, None))
-    return time.time() < until
+    return _known.holds(user)
+
+
+def _find(user: str) -> Credentials | None:
+    return next((one for whose in dict.fromkeys([user, owner_of(user)]) if (one := _read(whose))), None)
 
 
 def _read(user: str) -> Credentials | None:
     row = table.get(_key(user), consistent=False)
     if row is None:
         return None
-    prices, rpm = _terms(row)
+    found = values_of(row)
     return Credentials(
         holder=user,
-        base_url=plain(row["base_url"]),
-        created=plain(row["made"]),
-        last4=plain(row["last4"]),
-        api_key=seal.unseal(plain(row["sealed"]), user),
-        prices=prices,
-        requests_per_minute=rpm,
+        base_url=found["base_url"],
+        created=found["made"],
+        last4=found["last4"],
+        api_key=seal.unseal(found["sealed"], user),
+        prices=json.loads(found.get("prices", "{}")),
+        requests_per_minute=found.get("rpm", 0),
     )
 
 
 def forget(user: str | None = None) -> None:
     """Drop one user's, or all, from this environment's memory."""
-    with _lock:
-        if user is None:
-            _known.clear()
-        else:
-            _known.pop(user, None)
+    _known.forget(user)

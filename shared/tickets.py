@@ -16,7 +16,7 @@ from shared.clock import now
 from shared.errors import NotFound
 from shared.settings import settings
 from shared.tasks import items, table
-from shared.tasks.items import Attributes, plain
+from shared.tasks.items import Attributes, plain, table_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ class Viewer:
 
 
 def _ticket_key(ticket: str) -> Attributes:
-    return {"pk": {"S": f"TICKET#{hashlib.sha256(ticket.encode()).hexdigest()}"}, "sk": {"S": "TICKET"}}
+    return table_key(f"TICKET#{hashlib.sha256(ticket.encode()).hexdigest()}", "TICKET")
 
 
 def _follow_key(ticket: str) -> Attributes:
@@ -49,7 +49,7 @@ def _follow_key(ticket: str) -> Attributes:
 
 
 def _connection_key(connection: str) -> Attributes:
-    return {"pk": {"S": f"CONN#{connection}"}, "sk": {"S": "CONN"}}
+    return table_key(f"CONN#{connection}", "CONN")
 
 
 def issue(viewer: Viewer) -> str:
@@ -140,4 +140,4 @@ def _held(viewer: Viewer) -> dict[str, Any]:
 
 
 def _viewer(row: Attributes) -> Viewer:
-    return Viewer(str(plain(row["user"])), serves="serves" in row)
+    return Viewer(plain(row["user"]), serves="serves" in row)

@@ -19,7 +19,7 @@ from shared.limits.shares import owner_of
 from shared.netguard import check_url
 from shared.settings import settings
 from shared.tasks import lanes
-from shared.tasks.items import plain
+from shared.tasks.items import row_key, values_of
 from shared.tasks.model import Status
 
 if TYPE_CHECKING:
@@ -111,17 +111,17 @@ def verify(
 
 def outcome_key(task_id: str, wait: str = "") -> dict[str, Any]:
     """Return the key of what came of a task's webhook, or of the webhook of one of its waits."""
-    return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": f"WEBHOOK#{wait}" if wait else "WEBHOOK"}}
+    return row_key(task_id, f"WEBHOOK#{wait}" if wait else "WEBHOOK")
 
 
 def outcome(row: Attributes | None) -> dict[str, Any]:
     """Return what came of a webhook so far, of the item that says so; pending where there is none."""
-    found = {name: plain(value) for name, value in (row or {}).items()}
+    found = values_of(row or {})
     return {
-        "status": str(found.get("status", "pending")),
-        "attempts": int(found.get("attempts", 0)),
-        "last_status": int(found["last_status"]) if "last_status" in found else None,
-        "last_error": str(found["last_error"]) if "last_error" in found else None,
+        "status": found.get("status", "pending"),
+        "attempts": found.get("attempts", 0),
+        "last_status": found.get("last_status"),
+        "last_error": found.get("last_error"),
         "at": iso(float(found["at"])) if "at" in found else None,
     }
 

@@ -13,7 +13,7 @@ from shared.limits import names
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import costs, listing, spend, table
-from shared.tasks.items import plain
+from shared.tasks.items import values_of
 from shared.valkey import RedisError
 
 AT_ONCE = 200
@@ -67,7 +67,7 @@ def _look_through(stop_at: float) -> int:
             return found
         whose = dict.fromkeys([*users, *map(names.key_name, users)])
         for one, of_day, row in costs.read([(one, today) for one in whose]):
-            if any(plain(row.get(name, {"N": "0"})) for name in spend.CAPS):
+            if any(values_of(row).get(name) for name in spend.CAPS):
                 found += noticing.look(one, of_day)
         valkey.client().set(names.ALERTS_LOOKED, f"{today} {users[-1]}", ex=AGAIN_SECONDS)
     valkey.client().set(names.ALERTS_LOOKED, "", ex=AGAIN_SECONDS)

@@ -54,10 +54,11 @@ def write(task_id: str, done: Try, *, wait: str = "") -> None:
     known = {"last_status": done.last_status, "last_error": done.last_error}
     sets = {"status": done.status, "attempts": done.attempts, "at": at, "ttl": int(events.expires(at))}
     later = "attribute_not_exists(#attempts) OR (#attempts < :attempts AND NOT #status = :delivered)"
+    always = done.status == "delivered"
     table.change(
         _key(task_id, wait),
         sets=sets | {name: value for name, value in known.items() if value is not None},
         removes=tuple(name for name, value in known.items() if value is None),
-        condition=None if done.status == "delivered" else later,
-        values=None if done.status == "delivered" else {"attempts": done.attempts, "delivered": "delivered"},
+        condition="" if always else later,
+        values=None if always else {"attempts": done.attempts, "delivered": "delivered"},
     )

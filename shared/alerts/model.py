@@ -14,7 +14,7 @@ from shared.clock import iso, now
 from shared.errors import NotFound
 from shared.limits.verdict import THRESHOLDS
 from shared.tasks import costs, table
-from shared.tasks.items import item, plain
+from shared.tasks.items import item, table_key, values_of
 
 if TYPE_CHECKING:
     from shared.tasks.items import Attributes
@@ -24,6 +24,8 @@ TYPE = "budget.threshold"
 UNITS = ("tokens", "usd")
 EVERYONE = "*"
 DUE = "ALERTS"
+ALERT = "ALERT"
+"""An item's sort key."""
 GRACE_SECONDS = 30.0
 """How long the sweeper leaves a new alert to who noticed it."""
 
@@ -80,8 +82,9 @@ def passed(used: int, limit: int) -> list[int]:
     return [threshold for threshold in THRESHOLDS if limit and used * 100 >= limit * threshold]
 
 
-def _key(place: str) -> Attributes:
-    return {"pk": {"S": place}, "sk": {"S": "ALERT"}}
+def key_of(place: str) -> Attributes:
+    """Return an alert's key."""
+    return table_key(place, ALERT)
 
 
 def put(alert: Alert) -> bool:
@@ -104,7 +107,7 @@ def put(alert: Alert) -> bool:
         "ttl": costs.kept_until(alert.day),
     }
     try:
-        table.put(table.put_op(_key(alert.place) | item(values), condition="attribute_not_exists(pk)"))
+        table.put(table.put_op(key_of(alert.place) | item(values), condition="attribute_not_exists(pk)"))
     except table.ConditionFailed:
         return False
     return True
@@ -117,19 +120,17 @@ def read(place: str) -> Alert:
         NotFound: there is none.
         DependencyDown: DynamoDB is away.
     """
-    row = table.get(_key(place))
+    row = table.get(key_of(place))
     if row is None:
         raise NotFound("no such alert")
-    return Alert(
-        whose=str(plain(row["whose"])),
-        day=str(plain(row["day"])),
-        unit=str(plain(row["unit"])),
-        threshold=int(plain(row["threshold"])),
-        limit=int(plain(row["ceiling"])),
-        used=int(plain(row["used"])),
-        at=float(plain(row["at"])),
-        to=tuple(str(plain(row["told"])).split(",")),
-    )
+    return of_row(row)
+
+
+def of_row(row: Attributes) -> Alert:
+    """Decode an alert."""
+    found = values_of(row)
+    same = {name: found[name] for name in ("whose", "day", "unit", "threshold", "used")}
+    return Alert(limit=found["ceiling"], at=float(found["at"]), to=tuple(found["told"].split(",")), **same)
 
 
 def sent(alert: Alert) -> None:
@@ -138,4 +139,4 @@ def sent(alert: Alert) -> None:
     Raises:
         Contended, DependencyDown: the sweeper sends them once more, under the same id.
     """
-    table.change(_key(alert.place), removes=("due", "due_at"), condition="attribute_exists(#pk)")  # its time is over
+    table.change(key_of(alert.place), removes=("due", "due_at"), condition="attribute_exists(#pk)")  # its time is over

@@ -21,7 +21,7 @@ from shared.limits.verdict import THRESHOLDS
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import costs, spend, table
-from shared.tasks.items import plain
+from shared.tasks.items import values_of
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ def _figures(whose: str, day: str) -> dict[str, tuple[int, int]]:
         tokens, micro_usd = spend.load(EVERYONE, day)
         limits = settings().global_tokens_per_day, round(settings().global_usd_per_day * 1_000_000)
         return {"tokens": (tokens, limits[0]), "usd": (micro_usd, limits[1])}
-    row = table.get(costs.key(whose, day)) or {}
-    read = {name: int(plain(row.get(name, {"N": "0"}))) for name in ("tokens", "micro_usd", *spend.CAPS)}
-    return {"tokens": (read["tokens"], read["cap_tokens"]), "usd": (read["micro_usd"], read["cap_micro_usd"])}
+    row = values_of(table.get(costs.key(whose, day)) or {})
+    tokens, micro_usd, *caps = (row.get(name, 0) for name in ("tokens", "micro_usd", *spend.CAPS))
+    return {"tokens": (tokens, caps[0]), "usd": (micro_usd, caps[1])}
 
 
 def _who(whose: str) -> dict[str, tuple[int, ...]]:

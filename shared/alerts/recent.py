@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shared import webhooks
-from shared.alerts.model import UNITS, place_of
+from shared.alerts.model import ALERT, UNITS, of_row, place_of
 from shared.clock import day, iso, now
 from shared.limits.verdict import THRESHOLDS
 from shared.tasks import table
-from shared.tasks.items import plain
+from shared.tasks.items import table_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shared.alerts.model import Alert
     from shared.tasks.items import Attributes
 
+OUTCOME = "WEBHOOK#user"
+"""Sort key of what came of telling the user."""
 DAYS = 7
 """How many UTC days are looked at, today among them: the names of their alerts are known."""
 _DAY_SECONDS = 86_400
@@ -29,26 +32,22 @@ def told(whose: Sequence[str]) -> list[dict[str, Any]]:
     """
     days = [day(now() - n * _DAY_SECONDS) for n in range(DAYS)]
     places = [place_of(one, at, unit, n) for one in whose for at in days for unit in UNITS for n in THRESHOLDS]
-    keys = [{"pk": {"S": place}, "sk": {"S": sk}} for place in places for sk in ("ALERT", "WEBHOOK#user")]
+    keys = [table_key(place, sk) for place in places for sk in (ALERT, OUTCOME)]
     rows = {(row["pk"]["S"], row["sk"]["S"]): row for row in table.get_many(keys)}
-    found = [
-        (plain(row["at"]), _shown(row, rows.get((place, "WEBHOOK#user"))))
-        for place in places
-        if (row := rows.get((place, "ALERT"))) is not None
-    ]
-    return [one for _, one in sorted(found, key=lambda pair: pair[0], reverse=True)]
+    alerts = [of_row(row) for place in places if (row := rows.get((place, ALERT))) is not None]
+    alerts.sort(key=lambda alert: alert.at, reverse=True)
+    return [_shown(alert, rows.get((alert.place, OUTCOME))) for alert in alerts]
 
 
-def _shown(row: Attributes, outcome: Attributes | None) -> dict[str, Any]:
-    unit = str(plain(row["unit"]))
-    scale = 1_000_000 if unit == "usd" else 1
+def _shown(alert: Alert, outcome: Attributes | None) -> dict[str, Any]:
+    scale = 1_000_000 if alert.unit == "usd" else 1
     return {
-        "scope": "service" if str(plain(row["whose"])).endswith("/*") else "user",
-        "day": str(plain(row["day"])),
-        "unit": unit,
-        "threshold": int(plain(row["threshold"])),
-        "limit": int(plain(row["ceiling"])) / scale,
-        "used": int(plain(row["used"])) / scale,
-        "at": iso(float(plain(row["at"]))),
-        "delivery": webhooks.outcome(outcome) if "user" in str(plain(row["told"])).split(",") else None,
+        "scope": "service" if alert.whose.endswith("/*") else "user",
+        "day": alert.day,
+        "unit": alert.unit,
+        "threshold": alert.threshold,
+        "limit": alert.limit / scale,
+        "used": alert.used / scale,
+        "at": iso(alert.at),
+        "delivery": webhooks.outcome(outcome) if "user" in alert.to else None,
     }

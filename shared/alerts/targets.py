@@ -10,7 +10,7 @@ from shared import clock
 from shared.limits.shares import owner_of
 from shared.limits.verdict import THRESHOLDS
 from shared.tasks import table
-from shared.tasks.items import item, plain
+from shared.tasks.items import item, table_key, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +40,7 @@ def partition(user: str) -> str:
 
 
 def _key(user: str) -> Attributes:
-    return {"pk": {"S": partition(user)}, "sk": {"S": "ALERTS"}}
+    return table_key(partition(user), "ALERTS")
 
 
 def put(user: str, url: str, key_id: str, thresholds: Iterable[int] = THRESHOLDS) -> Target:
@@ -64,8 +64,9 @@ def own(user: str) -> Target | None:
     row = table.get(_key(user))
     if row is None:
         return None
-    chosen = json.loads(plain(row["at_percent"])) if "at_percent" in row else THRESHOLDS  # older rows name none
-    return Target(str(plain(row["url"])), str(plain(row["key_id"])), str(plain(row["made"])), tuple(chosen))
+    found = values_of(row)
+    chosen = json.loads(found["at_percent"]) if "at_percent" in found else THRESHOLDS  # older rows name none
+    return Target(found["url"], found["key_id"], found["made"], tuple(chosen))
 
 
 def of(whose: str) -> Target | None:

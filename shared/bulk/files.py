@@ -17,7 +17,7 @@ from shared.clock import now
 from shared.errors import Conflict, NotFound, TooLarge
 from shared.settings import settings
 from shared.tasks import sessions, table
-from shared.tasks.items import item, plain
+from shared.tasks.items import item, table_key, values_of
 from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def named(one: str, prefix: str) -> bool:
 
 def key_of(user: str, file_id: str) -> Attributes:
     """Return the key of a file's row."""
-    return {"pk": {"S": partition(user)}, "sk": {"S": file_id}}
+    return table_key(partition(user), file_id)
 
 
 def partition(user: str) -> str:
@@ -147,7 +147,7 @@ def row_op(file: File) -> dict[str, Any]:
 
 
 def _read(row: Attributes) -> File:
-    values = {name: plain(value) for name, value in row.items()}
+    values = values_of(row)
     same = {name: values[name] for name in ("user", "filename", "purpose", "size", "state")}
     same |= {name: float(values[name]) for name in ("made_at", "expires_at")}
     return File(file_id=values["sk"], why=values.get("why", ""), **same)
@@ -218,9 +218,8 @@ def page(
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    asked = under(partition(user), begins=PREFIX, ScanIndexForward=not newest_first)
-    if after is not None:
-        asked["ExclusiveStartKey"] = key_of(user, after)
+    start = key_of(user, after) if after is not None else None
+    asked = under(partition(user), begins=PREFIX, after=start, ScanIndexForward=not newest_first)
     found: list[File] = []
     for row in table.query(**asked):
         one = _read(row)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from shared.tasks.ids import PREFIX as TASK_PREFIX
-from shared.tasks.items import attribute, item, known, plain
+from shared.tasks.items import attribute, item, known, table_key, values_of
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def partition(user: str) -> str:
 
 def key_of(user: str, batch_id: str) -> Attributes:
     """Return the key of a batch's row."""
-    return {"pk": {"S": partition(user)}, "sk": {"S": batch_id}}
+    return table_key(partition(user), batch_id)
 
 
 def shard_of(batch_id: str) -> str:
@@ -208,7 +208,7 @@ def read(row: Attributes) -> Batch:
     Raises:
         NewerVersion: a newer version of Sluice wrote it.
     """
-    values = {name: plain(value) for name, value in known(row).items()}
+    values = values_of(known(row))
     spec = {name: value for name, value in json.loads(values["spec"]).items() if name in _SPEC}
     state = json.loads(values["state"])
     lines = {int(n): Line(one[0], one[1], one[2], bool(one[3])) for n, one in state.pop("open", {}).items()}

@@ -18,7 +18,6 @@ from shared.valkey import RedisError
 if TYPE_CHECKING:
     from shared.tasks.model import Task
 
-VERSION = 1
 GATHER_SECONDS = 1.0
 """How long ends of lines are gathered."""
 AGAIN_SECONDS = 5.0

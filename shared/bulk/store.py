@@ -15,7 +15,7 @@ from shared.clock import now
 from shared.errors import Conflict, Contended, LeaseLost, NotFound
 from shared.settings import settings
 from shared.tasks import blobs, numbered, table
-from shared.tasks.items import attribute
+from shared.tasks.items import attribute, table_key
 from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
@@ -75,13 +75,8 @@ def page(user: str, *, limit: int, after: str | None) -> tuple[list[Batch], bool
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    asked: dict[str, Any] = {
-        **numbered.all_of(model.partition(user)),
-        "ScanIndexForward": False,
-        "Limit": limit + 1,
-    }
-    if after is not None:
-        asked["ExclusiveStartKey"] = key_of(user, after)
+    start = key_of(user, after) if after is not None else None
+    asked = under(model.partition(user), begins=model.PREFIX, after=start, ScanIndexForward=False, Limit=limit + 1)
     found: list[Batch] = []
     for row in table.query(**asked):
         if len(found) == limit:
@@ -177,7 +172,7 @@ def give_back(batch: Batch) -> None:
 
 
 def _piece_key(batch_id: str, kind: str, n: int) -> Attributes:
-    return {"pk": {"S": f"BATCH#{batch_id}"}, "sk": {"S": f"{kind}#{n:08d}"}}
+    return table_key(f"BATCH#{batch_id}", f"{kind}#{n:08d}")
 
 
 def pieces(batch_id: str, kind: str, first: int) -> Iterator[tuple[int, bytes]]:

@@ -12,7 +12,7 @@ from shared.bulk.files import UPLOAD_PREFIX, UPLOAD_SECONDS, File, key_of
 from shared.clock import now
 from shared.errors import Conflict, NotFound
 from shared.tasks import sessions, table
-from shared.tasks.items import item, plain
+from shared.tasks.items import item, plain, values_of
 from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def load(user: str, upload_id: str) -> Upload:
     row = table.get(key_of(user, upload_id)) if files.named(upload_id, UPLOAD_PREFIX) else None
     if row is None:
         raise NotFound(f"No such Upload object: {upload_id.encode('ascii', 'replace').decode()[:80]}")
-    values = {name: plain(value) for name, value in row.items()}
+    values = values_of(row)
     same = {name: values[name] for name in ("user", "filename", "purpose", "size", "state", "file_id")}
     same |= {name: float(values[name]) for name in ("made_at", "seconds")}
     return Upload(upload_id=values["sk"], **same)

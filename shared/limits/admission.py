@@ -10,7 +10,6 @@ queue sizes start afresh.
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 __all__ = ["BUDGETS", "Ask", "Gate", "Limits", "Verdict", "Window"]
-
-_log = logging.getLogger(__name__)
 
 QUEUED_SLOT_S = 3600
 """A slot taken at submit lasts so long in the queue; the worker then renews it by its lease."""

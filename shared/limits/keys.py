@@ -11,17 +11,15 @@ import hashlib
 import json
 import re
 import secrets
-import threading
-import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared import clock
 from shared.errors import Conflict, NotFound, SettingError
 from shared.limits.tiers import Limits, resolve
+from shared.memory import Memory
 from shared.tasks import table
-from shared.tasks.items import item, plain
+from shared.tasks.items import item, table_key, values_of
 from shared.tasks.ranges import OF_USER, under
 
 if TYPE_CHECKING:
@@ -71,8 +69,7 @@ class KeyInfo:
     limits: dict[str, Any]
 
 
-_lock = threading.Lock()
-_cache: OrderedDict[str, tuple[float, Identity | None]] = OrderedDict()
+_cache: Memory[Identity] = Memory(CACHED, CACHE_S, none_seconds=UNKNOWN_S)
 
 
 def lookup(key: str) -> Identity | None:
@@ -90,20 +87,12 @@ def of_digest(digest: str) -> Identity | None:
     Raises:
         DependencyDown: DynamoDB cannot be asked and the key is not remembered.
     """
-    now = time.time()  # wall clock: the lag of a revocation goes on while the environment is frozen
-    with _lock:
-        until, identity = _cache.get(digest, (0.0, None))
-        if now < until <= now + CACHE_S:
-            _cache.move_to_end(digest)
-            return identity
+    return _cache.get(digest, _read)
+
+
+def _read(digest: str) -> Identity | None:
     row = table.get(_key(digest))
-    identity = None if row is None else _identity(digest, row)
-    with _lock:
-        _cache[digest] = (now + (CACHE_S if identity else UNKNOWN_S), identity)
-        _cache.move_to_end(digest)
-        while len(_cache) > CACHED:
-            _cache.popitem(last=False)
-    return identity
+    return None if row is None else _identity(digest, row)
 
 
 def create_key(
@@ -184,11 +173,7 @@ def rotate(which: str) -> str:
 
 def forget(digest: str | None = None) -> None:
     """Drop one key, or all, from this environment's memory."""
-    with _lock:
-        if digest is None:
-            _cache.clear()
-        else:
-            _cache.pop(digest, None)
+    _cache.forget(digest)
 
 
 def named(which: str) -> KeyInfo:
@@ -216,7 +201,7 @@ def digest_of(key: str) -> str:
 
 
 def _key(digest: str) -> Attributes:
-    return {"pk": {"S": f"KEY#{digest}"}, "sk": {"S": "KEY"}}
+    return table_key(f"KEY#{digest}", "KEY")
 
 
 def _identity(digest: str, row: Attributes) -> Identity | None:
@@ -227,7 +212,7 @@ def _identity(digest: str, row: Attributes) -> Identity | None:
 
 
 def _info(row: Attributes) -> KeyInfo:
-    values = {name: plain(value) for name, value in row.items()}
+    values = values_of(row)
     return KeyInfo(
         key_hash=str(values["pk"]).removeprefix("KEY#"),
         key_prefix=str(values.get("key_prefix", "")),

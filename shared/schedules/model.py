@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.clock import iso
 from shared.schedules.cron import LIBRARY, instants, next_after
-from shared.tasks.items import attribute, item, known, plain
+from shared.tasks.items import attribute, item, known, table_key, values_of
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def partition(user: str) -> str:
 
 def key_of(user: str, schedule_id: str) -> Attributes:
     """Return the key of a schedule's row."""
-    return {"pk": {"S": partition(user)}, "sk": {"S": schedule_id}}
+    return table_key(partition(user), schedule_id)
 
 
 def row_of(schedule: Schedule, *, due_at: float) -> Attributes:
@@ -176,7 +176,7 @@ def read(row: Attributes) -> Schedule:
     Raises:
         NewerVersion: a newer version of Sluice wrote it.
     """
-    values = {name: plain(value) for name, value in known(row).items()}
+    values = values_of(known(row))
     spec = {name: value for name, value in json.loads(values["spec"]).items() if name in _SPEC}
     return Schedule(
         schedule_id=values["sk"],

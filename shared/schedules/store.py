@@ -11,6 +11,7 @@ from shared.schedules import telling
 from shared.schedules.model import key_of, partition, read, row_of
 from shared.tasks import events, numbered, sessions, table
 from shared.tasks.items import attribute
+from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
     from shared.limits.tiers import Limits
@@ -84,13 +85,7 @@ def page(user: str, *, limit: int, start: Attributes | None = None) -> tuple[lis
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    asked: dict[str, Any] = {
-        **numbered.all_of(partition(user)),
-        "ConsistentRead": True,
-        "Limit": limit,
-    }
-    if start:
-        asked["ExclusiveStartKey"] = start
+    asked = under(partition(user), begins=PREFIX, after=start, ConsistentRead=True, Limit=limit)
     found = table.query_page(**asked)
     return [read(row) for row in found["Items"]], found.get("LastEvaluatedKey")
 
@@ -105,21 +100,17 @@ def write(schedule: Schedule, *, before: Schedule, due_at: float, news: telling.
         Contended, DependencyDown: nothing is known to be written.
     """
     row = row_of(schedule, due_at=due_at)
-    values: dict[str, Any] = {":last": attribute(before.last), ":spec": row_of(before, due_at=0)["spec"]}
+    values = {"last": before.last, "spec": row_of(before, due_at=0)["spec"]["S"]}
     condition = "#last = :last AND #spec = :spec AND "
     if before.next_at is None:
         condition += "attribute_not_exists(#next_at)"
     else:
         condition += "#next_at = :next_at"
-        values[":next_at"] = attribute(float(before.next_at))
+        values["next_at"] = float(before.next_at)
     ends = schedule.ended and not before.ended
     if schedule.ended:
         row["ttl"] = attribute(int(events.expires(now())))
-    op = table.put_op(row, condition=condition)
-    op["Put"] |= {
-        "ExpressionAttributeNames": {"#last": "last", "#spec": "spec", "#next_at": "next_at"},
-        "ExpressionAttributeValues": values,
-    }
+    op = table.put_op(row, condition=condition, values=values)
     try:
         ops = [op, *(_numbers(schedule, -1) if ends else ()), *([telling.put_op(news)] if news else ())]
         if len(ops) > 1:

@@ -19,7 +19,7 @@ from shared.limits.shares import owner_of
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import table
-from shared.tasks.items import item, plain
+from shared.tasks.items import item, table_key, values_of
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def of_firing(schedule: Schedule) -> News | None:
 
 
 def _key(place: str, instant: str) -> Attributes:
-    return {"pk": {"S": place}, "sk": {"S": f"NEWS#{instant}"}}
+    return table_key(place, f"NEWS#{instant}")
 
 
 def put_op(news: News) -> dict[str, Any]:
@@ -118,20 +118,12 @@ def read(place: str, instant: str) -> News:
         NotFound: there is nothing (any more): its schedule was deleted, say.
         DependencyDown: DynamoDB is away.
     """
-    row = table.get(_key(place, instant))
+    found = values_of(table.get(_key(place, instant)) or {})
     schedule_id = place.removeprefix(PREFIX)
-    if row is None or table.get({"pk": {"S": f"SCHEDULES#{plain(row['user'])}"}, "sk": {"S": schedule_id}}) is None:
+    if not found or table.get(table_key(f"SCHEDULES#{found['user']}", schedule_id)) is None:
         raise NotFound("nothing is to be told of this firing")
-    return News(
-        schedule_id=schedule_id,
-        user=str(plain(row["user"])),
-        instant=instant,
-        type=str(plain(row["type"])),
-        at=float(plain(row["at"])),
-        url=str(plain(row["url"])),
-        key_id=str(plain(row["key_id"])),
-        data=json.loads(str(plain(row["data"]))),
-    )
+    same = {name: found[name] for name in ("user", "type", "url", "key_id")}
+    return News(schedule_id, instant=instant, at=float(found["at"]), data=json.loads(found["data"]), **same)
 
 
 def send(news: News) -> None:

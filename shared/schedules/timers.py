@@ -22,7 +22,6 @@ REACH_SECONDS = 840.0
 """How long before its time a firing's message is sent: several sweeps before SQS's longest delay is too short."""
 REPAIR_SECONDS = 30.0
 """How long after its time the sweeper leaves a firing to its message."""
-VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.clock import iso, now
 from shared.tasks import listing, table
-from shared.tasks.items import item, plain
+from shared.tasks.items import item, plain, table_key
 from shared.tasks.ranges import under
 
 KEEP_SECONDS = 366 * 86_400
@@ -20,7 +20,7 @@ def note(operator: str, key_id: str, what: str, task_id: str, user: str) -> None
         DependencyDown: DynamoDB is away.
     """
     at = now()
-    key = {"pk": {"S": f"AUDIT#{iso(at)[:10]}"}, "sk": {"S": f"{iso(at)}#{secrets.token_hex(4)}"}}
+    key = table_key(f"AUDIT#{iso(at)[:10]}", f"{iso(at)}#{secrets.token_hex(4)}")
     values = {"operator": operator, "key_id": key_id, "what": what, "task_id": task_id, "user": user}
     table.put(table.put_op(key | item(values | {"ttl": int(at) + KEEP_SECONDS})))
 
@@ -33,10 +33,8 @@ def of_day(day: str, *, limit: int, cursor: str | None = None) -> tuple[list[dic
         DependencyDown: DynamoDB is away.
     """
     pk = f"AUDIT#{day}"
-    asked = under(pk, ScanIndexForward=False, Limit=limit)
-    if cursor:
-        asked["ExclusiveStartKey"] = listing.read_place(cursor, pk)
-    page = table.query_page(**asked)
+    start = listing.read_place(cursor, pk) if cursor else None
+    page = table.query_page(**under(pk, after=start, ScanIndexForward=False, Limit=limit))
     acts = [
         {"at": row["sk"]["S"].split("#")[0]}
         | {name: plain(row[name]) for name in ("operator", "key_id", "what", "task_id", "user") if name in row}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.tasks import table
+from shared.tasks.items import table_key
 
 if TYPE_CHECKING:
     from shared.tasks.items import Attributes
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def key(user: str, conversation_id: str) -> Attributes:
     """Return the key of the item that says that a session is a conversation."""
-    return {"pk": {"S": f"CONV#{user}"}, "sk": {"S": conversation_id}}
+    return table_key(f"CONV#{user}", conversation_id)
 
 
 def remembers(task: Task) -> bool:

@@ -15,7 +15,7 @@ from shared.errors import DependencyDown
 from shared.limits import models
 from shared.settings import settings
 from shared.tasks import table
-from shared.tasks.items import plain
+from shared.tasks.items import table_key, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -53,7 +53,7 @@ class Cost(NamedTuple):
 
 def key(user: str, day: str) -> Attributes:
     """Return the key of a user's day."""
-    return {"pk": {"S": f"SPEND#{user}#{day}"}, "sk": {"S": "SPEND"}}
+    return table_key(f"SPEND#{user}#{day}", "SPEND")
 
 
 def listed(user: str, day: str) -> dict[str, str]:
@@ -126,15 +126,15 @@ def of_row(row: Attributes, by: str) -> dict[str, Cost]:
 
     Their sum is what ended or waiting runs used; the day's total may hold estimates of others that still run.
     """
+    values = values_of(row)
     found: dict[str, dict[str, int]] = {}
     counted = False
     for kind, name, figure in _groups(row):
         counted = True
         if kind == KINDS[by]:
-            found.setdefault(name, {})[figure] = int(plain(row[f"{kind}:{name}:{figure}"]))
+            found.setdefault(name, {})[figure] = values[f"{kind}:{name}:{figure}"]
     if not counted and "tokens" in row:
-        total = {name: int(plain(row.get(name, {"N": "0"}))) for name in ("tokens", "micro_usd", "runs")}
-        return {UNKNOWN: Cost(**total)}
+        return {UNKNOWN: Cost(**{name: values[name] for name in Cost._fields if name in values})}
     return {name: Cost(*(figures.get(one, 0) for one in FIGURES)) for name, figures in found.items()}
 
 

@@ -15,7 +15,7 @@ from shared.errors import TooLarge
 from shared.settings import settings
 from shared.tasks import events, table
 from shared.tasks.ids import PREFIX
-from shared.tasks.items import Attributes, item, plain, row_key
+from shared.tasks.items import item, plain, row_key
 from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
@@ -63,10 +63,6 @@ def child_id(parent_id: str, key: str, n: int) -> str:
     return f"{PREFIX}{parent_id.removeprefix(PREFIX)[:12]}{digest[:20]}"
 
 
-def _where(parent_id: str, sk: str) -> Attributes:
-    return {"pk": {"S": f"TASK#{parent_id}"}, "sk": {"S": sk}}
-
-
 def begin(task: Task, group: Group) -> Group:
     """Note a group in its parent, which this worker holds; returns it as it was noted first.
 
@@ -77,7 +73,7 @@ def begin(task: Task, group: Group) -> Group:
     """
     from shared.tasks.leases import fenced_write
 
-    where = _where(task.task_id, GROUP + group.key)
+    where = row_key(task.task_id, GROUP + group.key)
     if (there := table.get(where)) is not None:
         return Group(group.name, group.nth, plain(there["total"]), plain(there["micro_usd"]), fresh=False)
     most = settings().max_children
@@ -106,7 +102,7 @@ def begun(parent_id: str, key: str) -> float | None:
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    row = table.get(_where(parent_id, GROUP + key))
+    row = table.get(row_key(parent_id, GROUP + key))
     return float(plain(row["begun"])) if row is not None and "begun" in row else None
 
 
@@ -115,7 +111,7 @@ def ended_ops(task: Task, *, expires: float) -> list[dict[str, Any]]:
     if task.parent is None or task.family is None:
         return []
     items = min(MOST_ITEMS, -(-task.family_size // ENDS_PER_ITEM))
-    where = _where(task.parent, f"{JOIN}{task.family}#{task.child_no % items}")
+    where = row_key(task.parent, f"{JOIN}{task.family}#{task.child_no % items}")
     whole_days = -(-int(expires) // 86_400) * 86_400  # as in `spend`: ends that are written together add up
     return [table.update_op(where, adds={"done": 1}, sets={"ttl": whole_days})]
 

@@ -16,7 +16,7 @@ from shared.clock import epoch, iso, now
 from shared.errors import Conflict, Contended, IdempotencyMismatch
 from shared.tasks import blobs, events, store, table, waits
 from shared.tasks.claims import WOKEN
-from shared.tasks.items import Attributes, item, plain, row_key
+from shared.tasks.items import Attributes, item, plain, row_key, values_of
 from shared.tasks.model import Status, Task, dumps
 from shared.tasks.ranges import under
 
@@ -67,7 +67,7 @@ def has(task_id: str, name: str, signal_id: str) -> bool:
 
 
 def _key(task_id: str, name: str, signal_id: str) -> Attributes:
-    return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": prefix(name) + signal_id}}
+    return row_key(task_id, prefix(name) + signal_id)
 
 
 def post(
@@ -165,14 +165,11 @@ def load(task_id: str, name: str | None = None) -> list[Signal]:
     Raises:
         DependencyDown: DynamoDB or S3 is away.
     """
-    found = [
-        Signal(
-            row["sk"]["S"].removeprefix(SIGNAL),
-            plain(row["name"]),
-            epoch(plain(row["at"])),
-            json.loads(blobs.unpack(row)),
-            plain(row["by"]) if "by" in row else None,
-        )
-        for row in table.query(**under(f"TASK#{task_id}", begins=prefix(name) if name else SIGNAL, ConsistentRead=True))
-    ]
-    return sorted(found, key=lambda one: (one.at, one.id))
+    rows = table.query(**under(f"TASK#{task_id}", begins=prefix(name) if name else SIGNAL, ConsistentRead=True))
+    return sorted(map(_read, rows), key=lambda one: (one.at, one.id))
+
+
+def _read(row: Attributes) -> Signal:
+    found = values_of(row)
+    signal_id, payload = found["sk"].removeprefix(SIGNAL), json.loads(blobs.unpack(row))
+    return Signal(signal_id, found["name"], epoch(found["at"]), payload, found.get("by"))

@@ -46,6 +46,11 @@ def plain(value: Attributes) -> Any:
     return content
 
 
+def values_of(row: Attributes) -> dict[str, Any]:
+    """Decode an item's attributes."""
+    return {name: plain(value) for name, value in row.items()}
+
+
 def known(item: Attributes) -> Attributes:
     """Return an item if this code can read it.
 
@@ -58,9 +63,14 @@ def known(item: Attributes) -> Attributes:
     return item
 
 
-def row_key(task_id: str) -> Attributes:
-    """Return the key of a task's row."""
-    return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": "TASK"}}
+def table_key(pk: str, sk: str) -> Attributes:
+    """Return the key of an item."""
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def row_key(task_id: str, sk: str = "TASK") -> Attributes:
+    """Return the key of a task's row, or of another item of a task."""
+    return table_key(f"TASK#{task_id}", sk)
 
 
 def feed_of(created: float) -> str:

@@ -115,10 +115,8 @@ def one_page(
     while len(found) < limit and looked_at < most:
         at_once = min(LIST_PAGE, limit - len(found) if wanted is None else LIST_PAGE)
         times = where.since, where.until
-        asked = under(where.value, between=times, index=where.index, ScanIndexForward=False, Limit=at_once)
-        if start:
-            asked["ExclusiveStartKey"] = start
-        keys = table.query_page(**asked)
+        asked = under(where.value, between=times, index=where.index, after=start, Limit=at_once)
+        keys = table.query_page(**asked, ScanIndexForward=False)
         looked_at += len(keys["Items"])
         rows = {row["pk"]["S"]: row for row in table.get_many([_row_key(one) for one in keys["Items"]])}
         for n, one in enumerate(keys["Items"], 1):

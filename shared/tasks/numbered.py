@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.tasks import table
+from shared.tasks.items import table_key
 
 NUMBER = "#"
 """Sort key of the item that counts; it comes before their ids."""
@@ -15,17 +16,9 @@ NUMBER = "#"
 
 def count_op(pk: str, by: int, *, most: int = 0) -> dict[str, Any]:
     """Make the Update that counts one more or less; more than ``most`` is refused."""
-    key = {"pk": {"S": pk}, "sk": {"S": NUMBER}}
+    key = table_key(pk, NUMBER)
     if by < 0:
         return table.update_op(key, adds={"n": by})
     return table.update_op(
         key, adds={"n": by}, condition="attribute_not_exists(#n) OR #n < :most", values={"most": most}
     )
-
-
-def all_of(pk: str) -> dict[str, Any]:
-    """Return what a query for all of them asks: the count is left out."""
-    return {
-        "KeyConditionExpression": "pk = :pk AND sk > :number",
-        "ExpressionAttributeValues": {":pk": {"S": pk}, ":number": {"S": NUMBER}},
-    }

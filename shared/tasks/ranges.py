@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from shared.tasks.items import Attributes
 
 
 class Index(NamedTuple):
@@ -21,11 +24,18 @@ PARKED = Index("parked", "parked", "created")
 
 
 def under(
-    key: str, *, begins: str = "", between: tuple[str, str] | None = None, index: Index = TABLE, **more: Any
+    key: str,
+    *,
+    begins: str = "",
+    between: tuple[str, str] | None = None,
+    index: Index = TABLE,
+    after: Attributes | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
     """Return the words of a query for what stands under a key, in the order of its sort keys.
 
-    Sort keys must begin with ``begins``, or lie between two texts, both included. ``more`` are further words.
+    Sort keys must begin with ``begins``, or lie between two texts, both included. ``after`` is the place that it goes
+    on from, ``more`` are further words.
     """
     condition = f"{index.partition} = :key"
     values = {":key": {"S": key}}
@@ -35,5 +45,8 @@ def under(
     if between is not None:
         condition += f" AND {index.sort} BETWEEN :low AND :high"
         values |= {":low": {"S": between[0]}, ":high": {"S": between[1]}}
-    named = {"IndexName": index.name} if index.name else {}
-    return {**named, "KeyConditionExpression": condition, "ExpressionAttributeValues": values, **more}
+    if index.name:
+        more["IndexName"] = index.name
+    if after is not None:
+        more["ExclusiveStartKey"] = after
+    return {"KeyConditionExpression": condition, "ExpressionAttributeValues": values, **more}

@@ -18,7 +18,7 @@ from shared.clock import now
 from shared.errors import Contended, Gone, LeaseLost
 from shared.settings import settings
 from shared.tasks import blobs, days, table
-from shared.tasks.items import Attributes, attribute, plain
+from shared.tasks.items import Attributes, attribute, plain, row_key
 from shared.tasks.model import FIELDS, ITEM_VERSION, Task, dumps
 from shared.tasks.ranges import under
 
@@ -42,7 +42,7 @@ def sk(first: int) -> str:
 
 def key(task_id: str, first: int) -> Attributes:
     """Return the key of the record that begins with an event."""
-    return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": sk(first)}}
+    return row_key(task_id, sk(first))
 
 
 def expires(at: float) -> float:
@@ -75,12 +75,8 @@ def put_op(
 
 def _guarded(item: Attributes, lease_no: int) -> dict[str, Any]:
     versioned = {"v": attribute(ITEM_VERSION)} | item
-    op = table.put_op(versioned, condition="attribute_not_exists(#pk) OR #fence <= :lease")
-    op["Put"] |= {
-        "ExpressionAttributeNames": {"#pk": "pk", "#fence": "fence"},
-        "ExpressionAttributeValues": {":lease": attribute(lease_no)},
-    }
-    return op
+    fenced = "attribute_not_exists(#pk) OR #fence <= :lease"
+    return table.put_op(versioned, condition=fenced, values={"lease": lease_no})
 
 
 def write(op: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from shared.errors import NotFound, SluiceError, TooLarge
 from shared.settings import settings
 from shared.tasks import blobs, conversation, partitions, store, table
 from shared.tasks.conversation import TURN_CHARACTERS, Message
-from shared.tasks.items import Attributes, attribute
+from shared.tasks.items import Attributes, attribute, table_key
 from shared.tasks.model import Task, dumps
 from shared.tasks.ranges import under
 
@@ -134,10 +134,10 @@ def _page(
     pk: str, limit: int, *, before: float | None = None, older_than: Turn | None = None, with_chat: bool
 ) -> list[Turn]:
     high = f"TURN#{iso(before)}" if before is not None else "TURN#~"
-    asked = under(pk, between=("TURN#", high), ScanIndexForward=False, ConsistentRead=True, Limit=limit)
-    if older_than is not None:
-        asked["ExclusiveStartKey"] = {"pk": {"S": pk}, "sk": {"S": f"TURN#{older_than.at}#{older_than.task_id}"}}
-    return [of_row(row, with_chat=with_chat) for row in reversed(table.query_page(**asked)["Items"])]
+    start = table_key(pk, f"TURN#{older_than.at}#{older_than.task_id}") if older_than is not None else None
+    asked = under(pk, between=("TURN#", high), after=start, ConsistentRead=True, Limit=limit)
+    rows = table.query_page(**asked, ScanIndexForward=False)["Items"]
+    return [of_row(row, with_chat=with_chat) for row in reversed(rows)]
 
 
 def of_row(row: Attributes, *, with_chat: bool) -> Turn:
@@ -252,7 +252,7 @@ def delete_turn(user: str, session_id: str, *, at: str, name: str) -> None:
 
 def turn_key(user: str, session_id: str, *, at: str, name: str) -> Attributes:
     """Return the key of a turn's item."""
-    return {"pk": {"S": partition(user, session_id)}, "sk": {"S": f"TURN#{at}#{name}"}}
+    return table_key(partition(user, session_id), f"TURN#{at}#{name}")
 
 
 def delete_items(keys: Iterable[dict[str, Any]]) -> None:

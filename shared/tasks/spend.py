@@ -15,7 +15,7 @@ from shared import clock
 from shared.limits import names
 from shared.settings import settings
 from shared.tasks import costs, days, events, table
-from shared.tasks.items import item, plain, row_key
+from shared.tasks.items import item, row_key, values_of
 from shared.tasks.model import Task, Usage
 
 EVERYONE = "*"
@@ -160,8 +160,7 @@ def load(user: str, day: str) -> tuple[int, int]:
     users = [f"{EVERYONE}{n}" for n in range(SHARDS)] if user == EVERYONE else [user]
     tokens = money = 0
     for name in users:
-        row = table.get(costs.key(name, day))
-        if row:
-            tokens += plain(row.get("tokens", {"N": "0"}))
-            money += plain(row.get("micro_usd", {"N": "0"}))
+        row = values_of(table.get(costs.key(name, day)) or {})
+        tokens += row.get("tokens", 0)
+        money += row.get("micro_usd", 0)
     return tokens, money

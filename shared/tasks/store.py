@@ -9,7 +9,7 @@ from typing import Any
 from shared.clock import iso, now
 from shared.errors import BudgetExhausted, IdempotencyMismatch, NotFound
 from shared.tasks import blobs, conversation, events, items, listing, sizes, spend, table
-from shared.tasks.items import Attributes, attribute, plain, read_task, row_key
+from shared.tasks.items import Attributes, attribute, plain, read_task, row_key, table_key
 from shared.tasks.model import Status, Task
 
 UNSENT_GRACE_SECONDS = 30.0
@@ -44,7 +44,8 @@ def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, 
     expires = events.expires(at)
     ops: list[dict[str, Any]] = []
     task.message = message
-    row = items.task_row(task, due_at=at)
+    due_at = at + UNSENT_GRACE_SECONDS
+    row = items.task_row(task, due_at=due_at)
     beside: dict[str, Any] | None = None
     if sizes.item_bytes(row) > ROW_BYTES:  # the message has an item of its own, which only this submit pays for
         task.message, task.excerpt = None, message[: listing.EXCERPT_CHARACTERS]
@@ -53,8 +54,9 @@ def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, 
         beside = table.put_op(blob | packed)
     if task.params.get("input_json"):
         task.excerpt = conversation.last_user_text(json.loads(message))[: listing.EXCERPT_CHARACTERS]
-    due_at = at + UNSENT_GRACE_SECONDS
-    ops.insert(0, table.put_op(items.task_row(task, due_at=due_at), condition="attribute_not_exists(pk)"))
+    if task.excerpt is not None:
+        row = items.task_row(task, due_at=due_at)
+    ops.insert(0, table.put_op(row, condition="attribute_not_exists(pk)"))
     idempotency_at = -1
     precharged_at: set[int] = set()
     if idempotency:
@@ -84,7 +86,7 @@ def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, 
 
 def idempotency_key(user: str, key: str) -> Attributes:
     """Return the key of the item that remembers a client's ``Idempotency-Key``, by its digest."""
-    return {"pk": {"S": f"IDEM#{user}#{key}"}, "sk": {"S": "IDEM"}}
+    return table_key(f"IDEM#{user}#{key}", "IDEM")
 
 
 def _idempotency_op(task: Task, idempotency: Idempotency, at: float) -> dict[str, Any]:
@@ -96,9 +98,7 @@ def _idempotency_op(task: Task, idempotency: Idempotency, at: float) -> dict[str
             "ttl": int(at) + IDEMPOTENCY_SECONDS,
         }
     )
-    op = table.put_op(item, condition="attribute_not_exists(pk) OR #until < :now")
-    op["Put"] |= {"ExpressionAttributeNames": {"#until": "until"}, "ExpressionAttributeValues": {":now": attribute(at)}}
-    return op
+    return table.put_op(item, condition="attribute_not_exists(pk) OR #until < :now", values={"now": at})
 
 
 def _earlier(item: Attributes | None, idempotency: Idempotency) -> Task:
@@ -121,7 +121,7 @@ def find_repeat(user: str, idempotency: Idempotency) -> Task | None:
 
 
 def _blob_key(task_id: str, name: str) -> Attributes:
-    return {"pk": {"S": f"TASK#{task_id}"}, "sk": {"S": f"BLOB#{name}"}}
+    return row_key(task_id, f"BLOB#{name}")
 
 
 def get(task_id: str) -> Task:

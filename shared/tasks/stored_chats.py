@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.clock import iso
 from shared.tasks import events, items, table
-from shared.tasks.items import attribute
+from shared.tasks.items import attribute, row_key
 from shared.tasks.model import dumps
 from shared.tasks.ranges import OF_USER, under
 
@@ -49,7 +49,7 @@ class Place(NamedTuple):
 
 def _key(user: str, place: Place) -> dict[str, Any]:
     where = {"by_user": {"S": f"CHATS#{user}"}, "created": {"S": iso(place.created)}}
-    return {"pk": {"S": f"TASK#{place.task_id}"}, "sk": {"S": "CHAT"}, **where}
+    return row_key(place.task_id, "CHAT") | where
 
 
 def walk(user: str, *, newest_first: bool, behind: Place | None) -> Iterator[Task]:
@@ -61,9 +61,8 @@ def walk(user: str, *, newest_first: bool, behind: Place | None) -> Iterator[Tas
         DependencyDown: DynamoDB is away.
         NewerVersion: a newer version of Sluice wrote one.
     """
-    asked = under(f"CHATS#{user}", index=OF_USER, ScanIndexForward=not newest_first, Limit=AT_ONCE)
-    if behind is not None:
-        asked["ExclusiveStartKey"] = _key(user, behind)
+    start = _key(user, behind) if behind is not None else None
+    asked = under(f"CHATS#{user}", index=OF_USER, after=start, ScanIndexForward=not newest_first, Limit=AT_ONCE)
     for page in batched(table.query(**asked), AT_ONCE, strict=False):
         keys = [{"pk": one["pk"], "sk": {"S": "TASK"}} for one in page]
         rows = {row["pk"]["S"]: row for row in table.get_many(keys)}

@@ -17,7 +17,7 @@ from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import store, table
 from shared.tasks.ids import PREFIX
-from shared.tasks.items import plain, read_task, row_key
+from shared.tasks.items import read_task, row_key, values_of
 from shared.tasks.model import TERMINAL
 from shared.valkey import RedisError
 
@@ -67,7 +67,7 @@ def follow(task: Task) -> bool:
             return False  # it is gone
         ended = read_task(front)
         if not ended.status.terminal:
-            other = str(plain(front["follower"]))
+            other = front["follower"]["S"]
             if not store.has_ended(other):
                 break  # another follows it already: Valkey had forgotten the line. The sweeper looks again.
             passed = other
@@ -121,5 +121,5 @@ def follower_of(task: Task) -> str | None:
             ProjectionExpression="follower",
             ConsistentRead=True,
         )
-    found = answer.get("Item", {}).get("follower")
-    return None if found is None else str(plain(found))
+    follower: str | None = values_of(answer.get("Item", {})).get("follower")
+    return follower

@@ -125,13 +125,31 @@ def due(shard: str, *, before: float, limit: int) -> list[Attributes]:
     return found
 
 
-def put_op(item: Attributes, *, condition: str | None = None) -> dict[str, Any]:
-    """Make the Put of a transaction; every item says which form it has."""
+def put_op(item: Attributes, *, condition: str = "", values: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Make the Put of a transaction; every item says which form it has. ``condition`` as in ``update_op``."""
     versioned = {"v": attribute(COMMON_VERSION)} | item
     op: dict[str, Any] = {"TableName": settings().table_name, "Item": versioned}
+    return {"Put": op | _expressed(condition, {name: name for name in _named(condition)}, _given(values))}
+
+
+def _named(condition: str) -> set[str]:
+    return {word.strip("#(),") for word in condition.replace("(", " ").split() if word.startswith("#")}
+
+
+def _given(values: dict[str, Any] | None) -> Attributes:
+    return {f":{name}": attribute(value) for name, value in (values or {}).items()}
+
+
+def _expressed(condition: str, names: dict[str, str], values: Attributes) -> dict[str, Any]:
+    """Return the words of an operation that say its condition, and what marks in its expressions stand for."""
+    op: dict[str, Any] = {}
     if condition:
         op |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-    return {"Put": op}
+    if names:
+        op["ExpressionAttributeNames"] = {f"#{mark}": name for mark, name in names.items()}
+    if values:
+        op["ExpressionAttributeValues"] = values
+    return op
 
 
 def update_op(
@@ -140,13 +158,13 @@ def update_op(
     sets: dict[str, Any] | None = None,
     adds: dict[str, int] | None = None,
     removes: tuple[str, ...] = (),
-    condition: str | None = None,
+    condition: str = "",
     values: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Make the Update of a transaction; ``condition`` writes attribute names, which may be reserved, as ``#name``."""
-    names: set[str] = set(removes)
+    names = {*removes, *_named(condition)}
     marks: dict[str, str] = {}  # of names that an expression cannot hold
-    numbers: dict[str, Any] = {}
+    numbers = _given(values)
     parts: list[str] = []
     if sets:
         names |= sets.keys()
@@ -159,14 +177,8 @@ def update_op(
     if removes:
         parts.append("REMOVE " + ", ".join(f"#{name}" for name in removes))
     op: dict[str, Any] = {"TableName": settings().table_name, "Key": key, "UpdateExpression": " ".join(parts)}
-    if condition:
-        names |= {word.strip("#(),") for word in condition.replace("(", " ").split() if word.startswith("#")}
-        op |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-        numbers |= {f":{name}": attribute(value) for name, value in (values or {}).items()}
-    op["ExpressionAttributeNames"] = {f"#{name}": name for name in names} | {f"#{m}": name for name, m in marks.items()}
-    if numbers:
-        op["ExpressionAttributeValues"] = numbers
-    return {"Update": op}
+    marked = {name: name for name in names} | {mark: name for name, mark in marks.items()}
+    return {"Update": op | _expressed(condition, marked, numbers)}
 
 
 def update(op: dict[str, Any]) -> Attributes:
@@ -187,7 +199,7 @@ class Words(TypedDict, total=False):
     sets: dict[str, Any]
     adds: dict[str, int]
     removes: tuple[str, ...]
-    condition: str | None
+    condition: str
     values: dict[str, Any] | None
 
 

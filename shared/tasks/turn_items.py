@@ -76,12 +76,11 @@ def _written(row: Attributes, turn: Turn, kept: Kept) -> bool:
         item["chat"] = {"NULL": True}
     else:
         item["chat"] = attribute(zlib.compress(chat.encode(), 6))
-    before = int(plain(row["rev"])) if "rev" in row else 0
-    op = table.put_op(item | {"rev": attribute(before + 1)}, condition="attribute_exists(pk) AND #rev = :rev")
-    op["Put"] |= {"ExpressionAttributeNames": {"#rev": "rev"}, "ExpressionAttributeValues": {":rev": attribute(before)}}
-    if not before:
-        op["Put"]["ConditionExpression"] = "attribute_exists(pk) AND attribute_not_exists(#rev)"
-        del op["Put"]["ExpressionAttributeValues"]
+    before = plain(row["rev"]) if "rev" in row else 0
+    same, values = ("#rev = :rev", {"rev": before}) if before else ("attribute_not_exists(#rev)", {})
+    op = table.put_op(
+        item | {"rev": attribute(before + 1)}, condition=f"attribute_exists(pk) AND {same}", values=values
+    )
     try:
         table.put(op)
     except table.ConditionFailed:

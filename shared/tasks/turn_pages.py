@@ -79,9 +79,8 @@ def walk(user: str, session_id: str, *, newest_first: bool, behind: Place | None
     Raises:
         DependencyDown: DynamoDB is away.
     """
-    asked = _turns(user, session_id, ScanIndexForward=not newest_first, Limit=AT_ONCE)
-    if behind is not None:
-        asked["ExclusiveStartKey"] = sessions.turn_key(user, session_id, at=behind.at, name=behind.name)
+    start = sessions.turn_key(user, session_id, at=behind.at, name=behind.name) if behind is not None else None
+    asked = _turns(user, session_id, after=start, ScanIndexForward=not newest_first, Limit=AT_ONCE)
     for row in table.query(**asked):
         yield sessions.of_row(row, with_chat=True)
 

@@ -26,6 +26,13 @@ AWAY = 3
 REFUSED = 4
 """The API refused: a limit, a key, an input."""
 
+HINTS = {
+    "unreachable": "is the system up (`sluice status`), or the address right (SLUICE_URL)?",
+    "invalid_api_key": "SLUICE_KEY holds the key that is used",
+    "missing_api_key": "set SLUICE_KEY",
+}
+"""What to do about an error of some codes, as a command can know."""
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -49,16 +56,20 @@ def told(as_json: bool) -> Iterator[None]:
     except ProjectError as error:
         _end(as_json, str(error), "project", FAILED)
     except UnavailableError as error:
-        _end(as_json, error.message, error.code, AWAY)
+        _end(as_json, _hinted(error.message, error.code), error.code, AWAY)
     except ApiError as error:
         wait = (
             f"; try again in {error.retry_after_s:.0f} s"
             if error.retry_after_s and isinstance(error, LimitedError)
             else ""
         )
-        _end(as_json, f"{error}{wait}", error.code, REFUSED)
+        _end(as_json, _hinted(f"{error}{wait}", error.code), error.code, REFUSED)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _hinted(message: str, code: str) -> str:
+    return f"{message}; {HINTS[code]}" if code in HINTS else message
 
 
 def _end(as_json: bool, message: str, code: str, status: int) -> None:

@@ -14,6 +14,7 @@ from sluice.cli.where import local
 from sluice.project import Local, NoSystemError
 
 KEY_ACTIONS = ("create", "list", "rotate", "revoke", "secret")
+FUNCTIONS = ("api", "streaming", "worker", "dead_letter", "sweeper", "scaler", "stream", "webhook")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 Parameters = Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]…", help="Parameters of the template.")]
 
@@ -71,6 +72,8 @@ def logs(
     as_json: Json = False,
 ) -> None:
     """Follow the local system's log from now on, or print one function's. With --json lines stay as they are."""
+    if function is not None and function not in FUNCTIONS:
+        raise typer.BadParameter(f"one of {', '.join(FUNCTIONS)}", param_hint="FUNCTION")
     if level not in LEVELS:
         raise typer.BadParameter(f"one of {', '.join(LEVELS)}", param_hint="--level")
     asked = [*([function] if function else []), *(["--run", run] if run else []), "--level", level]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
-from importlib.metadata import PackageNotFoundError, distribution
+import sys
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from itertools import pairwise
 from pathlib import Path
 
@@ -114,3 +116,46 @@ def test_policy_exceptions_have_reasons() -> None:
             assert before.strip().startswith("#"), line
     for skip in re.findall(r"\{ id: CKV_[^}]*\}", (ROOT / "template.yaml").read_text()):
         assert re.search(r'comment: "[^"]{20,}"', skip), skip
+
+
+RUN_IN_PROJECTS = ("localstack.__main__", "localstack.live", "deploy.project_check", "deploy.release", "deploy.operate")
+"""Modules that `sluice` starts in a project's own environment (`sluice.cli.system`)."""
+
+
+def third_parties(module: str) -> set[str]:
+    """Return the packages of others that a module of ours, and what it imports of ours, import anywhere."""
+    found: set[str] = set()
+    left, seen = [module], set[str]()
+    while left:
+        name = left.pop()
+        path = ROOT / (name.replace(".", "/") + ".py")
+        path = path if path.exists() else ROOT / name.replace(".", "/") / "__init__.py"
+        if name in seen or not path.exists():
+            continue
+        seen.add(name)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.Import):
+                names = {alias.name for alias in node.names}
+            else:
+                continue
+            for one in names:
+                top = one.partition(".")[0]
+                if top in ("localstack", "deploy", "shared", "functions", "sluice"):
+                    left.append(one)
+                elif top not in sys.stdlib_module_names and not top.startswith("types_"):  # read by mypy alone
+                    found.add(top)
+    return found
+
+
+@pytest.mark.parametrize("module", RUN_IN_PROJECTS)
+def test_what_a_project_starts_finds_what_it_imports(module: str) -> None:
+    pinned = {re.split(r"[\[=]", each)[0].lower() for each in requirements(ROOT / "requirements" / "project.txt")}
+    known = packages_distributions()
+    missing = {
+        top
+        for top in third_parties(module)
+        if not any(re.sub("[-_.]+", "-", each).lower() in pinned for each in known.get(top, [top]))
+    }
+    assert missing == set()

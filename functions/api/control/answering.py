@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from functions.api.contract.problem import Problem, invalid
 from functions.api.door.gate import gate
 from shared.errors import Conflict, IdempotencyMismatch, NotFound
-from shared.tasks import approvals, ceilings, inbox, waking
+from shared.tasks import approvals, audit, ceilings, inbox, waking
 
 if TYPE_CHECKING:
     from functions.api.contract.requests import ApprovalAnswer
@@ -18,7 +18,7 @@ _RAISES = {"usd": "raise_usd", "tokens": "raise_tokens"}
 
 
 def answer(caller: Caller, task: Task, fingerprint: str, given: ApprovalAnswer, *, operator: bool) -> inbox.Receipt:
-    """Answer for a task's owner, or for an ``operator``; wakes the task if it waits for this.
+    """Answer for a task's owner, or for an ``operator``, whose answer is audited; wakes the task if it waits for this.
 
     Raises:
         NotFound: the task asks for nothing of this fingerprint.
@@ -44,6 +44,8 @@ def answer(caller: Caller, task: Task, fingerprint: str, given: ApprovalAnswer, 
         raise Problem(403, "owner_only", "whether a tool is called is its owner's to say", "fingerprint")
     else:
         payload |= _of_call(more, given)
+    if operator:
+        audit.note(caller.key_user, caller.key_id, f"answer {given.decision}", task.task_id, task.user)
     try:
         key = str(asked.nth)
         receipt = inbox.post(task.task_id, asked.name, payload, key=key, by=caller.key_id, early=False, seen=task)

@@ -25,17 +25,24 @@ def shown(task: Task) -> dict[str, Any] | None:
     return {"url": str(task.params["webhook_url"]), **webhooks.outcome(row)}
 
 
-def again(task: Task) -> None:
-    """Have an ended task's webhook delivered once more, from the first try on, under the same id.
+def check(task: Task) -> None:
+    """Make sure that a task has a webhook to deliver again.
 
     Raises:
-        Problem: 409, there is none to deliver.
-        Contended, DependencyDown: try again.
+        Problem: 409, it has none.
     """
     if not owed.wants_webhook(task):
         raise Problem(409, "no_webhook", "the task asked for no webhook", "task_id")
     if not task.status.terminal:
         raise Problem(409, "not_ended", f"the task is {task.status}: its webhook tells of its end", "task_id")
+
+
+def again(task: Task) -> None:
+    """Have an ended task's webhook (`check`) delivered once more, from the first try on, under the same id.
+
+    Raises:
+        Contended, DependencyDown: try again.
+    """
     fresh = {"status": "pending", "attempts": 0}
     removes = ("last_status", "last_error", "at")
     op = table.update_op(

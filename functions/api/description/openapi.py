@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastapi import Security
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
 
 from functions.api.description import (
     ask_documents,
@@ -46,6 +48,8 @@ _ABOUT = """Submit a message with `POST /agent`, then follow its task: poll `GET
 `wait`, or read its numbered events. Every error is `{"error": {"code", "message", "type", "param"?, "limit"?}}`.
 Answers to submits carry `RateLimit` and `x-ratelimit-*` headers; every answer carries `x-request-id`."""
 _DOCUMENTS = (task_documents, ask_documents, owner_documents, openai_documents, bulk_documents, system_documents)
+_KEY = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="An API key, made with `make key`.")
+"""Told of here alone: requests do without it, as `caller_of` does the work."""
 _FRAMEWORK = ("HTTPValidationError", "ValidationError")
 
 
@@ -80,7 +84,7 @@ def _whole(route: APIRoute) -> APIRoute:
         methods=route.methods,
         status_code=route.status_code,
         tags=route.tags,
-        dependencies=route.dependencies,
+        dependencies=[Security(_KEY)] if 401 in note.errors else [],
         summary=route.summary,
         response_model=_model(note.answer),
         responses=_responses(note),

@@ -41,7 +41,7 @@ class Envelope:
         event: dict[str, Any] | None = scope.get("aws.event")
         headers = Headers(scope=scope)
         request_id = _request_id(event)
-        prefix, path = forwarded.split(event, dict(headers), scope["path"])
+        prefix, path = forwarded.split(event, headers, scope["path"])
         head = scope["method"] == "HEAD"
         # Routing takes the root path off again where the path starts with it (ASGI: `path` includes `root_path`).
         scope["root_path"], scope["path"] = prefix, prefix + path

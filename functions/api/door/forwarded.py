@@ -11,12 +11,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~$-]+){1,8}")
 
 
-def split(event: dict[str, Any] | None, headers: dict[str, str], path: str) -> tuple[str, str]:
+def split(event: dict[str, Any] | None, headers: Mapping[str, str], path: str) -> tuple[str, str]:
     """Return (prefix, path without it) of a request; the prefix is empty or starts with a slash and ends without."""
     asked = headers.get("x-forwarded-prefix", "").rstrip("/")
     outer = asked if _PREFIX.fullmatch(asked) and "/.." not in asked else ""

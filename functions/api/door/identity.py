@@ -6,8 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import Depends, Query, Security
-from fastapi.security import HTTPBearer
+from fastapi import Depends, Query
 from starlette.requests import Request
 
 from functions.api.contract.problem import Problem, invalid
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="sluice"'}
 _KEY_CHARACTERS = 512
-bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="An API key, made with `make key`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +132,6 @@ def operator_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
     return caller
 
 
-AUTHENTICATED = [Security(bearer)]
-"""Tells the API's description that a route needs a key; `caller_of` does the work."""
 AnyCaller = Annotated[Caller, Depends(caller_of)]
 Subject = Annotated[Caller, Depends(subject_of)]
 Operator = Annotated[Caller, Depends(operator_of)]

@@ -13,13 +13,13 @@ from functions.api.contract.problem import Problem
 from functions.api.contract.requests import MESSAGE_BYTES, ModelName
 from functions.api.description.note import TAKEN_ON, described
 from functions.api.door.body import parse, raw_body
-from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject, own_task
+from functions.api.door.identity import AnyCaller, Subject, own_task
 from functions.api.read import accepted
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.submit.repeats import idempotency_of
 from shared.tasks.ids import MAX_SEQ
 
-router = APIRouter(prefix="/agent", tags=["tasks"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/agent", tags=["tasks"])
 
 STEP_NAME_CHARACTERS = 64
 StepName = Annotated[str, StringConstraints(min_length=1, max_length=STEP_NAME_CHARACTERS)]

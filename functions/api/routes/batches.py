@@ -14,11 +14,11 @@ from functions.api.contract.requests import Metadata
 from functions.api.description.note import described
 from functions.api.dialect.rejoin import Rejoin
 from functions.api.door.body import check, decode, raw_body
-from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject
+from functions.api.door.identity import AnyCaller, Subject
 from functions.api.routes.files import listed
 from shared.settings import settings
 
-router = APIRouter(prefix="/v1/batches", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/v1/batches", tags=["OpenAI dialect"])
 
 PAGE = 100
 BatchId = Annotated[str, Path(description="`batch_…`")]

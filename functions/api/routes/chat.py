@@ -15,13 +15,13 @@ from functions.api.dialect.chat_request import ChatRequest
 from functions.api.dialect.chat_turn import submission_of
 from functions.api.dialect.request import checked
 from functions.api.door.body import decode, large_body
-from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller
+from functions.api.door.identity import AnyCaller, Caller
 from functions.api.routes.agent import IdempotencyKey
 from shared.tasks import store
 from shared.tasks.events import Event
 from shared.tasks.model import Task
 
-router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/v1", tags=["OpenAI dialect"])
 
 _EXAMPLE = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Write a haiku about queues."}]}
 _STREAM = {200: {"description": "The completion; with `stream`, its chunks.", "content": {"text/event-stream": {}}}}

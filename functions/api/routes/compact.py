@@ -12,11 +12,11 @@ from functions.api.description.note import described
 from functions.api.dialect import compaction, runs
 from functions.api.dialect.request import checked
 from functions.api.door.body import decode, large_body
-from functions.api.door.identity import AUTHENTICATED, AnyCaller
+from functions.api.door.identity import AnyCaller
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.routes.responses import HOW
 
-router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/v1", tags=["OpenAI dialect"])
 
 _EXAMPLE = {"model": "gpt-4o-mini", "input": [{"role": "user", "content": "My name is Ann."}]}
 

@@ -16,10 +16,10 @@ from functions.api.dialect import before, conversations
 from functions.api.dialect.items import page_of, showable
 from functions.api.dialect.messages import chat_messages
 from functions.api.door.body import large_body, parse
-from functions.api.door.identity import AUTHENTICATED, AnyCaller
+from functions.api.door.identity import AnyCaller
 from functions.api.routes.response_parts import After, Include, Limit, Order
 
-router = APIRouter(prefix="/v1/conversations", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/v1/conversations", tags=["OpenAI dialect"])
 
 ITEMS = 20
 """Most items of one call; OpenAI's own bound."""

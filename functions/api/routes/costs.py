@@ -9,9 +9,9 @@ from starlette.responses import JSONResponse
 
 from functions.api.contract.problem import Problem
 from functions.api.description.note import described
-from functions.api.door.identity import AUTHENTICATED, Subject
+from functions.api.door.identity import Subject
 
-router = APIRouter(tags=["costs"], dependencies=AUTHENTICATED)
+router = APIRouter(tags=["costs"])
 
 DEFAULT_DAYS = 30
 """Days that are added up when a request names none."""

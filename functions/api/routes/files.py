@@ -14,7 +14,7 @@ from functions.api.contract.requests import Strict
 from functions.api.description.note import described
 from functions.api.door.body import LARGE_BODY_BYTES, check, decode, large_body
 from functions.api.door.form import is_form, read_form
-from functions.api.door.identity import AUTHENTICATED, AnyCaller, Subject
+from functions.api.door.identity import AnyCaller, Subject
 from shared import wire
 from shared.clock import now
 from shared.settings import settings
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from functions.api.door.identity import Caller
     from shared.bulk.files import File
 
-router = APIRouter(prefix="/v1/files", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/v1/files", tags=["OpenAI dialect"])
 
 DIRECT_BYTES = LARGE_BODY_BYTES * 3 // 4
 """Largest file in a request: Lambda is given it in base64."""

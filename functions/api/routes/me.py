@@ -13,14 +13,14 @@ from functions.api.contract.requests import AlertsRequest, CredentialsRequest
 from functions.api.control.erase import LONGEST_S, erase
 from functions.api.description.note import described
 from functions.api.door.body import parse, raw_body
-from functions.api.door.identity import AUTHENTICATED, Subject
+from functions.api.door.identity import Subject
 from functions.api.read.hold import MARGIN_S
 from shared.limits import names
 from shared.limits.verdict import THRESHOLDS
 from shared.settings import settings
 from shared.tasks import partitions
 
-router = APIRouter(prefix="/me", tags=["data"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/me", tags=["data"])
 
 _ALERTS = {"webhook_url": "https://example.com/budget", "thresholds": [80, 100]}
 _EXAMPLE = {

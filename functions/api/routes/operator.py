@@ -13,13 +13,14 @@ from functions.api.contract.requests import PAGE_TASKS, ApprovalAnswer, SessionI
 from functions.api.control import cancel, deliveries
 from functions.api.description.note import described
 from functions.api.door.body import parse, raw_body
-from functions.api.door.identity import AUTHENTICATED, Operator
+from functions.api.door.identity import Operator
 from functions.api.read import accepted, show
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.submit.repeats import idempotency_of
+from functions.api.system import times
 from shared import wire
 from shared.clock import day as day_of
-from shared.clock import epoch, iso, now
+from shared.clock import iso, now
 from shared.errors import NotFound
 from shared.settings import settings
 from shared.tasks import audit, events, lanes, store
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from shared.tasks.model import Task
     from shared.tasks.search import Wanted
 
-router = APIRouter(prefix="/operator", tags=["operation"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/operator", tags=["operation"])
 
 Cursor = Annotated[str | None, Query(max_length=2048, description="From `next_cursor`.")]
 Limit = Annotated[int, Query(ge=1, le=PAGE_TASKS)]
@@ -62,8 +63,7 @@ def search_tasks(
     """Return tasks, newest first. A page looks at so many tasks at most: it may be short and still have a cursor."""
     from shared.tasks.search import Wanted, search  # here: few environments are ever asked
 
-    latest = _time(until, "until", now() + 60)
-    earliest = _time(since, "since", latest - settings().task_ttl_days * 86_400)
+    earliest, latest = _between(since, until)
     wanted = Wanted(
         since=earliest,
         until=latest,
@@ -163,6 +163,7 @@ def retry_task(
 def deliver_task(operator: Operator, task_id: TaskId) -> JSONResponse:
     """Tell an ended task's webhook once more, with all its tries, whatever came of it before. Its id is the same."""
     task = _task(task_id)
+    deliveries.check(task)
     audit.note(operator.key_user, operator.key_id, "webhook", task_id, task.user)
     deliveries.again(task)
     return JSONResponse(accepted.state(task), 202)
@@ -182,9 +183,7 @@ def answer_task(
     from functions.api.routes.approvals import taken
 
     given = parse(ApprovalAnswer, body, request.headers.get("content-type"))
-    task = _task(task_id)
-    audit.note(operator.key_user, operator.key_id, f"answer {given.decision}", task_id, task.user)
-    return taken(answering.answer(operator, task, fingerprint, given, operator=True), fingerprint)
+    return taken(answering.answer(operator, _task(task_id), fingerprint, given, operator=True), fingerprint)
 
 
 @router.get("/audit", summary="Read what operators did")
@@ -196,7 +195,7 @@ def get_audit(
     cursor: Cursor = None,
 ) -> JSONResponse:
     """Return what operators did to tasks on a day, newest first."""
-    acts, more = audit.of_day(day or day_of(now()), limit=limit, cursor=cursor)
+    acts, more = audit.of_day(times.day(day, "day") if day else day_of(now()), limit=limit, cursor=cursor)
     shown: dict[str, Any] = {"acts": acts, "next_cursor": more}
     return JSONResponse(shown)
 
@@ -207,11 +206,11 @@ def _of_tree(root: Task, wanted: Wanted, *, limit: int, cursor: str | None) -> t
 
     if cursor is not None and not (cursor.isascii() and cursor.isdigit() and int(cursor) <= trees.MOST):
         raise BadCursor("not a cursor of this search", param="cursor")
-    times = iso(wanted.since), iso(wanted.until)
+    between = iso(wanted.since), iso(wanted.until)
     fitting = [
         one
         for one in trees.summaries(root)
-        if times[0] <= one["created"] <= times[1] and wanted.user in (None, one["user"]) and wanted.fits(one)
+        if between[0] <= one["created"] <= between[1] and wanted.user in (None, one["user"]) and wanted.fits(one)
     ]
     start = int(cursor or 0)
     return fitting[start : start + limit], str(start + limit) if start + limit < len(fitting) else None
@@ -223,12 +222,14 @@ def _task(task_id: str) -> Task:
     return store.get(task_id)
 
 
-def _time(text: str | None, name: str, default: float) -> float:
-    if text is None:
-        return default
-    try:
-        found = epoch(text if text[10:].rstrip("Z").find("+") >= 0 or text.endswith("Z") else f"{text}Z")
-        iso(found)
-    except (ValueError, OverflowError):
-        raise invalid("must be a date and time, like 2026-01-31T12:00:00Z", name) from None
-    return found
+def _between(since: str | None, until: str | None) -> tuple[float, float]:
+    """Return the time that is searched, all that is kept where none is given. Nothing was submitted in the future."""
+    latest = soon = now() + 60
+    if until is not None:
+        latest = times.instant(until, "until")
+    if since is None:
+        return min(latest, soon) - settings().task_ttl_days * 86_400, min(latest, soon)
+    earliest = times.instant(since, "since")
+    if until is not None and earliest > latest:
+        raise invalid("must not be after `until`", "since")
+    return min(earliest, latest, soon), min(latest, soon)

@@ -15,12 +15,12 @@ from functions.api.dialect.items import PAGE_ITEMS, given, page_of
 from functions.api.dialect.request import ResponsesRequest, checked
 from functions.api.dialect.turn import submission_of
 from functions.api.door.body import decode, large_body
-from functions.api.door.identity import AUTHENTICATED, AnyCaller
+from functions.api.door.identity import AnyCaller
 from functions.api.routes.responses import ResponseId
 from functions.api.submit.submission import FRAME_BYTES
 from shared.tasks.model import dumps
 
-router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/v1", tags=["OpenAI dialect"])
 
 BYTES_A_TOKEN = 4
 """An English text has about four bytes a token; what is counted is an estimate, as only the provider knows."""

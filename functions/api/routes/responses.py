@@ -16,7 +16,7 @@ from functions.api.dialect.response import response_of
 from functions.api.dialect.stream import ResponseStream, after, encode
 from functions.api.dialect.turn import submission_of
 from functions.api.door.body import decode, large_body
-from functions.api.door.identity import AUTHENTICATED, AnyCaller, Caller
+from functions.api.door.identity import AnyCaller, Caller
 from functions.api.routes.agent import IdempotencyKey
 from shared.tasks import store
 from shared.tasks.events import Event
@@ -26,7 +26,7 @@ from shared.tasks.model import Task
 if TYPE_CHECKING:
     from shared.tasks.events import Page
 
-router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/v1", tags=["OpenAI dialect"])
 
 _EXAMPLE = {"model": "gpt-4o-mini", "input": "Write a haiku about queues."}
 _STREAM = {

@@ -14,11 +14,11 @@ from functions.api.description.note import described
 from functions.api.dialect import forget, stored_chats
 from functions.api.dialect.items import page_from, page_of
 from functions.api.door.body import parse, raw_body
-from functions.api.door.identity import AUTHENTICATED, AnyCaller
+from functions.api.door.identity import AnyCaller
 from functions.api.routes.response_parts import After, Limit
 from shared.tasks.stored_chats import describe
 
-router = APIRouter(prefix="/v1/chat/completions", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/v1/chat/completions", tags=["OpenAI dialect"])
 
 CompletionId = Annotated[str, Path(description="`chatcmpl-…`")]
 Order = Annotated[Literal["asc", "desc"], Query()]

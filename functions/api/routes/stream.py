@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from functions.api.contract.problem import Problem, invalid
 from functions.api.description.note import described
-from functions.api.door.identity import AUTHENTICATED, caller_of
+from functions.api.door.identity import caller_of
 from functions.api.live import sse
 from functions.api.live.following import PAGE_BYTES, follow, life
 from functions.api.live.places import Place, place
@@ -37,7 +37,7 @@ ENDED_RETRY_MS = 60_000
 """When one comes again that does not know that the run has ended; `EventSource` knows no end of its own."""
 
 _ANSWER = {"description": "Server-sent events; `data` of each is JSON.", "content": {"text/event-stream": {}}}
-router = APIRouter(prefix="/result", tags=["live"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/result", tags=["live"])
 
 
 @router.get("/{task_id}/stream", summary="Follow a task's events live")

@@ -14,10 +14,10 @@ from functions.api.contract.requests import Strict
 from functions.api.description.note import described
 from functions.api.door.body import large_body, parse, raw_body
 from functions.api.door.form import read_form
-from functions.api.door.identity import AUTHENTICATED, AnyCaller
+from functions.api.door.identity import AnyCaller
 from functions.api.routes.files import DIRECT_BYTES, ExpiresAfter, FileName, Purpose, Size
 
-router = APIRouter(prefix="/v1/uploads", tags=["OpenAI dialect"], dependencies=AUTHENTICATED)
+router = APIRouter(prefix="/v1/uploads", tags=["OpenAI dialect"])
 
 UploadId = Annotated[str, Path(description="`upload_…`")]
 PartId = Annotated[str, StringConstraints(min_length=1, max_length=64)]

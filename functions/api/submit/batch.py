@@ -85,9 +85,10 @@ def whole(runs: Sequence[Callable[[], Run]], trace: str | None) -> list[Receipt]
         tried = len(receipts) + (len(admitted) == len(checked) and not isinstance(error, _Late))
         _take_back(admitted, receipts, tried)
         raise
+    away = False  # the others would only wait for the same, longer than the function has
     for receipt in receipts:
         if not receipt.repeat:
-            start(receipt.task)
+            away = not start(receipt.task, away=away) or away
     return receipts
 
 

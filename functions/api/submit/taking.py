@@ -134,13 +134,18 @@ def write(admitted: Admitted) -> Receipt:
     return Receipt(task, False, admitted.headers)
 
 
-def start(task: Task) -> None:
-    """Send a task that was just written, or have it wait for the one in front of it."""
+def start(task: Task, *, away: bool = False) -> bool:
+    """Send a task that was just written, or have it wait for the one in front of it; False when SQS refused it.
+
+    With ``away`` SQS refused another a moment ago: this one is left to the sweeper, which is told.
+    """
+    sent = True
     if task.after:
         session_line.follow(gate(), task)
     elif not task.parked:
-        _send(task)
+        sent = _send(task, away)
     metrics.count("Submitted", lane=task.lane)
+    return sent
 
 
 def give_up(admitted: Admitted) -> None:
@@ -195,8 +200,11 @@ def _stands(task: Task) -> bool:
     return True
 
 
-def _send(task: Task) -> None:
+def _send(task: Task, away: bool) -> bool:
     try:
-        parking.send(task)
+        if not away:
+            return parking.send(task)
+        store.mark_unsent(task)
     except Exception as error:  # its row stands: whatever else fails is no answer to the client
         log.warning("the task becomes due by itself", extra={"task_id": task.task_id}, exc_info=error)
+    return False

@@ -12,6 +12,7 @@ from shared import aws, valkey
 from shared.limits.breaker import Breaker, breaker_name
 from shared.logs import get_logger
 from shared.settings import settings
+from shared.tasks.items import table_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +83,7 @@ def _timed(name: str, probe: Callable[[], object]) -> dict[str, Any]:
 
 
 def _dynamodb() -> object:
-    key: Any = {"pk": {"S": "HEALTH"}, "sk": {"S": "HEALTH"}}
+    key: Any = table_key("HEALTH", "HEALTH")
     return aws.dynamodb().get_item(TableName=settings().table_name, Key=key, ProjectionExpression="pk")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.worker.model import finish as ends
 from functions.worker.model import refusal
+from functions.worker.model.choices import Aside, reason_of, unpacked
 from functions.worker.model.contents import Halves, texts
 from functions.worker.model.ears import Ears
 from functions.worker.model.handback import clean, merge
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 
 REPLY_CHARACTERS = 4_000_000
 """Longest reply taken, text and tool arguments together; far above any model's output limit."""
-_KNOWN = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "audio"})
+_KNOWN = frozenset(
+    {
+        "role", "content", "refusal", "tool_calls", "function_call", "audio",
+        "text", "finish_reason", "usage", "token_id", "token_ids", "index",  # which are no parts of a message
+    }
+)  # fmt: skip
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thought")
 """Where providers show what a model thinks aloud; the first of them in a chunk is shown to watchers."""
 
@@ -51,6 +57,11 @@ class Parts:
         self._index: str | None = None
         """The number of the choice that is read; known once one came."""
         self._spoke = False
+        self._native: str | None = None
+        """Why the model ended its reply, in the words of who stands behind a gateway."""
+        self._ends_early = False
+        """Whether more came behind an end: only what ends the stream tells then that the reply is whole."""
+        self._aside: Aside | None = None
         self._halves, self._thought_halves = Halves(), Halves()
         self.finish: str | None = None
         self.said_done = False
@@ -59,7 +70,12 @@ class Parts:
     @property
     def whole(self) -> bool:
         """Whether the model has ended a reply that is one: what follows adds nothing to it."""
-        return self.finish in (ends.STOP, ends.LENGTH, ends.TOOLS) and not self.empty
+        return self.finish in (ends.STOP, ends.LENGTH, ends.TOOLS) and not (self.empty or self._ends_early)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the model has ended its reply, as far as one can tell before the stream ends."""
+        return self.finish is not None and not self._ends_early
 
     @property
     def empty(self) -> bool:
@@ -90,11 +106,11 @@ class Parts:
                 self._model = storable.text(str(model))
             self._tally.hear_tier(chunk)
             if self.finish is not None:
-                self._goes_on()
+                self._goes_on(text)
             self._hear(text)
             self._check_limit()
             return True
-        if "choices" not in chunk and (inner := _inner(chunk)) is not None:
+        if "choices" not in chunk and (inner := unpacked(chunk)) is not None:
             return self.take(inner)
         if refusal.is_error(chunk):
             raise refusal.of_value(chunk, 200, {})
@@ -104,15 +120,19 @@ class Parts:
             )
         if model := chunk.get("model"):
             self._model = storable.text(str(model))
-        self._tally.hear(chunk)
+        self._count(chunk)
         choices = chunk.get("choices")
         if choices is None or choices == []:
             if not self.empty and (kind := ends.known(chunk.get("finish_reason"))):
                 self.finish, self._reason = kind, storable.text(str(chunk["finish_reason"]))
             return "usage" in chunk or choices is not None or chunk.get("type") == "ping"
         for choice in [choices] if isinstance(choices, dict) else choices:
-            if choice is None or not self._is_ours(str(choice.get("index") or 0), choices):
-                continue  # one answer was asked for
+            if choice is None:
+                continue
+            if not self._is_ours(str(choice.get("index") or 0), choices):
+                self._aside = self._aside or Aside(self._tool_piece)  # one answer was asked for
+                self._aside.take(choice)
+                continue
             if error := choice.get("error"):
                 raise refusal.of_value({"error": error}, 200, {})
             self._take_choice(choice)
@@ -128,13 +148,23 @@ class Parts:
             self._index = index
         return index == self._index
 
+    def _count(self, chunk: dict[str, Any]) -> None:
+        if self._tally.hear(chunk) and not chunk.get("choices"):
+            self._ends_early = False  # this is the last that comes
+
+    def count_late(self, chunk: dict[str, Any]) -> None:
+        """Take what was used from what comes behind the end, if nothing told it before."""
+        if not self._tally.told:
+            self._tally.hear(chunk)
+
     def _take_choice(self, choice: dict[str, Any]) -> None:
-        reason = choice.get("finish_reason") or choice.get("finishReason")
-        if self.finish is not None and choice.get("delta"):
-            self._goes_on()
-        if kind := ends.known(reason):
-            self.finish, self._reason = kind, storable.text(str(reason))
         delta = choice.get("delta")
+        if self.finish is not None and delta:
+            self._goes_on(isinstance(delta, dict) and any(delta.get(name) for name in ("content", "tool_calls")))
+        reason = reason_of(choice)
+        if kind := ends.known(reason):
+            self.finish, self._reason = kind, ends.word(reason) or ""
+        self._native = ends.word(choice.get("native_finish_reason")) or self._native
         if not delta and (self.empty or not choice.get("message")):
             delta = choice.get("message") or choice.get("text")  # a whole completion, or one of the old kind
         elif not delta and not self._calls:  # what was streamed stands there once more, and only there the calls
@@ -143,12 +173,15 @@ class Parts:
             delta = {"content": delta}
         if delta:
             self._take_delta(delta)
+        for call in choice.get("tool_calls") or ():  # beside the message instead of in it
+            self._calls.take(call)
         logprobs = choice.get("logprobs")
         if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
             self._logprobs += clean(logprobs["content"])
 
-    def _goes_on(self) -> None:
-        """Take back an end that a word seemed to tell which nobody knows: there is more."""
+    def _goes_on(self, more: object) -> None:
+        """Take back an end that a word seemed to tell which nobody knows; doubt others that ``more`` comes behind."""
+        self._ends_early = self._ends_early or bool(more)
         if self.finish not in ends.KINDS:
             self.finish = None
 
@@ -162,6 +195,7 @@ class Parts:
             if isinstance(sound := audio.get("data"), str):
                 self._progress.sound(sound)
                 self._spoke = True
+        content = content or delta.get("text")  # as old completions have it
         if refused and not content:
             content = refused
             self._progress.refused = self._progress.refused or not self._text
@@ -239,6 +273,10 @@ class Parts:
             text, self._halves.left = storable.text(self._halves.left), ""  # nothing came that it is half of
             self._text.append(text)
             self._ears.text(text)
+        if self._aside is not None and not self._calls and (self.finish or self._aside.finish) == ends.TOOLS:
+            self._calls, self.finish = self._aside.calls, ends.TOOLS
+        if self.finish is None and self.said_done and not self.empty:
+            self.finish, self._reason = ends.known(self._native), self._native or ""
         if self.finish is None and not self.empty and (self.said_done or (whole and self._text)):
             self.finish = ends.TOOLS if self._calls else ends.STOP
         if self.finish is None:
@@ -249,10 +287,10 @@ class Parts:
         if self.finish == ends.BROKEN or (self.finish not in ends.KINDS and self.empty):
             message = f"the provider ended the reply with {self._reason}"
             raise ModelError(message, status=200, code="malformed_reply")
-        calls = self._calls.calls()
+        called, calls = bool(self._calls), self._calls.calls()
         if calls and self.finish == ends.STOP:
             self.finish = ends.TOOLS
-        elif self.finish == ends.TOOLS and not calls:
+        elif not calls and (called or self.finish == ends.TOOLS):
             if not self._text:
                 raise ModelError("the reply was to call a tool, and calls none", status=200, code="malformed_reply")
             self.finish = ends.STOP
@@ -270,9 +308,3 @@ class Parts:
             refused=self._progress.refused,
             details=self._tally.details(usage),
         )
-
-
-def _inner(chunk: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the chunk, or the whole answer, that some gateways pack into an envelope of theirs."""
-    inner = next((chunk[name] for name in ("data", "result", "response", "output") if name in chunk), None)
-    return inner if isinstance(inner, dict) and "choices" in inner else None

@@ -25,7 +25,7 @@ def texts(content: Any) -> tuple[str, str]:
             raise TypeError("content part")
         kind = str(part.get("type", "text"))
         if kind in ("thinking", "reasoning", "reasoning_text"):
-            inner = part.get("thinking") or part.get("reasoning") or part.get("text")
+            inner = part.get("thinking") or part.get("reasoning") or part.get("text") or part.get("summary")
             thought += "".join(texts(inner))
         else:
             inner = part.get("text") or part.get("refusal") or part.get("content")

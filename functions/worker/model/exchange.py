@@ -249,7 +249,7 @@ async def _read(response: httpx2.Response, assembler: Assembler, watch: Watch) -
                 assembler.feed(piece)
                 if assembler.done:
                     if not assembler.cut:
-                        await _drain(pieces)
+                        await _drain(pieces, assembler)
                     break
         except httpx2.HTTPError:
             if not assembler.finished:
@@ -257,12 +257,12 @@ async def _read(response: httpx2.Response, assembler: Assembler, watch: Watch) -
             # The reply is whole and paid for; it lost its tail only.
 
 
-async def _drain(pieces: AsyncIterator[bytes]) -> None:
+async def _drain(pieces: AsyncIterator[bytes], assembler: Assembler) -> None:
     """Read to the end of the answer: a connection that is left in the middle cannot be used again."""
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
-            async for _ in pieces:
-                pass
+            async for piece in pieces:
+                assembler.feed(piece)
     except TimeoutError:
         return  # only the connection is given up
 

@@ -37,11 +37,20 @@ _NOT_YET = frozenset({"", "null", "none", "not_finished", "in_progress", "unfini
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
+def word(reason: object) -> str | None:
+    """Return the word of a reason: some give an object that names it, or a list of one; None for none yet."""
+    if isinstance(reason, list):
+        reason = reason[0] if reason else None
+    if isinstance(reason, dict):
+        reason = next((reason[name] for name in ("type", "reason", "name") if reason.get(name)), None)
+    return storable.text(reason) if reason and isinstance(reason, str) else None
+
+
 def known(reason: object) -> str | None:
     """Return a reason in OpenAI's words; None for none yet. One that nobody knows stands as it is."""
-    if not reason or not isinstance(reason, str):
+    text = word(reason)
+    if text is None:
         return None
-    text = storable.text(reason)
     # "content_filter: PROHIBITED_CONTENT" and "function_call_filter: MALFORMED_FUNCTION_CALL" are Gemini's.
     parts = [
         _CAMEL.sub("_", part.strip().removeprefix("FinishReason."))

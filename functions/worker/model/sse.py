@@ -33,8 +33,8 @@ LONG_NUMBER = 1_000
 _DONE = frozenset({b"[DONE]", b'"[DONE]"', b"DONE", b"[DONE].", b"[END]", b"[EOF]", b"[FINISHED]", b"[STOP]"})
 _LAST = frozenset({"done", "end", "complete", "close", "finish"})
 """Names of an event after which nothing comes."""
-_BEFORE = b" \t\r\n\xef\xbb\xbf"
-"""White space and a byte order mark."""
+_BEFORE = b" \t\r\n\xef\xbb\xbf\x1e"
+"""White space, a byte order mark, and what begins a record of a JSON text sequence (RFC 7464)."""
 
 
 class _Kind(Enum):
@@ -59,6 +59,8 @@ class Assembler:
         self._rest = b""
         self._joined = b""
         """Lines of an event that are only together JSON."""
+        self._bare = False
+        """Whether those lines are not in the form of an event."""
         self._event = ""
         self._noise = b""
         """The first data that nobody understood."""
@@ -75,7 +77,7 @@ class Assembler:
         """Whether the model has ended its reply, though the answer may not have."""
         if self._kind is _Kind.WHOLE:
             return _read(self._rest) is not None
-        return self._parts.finish is not None
+        return self.done or self._parts.ended
 
     @property
     def nothing(self) -> bool:
@@ -100,6 +102,8 @@ class Assembler:
         if self._kind is _Kind.STREAM:
             self._feed_lines(data)
             return
+        if self.done:
+            return
         self._rest += data
         if self._kind is _Kind.PAGE and len(self._rest) > PAGE_BYTES:
             self.done = True
@@ -114,19 +118,40 @@ class Assembler:
         *lines, self._rest = data.split(b"\n")
         for line in lines:
             if self.done:
-                return
-            self._line(line)
+                self._late(line)
+            else:
+                self._line(line)
+        if self.done and len(self._rest) > PAGE_BYTES:
+            self._rest = b""
         if len(self._rest) > LINE_BYTES:
             raise ModelError("the provider sent an endless line", status=200, code="reply_too_long")
 
+    def _late(self, line: bytes) -> None:
+        """Take from what comes behind the end only what was used; some tell it there."""
+        if b'"usage' in line and line.startswith(b"data:") and not self.cut:
+            value = _read(line[5:].strip())
+            if isinstance(value, dict):
+                self._parts.count_late(value)
+
     def _line(self, line: bytes) -> None:
-        if line.startswith(b"data:"):
+        if self._joined and self._bare and line.strip():  # JSON in several lines, behind comments
+            if line[:1] in (b"}", b"]"):
+                self._data(line)
+            else:
+                self._joined += b"\n" + line
+            if len(self._joined) > LINE_BYTES:
+                raise ModelError("the reply is too long", status=200, code="reply_too_long")
+            return
+        if not line:
+            self._end_event()
+        elif line.startswith(b"data:"):
             data = line[5:].strip()
             while data.startswith(b"data:"):  # a proxy packed it once more
                 data = data[5:].strip()
             self._data(data)
         elif line.startswith(b"{"):  # some report an error without the form of an event
             self._data(line)
+            self._bare = bool(self._joined)
         elif line.startswith(b"error:"):  # llama.cpp's server did for long
             self._event = "error"
             self._data(line[6:].strip())
@@ -170,10 +195,12 @@ class Assembler:
     def _end_event(self) -> None:
         if self._joined:
             raise self._malformed("the provider sent a malformed chunk: no JSON")
-        self._event = ""
+        self._event, self._bare = "", False
 
     def _take(self, value: Any) -> None:
         whole = self._parts.whole
+        if isinstance(value, str) and value[:1] == "{":  # JSON as the text of JSON
+            value = _read(value.encode("utf-8", "replace"))
         try:
             if self._event == "error" and isinstance(value, dict) and "choices" not in value and "error" not in value:
                 value = {"error": value}
@@ -223,7 +250,8 @@ class Assembler:
         if value is not None:
             self._take(value)
             return
-        lines = [line for line in data.split(b"\n") if line.strip() and not _is_done(line.strip())]
+        lines = [line.strip(b"\x1e \t\r") for line in data.split(b"\n")]
+        lines = [line for line in lines if line and not _is_done(line)]
         read = list(itertools.takewhile(lambda value: value is not None, map(_read, lines)))
         if len(lines) < 2 or not read:
             raise self._malformed("the provider's answer is malformed: no JSON")
@@ -246,6 +274,10 @@ def _kind_of(data: bytes) -> _Kind:
 
 def _read(data: bytes) -> Any:
     """Read JSON; None if it is none."""
+    try:
+        return _DECODER.decode(data.decode())  # nearly always: `json.loads` would look for other encodings first
+    except (ValueError, RecursionError):
+        pass  # the long way says what it is
     try:
         return json.loads(data)
     except UnicodeDecodeError:

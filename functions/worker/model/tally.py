@@ -32,17 +32,19 @@ class Tally:
             self._tier = tier
             reply_terms.hear_tier(self._progress, tier)
 
-    def hear(self, chunk: dict[str, Any]) -> None:
-        """Take all that a chunk says of what was used."""
+    def hear(self, chunk: dict[str, Any]) -> bool:
+        """Take all that a chunk says of what was used; False if it says nothing of it."""
         if (tier := chunk.get("service_tier")) is not None:
             reply_terms.hear_tier(self._progress, tier)
         reply_terms.hear(self._progress, chunk)
         count = found(chunk)
-        if count != Count():
-            self._count = self._count.later(count)
-            self._progress.reported = Usage(self._count.read or 0, self._count.written or 0)
-            for kind, number in details(chunk).items():
-                self._details[kind] = max(self._details.get(kind, 0), number)
+        if count == Count():
+            return False
+        self._count = self._count.later(count)
+        self._progress.reported = Usage(self._count.read or 0, self._count.written or 0)
+        for kind, number in details(chunk).items():
+            self._details[kind] = max(self._details.get(kind, 0), number)
+        return True
 
     def usage(self, *, cut: bool) -> tuple[Usage, bool]:
         """Return what is charged, and whether some of it is our estimate, which errs upwards; ``cut`` by us."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.model.contents import Halves
@@ -21,6 +22,8 @@ MAX_TOOL_CALLS = 128
 """Tool calls of one reply; OpenAI lets a request define as many tools."""
 _KNOWN = frozenset({"index", "id", "type", "function"})
 _FLAT = _KNOWN | {"name", "arguments", "parameters", "input"}
+_FENCE = re.compile(r"```(?:json)?\s*+(\{.*\})\s*```", re.S)
+"""Arguments as small models write them: as code in a text."""
 _HOLLOW = frozenset({"{}", "null"})
 """Arguments that may stand there only because something has to."""
 
@@ -32,12 +35,19 @@ def _arguments(function: dict[str, Any]) -> Any:
     return next((function[name] for name in ("parameters", "input") if isinstance(function.get(name), dict)), None)
 
 
+def _plain(name: Any) -> str:
+    """Return a tool's name without what some write around it: spaces, and marks of a model's own (vLLM's gpt-oss)."""
+    return str(name or "").partition("<|")[0].strip()
+
+
 def _meant(call: WrittenCall) -> str | None:
     """Return what arguments mean that are no object as they stand: each piece was all so far, or they are quoted."""
     if call.object or not call.arguments:
         return None
     if read_object(call.arguments[-1]) is not None and not call.whole:
         return call.arguments[-1]
+    if (fenced := _FENCE.fullmatch(call.text.strip())) is not None and read_object(fenced[1]) is not None:
+        return fenced[1]
     if not call.text.lstrip().startswith('"') or not call.whole:
         return None
     inner = str(json.loads(call.text))
@@ -84,13 +94,13 @@ class ToolCalls:
             TypeError, AttributeError: it is none.
         """
         function = piece.get("function") or (piece if "name" in piece else {})  # some leave the inner object out
-        call_id, name, arguments = piece.get("id") or "", function.get("name") or "", _arguments(function)
+        call_id, name, arguments = piece.get("id") or "", _plain(function.get("name")), _arguments(function)
         if arguments is not None and not isinstance(arguments, str):
             arguments = json.dumps(arguments, ensure_ascii=False)  # as an object, not as its text
-        call = self._find(_number(piece.get("index")), str(call_id), str(name), arguments)
+        call = self._find(_number(piece.get("index")), str(call_id), name, arguments)
         call.id = call.id or storable.text(str(call_id))
         if name and name != call.name:  # some repeat it in every piece
-            name = storable.text(str(name))
+            name = storable.text(name)
             call.name = name if name.startswith(call.name) else call.name + name  # or as far as it is known
             self._grow(name)
         if arguments:
@@ -139,8 +149,7 @@ class ToolCalls:
 
     def calls(self) -> list[ToolCall]:
         """Return them, in the order in which they began, once no more comes."""
-        # Nothing but a number is no call.
-        self._calls = [call for call in self._calls if call.name or call.id or call.text.strip()]
+        self._calls = [call for call in self._calls if call.name]  # what calls nothing is no call
         for call in self._calls:
             if (meant := _meant(call)) is not None:
                 call.say_again(meant)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-MAX_TOKENS = 100_000_000
-"""A provider that reports more tokens than this for one call is not believed."""
+MAX_TOKENS = 10_000_000
+"""A provider that reports more tokens than this for one call is not believed: no model has a larger context."""
 MOST_BYTES = 16
 """Bytes per token above which what was seen belies the provider's count."""
 
@@ -91,7 +91,16 @@ def believed(told: Details, read: int, written: int) -> Details:
 
 
 _PLACES = frozenset(
-    {"usage", "usageMetadata", "usage_metadata", "timings", "x_groq", "amazon-bedrock-invocationMetrics", "eval_count"}
+    {
+        "usage",
+        "usageMetadata",
+        "usage_metadata",
+        "timings",
+        "x_groq",
+        "amazon-bedrock-invocationMetrics",
+        "eval_count",
+        "token_usage",
+    }
 )
 """What a chunk has some of that tells a usage, unless one of its choices does."""
 
@@ -107,16 +116,29 @@ def places(chunk: dict[str, Any]) -> list[dict[str, Any]]:
     places.append(chunk.get("amazon-bedrock-invocationMetrics"))
     if "eval_count" in chunk:
         places.append(chunk)
+    places.append(chunk.get("token_usage"))
+    if isinstance(listed := chunk.get("usage"), list):
+        places += listed
+    if isinstance(usage := chunk.get("usage"), dict):  # Cohere's own: of all tokens, and of those that are billed
+        places += [usage.get("tokens"), usage.get("billed_units")]
     return [place for place in places if isinstance(place, dict)] + _of_choices(choices)
 
 
 def _of_choices(choices: Any) -> list[dict[str, Any]]:
-    told = [choice.get("usage") for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else ()
+    told: list[Any] = []
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict):
+            inner = choice.get("delta") or choice.get("message")
+            told += [choice.get("usage"), inner.get("usage") if isinstance(inner, dict) else None]
     return [usage for usage in told if isinstance(usage, dict) and usage]
 
 
 def _read(usage: dict[str, Any]) -> Count:
     read, written, total = (_first(usage, names) for names in (_PROMPT, _OUTPUT, _TOTAL))
+    if not read and total is not None and written is not None and total > written:
+        read = None  # what it says to be nothing is what the total holds besides
+    elif read is not None:  # Gemini counts what its own tools read beside the prompt
+        read += number(usage.get("toolUsePromptTokenCount")) or 0
     if read is not None:
         beside = sum(number(usage.get(name)) or 0 for name in _CACHED)
         # Some gateways have OpenAI's names and Anthropic's sums: what is more than all cannot be a part of it.

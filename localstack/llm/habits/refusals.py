@@ -84,6 +84,7 @@ CONTEXT = {
 
 FILTERS = {
     "filter_deepseek": Habit("deepseek-ai/DeepSeek-V3", 400, _openai("Content Exists Risk", "invalid_request_error")),
+    "filter_portkey": Habit("Portkey-AI/gateway", 446, _openai("The guardrail checks defined in the config failed.", None, "hooks_failed")),
     "filter_glm": Habit("docs.bigmodel.cn/cn/api/api-code", 400, {"error": {"code": "1301", "message": "\u7cfb\u7edf\u68c0\u6d4b\u5230\u8f93\u5165\u6216\u751f\u6210\u5185\u5bb9\u53ef\u80fd\u5305\u542b\u4e0d\u5b89\u5168\u6216\u654f\u611f\u5185\u5bb9"}}),
     "filter_ark": Habit("www.volcengine.com/docs/82379/1299023", 400, {"error": {"code": "InputTextSensitiveContentDetected", "message": "The request failed because of its input", "type": "BadRequest"}}),
     "filter_xai": Habit("docs.x.ai/docs/key-information/debugging", 403, {"code": "Client specified an invalid argument", "error": "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO"}),
@@ -99,6 +100,10 @@ WAITS = {
     "wait_gemini": Habit("google-gemini/gemini-cli", 429, [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "You exceeded your current quota.", "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}]}}]),
     "wait_words": Habit("console.groq.com/docs/rate-limits", 429, _openai("Rate limit reached for model in TPM. Please try again in 7m12s.", "rate_limit_exceeded", "tokens")),
     "wait_azure_ms": Habit("openai/openai-python", 429, _LIMITED, headers={"x-ms-retry-after-ms": "2500"}),
+    "wait_rate_as_quota": Habit("google-gemini/gemini-cli", 429, [{"error": {"code": 429, "message": "Resource has been exhausted (e.g. check quota).", "status": "RESOURCE_EXHAUSTED"}}], headers={"retry-after": "1"}),
+    "wait_hour_as_prompt": Habit("inference-docs.cerebras.ai/support/rate-limits", 429, {"message": "Tokens per hour limit exceeded - too many tokens processed.", "type": "too_many_tokens_error", "param": "quota", "code": "token_quota_exceeded"}, headers={"x-ratelimit-reset-tokens-minute": "1.5"}),
+    "wait_capacity_498": Habit("console.groq.com/docs/errors", 498, _openai("Flex tier capacity exceeded. Please try again in 1s.", "capacity_exceeded")),
+    "wait_two": Habit("envoyproxy/envoy", 429, _LIMITED, headers={"retry-after": "1, 2"}),
     "wait_policy": Habit("datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers", 429, _LIMITED, headers={"ratelimit": '"default";r=0;t=3'}),
     "wait_metadata": Habit("openrouter.ai/docs/api-reference/errors", 429, {"error": {"code": 429, "message": "Rate limited upstream", "metadata": {"retry_after_seconds": 2}}}),
     "wait_chinese": Habit("docs.bigmodel.cn/cn/api/api-code", 429, _openai("\u8bf7\u6c42\u8fc7\u4e8e\u9891\u7e41\uff0c\u8bf7\u5728 3 \u79d2\u540e\u91cd\u8bd5", "1302")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -120,7 +121,38 @@ def test_a_cursor_of_another_search_is_refused(api: Api) -> None:
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_cursor"), params
 
 
-@pytest.mark.parametrize("query", ["since=x", "until=2026-13-01T00:00:00Z", "status=done", "limit=0", "text="])
+def test_a_time_is_read_in_every_zone_that_it_may_name(api: Api) -> None:
+    put("t", datetime(2024, 2, 28, 12, tzinfo=UTC).timestamp())
+    for since in ("2024-02-28", "2024-02-28T12:00:00", "2024-02-28T07:00:00-05:00", "2024-02-28T17:30:00+05:30",
+                  "2024-02-28T12:00:00.000Z", "0001-01-01T00:00:00Z", "20240228T120000Z"):  # fmt: skip
+        assert ids(api, since=since, user="ann") == ["t"], since
+    for since in ("2024-02-29", "2024-02-28T12:00:01", "2024-02-28T07:00:01-05:00", "9999-12-31T23:59:59Z"):
+        assert ids(api, since=since, user="ann") == [], since
+    unescaped = api.client.get("/operator/tasks?since=2024-02-28T17:30:01+05:30", headers=api.head("operator"))
+    assert (unescaped.status_code, unescaped.json()["tasks"]) == (200, [])
+
+
+def test_an_end_in_the_future_leaves_out_nothing_and_one_long_ago_all(api: Api) -> None:
+    put("t", time.time() - 60)
+    assert ids(api, until="2099-01-01T00:00:00Z") == ["t"]
+    assert ids(api, until="9999-12-31T23:59:59Z", since="1970-01-01") == ["t"]
+    assert ids(api, until="0001-01-01T00:00:00Z") == []
+    answer = api.get("/operator/tasks", "operator", since="2026-11-02", until="2026-11-01")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "since")
+
+
+def test_what_is_refused_is_no_act(api: Api) -> None:
+    task_id = api.submit("demo").json()["task_id"]
+    claim(task_id)
+    for what in ("retry", "webhook"):
+        assert api.post(f"/operator/tasks/{task_id}/{what}", "operator").status_code == 409
+    assert api.post(f"/operator/tasks/{task_id}/approvals/ab12", "operator", decision="allow").status_code == 404
+    assert api.get("/operator/audit", "operator").json()["acts"] == []
+
+
+@pytest.mark.parametrize(
+    "query", ["since=x", "until=2026-13-01T00:00:00Z", "since=1795960000", "status=done", "limit=0", "text="]
+)
 def test_wrong_words_are_named(api: Api, query: str) -> None:
     answer = api.client.get(f"/operator/tasks?{query}", headers=api.head("operator"))
     assert answer.status_code == 422
@@ -162,6 +194,7 @@ def test_the_audit_is_read_by_days_and_pages(api: Api) -> None:
     rest = api.get("/operator/audit", "operator", limit=3, cursor=first["next_cursor"]).json()
     assert [act["task_id"] for act in first["acts"] + rest["acts"]] == made[::-1]
     assert api.get("/operator/audit", "operator", day="2020-01-01").json()["acts"] == []
+    assert api.get("/operator/audit", "operator", day="2026-02-30").status_code == 422
     answer = api.get("/operator/audit", "operator", day="2020-01-01", cursor=first["next_cursor"])
     assert answer.json()["error"]["code"] == "invalid_cursor"
 

@@ -55,7 +55,10 @@ def test_a_system_that_does_not_answer_is_told_soon(
     monkeypatch.setattr(where, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setenv("SLUICE_URL", "http://127.0.0.1:1")
     assert _run("list --json", monkeypatch) == AWAY
-    assert "cannot be reached" in json.loads(capsys.readouterr().out)["error"]["message"]
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "unreachable"
+    assert "cannot be reached" in error["message"]
+    assert "SLUICE_URL" in error["message"]  # what to do about it
 
 
 def _run(words: str, monkeypatch: pytest.MonkeyPatch) -> object:

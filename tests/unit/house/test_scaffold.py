@@ -87,7 +87,9 @@ def test_status_says_that_nothing_is_up(tmp_path: Path, monkeypatch: pytest.Monk
     assert "sluice up" in told.stdout
 
 
-@pytest.mark.parametrize("command", ["key make bob", "key create", "key list x", "nothing", "run", "up A=1 B"])
+@pytest.mark.parametrize(
+    "command", ["key make bob", "key create", "key list x", "logs nope", "nothing", "run", "up A=1 B"]
+)
 def test_what_is_not_understood_ends_with_2(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write(tmp_path, "shop"))
     assert CliRunner().invoke(app, command.split()).exit_code == 2

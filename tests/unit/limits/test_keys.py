@@ -130,12 +130,12 @@ def test_dynamodb_away_known_keys_still_serve(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_memory_is_bounded_and_ages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "CACHED", 2)
+    monkeypatch.setattr(keys._cache, "most", 2)
     made = [keys.create_key(f"u{n}", "free") for n in range(3)]
     for key in made:
         assert keys.lookup(key) is not None
     assert len(keys._cache) == 2
-    monkeypatch.setattr(keys, "CACHE_S", -1.0)
+    monkeypatch.setattr(keys._cache, "seconds", -1.0)
     keys.forget()
     assert keys.lookup(made[0]) is not None
     digest = hashlib.sha256(made[0].encode()).hexdigest()

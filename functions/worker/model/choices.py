@@ -1,0 +1,49 @@
+"""Choices of a reply as providers number and pack them, and why one says that it has ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from functions.worker.model import finish as ends
+from functions.worker.model.toolcalls import ToolCalls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Aside:
+    """What calls tools in choices that are not the one which is read.
+
+    Some split one reply into several choices: the text is in the first, the calls are in the next (Copilot's of
+    Anthropic's models). They count only if the reply was to call a tool, and calls none.
+    """
+
+    def __init__(self, grow: Callable[[str], None]) -> None:
+        """Start empty; ``grow`` is told each piece, as `ToolCalls` says."""
+        self.calls = ToolCalls(grow)
+        self.finish: str | None = None
+
+    def take(self, choice: dict[str, Any]) -> None:
+        """Take another choice of a chunk."""
+        inner = choice.get("delta") or choice.get("message")
+        for call in (inner.get("tool_calls") if isinstance(inner, dict) else None) or ():
+            self.calls.take(call)
+        self.finish = ends.known(reason_of(choice)) or self.finish
+
+
+def reason_of(choice: dict[str, Any]) -> Any:
+    """Return why a choice says that it has ended, wherever it does."""
+    if reason := choice.get("finish_reason") or choice.get("finishReason"):
+        return reason
+    delta = choice.get("delta")
+    if isinstance(delta, dict) and (reason := delta.get("finish_reason")):
+        return reason
+    if "finish_reason" not in choice and isinstance(stop := choice.get("stop_reason"), str):
+        return stop if ends.known(stop) in ends.KINDS else None  # elsewhere it is the word that ended the reply
+    return None
+
+
+def unpacked(chunk: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the chunk, or the whole answer, that some gateways pack into an envelope of theirs."""
+    inner = next((chunk[name] for name in ("data", "result", "response", "output") if name in chunk), None)
+    return inner if isinstance(inner, dict) and "choices" in inner else None
