@@ -21,11 +21,14 @@ help:
 
 # ---- set-up: each environment is made again when its pins change
 
+# An environment without a pip of its own is made in a third of the time; where the machine's pip is missing or too old, with.
 $(CURDIR)/.tools/uv/bin/uv:
 	@echo "setting up: uv"
-	@python3 -m venv .tools/uv || { rm -rf .tools/uv; \
-	  echo "error: this python3 cannot make environments: install its venv module (python3-venv on Debian), or uv"; exit 1; } >&2
-	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@{ python3 -m venv --without-pip .tools/uv && \
+	  python3 -m pip --python .tools/uv/bin/python install --quiet --disable-pip-version-check --no-compile uv; } >/dev/null 2>&1 || \
+	{ rm -rf .tools/uv; python3 -m venv .tools/uv || { rm -rf .tools/uv; \
+	  echo "error: this python3 cannot make environments: install its venv module (python3-venv on Debian), or uv"; exit 1; } >&2; \
+	  .tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv; }
 
 define environment
 	@echo "setting up: $(1)"

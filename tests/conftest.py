@@ -1,8 +1,6 @@
 """Fixtures for all tests."""
 
 import gc
-import os
-import uuid
 from collections import Counter
 from functools import cache
 
@@ -12,7 +10,6 @@ import pytest
 from _pytest.unraisableexception import gc_collect_iterations_key
 
 from shared import aws
-from shared.tasks import claims
 from tests import copies
 
 pytest_plugins = ["tests.stack_fixture"]
@@ -23,10 +20,6 @@ httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)
 # Every session of boto, of which moto ends one with each account, would read AWS's regions again: 60 ms. They are only
 # looked at.
 botocore.session.create_loader = cache(botocore.session.create_loader)
-
-
-os.register_at_fork(after_in_child=lambda: setattr(claims, "OWNER", f"local/{os.getpid()}-{uuid.uuid4().hex[:12]}"))
-"""A copy of this process (`tests.copies`) claims runs in its own name."""
 
 
 LONG = (

@@ -22,4 +22,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
             except SluiceError as error:
                 _log.error("dead letter not seen to", extra={"code": error.code, "error": error.message})
                 failures.append({"itemIdentifier": record["messageId"]})
+            except Exception:  # what is wrong with one message keeps no other task from its end
+                _log.exception("dead letter not seen to")
+                failures.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failures}

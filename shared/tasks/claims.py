@@ -11,6 +11,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -28,8 +29,6 @@ from shared.tasks.model import ITEM_VERSION, Status, Task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OWNER = f"{os.environ.get('AWS_LAMBDA_FUNCTION_NAME', 'local')}/{os.getpid()}-{uuid.uuid4().hex[:12]}"
-"""Names this environment: in the ends that it writes, and with a claim's own part behind it in the rows it holds."""
 EARLY_SECONDS = 2.0
 """A message may come this much before ``next_try_at`` (clocks and SQS's whole seconds) and still be taken."""
 WOKEN = "woken"
@@ -72,9 +71,23 @@ class Asked:
     owner: str
 
 
+def environment() -> str:
+    """Name this environment: in the ends that it writes, and with a claim's own part behind it in the rows it holds.
+
+    Made when it is first needed, never on import: all environments that start from one snapshot (SnapStart) share what
+    was made before it was taken.
+    """
+    return _named(os.getpid())
+
+
+@cache
+def _named(pid: int) -> str:
+    return f"{os.environ.get('AWS_LAMBDA_FUNCTION_NAME', 'local')}/{pid}-{uuid.uuid4().hex[:12]}"
+
+
 def new_owner() -> str:
     """Name one claim, through all its repeats: ``function/pid-environment-claim``."""
-    return f"{OWNER}-{secrets.token_hex(4)}"
+    return f"{environment()}-{secrets.token_hex(4)}"
 
 
 def claim(task_id: str, gen: int, *, owner: str | None = None) -> Task | Refused:

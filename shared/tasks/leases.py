@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.clock import now
-from shared.errors import DependencyDown, LeaseLost
+from shared.errors import Contended, DependencyDown, LeaseLost
 from shared.settings import settings
 from shared.tasks import events, lanes, records, table
 from shared.tasks.items import read_task, row_key
@@ -178,6 +178,8 @@ def fenced_write(ops: list[dict[str, Any]], *, written: Callable[[Task], bool]) 
 
 
 def _was_written(refusal: table.ConditionFailed, written: Callable[[Task], bool]) -> None:
+    if 0 in refusal.unseen:  # a heartbeat writes it, say: nobody looked whose the lease is
+        raise Contended("another writer holds the row") from refusal
     item = refusal.items.get(0)
     row = read_task(item) if item else None
     if row is None or not written(row):

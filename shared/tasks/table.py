@@ -27,11 +27,15 @@ STATEMENTS_AT_ONCE = 25
 
 
 class ConditionFailed(Exception):
-    """A conditional write was refused; ``items`` holds what stood there instead, by position in the transaction."""
+    """A conditional write was refused; ``items`` holds what stood there instead, by position in the transaction.
 
-    def __init__(self, items: dict[int, Attributes | None]) -> None:
+    ``unseen`` are the positions of which nothing is known, as another writer held the item, or its partition was busy.
+    """
+
+    def __init__(self, items: dict[int, Attributes | None], unseen: frozenset[int] = frozenset()) -> None:
         super().__init__("condition failed")
         self.items = items
+        self.unseen = unseen
 
 
 @contextmanager
@@ -290,7 +294,9 @@ def _sort_out(error: Exception) -> None:
                 if reason.get("Code") == "ConditionalCheckFailed"
             }
             if failed:
-                raise ConditionFailed(failed) from error
+                seen = {"None", "ConditionalCheckFailed"}
+                unseen = (n for n, reason in enumerate(reasons) if str(reason.get("Code", "None")) not in seen)
+                raise ConditionFailed(failed, frozenset(unseen)) from error
             if "TransactionConflict" in codes:
                 raise Contended("another transaction holds the item") from error
             if codes & {"ThrottlingError", "ProvisionedThroughputExceeded"}:

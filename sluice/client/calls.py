@@ -25,6 +25,8 @@ HOLD_SECONDS = 20
 TIMEOUT_SECONDS = HOLD_SECONDS + 15.0
 PATIENCE_SECONDS = 60.0
 """How long what fails on the way is tried again."""
+MOST_CHARACTERS = 5_000_000
+"""Longest text that is sent: Lambda takes no request above 6 MB, and the gateway's answer looks like a failure."""
 AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 FIRST_PAUSE_SECONDS = 0.3
 LONGEST_PAUSE_SECONDS = 5.0
@@ -61,8 +63,9 @@ def ask(request: Request, patience_s: float) -> Call:
     """Send a request until it is answered for good; returns the answer's JSON.
 
     Raises:
-        ApiError: the API refused, or did not answer for so long.
+        ApiError: the API refused, or did not answer for so long; or the request is too large to be taken anywhere.
     """
+    _fits(request.json)
     give_up = time.monotonic() + patience_s
     pause = FIRST_PAUSE_SECONDS
     while True:
@@ -82,6 +85,12 @@ def ask(request: Request, patience_s: float) -> Call:
             raise error
         yield wait
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _fits(body: Any) -> None:
+    texts = body.values() if isinstance(body, dict) else (body,)
+    if sum(len(text) for text in texts if isinstance(text, str)) > MOST_CHARACTERS:
+        raise ApiError("the request is too large: AWS takes 6 MB, and the API less", status=413, code="too_large")
 
 
 def _refusal(response: Any) -> ApiError:

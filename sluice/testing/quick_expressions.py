@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from moto.dynamodb.comparisons import ConditionExpressionParser
 from moto.dynamodb.parsing import ast_nodes, expressions, validators
 
+from sluice.testing import quick_updates
+
 __all__ = ["PARTS"]
 
 
@@ -58,17 +60,37 @@ _STATIC = (
 """Checks of an expression with its names against a table's keys, whatever the item and the values are."""
 
 
-def _begin(self: Any, expression: Any, *args: Any, **kwargs: Any) -> None:
-    _prepare(self, None, *args, **kwargs)
-    self.node_to_validate = _copy_tree(expression)
-    names = self.expression_attribute_names or {}
-    self.case = (tuple(sorted(names.items())), tuple(self.table.table_key_attrs))
+def _begin(
+    self: Any,
+    expression: Any,
+    expression_attribute_names: dict[str, str],
+    expression_attribute_values: dict[str, Any],
+    item: Any,
+    table: Any,
+) -> None:
+    names, values = expression_attribute_names, expression_attribute_values
+    self.case = (tuple(sorted((names or {}).items())), tuple(table.table_key_attrs))
     self.passed = vars(expression).setdefault("passed", set())
+    self.changes = None
+    if self.case in self.passed:
+        self.changes = quick_updates.changes(expression, lambda: _actions(expression), names, values, item)
+        if self.changes is not None:
+            return
+    _prepare(self, None, names, values, item, table)
+    self.node_to_validate = _copy_tree(expression)
     if "kinds" not in vars(expression):
         expression.kinds = _kinds(expression)
     self.kinds = set(expression.kinds)
     if self.case in self.passed:
         self.processors = [one for one in self.processors if not isinstance(one, _STATIC)]
+
+
+def _actions(expression: Any) -> list[Any]:
+    """Return what an expression's tree does, in the order in which moto does it."""
+    tree = _copy_tree(expression)
+    tree.normalize()
+    found: list[Any] = tree.children
+    return found
 
 
 def _kinds(node: Any) -> set[_Kind]:
@@ -78,6 +100,8 @@ def _kinds(node: Any) -> set[_Kind]:
 
 
 def _validate(self: Any) -> Any:
+    if self.changes is not None:
+        return self.changes
     node = self.node_to_validate
     for processor in self.processors:
         processor.kinds = self.kinds
@@ -142,6 +166,48 @@ def _find_clauses(self: Any, clause_types: list[type]) -> list[Any]:
 
 # ---- conditions
 
+
+# What a condition says is found out once; which values it compares with, each time.
+class _Condition(NamedTuple):
+    root: Any
+    names: tuple[str, ...]
+    values: tuple[str, ...]
+    """Those that it mentions."""
+
+
+_conditions: dict[tuple[str, tuple[tuple[str, str], ...]], _Condition] = {}
+_read: Any = ConditionExpressionParser.parse
+_make_condition: Any = ConditionExpressionParser._make_op_condition
+_make_operand: Any = ConditionExpressionParser._make_operand
+
+
+def _read_once(self: Any) -> Any:
+    text = self.condition_expression
+    if not text:
+        return _read(self)
+    case = text, tuple(sorted((self.expression_attribute_names or {}).items()))
+    known = _conditions.get(case)
+    if known is None:
+        made = _read(self)
+        _conditions[case] = _Condition(self.root, (*self.expr_attr_names_found,), (*self.expr_attr_values_found,))
+        return made
+    made = _make_condition(self, known.root)
+    self.expr_attr_names_found.extend(known.names)
+    self.expr_attr_values_found.extend(known.values)
+    return made
+
+
+def _note_root(self: Any, node: Any) -> Any:
+    vars(self).setdefault("root", node)
+    return _make_condition(self, node)
+
+
+def _operand(self: Any, node: Any) -> Any:
+    if node.kind == self.Kind.EXPRESSION_ATTRIBUTE_VALUE:
+        node = node._replace(value=self._lookup_expression_attribute_value(node.text))
+    return _make_operand(self, node)
+
+
 # Moto makes six patterns anew for each word of a condition.
 _lex: Any = ConditionExpressionParser._lex_condition_expression
 
@@ -177,5 +243,9 @@ PARTS: tuple[tuple[Any, str, Any], ...] = (
     (_tree.DepthFirstTraverser, "traverse_node_recursively", _traverse),
     (_tree.Node, "find_clauses", _find_clauses),
     (ConditionExpressionParser, "_lex_condition_expression", _lex_once),
+    (ConditionExpressionParser, "parse", _read_once),
+    (ConditionExpressionParser, "_make_op_condition", _note_root),
+    (ConditionExpressionParser, "_make_operand", _operand),
+    *quick_updates.PARTS,
 )
 """Whose, what of it, and what stands there instead."""

@@ -11,7 +11,7 @@ from typing import Any
 from moto.dynamodb.exceptions import ItemSizeTooLarge
 from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 
-__all__ = ["PARTS"]
+__all__ = ["MOST_BYTES", "PARTS", "size_of_all"]
 
 MOST_BYTES = 405_000
 """Of moto: somewhat more than the 400 KB of which AWS tells."""
@@ -39,13 +39,18 @@ def _size_of(value: Any) -> int:
     return _size(value) if isinstance(value, DynamoType) else _bytes(str(value))
 
 
+def size_of_all(attributes: dict[str, Any]) -> int:
+    """Return the bytes of attributes with their names."""
+    return sum(_bytes(name) + _size_of(value) for name, value in attributes.items())
+
+
 def _set_attribute(self: LimitedSizeDict, name: str, value: Any) -> None:
     """Set an attribute of an item.
 
     Raises:
         ItemSizeTooLarge: there would be too much beside what stands there, the attribute as it was included.
     """
-    if _bytes(name) + _size_of(value) + sum(_bytes(key) + _size_of(one) for key, one in self.items()) > MOST_BYTES:
+    if size_of_all({name: value}) + size_of_all(self) > MOST_BYTES:
         raise ItemSizeTooLarge
     dict.__setitem__(self, name, value)
 
@@ -60,7 +65,7 @@ def _make_item(self: Item, hash_key: DynamoType, range_key: DynamoType | None, a
     self.range_key = range_key
     self.attrs = LimitedSizeDict()
     typed = {name: DynamoType(value) for name, value in attrs.items()}
-    if sum(_bytes(name) + _size(value) for name, value in typed.items()) > MOST_BYTES:
+    if size_of_all(typed) > MOST_BYTES:
         raise ItemSizeTooLarge
     dict.update(self.attrs, typed)
 
@@ -85,10 +90,14 @@ def _copy_item(self: Item, memo: dict[int, Any]) -> Item:
     memo[id(self)] = made
     for name, value in vars(self).items():
         if name != "attrs":
-            setattr(made, name, copy.deepcopy(value, memo))
+            setattr(made, name, _copied(value, memo))
     made.attrs = LimitedSizeDict()
-    dict.update(made.attrs, {name: copy.deepcopy(value, memo) for name, value in self.attrs.items()})
+    dict.update(made.attrs, {name: _copied(value, memo) for name, value in self.attrs.items()})
     return made
+
+
+def _copied(value: Any, memo: dict[int, Any]) -> Any:
+    return _copy_value(value, memo) if type(value) is DynamoType else copy.deepcopy(value, memo)
 
 
 PARTS: tuple[tuple[Any, str, Any], ...] = (

@@ -32,6 +32,24 @@ ONE, TEXT = {"N": "1"}, {"S": "y"}
 BOTH = {"one": ONE, "t": TEXT}
 ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
 PUT = ("put_item", {"TableName": TABLE, "Item": ITEM})
+NAMES = {"#n": "n", "#t": "text", "#m": "more", "#g": "gone"}
+PLAIN = "SET #t = :t, #m = :m ADD #n :one REMOVE #g"
+WHERE = {"ConditionExpression": "#n < :most AND (attribute_not_exists(#m) OR #t IN (:t, :other))"}
+
+
+def plain(expression: str = PLAIN, values: dict[str, Any] | None = None, **more: Any) -> tuple[str, dict[str, Any]]:
+    """Update attributes that all have a `#name`, as Sluice does."""
+    given = values or {"t": TEXT, "m": {"M": {"x": ONE}}, "one": ONE}
+    words = expression + more.get("ConditionExpression", "")
+    known = {name: attribute for name, attribute in NAMES.items() if name in words}
+    return update(expression, values=given, ExpressionAttributeNames=known, **more)
+
+
+def deep_bytes(n: int) -> dict[str, Any]:
+    """Make bytes in a map, in a list and in a set, under names that look like their types'."""
+    return {"M": {"B": {"B": b"B" * n}, "BS": {"L": [{"BS": [b"1", b"\x00"]}, {"B": b""}, {"S": "QkI="}]}}}
+
+
 TOUCH = {"TableName": TABLE, "Key": KEY, "UpdateExpression": "SET n = n + :one, deep.z = :one"}
 TOUCH |= {"ExpressionAttributeValues": {":one": ONE}}
 CALLS = (
@@ -67,6 +85,30 @@ CALLS = (
     update("ADD sets :more", values={"more": {"NS": ["3"]}}),
     ("get_item", {"TableName": TABLE, "Key": KEY}),
     update("REMOVE wide, wider"),
+    plain(),
+    plain(values={"t": {"S": "z"}, "m": {"L": [ONE]}, "one": {"N": "-2.5"}}),
+    plain(values={"t": {"S": "z"}, "m": TEXT, "one": TEXT}),  # no number
+    plain(values={"t": {"S": "z"}, "m": TEXT, "one": {"NS": ["1"]}}),
+    plain(values={"t": TEXT, "m": ONE}),  # a value is missing
+    plain("ADD #t :one", {"one": ONE}),  # to what is no number
+    plain("ADD #g :one", {"one": ONE}),  # to what is not there
+    plain("ADD #g :one", {"one": ONE}),
+    plain("SET #t = :t, #m = :m", {"t": {"S": "x" * 200_000}, "m": {"S": "x" * 204_000}}),
+    plain("SET #t = :t, #m = :m", {"t": {"S": "x" * 200_000}, "m": {"S": "x" * 204_900}}),  # together too much
+    plain("SET #t = :t, #m = :m", {"t": TEXT, "m": {"S": "é" * 202_400}}),
+    plain("SET #t = :t, #m = :m", {"t": TEXT, "m": ONE}),
+    plain("SET #t = :t, #t = :m", {"t": TEXT, "m": ONE}),  # the same twice
+    plain("REMOVE #g, #m", {}),
+    *(
+        plain(values={"t": TEXT, "m": ONE, "one": ONE, "most": {"N": most}, "other": {"S": other}}, **WHERE, **back)
+        for most, other in (("100", "y"), ("0", "y"), ("100", "z"), ("100", "y"))
+        for back in ({}, {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"})
+    ),
+    plain("SET #t = :t", {"t": TEXT, "unused": ONE}),
+    update("SET #k = :t", values={"t": TEXT}, ExpressionAttributeNames={"#k": "sk"}),
+    update("SET #k = :t", values={"t": TEXT}, ExpressionAttributeNames={"#k": "by_user", "#unused": "x"}),
+    update("SET #k = :t", values={"t": ONE}, ExpressionAttributeNames={"#k": "by_user"}),  # an index's key
+    update("SET #k = :t", values={"t": TEXT}, ExpressionAttributeNames={"#other": "by_user"}),
     ("put_item", {"TableName": TABLE, "Item": ITEM | {"large": {"S": "x" * 404_700}}}),
     ("put_item", {"TableName": TABLE, "Item": ITEM | {"large": {"S": "x" * 405_000}}}),
     ("update_item", {"TableName": TABLE, "Key": NEIGHBOUR, "UpdateExpression": "SET n = if_not_exists(n, :z)",
@@ -88,6 +130,25 @@ CALLS = (
     ("get_item", {"TableName": "absent", "Key": KEY}),
     ("put_item", {"TableName": TABLE, "Item": NEIGHBOUR | {"raw": {"B": b"\x00\xff"}, "raws": {"BS": [b"a", b"b"]}}}),
     ("batch_get_item", {"RequestItems": {TABLE: {"Keys": [KEY, NEIGHBOUR]}}}),
+    ("get_item", {"TableName": TABLE, "Key": NEIGHBOUR}),
+    *(
+        ("update_item", {"TableName": TABLE, "Key": NEIGHBOUR, "UpdateExpression": "SET #b = :b, #d = :d",
+                         "ExpressionAttributeNames": {"#b": "B", "#d": "deep"}, "ReturnValues": back,
+                         "ExpressionAttributeValues": {":b": {"B": b"\xfe" * n}, ":d": deep_bytes(n)}})
+        for n, back in enumerate(("ALL_NEW", "ALL_OLD", "UPDATED_NEW", "UPDATED_OLD", "NONE"))
+    ),
+    ("query", {"TableName": TABLE, "KeyConditionExpression": "pk = :p", "FilterExpression": "raw = :b OR #b = :b",
+               "ExpressionAttributeNames": {"#b": "B"},
+               "ExpressionAttributeValues": {":p": KEY["pk"], ":b": {"B": b"\x00\xff"}}}),
+    ("transact_write_items", {"TransactItems": [
+        {"Put": {"TableName": TABLE, "Item": NEIGHBOUR | {"raw": {"B": b"\x80"}}, **ABSENT,
+                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}},
+    ]}),
+    ("transact_write_items", {"TransactItems": [
+        {"Update": TOUCH}, {"Put": {"TableName": TABLE, "Item": NEIGHBOUR | {"raw": {"B": b"\x80"}}}},
+    ]}),
+    ("scan", {"TableName": TABLE}),
+    ("delete_item", {"TableName": TABLE, "Key": NEIGHBOUR, "ReturnValues": "ALL_OLD"}),
     ("query", {"TableName": TABLE, "KeyConditionExpression": "pk = :p AND begins_with(sk, :s)", "Limit": 1,
                "ReturnConsumedCapacity": "TOTAL", "ExpressionAttributeValues": {":p": KEY["pk"], ":s": {"S": ""}}}),
     ("query", {"TableName": TABLE, "KeyConditionExpression": "pk = :p", "Limit": 1, "Select": "COUNT",

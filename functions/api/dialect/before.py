@@ -13,9 +13,10 @@ from functions.api.door.identity import own_task
 from functions.api.live.following import PAGE_BYTES
 from functions.api.read.punctual import punctual
 from shared.errors import NotFound
-from shared.tasks import events, settle
+from shared.tasks import chains, events, settle
 from shared.tasks.ids import well_formed
 from shared.tasks.model import Status
+from shared.tasks.sessions import ConversationTooLong
 
 if TYPE_CHECKING:
     from functions.api.door.identity import Caller
@@ -95,6 +96,20 @@ def previous(caller: Caller, response_id: str) -> Task:
 def open_calls(task: Task) -> frozenset[str]:
     """Return the ids of the calls that a complete response left to its client."""
     return frozenset(call["id"] for call in calls_of(task, settle.result_of(task) or {"response": ""}))
+
+
+def answered_calls(caller: Caller, session_id: str, last: str | None) -> frozenset[str]:
+    """Return the calls that were answered in the turns up to that of task ``last``; without it, in all of a session.
+
+    Raises:
+        DependencyDown: they cannot be read right now.
+    """
+    try:
+        turns = chains.read(caller.user, session_id, last=last, before=time.time() + 1, whole=False)
+    except ConversationTooLong:
+        return frozenset()
+    said = [message for turn in turns for message in turn.messages]
+    return frozenset(str(message["tool_call_id"]) for message in said if message.get("role") == "tool")
 
 
 class References:

@@ -11,7 +11,8 @@ import re
 
 from functions.api.contract.problem import invalid
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_ADDRESS = re.compile(r"(?i:https?|gs|s3)://\S+")
+"""Where providers fetch images from: the web, and the stores of those that have one (Google, Amazon)."""
 _HERE = re.compile(r"data:[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+(?:;[A-Za-z0-9.+-]+=[^;,]*)*;base64,")
 HEAD_CHARACTERS = 200
 """Longest beginning of a data URL, up to its comma."""
@@ -25,7 +26,7 @@ def checked_address(url: str, place: str) -> str:
     """
     if url[:5].lower() == "data:":
         return _checked_data_url(url, place)
-    if not _ADDRESS.fullmatch(url) or url[:5].lower() == "file:":
+    if not _ADDRESS.fullmatch(url):
         raise invalid("must be an address (https://…) or a data URL (data:image/png;base64,…)", place)
     return url
 

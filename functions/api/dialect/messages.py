@@ -36,6 +36,7 @@ def chat_messages(
     open_calls: frozenset[str] = frozenset(),
     resolve: Callable[[str, str], list[dict[str, Any]]] | None = None,
     recall: Callable[[str], Thoughts | None] | None = None,
+    answered: Callable[[], frozenset[str]] = frozenset,
     param: str = "input",
 ) -> list[Message]:
     """Turn input items into chat messages.
@@ -43,13 +44,15 @@ def chat_messages(
     ``open_calls`` are the calls that the response before left to the client: what answers them comes first, as a
     provider wants an answer right behind its call. ``resolve`` returns the items that a reference (id, place) means,
     ``recall`` what the model of a run (by its id) thought, which goes back to the provider with what it said.
+    ``answered`` returns the calls that the conversation so far holds with their answers: one that is sent once more, as
+    Semantic Kernel does with all of a loop, is left out. It is asked only then.
 
     Raises:
         Problem: an item is none that agents can read, or a call and its answer do not meet; it is named.
     """
     if not items:
         raise invalid(f"{param} must not be empty", param)
-    conversation = _Conversation(open_calls, param)
+    conversation = _Conversation(open_calls, answered, param)
     wanted = thoughts.read_again(items) if recall is not None else frozenset()
     for n, item in enumerate(items):
         conversation.recall = recall if n in wanted else None
@@ -64,8 +67,11 @@ def chat_messages(
 
 
 class _Conversation:
-    def __init__(self, open_calls: frozenset[str], param: str) -> None:
+    def __init__(self, open_calls: frozenset[str], answered: Callable[[], frozenset[str]], param: str) -> None:
         self.param = param
+        self.answered = answered
+        self.repeated: frozenset[str] | None = None
+        """What was answered before, once that is known."""
         self.messages: list[Message] = []
         self.answers: list[Message] = []
         self.before = open_calls
@@ -129,8 +135,13 @@ class _Conversation:
         elif call_id in self.before:
             self.before -= {call_id}
             self.answers.append(message)
-        else:
+        elif not self._is_repeated(call_id):
             raise Problem(400, "invalid_request", NO_CALL.format(call_id[:80]), f"{place}.call_id")
+
+    def _is_repeated(self, call_id: str) -> bool:
+        if self.repeated is None:
+            self.repeated = self.answered()
+        return call_id in self.repeated
 
     def whole(self) -> list[Message]:
         for call_id, place in self.waiting.items():
@@ -138,7 +149,7 @@ class _Conversation:
         if self.answers and self.before:  # some are answered, so all have to be: the provider refuses the rest
             raise Problem(400, "invalid_request", NO_OUTPUT.format(min(self.before)[:80]), self.param)
         if not self.messages and not self.answers:
-            raise invalid(f"{self.param} must hold more than reasoning", self.param)
+            raise invalid(f"{self.param} must hold more than reasoning, and more than was answered before", self.param)
         return [*self.answers, *_behind_their_calls(self.messages)]
 
 

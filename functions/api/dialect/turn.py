@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from functions.api.contract.problem import Problem, invalid
-from functions.api.dialect import before, choice, conversations, messages, runs
+from functions.api.dialect import before, choice, conversations, ids, messages, runs
 from functions.api.dialect.options import options_of
 from functions.api.dialect.request import TOOLS_BYTES, ConversationParam
 from functions.api.submit.submission import Submission
@@ -44,7 +44,13 @@ def submission_of(caller: Caller, asked: ResponsesRequest) -> Submission:
         message = asked.input
     else:
         own = before.References(caller)
-        said = messages.chat_messages(asked.input, open_calls=open_calls, resolve=own, recall=own.thoughts)
+        said = messages.chat_messages(
+            asked.input,
+            open_calls=open_calls,
+            resolve=own,
+            recall=own.thoughts,
+            answered=lambda: _answered(caller, asked, session_id),
+        )
         message, params["input_json"] = messages.as_json(said), True
         inline = runs.inline_of(said, "input")
     return Submission(
@@ -73,6 +79,14 @@ def bounded_tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def conversation_id(asked: ResponsesRequest) -> str | None:
     """Return the id of the conversation that a request names."""
     return asked.conversation.id if isinstance(asked.conversation, ConversationParam) else asked.conversation
+
+
+def _answered(caller: Caller, asked: ResponsesRequest, session_id: str | None) -> frozenset[str]:
+    """Return the calls that what a request goes on from holds with their answers."""
+    if session_id is None:
+        return frozenset()
+    last = asked.previous_response_id
+    return before.answered_calls(caller, session_id, ids.task_id_of(last) if last is not None else None)
 
 
 def _before(caller: Caller, asked: ResponsesRequest) -> tuple[str | None, frozenset[str]]:

@@ -59,6 +59,9 @@ def take(event: dict[str, Any]) -> dict[str, Any]:
         except (DependencyDown, Contended) as error:
             _log.warning("comes again", extra={"error": error.message})
             failed.append({"itemIdentifier": record["messageId"]})
+        except Exception:  # what is wrong with one schedule makes no other late
+            _log.exception("firing not made")
+            failed.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failed}
 
 

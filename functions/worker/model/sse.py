@@ -142,7 +142,9 @@ class Assembler:
             if len(self._joined) > LINE_BYTES:
                 raise ModelError("the reply is too long", status=200, code="reply_too_long")
             return
-        if line.startswith(b"data:"):
+        if not line:
+            self._end_event()
+        elif line.startswith(b"data:"):
             data = line[5:].strip()
             while data.startswith(b"data:"):  # a proxy packed it once more
                 data = data[5:].strip()
@@ -272,6 +274,10 @@ def _kind_of(data: bytes) -> _Kind:
 
 def _read(data: bytes) -> Any:
     """Read JSON; None if it is none."""
+    try:
+        return _DECODER.decode(data.decode())  # nearly always: `json.loads` would look for other encodings first
+    except (ValueError, RecursionError):
+        pass  # the long way says what it is
     try:
         return json.loads(data)
     except UnicodeDecodeError:

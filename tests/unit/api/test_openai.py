@@ -307,6 +307,32 @@ def test_calls_and_answers_that_do_not_meet_are_refused_by_name(client: openai.O
     client.responses.create(model="sim-small", input=said, previous_response_id=before.id, background=True)
 
 
+def test_an_answer_that_the_conversation_holds_may_be_sent_once_more(client: openai.OpenAI) -> None:
+    """As Semantic Kernel sends all of a loop with each of its requests; what nothing asked for is refused as ever."""
+
+    def output(call_id: str) -> Any:
+        return {"type": "function_call_output", "call_id": call_id, "output": f"of {call_id}"}
+
+    last, sent = with_calls(client, "c1"), []
+    for call_id, following in (("c1", "c2"), ("c2", "c3")):
+        sent.append(output(call_id))
+        made = client.responses.create(model="sim-small", input=sent, background=True, previous_response_id=last.id)
+        row = claim(task_of(made))
+        data = {"tool_calls": [{"id": following, "name": "lookup", "arguments": "{}"}]}
+        outcome = settle.Outcome(status=Status.COMPLETE, response="", data=data)
+        settle.settle(row, outcome, message="", asked=json.loads(store.message_of(row)))
+        last = made
+    made = client.responses.create(
+        model="sim-small", input=[*sent, output("c3")], background=True, previous_response_id=last.id
+    )
+    said = json.loads(store.message_of(store.get(task_of(made))))
+    assert [one["tool_call_id"] for one in said] == ["c3"]
+    for items, named in (([*sent, output("c9")], "c9"), ([*sent], "more than")):
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.responses.create(model="sim-small", input=items, previous_response_id=last.id, background=True)
+        assert named in refused.value.message
+
+
 def test_a_second_turn_that_replays_the_first_answer_by_reference(api: Api, client: openai.OpenAI) -> None:
     before = with_calls(client, "c1", say="let me see")
     ids = [item.id for item in before.output]

@@ -169,6 +169,7 @@ def _image(url: str) -> dict[str, Any]:
     [
         "", "nonsense", "file:///etc/passwd", "data:", "data:nonsense", "data:image/png,x", "data:image/png;base64,",
         "data:image/png;base64,@@@@", "data:image/png;base64,AAA", "https://", "http://a b",
+        "gopher://127.0.0.1:6379/_x", "ftp://example.com/a.png", "javascript://a", "ws://example.com/a", "dict://a/b",
     ],
 )  # fmt: skip
 def test_an_image_that_is_neither_address_nor_data_is_refused_in_both_dialects(steady: Api, url: str) -> None:
@@ -180,8 +181,16 @@ def test_an_image_that_is_neither_address_nor_data_is_refused_in_both_dialects(s
 
 
 @pytest.mark.parametrize(
-    "url", [PNG, "https://example.com/a.png?b=c", "gs://bucket/a.png", PNG.replace("iVB", "iV\nB")]
-)
+    "url",
+    [
+        PNG,
+        "https://example.com/a.png?b=c",
+        "HTTP://example.com/a.png",
+        "gs://bucket/a.png",
+        "s3://bucket/a.png",
+        PNG.replace("iVB", "iV\nB"),
+    ],
+)  # fmt: skip
 def test_an_image_by_address_or_as_data_is_taken(steady: Api, url: str) -> None:
     assert steady.post("/v1/responses", background=True, **_image(url)).status_code == 200
 

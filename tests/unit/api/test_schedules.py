@@ -19,7 +19,7 @@ from shared.limits import keys
 from shared.schedules import store, timers
 from shared.schedules.model import GRACE_SECONDS, Schedule, jitter, shard_of
 from shared.settings import settings
-from shared.tasks import settle, table
+from shared.tasks import lanes, settle, table
 from shared.tasks import store as tasks
 from shared.tasks.model import Status
 from shared.tasks.settle import Outcome
@@ -538,3 +538,23 @@ def test_runs_of_a_schedule_are_linked_to_who_made_it_and_traced_apart(api: Api)
     (run,) = runs(api)
     params = tasks.get(run["task_id"]).params
     assert (params.get("trace_link"), params.get("traceparent")) == (trace, None)
+
+
+def test_a_schedule_that_cannot_be_fired_makes_no_other_late(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make(api)
+    at(row(made).fire_at + 0.1)
+    real = store.load
+
+    def load(user: str, schedule_id: str) -> Schedule:
+        if schedule_id == "odd":
+            raise RuntimeError("a defect")
+        return real(user, schedule_id)
+
+    monkeypatch.setattr(store, "load", load)
+    told = [
+        {"v": lanes.VERSION, "user": "demo", "schedule_id": which, "instant": row(made).next_at}
+        for which in ("odd", made["schedule_id"])
+    ]
+    event = {"Records": [{"messageId": one["schedule_id"], "body": json.dumps(one)} for one in told]}
+    assert firings.take(event) == {"batchItemFailures": [{"itemIdentifier": "odd"}]}
+    assert row(made).counts == {"submitted": 1}

@@ -10,9 +10,11 @@ import pytest
 
 from functions.dead_letter import bury as bury_module
 from functions.dead_letter.bury import bury
+from functions.dead_letter.handler import handler
 from shared.clock import day
 from shared.settings import settings
-from shared.tasks import claims, lanes, leases, store
+from shared.tasks import claims, lanes, leases, store, table
+from shared.tasks.items import row_key
 from shared.tasks.leases import Requeue
 from shared.tasks.model import Status, Task
 
@@ -80,3 +82,20 @@ def test_a_task_whose_worker_died_with_its_last_receive_fails(monkeypatch: pytes
     task = store.get("t")
     assert task.status is Status.FAILED
     assert (task.error or {})["code"] == "dead_letter"
+
+
+def test_a_defect_that_one_dead_letter_meets_keeps_no_other_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted()
+    assert isinstance(claims.claim("t", 0), Task)
+    table.update(table.update_op(row_key("t"), sets={"lease_until": 1.0}))
+    real = store.get
+
+    def get(task_id: str) -> Task:
+        if task_id == "odd":
+            raise RuntimeError("a defect")
+        return real(task_id)
+
+    monkeypatch.setattr(store, "get", get)
+    odd = record() | {"messageId": "odd", "body": json.dumps({"v": lanes.VERSION, "task_id": "odd", "gen": 0})}
+    assert handler({"Records": [odd, record()]}, None) == {"batchItemFailures": [{"itemIdentifier": "odd"}]}
+    assert store.get("t").status is Status.FAILED

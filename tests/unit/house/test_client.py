@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from sluice.client import ApiError, AsyncClient, Client, LimitedError, UnavailableError
-from sluice.client.calls import retry_after
+from sluice.client.calls import MOST_CHARACTERS, retry_after
 
 Handler = Callable[[httpx2.Request], httpx2.Response]
 
@@ -100,6 +100,16 @@ def test_an_answer_of_something_between_is_an_error_like_any_other(body: bytes) 
     with client(lambda _: httpx2.Response(502, content=body), 0) as api, pytest.raises(UnavailableError) as told:
         api.result("t")
     assert told.value.status == 502
+
+
+def test_what_no_gateway_takes_is_not_sent_in_vain() -> None:
+    with client(lambda _: httpx2.Response(502)) as api:
+        for call in (lambda text: api.submit(text), lambda text: api.signal("t", "go", text)):
+            with pytest.raises(ApiError, match="too large") as told:
+                call("x" * (MOST_CHARACTERS + 1))
+            assert (told.value.status, told.value.code) == (413, "too_large")
+    with client(lambda _: httpx2.Response(202, json={"task_id": "t", "status": "queued"})) as api:
+        assert api.submit("x" * (MOST_CHARACTERS - 100)).task_id == "t"
 
 
 def test_an_api_that_is_away_is_told_after_the_clients_patience() -> None:

@@ -76,8 +76,10 @@ def test_functions_are_given_only_variables_that_they_read() -> None:
 
 
 def test_the_streaming_address_is_given_what_the_same_routes_read_at_the_other() -> None:
-    own = {"STREAM_URL"}  # it is that address itself, and learns its name from the request
-    assert ENVIRONMENTS["ApiFunction"].keys() - own <= ENVIRONMENTS["StreamingFunction"].keys()
+    assert ENVIRONMENTS["ApiFunction"].keys() <= ENVIRONMENTS["StreamingFunction"].keys()
+    # It is that address itself, and learns its name from the request, which CloudFront does not tell it.
+    named = ENVIRONMENTS["ApiFunction"]["STREAM_URL"]["Fn::If"][1]
+    assert ENVIRONMENTS["StreamingFunction"]["STREAM_URL"] == {"Fn::If": ["OneName", named, ""]}
     assert ENVIRONMENTS["ApiFunction"]["WS_URL"] == ENVIRONMENTS["StreamingFunction"]["WS_URL"]
 
 
@@ -185,3 +187,18 @@ def test_the_http_api_stands_before_every_function() -> None:
     first_function = min(names.index(name) for name in FUNCTIONS)
     http = [name for name, r in RESOURCES.items() if name.startswith("Http")]
     assert all(names.index(name) < first_function for name in http)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_function_makes_a_log_group_again_that_was_deleted_with_its_stack(name: str) -> None:
+    """Lambda delivers what was logged last after the group is gone; the role that SAM makes allows to create one."""
+    properties = FUNCTIONS[name]["Properties"]
+    denied = [
+        statement["Action"]
+        for policy in properties["Policies"]
+        for statement in policy["Statement"]
+        if isinstance(statement, dict) and statement.get("Effect") == "Deny" and statement.get("Resource") == "*"
+    ]
+    assert "logs:CreateLogGroup" in denied
+    group = RESOURCES[properties["LoggingConfig"]["LogGroup"]["Ref"]]
+    assert group["Type"] == "AWS::Logs::LogGroup"

@@ -12,8 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from shared import aws
-from shared.errors import Contended, DependencyDown, ItemThrottled
-from shared.tasks import group_commit, table
+from shared.errors import Contended, DependencyDown, ItemThrottled, LeaseLost
+from shared.tasks import group_commit, leases, table
 from shared.tasks.group_commit import GROUP_BYTES, GROUP_OPERATIONS, WRITERS, GroupCommit, Operation
 from tests.unit.tables import TABLE, client
 
@@ -260,6 +260,32 @@ def test_what_cancelled_a_transaction_is_told_apart(
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the type is the point
         table._transact(puts("run", 2))
     assert type(caught.value) is expected
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        (("None", "ConditionalCheckFailed"), LeaseLost),
+        (("TransactionConflict", "ConditionalCheckFailed"), Contended),  # its own heartbeat, perhaps
+        (("ThrottlingError", "ConditionalCheckFailed"), Contended),
+    ],
+)
+def test_a_lease_is_lost_only_where_somebody_looked(
+    monkeypatch: pytest.MonkeyPatch, fake_aws: dict[str, str], codes: tuple[str, str], expected: type[Exception]
+) -> None:
+    """After a lost answer the other operations' conditions fail, as they were carried out."""
+
+    def cancelled(**_: Any) -> None:
+        answer: Any = {
+            "Error": {"Code": "TransactionCanceledException"},
+            "ResponseMetadata": {"HTTPStatusCode": 400},
+            "CancellationReasons": [{"Code": code} for code in codes],
+        }
+        raise ClientError(answer, "TransactWriteItems")
+
+    monkeypatch.setattr(aws.dynamodb(), "transact_write_items", cancelled)
+    with pytest.raises(expected):
+        leases.fenced_write(puts("run", 2), written=lambda _: False)
 
 
 def test_a_writer_that_fails_in_any_way_hands_over() -> None:

@@ -108,5 +108,5 @@ def test_another_message_of_the_same_environment_is_refused() -> None:
 def test_the_owner_names_function_and_process_first() -> None:
     task = claims.claim("t", 0)
     assert isinstance(task, Task)
-    assert str(task.lease_owner).startswith(f"{claims.OWNER}-")
+    assert str(task.lease_owner).startswith(f"{claims.environment()}-")
     assert pid_of(task) == os.getpid()

@@ -12,7 +12,7 @@ from functions.worker import agents
 from shared import clock
 from shared.limits.admission import Gate
 from shared.settings import settings
-from shared.tasks import aftermath, claims, family, kin, lanes, listing, settle, spend, store, table, waits
+from shared.tasks import aftermath, claims, family, kin, lanes, listing, owed, settle, spend, store, table, waits
 from shared.tasks.items import row_key
 from shared.tasks.model import Status, Task
 from sluice import AgentResult, ChildFailed, Context
@@ -165,7 +165,7 @@ def test_the_sweeper_ends_children_that_nobody_ended(
     world.work()
     world.work()
     settle.cancel(task.task_id, "ann")  # and whoever did so dies
-    monkeypatch.setattr(settle, "WEBHOOK_GRACE_SECONDS", -1)
+    monkeypatch.setattr(owed, "GRACE_SECONDS", -1)
     table.update(table.update_op(row_key(task.task_id), sets={"due_at": clock.now() - 1}))
     for _ in range(2):
         sweeper.sweep(clock.now() + 60)
