@@ -213,8 +213,7 @@ def _postpone(task: Task, delay_s: float, *, count: bool) -> None:
         sets={"due_at": now() + delay_s},
         adds={"sweeps": 1} if count else None,
         removes=("unsent", "reason") if task.reason == "unsent" else ("unsent",),
-        condition="#status = :status AND #gen = :gen AND #lease_no = :lease_no",
-        values={"status": str(task.status), "gen": task.gen, "lease_no": task.lease_no},
+        same={"status": str(task.status), "gen": task.gen, "lease_no": task.lease_no},
     )
     table.update(op)
 

@@ -204,8 +204,7 @@ def _arrived(file: File) -> File:
     table.change(
         key_of(file.user, file.file_id),
         sets={"state": found.state} | ({"why": found.why} if found.why else {}),
-        condition="#state = :pending",
-        values={"pending": "pending"},
+        same={"state": "pending"},
     )  # nothing, if another request saw it at the same time, or it was deleted
     return found
 

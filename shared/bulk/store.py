@@ -142,8 +142,7 @@ def commit(
         key_of(batch.user, batch.batch_id),
         sets=sets,
         removes=model.LIVE if batch.ended else (),
-        condition="#rev = :rev",
-        values={"rev": batch.rev},
+        same={"rev": batch.rev},
     )
     for tried in range(TRIES):
         try:
@@ -166,8 +165,8 @@ def give_back(batch: Batch) -> None:
     table.change(
         key_of(batch.user, batch.batch_id),
         sets={"lease_until": 0.0, "due_at": now()},
-        condition="attribute_exists(#due) AND #rev = :rev",
-        values={"rev": batch.rev},
+        same={"rev": batch.rev},
+        condition="attribute_exists(#due)",
     )
 
 

@@ -199,8 +199,7 @@ def complete(user: str, upload_id: str, part_ids: Sequence[str], md5: str | None
     done = table.update_op(
         key_of(user, upload_id),
         sets={"state": "completed"},
-        condition="#state = :pending",
-        values={"pending": "pending"},
+        same={"state": "pending"},
     )
     try:
         table.transact([done, files.row_op(file)])
@@ -237,8 +236,7 @@ def cancel(user: str, upload_id: str) -> Upload:
     cancelled = table.change(
         key_of(user, upload_id),
         sets={"state": "cancelled"},
-        condition="#state = :pending",
-        values={"pending": "pending"},
+        same={"state": "pending"},
     )
     if cancelled is None:
         raise Conflict("the upload is just being completed")

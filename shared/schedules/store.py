@@ -100,17 +100,15 @@ def write(schedule: Schedule, *, before: Schedule, due_at: float, news: telling.
         Contended, DependencyDown: nothing is known to be written.
     """
     row = row_of(schedule, due_at=due_at)
-    values = {"last": before.last, "spec": row_of(before, due_at=0)["spec"]["S"]}
-    condition = "#last = :last AND #spec = :spec AND "
+    when = table.If(same={"last": before.last, "spec": row_of(before, due_at=0)["spec"]["S"]})
     if before.next_at is None:
-        condition += "attribute_not_exists(#next_at)"
+        when["condition"] = "attribute_not_exists(#next_at)"
     else:
-        condition += "#next_at = :next_at"
-        values["next_at"] = float(before.next_at)
+        when["same"]["next_at"] = float(before.next_at)
     ends = schedule.ended and not before.ended
     if schedule.ended:
         row["ttl"] = attribute(int(events.expires(now())))
-    op = table.put_op(row, condition=condition, values=values)
+    op = table.put_op(row, **when)
     try:
         ops = [op, *(_numbers(schedule, -1) if ends else ()), *([telling.put_op(news)] if news else ())]
         if len(ops) > 1:
@@ -131,8 +129,7 @@ def look_later(schedule: Schedule, due_at: float, *, held: bool = False) -> None
     table.change(
         key_of(schedule.user, schedule.schedule_id),
         sets={"due_at": float(due_at)} | ({"held": True} if held else {}),
-        condition="#next_at = :at",
-        values={"at": float(schedule.next_at or 0)},
+        same={"next_at": float(schedule.next_at or 0)},
     )
 
 

@@ -132,14 +132,10 @@ def send(news: News) -> None:
     what = {"task_id": news.place, "type": news.type, "url": news.url, "wait": news.instant}
     try:
         webhooks.send(what | {"owner": owner_of(news.user)}, attempt=1, first=at, due=at)
-        op = table.update_op(
-            _key(news.place, news.instant), removes=("due", "due_at"), condition="attribute_exists(#pk)"
-        )
-        table.update(op)
+        key = _key(news.place, news.instant)
+        table.change(key, removes=("due", "due_at"), condition="attribute_exists(#pk)")  # its schedule is still there
     except (DependencyDown, Contended) as error:
         _log.warning("news not sent yet", extra={"schedule_id": news.schedule_id, "error": error.message})
-    except table.ConditionFailed:
-        return  # its schedule was deleted
 
 
 def unsent(limit: int) -> list[tuple[str, str]]:

@@ -115,7 +115,7 @@ def claim(task_id: str, gen: int, *, owner: str | None = None) -> Task | Refused
 def _claim(task_id: str, gen: int, owner: str) -> Task | Refused:
     at = now()
     try:
-        return _take(task_id, owner, at, gen, condition=_DUE, values=_due(gen, at), adds={"lease_no": 1})
+        return _take(task_id, owner, at, gen, same={}, condition=_DUE, values=_due(gen, at), adds={"lease_no": 1})
     except table.ConditionFailed as refusal:
         row = refusal.items[0]
     if row is None:
@@ -139,8 +139,7 @@ def _claim(task_id: str, gen: int, owner: str) -> Task | Refused:
             owner,
             at,
             max(gen, task.gen),
-            condition="#status = :processing AND #lease_no = :lease_no AND #lease_until = :lease_until",
-            values={"processing": "processing", "lease_no": task.lease_no, "lease_until": task.lease_until},
+            same={"status": "processing", "lease_no": task.lease_no, "lease_until": task.lease_until},
             adds={"lease_no": 1, "crashes": 0 if ours else 1},
             more={"due_at": at + settings().lease_seconds + OVERDUE_LEASE_SECONDS},  # a sweep had put it off
         )
@@ -162,8 +161,7 @@ def _take_due(task: Task, owner: str, at: float) -> Task | Refused:
             owner,
             at,
             task.gen,
-            condition="#status = :waiting AND #gen = :old AND #lease_no = :lease_no",
-            values={"waiting": "waiting", "old": task.gen, "lease_no": task.lease_no},
+            same={"status": "waiting", "gen": task.gen, "lease_no": task.lease_no},
             adds={"lease_no": 1},
             more={"due": due_shard(task.task_id), "due_at": at + settings().lease_seconds, "reason": WOKEN},
         )
@@ -204,16 +202,18 @@ def _take(
     at: float,
     gen: int,
     *,
-    condition: str,
-    values: dict[str, Any],
+    same: dict[str, Any],
+    condition: str = "",
+    values: dict[str, Any] | None = None,
     adds: dict[str, int],
     more: dict[str, Any] | None = None,
 ) -> Task:
     # The claim is the first look at a row: it must not change one that this code cannot read.
-    condition += " AND (attribute_not_exists(#v) OR #v <= :known)"
-    values = values | {"known": ITEM_VERSION}
+    known = "attribute_not_exists(#v) OR #v <= :known"
+    condition = f"{condition} AND ({known})" if condition else known
+    values = (values or {}) | {"known": ITEM_VERSION}
     sets = _marks(owner, at, gen) | (more or {})
-    op = table.update_op(row_key(task_id), sets=sets, adds=adds, condition=condition, values=values)
+    op = table.update_op(row_key(task_id), sets=sets, adds=adds, same=same, condition=condition, values=values)
     return read_task(table.update(op))
 
 

@@ -71,7 +71,7 @@ def begin(task: Task, group: Group) -> Group:
         LeaseLost: the task is no longer ours.
         Contended, DependencyDown: try again.
     """
-    from shared.tasks.leases import fenced_write
+    from shared.tasks.leases import fenced_write, held
 
     where = row_key(task.task_id, GROUP + group.key)
     if (there := table.get(where)) is not None:
@@ -87,8 +87,7 @@ def begin(task: Task, group: Group) -> Group:
     row = table.update_op(
         row_key(task.task_id),
         adds={"children": group.total},
-        condition="#status = :processing AND #lease_no = :lease_no",
-        values={"processing": "processing", "lease_no": task.lease_no},
+        same=held(task.lease_no),
     )
     put = table.put_op(where | item(values), condition="attribute_not_exists(pk)")
     fenced_write([row, put], written=lambda _: table.get(where) is not None)

@@ -154,8 +154,7 @@ def _count_op(task: Task) -> dict[str, Any]:
     return table.update_op(
         row_key(task.task_id),
         adds={"signals": 1},
-        condition="#status = :status AND #gen = :gen",
-        values={"status": str(task.status), "gen": task.gen},
+        same={"status": str(task.status), "gen": task.gen},
     )
 
 

@@ -35,9 +35,9 @@ class CancelRequested(Exception):
     """The task's owner wants it cancelled: it is not to wait for another try."""
 
 
-def held(task: Task) -> tuple[str, dict[str, Any]]:
-    """Return the condition (and its values) that this worker still holds the lease."""
-    return "#status = :processing AND #lease_no = :lease_no", {"processing": "processing", "lease_no": task.lease_no}
+def held(lease_no: int) -> dict[str, Any]:
+    """Return what a row says while the worker of a lease still holds it."""
+    return {"status": str(Status.PROCESSING), "lease_no": lease_no}
 
 
 def heartbeat(task_id: str, lease_no: int, task: Task | None = None) -> tuple[float, bool]:
@@ -56,8 +56,7 @@ def heartbeat(task_id: str, lease_no: int, task: Task | None = None) -> tuple[fl
         row_key(task_id),
         sets={"lease_until": until, **told},
         removes=("last_error",) if told.get("attempt") == 0 else (),
-        condition="#status = :processing AND #lease_no = :lease_no",
-        values={"processing": "processing", "lease_no": lease_no},
+        same=held(lease_no),
     )
     try:
         row = table.update(op)
@@ -122,7 +121,6 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
     if how.park:
         sets |= {"parked": task.user, "due_at": at + 60}
     adds = {"deferrals": 1} if how.deferral else {"continuations": 1} if how.continuation else {}
-    condition, values = held(task)
     ops: list[dict[str, Any]] = []
     if log:
         op, sets["last_seq"] = events.append_op(task, log, expires=events.expires(at))
@@ -132,8 +130,8 @@ def requeue(task: Task, how: Requeue, log: Sequence[events.Event] = ()) -> bool:
         sets=sets,
         adds=adds,
         removes=tuple(name for name in (*GIVEN_BACK, "last_error") if name not in sets),
-        condition=f"{condition} AND attribute_not_exists(#cancel_requested)",
-        values=values,
+        same=held(task.lease_no),
+        condition="attribute_not_exists(#cancel_requested)",
     )
     try:
         fenced_write([row, *ops], written=lambda old: old.gen == gen and old.lease_no == task.lease_no)

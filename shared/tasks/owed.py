@@ -52,6 +52,5 @@ def leave_alone(task: Task) -> None:
     table.change(
         row_key(task.task_id),
         removes=("due", "due_at"),
-        condition="#due = :shard AND #status = :status",
-        values={"shard": due_shard(task.task_id), "status": str(task.status)},
+        same={"due": due_shard(task.task_id), "status": str(task.status)},
     )  # a dead letter, which stays listed for `make redrive`, or noted already

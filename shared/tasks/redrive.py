@@ -66,8 +66,7 @@ def _leave_list(old_id: str, new_id: str) -> dict[str, object]:
         row_key(old_id),
         sets={"redriven_as": new_id},
         removes=("due", "due_at"),
-        condition="#due = :dead",
-        values={"dead": DEAD},
+        same={"due": DEAD},
     )
     update: dict[str, object] = op["Update"]
     return update

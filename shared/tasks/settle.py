@@ -68,9 +68,8 @@ def ready(
     task: Task, outcome: Outcome, *, message: str, asked: Sequence[dict[str, Any]] | None, log: Sequence[events.Event]
 ) -> Fenced:
     """Return the write that ``settle`` does, and what it notes then; raises what it raises before it writes."""
-    condition, values = held(task)
-    by = f"{environment()}#{task.lease_no}"
-    return _end(task, outcome, condition, values, by=by, by_worker=True, message=message, asked=asked, log=log)
+    when, by = table.If(same=held(task.lease_no)), f"{environment()}#{task.lease_no}"
+    return _end(task, outcome, when, by=by, by_worker=True, message=message, asked=asked, log=log)
 
 
 def end_unheld(task: Task, outcome: Outcome) -> None:
@@ -80,11 +79,9 @@ def end_unheld(task: Task, outcome: Outcome) -> None:
         LeaseLost: it changed since it was read: read again.
         Contended, DependencyDown: nothing was written; try again.
     """
-    condition = "#status = :status AND #gen = :gen AND #lease_no = :lease_no"
-    values: dict[str, Any] = {"status": str(task.status), "lease_no": task.lease_no, "gen": task.gen}
+    same = {"status": str(task.status), "lease_no": task.lease_no, "gen": task.gen}
     if task.status is Status.PROCESSING:
-        condition += " AND #lease_until <= :now"
-        values["now"] = now()
+        when = table.If(same=same, condition="#lease_until <= :now", values={"now": now()})
         records.catch_up(task)  # its worker died, or is late
         from shared.tasks import flights  # here: few tasks end so
 
@@ -92,9 +89,8 @@ def end_unheld(task: Task, outcome: Outcome) -> None:
             days.begin(task, use.day)
             days.count(task, use)
     else:
-        condition += " AND #last_seq = :last_seq"
-        values["last_seq"] = task.last_seq
-    end = _end(task, outcome, condition, values, by=f"{environment()}#unheld", by_worker=False)
+        when = table.If(same=same | {"last_seq": task.last_seq})
+    end = _end(task, outcome, when, by=f"{environment()}#unheld", by_worker=False)
     fenced_write(end.ops, written=end.written)
     end.note()
 
@@ -102,8 +98,7 @@ def end_unheld(task: Task, outcome: Outcome) -> None:
 def _end(
     task: Task,
     outcome: Outcome,
-    condition: str,
-    values: dict[str, Any],
+    when: table.If,
     *,
     by: str,
     by_worker: bool,
@@ -154,7 +149,7 @@ def _end(
         sets |= {"v": ITEM_VERSION} | (where := ending.keep(task, sets, removes, texts, shown, expires=kept))
         if "ending_at" in where and "data" in texts:
             sets["result"]["data"] = None
-    row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, condition=condition, values=values)
+    row = table.update_op(row_key(task.task_id), sets=sets, removes=removes, **when)
 
     def note() -> None:
         task.unwritten.clear()
@@ -246,8 +241,7 @@ def cancel(task_id: str, user: str) -> Task:
             op = table.update_op(
                 row_key(task_id),
                 sets={"cancel_requested": True},
-                condition="#status = :processing AND #lease_no = :lease_no",
-                values={"processing": "processing", "lease_no": task.lease_no},
+                same=held(task.lease_no),
             )
             table.update(op)
             task.cancel_requested = True

@@ -81,7 +81,7 @@ def lost(task: Task, use: Usage) -> None:
         adds={f"lost_{name}": value for name, value in used.items()},
         condition="attribute_exists(#pk)",
     )
-    key = {"pk": row_key(task.task_id)["pk"], "sk": {"S": f"{LOST}{secrets.token_hex(8)}"}}
+    key = row_key(task.task_id, f"{LOST}{secrets.token_hex(8)}")
     note = table.put_op(key | item({**used, "day": day, "model": model, "ttl": int(events.expires(clock.now()))}))
     try:
         table.transact([row, note, *ops])

@@ -190,8 +190,7 @@ def mark_unsent(task: Task) -> None:
     table.change(
         row_key(task.task_id),
         sets={"due_at": now(), "reason": "unsent"},
-        condition="#status = :queued AND #gen = :gen",
-        values={"queued": "queued", "gen": task.gen},
+        same={"status": "queued", "gen": task.gen},
     )
 
 
@@ -203,8 +202,8 @@ def unpark(task: Task) -> bool:
             # Whoever dies before it is sent says nothing more: who has it not by then is sent it, once more if need be.
             sets={"due_at": now() + UNSENT_GRACE_SECONDS, "unsent": True},
             removes=("parked", "after", "reason", "sweeps"),  # looks in the parking lot are none for a message
-            condition="attribute_exists(#parked) AND #status = :queued",
-            values={"queued": "queued"},
+            same={"status": "queued"},
+            condition="attribute_exists(#parked)",
         )
         is not None
     )
@@ -217,8 +216,8 @@ def park_for_slot(task: Task) -> bool:
             row_key(task.task_id),
             sets={"parked": task.user, "due_at": now() + UNSENT_GRACE_SECONDS},
             removes=("after", "sweeps"),
-            condition="attribute_exists(#after) AND #status = :queued",
-            values={"queued": "queued"},
+            same={"status": "queued"},
+            condition="attribute_exists(#after)",
         )
         is not None
     )

@@ -76,6 +76,5 @@ def describe(task: Task, metadata: dict[str, str]) -> Task | None:
         Contended, DependencyDown: DynamoDB is away, or others write the row.
     """
     key, params = items.row_key(task.task_id), dumps(task.params | {"metadata": metadata})
-    status = {"status": str(task.status)}
-    row = table.change(key, sets={"params": params}, condition="#status = :status", values=status)
+    row = table.change(key, sets={"params": params}, same={"status": str(task.status)})
     return items.read_task(row) if row is not None else None

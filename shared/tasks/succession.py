@@ -101,8 +101,7 @@ def _move(task: Task, before: str) -> None:
     moved = table.change(
         row_key(task.task_id),
         sets={"after": before, "parked": f"AFTER#{before}"},
-        condition="#status = :queued AND #after = :was",
-        values={"queued": "queued", "was": task.after},
+        same={"status": "queued", "after": task.after},
     )
     if moved is not None:  # else it was woken, or ended, meanwhile
         task.after = before

@@ -129,26 +129,37 @@ def due(shard: str, *, before: float, limit: int) -> list[Attributes]:
     return found
 
 
-def put_op(item: Attributes, *, condition: str = "", values: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Make the Put of a transaction; every item says which form it has. ``condition`` as in ``update_op``."""
+class If(TypedDict, total=False):
+    """When an operation is done: attributes are the ``same`` as that was read, and the ``condition`` holds.
+
+    It writes attribute names, which may be reserved, as ``#name``, and values of its own as ``:name``.
+    """
+
+    same: dict[str, Any]
+    condition: str
+    values: dict[str, Any] | None
+
+
+def put_op(item: Attributes, **when: Unpack[If]) -> dict[str, Any]:
+    """Make the Put of a transaction; every item says which form it has."""
     versioned = {"v": attribute(COMMON_VERSION)} | item
-    op: dict[str, Any] = {"TableName": settings().table_name, "Item": versioned}
-    return {"Put": op | _expressed(condition, {name: name for name in _named(condition)}, _given(values))}
+    return {"Put": {"TableName": settings().table_name, "Item": versioned} | _expressed({}, {}, when)}
 
 
-def _named(condition: str) -> set[str]:
-    return {word.strip("#(),") for word in condition.replace("(", " ").split() if word.startswith("#")}
-
-
-def _given(values: dict[str, Any] | None) -> Attributes:
-    return {f":{name}": attribute(value) for name, value in (values or {}).items()}
-
-
-def _expressed(condition: str, names: dict[str, str], values: Attributes) -> dict[str, Any]:
+def _expressed(names: dict[str, str], values: Attributes, when: If) -> dict[str, Any]:
     """Return the words of an operation that say its condition, and what marks in its expressions stand for."""
     op: dict[str, Any] = {}
-    if condition:
-        op |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    same = when.get("same", {})
+    parts = [f"#{name} = :is_{name}" for name in same]
+    if condition := when.get("condition"):
+        parts.append(f"({condition})" if parts else condition)
+        named = (word.strip("#(),") for word in condition.replace("(", " ").split() if word[0] == "#")
+        names |= {name: name for name in named}
+        values |= {f":{name}": attribute(value) for name, value in (when.get("values") or {}).items()}
+    if parts:
+        op |= {"ConditionExpression": " AND ".join(parts), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        names |= {name: name for name in same}
+        values |= {f":is_{name}": attribute(value) for name, value in same.items()}
     if names:
         op["ExpressionAttributeNames"] = {f"#{mark}": name for mark, name in names.items()}
     if values:
@@ -162,13 +173,12 @@ def update_op(
     sets: dict[str, Any] | None = None,
     adds: dict[str, int] | None = None,
     removes: tuple[str, ...] = (),
-    condition: str = "",
-    values: dict[str, Any] | None = None,
+    **when: Unpack[If],
 ) -> dict[str, Any]:
-    """Make the Update of a transaction; ``condition`` writes attribute names, which may be reserved, as ``#name``."""
-    names = {*removes, *_named(condition)}
+    """Make the Update of a transaction."""
+    names = set(removes)
     marks: dict[str, str] = {}  # of names that an expression cannot hold
-    numbers = _given(values)
+    numbers: Attributes = {}
     parts: list[str] = []
     if sets:
         names |= sets.keys()
@@ -182,7 +192,7 @@ def update_op(
         parts.append("REMOVE " + ", ".join(f"#{name}" for name in removes))
     op: dict[str, Any] = {"TableName": settings().table_name, "Key": key, "UpdateExpression": " ".join(parts)}
     marked = {name: name for name in names} | {mark: name for name, mark in marks.items()}
-    return {"Update": op | _expressed(condition, marked, numbers)}
+    return {"Update": op | _expressed(marked, numbers, when)}
 
 
 def update(op: dict[str, Any]) -> Attributes:
@@ -197,14 +207,12 @@ def update(op: dict[str, Any]) -> Attributes:
         return aws.dynamodb().update_item(**op["Update"], ReturnValues="ALL_NEW")["Attributes"]
 
 
-class Words(TypedDict, total=False):
+class Words(If, total=False):
     """The words of ``update_op``."""
 
     sets: dict[str, Any]
     adds: dict[str, int]
     removes: tuple[str, ...]
-    condition: str
-    values: dict[str, Any] | None
 
 
 def change(key: Attributes, **what: Unpack[Words]) -> Attributes | None:

@@ -77,10 +77,9 @@ def _written(row: Attributes, turn: Turn, kept: Kept) -> bool:
     else:
         item["chat"] = attribute(zlib.compress(chat.encode(), 6))
     before = plain(row["rev"]) if "rev" in row else 0
-    same, values = ("#rev = :rev", {"rev": before}) if before else ("attribute_not_exists(#rev)", {})
-    op = table.put_op(
-        item | {"rev": attribute(before + 1)}, condition=f"attribute_exists(pk) AND {same}", values=values
-    )
+    unchanged = "attribute_exists(#pk) AND " + ("#rev = :rev" if before else "attribute_not_exists(#rev)")
+    values = {"rev": before} if before else {}
+    op = table.put_op(item | {"rev": attribute(before + 1)}, condition=unchanged, values=values)
     try:
         table.put(op)
     except table.ConditionFailed:

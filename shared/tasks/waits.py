@@ -128,14 +128,14 @@ def suspend(task: Task, waits: Sequence[Wait], log: Sequence[events.Event], *, e
     charged = days.charge_of(task)
     sets |= {"precharged_tokens": task.usage.tokens, "precharged_micro_usd": task.micro_usd, "charged": charged}
     op, last = events.append_op(task, log, expires=events.expires(at))
-    condition, values = held(task)
     unseen = "#signals = :signals" if task.signals else "(attribute_not_exists(#signals) OR #signals = :signals)"
     row = table.update_op(
         row_key(task.task_id),
         sets=sets | {"last_seq": last},
         removes=("lease_until", "lease_owner", "sweeps", "unsent", "last_error", "reason"),
-        condition=f"{condition} AND attribute_not_exists(#cancel_requested) AND {unseen}",
-        values=values | {"signals": task.signals},
+        same=held(task.lease_no),
+        condition=f"attribute_not_exists(#cancel_requested) AND {unseen}",
+        values={"signals": task.signals},
     )
     try:
         fenced_write([row, op, *spent], written=lambda old: old.gen == gen and old.lease_no == task.lease_no)
@@ -171,8 +171,7 @@ def looked_after(task: Task, due_at: float, **more: Any) -> None:
         row_key(task.task_id),
         sets={"due_at": due_at, **more},
         removes=("untold",),
-        condition="#status = :waiting AND #gen = :gen",
-        values={"waiting": "waiting", "gen": task.gen},
+        same={"status": str(Status.WAITING), "gen": task.gen},
     )  # it was woken, or ended
 
 
@@ -222,6 +221,5 @@ def wake_op(task: Task) -> dict[str, Any]:
             "due_at": now() + GRACE_SECONDS,
         },
         adds={"signals": 1},
-        condition="#status = :waiting AND #gen = :gen",
-        values={"waiting": "waiting", "gen": task.gen},
+        same={"status": str(Status.WAITING), "gen": task.gen},
     )

@@ -79,8 +79,7 @@ def _park(task: Task) -> None:
         table.change(
             row_key(task.task_id),
             sets={"parked": task.user, "due_at": now() + 60},
-            condition="#status = :queued AND #gen = :gen",
-            values={"queued": "queued", "gen": task.gen},
+            same={"status": "queued", "gen": task.gen},
         )  # nothing, if it was cancelled, or a worker had it before
     except (Contended, DependencyDown) as error:  # the sweeper sends it, and its worker parks it
         _log.warning("not parked", extra={"task_id": task.task_id, "error": error.message})

@@ -110,11 +110,16 @@ def _follow(api: Client, task_id: str, after: int, as_json: bool) -> None:
     if not as_json:
         err.print(f"[dim]{task_id}[/]")
     text = ""
-    for event in api.follow(task_id, after=after):
-        if as_json:
-            show_json({"seq": event.seq, "type": event.type, "at": event.at, "data": event.data})
-        else:
-            text = _show(event, text)
+    try:
+        for event in api.follow(task_id, after=after):
+            if as_json:
+                show_json({"seq": event.seq, "type": event.type, "at": event.at, "data": event.data})
+            else:
+                text = _show(event, text)
+                _advise(task_id, event)
+    except KeyboardInterrupt:
+        err.print(f"\nthe run goes on: `sluice watch {task_id}` follows it again, `sluice cancel {task_id}` ends it")
+        raise
     found = api.result(task_id)
     if as_json:
         show_json(found.raw)
@@ -139,6 +144,16 @@ def _show(event: Event, text: str) -> str:
     about = json.dumps(event.data, ensure_ascii=False)
     err.print(f"[dim]{event.type:<12} {escape(about if len(about) < 100 else about[:99] + '…')}[/]")
     return ""
+
+
+def _advise(task_id: str, event: Event) -> None:
+    """Say how to answer what a run waits for."""
+    for one in event.data.get("for") or () if event.type == "waiting" else ():
+        if one["kind"] == "approval":
+            raised = " --raise-usd …" if "budget" in one else ""
+            err.print(f"             sluice allow {task_id} {one['fingerprint']}{raised}, or sluice deny", markup=False)
+        elif one["kind"] == "signal":
+            err.print(f"             sluice signal {task_id} {one['name']} JSON", markup=False)
 
 
 def _why(found: Run) -> str:

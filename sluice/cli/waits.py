@@ -35,7 +35,9 @@ def approvals(user: As = "demo", as_json: Json = False) -> None:
         if as_json:
             show_json({"approvals": found})
             return
-        table = Table(Column("run", no_wrap=True, min_width=37), "fingerprint", "asks for", "cost so far", box=None)
+        # Both are typed again, in `allow`: neither may be cut where the window is narrow.
+        whose, which = Column("run", no_wrap=True, min_width=37), Column("fingerprint", no_wrap=True, min_width=16)
+        table = Table(whose, which, "asks for", "cost so far", box=None, pad_edge=False)
         for one in found:
             table.add_row(one["task_id"], one["fingerprint"], escape(_asked(one)), f"USD {one['cost_usd']:.6f}")
         out.print(table)

@@ -4,12 +4,13 @@ Botocore signs a request, has twenty listeners look at it and decides whether to
 werkzeug's, reads its parameters and writes its answer by AWS's model, looking for every member under six names: three
 times what the methods themselves take. Both services speak plain JSON, which `json` reads and writes. What a client
 puts into words, and how it reads an answer, is its own still. The methods, what they refuse and how a refusal looks are
-moto's own. Bytes, and operations that are rare, go the long way. `tests/unit/test_quick_moto.py` holds the answers of
-both ways against each other.
+moto's own. Messages with bytes, and operations that are rare, go the long way. `tests/unit/test_quick_moto.py` holds
+the answers of both ways against each other.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -36,13 +37,31 @@ ONE_AT_A_TIME = threading.RLock()
 """Whoever asks moto holds it: its in-memory tables are not made for threads, DynamoDB's are."""
 
 
+def _with_bytes(value: dict[str, Any]) -> dict[str, Any]:
+    """Return an attribute's value with the bytes that its text stands for; whatever else is an object stays."""
+    if len(value) == 1:
+        if type(value.get("B")) is str:
+            return {"B": base64.b64decode(value["B"])}
+        if type(value.get("BS")) is list:
+            return {"BS": [base64.b64decode(one) for one in value["BS"]]}
+    return value
+
+
+def _as_text(value: Any) -> str:
+    if not isinstance(value, bytes):
+        raise TypeError
+    return base64.b64encode(value).decode()
+
+
 class _Straight(BaseResponse):  # type: ignore[misc]  # moto is not read by mypy
     """What both services' quick answers have of their own. The rest of `BaseResponse` is moto's."""
 
     def begin(self, request: dict[str, Any], operation: str, region: str) -> None:
         """Be what moto's ``setup_class`` makes of a request, as far as the operations here look at it."""
         self.operation = operation
-        self.params = json.loads(request["body"])
+        body = request["body"]
+        has_bytes = b'"B":' in body or b'"BS":' in body
+        self.params = json.loads(body, object_hook=_with_bytes if has_bytes else None)
         self.headers = {"Content-Type": request["headers"]["Content-Type"], "X-Amz-Target": operation}
         self.querystring: dict[str, Any] = {}
         self.uri_match: dict[str, Any] = {}
@@ -56,8 +75,8 @@ class _Straight(BaseResponse):  # type: ignore[misc]  # moto is not read by mypy
         result = action_result.result
         if not isinstance(result, Exception):
             try:
-                body = json.dumps(result if result is not None else {}, separators=(",", ":"))
-            except TypeError:  # bytes, or a time
+                body = json.dumps(result if result is not None else {}, separators=(",", ":"), default=_as_text)
+            except TypeError:  # a time
                 return super().serialized(action_result)
             return 200, {"Content-Type": self.headers["Content-Type"], **self.response_headers}, body
         return super().serialized(action_result)
@@ -95,7 +114,8 @@ _WAYS: dict[str, tuple[type[_Table | _Queue], frozenset[str]]] = {
     ),
 }  # fmt: skip
 """By service: who answers, and the operations."""
-_BYTES = (b'"B":', b'"BS":', b'"BinaryValue":')
+_BYTES = b'"BinaryValue":'
+"""Of a message."""
 _the_long_way = Endpoint.make_request
 
 
@@ -109,7 +129,7 @@ def request(self: Endpoint, operation_model: Any, request_dict: dict[str, Any]) 
         return _the_long_way(self, operation_model, request_dict)
     kind, operations = _WAYS[place[1]]
     operation, body = operation_model.name, request_dict["body"]
-    if operation not in operations or type(body) is not bytes or any(mark in body for mark in _BYTES):
+    if operation not in operations or type(body) is not bytes or _BYTES in body:
         return _the_long_way(self, operation_model, request_dict)
     handler: Any = kind()
     handler.begin(request_dict, operation, place[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,16 @@ from botocore.exceptions import (
     EndpointConnectionError,
     NoCredentialsError,
     ReadTimeoutError,
+    SSLError,
 )
 
 from shared import attribute_json, aws_requests
 from shared.aws_session import Headers, place
+from tests.unit.worker.test_wire import certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
 ROW = b'{"Item":{"pk":{"S":"p"}}}'
@@ -33,10 +37,13 @@ WHOLE = OK + b"Content-Length: %d\r\n\r\n" % len(ROW) + ROW
 REFUSED = b'{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","Item":{"pk":{"S":"other"}}}'
 
 
-def _client(service: str, url: str | None = None, *, token: str | None = None, **config: Any) -> Any:
+def _client(
+    service: str, url: str | None = None, *, token: str | None = None, verify: str | None = None, **config: Any
+) -> Any:
     made = boto3.client(
         service, region_name="eu-central-1", endpoint_url=url, config=Config(parameter_validation=False, **config),
         aws_access_key_id="AKID", aws_secret_access_key="secret/+", aws_session_token=token,
+        verify=verify,
     )  # fmt: skip
     if service == "dynamodb":
         attribute_json.quicken(made)
@@ -45,7 +52,7 @@ def _client(service: str, url: str | None = None, *, token: str | None = None, *
 
 
 @contextmanager
-def _server(*answers: Sequence[bytes | None]) -> Iterator[tuple[str, list[bytes]]]:
+def _server(*answers: Sequence[bytes | None], tls: ssl.SSLContext | None = None) -> Iterator[tuple[str, list[bytes]]]:
     """Serve connections one after the other; each writes its answers, one a request, and ends at None or after them."""
     asked: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -53,7 +60,8 @@ def _server(*answers: Sequence[bytes | None]) -> Iterator[tuple[str, list[bytes]
         def serve() -> None:
             for connection in answers:
                 try:
-                    with listening.accept()[0] as sock:
+                    accepted = listening.accept()[0]
+                    with tls.wrap_socket(accepted, server_side=True) if tls else accepted as sock:
                         for answer in connection:
                             if (request := _request(sock)) is None:
                                 break
@@ -67,7 +75,7 @@ def _server(*answers: Sequence[bytes | None]) -> Iterator[tuple[str, list[bytes]
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}", asked
+        yield f"http{'s' if tls else ''}://127.0.0.1:{listening.getsockname()[1]}", asked
         listening.shutdown(socket.SHUT_RDWR)
     thread.join()
 
@@ -158,6 +166,28 @@ def test_a_connection_that_cannot_be_used_again_is_not(answer: bytes) -> None:
         for _ in range(3):
             assert _get(client)["Item"] == {"pk": {"S": "p"}}
     assert len(asked) == 3
+
+
+def test_a_connection_with_tls_is_used_again_and_its_certificate_is_looked_at(tmp_path: Path) -> None:
+    pem = certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(pem)
+    large = b'{"Item":{"a":{"S":"%s"}}}' % (b"x" * 500_000)
+    with _server([WHOLE, OK + b"Content-Length: %d\r\n\r\n" % len(large) + large], [], tls=tls) as (url, asked):
+        client = _client("dynamodb", url, verify=str(pem))
+        assert _get(client)["Item"] == {"pk": {"S": "p"}}
+        assert len(_get(client)["Item"]["a"]["S"]) == 500_000
+        with pytest.raises(SSLError):
+            _get(_client("dynamodb", url, retries={"mode": "standard", "total_max_attempts": 1}))
+    assert len(asked) == 2
+
+
+def test_what_goes_through_a_proxy_is_botocores() -> None:
+    with _server([WHOLE, WHOLE]) as (proxy, asked):
+        client = _client("dynamodb", "http://dynamodb.test", proxies={"http": proxy})
+        for _ in range(2):
+            assert _get(client)["Item"] == {"pk": {"S": "p"}}
+    assert [request.split(b"\r\n")[0] for request in asked] == [b"POST http://dynamodb.test/ HTTP/1.1"] * 2
 
 
 def test_a_large_answer_and_a_large_request_are_whole() -> None:

@@ -45,6 +45,11 @@ def plain(expression: str = PLAIN, values: dict[str, Any] | None = None, **more:
     return update(expression, values=given, ExpressionAttributeNames=known, **more)
 
 
+def deep_bytes(n: int) -> dict[str, Any]:
+    """Make bytes in a map, in a list and in a set, under names that look like their types'."""
+    return {"M": {"B": {"B": b"B" * n}, "BS": {"L": [{"BS": [b"1", b"\x00"]}, {"B": b""}, {"S": "QkI="}]}}}
+
+
 TOUCH = {"TableName": TABLE, "Key": KEY, "UpdateExpression": "SET n = n + :one, deep.z = :one"}
 TOUCH |= {"ExpressionAttributeValues": {":one": ONE}}
 CALLS = (
@@ -125,6 +130,25 @@ CALLS = (
     ("get_item", {"TableName": "absent", "Key": KEY}),
     ("put_item", {"TableName": TABLE, "Item": NEIGHBOUR | {"raw": {"B": b"\x00\xff"}, "raws": {"BS": [b"a", b"b"]}}}),
     ("batch_get_item", {"RequestItems": {TABLE: {"Keys": [KEY, NEIGHBOUR]}}}),
+    ("get_item", {"TableName": TABLE, "Key": NEIGHBOUR}),
+    *(
+        ("update_item", {"TableName": TABLE, "Key": NEIGHBOUR, "UpdateExpression": "SET #b = :b, #d = :d",
+                         "ExpressionAttributeNames": {"#b": "B", "#d": "deep"}, "ReturnValues": back,
+                         "ExpressionAttributeValues": {":b": {"B": b"\xfe" * n}, ":d": deep_bytes(n)}})
+        for n, back in enumerate(("ALL_NEW", "ALL_OLD", "UPDATED_NEW", "UPDATED_OLD", "NONE"))
+    ),
+    ("query", {"TableName": TABLE, "KeyConditionExpression": "pk = :p", "FilterExpression": "raw = :b OR #b = :b",
+               "ExpressionAttributeNames": {"#b": "B"},
+               "ExpressionAttributeValues": {":p": KEY["pk"], ":b": {"B": b"\x00\xff"}}}),
+    ("transact_write_items", {"TransactItems": [
+        {"Put": {"TableName": TABLE, "Item": NEIGHBOUR | {"raw": {"B": b"\x80"}}, **ABSENT,
+                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}},
+    ]}),
+    ("transact_write_items", {"TransactItems": [
+        {"Update": TOUCH}, {"Put": {"TableName": TABLE, "Item": NEIGHBOUR | {"raw": {"B": b"\x80"}}}},
+    ]}),
+    ("scan", {"TableName": TABLE}),
+    ("delete_item", {"TableName": TABLE, "Key": NEIGHBOUR, "ReturnValues": "ALL_OLD"}),
     ("query", {"TableName": TABLE, "KeyConditionExpression": "pk = :p AND begins_with(sk, :s)", "Limit": 1,
                "ReturnConsumedCapacity": "TOTAL", "ExpressionAttributeValues": {":p": KEY["pk"], ":s": {"S": ""}}}),
     ("query", {"TableName": TABLE, "KeyConditionExpression": "pk = :p", "Limit": 1, "Select": "COUNT",

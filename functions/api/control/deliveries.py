@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from functions.api.contract.problem import Problem
@@ -45,9 +44,7 @@ def again(task: Task) -> None:
     """
     fresh = {"status": "pending", "attempts": 0}
     removes = ("last_status", "last_error", "at")
-    op = table.update_op(
-        webhooks.outcome_key(task.task_id), sets=fresh, removes=removes, condition="attribute_exists(#pk)"
-    )
-    with suppress(table.ConditionFailed):  # nothing came of it yet; it is told twice at worst, as any webhook may be
-        table.update(op)
+    # Where nothing came of it yet, it is told twice at worst, as any webhook may be.
+    key = webhooks.outcome_key(task.task_id)
+    table.change(key, sets=fresh, removes=removes, condition="attribute_exists(#pk)")
     webhooks.enqueue(task)

@@ -52,7 +52,7 @@ class Parts:
         self._logprobs: list[Any] = []
         self._size = 0
         self._calls = ToolCalls(self._tool_piece, self._called if ears.call is not None else None, ears.before)
-        self._tally = Tally(progress)
+        self._tally = Tally(progress, model)
         self._reason = ""
         self._index: str | None = None
         """The number of the choice that is read; known once one came."""

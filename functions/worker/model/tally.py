@@ -5,18 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.model import reply_terms
-from functions.worker.model.usage import MOST_BYTES, Count, Details, believed, details, found
+from functions.worker.model.usage import MAX_TOKENS, MOST_BYTES, Count, Details, believed, details, found
+from shared.limits import models
 from sluice.types import Usage
 
 if TYPE_CHECKING:
     from functions.worker.model.progress import Progress
 
 
+CONTEXTS = 8
+"""How often a model may be said to have read or written all that it holds: one that searches asks itself many times."""
+
+
 class Tally:
     """The counts of one reply. What it hears is told to ``progress``, too, by which a cut reply is charged."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, model: str) -> None:
         self._progress = progress
+        self._most = CONTEXTS * (models.context_tokens(model) or MAX_TOKENS)
         self._count = Count()
         self._details: Details = {}
         self._tier: Any = None
@@ -37,7 +43,7 @@ class Tally:
         if (tier := chunk.get("service_tier")) is not None:
             reply_terms.hear_tier(self._progress, tier)
         reply_terms.hear(self._progress, chunk)
-        count = found(chunk)
+        count = found(chunk).within(self._most)
         if count == Count():
             return False
         self._count = self._count.later(count)

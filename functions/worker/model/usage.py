@@ -59,6 +59,10 @@ class Count(NamedTuple):
     total: int | None = None
     """Of both together, where that is all that is said."""
 
+    def within(self, most: int) -> Count:
+        """Return this without what is more than can be."""
+        return Count(*(None if one is not None and one > most else one for one in self))
+
     def later(self, other: Count) -> Count:
         """Return the later of two counts of one call: some count on in every chunk, and end with zeros."""
         return Count(*(_most(one, two) for one, two in zip(self, other, strict=True)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner
 
 from deploy.project import load
@@ -16,7 +18,7 @@ from deploy.reached import reached
 from sluice.cli import app
 from sluice.cli.origin import origin
 from sluice.cli.scaffold import FILES, write
-from sluice.client import Run
+from sluice.client import Event, Run
 from sluice.project import ProjectError
 
 
@@ -128,3 +130,33 @@ def test_a_run_that_does_not_go_on_is_shown_with_the_reason(
     monkeypatch.setenv("SLUICE_URL", "http://127.0.0.1:1")
     monkeypatch.setattr("sluice.client.Client.result", lambda *_, **__: Run.read({"task_id": "task_1", **told}))
     assert shown in CliRunner().invoke(app, ["result", "task_1"]).output
+
+
+ASKS = [
+    {"kind": "approval", "name": "approval:49763d504b17f1c6", "fingerprint": "49763d504b17f1c6", "tool": "pay"},
+    {"kind": "signal", "name": "go"},
+]
+RUN = "task_01a2282b44b76b45c6d4f6678fbb016b"
+
+
+def test_whoever_follows_a_run_that_asks_is_told_how_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def follow(*_: Any, **__: Any) -> Iterator[Event]:
+        yield Event(3, "waiting", "2026-01-01T00:00:00.000Z", {"for": ASKS})
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("SLUICE_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr("sluice.client.Client.follow", follow)
+    told = CliRunner().invoke(app, ["watch", RUN])
+    assert told.exit_code == 130
+    for words in (f"sluice allow {RUN} 49763d504b17f1c6", f"sluice signal {RUN} go", f"sluice cancel {RUN}"):
+        assert words in told.output
+
+
+def test_what_is_typed_again_is_shown_whole_in_a_narrow_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {**ASKS[0], "task_id": RUN, "arguments": {"amount": 120}, "cost_usd": 0.0}
+    monkeypatch.setenv("SLUICE_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr("sluice.client.Client.approvals", lambda _: [asked])
+    monkeypatch.setattr("sluice.cli.waits.out", Console(width=80, soft_wrap=True))
+    told = CliRunner().invoke(app, ["approvals"])
+    assert RUN in told.output
+    assert "49763d504b17f1c6" in told.output

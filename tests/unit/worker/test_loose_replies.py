@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from functions.worker.model import tally
+from functions.worker.model.usage import MAX_TOKENS
+from shared.limits import models
+from sluice import Usage
 from tests.unit.worker.raw_provider import Answer, RawProvider, delta, sse
 
-from .test_model_client import use
+from .test_model_client import ask, run, use
 from .test_provider_shapes import call, calling, failure, provider, reply, server
 
 __all__ = ["provider", "server", "use"]
@@ -130,13 +134,22 @@ def test_calls_of_another_choice_are_none_of_a_reply_that_has_ended(provider: Ra
     assert (got.content, got.tool_calls, got.finish_reason) == ("Hello there.", [], "stop")
 
 
-@pytest.mark.parametrize("tokens", [10_000_001, 99_999_999])
-def test_more_tokens_than_any_model_reads_are_not_believed(provider: RawProvider, tokens: int) -> None:
-    got = reply(
-        provider, sse(HELLO, STOP, {"choices": [], "usage": {"prompt_tokens": tokens, "completion_tokens": tokens}})
-    )
-    assert got.usage.input_tokens < 100
-    assert got.usage.output_tokens < 20
+@pytest.mark.parametrize(
+    ("model", "most"),
+    [("m", MAX_TOKENS), ("gpt-4o-mini", tally.CONTEXTS * (models.context_tokens("gpt-4o-mini") or 0))],
+)
+def test_more_tokens_than_its_model_can_read_are_not_believed(provider: RawProvider, model: str, most: int) -> None:
+    used = [{"prompt_tokens": tokens, "completion_tokens": tokens} for tokens in (most, most + 1)]
+    provider.answers = [sse(HELLO, STOP, {"choices": [], "usage": usage}) for usage in used]
+
+    async def both() -> list[Usage]:
+        return [(await ask("hi", model=model, max_output_tokens=500)).usage for _ in used]
+
+    believed, estimated = run(both)
+    assert most >= 1_000_000
+    assert (believed.input_tokens, believed.output_tokens) == (most, most)
+    assert estimated.input_tokens < 100
+    assert estimated.output_tokens < 20
 
 
 def test_a_reset_behind_the_end_loses_nothing(provider: RawProvider) -> None:
