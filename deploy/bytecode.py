@@ -4,6 +4,7 @@ It is trusted without a look at the source (unchecked hashes), for quicker cold 
 it does not matter: Python puts the one it was loaded from in its place.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -59,13 +60,19 @@ def bytecode(source: Path, place: Path) -> bytes:
     except FileNotFoundError:
         pass
     for older in kept.parent.glob("*.pyc"):
-        older.unlink(missing_ok=True)
+        if older != kept:  # which another may just have made
+            older.unlink(missing_ok=True)
     kept.parent.mkdir(parents=True, exist_ok=True)
     work = kept.with_suffix(f".{os.getpid()}.tmp")  # bundles are built in parallel
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     py_compile.compile(str(source), str(work), doraise=True, invalidation_mode=mode)
     made = work.read_bytes()
-    work.rename(kept)
+    try:
+        os.link(work, kept)
+    except FileExistsError:  # the first that was made is everybody's: this one names another path
+        with contextlib.suppress(FileNotFoundError):  # and the file was edited since
+            made = kept.read_bytes()
+    work.unlink()
     return made
 
 

@@ -38,6 +38,26 @@ def test_two_bundles_have_what_was_compiled_once(tmp_path: Path, kept: Path, mon
     monkeypatch.setattr(py_compile, "compile", None)
     second = bundle(tmp_path / "b", "ONE = 1\n")
     assert beside(first).read_bytes() == beside(second).read_bytes()
+
+
+def test_two_bundles_that_are_built_at_once_have_the_same(
+    tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second is built while the first compiles; its bytecode names another path."""
+    text, real, others = "def one():\n    return 1\n", py_compile.compile, []
+
+    def compile_slowly(*arguments: object, **more: object) -> None:
+        monkeypatch.setattr(py_compile, "compile", real)
+        if arguments[0] == str(tmp_path / "a" / "shared" / "one.py"):
+            others.append(bundle(tmp_path / "b", text))
+        real(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(py_compile, "compile", compile_slowly)
+    first = bundle(tmp_path / "a", text)
+    third = bundle(tmp_path / "c", text)
+    assert len({beside(one).read_bytes() for one in (first, *others, third)}) == 1
+    assert len(others) == 1
+    assert not list(kept.rglob("*.tmp"))
     assert len(list(kept.rglob("*.pyc"))) == 1
 
 
