@@ -70,8 +70,10 @@ OF_A_KEY = ("KMS", "Kms")
 
 
 CONNECT_SECONDS, ANSWER_SECONDS, ATTEMPTS = 2, 10, 3
-"""How long a call waits for a connection and for each piece of an answer, and how often it is tried. Who has minutes gains
-nothing by asking a slow service again sooner: it would only be slower for that."""
+"""How long a call waits for a connection and for each piece of an answer, and how often it is tried.
+
+Who has minutes gains nothing by asking a slow service again sooner: it would only be slower for that.
+"""
 HURRIED_SECONDS, HURRIED_OBJECT_SECONDS = 4, 6
 """How long a call of a hurried function waits for an answer (see ``hurry``), and one of S3, which may have 64 MB to
 store before it: 12 s with all its tries. A submit that finds a service silent makes two such calls."""
