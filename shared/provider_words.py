@@ -73,7 +73,12 @@ _CONTEXT = _phrases(
     |inputs?`? tokens? \+ `?max_new_tokens`? must be|must have less than \d+ tokens
     |request too large for |request entity too large|payload too large|max(?:imum)? tokens? limit .{0,20}prompt
     |prompt (?:contains|has|length|tokens?\b(?: count)?).{0,60}(?:exceed|maximum|limit|greater|larger)
-    |available context|context overflow
+    |available context|context overflow|context_length_exceeded|n_keep: \d{1,9} >= n_ctx
+    |tokens but the (?:max(?:imum)?|limit) is|(?:can|is able to) only handle (?:up to )?[\d,]{3,9} tokens
+    |\b(?:prompt|input)[ _](?:length|size|tokens)\b[^.]{0,20}> ?max
+    |tokens in the (?:prompt|input|messages|request)\b.{0,30}exceed|max(?:imum)? input tokens [\d,]{1,9} exceeded
+    |number of input tokens\b.{0,20}greater than|length of input tokens\b.{0,30}must be within
+    |(?:request|prompt|input|messages?) exceeds? the max(?:imum)? (?:allowed )?number of tokens
     |(?:\u8f93\u5165|\u4e0a\u4e0b\u6587|\u63d0\u793a|prompt|token).{0,20}
       (?:\u8d85\u51fa|\u8d85\u8fc7|\u8d85\u957f|\u8fc7\u957f|\u592a\u957f)"""
 )
@@ -91,10 +96,11 @@ _QUOTA = _phrases(
     r"""\b(?:insufficient|not enough|no|low|negative|zero|out of|depleted|exhausted|used (?:up )?all)\b.{0,40}?\b
       (?:balance|credits?|quota|funds)\b
     |(?:balance|credits?|funds)\b.{0,40}?(?:insufficient|too low|not enough|exhausted|depleted|used up|negative|run out)
-    |exceeded (?:your|the) (?:current |monthly |account )?(?:quota|spend|budget|billing)
+    |exceeded (?:your|the) (?:current |monthly |account |included ){0,2}(?:quota|spend|budget|billing|credits)
+    |add a payment method|free trial (?:has )?(?:ended|expired)|\b0 credits\b
     |quota (?:has been |is )?(?:exhausted|used up|insufficient|not enough)
     |free (?:allocated )?(?:tier|quota)\b.{0,40}(?:exhausted|exceeded|used up)|key limit exceeded
-    |(?:weekly|monthly|specified api|your api|its api) usage limits?|over budget|exceeded ?budget
+    |(?:weekly|monthly|specified (?:workspace )?api|your api|its api) usage limits?|over budget|exceeded ?budget
     |spend(?:ing)? (?:limit|cap)|budget (?:has been |is |was )?(?:exceeded|exhausted)
     |billing (?:hard )?limit|check your plan and billing|billing details|payment (?:is )?required
     |billing to be enabled|billing account\b.{0,60}(?:disabled|not found)|(?:plan|subscription) (?:has |is )?expired
@@ -104,7 +110,8 @@ _QUOTA = _phrases(
 )
 _FILTER = re.compile(
     r"content (?:management|filter|moderation|policy|safety)|contentpolicyviolation|content exists risk"
-    r"|inappropriate content|safety (?:system|filter|polic)|usage (?:polic|guideline)|guardrail"
+    r"|inappropriate (?:or illegal )?content|unsafe content|safety (?:system|filter|polic)|guardrail"
+    r"|usage (?:polic|guideline)"
     r"|flagged (?:for|as|by|content)|input was flagged|requires moderation|prohibited[ _](?:content|use)|responsible ai"
     r"|sensitive (?:content|information|words?)|(?:prompt|response) (?:was |is |has been )?blocked|considered high risk"
     r"|\u654f\u611f|\u8fdd\u89c4|\u4e0d\u5b89\u5168"
@@ -113,7 +120,7 @@ _FILTER = re.compile(
 )
 _KEY = re.compile(
     r"(?:incorrect|invalid|wrong|missing|no|expired) (?:\w+ )?api.?key"
-    r"|api.?key (?:\w+ )?(?:not valid|invalid|expired|missing)",
+    r"|api.?key (?:\w+ ){0,2}(?:not valid|invalid|expired|missing|disabled|revoked)",
     re.I,
 )
 
@@ -124,14 +131,16 @@ _INVALID = re.compile(
 )
 """What servers say of a request with status 500: FastAPI of a field, llama.cpp of what a template refuses."""
 _SPENT_RATE = re.compile(
-    r"e\.g\. check quota|quota exceeded for (?:quota )?metric .{0,200}per[ _-]?minute", re.I | re.S
+    r"e\.g\. check quota|\b(?:for|in) this minute\b|quota exceeded for (?:quota )?metric .{0,200}per[ _-]?minute",
+    re.I | re.S,
 )
 """What sounds like an empty account, and is a rate (Google)."""
 _ASKED_TOO_MUCH = re.compile(r"can only afford \d|fewer max_tokens|prompt tokens limit exceeded", re.I)
 
 _BUSY = re.compile(
     r"overloaded|over capacity|at capacity|no (?:available )?capacity|temporarily unavailable"
-    r"|(?:server|model|system|service|engine) is (?:too )?busy",
+    r"|(?:server|model|system|service|engine) is (?:too )?busy"
+    r"|(?:server|model) is (?:still |currently )?(?:loading|starting up|warming up)",
     re.I,
 )
 """What passes, though its status says that the request is wrong."""

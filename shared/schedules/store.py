@@ -10,6 +10,7 @@ from shared.limits.shares import owner_of
 from shared.schedules import telling
 from shared.schedules.model import key_of, partition, read, row_of
 from shared.tasks import events, numbered, sessions, table
+from shared.tasks.conditions import If
 from shared.tasks.items import attribute
 from shared.tasks.ranges import under
 
@@ -100,7 +101,7 @@ def write(schedule: Schedule, *, before: Schedule, due_at: float, news: telling.
         Contended, DependencyDown: nothing is known to be written.
     """
     row = row_of(schedule, due_at=due_at)
-    when = table.If(same={"last": before.last, "spec": row_of(before, due_at=0)["spec"]["S"]})
+    when = If(same={"last": before.last, "spec": row_of(before, due_at=0)["spec"]["S"]})
     if before.next_at is None:
         when["condition"] = "attribute_not_exists(#next_at)"
     else:

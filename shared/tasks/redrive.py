@@ -9,7 +9,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from shared.clock import day, now
-from shared.tasks import items, listing, parking, store, table
+from shared.tasks import events, items, listing, parking, settle, store, table
 from shared.tasks.items import row_key
 from shared.tasks.model import Task
 from shared.tasks.owed import DEAD
@@ -40,10 +40,9 @@ def redrive(*, limit: int = 1000) -> Iterator[tuple[str, str]]:
             session_id=old.session_id,
             key_id=old.key_id,
             message=old.message,
+            excerpt=old.excerpt,
             params=old.params | {"redriven_from": old.task_id},
-            running_cap=old.running_cap,
-            cap_tokens=old.cap_tokens,
-            cap_micro_usd=old.cap_micro_usd,
+            **{name: getattr(old, name) for name in settle.CEILINGS},
         )
         ops = [
             table.put_op(
@@ -52,7 +51,7 @@ def redrive(*, limit: int = 1000) -> Iterator[tuple[str, str]]:
             {"Update": _leave_list(old.task_id, new.task_id)},
         ]
         if old.message is None:
-            ops.append(store.blob_op(new.task_id, "message", store.message_of(old), expires=at + 30 * 86_400))
+            ops.append(store.blob_op(new.task_id, "message", store.message_of(old), expires=events.expires(at)))
         try:
             table.transact(ops)
         except table.ConditionFailed:

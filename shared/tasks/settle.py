@@ -15,6 +15,7 @@ from shared.errors import NotFound, TooLarge
 from shared.settings import settings
 from shared.tasks import conversations, days, ending, events, family, owed, records, sessions, spend, store, table
 from shared.tasks.claims import environment
+from shared.tasks.conditions import If
 from shared.tasks.items import due_shard, row_key
 from shared.tasks.leases import Fenced, fenced_write, held
 from shared.tasks.model import ITEM_VERSION, Status, Task, dumps
@@ -68,7 +69,7 @@ def ready(
     task: Task, outcome: Outcome, *, message: str, asked: Sequence[dict[str, Any]] | None, log: Sequence[events.Event]
 ) -> Fenced:
     """Return the write that ``settle`` does, and what it notes then; raises what it raises before it writes."""
-    when, by = table.If(same=held(task.lease_no)), f"{environment()}#{task.lease_no}"
+    when, by = If(same=held(task.lease_no)), f"{environment()}#{task.lease_no}"
     return _end(task, outcome, when, by=by, by_worker=True, message=message, asked=asked, log=log)
 
 
@@ -81,7 +82,7 @@ def end_unheld(task: Task, outcome: Outcome) -> None:
     """
     same = {"status": str(task.status), "lease_no": task.lease_no, "gen": task.gen}
     if task.status is Status.PROCESSING:
-        when = table.If(same=same, condition="#lease_until <= :now", values={"now": now()})
+        when = If(same=same, condition="#lease_until <= :now", values={"now": now()})
         records.catch_up(task)  # its worker died, or is late
         from shared.tasks import flights  # here: few tasks end so
 
@@ -89,7 +90,7 @@ def end_unheld(task: Task, outcome: Outcome) -> None:
             days.begin(task, use.day)
             days.count(task, use)
     else:
-        when = table.If(same=same | {"last_seq": task.last_seq})
+        when = If(same=same | {"last_seq": task.last_seq})
     end = _end(task, outcome, when, by=f"{environment()}#unheld", by_worker=False)
     fenced_write(end.ops, written=end.written)
     end.note()
@@ -98,7 +99,7 @@ def end_unheld(task: Task, outcome: Outcome) -> None:
 def _end(
     task: Task,
     outcome: Outcome,
-    when: table.If,
+    when: If,
     *,
     by: str,
     by_worker: bool,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -11,6 +11,7 @@ from shared import aws
 from shared.errors import Contended, DependencyDown, ItemThrottled
 from shared.logs import get_logger
 from shared.settings import settings
+from shared.tasks.conditions import If, expressed
 from shared.tasks.group_commit import GroupCommit
 from shared.tasks.items import Attributes, attribute, known
 from shared.tasks.model import COMMON_VERSION
@@ -129,42 +130,10 @@ def due(shard: str, *, before: float, limit: int) -> list[Attributes]:
     return found
 
 
-class If(TypedDict, total=False):
-    """When an operation is done: attributes are the ``same`` as that was read, and the ``condition`` holds.
-
-    It writes attribute names, which may be reserved, as ``#name``, and values of its own as ``:name``.
-    """
-
-    same: dict[str, Any]
-    condition: str
-    values: dict[str, Any] | None
-
-
 def put_op(item: Attributes, **when: Unpack[If]) -> dict[str, Any]:
     """Make the Put of a transaction; every item says which form it has."""
     versioned = {"v": attribute(COMMON_VERSION)} | item
-    return {"Put": {"TableName": settings().table_name, "Item": versioned} | _expressed({}, {}, when)}
-
-
-def _expressed(names: dict[str, str], values: Attributes, when: If) -> dict[str, Any]:
-    """Return the words of an operation that say its condition, and what marks in its expressions stand for."""
-    op: dict[str, Any] = {}
-    same = when.get("same", {})
-    parts = [f"#{name} = :is_{name}" for name in same]
-    if condition := when.get("condition"):
-        parts.append(f"({condition})" if parts else condition)
-        named = (word.strip("#(),") for word in condition.replace("(", " ").split() if word[0] == "#")
-        names |= {name: name for name in named}
-        values |= {f":{name}": attribute(value) for name, value in (when.get("values") or {}).items()}
-    if parts:
-        op |= {"ConditionExpression": " AND ".join(parts), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-        names |= {name: name for name in same}
-        values |= {f":is_{name}": attribute(value) for name, value in same.items()}
-    if names:
-        op["ExpressionAttributeNames"] = {f"#{mark}": name for mark, name in names.items()}
-    if values:
-        op["ExpressionAttributeValues"] = values
-    return op
+    return {"Put": {"TableName": settings().table_name, "Item": versioned} | expressed({}, {}, when)}
 
 
 def update_op(
@@ -192,7 +161,7 @@ def update_op(
         parts.append("REMOVE " + ", ".join(f"#{name}" for name in removes))
     op: dict[str, Any] = {"TableName": settings().table_name, "Key": key, "UpdateExpression": " ".join(parts)}
     marked = {name: name for name in names} | {mark: name for name, mark in marks.items()}
-    return {"Update": op | _expressed(marked, numbers, when)}
+    return {"Update": op | expressed(marked, numbers, when)}
 
 
 def update(op: dict[str, Any]) -> Attributes:

@@ -42,6 +42,7 @@ _REFUSAL = re.compile(
     r"|does ?n.t (?:support|accept)|cannot (?:be|specify|use)|can't|not be (?:set|used|specified)|deprecated|must be"
     r"|only (?:the )?(?:default|.{0,40} supported)|must alternate|no such (?:field|parameter)|unable to|is disabled"
     r"|should be|out of range|between|remove|isn't|disallow|incompatible|not exist"
+    r"|only allowed|may only|nicht|n'est pas|n\u00e3o"
     r"|at most|too (?:large|high|big)|less than|maximum|> ?\d|range|cannot both|only available"
     r"|\u4e0d\u652f\u6301|\u975e\u6cd5|\u65e0\u6548|\u4e0d\u5141\u8bb8|\u9519\u8bef",
     re.I,
@@ -59,6 +60,8 @@ _TOO_HIGH = re.compile(
     r"|\bmax(?:imum)?(?: \w+){0,2} (?:is|value)|> ?\d|within|above|\[\d|\u8303\u56f4",
     re.I,
 )
+_STATUS = re.compile(r"<\d{3}>")
+"""A status among the words, which is no figure (DashScope)."""
 _TOO_LOW = re.compile(r"at least|greater than|minimum|>=|higher|more than", re.I)
 _LIMIT = re.compile(
     r"max(?:imum)?[ _-]?(?:new|output|completion|generated)?[ _-]?tokens?|num_predict|(?:output|completion) tokens",
@@ -73,7 +76,8 @@ _ONLY_STREAMS = re.compile(
     re.I,
 )
 _AKA = {
-    "reasoning_effort": ("reasoning", "thinking"), "reasoning": ("thinking",), "frequency_penalty": ("penalty",),
+    "reasoning_effort": ("reasoning", "thinking", "think"),
+    "reasoning": ("thinking",), "frequency_penalty": ("penalty",),
     "presence_penalty": ("penalty",),
 }  # fmt: skip
 """Other words for a field, of models that do not know the thing at all."""
@@ -159,7 +163,11 @@ def forget() -> None:
 
 def other_limit(profile: Profile) -> Profile:
     """Return a profile for a provider that took no notice of its limit's name."""
-    return replace(profile, limit=NEW if profile.limit == OLD else OLD)
+    return replace(profile, limit=_other(profile.limit))
+
+
+def _other(limit: str | None) -> str:
+    return NEW if limit == OLD else OLD
 
 
 def adapted(profile: Profile, error: ModelError, body: dict[str, Any]) -> Profile | None:
@@ -177,7 +185,7 @@ def adapted(profile: Profile, error: ModelError, body: dict[str, Any]) -> Profil
     asked = profile.limit and body.get(profile.limit)
     if profile.limit and asked and _names(said, profile.limit):
         return _limit(profile, said, asked) if refuses else None
-    if profile.limit and asked and of_output(said):
+    if profile.limit and asked and (of_output(said) or _names(said, _other(profile.limit))):
         return _limit(profile, said, asked)
     if "stream_options" in body and _names(said, "stream_options", "include_usage"):
         return replace(profile, stream_options=False)
@@ -214,12 +222,13 @@ def of_output(message: str) -> bool:
 
 def _limit(profile: Profile, said: str, asked: int) -> Profile | None:
     """Learn another name for the limit, or how high it may be."""
-    other = NEW if profile.limit == OLD else OLD
-    plain = said.replace(",", "")
+    other = _other(profile.limit)
+    plain = _STATUS.sub(" ", said.replace(",", ""))
     beyond = {int(found) for found in re.findall(r"(\d{1,9}) \(exclusive\)", plain)}
     numbers = [int(found) - (int(found) in beyond) for found in re.findall(r"\d{1,9}", plain)]
     highest = [number for number in numbers if 0 < number < asked]
-    if _TOO_HIGH.search(said) and highest and not _names(said, other):
+    both = _names(said, str(profile.limit)) and _names(said, other)  # the one is refused, and the other named instead
+    if _TOO_HIGH.search(said) and highest and not both:
         return replace(profile, most_output=max(highest))
     if not _names(said, str(profile.limit)) or _TOO_LOW.search(said):  # by another name, and without a figure
         return None

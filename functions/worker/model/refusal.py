@@ -250,6 +250,8 @@ def _delay(value: dict[str, Any]) -> float | None:
     """Read Google's ``retryDelay``, and the like."""
     for name in known.DELAY:
         delay = value.get(name)
+        if isinstance(delay, dict):  # a duration as some write protocol buffers
+            delay = delay.get("seconds")
         if isinstance(delay, str | int | float) and not isinstance(delay, bool):
             return asked_waits.duration(f"{delay}ms" if name.lower().endswith("ms") else str(delay))
     # Of Google's allowances some come back each minute, whatever its words say of an account.

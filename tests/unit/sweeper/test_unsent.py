@@ -59,7 +59,7 @@ def swept(monkeypatch: pytest.MonkeyPatch, *, after_s: float) -> dict[str, int]:
 
 
 def messages() -> list[str]:
-    found = lanes.receive(settings().queue_urls["normal"], 10, hidden_s=1)
+    found = lanes.receive(settings().queue_urls["normal"], 10, hidden_s=60)
     return sorted(lanes.parse(message.body).task_id for message in found)
 
 

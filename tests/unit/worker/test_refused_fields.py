@@ -75,6 +75,7 @@ def test_a_name_that_is_no_word_is_left_out_whatever_is_said_of_it(provider: Raw
     [
         ("maxOutputTokens must be in the supported range from 1 (inclusive) to 21 (exclusive)", 20),
         ("max_new_tokens is above the limit 20", 20),
+        ("`max_completion_tokens` must be at most `20`, which is less than the `context_window` for this model", 20),
         ("max_output_tokens must be at most 20", 20),
         ("max_tokens\u53c2\u6570\u975e\u6cd5\u3002max_tokens \u8303\u56f4 [1, 20]", 20),
         ("The maximum tokens you requested exceeds the model limit of 20.", 20),
@@ -86,6 +87,12 @@ def test_a_name_that_is_no_word_is_left_out_whatever_is_said_of_it(provider: Raw
 def test_a_limit_by_another_name_is_one(provider: RawProvider, message: str, most: int) -> None:
     _, second = learned(provider, said(message))
     assert second["max_tokens"] == most
+
+
+def test_a_status_among_the_words_is_no_limit(provider: RawProvider) -> None:
+    message = "<400> InternalError.Algo.InvalidParameter: Range of max_tokens should be [1, 300]"
+    _, second = learned(provider, said(message), max_output_tokens=500)
+    assert second["max_tokens"] == 300
 
 
 def test_what_an_account_can_still_pay_is_asked_for_in_this_call_only(provider: RawProvider) -> None:
@@ -123,6 +130,10 @@ def test_a_limit_that_is_too_low_is_the_callers_and_has_no_other_name(provider: 
         ("Penalty is not enabled for models/x", "frequency_penalty", 0.1),
         ("Model x does not support parameter reasoningEffort.", "reasoning_effort", "low"),
         ("this model does not support thinking", "reasoning_effort", "low"),
+        ('think value "low" is not supported for this model', "reasoning_effort", "low"),
+        ("The 'metadata' parameter is only allowed when 'store' is enabled.", "metadata", {"a": "b"}),
+        ("temperature: may only be set to 1 when thinking is enabled.", "temperature", 0.5),
+        ("Der Parameter seed wird nicht unterst\u00fctzt", "seed", 7),
         ("temperature: range: 0..1 (1.5)", "temperature", 1.5),
     ],
 )

@@ -18,6 +18,17 @@ def told(message: str, status: int, body: dict[str, Any] | None = None, **header
     ("message", "status"),
     [
         ("The sequence length is too long", 400),
+        ("This request has 200000 tokens but the maximum is 128000", 400),
+        ("BadRequestError: context_length_exceeded", 400),
+        ("n_keep: 5000 >= n_ctx: 4096", 400),
+        ("prompt length 9001 > max context 8192", 400),
+        ("input_tokens 9001 > max_input_tokens 8192", 400),
+        ("Total length of input tokens and max_tokens must be within 32768", 400),
+        ("The number of tokens in the prompt exceeds the limit of 8192", 422),
+        ("Max input tokens 8192 exceeded: 9001", 400),
+        ("This model can only handle up to 32768 tokens", 400),
+        ("The number of input tokens (5000) is greater than the maximum allowed (4096)", 400),
+        ("request exceeds the maximum allowed number of tokens", 400),
         ("Input length 5000 exceeds the maximum length 4096.", 400),
         ("\u8f93\u5165\u5185\u5bb9\u8d85\u51fa\u6a21\u578b\u6700\u5927\u957f\u5ea6", 400),
         ("\u8f93\u5165token\u6570\u91cf\u8d85\u8fc7\u9650\u5236", 400),
@@ -40,6 +51,10 @@ def test_a_prompt_that_is_too_long_is_so_in_any_words(message: str, status: int)
     ("message", "status"),
     [
         ("Your account has been terminated", 403),
+        ("You have exceeded your monthly included credits for Inference Providers.", 402),
+        ("Please add a payment method to continue", 403),
+        ("Your free trial has ended", 401),
+        ("This model requires a paid plan; you have 0 credits left", 403),
         ("\u9884\u6263\u8d39\u989d\u5ea6\u5931\u8d25, \u7528\u6237\u5269\u4f59\u989d\u5ea6: 0.01", 403),
         ("user quota is not enough", 403),
         ("Free allocated quota exceeded.", 403),
@@ -62,6 +77,8 @@ def test_an_empty_account_is_so_in_any_words(message: str, status: int) -> None:
         ("litellm.ContentPolicyViolationError: AzureException - x", 400),
         ("Request blocked. PROHIBITED_CONTENT", 400),
         ("Violated guardrail policy", 400),
+        ("Request contains inappropriate or illegal content", 400),
+        ("Prompt rejected: unsafe content", 422),
         ("The prompt was blocked: SAFETY", 400),
         ("blocked by the content safety service", 400),
         ("The request failed because the input text may contain sensitive information.", 400),
@@ -84,6 +101,8 @@ def test_a_content_filter_is_so_in_any_words(message: str, status: int) -> None:
         ("Could not finish the message because max_tokens or model output limit was reached.", 400, "invalid_request"),
         ("This model supports at most 20 completion tokens", 400, "invalid_request"),
         ("Sorry, you have been blocked", 403, "provider_forbidden"),
+        ("max_tokens exceeds the maximum allowed number of tokens", 400, "invalid_request"),
+        ("The API key provided is disabled", 403, "provider_unauthorized"),
         ("The model `busy-bee` does not exist", 404, "model_not_found"),
         ("temperature must be below the limit", 400, "invalid_request"),
         ("Conversation roles must alternate user/assistant/... at row 12, column 34", 500, "invalid_request"),
@@ -103,6 +122,8 @@ def test_what_sounds_alike_is_something_else(message: str, status: int, code: st
         ("Resource has been exhausted (e.g. check quota).", 429, "rate_limit_exceeded"),  # Google's of a minute
         ("Tokens per hour limit exceeded - too many tokens processed.", 429, "rate_limit_exceeded"),  # Cerebras'
         ("Flex tier capacity exceeded.", 498, "provider_error"),  # Groq's own status
+        ("Upstream quota exhausted for this minute", 429, "rate_limit_exceeded"),
+        ("The model is warming up", 400, "provider_error"),
         ("the model is overloaded", 424, "provider_error"),
         ("Model is busy", 421, "provider_error"),
         ("The server is temporarily unavailable", 400, "provider_error"),
@@ -184,6 +205,8 @@ def test_how_long_to_wait_is_the_longest_of_what_two_say() -> None:
 def test_how_long_to_wait_is_read_beside_the_words() -> None:
     error = {"type": "usage_limit_reached", "message": "The usage limit has been reached", "resets_in_seconds": 3600}
     assert told("", 429, {"error": error}).retry_after_s == 3_600
+    info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": {"seconds": 12}}
+    assert told("", 429, {"error": {"message": "slow down", "details": [info]}}).retry_after_s == 12
 
 
 @pytest.mark.parametrize(
