@@ -1,8 +1,9 @@
 """Half an hour of steady load: does memory grow, do waits grow, is a run lost? `make soak`.
 
 A system of its own on loopback takes `--rate` runs a second, of three model calls and two tools each, in fifty
-sessions. The resident memory of each part's processes is sampled: the functions' environments, Valkey, and the local
-stand-ins for AWS and the provider, which keep everything and are only told. After a warm-up (a fifth of the time, at
+sessions, or in as many more as long calls need to go beside each other. The resident memory of each part's processes
+is sampled: the functions' environments, Valkey, and the local stand-ins for AWS and the provider, which keep everything
+and are only told. After a warm-up (a fifth of the time, at
 most five minutes) the median of the last third is held against that of the first, without what the runs that workers
 hold at the moment cost (`RUN_MB`): their environments come and go, and hold few or many. The exit code is not 0 if a
 process of a judged part grew by more than a tenth, or if a run was lost or failed.

@@ -69,19 +69,27 @@ OF_A_KEY = ("KMS", "Kms")
 """How the codes of S3, SQS and DynamoDB begin when the key is the trouble that encrypts what they keep."""
 
 
-CONNECT_SECONDS, ANSWER_SECONDS, ATTEMPTS = 2, 3, 3
-"""How long a call waits for a connection and for each piece of an answer, and how often it is tried: 12 s at most with
-the pauses between. A submit that finds a service silent makes two such calls, and answers within the 29 s that its
-function has; AWS says that a request to DynamoDB should give up within seconds
-(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html, 2026-11)."""
-OBJECT_SECONDS = 6
-"""The same for an answer of S3, which may have 64 MB to store before it."""
+CONNECT_SECONDS, ANSWER_SECONDS, ATTEMPTS = 2, 10, 3
+"""How long a call waits for a connection and for each piece of an answer, and how often it is tried.
+
+Who has minutes gains nothing by asking a slow service again sooner: it would only be slower for that.
+"""
+HURRIED_SECONDS, HURRIED_OBJECT_SECONDS = 4, 6
+"""How long a call of a hurried function waits for an answer (see ``hurry``), and one of S3, which may have 64 MB to
+store before it: 12 s with all its tries. A submit that finds a service silent makes two such calls."""
+_hurried = False
 
 
-def _config(*, read_timeout_s: float = ANSWER_SECONDS, attempts: int = ATTEMPTS) -> Config:
+def hurry() -> None:
+    """Give a silent service up sooner, from the next client on: a client waits, and the function ends after 29 s."""
+    global _hurried  # noqa: PLW0603 - so is every function of this environment
+    _hurried = True
+
+
+def _config(*, read_timeout_s: float | None = None, attempts: int = ATTEMPTS) -> Config:
     return Config(
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=read_timeout_s,
+        read_timeout=read_timeout_s or (HURRIED_SECONDS if _hurried else ANSWER_SECONDS),
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=max(16, 2 * settings().runs_per_environment + 8),
         parameter_validation=False,  # 24 to 31 % of a write's processor time; the service checks them too
@@ -131,7 +139,7 @@ def sqs() -> SQSClient:
 
 def s3() -> S3Client:
     """Return the S3 client of this environment."""
-    return _client("s3", config=_config(read_timeout_s=OBJECT_SECONDS))  # type: ignore[no-any-return]
+    return _client("s3", config=_config(read_timeout_s=HURRIED_OBJECT_SECONDS if _hurried else None))  # type: ignore[no-any-return]
 
 
 def s3_signer() -> Any:
@@ -151,7 +159,7 @@ def lambda_client() -> LambdaClient:
 
 def secrets_manager() -> Any:
     """Return the Secrets Manager client of this environment."""
-    return _client("secretsmanager", config=_config(attempts=2))
+    return _client("secretsmanager", config=_config(read_timeout_s=3, attempts=2))
 
 
 def connections() -> Any:

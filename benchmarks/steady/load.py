@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 import threading
 import time
@@ -19,12 +20,24 @@ from shared.tasks.model import Status
 
 LATENCY = "0.2-1"
 STEPS = 'tools=calculator,current_time args=[{"expression":"6*7"},{}]'
+CALLS = 3
+"""Model calls of such a run."""
+LEAST_SESSIONS = 50
 FOLLOW_EVERY = 5
 HIGH_EVERY = 4
 LOOK_EVERY_SECONDS = 2.0
 SENDERS = 8
 PATIENCE_SECONDS = 120.0
 """How long after the last submit a run may still be under way before it counts as lost."""
+
+
+def sessions(rate: float, latency: str) -> int:
+    """Return in how many sessions runs go whose calls last so many seconds (``LO-HI``).
+
+    A session's runs go one after the other: with fewer, they would wait for each other and not for a worker. Twice as
+    many as runs are under way when each call takes longest.
+    """
+    return max(LEAST_SESSIONS, math.ceil(2 * rate * CALLS * float(latency.rpartition("-")[2])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,7 @@ class Load:
         self.table: str = outputs["table"]
         self.rate = rate
         self.latency = latency
+        self.sessions = sessions(rate, latency)
         self.submitted = 0
         self.answers: Counter[str] = Counter()
         self.ended: list[Ended] = []
@@ -79,7 +93,7 @@ class Load:
 
     def _submit(self, n: int) -> None:
         body: dict[str, Any] = {"message": f"[[sim words=20 latency={self.latency} {STEPS}]] {n}", "agent": "tools"}
-        body |= {"session_id": f"soak-{n % 50}"} | ({"priority": "high"} if n % HIGH_EVERY == 0 else {})
+        body |= {"session_id": f"soak-{n % self.sessions}"} | ({"priority": "high"} if n % HIGH_EVERY == 0 else {})
         try:
             answer = self.http.post("/agent", json=body)
         except httpx2.HTTPError as error:

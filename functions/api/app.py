@@ -107,6 +107,7 @@ def make_app() -> FastAPI:
 
 app = make_app()
 alone.install()
+aws.hurry()
 if os.environ.get("AWS_LAMBDA_FUNCTION_NAME"):
     from functions.api import quick_start
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.steady.load import Ended, Load
+from benchmarks.steady.load import Ended, Load, sessions
 from benchmarks.steady.memory import RUN_MB, Part, growing, mean_mb
 
 
@@ -47,3 +47,9 @@ def test_environments_that_hold_more_runs_are_no_leak_and_those_that_hold_as_man
     few = mean_mb([60 + 50 * RUN_MB] * 2, held=100)
     assert abs(many - few) < 1e-9
     assert mean_mb([70 + 50 * RUN_MB] * 2, held=100) - many > 9
+
+
+def test_runs_of_long_calls_have_sessions_enough_not_to_wait_for_each_other() -> None:
+    assert sessions(2, "0.2-1") == 50
+    assert sessions(2, "20-36") >= 2 * 3 * 36
+    assert sessions(2, "36") == sessions(2, "20-36")

@@ -290,7 +290,7 @@ class Parts:
         called, calls = bool(self._calls), self._calls.calls()
         if calls and self.finish == ends.STOP:
             self.finish = ends.TOOLS
-        elif not calls and (called or self.finish == ends.TOOLS):
+        elif not calls and self.finish != ends.LENGTH and (called or self.finish == ends.TOOLS):
             if not self._text:
                 raise ModelError("the reply was to call a tool, and calls none", status=200, code="malformed_reply")
             self.finish = ends.STOP

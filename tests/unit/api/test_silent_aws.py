@@ -11,6 +11,7 @@ from botocore.exceptions import ReadTimeoutError
 from deploy import stack
 from functions.api.submit import batch
 from localstack.environ import ROOT
+from shared import aws
 from shared.limits import keys
 from tests.unit.api.conftest import Api
 
@@ -20,10 +21,10 @@ MARGIN_SECONDS = 2.0
 
 
 def longest(client: BaseClient) -> float:
-    """Return how long one call of a client takes that nobody answers, its pauses between tries at their longest."""
+    """Return how long one call of a client takes that nobody answers; botocore hardly pauses before it tries again."""
     config: Any = client.meta.config
     tries = config.retries["total_max_attempts"]
-    return tries * max(config.read_timeout, config.connect_timeout) + sum(2.0**n for n in range(tries - 1))
+    return tries * max(config.read_timeout, config.connect_timeout) + sum(0.05 * 2**n for n in range(tries - 1))
 
 
 class Silence:
@@ -43,6 +44,12 @@ class Silence:
 
         patch.setattr(BaseClient, "_make_api_call", call)
         patch.setattr(batch, "monotonic", lambda: monotonic() + self.seconds)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _clients_of_the_api(steady: Api) -> None:
+    assert steady
+    aws.reset()  # those that were lent may be of a function that has more time
 
 
 REQUESTS: dict[str, Callable[[Api, str], Any]] = {

@@ -129,6 +129,11 @@ def test_calls_are_found_and_named(provider: RawProvider, answer: Answer, calls:
     assert json.loads(got.tool_calls[0].arguments) == {"a": 1}
 
 
+def test_a_call_that_its_limit_cut_before_its_name_came_is_no_fault(provider: RawProvider) -> None:
+    got = reply(provider, sse(calling(call(0, "a", None, '{"a": ')), delta(finish="length"), USAGE))
+    assert (got.tool_calls, got.finish_reason) == ([], "length")
+
+
 def test_calls_of_another_choice_are_none_of_a_reply_that_has_ended(provider: RawProvider) -> None:
     got = reply(provider, sse(HELLO, choice(1, delta={"tool_calls": [F]}), STOP))
     assert (got.content, got.tool_calls, got.finish_reason) == ("Hello there.", [], "stop")
