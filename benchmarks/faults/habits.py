@@ -22,6 +22,10 @@ LEFT_OUT = frozenset(
         *("refuses_temperature", "refuses_parallel", "refuses_seed", "refuses_reasoning_effort"),  # not sent here
         *("refuses_reasoning_back", "refuses_high_limit", "refuses_max_completion_tokens"),  # neither
         *("refuses_high_limit_bedrock", "refuses_high_limit_vertex"),
+        *("wants_turns_deepseek", "wants_turns_vllm", "wants_turns_llama_cpp", "wants_turns_perplexity"),  # nor are
+        *("wants_answer_mistral", "wants_text_deepseek", "wants_text_groq", "wants_no_name_mistral"),  # messages
+        *("wants_words_anthropic", "wants_words_bedrock", "wants_words_moonshot"),  # of these shapes
+        *("wants_stream_dashscope", "wants_stream_thinking"),
         "end_endless",  # its end is a limit that the campaign's runs do not set
     }
 )
