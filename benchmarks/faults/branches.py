@@ -171,7 +171,7 @@ def check_habit(verdict: Judge, run: Run, task: Task, calls: Collection[dict[str
     right = habits.RIGHT[str(run.habit)]
     met = [call for call in calls if call["fault"] == f"habit {run.habit}"]
     verdict.habit_calls += len(met)
-    if not met and run.habit in habits.LEARNT and calls:
+    if not met and run.habit in habits.NOT_ALWAYS and calls:
         return
     if not met:
         verdict.habits_wrong.append(f"{task.task_id}: never met {run.habit}")

@@ -69,8 +69,9 @@ _ALL = {
 RIGHT: Mapping[str, str] = {name: right for name, right in _ALL.items() if name not in LEFT_OUT}
 """By habit: `TAKEN`, `RETRIED`, or the code that a run fails with."""
 NAMES = tuple(sorted(RIGHT))
-LEARNT = frozenset({"redirect_slash", "redirect_slash_308"})
-"""Habits that an environment follows once, and then asks where they led: its later runs do not meet them."""
+NOT_ALWAYS = frozenset({"redirect_slash", "redirect_slash_308", *(one for one in RIGHT if one.startswith("wants_"))})
+"""Habits that a run need not meet: an environment follows a redirect once, and then asks where it led; and what a
+provider wants of earlier calls is there or not by what these answered."""
 NOBODYS_FAULT = frozenset({"provider_insufficient_quota", "provider_unauthorized"})
 """Codes that stop everybody's calls at once. A run that is taken over from a dead worker finds them stopped, and waits,
 as all runs do, until somebody mends it: so it comes to be mended, after `MENDED_AFTER` calls."""
