@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.model import finish as ends
-from functions.worker.model import refusal
+from functions.worker.model import read_json, refusal
 from functions.worker.model.assembler import Parts
 from functions.worker.model.ears import DEAF, Ears
 from shared.retry import ModelError
@@ -28,8 +27,6 @@ LINE_BYTES = 4_000_000
 """Longest line of the stream, and longest answer in one piece."""
 PAGE_BYTES = 64 * 1024
 """How much of an answer that is no JSON at all is read for its words."""
-LONG_NUMBER = 1_000
-"""Digits of the longest number that is read."""
 _DONE = frozenset({b"[DONE]", b'"[DONE]"', b"DONE", b"[DONE].", b"[END]", b"[EOF]", b"[FINISHED]", b"[STOP]"})
 _LAST = frozenset({"done", "end", "complete", "close", "finish"})
 """Names of an event after which nothing comes."""
@@ -76,7 +73,7 @@ class Assembler:
     def finished(self) -> bool:
         """Whether the model has ended its reply, though the answer may not have."""
         if self._kind is _Kind.WHOLE:
-            return _read(self._rest) is not None
+            return read_json.read(self._rest) is not None
         return self.done or self._parts.ended
 
     @property
@@ -129,7 +126,7 @@ class Assembler:
     def _late(self, line: bytes) -> None:
         """Take from what comes behind the end only what was used; some tell it there."""
         if b'"usage' in line and line.startswith(b"data:") and not self.cut:
-            value = _read(line[5:].strip())
+            value = read_json.read(line[5:].strip())
             if isinstance(value, dict):
                 self._parts.count_late(value)
 
@@ -173,8 +170,8 @@ class Assembler:
             return
         if self._joined:
             data = self._joined + b"\n" + data
-        value = _read(data)
-        if value is None and data[-1:] in b"}]" and (several := _several(data)):
+        value = read_json.read(data)
+        if value is None and data[-1:] in b"}]" and (several := read_json.several(data)):
             self._joined = b""
             for value in several:
                 self._take(value)
@@ -200,7 +197,7 @@ class Assembler:
     def _take(self, value: Any) -> None:
         whole = self._parts.whole
         if isinstance(value, str) and value[:1] == "{":  # JSON as the text of JSON
-            value = _read(value.encode("utf-8", "replace"))
+            value = read_json.read(value.encode("utf-8", "replace"))
         try:
             if self._event == "error" and isinstance(value, dict) and "choices" not in value and "error" not in value:
                 value = {"error": value}
@@ -246,13 +243,13 @@ class Assembler:
             raise error from None
 
     def _take_whole(self, data: bytes) -> None:
-        value = _read(data)
+        value = read_json.read(data)
         if value is not None:
             self._take(value)
             return
         lines = [line.strip(b"\x1e \t\r") for line in data.split(b"\n")]
         lines = [line for line in lines if line and not _is_done(line)]
-        read = list(itertools.takewhile(lambda value: value is not None, map(_read, lines)))
+        read = list(itertools.takewhile(lambda value: value is not None, map(read_json.read, lines)))
         if len(lines) < 2 or not read:
             raise self._malformed("the provider's answer is malformed: no JSON")
         for value in read:  # of a stream that is cut, all that came
@@ -272,53 +269,5 @@ def _kind_of(data: bytes) -> _Kind:
     return _Kind.PAGE if data[:1] == b"<" else _Kind.STREAM
 
 
-def _read(data: bytes) -> Any:
-    """Read JSON; None if it is none."""
-    try:
-        return _DECODER.decode(data.decode())  # nearly always: `json.loads` would look for other encodings first
-    except (ValueError, RecursionError):
-        pass  # the long way says what it is
-    try:
-        return json.loads(data)
-    except UnicodeDecodeError:
-        return _read_text(data.decode("utf-8", "replace"))  # a character that was cut in two by who counts bytes
-    except ValueError:
-        return _read_text(data) if len(data) > LONG_NUMBER else None
-    except RecursionError:
-        return None
-
-
-def _read_text(data: str | bytes) -> Any:
-    try:
-        return json.loads(data, parse_int=_whole)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _whole(digits: str) -> int | None:
-    """Read a whole number; one that is longer than Python reads is none that anybody needs."""
-    return int(digits) if len(digits) <= LONG_NUMBER else None
-
-
 def _is_done(data: bytes) -> bool:
     return len(data) < 12 and data.upper() in _DONE
-
-
-def _several(data: bytes) -> list[Any]:
-    """Read several objects of JSON that stand in one event, one behind the other; none if there is anything else."""
-    text = data.decode("utf-8", "replace")
-    found: list[Any] = []
-    at = 0
-    try:
-        while at < len(text):
-            value, at = _DECODER.raw_decode(text, at)
-            found.append(value)
-            if (space := _SPACE.match(text, at)) is not None:
-                at = space.end()
-    except (ValueError, RecursionError):
-        return []
-    return found
-
-
-_DECODER = json.JSONDecoder()
-_SPACE = re.compile(r"\s*")
