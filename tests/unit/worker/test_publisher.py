@@ -81,6 +81,8 @@ def test_who_unsubscribed_is_told_no_more(world: World, monkeypatch: pytest.Monk
             await asyncio.sleep(0.01)
         assert publisher._looking is not None
         await publisher._looking  # an event that is stored during a look is pushed to whom it found
+        while not publisher._news._waiters:  # noqa: ASYNC110 - and one that is stored during a push, to its watcher
+            await asyncio.sleep(0.01)
         watchers.remove("task_y", "leaves")
         await publisher.publish([Event("token", 0, {}, 2)])
         await publisher.close()
