@@ -21,7 +21,7 @@ from botocore.exceptions import (
 )
 from botocore.session import Session, get_session
 
-from shared import attribute_json, aws_requests
+from shared.attribute_json import quicken
 from shared.settings import settings
 
 if TYPE_CHECKING:
@@ -120,9 +120,7 @@ def _client(name: str, **kwargs: Any) -> Any:
                 kwargs.setdefault("config", _config())
                 client = _make(name, **kwargs)
                 if name == "dynamodb":
-                    attribute_json.quicken(client)
-                if name in ("dynamodb", "sqs"):
-                    aws_requests.quicken(client)
+                    quicken(client)
                 _clients[name] = client
     return client
 
