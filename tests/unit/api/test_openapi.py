@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -65,6 +66,14 @@ OPERATIONS = sorted(
     if isinstance(route, APIRoute) and route.include_in_schema
     for method in route.methods
 )
+
+
+def test_every_operation_asks_for_a_key_first(steady: Api) -> None:
+    for operation in OPERATIONS:
+        method, path = operation.split()
+        if path != "/health":
+            answer = steady.client.request(method, re.sub(r"\{[^}]*\}", "task_1", path), content=b"{")
+            assert answer.status_code == 401, operation
 
 
 @cache
