@@ -72,7 +72,9 @@ def bytecode(source: Path, place: Path) -> bytes:
     except FileExistsError:  # the first that was made is everybody's: this one names another path
         with contextlib.suppress(FileNotFoundError):  # and the file was edited since
             made = kept.read_bytes()
-    work.unlink()
+    except OSError:  # a file system without links
+        work.replace(kept)
+    work.unlink(missing_ok=True)
     return made
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from functions.worker.model import finish as ends
 from functions.worker.model import refusal
 from functions.worker.model.choices import Aside, reason_of, unpacked
-from functions.worker.model.contents import Halves, texts
+from functions.worker.model.contents import Halves, texts, thoughts
 from functions.worker.model.ears import Ears
 from functions.worker.model.handback import clean, merge
 from functions.worker.model.plain_chunks import plain_text
@@ -33,8 +33,6 @@ _KNOWN = frozenset(
         "text", "finish_reason", "usage", "token_id", "token_ids", "index",  # which are no parts of a message
     }
 )  # fmt: skip
-_THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thought")
-"""Where providers show what a model thinks aloud; the first of them in a chunk is shown to watchers."""
 
 
 class Parts:
@@ -220,17 +218,8 @@ class Parts:
         self._ears.text(text)
 
     def _take_others(self, delta: dict[str, Any]) -> None:
-        for name in _THOUGHTS:
-            thought = delta.get(name)
-            if isinstance(thought, str) and thought:
-                self._think(thought)
-                break
-        else:
-            details = delta.get("reasoning_details")
-            for item in details if isinstance(details, list) else ():
-                thought = item.get("text") or item.get("summary") if isinstance(item, dict) else None
-                if isinstance(thought, str) and thought:
-                    self._think(thought)
+        for thought in thoughts(delta):
+            self._think(thought)
         for name, value in delta.items():
             if name not in _KNOWN and value is not None and value not in ("", [], {}):
                 value = clean(value)

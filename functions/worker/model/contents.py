@@ -1,8 +1,11 @@
-"""Reads the text of a message's content, which is a string or a list of parts."""
+"""Reads the text of a message's content, which is a string or a list of parts, and what was thought beside it."""
 
 from __future__ import annotations
 
 from typing import Any
+
+_THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thought")
+"""Where providers show what a model thinks aloud; the first of them in a chunk counts."""
 
 
 def texts(content: Any) -> tuple[str, str]:
@@ -31,6 +34,17 @@ def texts(content: Any) -> tuple[str, str]:
             inner = part.get("text") or part.get("refusal") or part.get("content")
             text += texts(inner)[0] if isinstance(inner, str | list) else str((inner or {}).get("value", ""))
     return text, thought
+
+
+def thoughts(delta: dict[str, Any]) -> list[str]:
+    """Return what a chunk shows of a model's thoughts beside the content; none is empty."""
+    for name in _THOUGHTS:
+        if isinstance(thought := delta.get(name), str) and thought:
+            return [thought]
+    details = delta.get("reasoning_details")
+    items = [item for item in details if isinstance(item, dict)] if isinstance(details, list) else []
+    found = (item.get("text") or item.get("summary") for item in items)
+    return [thought for thought in found if isinstance(thought, str) and thought]
 
 
 class Halves:

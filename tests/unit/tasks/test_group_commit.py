@@ -34,6 +34,20 @@ def adds(name: str, amount: int, **sets: Any) -> Operation:
     return table.update_op(key(name), adds={"amount": amount}, sets=sets)
 
 
+def cancel(monkeypatch: pytest.MonkeyPatch, codes: tuple[str, str]) -> None:
+    """Have DynamoDB cancel every transaction, for these reasons of its operations."""
+
+    def cancelled(**_: Any) -> None:
+        answer: Any = {
+            "Error": {"Code": "TransactionCanceledException"},
+            "ResponseMetadata": {"HTTPStatusCode": 400},
+            "CancellationReasons": [{"Code": code} for code in codes],
+        }
+        raise ClientError(answer, "TransactWriteItems")
+
+    monkeypatch.setattr(aws.dynamodb(), "transact_write_items", cancelled)
+
+
 class Wire:
     """Takes the writes; the first ones are held up until the test lets them go, so that others must wait.
 
@@ -248,15 +262,7 @@ def test_one_item_that_is_throttled_is_the_affair_of_who_writes_it() -> None:
 def test_what_cancelled_a_transaction_is_told_apart(
     monkeypatch: pytest.MonkeyPatch, fake_aws: dict[str, str], codes: tuple[str, str], expected: type[Exception]
 ) -> None:
-    def cancelled(**_: Any) -> None:
-        answer: Any = {
-            "Error": {"Code": "TransactionCanceledException"},
-            "ResponseMetadata": {"HTTPStatusCode": 400},
-            "CancellationReasons": [{"Code": code} for code in codes],
-        }
-        raise ClientError(answer, "TransactWriteItems")
-
-    monkeypatch.setattr(aws.dynamodb(), "transact_write_items", cancelled)
+    cancel(monkeypatch, codes)
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the type is the point
         table._transact(puts("run", 2))
     assert type(caught.value) is expected
@@ -275,15 +281,7 @@ def test_a_lease_is_lost_only_where_somebody_looked(
 ) -> None:
     """After a lost answer the other operations' conditions fail, as they were carried out."""
 
-    def cancelled(**_: Any) -> None:
-        answer: Any = {
-            "Error": {"Code": "TransactionCanceledException"},
-            "ResponseMetadata": {"HTTPStatusCode": 400},
-            "CancellationReasons": [{"Code": code} for code in codes],
-        }
-        raise ClientError(answer, "TransactWriteItems")
-
-    monkeypatch.setattr(aws.dynamodb(), "transact_write_items", cancelled)
+    cancel(monkeypatch, codes)
     with pytest.raises(expected):
         leases.fenced_write(puts("run", 2), written=lambda _: False)
 
