@@ -64,7 +64,7 @@ def test_a_user_says_my_run_hangs(dashboard: Dashboard, stack: Stack, tenant: tu
     hangs = stack.submit(f"Multiply. {tool}", key, agent="tools", approve=True)
     page = dashboard.open("operator")
     page.get_by_role("link", name="Everyone").click()
-    page.get_by_label("User").fill(user)
+    page.get_by_label("User", exact=True).fill(user)
     page.get_by_role("button", name="Search").click()
     page.locator(f"tr[data-task={hangs}] a").click()
     expect(page.locator(".run .badge").first).to_have_text("Waiting")
@@ -101,7 +101,7 @@ def test_costs_have_doubled_and_the_tenant_is_found(
     expect(row).to_contain_text("%")
     dashboard.picture("spenders", whole=True)
     row.get_by_role("link").click()
-    expect(page.get_by_label("User")).to_have_value(user)
+    expect(page.get_by_label("User", exact=True)).to_have_value(user)
     expect(page.locator("tr[data-task]").first).to_be_visible()
 
 

@@ -51,7 +51,7 @@ def finds_run(story: Story, page: Page, task_id: str, *, user: str = "", status:
     """Find somebody's run from the first page."""
     story.click(page.get_by_role("link", name="Everyone"))
     if user:
-        story.fill(page.get_by_label("User"), user)
+        story.fill(page.get_by_label("User", exact=True), user)
     if status:
         story.choose(page.get_by_label("Status"), status)
     if error:
