@@ -73,7 +73,7 @@ def page(user: str, session_id: str, *, limit: int, most_bytes: int, cursor: str
 
 
 def walk(user: str, session_id: str, *, newest_first: bool, behind: Place | None = None) -> Iterator[Turn]:
-    """Yield a session's turns with their messages, read as they are wanted; ``behind`` leaves out all up to that place."""
+    """Yield a session's turns with their messages, read as they are wanted; ``behind`` leaves out all up to there."""
     start = sessions.turn_key(user, session_id, at=behind.at, name=behind.name) if behind is not None else None
     asked = _turns(user, session_id, after=start, ScanIndexForward=not newest_first, Limit=AT_ONCE)
     for row in table.query(**asked):

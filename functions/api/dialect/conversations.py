@@ -176,7 +176,7 @@ class Found(NamedTuple):
 
 
 def find(caller: Caller, conversation_id: str, item_id: str) -> Found | None:
-    """Return a conversation's item of that id, or None; the id says which turn it is in, and mostly when that was made."""
+    """Return a conversation's item of that id, or None; the id says which turn it is in, mostly when that was made."""
     name = ids.turn_of(item_id)
     if name is None:
         return None
