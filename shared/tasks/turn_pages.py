@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from shared import wire
 from shared.clock import iso
@@ -12,11 +13,7 @@ from shared.settings import settings
 from shared.tasks import sessions, table
 from shared.tasks.listing import BadCursor
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from shared.tasks.sessions import Turn
+from shared.tasks.sessions import Turn
 
 AT_ONCE = 50
 """Turns that one request reads."""

@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,12 +20,10 @@ from shared.tasks.ids import well_formed
 from shared.tasks.items import attribute, plain
 from shared.tasks.model import dumps
 from shared.tasks.ranges import under
+from shared.tasks.sessions import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from functions.api.door.identity import Caller
-    from shared.tasks.sessions import Turn
 
 PREFIX = "conv_"
 ID_CHARACTERS = 64
