@@ -4,8 +4,6 @@ The last event of a run that its worker ends is the ended row itself. Where nobo
 log, whose place a late worker then finds taken.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Any
