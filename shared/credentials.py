@@ -93,11 +93,7 @@ def put(
 
 
 def shown(user: str) -> dict[str, Any] | None:
-    """Return what may be seen of a user's own key; None if there is none.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return what may be seen of a user's own key; None if there is none."""
     row = table.get(_key(user))
     if row is None:
         return None
@@ -112,11 +108,7 @@ def shown(user: str) -> dict[str, Any] | None:
 
 
 def there_are(user: str) -> bool:
-    """Tell whether a user's runs call the model with a key of their own, or of the service that they belong to.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Tell whether a user's runs call the model with a key of their own, or of the service that they belong to."""
     return any(table.get(_key(whose)) is not None for whose in dict.fromkeys([user, owner_of(user)]))
 
 
@@ -128,7 +120,6 @@ def of_user(user: str) -> Credentials | None:
 
     Raises:
         Unreadable: it is stored, and cannot be decrypted.
-        DependencyDown: DynamoDB is away, or the secret cannot be read.
     """
     return _known.get(user, _find)
 

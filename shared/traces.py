@@ -17,11 +17,7 @@ OWNER = "#traces"
 
 
 def enqueue(task: Task) -> None:
-    """Have an ended run exported, if there is a collector and its trace is recorded.
-
-    Raises:
-        DependencyDown: SQS is away.
-    """
+    """Have an ended run exported, if there is a collector and its trace is recorded."""
     if traceparent.exported(task):
         at = now()
         what = {"task_id": task.task_id, "type": KIND, "url": "", "owner": OWNER}

@@ -53,11 +53,7 @@ class Delivery:
     """Whose delivery it is (`shared.limits.shares`); a message of an older version names nobody."""
 
     def again(self, *, attempt: int, due: float) -> None:
-        """Put another try into the queue.
-
-        Raises:
-            DependencyDown: SQS is away.
-        """
+        """Put another try into the queue."""
         what = {"task_id": self.task_id, "type": self.type, "url": self.url}
         what |= {"wait": self.wait} if self.wait else {}
         what |= {"owner": self.owner} if self.owner else {}

@@ -19,7 +19,6 @@ def of_budget(place: str, to: str) -> Answer | None:
 
     Raises:
         NotFound: the alert is gone.
-        DependencyDown: DynamoDB is away.
     """
     alert = model.read(place)
     if to == "operator":
@@ -38,7 +37,6 @@ def of_firing(place: str, instant: str) -> Answer:
 
     Raises:
         NotFound: its schedule was deleted.
-        DependencyDown: DynamoDB is away.
     """
     news = telling.read(place, instant)
     return send(news.url, news.payload(), news.message_id, webhooks.secrets_for(news.key_id))

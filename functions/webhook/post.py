@@ -62,11 +62,7 @@ def _client() -> httpx2.Client:
 
 
 def post(task: Task, url: str) -> Answer:
-    """Send a task's webhook once. No answer is an answer, too: nothing is raised for what the receiver does.
-
-    Raises:
-        DependencyDown: a large response cannot be read right now.
-    """
+    """Send a task's webhook once. No answer is an answer, too: nothing is raised for what the receiver does."""
     place = traceparent.outgoing(task)
     more = {} if place is None else {traceparent.HEADER: place}
     return send(url, payload(task), webhooks.message_id(task), webhooks.secrets_for(task.key_id), more)

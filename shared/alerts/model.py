@@ -118,7 +118,6 @@ def read(place: str) -> Alert:
 
     Raises:
         NotFound: there is none.
-        DependencyDown: DynamoDB is away.
     """
     row = table.get(key_of(place))
     if row is None:

@@ -25,11 +25,7 @@ _DAY_SECONDS = 86_400
 
 
 def told(whose: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what was noticed of users, or services (``service/*``), newest first.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return what was noticed of users, or services (``service/*``), newest first."""
     days = [day(now() - n * _DAY_SECONDS) for n in range(DAYS)]
     places = [place_of(one, at, unit, n) for one in whose for at in days for unit in UNITS for n in THRESHOLDS]
     keys = [table_key(place, sk) for place in places for sk in (ALERT, OUTCOME)]

@@ -56,11 +56,7 @@ def put(user: str, url: str, key_id: str, thresholds: Iterable[int] = THRESHOLDS
 
 
 def own(user: str) -> Target | None:
-    """Return a user's own address.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return a user's own address."""
     row = table.get(_key(user))
     if row is None:
         return None
@@ -70,10 +66,6 @@ def own(user: str) -> Target | None:
 
 
 def of(whose: str) -> Target | None:
-    """Return where a user, or a service (``service/*``), is told: its own address, or else its service's.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return where a user, or a service (``service/*``), is told: its own address, or else its service's."""
     found = (own(one) for one in dict.fromkeys([whose, owner_of(whose)]) if not one.endswith("/*"))
     return next((target for target in found if target), None)

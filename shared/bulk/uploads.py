@@ -75,11 +75,7 @@ class Upload:
 
 
 def begin(user: str, *, filename: str, purpose: str, size: int, seconds: float | None) -> Upload:
-    """Write a new upload.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Write a new upload."""
     made = Upload(
         upload_id=files.new_id(UPLOAD_PREFIX),
         user=user,
@@ -113,7 +109,6 @@ def load(user: str, upload_id: str) -> Upload:
 
     Raises:
         NotFound: the user has none of that id.
-        DependencyDown: DynamoDB is away.
     """
     row = table.get(key_of(user, upload_id)) if files.named(upload_id, UPLOAD_PREFIX) else None
     if row is None:
@@ -167,7 +162,6 @@ def complete(user: str, upload_id: str, part_ids: Sequence[str], md5: str | None
     Raises:
         NotFound, Conflict: there is no such upload, or it was cancelled or has expired.
         BadParts: they are not all there, or are not the bytes that were announced.
-        DependencyDown: try again.
     """
     upload = load(user, upload_id)
     if upload.state == "completed":
@@ -227,7 +221,6 @@ def cancel(user: str, upload_id: str) -> Upload:
 
     Raises:
         NotFound, Conflict: there is no such upload, or it is completed or has expired.
-        DependencyDown: try again.
     """
     upload = load(user, upload_id)
     if upload.state == "cancelled":

@@ -166,11 +166,7 @@ class Gate(Slots, Reservations):
         return [names.parse_member(member) for member in found or []]
 
     def usage(self, user: str, limits: Limits) -> dict[str, dict[str, Any]]:
-        """Return every limit of a user with what is used and left; see `shared.limits.usage`.
-
-        Raises:
-            DependencyDown: the durable spending cannot be read.
-        """
+        """Return every limit of a user with what is used and left; see `shared.limits.usage`."""
         return _usage(user, limits, load=self._load, on=self._on, now=self._now(), fresh_us=FRESH_S * 1_000_000)
 
 

@@ -44,7 +44,6 @@ def price(spellings: Sequence[str]) -> tuple[float, float] | None:
 
     Raises:
         SettingError: it cannot be read; names the variable.
-        DependencyDown: S3 is away.
     """
     found = _find(spellings, _prices())
     return found[:2] if found else None

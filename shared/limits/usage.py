@@ -29,9 +29,6 @@ def usage(
 
     ``reserved`` (runs in flight) is shown apart and counts as not left. USD as numbers of dollars. Without
     Valkey only durable figures are known, the others are None.
-
-    Raises:
-        DependencyDown: the durable spending cannot be read.
     """
     day = clock.day(now / 1e6 if isinstance(now, int) else clock.now())
     keys = names.user_keys(user)

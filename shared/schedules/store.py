@@ -71,7 +71,6 @@ def load(user: str, schedule_id: str) -> Schedule:
 
     Raises:
         NotFound: the user has none of that id.
-        DependencyDown: DynamoDB is away.
     """
     named = schedule_id.isascii() and schedule_id.startswith(PREFIX) and len(schedule_id) <= ID_CHARACTERS
     row = table.get(key_of(user, schedule_id)) if named else None
@@ -81,11 +80,7 @@ def load(user: str, schedule_id: str) -> Schedule:
 
 
 def page(user: str, *, limit: int, start: Attributes | None = None) -> tuple[list[Schedule], Attributes | None]:
-    """Return some of a user's schedules by id, and where to go on.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return some of a user's schedules by id, and where to go on."""
     asked = under(partition(user), begins=PREFIX, after=start, ConsistentRead=True, Limit=limit)
     found = table.query_page(**asked)
     return [read(row) for row in found["Items"]], found.get("LastEvaluatedKey")

@@ -116,7 +116,6 @@ def read(place: str, instant: str) -> News:
 
     Raises:
         NotFound: there is nothing (any more): its schedule was deleted, say.
-        DependencyDown: DynamoDB is away.
     """
     found = values_of(table.get(_key(place, instant)) or {})
     schedule_id = place.removeprefix(PREFIX)
@@ -139,10 +138,6 @@ def send(news: News) -> None:
 
 
 def unsent(limit: int) -> list[tuple[str, str]]:
-    """Return (partition, instant) of what may not have been sent, the oldest first.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return (partition, instant) of what may not have been sent, the oldest first."""
     found = table.due(DUE, before=now(), limit=limit)
     return [(one["pk"]["S"], one["sk"]["S"].partition("#")[2]) for one in found]

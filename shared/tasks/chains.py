@@ -46,7 +46,6 @@ def read(user: str, session_id: str, *, last: str | None, before: float, whole: 
 
     Raises:
         ConversationTooLong: there are more, or one of the chain is no longer there.
-        DependencyDown: DynamoDB is away.
     """
     if last is None:
         turns = sessions.read_all(user, session_id, most=CHAIN_TURNS + 1, before=before)

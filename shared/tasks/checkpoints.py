@@ -51,11 +51,7 @@ def fingerprint(value: Any) -> str:
 
 
 def load(task_id: str) -> dict[tuple[str, int], Step]:
-    """Read all recorded steps of a task.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Read all recorded steps of a task."""
     steps: dict[tuple[str, int], Step] = {}
     for row in records.items(task_id, COPIED):
         if row["sk"]["S"].startswith(COPIED):
@@ -74,11 +70,7 @@ COPIED = "CKPT#"
 
 
 def rows(task_id: str) -> list[Attributes]:
-    """Return all recorded steps of a task as items of their own.
-
-    Raises:
-        DependencyDown: DynamoDB or S3 is away.
-    """
+    """Return all recorded steps of a task as items of their own."""
     found: list[Attributes] = []
     for row in records.items(task_id, COPIED):
         if row["sk"]["S"].startswith(COPIED):

@@ -100,7 +100,6 @@ def claim(task_id: str, gen: int, *, owner: str | None = None) -> Task | Refused
 
     Raises:
         Contended: another writer holds the row right now.
-        DependencyDown: DynamoDB is away.
     """
     owner = owner or new_owner()
     taken = _claim(task_id, gen, owner)

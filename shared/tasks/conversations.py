@@ -18,10 +18,6 @@ def key(user: str, conversation_id: str) -> Attributes:
 
 
 def remembers(task: Task) -> bool:
-    """Whether a run's session is to remember it: there is one, and it is no conversation that was deleted meanwhile.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Whether a run's session is to remember it: there is one, and it is no conversation that was deleted meanwhile."""
     conversation_id = task.params.get("conversation")
     return bool(task.session_id) and (conversation_id is None or table.get(key(task.user, conversation_id)) is not None)

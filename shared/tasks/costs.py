@@ -155,9 +155,6 @@ def spenders(day: str, under: str = "", *, after: str = "") -> Iterator[str]:
     """Return who spent on a day: everybody, or the users of a service, whose names begin with ``under``.
 
     In order of names; those up to ``after`` are left out, which goes with no ``under``.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
     """
     condition, values = "by_user = :day", {":day": {"S": f"SPEND#{day}"}}
     if under:
@@ -171,11 +168,7 @@ def spenders(day: str, under: str = "", *, after: str = "") -> Iterator[str]:
 
 
 def read(wanted: list[tuple[str, str]]) -> list[tuple[str, str, Attributes]]:
-    """Return the counters of (user, day) pairs, without those that there are none of.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return the counters of (user, day) pairs, without those that there are none of."""
     found: list[tuple[str, str, Attributes]] = []
     for row in table.get_many([key(*one) for one in wanted]):
         _, user, day = row["pk"]["S"].split("#")

@@ -67,7 +67,6 @@ def read(task: Task) -> dict[str, Any]:
     Raises:
         NotFound: the item is gone.
         Gone: the object that it names is.
-        DependencyDown: DynamoDB or S3 is away.
     """
     found: dict[str, Any] = {}
     if task.ending is not None:

@@ -119,7 +119,6 @@ def read(task_id: str, after: int, *, most_bytes: int | None = None) -> Page:
 
     Raises:
         NotFound: no such task.
-        DependencyDown: DynamoDB is away.
     """
     for _ in range(READS):
         page = _read(task_id, after, most_bytes)

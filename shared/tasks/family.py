@@ -96,11 +96,7 @@ def begin(task: Task, group: Group) -> Group:
 
 
 def begun(parent_id: str, key: str) -> float | None:
-    """Return when a run began to start the children of a group, epoch seconds; None where nothing says so.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return when a run began to start the children of a group, epoch seconds; None where nothing says so."""
     row = table.get(row_key(parent_id, GROUP + key))
     return float(plain(row["begun"])) if row is not None and "begun" in row else None
 
@@ -116,21 +112,13 @@ def ended_ops(task: Task, *, expires: float) -> list[dict[str, Any]]:
 
 
 def all_ended(parent_id: str, key: str, total: int) -> bool:
-    """Tell whether all children of a group have ended.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Tell whether all children of a group have ended."""
     found = table.query(**under(f"TASK#{parent_id}", begins=f"{JOIN}{key}#", ConsistentRead=True))
     return sum(int(plain(row["done"])) for row in found) >= total
 
 
 def groups(parent_id: str) -> Iterator[Group]:
-    """Yield the groups of a run's children.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Yield the groups of a run's children."""
     for row in table.query(**under(f"TASK#{parent_id}", begins=GROUP, ConsistentRead=True)):
         name, _, nth = row["sk"]["S"].removeprefix(GROUP).rpartition("#")
         yield Group(name, int(nth), plain(row["total"]), plain(row["micro_usd"]))

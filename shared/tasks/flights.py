@@ -81,9 +81,6 @@ def recover(task: Task, lease_no: int) -> list[Usage]:
     """Return what is to be charged for calls under way in a claim that lapsed; the caller charges and writes it.
 
     Nothing is known without Valkey, or an hour later.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
     """
     row = dumps(written(task))
     leases = range(lease_no, max(0, lease_no - 1 - task.crashes), -1)

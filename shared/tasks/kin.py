@@ -66,9 +66,6 @@ def end_children(gate: Gate, task: Task, finished: Finished, *, most: int = AT_O
     """Cancel the live children of a run that has ended, ``most`` of them; returns how many may still be live.
 
     ``finished`` is `aftermath.finished`, which sees to what follows the end of each.
-
-    Raises:
-        DependencyDown: try again.
     """
     live = 0
     for group in family.groups(task.task_id):

@@ -48,7 +48,6 @@ def heartbeat(task_id: str, lease_no: int, task: Task | None = None) -> tuple[fl
     Raises:
         LeaseLost: another took the task, or it ended.
         Contended: this worker is writing the row right now; the next beat will do.
-        DependencyDown: DynamoDB is away.
     """
     until = now() + settings().lease_seconds
     told = records.progress(task) if task is not None else {}

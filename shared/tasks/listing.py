@@ -83,7 +83,6 @@ def list_tasks(
 
     Raises:
         BadCursor: the cursor is not one of this user's.
-        DependencyDown: DynamoDB is away.
     """
     wanted = None if status is None else (lambda summary: summary.get("status") == status)
     where = of_user(user)

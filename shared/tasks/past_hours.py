@@ -37,9 +37,6 @@ def read(hours: int, at: float) -> list[dict[str, Any]]:
 
     Of a lane in which nothing was looked at nothing is said. A task that waits still counts with its wait so far; one
     that was cancelled or failed before it started does not.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
     """
     seconds = hours * 3600 // STRETCHES
     # A part is one query: it begins at a multiple of its length, so that none holds a midnight.

@@ -163,7 +163,6 @@ def catch_up(task: Task) -> None:
     fails where it reads its steps.
 
     Raises:
-        DependencyDown: DynamoDB or S3 is away.
         NewerVersion: a newer version wrote it.
     """
     for item in items(task.task_id, sk(task.last_seq + 1)):

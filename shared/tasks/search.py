@@ -68,7 +68,6 @@ def search(wanted: Wanted, *, limit: int, cursor: str | None = None) -> tuple[li
 
     Raises:
         BadCursor: the cursor is not one of this search.
-        DependencyDown: DynamoDB is away.
     """
     found: list[dict[str, Any]] = []
     looked_at = days = 0

@@ -223,7 +223,6 @@ def cancel(task_id: str, user: str) -> Task:
     Raises:
         NotFound: no such task, or another user's.
         Contended: it changed hands too often to catch; try again.
-        DependencyDown: DynamoDB is away.
     """
     from shared.errors import Contended, LeaseLost
     from shared.tasks import cancels  # and Valkey's client, which who only settles does without

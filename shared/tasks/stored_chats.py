@@ -30,11 +30,7 @@ def is_stored(task: Task) -> bool:
 
 
 def note(task: Task) -> None:
-    """List a completion, before its row is there: of a row that never comes the list shows nothing.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """List a completion, before its row is there: of a row that never comes the list shows nothing."""
     key = _key(task.user, Place(task.task_id, task.created))
     table.put(table.put_op(key | {"ttl": attribute(int(events.expires(task.created)))}))
 
@@ -58,7 +54,6 @@ def walk(user: str, *, newest_first: bool, behind: Place | None) -> Iterator[Tas
     They are read as they are wanted. Those whose task is gone are left out.
 
     Raises:
-        DependencyDown: DynamoDB is away.
         NewerVersion: a newer version of Sluice wrote one.
     """
     start = _key(user, behind) if behind is not None else None

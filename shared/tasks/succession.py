@@ -108,11 +108,7 @@ def _move(task: Task, before: str) -> None:
 
 
 def follower_of(task: Task) -> str | None:
-    """Return who waits for a task that has just ended.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return who waits for a task that has just ended."""
     with table.calling():
         answer: Any = aws.dynamodb().get_item(
             TableName=settings().table_name,

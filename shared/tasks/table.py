@@ -57,7 +57,6 @@ def get(key: Attributes, *, consistent: bool = True) -> Attributes | None:
     """Read one item.
 
     Raises:
-        DependencyDown: DynamoDB is away or throttling.
         NewerVersion: a newer version of Sluice wrote it.
     """
     with calling():
@@ -70,9 +69,6 @@ def get_many(keys: list[Attributes]) -> list[Attributes]:
     """Read items, ``READ_AT_ONCE`` a request, consistently, in any order; those that are not there are left out.
 
     Items are not checked for a newer version: one must not keep the others from being read.
-
-    Raises:
-        DependencyDown: DynamoDB is away or throttling.
     """
     name = settings().table_name
     found: list[Attributes] = []
@@ -93,7 +89,6 @@ def query(**kwargs: Any) -> Iterator[Attributes]:
     """Run a query through all its pages.
 
     Raises:
-        DependencyDown: DynamoDB is away or throttling.
         NewerVersion: a newer version of Sluice wrote one of the items.
     """
     while True:
@@ -115,11 +110,7 @@ def query_page(**kwargs: Any) -> Any:
 
 
 def due(shard: str, *, before: float, limit: int) -> list[Attributes]:
-    """Return what the ``due`` index tells of items that are to be looked at, those that are due for longest first.
-
-    Raises:
-        DependencyDown: DynamoDB is away or throttling.
-    """
+    """Return what the ``due`` index tells of items that are to be looked at, those that are due for longest first."""
     page = query_page(
         IndexName="due",
         KeyConditionExpression="due = :shard AND due_at <= :before",
@@ -170,7 +161,6 @@ def update(op: dict[str, Any]) -> Attributes:
     Raises:
         ConditionFailed: the condition did not hold; carries the item.
         Contended: a transaction holds the item right now.
-        DependencyDown: DynamoDB is away or throttling.
     """
     with calling():
         return aws.dynamodb().update_item(**op["Update"], ReturnValues="ALL_NEW")["Attributes"]
@@ -225,7 +215,6 @@ def transact(ops: list[dict[str, Any]]) -> None:
     Raises:
         ConditionFailed: by position, what stood in the way.
         Contended: another writer holds one of the items right now.
-        DependencyDown: DynamoDB is away or throttling.
     """
     _group.commit(ops)
 

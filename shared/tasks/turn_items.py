@@ -28,7 +28,6 @@ def take_out(user: str, session_id: str, turn: Turn, n: int, call: int | None = 
 
     Raises:
         Contended: others change the turn all the time.
-        DependencyDown: DynamoDB or S3 is away.
     """
     key = sessions.turn_key(user, session_id, at=turn.at, name=turn.task_id)
     for _ in range(TRIES):

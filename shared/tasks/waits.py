@@ -176,11 +176,7 @@ def looked_after(task: Task, due_at: float, **more: Any) -> None:
 
 
 def send_timer(task: Task, gen: int, wake_at: float) -> None:
-    """Send the message that brings a worker at the end of a wait; it comes up to a second early, never late.
-
-    Raises:
-        DependencyDown: SQS is away.
-    """
+    """Send the message that brings a worker at the end of a wait; it comes up to a second early, never late."""
     lanes.send(task.lane, task.task_id, gen, user=task.user, delay_s=timer_delay(wake_at), trace=task.trace)
 
 

@@ -49,7 +49,6 @@ def read_through(key: str, offset: int, size: int, block: int = BLOCK_BYTES) -> 
 
     Raises:
         NotFound: the file is not there any more, or is shorter than it was.
-        DependencyDown: S3 is away.
     """
     at, rest, position = offset, b"", offset
     while position < size:
@@ -100,7 +99,6 @@ def wanted_of(caller: Caller, endpoint: str, raw: bytes) -> Submission:
 
     Raises:
         Problem: its body is not one that can be run here.
-        DependencyDown: what it refers to cannot be read.
     """
     body = decode_any(raw.removeprefix(b"\xef\xbb\xbf"), None)["body"]
     for name in ALONE:

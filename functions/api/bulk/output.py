@@ -42,11 +42,7 @@ def _line(task_id: str, custom_id: str, response: Any, error: Any) -> str:
 
 
 def of_task(task: Task, custom_id: str, endpoint: str, ending: str) -> Answer:
-    """Return what an ended task answers its line.
-
-    Raises:
-        DependencyDown: its result cannot be read right now.
-    """
+    """Return what an ended task answers its line."""
     if task.status is Status.CANCELLED and ending in ("cancelled", "expired"):
         return Answer(without(task.task_id, custom_id, ending).text, False, _used(task, None))
     shown_id = ids.response_id(task.task_id) if endpoint == RESPONSES else chat_answer.completion_id(task)

@@ -63,7 +63,6 @@ def _given_before(caller: Caller, task: Task, fingerprint: str, given: ApprovalA
 
     Raises:
         Conflict: it was answered otherwise.
-        DependencyDown: DynamoDB or S3 is away.
     """
     taken = inbox.load(task.task_id, approvals.name_of(fingerprint))
     for one in taken:

@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 
 
 def shown(task: Task) -> dict[str, Any] | None:
-    """Return what came of a task's webhook so far; None if it asked for none.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return what came of a task's webhook so far; None if it asked for none."""
     if not task.params.get("webhook_url"):
         return None
     row = table.get(webhooks.outcome_key(task.task_id))

@@ -39,7 +39,6 @@ def read(task: Task, after: int | tuple[str, int | None]) -> list[Attributes]:
         Problem: 422, there is no such event or step; 409, the run ended with a step up to there, whose result stands in
             its answer only; 413, they are too many.
         NotFound: the task is gone.
-        DependencyDown: DynamoDB or S3 is away.
     """
     log = events.read(task.task_id, 0).events
     seen = {_key(event): event.seq for event in reversed(log) if _key(event) is not None}

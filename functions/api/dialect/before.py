@@ -99,11 +99,7 @@ def open_calls(task: Task) -> frozenset[str]:
 
 
 def answered_calls(caller: Caller, session_id: str, last: str | None) -> frozenset[str]:
-    """Return the calls that were answered in the turns up to that of task ``last``; without it, in all of a session.
-
-    Raises:
-        DependencyDown: they cannot be read right now.
-    """
+    """Return the calls that were answered in the turns up to that of task ``last``; without it, in all of a session."""
     try:
         turns = chains.read(caller.user, session_id, last=last, before=time.time() + 1, whole=False)
     except ConversationTooLong:
@@ -122,11 +118,7 @@ class References:
         self._thoughts: dict[str, thoughts.Thoughts | None] = {}
 
     def thoughts(self, task_id: str) -> thoughts.Thoughts | None:
-        """Return what the model of one of the caller's runs thought; None if it is gone, or another's.
-
-        Raises:
-            DependencyDown: it cannot be read right now.
-        """
+        """Return what the model of one of the caller's runs thought; None if it is gone, or another's."""
         if task_id not in self._thoughts:
             try:
                 task = own_task(self._caller, task_id)

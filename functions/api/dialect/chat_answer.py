@@ -42,11 +42,7 @@ def completion_id(task: Task) -> str:
 
 
 def completion_of(task: Task) -> dict[str, Any]:
-    """Return a complete task as a chat completion.
-
-    Raises:
-        DependencyDown: a large answer cannot be read right now.
-    """
+    """Return a complete task as a chat completion."""
     return completion_with(task, show.result(task) or {"response": ""})
 
 
@@ -127,11 +123,7 @@ class ChatStream:
         self.ended = False
 
     def take(self, event: Event) -> list[Chunk]:
-        """Return what an event of the log gives.
-
-        Raises:
-            DependencyDown: the end's result cannot be read right now.
-        """
+        """Return what an event of the log gives."""
         if self.ended:
             return []
         if event.type in TERMINAL_EVENTS:

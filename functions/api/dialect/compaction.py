@@ -78,11 +78,7 @@ def submission_of(caller: Caller, asked: CompactRequest) -> Submission:
 
 
 def compaction_of(task: Task) -> dict[str, Any]:
-    """Return a complete run's summary: what the user said, and an item with the rest.
-
-    Raises:
-        DependencyDown: it cannot be read right now.
-    """
+    """Return a complete run's summary: what the user said, and an item with the rest."""
     result = settle.result_of(task) or {"response": ""}
     said = [item for item in given(task)[:-1] if item.get("role") == "user"]
     return {

@@ -74,11 +74,7 @@ def showable(messages: Sequence[dict[str, Any]], param: str) -> None:
 
 
 def given(task: Task) -> list[dict[str, Any]]:
-    """Return the items that a response was asked with.
-
-    Raises:
-        DependencyDown: a large input cannot be read right now.
-    """
+    """Return the items that a response was asked with."""
     message = store.message_of(task)
     said = json.loads(message) if task.params.get("input_json") else [{"role": "user", "content": message}]
     return items_of(said, task.task_id)

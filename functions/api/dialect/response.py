@@ -25,11 +25,7 @@ STATUS = {
 
 
 def response_of(task: Task) -> dict[str, Any]:
-    """Return the response object.
-
-    Raises:
-        DependencyDown: a large response cannot be read right now.
-    """
+    """Return the response object."""
     result = show.result(task) if task.status is Status.COMPLETE else None
     return shown(task, result, status_of(task, result))
 

@@ -31,7 +31,6 @@ def own(caller: Caller, wanted: str) -> Task:
 
     Raises:
         Problem: 404, there is none of that id; of a run that is the caller's it says where its answer is.
-        DependencyDown: DynamoDB is away.
     """
     task = find(caller, wanted)
     if task is None:
@@ -58,11 +57,7 @@ def _missing(wanted: str, why: str) -> Problem:
 
 
 def shown(task: Task) -> dict[str, Any]:
-    """Return a stored completion as OpenAI does: with what it was asked with.
-
-    Raises:
-        DependencyDown: a large answer cannot be read right now.
-    """
+    """Return a stored completion as OpenAI does: with what it was asked with."""
     params, options = task.params, task.params.get("options") or {}
     return {
         **completion_of(task),
@@ -84,7 +79,6 @@ def listed(
 
     Raises:
         Problem: 400, there is no completion ``after``.
-        DependencyDown: DynamoDB is away, or an answer cannot be read right now.
     """
     behind = _place_of(caller, after, newest_first=order == "desc") if after is not None else None
     for task in stored_chats.walk(caller.user, newest_first=order == "desc", behind=behind):
@@ -110,11 +104,7 @@ def _place_of(caller: Caller, completion_id: str, *, newest_first: bool) -> stor
 
 
 def messages(task: Task) -> list[dict[str, Any]]:
-    """Return the messages that a completion was asked with, each with an id.
-
-    Raises:
-        DependencyDown: a large input cannot be read right now.
-    """
+    """Return the messages that a completion was asked with, each with an id."""
     said = json.loads(store.message_of(task))
     return [_message(message, f"{completion_id(task)}-{n}") for n, message in enumerate(said)]
 

@@ -72,11 +72,7 @@ class ResponseStream:
         self.ended = False
 
     def take(self, event: Event) -> list[Block]:
-        """Return what an event of the log gives.
-
-        Raises:
-            DependencyDown: the end's result cannot be read right now.
-        """
+        """Return what an event of the log gives."""
         if event.type in TERMINAL_EVENTS:
             return self._end(self._reread())
         blocks = self._before_the_end(event)

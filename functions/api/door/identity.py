@@ -142,7 +142,6 @@ def own_task(caller: Caller, task_id: str) -> Task:
 
     Raises:
         NotFound: there is none of that id, or it is somebody else's: the two look the same.
-        DependencyDown: DynamoDB is away.
     """
     if not well_formed(task_id):
         raise NotFound("no such task")

@@ -27,9 +27,6 @@ class Page:
 
         Arguments that do not fit are left out: their approval is fetched by itself. The first task's approvals always
         fit without them: a run waits for a hundred things at most, which its row holds.
-
-        Raises:
-            DependencyDown: some cannot be read right now.
         """
         first, room, reads = not self.shown, self._room, self._reads
         added: list[dict[str, Any]] = []

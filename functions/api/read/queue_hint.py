@@ -31,11 +31,7 @@ _waits: dict[str, deque[tuple[float, float, str]]] = {}
 
 
 def backlog(lane: str) -> dict[str, int]:
-    """Return a lane's backlog, at most ``CACHE_S`` old.
-
-    Raises:
-        DependencyDown: SQS is away.
-    """
+    """Return a lane's backlog, at most ``CACHE_S`` old."""
     return _backlog(lane)()
 
 

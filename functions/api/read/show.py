@@ -44,7 +44,6 @@ def result(task: Task) -> dict[str, Any] | None:
     """Return a complete task's result. What is too large for an answer is None, with its size and a presigned URL.
 
     Raises:
-        DependencyDown: a large response cannot be read right now.
         Gone: a large response is no longer there.
     """
     kept = task.result
@@ -97,11 +96,7 @@ def events(page: Page) -> dict[str, Any]:
 
 
 def full(task: Task) -> dict[str, Any]:
-    """Return a task with its result.
-
-    Raises:
-        DependencyDown: a large response cannot be read right now.
-    """
+    """Return a task with its result."""
     queue_hint.saw(task)
     shown = store.public(task)
     if task.status is Status.COMPLETE:

@@ -78,7 +78,6 @@ def _log(request: Request, task_id: str, ticket: str, begin: Place) -> tuple[str
     Raises:
         Problem: 401.
         NotFound: no such task, or somebody else's.
-        DependencyDown: DynamoDB is away.
     """
     if ticket:
         viewer = tickets.follower(ticket, task_id)

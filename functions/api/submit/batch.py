@@ -69,7 +69,6 @@ def whole(runs: Sequence[Callable[[], Run]], trace: str | None) -> list[Receipt]
 
     Raises:
         Problem: one was refused, ``param`` says which; nothing is left of the others.
-        DependencyDown: as for a single submit.
     """
     until = monotonic() + SECONDS
     checked = [_of(number, check) for number, check in enumerate(runs)]

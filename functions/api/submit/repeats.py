@@ -41,7 +41,6 @@ def find(user: str, idempotency: store.Idempotency) -> Task | None:
     Raises:
         IdempotencyMismatch: it was another request.
         Problem: 409, the task was deleted.
-        DependencyDown: DynamoDB is away.
     """
     try:
         return store.find_repeat(user, idempotency)

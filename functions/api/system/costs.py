@@ -55,7 +55,6 @@ def counters(days: list[str], *, user: str | None, under: str | None = None) -> 
 
     Raises:
         Problem: 422, they are too many.
-        DependencyDown: DynamoDB is away.
     """
     if user is not None:
         return [(user, day) for day in days]
@@ -72,11 +71,7 @@ def counters(days: list[str], *, user: str | None, under: str | None = None) -> 
 
 
 def add_up(wanted: list[tuple[str, str]], by: str) -> dict[str, Cost]:
-    """Return what the counters say by ``user``, ``day`` or a kind of `costs.KINDS`.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return what the counters say by ``user``, ``day`` or a kind of `costs.KINDS`."""
     found: dict[str, Cost] = {}
     for user, day, row in _read(wanted):
         named = costs.of_row(row, by) if by in costs.KINDS else {user if by == "user" else day: costs.total(row)}
