@@ -7,21 +7,17 @@ A user of a trusted service has their own, or else the service's. Who looks for 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import clock, seal
 from shared.limits.models import Model
 from shared.limits.shares import owner_of
 from shared.memory import Memory
 from shared.tasks import table
-from shared.tasks.items import item, table_key, values_of
+from shared.tasks.items import Attributes, item, table_key, values_of
 from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shared.tasks.items import Attributes
 
 KEY_CHARACTERS = 512
 """Longest key of a provider."""

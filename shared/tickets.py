@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import aws
 from shared.clock import now
@@ -17,9 +18,6 @@ from shared.errors import NotFound
 from shared.settings import settings
 from shared.tasks import items, table
 from shared.tasks.items import Attributes, plain, table_key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 TICKET_SECONDS = 60
 FOLLOW_SECONDS = 3600

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from shared import traceparent, webhooks
 from shared.clock import now
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Task
 
 KIND = "trace"
 """Type of such a message, among those of webhooks."""

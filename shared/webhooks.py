@@ -11,7 +11,8 @@ import binascii
 import hashlib
 import hmac
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from shared import aws, secrets
 from shared.clock import iso, now
@@ -19,14 +20,8 @@ from shared.limits.shares import owner_of
 from shared.netguard import check_url
 from shared.settings import settings
 from shared.tasks import lanes
-from shared.tasks.items import row_key, values_of
-from shared.tasks.model import Status
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from shared.tasks.items import Attributes
-    from shared.tasks.model import Task
+from shared.tasks.items import Attributes, row_key, values_of
+from shared.tasks.model import Status, Task
 
 TOLERANCE_SECONDS = 300
 """How far a signature's timestamp may be from the receiver's clock."""

@@ -6,10 +6,10 @@ import json
 import random
 from dataclasses import dataclass
 from logging import ERROR, WARNING
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.webhook import news, record
-from functions.webhook.post import post
+from functions.webhook.post import Answer, post
 from functions.webhook.schedule import GIVE_UP_SECONDS, next_try
 from shared import traces, webhooks
 from shared.alerts import model
@@ -19,9 +19,6 @@ from shared.logs import get_logger
 from shared.schedules import telling
 from shared.tasks import store
 from shared.tasks.model import Status
-
-if TYPE_CHECKING:
-    from functions.webhook.post import Answer
 
 EARLY_SECONDS = 1.0
 """SQS counts whole seconds: what comes this little too soon is not sent on."""

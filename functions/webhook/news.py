@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from functions.webhook.post import send
+from functions.webhook.post import Answer, send
 from shared import webhooks
 from shared.alerts import model, targets
 from shared.schedules import telling
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from functions.webhook.post import Answer
 
 
 def of_budget(place: str, to: str) -> Answer | None:

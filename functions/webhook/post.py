@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 
@@ -16,13 +17,8 @@ from shared.guarded_http import GuardedTransport, no_cookies, was_forbidden
 from shared.netguard import Forbidden
 from shared.retry import retry_after
 from shared.tasks import settle, store
-from shared.tasks.model import Status, dumps
+from shared.tasks.model import Status, Task, dumps
 from shared.tasks.sessions import RESPONSE_PREFIX
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shared.tasks.model import Task
 
 TIMEOUT_SECONDS = 10.0
 """For the whole exchange, from resolving the name to the last byte read."""

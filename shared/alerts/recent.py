@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from shared import webhooks
-from shared.alerts.model import ALERT, UNITS, of_row, place_of
+from shared.alerts.model import ALERT, UNITS, Alert, of_row, place_of
 from shared.clock import day, iso, now
 from shared.limits.verdict import THRESHOLDS
 from shared.tasks import table
-from shared.tasks.items import table_key
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shared.alerts.model import Alert
-    from shared.tasks.items import Attributes
+from shared.tasks.items import Attributes, table_key
 
 OUTCOME = "WEBHOOK#user"
 """Sort key of what came of telling the user."""

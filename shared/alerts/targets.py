@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from shared import clock
 from shared.limits.shares import owner_of
 from shared.limits.verdict import THRESHOLDS
 from shared.tasks import table
-from shared.tasks.items import item, table_key, values_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
-
-    from shared.tasks.items import Attributes
+from shared.tasks.items import Attributes, item, table_key, values_of
 
 
 @dataclass(frozen=True, slots=True)

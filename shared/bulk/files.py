@@ -10,18 +10,15 @@ import json
 import secrets
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.bulk import objects
 from shared.clock import now
 from shared.errors import Conflict, NotFound, TooLarge
 from shared.settings import settings
 from shared.tasks import sessions, table
-from shared.tasks.items import item, table_key, values_of
+from shared.tasks.items import Attributes, item, table_key, values_of
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from shared.tasks.items import Attributes
 
 PREFIX = "file-"
 UPLOAD_PREFIX = "upload_"

@@ -6,7 +6,8 @@ batch that another has taken since. Every commit is fenced by the batch's ``rev`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from shared.bulk import model
 from shared.bulk.files import named
@@ -15,13 +16,8 @@ from shared.clock import now
 from shared.errors import Conflict, Contended, LeaseLost, NotFound
 from shared.settings import settings
 from shared.tasks import blobs, numbered, table
-from shared.tasks.items import attribute, table_key
+from shared.tasks.items import Attributes, attribute, table_key
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from shared.tasks.items import Attributes
 
 LEASE_SECONDS = 40.0
 """How long a batch is held: above the API function's timeout, 29 s."""

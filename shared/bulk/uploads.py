@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.bulk import files, objects
 from shared.bulk.assembly import Assembly
@@ -12,13 +13,8 @@ from shared.bulk.files import UPLOAD_PREFIX, UPLOAD_SECONDS, File, key_of
 from shared.clock import now
 from shared.errors import Conflict, NotFound
 from shared.tasks import sessions, table
-from shared.tasks.items import item, plain, values_of
+from shared.tasks.items import Attributes, item, plain, values_of
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shared.tasks.items import Attributes
 
 PART_PREFIX = "part_"
 MOST_PARTS = 1_000

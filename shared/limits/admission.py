@@ -11,7 +11,8 @@ queue sizes start afresh.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from shared.errors import DependencyDown
 from shared.limits import names
@@ -22,12 +23,8 @@ from shared.limits.slots import Slots
 from shared.limits.tiers import Limits
 from shared.limits.usage import usage as _usage
 from shared.limits.verdict import BUDGETS, THRESHOLDS, Ask, Verdict, Window, verdict_of
+from shared.settings import Settings
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from shared.settings import Settings
 
 __all__ = ["BUDGETS", "Ask", "Gate", "Limits", "Verdict", "Window"]
 

@@ -11,21 +11,17 @@ import hashlib
 import json
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import clock
 from shared.errors import Conflict, NotFound, SettingError
 from shared.limits.tiers import Limits, resolve
 from shared.memory import Memory
 from shared.tasks import table
-from shared.tasks.items import item, table_key, values_of
+from shared.tasks.items import Attributes, item, table_key, values_of
 from shared.tasks.ranges import OF_USER, under
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shared.tasks.items import Attributes
 
 PREFIX = "sk-sluice-"
 CACHE_S = 60.0

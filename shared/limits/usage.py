@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from shared import clock
@@ -11,8 +12,6 @@ from shared.limits.shares import owner_of
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from shared.limits.tiers import Limits
 
 

@@ -8,16 +8,13 @@ once, the first time. Every answer is an instant that has not been before, whate
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from shared.errors import BadSchedule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LIBRARY = "cronsim 2.8"
 """What reads expressions, kept with every schedule. Day of month and weekday both given: either is enough."""

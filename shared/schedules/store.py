@@ -8,16 +8,14 @@ from shared.clock import now
 from shared.errors import Conflict, Contended, NotFound
 from shared.limits.shares import owner_of
 from shared.schedules import telling
-from shared.schedules.model import key_of, partition, read, row_of
+from shared.schedules.model import Schedule, key_of, partition, read, row_of
 from shared.tasks import events, numbered, sessions, table
 from shared.tasks.conditions import If
-from shared.tasks.items import attribute
+from shared.tasks.items import Attributes, attribute
 from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
     from shared.limits.tiers import Limits
-    from shared.schedules.model import Schedule
-    from shared.tasks.items import Attributes
 
 PREFIX = "sch_"
 ID_CHARACTERS = 36

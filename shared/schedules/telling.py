@@ -19,12 +19,11 @@ from shared.limits.shares import owner_of
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import table
-from shared.tasks.items import item, table_key, values_of
+from shared.tasks.items import Attributes, item, table_key, values_of
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
     from shared.schedules.model import Schedule
-    from shared.tasks.items import Attributes
 
 PREFIX = "FIRING#"
 """How the partition of a schedule's news begins."""

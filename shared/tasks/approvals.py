@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import wire
 from shared.clock import now
 from shared.errors import NotFound, TooLarge
 from shared.tasks import events, inbox, store, table, waits
 from shared.tasks.model import Status, Task, dumps
-
-if TYPE_CHECKING:
-    from shared.tasks.waits import Wait
+from shared.tasks.waits import Wait
 
 KIND = "approval"
 ALLOW = "allow"

@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.clock import now
 from shared.tasks import blobs, days, events, records
-from shared.tasks.items import attribute, plain
-from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shared.tasks.items import Attributes
-    from shared.tasks.model import Task, Usage
+from shared.tasks.items import Attributes, attribute, plain
+from shared.tasks.model import Task, Usage, dumps
 
 ANY_INPUT = "*"
 """In place of a fingerprint: the step stands for its name, whatever it is asked with."""

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from shared.tasks import table
-from shared.tasks.items import table_key
-
-if TYPE_CHECKING:
-    from shared.tasks.items import Attributes
-    from shared.tasks.model import Task
+from shared.tasks.items import Attributes, table_key
+from shared.tasks.model import Task
 
 
 def key(user: str, conversation_id: str) -> Attributes:

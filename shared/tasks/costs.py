@@ -7,21 +7,17 @@ Attributes beside the day's totals, so that no further item is written: ``a:``, 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from shared import clock
 from shared.errors import DependencyDown
 from shared.limits import models
 from shared.settings import settings
 from shared.tasks import table
-from shared.tasks.items import table_key, values_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from shared.tasks.items import Attributes
-    from shared.tasks.model import Task
+from shared.tasks.items import Attributes, table_key, values_of
+from shared.tasks.model import Task
 
 KINDS = {"agent": "a", "model": "m", "key": "k"}
 FIGURES = ("t", "u", "n")

@@ -7,8 +7,9 @@ its end in the transaction that ends it: in one of several items of its group, s
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.clock import now
 from shared.errors import TooLarge
@@ -16,12 +17,8 @@ from shared.settings import settings
 from shared.tasks import events, table
 from shared.tasks.ids import PREFIX
 from shared.tasks.items import item, plain, row_key
+from shared.tasks.model import Task
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from shared.tasks.model import Task
 
 GROUP, JOIN = "WAIT#GROUP#", "WAIT#JOIN#"
 ENDS_PER_ITEM = 32

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -19,9 +20,6 @@ from shared.errors import DependencyDown, SluiceError
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 MAX_DELAY_SECONDS = 900
 """SQS's longest DelaySeconds; a longer wait is sent on again when the message comes early."""

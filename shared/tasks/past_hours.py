@@ -10,17 +10,14 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import batched
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import clock
 from shared.errors import NewerVersion
 from shared.tasks import table
 from shared.tasks.items import feed_of, read_task
-from shared.tasks.model import Status
+from shared.tasks.model import Status, Task
 from shared.tasks.ranges import FEED, under
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
 
 STRETCHES = 48
 """Into so many parts of equal length they are divided."""

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import aws
 from shared.clock import iso
@@ -22,13 +23,8 @@ from shared.settings import settings
 from shared.tasks import blobs, conversation, partitions, store, table
 from shared.tasks.conversation import TURN_CHARACTERS, Message
 from shared.tasks.items import Attributes, attribute, table_key
-from shared.tasks.model import Task, dumps
+from shared.tasks.model import Outcome, Task, dumps
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from shared.tasks.model import Outcome
 
 LOOP_TURNS = 500
 """Most turns of a tool loop that goes on over several runs, a client doing the tools' work."""

@@ -7,7 +7,8 @@ log, whose place a late worker then finds taken.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from shared import wire
 from shared.clock import now
@@ -20,9 +21,6 @@ from shared.tasks.items import due_shard, row_key
 from shared.tasks.leases import Fenced, fenced_write, held
 from shared.tasks.model import ITEM_VERSION, Status, Task, dumps
 from shared.tasks.model import Outcome as Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 RESPONSE_INLINE_BYTES = 32 * 1024
 """A response, and data, up to this size are never given an object of their own."""

@@ -6,19 +6,15 @@ item goes with the task, as everything under its key does.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import batched
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from shared.clock import iso
 from shared.tasks import events, items, table
 from shared.tasks.items import attribute, row_key
-from shared.tasks.model import dumps
+from shared.tasks.model import Task, dumps
 from shared.tasks.ranges import OF_USER, under
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from shared.tasks.model import Task
 
 AT_ONCE = 25
 """Completions whose rows are read in one request."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -15,9 +16,6 @@ from shared.tasks.conditions import If, expressed
 from shared.tasks.group_commit import GroupCommit
 from shared.tasks.items import Attributes, attribute, known
 from shared.tasks.model import COMMON_VERSION
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 _log = get_logger("table")
 

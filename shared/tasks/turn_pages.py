@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from shared import wire
 from shared.clock import iso
@@ -12,11 +13,7 @@ from shared.settings import settings
 from shared.tasks import sessions, table
 from shared.tasks.listing import BadCursor
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from shared.tasks.sessions import Turn
+from shared.tasks.sessions import Turn
 
 AT_ONCE = 50
 """Turns that one request reads."""
@@ -73,7 +70,7 @@ def page(user: str, session_id: str, *, limit: int, most_bytes: int, cursor: str
 
 
 def walk(user: str, session_id: str, *, newest_first: bool, behind: Place | None = None) -> Iterator[Turn]:
-    """Yield a session's turns with their messages, read as they are wanted; ``behind`` leaves out all up to that place."""
+    """Yield a session's turns with their messages, read as they are wanted; ``behind`` leaves out all up to there."""
     start = sessions.turn_key(user, session_id, at=behind.at, name=behind.name) if behind is not None else None
     asked = _turns(user, session_id, after=start, ScanIndexForward=not newest_first, Limit=AT_ONCE)
     for row in table.query(**asked):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,6 @@ from shared.bulk import objects
 from shared.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from functions.api.door.identity import Caller
     from functions.api.submit.submission import Submission
     from shared.bulk.model import Line

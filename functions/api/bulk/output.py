@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.bulk.lines import RESPONSES
 from functions.api.contract import openai_problem
@@ -11,10 +11,7 @@ from functions.api.contract.problem import Problem, problem_of
 from functions.api.dialect import chat_answer, ends, ids, response
 from shared.errors import DependencyDown
 from shared.tasks import settle
-from shared.tasks.model import Status, dumps
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Status, Task, dumps
 
 ENDINGS = {
     "cancelled": ("batch_cancelled", "the batch was cancelled before this request had ended"),

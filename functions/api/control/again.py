@@ -6,7 +6,7 @@ Either is a new task, admitted, charged and ended as any. The first one stays as
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import Any
 
 from functions.api.contract.problem import Problem
 from functions.api.control import prefix
@@ -19,11 +19,7 @@ from shared.errors import NotFound
 from shared.limits import keys, tiers
 from shared.limits.tiers import LANES
 from shared.tasks import partitions, store, stored_chats
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from shared.tasks.model import Task
+from shared.tasks.model import Task
 
 OF_ITS_OWN = frozenset(
     {"retry_of", "fork_of", "redriven_from", "history_before", "copied", "traceparent", "trace_link"}

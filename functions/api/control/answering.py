@@ -8,11 +8,11 @@ from functions.api.contract.problem import Problem, invalid
 from functions.api.door.gate import gate
 from shared.errors import Conflict, IdempotencyMismatch, NotFound
 from shared.tasks import approvals, audit, ceilings, inbox, waking
+from shared.tasks.model import Task
 
 if TYPE_CHECKING:
     from functions.api.contract.requests import ApprovalAnswer
     from functions.api.door.identity import Caller
-    from shared.tasks.model import Task
 
 _RAISES = {"usd": "raise_usd", "tokens": "raise_tokens"}
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.contract.problem import Problem
 from shared import webhooks
 from shared.tasks import owed, table
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Task
 
 
 def shown(task: Task) -> dict[str, Any] | None:

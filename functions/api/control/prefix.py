@@ -7,17 +7,13 @@ took it over there would have found it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from functions.api.contract.problem import Problem, invalid
 from shared.clock import now
 from shared.tasks import blobs, checkpoints, events, partitions
 from shared.tasks.items import Attributes, attribute, plain
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shared.tasks.model import Task
+from shared.tasks.model import Task
 
 MOST_STEPS = 1_000
 """Most steps that are copied; more would take longer than an answer may."""

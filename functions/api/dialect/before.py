@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.contract.problem import Problem
 from functions.api.dialect import conversations, ids, thoughts
 from functions.api.dialect.items import given
 from functions.api.dialect.response import calls_of, output_of
-from functions.api.door.identity import own_task
+from functions.api.door.identity import Caller, own_task
 from functions.api.live.following import PAGE_BYTES
 from functions.api.read.punctual import punctual
 from shared.errors import NotFound
 from shared.tasks import chains, events, settle
+from shared.tasks.events import Page
 from shared.tasks.ids import well_formed
-from shared.tasks.model import Status
+from shared.tasks.model import Status, Task
 from shared.tasks.sessions import ConversationTooLong
-
-if TYPE_CHECKING:
-    from functions.api.door.identity import Caller
-    from shared.tasks.events import Page
-    from shared.tasks.model import Task
 
 IMAGE_TOKENS = 1_000
 """About what an image or a page is to a model."""

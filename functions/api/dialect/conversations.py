@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,12 +20,10 @@ from shared.tasks.ids import well_formed
 from shared.tasks.items import attribute, plain
 from shared.tasks.model import dumps
 from shared.tasks.ranges import under
+from shared.tasks.sessions import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from functions.api.door.identity import Caller
-    from shared.tasks.sessions import Turn
 
 PREFIX = "conv_"
 ID_CHARACTERS = 64
@@ -176,7 +175,7 @@ class Found(NamedTuple):
 
 
 def find(caller: Caller, conversation_id: str, item_id: str) -> Found | None:
-    """Return a conversation's item of that id, or None; the id says which turn it is in, and mostly when that was made."""
+    """Return a conversation's item of that id, or None; the id says which turn it is in, mostly when that was made."""
     name = ids.turn_of(item_id)
     if name is None:
         return None

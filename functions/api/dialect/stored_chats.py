@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from functions.api.contract.problem import Problem
 from functions.api.dialect import ids
 from functions.api.dialect.chat_answer import completion_id, completion_of
-from functions.api.door.identity import own_task
+from functions.api.door.identity import Caller, own_task
 from functions.api.read.punctual import punctual
 from shared.errors import NotFound
 from shared.tasks import store, stored_chats
 from shared.tasks.ids import made_at
-from shared.tasks.model import Status
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from functions.api.door.identity import Caller
-    from shared.tasks.model import Task
+from shared.tasks.model import Status, Task
 
 NOTED_WITHIN_S = 0.05
 """A task is noted so soon after its id is made; others of that moment may be listed twice, none is left out."""

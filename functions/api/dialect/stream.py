@@ -6,6 +6,7 @@ one it has (``starting_after``) therefore means the same to every reader of the 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from functions.api.dialect import called, ids
@@ -24,18 +25,12 @@ from functions.api.dialect.response import (
     under_way,
     wants_encrypted,
 )
-from functions.api.dialect.segments import Begin, Delta, End, Segments
+from functions.api.dialect.segments import Begin, Delta, End, Operation, Segments
 from shared.tasks import settle
-from shared.tasks.events import TERMINAL_EVENTS, is_written
-from shared.tasks.model import Status, dumps
+from shared.tasks.events import TERMINAL_EVENTS, Event, is_written
+from shared.tasks.model import Status, Task, dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from functions.api.dialect.segments import Operation
-    from shared.tasks.events import Event
-    from shared.tasks.model import Task
-
     type Block = dict[str, Any]
 
 DONE = "data: [DONE]\n\n"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.read import queue_hint
 from shared import wire
 from shared.clock import iso
 from shared.tasks import blobs, settle, store, waits
-from shared.tasks.model import Status, dumps
-
-if TYPE_CHECKING:
-    from shared.tasks.events import Page
-    from shared.tasks.model import Task
+from shared.tasks.events import Page
+from shared.tasks.model import Status, Task, dumps
 
 SUMMARY = (
     *("task_id", "status", "agent", "model", "lane", "session_id", "parent"),

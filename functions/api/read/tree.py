@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from shared import wire
 from shared.tasks import family, listing, table
-from shared.tasks.items import read_task, row_key
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from shared.tasks.items import Attributes
-    from shared.tasks.model import Task
+from shared.tasks.items import Attributes, read_task, row_key
+from shared.tasks.model import Task
 
 MOST = 2_000
 """Most runs of one tree that an answer holds; where there are more it says so."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import batched
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.contract.problem import invalid
 from shared import clock
 from shared.tasks import costs, table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from shared.tasks.costs import Cost
+from shared.tasks.costs import Cost
 
 MOST_DAYS = 400
 """Most days that one request may ask for."""

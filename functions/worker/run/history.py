@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.worker.record.persist import persist
 from shared.clock import SKEW_SECONDS, epoch, now
 from shared.limits import models
 from shared.tasks import chains, conversation, sessions
-from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Task, dumps
 
 CONTEXT_BYTES_PER_TOKEN = 3
 """Bytes of JSON that a token stands for when history is fitted: 4 in English prose, 3 in many other scripts."""
