@@ -5,10 +5,7 @@ from __future__ import annotations
 import datetime
 import email.utils
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
 
 MOST_SECONDS = 86_400.0
 """Longest wait that is believed: daily allowances come back once a day."""

@@ -7,21 +7,17 @@ A user of a trusted service has their own, or else the service's. Who looks for 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import clock, seal
 from shared.limits.models import Model
 from shared.limits.shares import owner_of
 from shared.memory import Memory
 from shared.tasks import table
-from shared.tasks.items import item, table_key, values_of
+from shared.tasks.items import Attributes, item, table_key, values_of
 from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shared.tasks.items import Attributes
 
 KEY_CHARACTERS = 512
 """Longest key of a provider."""
@@ -93,11 +89,7 @@ def put(
 
 
 def shown(user: str) -> dict[str, Any] | None:
-    """Return what may be seen of a user's own key; None if there is none.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return what may be seen of a user's own key; None if there is none."""
     row = table.get(_key(user))
     if row is None:
         return None
@@ -112,11 +104,7 @@ def shown(user: str) -> dict[str, Any] | None:
 
 
 def there_are(user: str) -> bool:
-    """Tell whether a user's runs call the model with a key of their own, or of the service that they belong to.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Tell whether a user's runs call the model with a key of their own, or of the service that they belong to."""
     return any(table.get(_key(whose)) is not None for whose in dict.fromkeys([user, owner_of(user)]))
 
 
@@ -128,7 +116,6 @@ def of_user(user: str) -> Credentials | None:
 
     Raises:
         Unreadable: it is stored, and cannot be decrypted.
-        DependencyDown: DynamoDB is away, or the secret cannot be read.
     """
     return _known.get(user, _find)
 

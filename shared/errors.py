@@ -15,7 +15,10 @@ class SettingError(SluiceError):
 
 
 class DependencyDown(SluiceError):
-    """A service that the request needs did not answer; try again after ``retry_after_s`` seconds."""
+    """A service that the request needs did not answer; try again after ``retry_after_s`` seconds.
+
+    Whatever reads or writes DynamoDB, S3 or SQS may raise it. Docstrings name it where more is to be said.
+    """
 
     code = "dependency_down"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -15,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import httpcore2
 import httpx2
+from httpcore2 import AsyncNetworkStream, NetworkStream
 
 from shared import tls
 from shared.netguard import Forbidden, checked_addresses
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
 
-    from httpcore2 import AsyncNetworkStream, NetworkStream
 
 RESOLVER_THREADS = 16
 """Names are looked up in threads of their own: a slow name server must not hold up the threads that runs share."""

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from redis.credentials import CredentialProvider
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 TOKEN_SECONDS = 900
 """How long a token can be used to log in."""

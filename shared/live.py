@@ -13,16 +13,14 @@ takeover's ``resumed`` event, or the next ``retry``, names the call, and its tex
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import valkey
 from shared.clock import now
 from shared.tasks.events import TERMINAL_EVENTS, Event
 from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 KEEP_SECONDS = 3 * 3600
 """How long a task's hash lasts; API Gateway closes a WebSocket connection after two hours

@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.clock import iso
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _context: ContextVar[dict[str, Any]] = ContextVar("log_context", default={})  # noqa: B039 - never mutated
 LIBRARIES = ("httpx2", "httpcore2", "openai", "mangum", "botocore", "boto3", "urllib3")

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from shared.clock import now
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 type Values = Mapping[str, tuple[float, str]]
 """Metrics: name -> (value, unit)."""

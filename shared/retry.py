@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from shared import asked_waits, provider_words, storable
 from sluice import errors
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 MAX_RETRY_AFTER_SECONDS = asked_waits.MOST_SECONDS
 """Longest wait taken from a provider's ``Retry-After``. SQS delays a message by 15 minutes at most; one that comes

@@ -34,7 +34,6 @@ def seal(text: str, owner: str) -> str:
 
     Raises:
         SettingError: the deployment has no secret.
-        DependencyDown: it cannot be read right now.
     """
     found = secrets.webhook_secrets()
     if not found:
@@ -49,7 +48,6 @@ def unseal(sealed: str, owner: str) -> str:
 
     Raises:
         Unreadable: no secret in force opens it.
-        DependencyDown: the secret cannot be read right now.
     """
     from cryptography.exceptions import InvalidTag  # here: few have a key of their own
 

@@ -57,7 +57,6 @@ def stored(variable: str, arn: str) -> str:
     """Return a stored secret, read on first use; empty when the variable that names it is.
 
     Raises:
-        DependencyDown: Secrets Manager is away.
         SettingError: it refused; the message names the variable.
     """
     if not arn:

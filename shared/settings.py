@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass, field, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.errors import SettingError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 POOL_PROFILES: dict[str, tuple[int, int]] = {"low": (20, 5), "medium": (100, 20), "high": (500, 50)}
 """Connection pool profiles: (most connections, connections kept alive)."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import aws
 from shared.clock import now
@@ -17,9 +18,6 @@ from shared.errors import NotFound
 from shared.settings import settings
 from shared.tasks import items, table
 from shared.tasks.items import Attributes, plain, table_key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 TICKET_SECONDS = 60
 FOLLOW_SECONDS = 3600
@@ -53,20 +51,12 @@ def _connection_key(connection: str) -> Attributes:
 
 
 def issue(viewer: Viewer) -> str:
-    """Make a ticket for somebody.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Make a ticket for somebody."""
     return _issue(_ticket_key, viewer, TICKET_SECONDS)
 
 
 def issue_for(viewer: Viewer, task_id: str) -> str:
-    """Make a ticket for a task's stream.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Make a ticket for a task's stream."""
     return _issue(_follow_key, viewer, FOLLOW_SECONDS, task_id=task_id)
 
 
@@ -79,11 +69,7 @@ def _issue(key: Callable[[str], Attributes], viewer: Viewer, seconds: float, **m
 
 
 def follower(ticket: str, task_id: str) -> Viewer | None:
-    """Return whose ticket for a task's stream it is; None when there is none, or it is old or of another task.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return whose ticket for a task's stream it is; None when there is none, or it is old or of another task."""
     if not 0 < len(ticket) <= TICKET_CHARACTERS or not ticket.isascii():
         return None
     row = table.get(_follow_key(ticket))
@@ -93,11 +79,7 @@ def follower(ticket: str, task_id: str) -> Viewer | None:
 
 
 def redeem(ticket: str) -> Viewer | None:
-    """Use a ticket up and return whose it was; None when there is none, it is old or was used.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Use a ticket up and return whose it was; None when there is none, it is old or was used."""
     if not 0 < len(ticket) <= TICKET_CHARACTERS or not ticket.isascii():
         return None
     old = _delete(_ticket_key(ticket))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from shared import traceparent, webhooks
 from shared.clock import now
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Task
 
 KIND = "trace"
 """Type of such a message, among those of webhooks."""
@@ -17,11 +13,7 @@ OWNER = "#traces"
 
 
 def enqueue(task: Task) -> None:
-    """Have an ended run exported, if there is a collector and its trace is recorded.
-
-    Raises:
-        DependencyDown: SQS is away.
-    """
+    """Have an ended run exported, if there is a collector and its trace is recorded."""
     if traceparent.exported(task):
         at = now()
         what = {"task_id": task.task_id, "type": KIND, "url": "", "owner": OWNER}

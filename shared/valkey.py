@@ -13,6 +13,7 @@ import hashlib
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from redis.backoff import NoBackoff
@@ -39,7 +40,6 @@ from shared.iam_login import CONNECTION_SECONDS, login_of
 from shared.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 __all__ = ["Away", "RedisError", "Script", "client", "connect", "reset"]

@@ -9,7 +9,8 @@ worker that runs the task pushes. Whoever takes a connection off the hash pushes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -19,13 +20,9 @@ from shared.errors import SluiceError
 from shared.live import KEEP_SECONDS, LISTENER, task_key
 from shared.logs import get_logger
 from shared.tasks import events
+from shared.tasks.events import Event
 from shared.tasks.model import dumps
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shared.tasks.events import Event
 
 FINISH_SECONDS = 5.0
 """How long whoever ends a task pushes to watchers that lag. The sweeper goes on with the others."""

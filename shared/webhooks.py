@@ -11,7 +11,8 @@ import binascii
 import hashlib
 import hmac
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from shared import aws, secrets
 from shared.clock import iso, now
@@ -19,14 +20,8 @@ from shared.limits.shares import owner_of
 from shared.netguard import check_url
 from shared.settings import settings
 from shared.tasks import lanes
-from shared.tasks.items import row_key, values_of
-from shared.tasks.model import Status
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from shared.tasks.items import Attributes
-    from shared.tasks.model import Task
+from shared.tasks.items import Attributes, row_key, values_of
+from shared.tasks.model import Status, Task
 
 TOLERANCE_SECONDS = 300
 """How far a signature's timestamp may be from the receiver's clock."""
@@ -127,20 +122,12 @@ def outcome(row: Attributes | None) -> dict[str, Any]:
 
 
 def enqueue(task: Task) -> None:
-    """Have the webhook of an ended task delivered, if it asked for one.
-
-    Raises:
-        DependencyDown: SQS is away.
-    """
+    """Have the webhook of an ended task delivered, if it asked for one."""
     _tell(task, {"type": f"task.{task.status}"})
 
 
 def tell_waiting(task: Task) -> None:
-    """Have it told that a task waits for somebody, if it asked for webhooks; ``gen`` names this wait.
-
-    Raises:
-        DependencyDown: SQS is away.
-    """
+    """Have it told that a task waits for somebody, if it asked for webhooks; ``gen`` names this wait."""
     _tell(task, {"type": WAITING, "wait": str(task.gen)})
 
 
@@ -158,9 +145,6 @@ def send(what: Mapping[str, str], *, attempt: int, first: float, due: float) -> 
     ``what`` holds ``task_id``, ``type``, ``url`` and ``owner``. SQS hides a message for 900 s at most: one that is due
     later comes early and is sent on. The message group is the owner: its slow receivers delay its own deliveries,
     however many addresses it has.
-
-    Raises:
-        DependencyDown: SQS is away.
     """
     value = {**what, "attempt": attempt, "first": first, "due": due}
     owner = what.get("owner") or what["url"].partition("?")[0]
@@ -170,11 +154,7 @@ def send(what: Mapping[str, str], *, attempt: int, first: float, due: float) -> 
 
 
 def receive(most: int, *, hidden_s: float) -> list[lanes.Received]:
-    """Take at most ``most`` (1 to 10) deliveries that are there now, hidden for ``hidden_s`` whole seconds.
-
-    Raises:
-        DependencyDown: SQS is away.
-    """
+    """Take at most ``most`` (1 to 10) deliveries that are there now, hidden for ``hidden_s`` whole seconds."""
     with lanes.calling():
         answer = aws.sqs().receive_message(
             QueueUrl=settings().queue_url_webhook,

@@ -6,10 +6,8 @@ The answer's body is JSON, and the answer itself is JSON around that text: what 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
+from typing import Any
 
 LAMBDA_BYTES = 6_291_556
 """Largest answer of a function (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html, 2026-11)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.clock import now
 from shared.errors import DependencyDown, LeaseLost, NotFound
@@ -11,10 +11,7 @@ from shared.limits.admission import Gate
 from shared.settings import settings
 from shared.tasks import aftermath, events, items, lanes, settle, spend, store, table
 from shared.tasks.claims import EARLY_SECONDS
-from shared.tasks.model import Outcome, Status
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Outcome, Status, Task
 
 DAY_SECONDS = 86_400.0
 BODY_CHARACTERS = 200_000

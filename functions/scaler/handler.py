@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.scaler import mappings, measure, publish, tell
 from functions.scaler.state import Memory
@@ -19,10 +19,8 @@ from shared.clock import now
 from shared.scaling import history
 from shared.scaling.policy import decide
 from shared.scaling.profiles import Config
+from shared.scaling.readings import Readings
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from shared.scaling.readings import Readings
 
 MINUTE_SECONDS = 50.0
 """How long a minute's call looks on; the function's timeout is 55 s, and the next call comes after 60."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -11,8 +12,6 @@ from shared.logs import get_logger
 from shared.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from shared.scaling.policy import Decision
 
 

@@ -5,7 +5,7 @@ What cannot be read is None, and the policy knows what to do about it; one faili
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from functions.scaler import mappings
 from shared.errors import DependencyDown
@@ -16,9 +16,6 @@ from shared.scaling.ceiling import Provider
 from shared.scaling.readings import LaneReadings, Readings
 from shared.settings import settings
 from shared.tasks import lanes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 UNPROBED_SECONDS = 300.0
 """A breaker that is half-open for longer is of a model that nobody calls; it would stay so for a day."""

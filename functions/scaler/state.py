@@ -8,15 +8,12 @@ stabilization window.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from shared import valkey
 from shared.logs import get_logger
 from shared.scaling import memory
+from shared.scaling.policy import State
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from shared.scaling.policy import State
 
 KEY = "{sluice:scaler}:state"
 """String: the state as JSON."""

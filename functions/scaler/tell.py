@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from functions.scaler import mappings
 from shared.limits.lane import Lanes
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 BELIEVED_SECONDS = 180.0
 """How long a pause is believed that no tick has confirmed."""

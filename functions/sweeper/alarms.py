@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from functions.sweeper import keep
@@ -11,15 +12,11 @@ from shared import webhooks
 from shared.clock import now
 from shared.limits.lane import Lanes
 from shared.tasks import events, kin, lanes, waits, waking
-from shared.tasks.items import WAIT_SHARDS, read_task, wait_shard_name
-from shared.tasks.model import Status
+from shared.tasks.items import WAIT_SHARDS, Attributes, read_task, wait_shard_name
+from shared.tasks.model import Status, Task
 
 if TYPE_CHECKING:
-    from collections import Counter
-
     from shared.limits.admission import Gate
-    from shared.tasks.items import Attributes
-    from shared.tasks.model import Task
 
 
 def ring(gate: Gate, stop_at: float) -> Counter[str]:

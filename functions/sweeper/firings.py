@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from functions.sweeper.shards import go_through
 from shared.clock import now
@@ -13,9 +12,7 @@ from shared.logs import get_logger
 from shared.schedules import store, telling, timers
 from shared.schedules.model import SHARDS, read, shard_name
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from shared.tasks.items import Attributes
+from shared.tasks.items import Attributes
 
 TOLD = 200
 """Webhooks of firings sent per sweep."""

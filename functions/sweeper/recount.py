@@ -16,11 +16,10 @@ from shared.errors import DependencyDown, NewerVersion, SettingError
 from shared.limits import names, tiers
 from shared.logs import get_logger
 from shared.tasks import days, listing, table
-from shared.tasks.items import DUE_SHARDS, read_task, row_key
+from shared.tasks.items import DUE_SHARDS, Attributes, read_task, row_key
 
 if TYPE_CHECKING:
     from shared.limits.admission import Gate
-    from shared.tasks.items import Attributes
 
 AGAIN_SECONDS = 6 * 3600
 """How long a count holds that Valkey did not lose."""

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from random import randrange
-from typing import TYPE_CHECKING
 
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, NotFound
 from shared.logs import get_logger
 from shared.tasks import table
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from shared.tasks.items import Attributes
+from shared.tasks.items import Attributes
 
 AT_ONCE = 8
 """Rows seen to at the same time."""

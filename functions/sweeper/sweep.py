@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from itertools import batched
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.sweeper import alarms, alerts, batches, firings
 from functions.sweeper.recount import recount
@@ -39,16 +40,10 @@ from shared.tasks import (
     succession,
     table,
 )
-from shared.tasks.items import DUE_SHARDS, read_task, row_key
+from shared.tasks.items import DUE_SHARDS, Attributes, read_task, row_key
 from shared.tasks.leases import RESEND_AFTER_SECONDS, RUNNING_CHECK_SECONDS
-from shared.tasks.model import LANES, Outcome, Status
+from shared.tasks.model import LANES, Outcome, Status, Task
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Set
-
-    from shared.tasks.items import Attributes
-    from shared.tasks.model import Task
 
 PER_SHARD = 4_000
 """Tasks looked at per index partition and sweep; their keys fit one page of the index."""

@@ -6,10 +6,10 @@ import json
 import random
 from dataclasses import dataclass
 from logging import ERROR, WARNING
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.webhook import news, record
-from functions.webhook.post import post
+from functions.webhook.post import Answer, post
 from functions.webhook.schedule import GIVE_UP_SECONDS, next_try
 from shared import traces, webhooks
 from shared.alerts import model
@@ -19,9 +19,6 @@ from shared.logs import get_logger
 from shared.schedules import telling
 from shared.tasks import store
 from shared.tasks.model import Status
-
-if TYPE_CHECKING:
-    from functions.webhook.post import Answer
 
 EARLY_SECONDS = 1.0
 """SQS counts whole seconds: what comes this little too soon is not sent on."""
@@ -53,11 +50,7 @@ class Delivery:
     """Whose delivery it is (`shared.limits.shares`); a message of an older version names nobody."""
 
     def again(self, *, attempt: int, due: float) -> None:
-        """Put another try into the queue.
-
-        Raises:
-            DependencyDown: SQS is away.
-        """
+        """Put another try into the queue."""
         what = {"task_id": self.task_id, "type": self.type, "url": self.url}
         what |= {"wait": self.wait} if self.wait else {}
         what |= {"owner": self.owner} if self.owner else {}

@@ -8,21 +8,16 @@ when another comes it has its share at once. What is above its owner's share goe
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING
 
-from functions.webhook.deliver import BadDelivery, parse
+from functions.webhook.deliver import BadDelivery, Delivery, parse
 from shared import webhooks
 from shared.clock import now
 from shared.errors import DependencyDown
 from shared.limits.shares import OVERDRAFT, may_take
 from shared.logs import get_logger
 from shared.tasks.lanes import RECEIVE_AT_ONCE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from functions.webhook.deliver import Delivery
 
 CAPACITY = 20
 """Deliveries at once of one invocation; twice as many while owners below their share are let in."""

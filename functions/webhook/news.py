@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from functions.webhook.post import send
+from functions.webhook.post import Answer, send
 from shared import webhooks
 from shared.alerts import model, targets
 from shared.schedules import telling
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from functions.webhook.post import Answer
 
 
 def of_budget(place: str, to: str) -> Answer | None:
@@ -19,7 +14,6 @@ def of_budget(place: str, to: str) -> Answer | None:
 
     Raises:
         NotFound: the alert is gone.
-        DependencyDown: DynamoDB is away.
     """
     alert = model.read(place)
     if to == "operator":
@@ -38,7 +32,6 @@ def of_firing(place: str, instant: str) -> Answer:
 
     Raises:
         NotFound: its schedule was deleted.
-        DependencyDown: DynamoDB is away.
     """
     news = telling.read(place, instant)
     return send(news.url, news.payload(), news.message_id, webhooks.secrets_for(news.key_id))

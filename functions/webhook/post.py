@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 
@@ -16,13 +17,8 @@ from shared.guarded_http import GuardedTransport, no_cookies, was_forbidden
 from shared.netguard import Forbidden
 from shared.retry import retry_after
 from shared.tasks import settle, store
-from shared.tasks.model import Status, dumps
+from shared.tasks.model import Status, Task, dumps
 from shared.tasks.sessions import RESPONSE_PREFIX
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shared.tasks.model import Task
 
 TIMEOUT_SECONDS = 10.0
 """For the whole exchange, from resolving the name to the last byte read."""
@@ -62,11 +58,7 @@ def _client() -> httpx2.Client:
 
 
 def post(task: Task, url: str) -> Answer:
-    """Send a task's webhook once. No answer is an answer, too: nothing is raised for what the receiver does.
-
-    Raises:
-        DependencyDown: a large response cannot be read right now.
-    """
+    """Send a task's webhook once. No answer is an answer, too: nothing is raised for what the receiver does."""
     place = traceparent.outgoing(task)
     more = {} if place is None else {traceparent.HEADER: place}
     return send(url, payload(task), webhooks.message_id(task), webhooks.secrets_for(task.key_id), more)

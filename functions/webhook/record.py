@@ -35,11 +35,7 @@ def _key(task_id: str, wait: str) -> Attributes:
 
 
 def is_done(task_id: str, attempt: int, *, wait: str = "") -> bool:
-    """Tell whether this try has been recorded, or none is wanted any more: its message is a repeat.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Tell whether this try has been recorded, or none is wanted any more: its message is a repeat."""
     row = table.get(_key(task_id, wait))
     return row is not None and (plain(row["attempts"]) >= attempt or plain(row["status"]) in FINAL)
 

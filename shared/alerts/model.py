@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.clock import iso, now
 from shared.errors import NotFound
 from shared.limits.verdict import THRESHOLDS
 from shared.tasks import costs, table
-from shared.tasks.items import item, table_key, values_of
-
-if TYPE_CHECKING:
-    from shared.tasks.items import Attributes
+from shared.tasks.items import Attributes, item, table_key, values_of
 
 TYPE = "budget.threshold"
 """Type of the webhook."""
@@ -118,7 +115,6 @@ def read(place: str) -> Alert:
 
     Raises:
         NotFound: there is none.
-        DependencyDown: DynamoDB is away.
     """
     row = table.get(key_of(place))
     if row is None:

@@ -7,7 +7,7 @@ item, which also holds the ceilings. Whoever noticed may die: the sweeper finds 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from shared import valkey, webhooks
 from shared.alerts import model, targets
@@ -23,9 +23,6 @@ from shared.settings import settings
 from shared.tasks import costs, spend, table
 from shared.tasks.items import values_of
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 OPERATOR = "#alerts"
 """Whose deliveries the operator's are: nobody's name begins so."""

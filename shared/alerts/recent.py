@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from shared import webhooks
-from shared.alerts.model import ALERT, UNITS, of_row, place_of
+from shared.alerts.model import ALERT, UNITS, Alert, of_row, place_of
 from shared.clock import day, iso, now
 from shared.limits.verdict import THRESHOLDS
 from shared.tasks import table
-from shared.tasks.items import table_key
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shared.alerts.model import Alert
-    from shared.tasks.items import Attributes
+from shared.tasks.items import Attributes, table_key
 
 OUTCOME = "WEBHOOK#user"
 """Sort key of what came of telling the user."""
@@ -25,11 +20,7 @@ _DAY_SECONDS = 86_400
 
 
 def told(whose: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what was noticed of users, or services (``service/*``), newest first.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return what was noticed of users, or services (``service/*``), newest first."""
     days = [day(now() - n * _DAY_SECONDS) for n in range(DAYS)]
     places = [place_of(one, at, unit, n) for one in whose for at in days for unit in UNITS for n in THRESHOLDS]
     keys = [table_key(place, sk) for place in places for sk in (ALERT, OUTCOME)]

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from shared import clock
 from shared.limits.shares import owner_of
 from shared.limits.verdict import THRESHOLDS
 from shared.tasks import table
-from shared.tasks.items import item, table_key, values_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
-
-    from shared.tasks.items import Attributes
+from shared.tasks.items import Attributes, item, table_key, values_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +51,7 @@ def put(user: str, url: str, key_id: str, thresholds: Iterable[int] = THRESHOLDS
 
 
 def own(user: str) -> Target | None:
-    """Return a user's own address.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return a user's own address."""
     row = table.get(_key(user))
     if row is None:
         return None
@@ -70,10 +61,6 @@ def own(user: str) -> Target | None:
 
 
 def of(whose: str) -> Target | None:
-    """Return where a user, or a service (``service/*``), is told: its own address, or else its service's.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return where a user, or a service (``service/*``), is told: its own address, or else its service's."""
     found = (own(one) for one in dict.fromkeys([whose, owner_of(whose)]) if not one.endswith("/*"))
     return next((target for target in found if target), None)

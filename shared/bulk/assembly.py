@@ -6,8 +6,9 @@ before the place that was noted are in it, those after it are not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -15,9 +16,6 @@ from shared import aws
 from shared.bulk.objects import away
 from shared.settings import settings
 from shared.tasks import blobs
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PART_BYTES = 8 * 1024 * 1024
 """A part is written once it has so many bytes. S3 wants 5 MiB at least of each but the last, and takes 10,000 parts

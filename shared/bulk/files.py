@@ -10,18 +10,15 @@ import json
 import secrets
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.bulk import objects
 from shared.clock import now
 from shared.errors import Conflict, NotFound, TooLarge
 from shared.settings import settings
 from shared.tasks import sessions, table
-from shared.tasks.items import item, table_key, values_of
+from shared.tasks.items import Attributes, item, table_key, values_of
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from shared.tasks.items import Attributes
 
 PREFIX = "file-"
 UPLOAD_PREFIX = "upload_"
@@ -116,7 +113,6 @@ def check_room(user: str, size: int) -> None:
 
     Raises:
         TooMany, TooLarge: no.
-        DependencyDown: DynamoDB is away.
     """
     if not settings().blob_bucket:
         raise TooLarge("this deployment has no bucket for files")
@@ -167,9 +163,6 @@ def announce(file: File) -> str:
     """Write the row of a file whose content comes later; returns the address that its client puts it to.
 
     The length is signed: S3 takes no other content than one of as many bytes as were announced.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
     """
     table.put(row_op(file))
     return objects.address("put_object", file.key, UPLOAD_SECONDS, ContentLength=file.size)
@@ -180,7 +173,6 @@ def load(user: str, file_id: str) -> File:
 
     Raises:
         NotFound: the user has none of that id, or it has expired.
-        DependencyDown: DynamoDB or S3 is away.
     """
     row = table.get(key_of(user, file_id)) if named(file_id, PREFIX) else None
     if row is None or (found := _read(row)).expires_at <= now():
@@ -212,11 +204,7 @@ def _arrived(file: File) -> File:
 def page(
     user: str, *, limit: int, after: str | None, purpose: str | None, newest_first: bool
 ) -> tuple[list[File], bool]:
-    """Return some of a user's files, and whether there are more.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return some of a user's files, and whether there are more."""
     start = key_of(user, after) if after is not None else None
     asked = under(partition(user), begins=PREFIX, after=start, ScanIndexForward=not newest_first)
     found: list[File] = []

@@ -9,14 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.tasks.ids import PREFIX as TASK_PREFIX
-from shared.tasks.items import attribute, item, known, table_key, values_of
+from shared.tasks.items import Attributes, attribute, item, known, table_key, values_of
 from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from shared.tasks.items import Attributes
 
 PREFIX = "batch_"
 WINDOW_HOURS = 24

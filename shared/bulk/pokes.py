@@ -6,17 +6,13 @@ that what happens from then on sends another. The sweeper sends one to every bat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from shared import aws, valkey
 from shared.errors import DependencyDown
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import lanes
+from shared.tasks.model import Task
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
 
 GATHER_SECONDS = 1.0
 """How long ends of lines are gathered."""

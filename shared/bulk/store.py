@@ -6,7 +6,8 @@ batch that another has taken since. Every commit is fenced by the batch's ``rev`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from shared.bulk import model
 from shared.bulk.files import named
@@ -15,13 +16,8 @@ from shared.clock import now
 from shared.errors import Conflict, Contended, LeaseLost, NotFound
 from shared.settings import settings
 from shared.tasks import blobs, numbered, table
-from shared.tasks.items import attribute, table_key
+from shared.tasks.items import Attributes, attribute, table_key
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from shared.tasks.items import Attributes
 
 LEASE_SECONDS = 40.0
 """How long a batch is held: above the API function's timeout, 29 s."""
@@ -61,7 +57,6 @@ def load(user: str, batch_id: str) -> Batch:
 
     Raises:
         NotFound: the user has none of that id.
-        DependencyDown: DynamoDB is away.
     """
     row = table.get(key_of(user, batch_id)) if named(batch_id, model.PREFIX) else None
     if row is None:
@@ -70,11 +65,7 @@ def load(user: str, batch_id: str) -> Batch:
 
 
 def page(user: str, *, limit: int, after: str | None) -> tuple[list[Batch], bool]:
-    """Return some of a user's batches, the newest first, and whether there are more.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return some of a user's batches, the newest first, and whether there are more."""
     start = key_of(user, after) if after is not None else None
     asked = under(model.partition(user), begins=model.PREFIX, after=start, ScanIndexForward=False, Limit=limit + 1)
     found: list[Batch] = []
@@ -103,11 +94,7 @@ def take(user: str, batch_id: str) -> Batch | None:
 
 
 def held(user: str, batch_id: str) -> bool:
-    """Tell whether somebody works at a batch just now.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Tell whether somebody works at a batch just now."""
     row = table.get(key_of(user, batch_id))
     return row is not None and float(row.get("lease_until", {"N": "0"})["N"]) >= now()
 
@@ -225,11 +212,7 @@ def stop(batch: Batch) -> bool:
 
 
 def due(shard: str, *, before: float, limit: int) -> list[tuple[str, str]]:
-    """Return (user, id) of batches that are to be looked at, those that are due for longest first.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return (user, id) of batches that are to be looked at, those that are due for longest first."""
     found = table.due(shard, before=before, limit=limit)
     return [(one["pk"]["S"].partition("#")[2], one["sk"]["S"]) for one in found]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.bulk import files, objects
 from shared.bulk.assembly import Assembly
@@ -12,13 +13,8 @@ from shared.bulk.files import UPLOAD_PREFIX, UPLOAD_SECONDS, File, key_of
 from shared.clock import now
 from shared.errors import Conflict, NotFound
 from shared.tasks import sessions, table
-from shared.tasks.items import item, plain, values_of
+from shared.tasks.items import Attributes, item, plain, values_of
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shared.tasks.items import Attributes
 
 PART_PREFIX = "part_"
 MOST_PARTS = 1_000
@@ -75,11 +71,7 @@ class Upload:
 
 
 def begin(user: str, *, filename: str, purpose: str, size: int, seconds: float | None) -> Upload:
-    """Write a new upload.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Write a new upload."""
     made = Upload(
         upload_id=files.new_id(UPLOAD_PREFIX),
         user=user,
@@ -113,7 +105,6 @@ def load(user: str, upload_id: str) -> Upload:
 
     Raises:
         NotFound: the user has none of that id.
-        DependencyDown: DynamoDB is away.
     """
     row = table.get(key_of(user, upload_id)) if files.named(upload_id, UPLOAD_PREFIX) else None
     if row is None:
@@ -167,7 +158,6 @@ def complete(user: str, upload_id: str, part_ids: Sequence[str], md5: str | None
     Raises:
         NotFound, Conflict: there is no such upload, or it was cancelled or has expired.
         BadParts: they are not all there, or are not the bytes that were announced.
-        DependencyDown: try again.
     """
     upload = load(user, upload_id)
     if upload.state == "completed":
@@ -227,7 +217,6 @@ def cancel(user: str, upload_id: str) -> Upload:
 
     Raises:
         NotFound, Conflict: there is no such upload, or it is completed or has expired.
-        DependencyDown: try again.
     """
     upload = load(user, upload_id)
     if upload.state == "cancelled":

@@ -11,7 +11,8 @@ queue sizes start afresh.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from shared.errors import DependencyDown
 from shared.limits import names
@@ -22,12 +23,8 @@ from shared.limits.slots import Slots
 from shared.limits.tiers import Limits
 from shared.limits.usage import usage as _usage
 from shared.limits.verdict import BUDGETS, THRESHOLDS, Ask, Verdict, Window, verdict_of
+from shared.settings import Settings
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from shared.settings import Settings
 
 __all__ = ["BUDGETS", "Ask", "Gate", "Limits", "Verdict", "Window"]
 
@@ -166,11 +163,7 @@ class Gate(Slots, Reservations):
         return [names.parse_member(member) for member in found or []]
 
     def usage(self, user: str, limits: Limits) -> dict[str, dict[str, Any]]:
-        """Return every limit of a user with what is used and left; see `shared.limits.usage`.
-
-        Raises:
-            DependencyDown: the durable spending cannot be read.
-        """
+        """Return every limit of a user with what is used and left; see `shared.limits.usage`."""
         return _usage(user, limits, load=self._load, on=self._on, now=self._now(), fresh_us=FRESH_S * 1_000_000)
 
 

@@ -15,20 +15,16 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from shared.limits import names
 from shared.limits.local_breaker import LocalBreaker
 from shared.limits.permits import Permit, Sign, State, sign_of
 from shared.limits.scripts import OnValkey, script
-from shared.settings import settings
+from shared.settings import Settings, settings
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from shared.settings import Settings
 
 __all__ = ["Breaker", "Permit", "Sign", "State", "breaker_name", "sign_of"]
 

@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from shared.limits import names
 from shared.limits.scripts import OnValkey, script
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FREE_SHARE = 0.4
 """Share of a function's concurrency that held requests leave to all others."""

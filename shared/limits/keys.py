@@ -11,21 +11,17 @@ import hashlib
 import json
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import clock
 from shared.errors import Conflict, NotFound, SettingError
 from shared.limits.tiers import Limits, resolve
 from shared.memory import Memory
 from shared.tasks import table
-from shared.tasks.items import item, table_key, values_of
+from shared.tasks.items import Attributes, item, table_key, values_of
 from shared.tasks.ranges import OF_USER, under
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shared.tasks.items import Attributes
 
 PREFIX = "sk-sluice-"
 CACHE_S = 60.0
@@ -103,7 +99,6 @@ def create_key(
     Raises:
         SettingError: unknown tier, wrong overrides, no user or one that cannot be, or a ``key`` not of this form.
         Conflict: the key exists already.
-        DependencyDown: DynamoDB is away.
     """
     resolve(tier, limits)
     if not user or user in RESERVED:
@@ -133,11 +128,7 @@ def create_key(
 
 
 def list_keys() -> list[KeyInfo]:
-    """Return every key, oldest first.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return every key, oldest first."""
     keys = [{"pk": one["pk"], "sk": one["sk"]} for one in table.query(**under(LISTED, index=OF_USER))]
     rows = {row["pk"]["S"]: row for row in table.get_many(keys)}
     return [_info(rows[key["pk"]["S"]]) for key in keys if key["pk"]["S"] in rows]
@@ -148,7 +139,6 @@ def revoke(which: str) -> KeyInfo:
 
     Raises:
         NotFound: no key, or several, answer to that name.
-        DependencyDown: DynamoDB is away.
     """
     info = named(which)
     op = table.update_op(
@@ -181,7 +171,6 @@ def named(which: str) -> KeyInfo:
 
     Raises:
         NotFound: no key, or several, answer to that name.
-        DependencyDown: DynamoDB is away.
     """
     digest = digest_of(which) if _FORM.fullmatch(which) else which
     found = [info for info in list_keys() if info.key_prefix == which or info.key_hash.startswith(digest)]

@@ -15,15 +15,12 @@ All of it may be lost: then the queue's order and the pollers decide, as before.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from shared.limits import names
 from shared.limits.scripts import OnValkey, script
 from shared.limits.shares import owner_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 GRACE_S = 0.25
 """A task that waits for longer is taken by nobody: a poller that could have it would have it by now."""

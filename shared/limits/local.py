@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING
 
-from shared.limits.verdict import Verdict, Window
-
-if TYPE_CHECKING:
-    from shared.limits.verdict import Ask
+from shared.limits.verdict import Ask, Verdict, Window
 
 SHARE = 10
 """Each environment gives out a tenth of the limits: up to ten API environments together keep within them, as far as a

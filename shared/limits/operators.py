@@ -12,16 +12,14 @@ All of it is read once per environment, on first use.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.errors import DependencyDown, SettingError
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 MOST_USD = 1_000_000
 """Dearest price taken, USD per million tokens: a dollar a token."""
@@ -44,7 +42,6 @@ def price(spellings: Sequence[str]) -> tuple[float, float] | None:
 
     Raises:
         SettingError: it cannot be read; names the variable.
-        DependencyDown: S3 is away.
     """
     found = _find(spellings, _prices())
     return found[:2] if found else None

@@ -13,19 +13,15 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import clock
 from shared.limits import names
 from shared.limits.scripts import OnValkey, script
-from shared.settings import settings
+from shared.settings import Settings, settings
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from shared.settings import Settings
 
 _log = logging.getLogger(__name__)
 _MINUTE_US = 60_000_000

@@ -36,7 +36,6 @@ class Reservations(Scripted):
 
         Raises:
             BudgetExhausted: with the limit's name (``ended`` for a task that was settled).
-            DependencyDown: as in `reserve`.
         """
         refusing = self._reserve(user, task_id, day, tokens, micro_usd, limits)
         if refusing is not None:

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared import valkey
 from shared.limits import names
 from shared.limits.scripts import OnValkey, script
-from shared.settings import settings
+from shared.settings import Settings, settings
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from shared.limits.tiers import Limits
-    from shared.settings import Settings
 
 CHECK_S = 300
 """First look of the sweeper at an open entry after its admission, s."""

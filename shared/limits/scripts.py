@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import valkey
 from shared.valkey import Script
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _FOLDER = Path(__file__).parent / "lua"
 

@@ -14,10 +14,7 @@ that exists now. An owner alone may use all of it. When another comes, its fair 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 OVERDRAFT = 2
 """Most that is in use of something, as a multiple of its capacity, while owners below their share are let in."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from shared.limits import names
 from shared.limits.scripted import Scripted
 from shared.limits.shares import owner_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class Slots(Scripted):

@@ -7,11 +7,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 NAMES_KEPT = 1_000
 """Names that are remembered; clients may invent any number of them."""

@@ -8,18 +8,15 @@ The operator's own word (``PRICES``, see `shared.limits.operators`) comes first 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from shared.limits import operators, prices
+from shared.limits.models import Model
 from shared.limits.spelling import NAMES_KEPT, spellings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shared.limits.models import Model
 
 THOUSAND = 1_000
 _MILLION = 1_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -14,8 +15,6 @@ from shared.limits.spelling import undated
 from shared.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from shared.tasks.model import Task
 
 LANES = ("high", "normal")

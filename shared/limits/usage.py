@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from shared import clock
@@ -11,8 +12,6 @@ from shared.limits.shares import owner_of
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from shared.limits.tiers import Limits
 
 
@@ -29,9 +28,6 @@ def usage(
 
     ``reserved`` (runs in flight) is shown apart and counts as not left. USD as numbers of dollars. Without
     Valkey only durable figures are known, the others are None.
-
-    Raises:
-        DependencyDown: the durable spending cannot be read.
     """
     day = clock.day(now / 1e6 if isinstance(now, int) else clock.now())
     keys = names.user_keys(user)

@@ -6,14 +6,13 @@ The scaler notes it at each tick, in one list of Valkey's; without Valkey there 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from shared import valkey
 from shared.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from shared.scaling.policy import Decision
     from shared.scaling.readings import LaneReadings
 

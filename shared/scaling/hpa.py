@@ -11,11 +11,9 @@ Times are seconds on any one clock, periods and windows are seconds, replicas ar
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
 
 _EPSILON = 1e-9
 

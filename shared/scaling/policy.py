@@ -11,17 +11,12 @@ them by itself within seconds of a backlog; the scaler only moves the limit.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from shared.scaling import ceiling, hpa, shares
 from shared.scaling.profiles import Config, metrics
-from shared.scaling.readings import LaneReadings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shared.scaling.readings import Readings
+from shared.scaling.readings import LaneReadings, Readings
 
 CEILING_SECONDS = 60.0
 """How often the ceiling may move: the provider's counts are of whole minutes."""

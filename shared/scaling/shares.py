@@ -8,12 +8,9 @@ pool, divided max-min fairly among the lanes that want more than their reserve.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from shared.limits import shares
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 RESERVED_SHARE = 0.2
 """A lane's own part of the whole."""

@@ -6,15 +6,12 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.clock import iso
 from shared.schedules.cron import LIBRARY, instants, next_after
-from shared.tasks.items import attribute, item, known, table_key, values_of
+from shared.tasks.items import Attributes, attribute, item, known, table_key, values_of
 from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from shared.tasks.items import Attributes
 
 GRACE_SECONDS = 180.0
 """How late a firing may be made whatever its schedule says: what Sluice's own repair of a lost message takes."""

@@ -8,16 +8,14 @@ from shared.clock import now
 from shared.errors import Conflict, Contended, NotFound
 from shared.limits.shares import owner_of
 from shared.schedules import telling
-from shared.schedules.model import key_of, partition, read, row_of
+from shared.schedules.model import Schedule, key_of, partition, read, row_of
 from shared.tasks import events, numbered, sessions, table
 from shared.tasks.conditions import If
-from shared.tasks.items import attribute
+from shared.tasks.items import Attributes, attribute
 from shared.tasks.ranges import under
 
 if TYPE_CHECKING:
     from shared.limits.tiers import Limits
-    from shared.schedules.model import Schedule
-    from shared.tasks.items import Attributes
 
 PREFIX = "sch_"
 ID_CHARACTERS = 36
@@ -71,7 +69,6 @@ def load(user: str, schedule_id: str) -> Schedule:
 
     Raises:
         NotFound: the user has none of that id.
-        DependencyDown: DynamoDB is away.
     """
     named = schedule_id.isascii() and schedule_id.startswith(PREFIX) and len(schedule_id) <= ID_CHARACTERS
     row = table.get(key_of(user, schedule_id)) if named else None
@@ -81,11 +78,7 @@ def load(user: str, schedule_id: str) -> Schedule:
 
 
 def page(user: str, *, limit: int, start: Attributes | None = None) -> tuple[list[Schedule], Attributes | None]:
-    """Return some of a user's schedules by id, and where to go on.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return some of a user's schedules by id, and where to go on."""
     asked = under(partition(user), begins=PREFIX, after=start, ConsistentRead=True, Limit=limit)
     found = table.query_page(**asked)
     return [read(row) for row in found["Items"]], found.get("LastEvaluatedKey")

@@ -19,12 +19,11 @@ from shared.limits.shares import owner_of
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import table
-from shared.tasks.items import item, table_key, values_of
+from shared.tasks.items import Attributes, item, table_key, values_of
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
     from shared.schedules.model import Schedule
-    from shared.tasks.items import Attributes
 
 PREFIX = "FIRING#"
 """How the partition of a schedule's news begins."""
@@ -116,7 +115,6 @@ def read(place: str, instant: str) -> News:
 
     Raises:
         NotFound: there is nothing (any more): its schedule was deleted, say.
-        DependencyDown: DynamoDB is away.
     """
     found = values_of(table.get(_key(place, instant)) or {})
     schedule_id = place.removeprefix(PREFIX)
@@ -139,10 +137,6 @@ def send(news: News) -> None:
 
 
 def unsent(limit: int) -> list[tuple[str, str]]:
-    """Return (partition, instant) of what may not have been sent, the oldest first.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return (partition, instant) of what may not have been sent, the oldest first."""
     found = table.due(DUE, before=now(), limit=limit)
     return [(one["pk"]["S"], one["sk"]["S"].partition("#")[2]) for one in found]

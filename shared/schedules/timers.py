@@ -48,11 +48,7 @@ def due_at(schedule: Schedule) -> float:
 
 
 def send(schedule: Schedule, *, delay_s: float | None = None) -> None:
-    """Send the message of a schedule's next firing; it comes up to a second early, never late.
-
-    Raises:
-        DependencyDown: SQS is away.
-    """
+    """Send the message of a schedule's next firing; it comes up to a second early, never late."""
     delay = schedule.fire_at - now() if delay_s is None else delay_s
     value = {"user": schedule.user, "schedule_id": schedule.schedule_id, "instant": schedule.next_at}
     asked = lanes.message(value, user=schedule.user, delay_s=math.floor(delay))

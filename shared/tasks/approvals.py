@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import wire
 from shared.clock import now
 from shared.errors import NotFound, TooLarge
 from shared.tasks import events, inbox, store, table, waits
 from shared.tasks.model import Status, Task, dumps
-
-if TYPE_CHECKING:
-    from shared.tasks.waits import Wait
+from shared.tasks.waits import Wait
 
 KIND = "approval"
 ALLOW = "allow"
@@ -78,9 +76,6 @@ def pending(task: Task, *, fingerprint: str | None = None) -> list[dict[str, Any
     """Return the approvals that a task waits for, as clients see them, with their arguments wherever they are.
 
     With a ``fingerprint`` only those of that one.
-
-    Raises:
-        DependencyDown: some cannot be read right now.
     """
     shown = in_row(task)
     if fingerprint is not None:
@@ -104,11 +99,7 @@ def apart(one: dict[str, Any]) -> bool:
 
 
 def fill(task: Task, one: dict[str, Any]) -> None:
-    """Give an approval its arguments; they stay None if they were erased meanwhile.
-
-    Raises:
-        DependencyDown: they cannot be read right now.
-    """
+    """Give an approval its arguments; they stay None if they were erased meanwhile."""
     try:
         one["arguments"] = json.loads(store.read_blob(task.task_id, _blob(one["fingerprint"])))
     except NotFound:
@@ -127,7 +118,6 @@ def find(task: Task, fingerprint: str) -> Wait:
 
     Raises:
         NotFound: nobody asks for it (any more).
-        DependencyDown: DynamoDB is away.
     """
     name = name_of(fingerprint)
     same = sorted((one for one in waits.of_row(task) if one.name == name), key=lambda one: one.nth)

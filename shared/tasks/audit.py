@@ -14,11 +14,7 @@ KEEP_SECONDS = 366 * 86_400
 
 
 def note(operator: str, key_id: str, what: str, task_id: str, user: str) -> None:
-    """Write down an act, before it is done: one that cannot be written down is not done.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Write down an act, before it is done: one that cannot be written down is not done."""
     at = now()
     key = table_key(f"AUDIT#{iso(at)[:10]}", f"{iso(at)}#{secrets.token_hex(4)}")
     values = {"operator": operator, "key_id": key_id, "what": what, "task_id": task_id, "user": user}
@@ -30,7 +26,6 @@ def of_day(day: str, *, limit: int, cursor: str | None = None) -> tuple[list[dic
 
     Raises:
         BadCursor: the cursor is not one of that day.
-        DependencyDown: DynamoDB is away.
     """
     pk = f"AUDIT#{day}"
     start = listing.read_place(cursor, pk) if cursor else None

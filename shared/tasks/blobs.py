@@ -69,7 +69,6 @@ def put_plain(text: str, s3_key: str, content_type: str) -> dict[str, Any]:
 
     Raises:
         TooLarge: over ``BLOB_BYTES``, or there is no bucket.
-        DependencyDown: S3 is away.
     """
     data = text.encode()
     _check_size(data)
@@ -109,7 +108,6 @@ def unpack(attributes: dict[str, Any]) -> str:
 
     Raises:
         Gone: the object that the item names is no longer there.
-        DependencyDown: S3 is away.
     """
     if "text" in attributes:
         return str(attributes["text"]["S"])

@@ -6,15 +6,12 @@ tokens are paid for that nobody wants. Without Valkey it takes a heartbeat.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from shared.limits.names import cancel_key
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.valkey import RedisError, client
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _log = get_logger("cancels")
 

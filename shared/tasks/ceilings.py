@@ -7,12 +7,10 @@ raises it for this run (and, its own, for the runs above it: a tree has one ceil
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.tasks.checkpoints import fingerprint
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Task
 
 ASK = "ask"
 OWN = "max_cost_usd"

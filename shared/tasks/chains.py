@@ -5,14 +5,11 @@ A session holds the turns of all branches. Each turn of a response names the one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from shared.errors import NotFound
 from shared.tasks import sessions, store, turn_pages
-from shared.tasks.sessions import ConversationTooLong, TurnGone
-
-if TYPE_CHECKING:
-    from shared.tasks.sessions import Turn
+from shared.tasks.sessions import ConversationTooLong, Turn, TurnGone
 
 CHAIN_TURNS = 500
 """Most turns of a session that are read for a chain."""
@@ -46,7 +43,6 @@ def read(user: str, session_id: str, *, last: str | None, before: float, whole: 
 
     Raises:
         ConversationTooLong: there are more, or one of the chain is no longer there.
-        DependencyDown: DynamoDB is away.
     """
     if last is None:
         turns = sessions.read_all(user, session_id, most=CHAIN_TURNS + 1, before=before)

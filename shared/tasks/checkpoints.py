@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.clock import now
 from shared.tasks import blobs, days, events, records
-from shared.tasks.items import attribute, plain
-from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shared.tasks.items import Attributes
-    from shared.tasks.model import Task, Usage
+from shared.tasks.items import Attributes, attribute, plain
+from shared.tasks.model import Task, Usage, dumps
 
 ANY_INPUT = "*"
 """In place of a fingerprint: the step stands for its name, whatever it is asked with."""
@@ -51,11 +46,7 @@ def fingerprint(value: Any) -> str:
 
 
 def load(task_id: str) -> dict[tuple[str, int], Step]:
-    """Read all recorded steps of a task.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Read all recorded steps of a task."""
     steps: dict[tuple[str, int], Step] = {}
     for row in records.items(task_id, COPIED):
         if row["sk"]["S"].startswith(COPIED):
@@ -74,11 +65,7 @@ COPIED = "CKPT#"
 
 
 def rows(task_id: str) -> list[Attributes]:
-    """Return all recorded steps of a task as items of their own.
-
-    Raises:
-        DependencyDown: DynamoDB or S3 is away.
-    """
+    """Return all recorded steps of a task as items of their own."""
     found: list[Attributes] = []
     for row in records.items(task_id, COPIED):
         if row["sk"]["S"].startswith(COPIED):

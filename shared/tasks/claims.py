@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -25,9 +26,6 @@ from shared.tasks.items import Attributes, due_shard, read_task, row_key
 from shared.tasks.lanes import MAX_DELAY_SECONDS
 from shared.tasks.leases import OVERDUE_LEASE_SECONDS
 from shared.tasks.model import ITEM_VERSION, Status, Task
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 EARLY_SECONDS = 2.0
 """A message may come this much before ``next_try_at`` (clocks and SQS's whole seconds) and still be taken."""
@@ -100,7 +98,6 @@ def claim(task_id: str, gen: int, *, owner: str | None = None) -> Task | Refused
 
     Raises:
         Contended: another writer holds the row right now.
-        DependencyDown: DynamoDB is away.
     """
     owner = owner or new_owner()
     taken = _claim(task_id, gen, owner)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
-from shared.tasks.items import attribute
-
-if TYPE_CHECKING:
-    from shared.tasks.items import Attributes
+from shared.tasks.items import Attributes, attribute
 
 
 class If(TypedDict, total=False):

@@ -6,12 +6,10 @@ answer. So messages are kept and dropped together with what they answer, and cal
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 Message = dict[str, Any]
 """A message as chat completions take it."""

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from shared.tasks import table
-from shared.tasks.items import table_key
-
-if TYPE_CHECKING:
-    from shared.tasks.items import Attributes
-    from shared.tasks.model import Task
+from shared.tasks.items import Attributes, table_key
+from shared.tasks.model import Task
 
 
 def key(user: str, conversation_id: str) -> Attributes:
@@ -18,10 +13,6 @@ def key(user: str, conversation_id: str) -> Attributes:
 
 
 def remembers(task: Task) -> bool:
-    """Whether a run's session is to remember it: there is one, and it is no conversation that was deleted meanwhile.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Whether a run's session is to remember it: there is one, and it is no conversation that was deleted meanwhile."""
     conversation_id = task.params.get("conversation")
     return bool(task.session_id) and (conversation_id is None or table.get(key(task.user, conversation_id)) is not None)

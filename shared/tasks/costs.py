@@ -7,21 +7,17 @@ Attributes beside the day's totals, so that no further item is written: ``a:``, 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from shared import clock
 from shared.errors import DependencyDown
 from shared.limits import models
 from shared.settings import settings
 from shared.tasks import table
-from shared.tasks.items import table_key, values_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from shared.tasks.items import Attributes
-    from shared.tasks.model import Task
+from shared.tasks.items import Attributes, table_key, values_of
+from shared.tasks.model import Task
 
 KINDS = {"agent": "a", "model": "m", "key": "k"}
 FIGURES = ("t", "u", "n")
@@ -155,9 +151,6 @@ def spenders(day: str, under: str = "", *, after: str = "") -> Iterator[str]:
     """Return who spent on a day: everybody, or the users of a service, whose names begin with ``under``.
 
     In order of names; those up to ``after`` are left out, which goes with no ``under``.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
     """
     condition, values = "by_user = :day", {":day": {"S": f"SPEND#{day}"}}
     if under:
@@ -171,11 +164,7 @@ def spenders(day: str, under: str = "", *, after: str = "") -> Iterator[str]:
 
 
 def read(wanted: list[tuple[str, str]]) -> list[tuple[str, str, Attributes]]:
-    """Return the counters of (user, day) pairs, without those that there are none of.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return the counters of (user, day) pairs, without those that there are none of."""
     found: list[tuple[str, str, Attributes]] = []
     for row in table.get_many([key(*one) for one in wanted]):
         _, user, day = row["pk"]["S"].split("#")

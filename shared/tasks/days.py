@@ -6,13 +6,12 @@ stands in ``task.past``; the rest of its use is that day's. A reservation is of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from shared import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from shared.tasks.model import Task, Usage
 
 OWN = "own key: "

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from shared.errors import NotFound
 from shared.tasks import blobs, sizes, table
 from shared.tasks.items import attribute, item, task_row
-from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shared.tasks.model import Task
+from shared.tasks.model import Task, dumps
 
 MOST_INLINE = 8_000
 """What is longer is not even tried: compressed it is far larger than a row's room."""
@@ -67,7 +63,6 @@ def read(task: Task) -> dict[str, Any]:
     Raises:
         NotFound: the item is gone.
         Gone: the object that it names is.
-        DependencyDown: DynamoDB or S3 is away.
     """
     found: dict[str, Any] = {}
     if task.ending is not None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.tasks import settle
+from shared.tasks.events import Event
 from shared.tasks.leases import Fenced, fenced_writes
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shared.tasks.events import Event
-    from shared.tasks.model import Outcome, Task
+from shared.tasks.model import Outcome, Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ more where N is no end of a batch, or nothing came after it. Versions before 0.2
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import wire
 from shared.clock import iso
@@ -18,9 +19,6 @@ from shared.tasks import blobs, ending, records, table
 from shared.tasks.items import read_task, row_key
 from shared.tasks.model import Task, dumps
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 EVENT_BYTES = 96 * 1024
 """Largest JSON of one event's data; longer strings in it are cut. It must fit a WebSocket message (128 KB)."""
@@ -119,7 +117,6 @@ def read(task_id: str, after: int, *, most_bytes: int | None = None) -> Page:
 
     Raises:
         NotFound: no such task.
-        DependencyDown: DynamoDB is away.
     """
     for _ in range(READS):
         page = _read(task_id, after, most_bytes)

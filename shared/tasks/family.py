@@ -7,8 +7,9 @@ its end in the transaction that ends it: in one of several items of its group, s
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.clock import now
 from shared.errors import TooLarge
@@ -16,12 +17,8 @@ from shared.settings import settings
 from shared.tasks import events, table
 from shared.tasks.ids import PREFIX
 from shared.tasks.items import item, plain, row_key
+from shared.tasks.model import Task
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from shared.tasks.model import Task
 
 GROUP, JOIN = "WAIT#GROUP#", "WAIT#JOIN#"
 ENDS_PER_ITEM = 32
@@ -96,11 +93,7 @@ def begin(task: Task, group: Group) -> Group:
 
 
 def begun(parent_id: str, key: str) -> float | None:
-    """Return when a run began to start the children of a group, epoch seconds; None where nothing says so.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return when a run began to start the children of a group, epoch seconds; None where nothing says so."""
     row = table.get(row_key(parent_id, GROUP + key))
     return float(plain(row["begun"])) if row is not None and "begun" in row else None
 
@@ -116,21 +109,13 @@ def ended_ops(task: Task, *, expires: float) -> list[dict[str, Any]]:
 
 
 def all_ended(parent_id: str, key: str, total: int) -> bool:
-    """Tell whether all children of a group have ended.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Tell whether all children of a group have ended."""
     found = table.query(**under(f"TASK#{parent_id}", begins=f"{JOIN}{key}#", ConsistentRead=True))
     return sum(int(plain(row["done"])) for row in found) >= total
 
 
 def groups(parent_id: str) -> Iterator[Group]:
-    """Yield the groups of a run's children.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Yield the groups of a run's children."""
     for row in table.query(**under(f"TASK#{parent_id}", begins=GROUP, ConsistentRead=True)):
         name, _, nth = row["sk"]["S"].removeprefix(GROUP).rpartition("#")
         yield Group(name, int(nth), plain(row["total"]), plain(row["micro_usd"]))

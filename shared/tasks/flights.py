@@ -9,7 +9,8 @@ the row still says the same, which means that its taker died before it could wri
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from shared.limits.names import flight_key
 from shared.limits.scripts import script
@@ -17,9 +18,6 @@ from shared.logs import get_logger
 from shared.tasks import checkpoints
 from shared.tasks.model import Task, Usage, dumps
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 KEPT_MS = 3_600_000
 """How long a note outlives its worker; its run is taken over within a lease, or when what prevents that is over."""
@@ -81,9 +79,6 @@ def recover(task: Task, lease_no: int) -> list[Usage]:
     """Return what is to be charged for calls under way in a claim that lapsed; the caller charges and writes it.
 
     Nothing is known without Valkey, or an hour later.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
     """
     row = dumps(written(task))
     leases = range(lease_no, max(0, lease_no - 1 - task.crashes), -1)

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.errors import DependencyDown, ItemThrottled
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 Operation = dict[str, Any]
 """``{"Put": …}`` or ``{"Update": …}``, as the low-level client takes it."""

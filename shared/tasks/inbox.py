@@ -58,11 +58,7 @@ def prefix(name: str) -> str:
 
 
 def has(task_id: str, name: str, signal_id: str) -> bool:
-    """Tell whether a signal was taken before.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Tell whether a signal was taken before."""
     return table.get(_key(task_id, name, signal_id)) is not None
 
 
@@ -159,11 +155,7 @@ def _count_op(task: Task) -> dict[str, Any]:
 
 
 def load(task_id: str, name: str | None = None) -> list[Signal]:
-    """Read all signals of a task, or those of a name, oldest first.
-
-    Raises:
-        DependencyDown: DynamoDB or S3 is away.
-    """
+    """Read all signals of a task, or those of a name, oldest first."""
     rows = table.query(**under(f"TASK#{task_id}", begins=prefix(name) if name else SIGNAL, ConsistentRead=True))
     return sorted(map(_read, rows), key=lambda one: (one.at, one.id))
 

@@ -6,19 +6,17 @@ until no child of theirs is live.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from shared.errors import Conflict, Contended, DependencyDown, NewerVersion, NotFound
 from shared.logs import get_logger
 from shared.tasks import family, inbox, settle, table, waits, waking
 from shared.tasks.items import read_task, row_key
-from shared.tasks.model import Status
+from shared.tasks.model import Status, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from shared.limits.admission import Gate
-    from shared.tasks.model import Task
 
     type Finished = Callable[[Gate, Task], bool]
 
@@ -66,9 +64,6 @@ def end_children(gate: Gate, task: Task, finished: Finished, *, most: int = AT_O
     """Cancel the live children of a run that has ended, ``most`` of them; returns how many may still be live.
 
     ``finished`` is `aftermath.finished`, which sees to what follows the end of each.
-
-    Raises:
-        DependencyDown: try again.
     """
     live = 0
     for group in family.groups(task.task_id):

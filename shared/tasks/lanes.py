@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -19,9 +20,6 @@ from shared.errors import DependencyDown, SluiceError
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 MAX_DELAY_SECONDS = 900
 """SQS's longest DelaySeconds; a longer wait is sent on again when the message comes early."""
@@ -68,9 +66,6 @@ def send(lane: str, task_id: str, gen: int, *, user: str, delay_s: float = 0, tr
     """Put a task's message into a lane, hidden for ``delay_s`` (at most 900) seconds.
 
     The user is the message group: SQS fair queues then keep one user's flood from delaying the others.
-
-    Raises:
-        DependencyDown: SQS is away or refused.
     """
     extra: dict[str, Any] = {}
     if trace:
@@ -132,11 +127,7 @@ class Received:
 
 
 def receive(queue_url: str, most: int, *, hidden_s: float) -> list[Received]:
-    """Take at most ``most`` (1 to 10) messages that are there now, hidden for ``hidden_s`` whole seconds.
-
-    Raises:
-        DependencyDown: SQS is away.
-    """
+    """Take at most ``most`` (1 to 10) messages that are there now, hidden for ``hidden_s`` whole seconds."""
     with calling():
         answer = aws.sqs().receive_message(
             QueueUrl=queue_url, MaxNumberOfMessages=most, VisibilityTimeout=math.ceil(hidden_s), WaitTimeSeconds=0
@@ -145,11 +136,7 @@ def receive(queue_url: str, most: int, *, hidden_s: float) -> list[Received]:
 
 
 def hide(queue_url: str, receipts: Sequence[tuple[str, float]]) -> list[int]:
-    """Set how long messages stay hidden: (receipt handle, seconds). Returns the positions that SQS refused.
-
-    Raises:
-        DependencyDown: SQS is away.
-    """
+    """Set how long messages stay hidden: (receipt handle, seconds). Returns the positions that SQS refused."""
     refused: list[int] = []
     for start in range(0, len(receipts), 10):
         entries: list[Any] = [
@@ -179,11 +166,7 @@ def delete(queue_url: str, receipts: Sequence[str]) -> None:
 
 
 def backlog(queue_url: str) -> dict[str, int]:
-    """Return roughly how many messages are ``visible``, ``in_flight`` and ``delayed``.
-
-    Raises:
-        DependencyDown: SQS is away.
-    """
+    """Return roughly how many messages are ``visible``, ``in_flight`` and ``delayed``."""
     names = {
         "visible": "ApproximateNumberOfMessages",
         "in_flight": "ApproximateNumberOfMessagesNotVisible",

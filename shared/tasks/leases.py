@@ -6,8 +6,9 @@ lease can write nothing, however late it wakes.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, LeaseLost
@@ -15,9 +16,6 @@ from shared.settings import settings
 from shared.tasks import events, lanes, records, table
 from shared.tasks.items import read_task, row_key
 from shared.tasks.model import Status, Task
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 RESEND_AFTER_SECONDS = 900.0
 """A queued task's message counts as lost after this; doubles with every sweep. 15 minutes is SQS's longest delay."""
@@ -48,7 +46,6 @@ def heartbeat(task_id: str, lease_no: int, task: Task | None = None) -> tuple[fl
     Raises:
         LeaseLost: another took the task, or it ended.
         Contended: this worker is writing the row right now; the next beat will do.
-        DependencyDown: DynamoDB is away.
     """
     until = now() + settings().lease_seconds
     told = records.progress(task) if task is not None else {}

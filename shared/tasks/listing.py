@@ -5,20 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import batched
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.errors import SluiceError
 from shared.tasks import table
-from shared.tasks.items import plain
+from shared.tasks.items import Attributes, plain
 from shared.tasks.model import dumps
 from shared.tasks.ranges import DUE, OF_USER, PARKED, Index, under
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from shared.tasks.items import Attributes
 
 LIST_PAGE = table.READ_AT_ONCE
 """Tasks read at a time when a list is filtered."""
@@ -83,7 +79,6 @@ def list_tasks(
 
     Raises:
         BadCursor: the cursor is not one of this user's.
-        DependencyDown: DynamoDB is away.
     """
     wanted = None if status is None else (lambda summary: summary.get("status") == status)
     where = of_user(user)

@@ -12,11 +12,10 @@ from shared.clock import now
 from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, NotFound
 from shared.logs import get_logger
 from shared.tasks import aftermath, settle, store
-from shared.tasks.model import Outcome, Status
+from shared.tasks.model import Outcome, Status, Task
 
 if TYPE_CHECKING:
     from shared.limits.admission import Gate
-    from shared.tasks.model import Task
 
 ERROR = {"code": "timeout", "message": "the run took longer than its timeout_s", "type": "timeout"}
 

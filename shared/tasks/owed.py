@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from shared import traceparent
 from shared.settings import settings
 from shared.tasks import table
 from shared.tasks.items import due_shard, row_key
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Outcome, Task
+from shared.tasks.model import Outcome, Task
 
 GRACE_SECONDS = 30.0
 """How long after a task's end the sweeper leaves its webhook to who ended it."""

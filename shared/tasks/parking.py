@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from shared.errors import DependencyDown, NewerVersion, NotFound
 from shared.logs import get_logger
 from shared.tasks import lanes, listing, store
+from shared.tasks.model import Task
 
 if TYPE_CHECKING:
     from shared.limits.admission import Gate
-    from shared.tasks.model import Task
 
 _log = get_logger("parking")
 

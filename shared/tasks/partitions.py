@@ -6,18 +6,15 @@ Either is safe to repeat, and is repeated where it was cut off.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from shared import aws
 from shared.errors import DependencyDown
 from shared.settings import settings
 from shared.tasks import blobs, table
+from shared.tasks.items import Attributes
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shared.tasks.items import Attributes
 
 AT_ONCE = 25
 """Most items of one BatchWriteItem."""

@@ -10,17 +10,14 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import batched
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import clock
 from shared.errors import NewerVersion
 from shared.tasks import table
 from shared.tasks.items import feed_of, read_task
-from shared.tasks.model import Status
+from shared.tasks.model import Status, Task
 from shared.tasks.ranges import FEED, under
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
 
 STRETCHES = 48
 """Into so many parts of equal length they are divided."""
@@ -37,9 +34,6 @@ def read(hours: int, at: float) -> list[dict[str, Any]]:
 
     Of a lane in which nothing was looked at nothing is said. A task that waits still counts with its wait so far; one
     that was cancelled or failed before it started does not.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
     """
     seconds = hours * 3600 // STRETCHES
     # A part is one query: it begins at a multiple of its length, so that none holds a midnight.

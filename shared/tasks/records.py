@@ -12,20 +12,16 @@ record knows better (`catch_up`). All figures only grow, so the larger ones are 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from shared.clock import now
 from shared.errors import Contended, Gone, LeaseLost
 from shared.settings import settings
 from shared.tasks import blobs, days, table
 from shared.tasks.items import Attributes, attribute, plain, row_key
-from shared.tasks.model import FIELDS, ITEM_VERSION, Task, dumps
+from shared.tasks.model import FIELDS, ITEM_VERSION, Task, Usage, dumps
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from shared.tasks.model import Usage
 
 PREFIX, AFTER = "EVENT#", "EVENT$"
 """How the keys of records begin, and what comes after all of them."""
@@ -163,7 +159,6 @@ def catch_up(task: Task) -> None:
     fails where it reads its steps.
 
     Raises:
-        DependencyDown: DynamoDB or S3 is away.
         NewerVersion: a newer version wrote it.
     """
     for item in items(task.task_id, sk(task.last_seq + 1)):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from shared.clock import day, now
 from shared.tasks import events, items, listing, parking, settle, store, table
@@ -14,9 +14,6 @@ from shared.tasks.items import row_key
 from shared.tasks.model import Task
 from shared.tasks.owed import DEAD
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def redrive(*, limit: int = 1000) -> Iterator[tuple[str, str]]:

@@ -7,18 +7,15 @@ stored.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from shared.clock import epoch, iso
 from shared.tasks import listing
+from shared.tasks.items import Attributes
 from shared.tasks.listing import BadCursor, Listed
 from shared.tasks.ranges import FEED, OF_USER
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from shared.tasks.items import Attributes
 
 LOOKED_AT_ONCE = 500
 """Tasks that one page of a search looks at."""
@@ -68,7 +65,6 @@ def search(wanted: Wanted, *, limit: int, cursor: str | None = None) -> tuple[li
 
     Raises:
         BadCursor: the cursor is not one of this search.
-        DependencyDown: DynamoDB is away.
     """
     found: list[dict[str, Any]] = []
     looked_at = days = 0

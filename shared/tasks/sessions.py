@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import aws
 from shared.clock import iso
@@ -22,13 +23,8 @@ from shared.settings import settings
 from shared.tasks import blobs, conversation, partitions, store, table
 from shared.tasks.conversation import TURN_CHARACTERS, Message
 from shared.tasks.items import Attributes, attribute, table_key
-from shared.tasks.model import Task, dumps
+from shared.tasks.model import Outcome, Task, dumps
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from shared.tasks.model import Outcome
 
 LOOP_TURNS = 500
 """Most turns of a tool loop that goes on over several runs, a client doing the tools' work."""
@@ -120,9 +116,6 @@ def read(user: str, session_id: str, *, limit: int, before: float | None = None,
     """Return the newest turns, oldest of them first; ``before`` leaves out those settled at or after that time.
 
     Their messages come only ``with_chat``: large ones are read one by one.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
     """
     limit = min(limit, settings().session_turns)
     if limit < 1:
@@ -141,11 +134,7 @@ def _page(
 
 
 def of_row(row: Attributes, *, with_chat: bool) -> Turn:
-    """Return the turn of an item.
-
-    Raises:
-        DependencyDown: what it says is elsewhere, and cannot be read right now.
-    """
+    """Return the turn of an item."""
     _, at, task_id = row["sk"]["S"].split("#", 2)
     texts = json.loads(blobs.unpack(row))
     chat = _chat(row, task_id) if with_chat else None
@@ -153,20 +142,12 @@ def of_row(row: Attributes, *, with_chat: bool) -> Turn:
 
 
 def page_back(user: str, session_id: str, *, before: float, older_than: Turn | None) -> list[Turn]:
-    """Return the ``LOOP_PAGE`` turns before a turn, oldest first, with their messages; without one, the newest.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return the ``LOOP_PAGE`` turns before a turn, oldest first, with their messages; without one, the newest."""
     return _page(partition(user, session_id), LOOP_PAGE, before=before, older_than=older_than, with_chat=True)
 
 
 def read_all(user: str, session_id: str, *, most: int, before: float) -> list[Turn]:
-    """Return a session's turns with their messages, oldest first, the newest ``most`` at least.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return a session's turns with their messages, oldest first, the newest ``most`` at least."""
     turns = _page(partition(user, session_id), LOOP_PAGE, before=before, with_chat=True)
     full = len(turns) == LOOP_PAGE
     while full and len(turns) < most:
@@ -184,7 +165,6 @@ def read_whole(user: str, session_id: str, *, limit: int, before: float | None =
 
     Raises:
         ConversationTooLong: the loop has more than ``LOOP_TURNS`` turns.
-        DependencyDown: DynamoDB is away.
     """
     turns = read(user, session_id, limit=limit, before=before, with_chat=True)
     while turns and not conversation.opens(turns[0].messages[0]):
@@ -220,7 +200,6 @@ def add(user: str, session_id: str, name: str, messages: Sequence[Message], *, a
 
     Raises:
         TooLarge: they fit no item.
-        DependencyDown: DynamoDB is away.
     """
     chat = dumps(list(messages)).encode()
     packed = zlib.compress(chat, 6)
@@ -237,11 +216,7 @@ def add(user: str, session_id: str, name: str, messages: Sequence[Message], *, a
 
 
 def delete(user: str, session_id: str) -> int:
-    """Forget a session; returns how many turns it held.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Forget a session; returns how many turns it held."""
     return partitions.delete(partition(user, session_id))
 
 
@@ -256,11 +231,7 @@ def turn_key(user: str, session_id: str, *, at: str, name: str) -> Attributes:
 
 
 def delete_items(keys: Iterable[dict[str, Any]]) -> None:
-    """Delete items one by one; a few dozen at most, and each is safe to repeat.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Delete items one by one; a few dozen at most, and each is safe to repeat."""
     with table.calling():
         for key in keys:
             aws.dynamodb().delete_item(TableName=settings().table_name, Key=key)

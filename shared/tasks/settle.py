@@ -7,7 +7,8 @@ log, whose place a late worker then finds taken.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from shared import wire
 from shared.clock import now
@@ -20,9 +21,6 @@ from shared.tasks.items import due_shard, row_key
 from shared.tasks.leases import Fenced, fenced_write, held
 from shared.tasks.model import ITEM_VERSION, Status, Task, dumps
 from shared.tasks.model import Outcome as Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 RESPONSE_INLINE_BYTES = 32 * 1024
 """A response, and data, up to this size are never given an object of their own."""
@@ -39,6 +37,8 @@ LIVE = (
 """Attributes that only a live task has; one whose webhook is still to be sent stays due."""
 CEILINGS = ("running_cap", "cap_tokens", "cap_micro_usd", "cap_key_tokens", "cap_key_micro_usd")
 """What bounded a run, which nobody asks of one that is complete: its answer may have the room."""
+AFTER_SECONDS = 0.002
+"""How much later than the turns that it saw a run ended, at least, whatever the clocks say; turns count milliseconds."""
 UNSTORED_SECONDS = 3600
 """How long the answer of a run is kept whose client said ``store: false``; DynamoDB deletes it soon after."""
 
@@ -107,7 +107,7 @@ def _end(
     asked: Sequence[dict[str, Any]] | None = None,
     log: Sequence[events.Event] = (),
 ) -> Fenced:
-    at = now()
+    at = max(now(), task.newest_turn + AFTER_SECONDS)
     expires = events.expires(at)
     kept = at + UNSTORED_SECONDS if task.params.get("store") is False else expires
     sets: dict[str, Any] = {"status": str(outcome.status), "ended_at": at, "ended_by": by, "ttl": int(kept)}
@@ -223,7 +223,6 @@ def cancel(task_id: str, user: str) -> Task:
     Raises:
         NotFound: no such task, or another user's.
         Contended: it changed hands too often to catch; try again.
-        DependencyDown: DynamoDB is away.
     """
     from shared.errors import Contended, LeaseLost
     from shared.tasks import cancels  # and Valkey's client, which who only settles does without

@@ -152,11 +152,7 @@ def _precharge_op(task: Task, user: str, tokens_per_day: int, micro_usd_per_day:
 
 
 def load(user: str, day: str) -> tuple[int, int]:
-    """Return (tokens, micro-USD) recorded for a user's day; user ``*`` is everyone.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return (tokens, micro-USD) recorded for a user's day; user ``*`` is everyone."""
     users = [f"{EVERYONE}{n}" for n in range(SHARDS)] if user == EVERYONE else [user]
     tokens = money = 0
     for name in users:

@@ -7,13 +7,10 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.mu
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.settings import settings
-from shared.tasks.items import attribute
-
-if TYPE_CHECKING:
-    from shared.tasks.items import Attributes
+from shared.tasks.items import Attributes, attribute
 
 _WORDS = re.compile(r"attribute_not_exists\(#(\w+)\)|#(\w+)|:(\w+)")
 

@@ -112,7 +112,6 @@ def find_repeat(user: str, idempotency: Idempotency) -> Task | None:
 
     Raises:
         IdempotencyMismatch: the key came with another body before.
-        DependencyDown: DynamoDB is away.
     """
     item = table.get(idempotency_key(user, idempotency.key))
     if item is None or plain(item["until"]) < now():
@@ -129,7 +128,6 @@ def get(task_id: str) -> Task:
 
     Raises:
         NotFound: there is none.
-        DependencyDown: DynamoDB is away.
     """
     row = table.get(row_key(task_id))
     if row is None:
@@ -138,11 +136,7 @@ def get(task_id: str) -> Task:
 
 
 def has_ended(task_id: str) -> bool:
-    """Tell whether a task has ended, or is gone.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Tell whether a task has ended, or is gone."""
     row = table.get(row_key(task_id))
     return row is None or read_task(row).status.terminal
 
@@ -169,7 +163,6 @@ def blob_address(task_id: str, name: str) -> str | None:
 
     Raises:
         NotFound: the task has no such value.
-        DependencyDown: DynamoDB is away.
     """
     item = table.get(_blob_key(task_id, name))
     if item is None:

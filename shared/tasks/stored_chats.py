@@ -6,19 +6,15 @@ item goes with the task, as everything under its key does.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import batched
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from shared.clock import iso
 from shared.tasks import events, items, table
 from shared.tasks.items import attribute, row_key
-from shared.tasks.model import dumps
+from shared.tasks.model import Task, dumps
 from shared.tasks.ranges import OF_USER, under
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from shared.tasks.model import Task
 
 AT_ONCE = 25
 """Completions whose rows are read in one request."""
@@ -30,11 +26,7 @@ def is_stored(task: Task) -> bool:
 
 
 def note(task: Task) -> None:
-    """List a completion, before its row is there: of a row that never comes the list shows nothing.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """List a completion, before its row is there: of a row that never comes the list shows nothing."""
     key = _key(task.user, Place(task.task_id, task.created))
     table.put(table.put_op(key | {"ttl": attribute(int(events.expires(task.created)))}))
 
@@ -58,7 +50,6 @@ def walk(user: str, *, newest_first: bool, behind: Place | None) -> Iterator[Tas
     They are read as they are wanted. Those whose task is gone are left out.
 
     Raises:
-        DependencyDown: DynamoDB is away.
         NewerVersion: a newer version of Sluice wrote one.
     """
     start = _key(user, behind) if behind is not None else None

@@ -8,7 +8,7 @@ its data, runs of a session may overlap; nothing else changes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import aws
 from shared.limits import names
@@ -18,11 +18,8 @@ from shared.settings import settings
 from shared.tasks import store, table
 from shared.tasks.ids import PREFIX
 from shared.tasks.items import read_task, row_key, values_of
-from shared.tasks.model import TERMINAL
+from shared.tasks.model import TERMINAL, Task
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
 
 KEPT_IN_LINE = 100
 """Tasks that a session's line remembers; of those before them it takes for granted that they have ended."""
@@ -108,11 +105,7 @@ def _move(task: Task, before: str) -> None:
 
 
 def follower_of(task: Task) -> str | None:
-    """Return who waits for a task that has just ended.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return who waits for a task that has just ended."""
     with table.calling():
         answer: Any = aws.dynamodb().get_item(
             TableName=settings().table_name,

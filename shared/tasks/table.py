@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -15,9 +16,6 @@ from shared.tasks.conditions import If, expressed
 from shared.tasks.group_commit import GroupCommit
 from shared.tasks.items import Attributes, attribute, known
 from shared.tasks.model import COMMON_VERSION
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 _log = get_logger("table")
 
@@ -57,7 +55,6 @@ def get(key: Attributes, *, consistent: bool = True) -> Attributes | None:
     """Read one item.
 
     Raises:
-        DependencyDown: DynamoDB is away or throttling.
         NewerVersion: a newer version of Sluice wrote it.
     """
     with calling():
@@ -70,9 +67,6 @@ def get_many(keys: list[Attributes]) -> list[Attributes]:
     """Read items, ``READ_AT_ONCE`` a request, consistently, in any order; those that are not there are left out.
 
     Items are not checked for a newer version: one must not keep the others from being read.
-
-    Raises:
-        DependencyDown: DynamoDB is away or throttling.
     """
     name = settings().table_name
     found: list[Attributes] = []
@@ -93,7 +87,6 @@ def query(**kwargs: Any) -> Iterator[Attributes]:
     """Run a query through all its pages.
 
     Raises:
-        DependencyDown: DynamoDB is away or throttling.
         NewerVersion: a newer version of Sluice wrote one of the items.
     """
     while True:
@@ -115,11 +108,7 @@ def query_page(**kwargs: Any) -> Any:
 
 
 def due(shard: str, *, before: float, limit: int) -> list[Attributes]:
-    """Return what the ``due`` index tells of items that are to be looked at, those that are due for longest first.
-
-    Raises:
-        DependencyDown: DynamoDB is away or throttling.
-    """
+    """Return what the ``due`` index tells of items that are to be looked at, those that are due for longest first."""
     page = query_page(
         IndexName="due",
         KeyConditionExpression="due = :shard AND due_at <= :before",
@@ -170,7 +159,6 @@ def update(op: dict[str, Any]) -> Attributes:
     Raises:
         ConditionFailed: the condition did not hold; carries the item.
         Contended: a transaction holds the item right now.
-        DependencyDown: DynamoDB is away or throttling.
     """
     with calling():
         return aws.dynamodb().update_item(**op["Update"], ReturnValues="ALL_NEW")["Attributes"]
@@ -225,7 +213,6 @@ def transact(ops: list[dict[str, Any]]) -> None:
     Raises:
         ConditionFailed: by position, what stood in the way.
         Contended: another writer holds one of the items right now.
-        DependencyDown: DynamoDB is away or throttling.
     """
     _group.commit(ops)
 

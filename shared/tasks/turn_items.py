@@ -7,17 +7,14 @@ a run sees is without it (`sessions.Turn.messages`). A turn of which nothing is 
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.errors import Contended
 from shared.tasks import blobs, conversation, sessions, store, table
 from shared.tasks.conversation import TURN_CHARACTERS
-from shared.tasks.items import attribute, plain
+from shared.tasks.items import Attributes, attribute, plain
 from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from shared.tasks.items import Attributes
-    from shared.tasks.sessions import Kept, Turn
+from shared.tasks.sessions import Kept, Turn
 
 TRIES = 5
 """How often a turn that others change at the same time is read again."""
@@ -28,7 +25,6 @@ def take_out(user: str, session_id: str, turn: Turn, n: int, call: int | None = 
 
     Raises:
         Contended: others change the turn all the time.
-        DependencyDown: DynamoDB or S3 is away.
     """
     key = sessions.turn_key(user, session_id, at=turn.at, name=turn.task_id)
     for _ in range(TRIES):

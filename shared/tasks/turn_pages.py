@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from shared import wire
 from shared.clock import iso
@@ -12,11 +13,7 @@ from shared.settings import settings
 from shared.tasks import sessions, table
 from shared.tasks.listing import BadCursor
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from shared.tasks.sessions import Turn
+from shared.tasks.sessions import Turn
 
 AT_ONCE = 50
 """Turns that one request reads."""
@@ -48,7 +45,6 @@ def page(user: str, session_id: str, *, limit: int, most_bytes: int, cursor: str
 
     Raises:
         BadCursor: the cursor is none.
-        DependencyDown: DynamoDB is away.
         Gone: a turn's texts are no longer there.
     """
     limit = min(limit, settings().session_turns)
@@ -74,11 +70,7 @@ def page(user: str, session_id: str, *, limit: int, most_bytes: int, cursor: str
 
 
 def walk(user: str, session_id: str, *, newest_first: bool, behind: Place | None = None) -> Iterator[Turn]:
-    """Yield a session's turns with their messages, read as they are wanted; ``behind`` leaves out all up to that place.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Yield a session's turns with their messages, read as they are wanted; ``behind`` leaves out all up to there."""
     start = sessions.turn_key(user, session_id, at=behind.at, name=behind.name) if behind is not None else None
     asked = _turns(user, session_id, after=start, ScanIndexForward=not newest_first, Limit=AT_ONCE)
     for row in table.query(**asked):
@@ -86,11 +78,7 @@ def walk(user: str, session_id: str, *, newest_first: bool, behind: Place | None
 
 
 def find(user: str, session_id: str, name: str, *, at: float | None) -> Turn | None:
-    """Return the turn of that name, written ``at`` (epoch seconds; None: nobody knows), or None.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return the turn of that name, written ``at`` (epoch seconds; None: nobody knows), or None."""
     row = table.get(sessions.turn_key(user, session_id, at=iso(at), name=name)) if at is not None else None
     if row is None and at is None:
         asked = _turns(user, session_id, ScanIndexForward=False, Limit=LOOKED_AT, ProjectionExpression="pk, sk")

@@ -13,8 +13,9 @@ whose turn it is.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.clock import iso, now
 from shared.errors import DependencyDown, LeaseLost
@@ -24,9 +25,6 @@ from shared.tasks.claims import WOKEN
 from shared.tasks.items import due_shard, row_key, wait_shard
 from shared.tasks.leases import CancelRequested, carried, fenced_write, held
 from shared.tasks.model import Status, Task
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 LONGEST_SECONDS = 366 * 86_400.0
 """Longest wait: a year. One without a limit of its own ends then, too."""
@@ -176,11 +174,7 @@ def looked_after(task: Task, due_at: float, **more: Any) -> None:
 
 
 def send_timer(task: Task, gen: int, wake_at: float) -> None:
-    """Send the message that brings a worker at the end of a wait; it comes up to a second early, never late.
-
-    Raises:
-        DependencyDown: SQS is away.
-    """
+    """Send the message that brings a worker at the end of a wait; it comes up to a second early, never late."""
     lanes.send(task.lane, task.task_id, gen, user=task.user, delay_s=timer_delay(wake_at), trace=task.trace)
 
 

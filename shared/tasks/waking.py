@@ -13,12 +13,12 @@ from shared.limits import tiers
 from shared.logs import get_logger
 from shared.tasks import days, lanes, parking, spend, table
 from shared.tasks.items import row_key
+from shared.tasks.model import Task
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
     from shared.limits.admission import Gate
     from shared.limits.lane import Lanes
-    from shared.tasks.model import Task
 
 _log = get_logger("waking")
 

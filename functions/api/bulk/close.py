@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.bulk import files, room, store
 from shared.bulk.assembly import Assembly
+from shared.bulk.model import Batch
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, NotFound
 from shared.logs import get_logger
 from shared.tasks import partitions
-
-if TYPE_CHECKING:
-    from shared.bulk.model import Batch
 
 FINAL = {"cancelled": "cancelled", "expired": "expired", "input_file_gone": "failed"}
 """The status of a batch that did not run all its lines; of any other: completed."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from functions.api.bulk import making, output
 from functions.api.bulk.lines import fault_of, read_line, read_through
+from functions.api.bulk.output import Answer
 from functions.api.control.cancel import cancel
 from functions.api.door.identity import Caller
 from shared.bulk import room, store
-from shared.bulk.model import Line, line_task_id
+from shared.bulk.model import Batch, Line, line_task_id
 from shared.clock import now
 from shared.errors import DependencyDown, NewerVersion, NotFound
 from shared.limits import keys
@@ -25,12 +25,7 @@ from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import table
 from shared.tasks.items import read_task, row_key
-from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from functions.api.bulk.output import Answer
-    from shared.bulk.model import Batch
-    from shared.tasks.model import Task
+from shared.tasks.model import Task, dumps
 
 PIECE_BYTES = 8 * 1024 * 1024
 """Answers of so many bytes are written down at one look; further ones at the next."""

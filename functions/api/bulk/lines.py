@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,6 @@ from shared.bulk import objects
 from shared.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from functions.api.door.identity import Caller
     from functions.api.submit.submission import Submission
     from shared.bulk.model import Line
@@ -49,7 +48,6 @@ def read_through(key: str, offset: int, size: int, block: int = BLOCK_BYTES) -> 
 
     Raises:
         NotFound: the file is not there any more, or is shorter than it was.
-        DependencyDown: S3 is away.
     """
     at, rest, position = offset, b"", offset
     while position < size:
@@ -100,7 +98,6 @@ def wanted_of(caller: Caller, endpoint: str, raw: bytes) -> Submission:
 
     Raises:
         Problem: its body is not one that can be run here.
-        DependencyDown: what it refers to cannot be read.
     """
     body = decode_any(raw.removeprefix(b"\xef\xbb\xbf"), None)["body"]
     for name in ALONE:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.bulk import close, feed, validate
 from shared.bulk import pokes, room, store
+from shared.bulk.model import Batch
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, Gone, LeaseLost, NewerVersion
 from shared.logs import get_logger
 from shared.tasks import lanes
-
-if TYPE_CHECKING:
-    from shared.bulk.model import Batch
 
 SECONDS = 15.0
 """How long one look goes on; its function has 29 s."""

@@ -9,22 +9,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from functions.api.bulk.lines import wanted_of
-from functions.api.contract.problem import problem_of
+from functions.api.contract.problem import Problem, problem_of
 from functions.api.door.gate import gate
 from functions.api.submit import taking
 from functions.api.submit.allowed import allowed
 from functions.api.submit.submission import make_task
 from shared.bulk import room
-from shared.bulk.model import line_task_id
+from shared.bulk.model import Batch, line_task_id
 from shared.errors import BudgetExhausted
 from shared.logs import get_logger
 from shared.tasks import store, waking
 from shared.tasks.parking import PARKED_SLOT_SECONDS
 
 if TYPE_CHECKING:
-    from functions.api.contract.problem import Problem
     from functions.api.door.identity import Caller
-    from shared.bulk.model import Batch
 
 _log = get_logger("bulk")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.bulk.lines import RESPONSES
 from functions.api.contract import openai_problem
@@ -11,10 +11,7 @@ from functions.api.contract.problem import Problem, problem_of
 from functions.api.dialect import chat_answer, ends, ids, response
 from shared.errors import DependencyDown
 from shared.tasks import settle
-from shared.tasks.model import Status, dumps
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Status, Task, dumps
 
 ENDINGS = {
     "cancelled": ("batch_cancelled", "the batch was cancelled before this request had ended"),
@@ -42,11 +39,7 @@ def _line(task_id: str, custom_id: str, response: Any, error: Any) -> str:
 
 
 def of_task(task: Task, custom_id: str, endpoint: str, ending: str) -> Answer:
-    """Return what an ended task answers its line.
-
-    Raises:
-        DependencyDown: its result cannot be read right now.
-    """
+    """Return what an ended task answers its line."""
     if task.status is Status.CANCELLED and ending in ("cancelled", "expired"):
         return Answer(without(task.task_id, custom_id, ending).text, False, _used(task, None))
     shown_id = ids.response_id(task.task_id) if endpoint == RESPONSES else chat_answer.completion_id(task)

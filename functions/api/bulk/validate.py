@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from functions.api.bulk.lines import LINE_BYTES, Fault, fault_of, read_through
 from shared.bulk import objects, store
+from shared.bulk.model import Batch
 from shared.clock import now
 from shared.errors import NotFound
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from shared.bulk.model import Batch
 
 ERRORS = 100
 """Faults that a batch tells of."""

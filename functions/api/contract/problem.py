@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -13,9 +14,6 @@ from shared import errors as shared_errors
 from shared.errors import SluiceError
 from shared.logs import get_logger
 from shared.tasks.listing import BadCursor
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 log = get_logger("api")
 

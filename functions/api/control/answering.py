@@ -8,11 +8,11 @@ from functions.api.contract.problem import Problem, invalid
 from functions.api.door.gate import gate
 from shared.errors import Conflict, IdempotencyMismatch, NotFound
 from shared.tasks import approvals, audit, ceilings, inbox, waking
+from shared.tasks.model import Task
 
 if TYPE_CHECKING:
     from functions.api.contract.requests import ApprovalAnswer
     from functions.api.door.identity import Caller
-    from shared.tasks.model import Task
 
 _RAISES = {"usd": "raise_usd", "tokens": "raise_tokens"}
 
@@ -63,7 +63,6 @@ def _given_before(caller: Caller, task: Task, fingerprint: str, given: ApprovalA
 
     Raises:
         Conflict: it was answered otherwise.
-        DependencyDown: DynamoDB or S3 is away.
     """
     taken = inbox.load(task.task_id, approvals.name_of(fingerprint))
     for one in taken:

@@ -13,7 +13,6 @@ def cancel(task: Task) -> Task:
     Raises:
         NotFound: it is gone.
         Contended: it changed hands too often to catch.
-        DependencyDown: DynamoDB is away.
     """
     after = settle.cancel(task.task_id, task.user)
     if after.status is Status.CANCELLED and not task.status.terminal:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.contract.problem import Problem
 from shared import webhooks
 from shared.tasks import owed, table
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Task
 
 
 def shown(task: Task) -> dict[str, Any] | None:
-    """Return what came of a task's webhook so far; None if it asked for none.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return what came of a task's webhook so far; None if it asked for none."""
     if not task.params.get("webhook_url"):
         return None
     row = table.get(webhooks.outcome_key(task.task_id))

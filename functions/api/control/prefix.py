@@ -7,17 +7,13 @@ took it over there would have found it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from functions.api.contract.problem import Problem, invalid
 from shared.clock import now
 from shared.tasks import blobs, checkpoints, events, partitions
 from shared.tasks.items import Attributes, attribute, plain
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shared.tasks.model import Task
+from shared.tasks.model import Task
 
 MOST_STEPS = 1_000
 """Most steps that are copied; more would take longer than an answer may."""
@@ -39,7 +35,6 @@ def read(task: Task, after: int | tuple[str, int | None]) -> list[Attributes]:
         Problem: 422, there is no such event or step; 409, the run ended with a step up to there, whose result stands in
             its answer only; 413, they are too many.
         NotFound: the task is gone.
-        DependencyDown: DynamoDB or S3 is away.
     """
     log = events.read(task.task_id, 0).events
     seen = {_key(event): event.seq for event in reversed(log) if _key(event) is not None}

@@ -5,13 +5,11 @@ Building the models of all answers costs a tenth of a second, and nearly no envi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from pydantic import BaseModel
+from pydantic import BaseModel
 
 TAKEN_ON = {
     202: {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from fastapi import Security
+from fastapi import FastAPI, Security
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
+from pydantic import BaseModel
 
 from functions.api.description import (
     ask_documents,
@@ -17,16 +19,8 @@ from functions.api.description import (
     system_documents,
     task_documents,
 )
-from functions.api.description.note import NOTE
+from functions.api.description.note import NOTE, Description
 from functions.api.door.later import every
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from fastapi import FastAPI
-    from pydantic import BaseModel
-
-    from functions.api.description.note import Description
 
 _MEANING = {
     400: "The request is not valid.",

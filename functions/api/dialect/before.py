@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.contract.problem import Problem
 from functions.api.dialect import conversations, ids, thoughts
 from functions.api.dialect.items import given
 from functions.api.dialect.response import calls_of, output_of
-from functions.api.door.identity import own_task
+from functions.api.door.identity import Caller, own_task
 from functions.api.live.following import PAGE_BYTES
 from functions.api.read.punctual import punctual
 from shared.errors import NotFound
 from shared.tasks import chains, events, settle
+from shared.tasks.events import Page
 from shared.tasks.ids import well_formed
-from shared.tasks.model import Status
+from shared.tasks.model import Status, Task
 from shared.tasks.sessions import ConversationTooLong
-
-if TYPE_CHECKING:
-    from functions.api.door.identity import Caller
-    from shared.tasks.events import Page
-    from shared.tasks.model import Task
 
 IMAGE_TOKENS = 1_000
 """About what an image or a page is to a model."""
@@ -99,11 +95,7 @@ def open_calls(task: Task) -> frozenset[str]:
 
 
 def answered_calls(caller: Caller, session_id: str, last: str | None) -> frozenset[str]:
-    """Return the calls that were answered in the turns up to that of task ``last``; without it, in all of a session.
-
-    Raises:
-        DependencyDown: they cannot be read right now.
-    """
+    """Return the calls that were answered in the turns up to that of task ``last``; without it, in all of a session."""
     try:
         turns = chains.read(caller.user, session_id, last=last, before=time.time() + 1, whole=False)
     except ConversationTooLong:
@@ -122,11 +114,7 @@ class References:
         self._thoughts: dict[str, thoughts.Thoughts | None] = {}
 
     def thoughts(self, task_id: str) -> thoughts.Thoughts | None:
-        """Return what the model of one of the caller's runs thought; None if it is gone, or another's.
-
-        Raises:
-            DependencyDown: it cannot be read right now.
-        """
+        """Return what the model of one of the caller's runs thought; None if it is gone, or another's."""
         if task_id not in self._thoughts:
             try:
                 task = own_task(self._caller, task_id)

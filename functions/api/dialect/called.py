@@ -8,13 +8,11 @@ before that its run may still be taken over, and a client that acted on it would
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from functions.api.dialect.segments import step_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 EVENT = "tool_arguments"
 """Type of the log's event that holds a piece of a call's arguments."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from functions.api.contract import openai_problem
@@ -11,20 +12,14 @@ from functions.api.dialect.called import Called
 from functions.api.dialect.ends import problem_of
 from functions.api.dialect.handed import handed_out, signed
 from functions.api.dialect.response import addresses_of, calls_of, is_cut, is_refused, most_calls, usage_of
-from functions.api.dialect.segments import Begin, Delta, End, Segments
+from functions.api.dialect.segments import Begin, Delta, End, Operation, Segments
 from functions.api.dialect.stream import VOIDING
 from functions.api.read import show
 from shared.tasks import settle
-from shared.tasks.events import TERMINAL_EVENTS, is_written
-from shared.tasks.model import dumps
+from shared.tasks.events import TERMINAL_EVENTS, Event, is_written
+from shared.tasks.model import Task, dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from functions.api.dialect.segments import Operation
-    from shared.tasks.events import Event
-    from shared.tasks.model import Task
-
     type Chunk = dict[str, Any]
 
 BETWEEN = "\n\n"
@@ -42,11 +37,7 @@ def completion_id(task: Task) -> str:
 
 
 def completion_of(task: Task) -> dict[str, Any]:
-    """Return a complete task as a chat completion.
-
-    Raises:
-        DependencyDown: a large answer cannot be read right now.
-    """
+    """Return a complete task as a chat completion."""
     return completion_with(task, show.result(task) or {"response": ""})
 
 
@@ -127,11 +118,7 @@ class ChatStream:
         self.ended = False
 
     def take(self, event: Event) -> list[Chunk]:
-        """Return what an event of the log gives.
-
-        Raises:
-            DependencyDown: the end's result cannot be read right now.
-        """
+        """Return what an event of the log gives."""
         if self.ended:
             return []
         if event.type in TERMINAL_EVENTS:

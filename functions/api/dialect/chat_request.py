@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,9 +16,6 @@ from functions.api.dialect.inlined import checked_address, checked_data
 from functions.api.dialect.messages import NO_CALL, NO_OUTPUT, chat_tool_choice
 from functions.api.dialect.options import SHORT, TOP_LOGPROBS, Effort, Options, Retention, Tier, Verbosity, bounded
 from functions.api.dialect.request import Common
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 STOPS = 4
 """Most texts that may end a reply; OpenAI's own bound."""

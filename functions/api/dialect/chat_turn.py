@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.dialect import choice, runs
-from functions.api.dialect.chat_request import chat_options, checked_choice, checked_messages
+from functions.api.dialect.chat_request import ChatRequest, chat_options, checked_choice, checked_messages
 from functions.api.dialect.messages import as_json, chat_tools
 from functions.api.dialect.turn import bounded_tools
 from functions.api.submit.submission import Submission
 from shared.tasks import stored_chats
-
-if TYPE_CHECKING:
-    from functions.api.dialect.chat_request import ChatRequest
 
 _OWN = ("timeout_s", "max_cost_usd", "metadata", "webhook_url")
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from functions.api.contract.problem import invalid
 
 OURS = "chat"
 """The agent that has no tools but its client's."""
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def fitting(choice: str | dict[str, Any], tools: Sequence[dict[str, Any]] | None, *, agent: str) -> Any:

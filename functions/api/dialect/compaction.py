@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -15,12 +15,10 @@ from functions.api.dialect.options import SHORT
 from functions.api.dialect.request import RESPONSE_ID_CHARACTERS, OpenAIRequest, bounded_instructions
 from functions.api.dialect.response import usage_of
 from functions.api.dialect.runs import inline_of
+from functions.api.door.identity import Caller
 from functions.api.submit.submission import Submission
 from shared.tasks import settle
-
-if TYPE_CHECKING:
-    from functions.api.door.identity import Caller
-    from shared.tasks.model import Task
+from shared.tasks.model import Task
 
 TASK = (
     "Sum up the conversation so far, so that it can go on from the summary alone. Keep names, numbers, decisions, "
@@ -78,11 +76,7 @@ def submission_of(caller: Caller, asked: CompactRequest) -> Submission:
 
 
 def compaction_of(task: Task) -> dict[str, Any]:
-    """Return a complete run's summary: what the user said, and an item with the rest.
-
-    Raises:
-        DependencyDown: it cannot be read right now.
-    """
+    """Return a complete run's summary: what the user said, and an item with the rest."""
     result = settle.result_of(task) or {"response": ""}
     said = [item for item in given(task)[:-1] if item.get("role") == "user"]
     return {

@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,12 +20,10 @@ from shared.tasks.ids import well_formed
 from shared.tasks.items import attribute, plain
 from shared.tasks.model import dumps
 from shared.tasks.ranges import under
+from shared.tasks.sessions import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from functions.api.door.identity import Caller
-    from shared.tasks.sessions import Turn
 
 PREFIX = "conv_"
 ID_CHARACTERS = 64
@@ -55,11 +54,7 @@ def _gone(conversation_id: str) -> Problem:
 
 
 def create(caller: Caller, metadata: dict[str, str]) -> Conversation:
-    """Begin a conversation without items.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Begin a conversation without items."""
     made = Conversation(f"{PREFIX}{uuid.uuid4().hex}", now(), metadata)
     _write(caller, made)
     return made
@@ -76,7 +71,6 @@ def own(caller: Caller, conversation_id: str) -> Conversation:
 
     Raises:
         Problem: 404, there is none of that id.
-        DependencyDown: DynamoDB is away.
     """
     ok = conversation_id.startswith(PREFIX) and len(conversation_id) <= ID_CHARACTERS and conversation_id.isascii()
     row = table.get(conversations.key(caller.user, conversation_id)) if ok else None
@@ -101,11 +95,7 @@ def delete(caller: Caller, conversation_id: str) -> None:
 
 
 def forget_all(user: str) -> int:
-    """Delete every conversation of a user's by name; returns how many. Their sessions are deleted with the tasks'.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Delete every conversation of a user's by name; returns how many. Their sessions are deleted with the tasks'."""
     pk = f"CONV#{user}"
     for row in table.query(**under(pk)):
         sessions.delete(user, row["sk"]["S"])
@@ -117,7 +107,6 @@ def add(caller: Caller, conversation_id: str, messages: list[dict[str, Any]]) ->
 
     Raises:
         TooLarge: they are too many for one call.
-        DependencyDown: DynamoDB is away.
     """
     ms = int(now() * 1000)
     at, name = ms / 1000, f"{conversation_id.removeprefix(PREFIX)}-{ms:012x}{secrets.token_hex(3)}"
@@ -130,7 +119,6 @@ def page(caller: Caller, conversation_id: str, *, limit: int, order: str, after:
 
     Raises:
         Problem: the conversation has no item ``after``.
-        DependencyDown: DynamoDB or S3 is away.
     """
     return page_from(_in_order(caller, conversation_id, order, after), limit)
 
@@ -187,11 +175,7 @@ class Found(NamedTuple):
 
 
 def find(caller: Caller, conversation_id: str, item_id: str) -> Found | None:
-    """Return a conversation's item of that id, or None; the id says which turn it is in, and mostly when that was made.
-
-    Raises:
-        DependencyDown: DynamoDB or S3 is away.
-    """
+    """Return a conversation's item of that id, or None; the id says which turn it is in, mostly when that was made."""
     name = ids.turn_of(item_id)
     if name is None:
         return None
@@ -225,7 +209,6 @@ def remove(caller: Caller, conversation_id: str, item_id: str) -> bool:
 
     Raises:
         Contended: others change the same turn all the time.
-        DependencyDown: DynamoDB or S3 is away.
     """
     found = find(caller, conversation_id, item_id)
     if found is None:
@@ -247,11 +230,7 @@ def _place(turn: Turn, item_id: str) -> tuple[int, int | None]:
 
 
 def open_calls(caller: Caller, session_id: str) -> frozenset[str]:
-    """Return the ids of the calls that the newest turn of a session left to its client.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return the ids of the calls that the newest turn of a session left to its client."""
     newest = next(turn_pages.walk(caller.user, session_id, newest_first=True), None)
     said = newest.messages if newest is not None else []
     return frozenset(call["id"] for call in said[-1].get("tool_calls") or ()) if said else frozenset()

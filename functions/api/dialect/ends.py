@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.contract.problem import Problem
-from shared.tasks.model import Status
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Status, Task
 
 ID_HEADER = "x-sluice-task-id"
 _CLIENTS_FAULT = frozenset(

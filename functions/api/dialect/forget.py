@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from functions.api.contract.problem import Problem, retry_after
 from functions.api.door.gate import gate
 from shared.clock import iso
 from shared.tasks import partitions, sessions, store
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Task
 
 
 def forget(task: Task, *, keep_turn: bool = False) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from functions.api.dialect.response import call_item, message_item, refusal_part, text_part
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from functions.api.dialect.called import Shown
 
     type Block = dict[str, Any]

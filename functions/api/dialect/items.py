@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from functions.api.contract.problem import Problem
 from functions.api.dialect import ids
 from functions.api.dialect.content import response_content
 from shared import wire
 from shared.tasks import store
-from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from shared.tasks.model import Task
+from shared.tasks.model import Task, dumps
 
 PAGE_ITEMS = 100
 
@@ -74,11 +70,7 @@ def showable(messages: Sequence[dict[str, Any]], param: str) -> None:
 
 
 def given(task: Task) -> list[dict[str, Any]]:
-    """Return the items that a response was asked with.
-
-    Raises:
-        DependencyDown: a large input cannot be read right now.
-    """
+    """Return the items that a response was asked with."""
     message = store.message_of(task)
     said = json.loads(message) if task.params.get("input_json") else [{"role": "user", "content": message}]
     return items_of(said, task.task_id)

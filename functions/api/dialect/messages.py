@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from functions.api.contract.problem import Problem, invalid
 from functions.api.dialect import opaque, thoughts
-from functions.api.dialect.content import chat_content, text_of, unsupported
+from functions.api.dialect.content import Part, chat_content, text_of, unsupported
+from functions.api.dialect.thoughts import Thoughts
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from functions.api.dialect.content import Part
-    from functions.api.dialect.thoughts import Thoughts
-
     type Message = dict[str, Any]
 
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}

@@ -15,12 +15,12 @@ from shared import valkey
 from shared.errors import NotFound
 from shared.logs import get_logger
 from shared.tasks import store
+from shared.tasks.model import Task
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
-    from shared.tasks.model import Task
 
 REJOIN_SECONDS = 600
 """How long a run can be joined: the SDKs wait ten minutes for an answer by default, and then try again at once."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
@@ -21,9 +22,6 @@ from functions.api.contract.requests import (
 )
 from functions.api.dialect.options import Sampling
 from functions.api.door.body import check
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 INSTRUCTIONS_BYTES = 32 * 1024
 """Longest ``instructions``; they stay in the task's row. Longer ones can be sent as a system message of ``input``."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.dialect import ids, thoughts
 from functions.api.dialect.messages import response_tool_choice, response_tools
 from functions.api.dialect.options import echoed
 from functions.api.read import show
-from shared.tasks.model import Status
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Status, Task
 
 STATUS = {
     Status.QUEUED: "queued",
@@ -25,11 +22,7 @@ STATUS = {
 
 
 def response_of(task: Task) -> dict[str, Any]:
-    """Return the response object.
-
-    Raises:
-        DependencyDown: a large response cannot be read right now.
-    """
+    """Return the response object."""
     result = show.result(task) if task.status is Status.COMPLETE else None
     return shown(task, result, status_of(task, result))
 

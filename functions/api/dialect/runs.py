@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import TypeAdapter, ValidationError
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
 
 from functions.api.contract import openai_problem
 from functions.api.contract.problem import Problem, invalid, problem_of
@@ -18,7 +21,7 @@ from functions.api.dialect.content import inline
 from functions.api.dialect.items import showable
 from functions.api.dialect.rejoin import Rejoin
 from functions.api.dialect.stream import DONE
-from functions.api.door.identity import own_task
+from functions.api.door.identity import Caller, own_task
 from functions.api.live import sse
 from functions.api.live.following import follow, life
 from functions.api.live.places import Place
@@ -26,24 +29,14 @@ from functions.api.live.sequence import End, KeepAlive, LogEvent
 from functions.api.read.hold import Held, hold
 from functions.api.read.punctual import punctual
 from functions.api.submit.repeats import idempotency_of
+from functions.api.submit.submission import Receipt, Submission
 from functions.api.submit.taking import submit
 from shared.errors import SluiceError
 from shared.limits.holds import RETRY_AFTER_S
 from shared.logs import get_logger
 from shared.settings import settings
-from shared.tasks.events import TERMINAL_EVENTS
-from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
-
-    from starlette.requests import Request
-    from starlette.responses import StreamingResponse
-
-    from functions.api.door.identity import Caller
-    from functions.api.submit.submission import Receipt, Submission
-    from shared.tasks.events import Event, Page
-    from shared.tasks.model import Task
+from shared.tasks.events import TERMINAL_EVENTS, Event, Page
+from shared.tasks.model import Task, dumps
 
 INLINE_BYTES = 5 * 1024 * 1024
 """Most of images, files and sound that may stand in a request."""

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from functions.api.contract.problem import Problem
 from functions.api.dialect import ids
 from functions.api.dialect.chat_answer import completion_id, completion_of
-from functions.api.door.identity import own_task
+from functions.api.door.identity import Caller, own_task
 from functions.api.read.punctual import punctual
 from shared.errors import NotFound
 from shared.tasks import store, stored_chats
 from shared.tasks.ids import made_at
-from shared.tasks.model import Status
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from functions.api.door.identity import Caller
-    from shared.tasks.model import Task
+from shared.tasks.model import Status, Task
 
 NOTED_WITHIN_S = 0.05
 """A task is noted so soon after its id is made; others of that moment may be listed twice, none is left out."""
@@ -31,7 +26,6 @@ def own(caller: Caller, wanted: str) -> Task:
 
     Raises:
         Problem: 404, there is none of that id; of a run that is the caller's it says where its answer is.
-        DependencyDown: DynamoDB is away.
     """
     task = find(caller, wanted)
     if task is None:
@@ -58,11 +52,7 @@ def _missing(wanted: str, why: str) -> Problem:
 
 
 def shown(task: Task) -> dict[str, Any]:
-    """Return a stored completion as OpenAI does: with what it was asked with.
-
-    Raises:
-        DependencyDown: a large answer cannot be read right now.
-    """
+    """Return a stored completion as OpenAI does: with what it was asked with."""
     params, options = task.params, task.params.get("options") or {}
     return {
         **completion_of(task),
@@ -84,7 +74,6 @@ def listed(
 
     Raises:
         Problem: 400, there is no completion ``after``.
-        DependencyDown: DynamoDB is away, or an answer cannot be read right now.
     """
     behind = _place_of(caller, after, newest_first=order == "desc") if after is not None else None
     for task in stored_chats.walk(caller.user, newest_first=order == "desc", behind=behind):
@@ -110,11 +99,7 @@ def _place_of(caller: Caller, completion_id: str, *, newest_first: bool) -> stor
 
 
 def messages(task: Task) -> list[dict[str, Any]]:
-    """Return the messages that a completion was asked with, each with an id.
-
-    Raises:
-        DependencyDown: a large input cannot be read right now.
-    """
+    """Return the messages that a completion was asked with, each with an id."""
     said = json.loads(store.message_of(task))
     return [_message(message, f"{completion_id(task)}-{n}") for n, message in enumerate(said)]
 

@@ -6,6 +6,7 @@ one it has (``starting_after``) therefore means the same to every reader of the 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from functions.api.dialect import called, ids
@@ -24,18 +25,12 @@ from functions.api.dialect.response import (
     under_way,
     wants_encrypted,
 )
-from functions.api.dialect.segments import Begin, Delta, End, Segments
+from functions.api.dialect.segments import Begin, Delta, End, Operation, Segments
 from shared.tasks import settle
-from shared.tasks.events import TERMINAL_EVENTS, is_written
-from shared.tasks.model import Status, dumps
+from shared.tasks.events import TERMINAL_EVENTS, Event, is_written
+from shared.tasks.model import Status, Task, dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from functions.api.dialect.segments import Operation
-    from shared.tasks.events import Event
-    from shared.tasks.model import Task
-
     type Block = dict[str, Any]
 
 DONE = "data: [DONE]\n\n"
@@ -72,11 +67,7 @@ class ResponseStream:
         self.ended = False
 
     def take(self, event: Event) -> list[Block]:
-        """Return what an event of the log gives.
-
-        Raises:
-            DependencyDown: the end's result cannot be read right now.
-        """
+        """Return what an event of the log gives."""
         if event.type in TERMINAL_EVENTS:
             return self._end(self._reread())
         blocks = self._before_the_end(event)

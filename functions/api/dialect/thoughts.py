@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from functions.api.dialect import ids
 from shared.errors import NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PREFIX = "sluice2."
 RECALLED = 64

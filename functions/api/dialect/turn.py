@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.contract.problem import Problem, invalid
 from functions.api.dialect import before, choice, conversations, ids, messages, runs
 from functions.api.dialect.options import options_of
-from functions.api.dialect.request import TOOLS_BYTES, ConversationParam
+from functions.api.dialect.request import TOOLS_BYTES, ConversationParam, ResponsesRequest
+from functions.api.door.identity import Caller
 from functions.api.submit.submission import Submission
 from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from functions.api.dialect.request import ResponsesRequest
-    from functions.api.door.identity import Caller
 
 _OWN = ("max_output_tokens", "timeout_s", "max_cost_usd", "metadata", "webhook_url", "previous_response_id")
 

@@ -8,14 +8,12 @@ one thread and changed threads four times. The streaming function serves many an
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 ASK = ("fastapi.routing", "fastapi.dependencies.utils", "starlette._exception_handler")
 """Modules that ask for threads: for routes, dependencies and what answers errors."""

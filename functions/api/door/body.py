@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from functions.api.contract.problem import Problem, invalid, problem_of_validation
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 """Largest body: a message of 256 KiB whose every character is escaped (six bytes each), and the rest."""

@@ -11,10 +11,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
+from typing import Any
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~$-]+){1,8}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import Depends, Query
 from starlette.requests import Request
@@ -14,13 +14,11 @@ from functions.api.contract.requests import USER_ID, USER_ID_CHARACTERS, UserId
 from functions.api.door.body import raw_body
 from shared.errors import NotFound
 from shared.limits import keys
+from shared.limits.tiers import Limits
 from shared.tasks import store
 from shared.tasks.ids import well_formed
+from shared.tasks.model import Task
 from shared.tickets import Viewer
-
-if TYPE_CHECKING:
-    from shared.limits.tiers import Limits
-    from shared.tasks.model import Task
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="sluice"'}
 _KEY_CHARACTERS = 512
@@ -142,7 +140,6 @@ def own_task(caller: Caller, task_id: str) -> Task:
 
     Raises:
         NotFound: there is none of that id, or it is somebody else's: the two look the same.
-        DependencyDown: DynamoDB is away.
     """
     if not well_formed(task_id):
         raise NotFound("no such task")

@@ -5,6 +5,7 @@ Building one takes a millisecond, and the API has eighty: a cold start that answ
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ from starlette.routing import BaseRoute, Match
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Iterable, Iterator
     from types import ModuleType
 
     from starlette.types import Receive, Scope, Send

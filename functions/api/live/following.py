@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from functions.api.live.ear import Ear
@@ -15,19 +16,17 @@ from functions.api.live.listener import listener
 from functions.api.live.places import Place
 from functions.api.live.sequence import Cursor, End, KeepAlive, LogEvent
 from shared.errors import DependencyDown
+from shared.live import Message
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import events
+from shared.tasks.events import Page
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Sequence
-
     from starlette.requests import Request
 
     from functions.api.read.hold import Held
-    from shared.live import Message
-    from shared.tasks.events import Page
 
 KEEP_ALIVE_SECONDS = 15.0
 """Longest silence. API Gateway gives up after five minutes of it, proxies often after one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from shared import live, valkey
@@ -16,8 +17,6 @@ from shared.logs import get_logger
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from functions.api.live.ear import Ear
 
 SUBSCRIBE_SECONDS = 2.0

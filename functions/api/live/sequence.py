@@ -6,13 +6,10 @@ The text of a token event may come in pieces before the event is stored.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from functions.api.live.places import Place
 from shared.tasks import events
-
-if TYPE_CHECKING:
-    from shared.tasks.events import Event
+from shared.tasks.events import Event
 
 
 @dataclass(frozen=True, slots=True)

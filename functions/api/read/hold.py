@@ -14,8 +14,9 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections.abc import Callable, MutableMapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -25,9 +26,6 @@ from shared.limits.holds import RETRY_AFTER_S, Holds, room
 from shared.limits.shares import owner_of
 from shared.logs import get_logger
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
 
 UNRESERVED = 100
 """Concurrency assumed of a function that has none reserved: a tenth of what AWS gives most accounts in all."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import wire
 from shared.tasks import approvals
-from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Task, dumps
 
 READS = 200
 """Most arguments of a page that are kept apart from their task's row, and cost a read each."""
@@ -27,9 +24,6 @@ class Page:
 
         Arguments that do not fit are left out: their approval is fetched by itself. The first task's approvals always
         fit without them: a run waits for a hundred things at most, which its row holds.
-
-        Raises:
-            DependencyDown: some cannot be read right now.
         """
         first, room, reads = not self.shown, self._room, self._reads
         added: list[dict[str, Any]] = []

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from functions.api.door.gate import gate
 from shared.errors import Contended, DependencyDown
 from shared.logs import get_logger
 from shared.tasks import store
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Task
 
 
 def punctual(task: Task) -> Task:

@@ -10,17 +10,14 @@ import threading
 from collections import deque
 from functools import cache
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.read.remembered import Remembered
 from shared.clock import now
 from shared.errors import DependencyDown
 from shared.settings import settings
 from shared.tasks import lanes
-from shared.tasks.model import Status
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Status, Task
 
 CACHE_S = 2.0
 RECENT_S = 300.0
@@ -31,11 +28,7 @@ _waits: dict[str, deque[tuple[float, float, str]]] = {}
 
 
 def backlog(lane: str) -> dict[str, int]:
-    """Return a lane's backlog, at most ``CACHE_S`` old.
-
-    Raises:
-        DependencyDown: SQS is away.
-    """
+    """Return a lane's backlog, at most ``CACHE_S`` old."""
     return _backlog(lane)()
 
 

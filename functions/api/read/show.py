@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.read import queue_hint
 from shared import wire
 from shared.clock import iso
 from shared.tasks import blobs, settle, store, waits
-from shared.tasks.model import Status, dumps
-
-if TYPE_CHECKING:
-    from shared.tasks.events import Page
-    from shared.tasks.model import Task
+from shared.tasks.events import Page
+from shared.tasks.model import Status, Task, dumps
 
 SUMMARY = (
     *("task_id", "status", "agent", "model", "lane", "session_id", "parent"),
@@ -44,7 +41,6 @@ def result(task: Task) -> dict[str, Any] | None:
     """Return a complete task's result. What is too large for an answer is None, with its size and a presigned URL.
 
     Raises:
-        DependencyDown: a large response cannot be read right now.
         Gone: a large response is no longer there.
     """
     kept = task.result
@@ -97,11 +93,7 @@ def events(page: Page) -> dict[str, Any]:
 
 
 def full(task: Task) -> dict[str, Any]:
-    """Return a task with its result.
-
-    Raises:
-        DependencyDown: a large response cannot be read right now.
-    """
+    """Return a task with its result."""
     queue_hint.saw(task)
     shown = store.public(task)
     if task.status is Status.COMPLETE:

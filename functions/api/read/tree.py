@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from shared import wire
 from shared.tasks import family, listing, table
-from shared.tasks.items import read_task, row_key
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from shared.tasks.items import Attributes
-    from shared.tasks.model import Task
+from shared.tasks.items import Attributes, read_task, row_key
+from shared.tasks.model import Task
 
 MOST = 2_000
 """Most runs of one tree that an answer holds; where there are more it says so."""
@@ -24,9 +20,6 @@ def of(task: Task, *, most_bytes: int = wire.ANSWER_BYTES) -> dict[str, Any]:
     """Return a run's tree, level by level as far as there is room, with what all of it has cost so far.
 
     What does not fit any more is left out with all that is below it, and ``more`` says so; the run itself never is.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
     """
     nodes = {task.task_id: _node(task)}
     cost, more = task.paid.micro_usd, False
@@ -49,11 +42,7 @@ def of(task: Task, *, most_bytes: int = wire.ANSWER_BYTES) -> dict[str, Any]:
 
 
 def summaries(task: Task) -> list[dict[str, Any]]:
-    """Return what lists show of a run and of all runs below it, the newest first.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return what lists show of a run and of all runs below it, the newest first."""
     rows = table.get_many([row_key(task.task_id)])
     rows += [row for level, _ in _levels(task) for _, row in level]
     return sorted(map(listing.summary_of, rows), key=lambda one: (one["created"], one["task_id"]), reverse=True)

@@ -13,15 +13,14 @@ from functions.api.contract.problem import Problem, invalid
 from functions.api.contract.requests import Strict
 from functions.api.description.note import described
 from functions.api.door.body import LARGE_BODY_BYTES, check, decode, large_body
+from functions.api.door.form import Field as FormField
 from functions.api.door.form import is_form, read_form
-from functions.api.door.identity import AnyCaller, Subject
+from functions.api.door.identity import AnyCaller, Caller, Subject
 from shared import wire
 from shared.clock import now
 from shared.settings import settings
 
 if TYPE_CHECKING:
-    from functions.api.door.form import Field as FormField
-    from functions.api.door.identity import Caller
     from shared.bulk.files import File
 
 router = APIRouter(prefix="/v1/files", tags=["OpenAI dialect"])

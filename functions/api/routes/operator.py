@@ -25,10 +25,9 @@ from shared.errors import NotFound
 from shared.settings import settings
 from shared.tasks import audit, events, lanes, store
 from shared.tasks.ids import MAX_SEQ, well_formed
-from shared.tasks.model import Status
+from shared.tasks.model import Status, Task
 
 if TYPE_CHECKING:
-    from shared.tasks.model import Task
     from shared.tasks.search import Wanted
 
 router = APIRouter(prefix="/operator", tags=["operation"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
@@ -19,12 +19,9 @@ from functions.api.door.body import decode, large_body
 from functions.api.door.identity import AnyCaller, Caller
 from functions.api.routes.agent import IdempotencyKey
 from shared.tasks import store
-from shared.tasks.events import Event
+from shared.tasks.events import Event, Page
 from shared.tasks.ids import MAX_SEQ
 from shared.tasks.model import Task
-
-if TYPE_CHECKING:
-    from shared.tasks.events import Page
 
 router = APIRouter(prefix="/v1", tags=["OpenAI dialect"])
 

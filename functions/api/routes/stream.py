@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
@@ -22,12 +23,8 @@ from shared import tickets
 from shared.errors import DependencyDown, NotFound
 from shared.settings import settings
 from shared.tasks import events
+from shared.tasks.events import Page
 from shared.tasks.ids import well_formed
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-    from shared.tasks.events import Page
 
 BUSY_RETRY_MS = 5_000
 """When a client that found the door busy, or no service behind it, comes again."""
@@ -78,7 +75,6 @@ def _log(request: Request, task_id: str, ticket: str, begin: Place) -> tuple[str
     Raises:
         Problem: 401.
         NotFound: no such task, or somebody else's.
-        DependencyDown: DynamoDB is away.
     """
     if ticket:
         viewer = tickets.follower(ticket, task_id)

@@ -7,7 +7,7 @@ schedule on. Whatever dies between the two, or runs twice, finds the task of the
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.contract.problem import Problem
 from functions.api.contract.requests import AgentRequest
@@ -22,12 +22,10 @@ from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
 from shared.limits import keys
 from shared.logs import get_logger
 from shared.schedules import store, telling, timers
+from shared.schedules.model import Schedule
 from shared.tasks import lanes
 from shared.tasks import store as tasks
-
-if TYPE_CHECKING:
-    from shared.schedules.model import Schedule
-    from shared.tasks.model import Task
+from shared.tasks.model import Task
 
 EARLY_SECONDS = 1.0
 """How early a message may come, SQS counting whole seconds; that time is waited for."""

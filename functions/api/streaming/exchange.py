@@ -12,13 +12,11 @@ from mangum.handlers import APIGateway, HTTPGateway
 
 from functions.api.door import error_answers
 from functions.api.live import sse
-from functions.api.streaming.runtime_api import Refused, prelude
+from functions.api.streaming.runtime_api import Invocation, Refused, RuntimeApi, Writer, prelude
 from shared.logs import get_logger
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Scope
-
-    from functions.api.streaming.runtime_api import Invocation, RuntimeApi, Writer
 
 
 DEADLINE_MARGIN_SECONDS = 2.0

@@ -13,12 +13,11 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from functions.api.streaming.runtime_api import Refused, RuntimeApi
+from functions.api.streaming.runtime_api import Invocation, Refused, RuntimeApi
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from functions.api.streaming.runtime_api import Invocation
 
 THREADS = 32
 """For what reads DynamoDB and Valkey on behalf of streams."""

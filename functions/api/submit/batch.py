@@ -7,6 +7,7 @@ be taken back. `SECONDS` is less than the sweeper leaves a task alone (`store.UN
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
@@ -23,8 +24,6 @@ from shared.tasks import partitions, sessions, settle, store
 from shared.tasks.model import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from functions.api.door.identity import Caller
 
 MOST_RUNS = 100
@@ -69,7 +68,6 @@ def whole(runs: Sequence[Callable[[], Run]], trace: str | None) -> list[Receipt]
 
     Raises:
         Problem: one was refused, ``param`` says which; nothing is left of the others.
-        DependencyDown: as for a single submit.
     """
     until = monotonic() + SECONDS
     checked = [_of(number, check) for number, check in enumerate(runs)]

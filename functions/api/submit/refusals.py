@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisClusterException
 
@@ -17,11 +16,8 @@ from functions.api.contract.problem import Problem
 from functions.api.door.gate import gate
 from shared import metrics, valkey
 from shared.clock import now
-from shared.limits.admission import BUDGETS
+from shared.limits.admission import BUDGETS, Ask, Verdict
 from shared.logs import get_logger
-
-if TYPE_CHECKING:
-    from shared.limits.admission import Ask, Verdict
 
 FLUSH_S = 1.0
 KEEP_S = 7200

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.contract.problem import Problem
 from shared.errors import NotFound
 from shared.tasks import store
-from shared.tasks.model import dumps
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Task, dumps
 
 
 def idempotency_of(key: str | None, body: Any, *, place: str) -> store.Idempotency | None:
@@ -41,7 +38,6 @@ def find(user: str, idempotency: store.Idempotency) -> Task | None:
     Raises:
         IdempotencyMismatch: it was another request.
         Problem: 409, the task was deleted.
-        DependencyDown: DynamoDB is away.
     """
     try:
         return store.find_repeat(user, idempotency)

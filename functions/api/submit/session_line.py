@@ -8,12 +8,12 @@ from functions.api.contract.problem import Problem
 from shared.errors import Contended, DependencyDown
 from shared.logs import get_logger
 from shared.tasks import succession
+from shared.tasks.model import Task
 from shared.tasks.succession import leave
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
     from shared.limits.admission import Ask, Gate
-    from shared.tasks.model import Task
 
 __all__ = ["follow", "join", "leave"]
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from functions.api.contract.requests import DEFAULT_OUTPUT_TOKENS
+from functions.api.contract.requests import DEFAULT_OUTPUT_TOKENS, AgentRequest
 from shared import traceparent
 from shared.clock import day, now
 from shared.limits import prices
 from shared.tasks.model import Task, dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from functions.api.contract.requests import AgentRequest
     from functions.api.door.identity import Caller
 
 INLINE_TOKENS = 3_000

@@ -7,6 +7,7 @@ it then. What could not be written is taken back, quota included.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,22 +16,18 @@ from functions.api.door.gate import gate
 from functions.api.submit import repeats, session_line
 from functions.api.submit.allowed import allowed
 from functions.api.submit.refusals import refuse, spent
-from functions.api.submit.submission import Receipt, make_task
+from functions.api.submit.submission import Receipt, Submission, make_task
 from shared import metrics
 from shared.errors import BudgetExhausted, Contended, DependencyDown, NotFound
-from shared.limits.admission import Ask
+from shared.limits.admission import Ask, Verdict
 from shared.limits.headers import rate_limit_headers
 from shared.logs import get_logger
 from shared.tasks import parking, store
 from shared.tasks.ids import new_task_id
+from shared.tasks.model import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from functions.api.door.identity import Caller
-    from functions.api.submit.submission import Submission
-    from shared.limits.admission import Verdict
-    from shared.tasks.model import Task
 
 log = get_logger("api")
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import batched
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.contract.problem import invalid
 from shared import clock
 from shared.tasks import costs, table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from shared.tasks.costs import Cost
+from shared.tasks.costs import Cost
 
 MOST_DAYS = 400
 """Most days that one request may ask for."""
@@ -55,7 +52,6 @@ def counters(days: list[str], *, user: str | None, under: str | None = None) -> 
 
     Raises:
         Problem: 422, they are too many.
-        DependencyDown: DynamoDB is away.
     """
     if user is not None:
         return [(user, day) for day in days]
@@ -72,11 +68,7 @@ def counters(days: list[str], *, user: str | None, under: str | None = None) -> 
 
 
 def add_up(wanted: list[tuple[str, str]], by: str) -> dict[str, Cost]:
-    """Return what the counters say by ``user``, ``day`` or a kind of `costs.KINDS`.
-
-    Raises:
-        DependencyDown: DynamoDB is away.
-    """
+    """Return what the counters say by ``user``, ``day`` or a kind of `costs.KINDS`."""
     found: dict[str, Cost] = {}
     for user, day, row in _read(wanted):
         named = costs.of_row(row, by) if by in costs.KINDS else {user if by == "user" else day: costs.total(row)}

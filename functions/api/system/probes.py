@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.read.remembered import Remembered
 from shared import aws, valkey
 from shared.limits.breaker import Breaker, breaker_name
+from shared.limits.permits import State
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks.items import table_key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from shared.limits.permits import State
 
 log = get_logger("api")
 

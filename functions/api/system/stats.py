@@ -5,8 +5,9 @@ A part that cannot be read is null; the others are shown all the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.read import queue_hint
 from functions.api.read.remembered import Remembered
@@ -16,18 +17,13 @@ from shared import valkey
 from shared.clock import day, iso, now
 from shared.errors import DependencyDown
 from shared.limits import names
-from shared.limits.lane import Lanes
+from shared.limits.lane import Lanes, Owners
 from shared.limits.provider import ProviderBudget
 from shared.scaling import history as samples
 from shared.scaling import memory
 from shared.settings import settings
 from shared.tasks import listing, owed, past_hours, spend
 from shared.tasks.model import LANES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from shared.limits.lane import Owners
 
 MINUTES = 60
 """How far back the minute counts go."""

@@ -6,14 +6,13 @@ The messages are those of `opentelemetry-proto`; it is imported with the first e
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from functions.webhook.traces import names
 from sluice import __version__ as VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
     from functions.webhook.traces.spans import Span, Value
 
 SPANS_AT_ONCE = 500

@@ -8,14 +8,15 @@ threads (`functions.webhook.desk`), and while it has just failed the others of t
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import httpx2
 
 from functions.webhook.traces import encode
+from functions.webhook.traces.spans import Span
 from functions.webhook.traces.tree import Tree
 from shared import metrics, secrets, traceparent
 from shared.clock import now
@@ -25,13 +26,8 @@ from shared.logs import get_logger
 from shared.retry import retry_after
 from shared.settings import settings
 from shared.tasks import events, family, store
+from shared.tasks.model import Task
 from shared.traceparent import RUN
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from functions.webhook.traces.spans import Span
-    from shared.tasks.model import Task
 
 TIMEOUT_SECONDS = 10.0
 """For one request to the collector; OpenTelemetry's own exporters have the same."""

@@ -6,23 +6,18 @@ them, whose span is known beforehand (`shared.traceparent`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from functions.webhook.traces import names
-from functions.webhook.traces.spans import Note, Span
+from functions.webhook.traces.spans import Note, Span, Value
 from shared import traceparent
 from shared.clock import epoch
 from shared.settings import settings
-from shared.tasks.events import is_written
+from shared.tasks.events import Event, is_written
+from shared.tasks.model import Task
 from shared.traceparent import RUN, STEP
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from functions.webhook.traces.spans import Value
-    from shared.tasks.events import Event
-    from shared.tasks.model import Task
 
 MOST_SPANS = 5_000
 """Most spans of one run; of the steps of a longer one the last are left out, and their number is told."""

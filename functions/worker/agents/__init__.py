@@ -10,17 +10,14 @@ import importlib
 import json
 import os
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from shared.errors import NotFound
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sluice import Agent
+from sluice import Agent
 
 _LISTED = Path(__file__).parent / "registered.json"
 """Written into the bundle: name -> dotted module."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sluice import AgentResult
-
-if TYPE_CHECKING:
-    from sluice import Context
+from sluice import AgentResult, Context
 
 INSTRUCTIONS = "You are a helpful assistant. Answer briefly and say so when you do not know."
 

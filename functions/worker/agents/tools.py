@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.worker.tools.toolbox import TOOLS, ToolError
 from shared.tasks.model import dumps
-from sluice import AgentResult, Denied
-
-if TYPE_CHECKING:
-    from sluice import Context, ModelReply, ToolCall
+from sluice import AgentResult, Context, Denied, ModelReply, ToolCall
 
 INSTRUCTIONS = "You answer with the help of your tools. Use them for arithmetic, for the time, and to read web pages."
 MAX_ROUNDS = 8

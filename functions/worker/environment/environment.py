@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import httpx2
 
 from functions.worker.environment import clients
 from functions.worker.environment.gathered import Gathered
@@ -24,17 +27,11 @@ from shared.limits.breaker import Breaker, Permit, Sign, breaker_name, sign_of
 from shared.limits.lane import Lanes
 from shared.limits.provider import ProviderBudget
 from shared.logs import get_logger
+from shared.retry import Failure
 from shared.settings import settings
 from shared.tasks import aftermath, days, ends, owed, spend
+from shared.tasks.model import Task
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
-
-    import httpx2
-
-    from shared.retry import Failure
-    from shared.tasks.model import Task
 
 type Asked = tuple[str, str]
 """A model and the owner of the run that wants to call it."""

@@ -7,10 +7,7 @@ milliseconds for the others. Changing threads costs a twentieth of a short run's
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence
 
 GATHER_SECONDS = 0.01
 """How long work waits for company where many runs are under way."""

@@ -7,13 +7,11 @@ them, as Sluice reads and writes a model's JSON itself; agents and their framewo
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from threading import RLock
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Any
 
 PACKAGES = ("openai.types", "openai.types.responses")
 LONGEST_SECONDS = 10.0

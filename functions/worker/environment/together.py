@@ -7,11 +7,8 @@ next, which is asked for as soon as that one is there, so no answer is older tha
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from contextvars import Context
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 
 class Together[K, V]:

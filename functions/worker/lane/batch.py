@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from functions.worker.lane.deliveries import Delivery, Disposition, claim_together
 from functions.worker.lane.refill import Refill
 from functions.worker.lane.share import give_back_unread
-from functions.worker.lane.slots import Slots
+from functions.worker.lane.slots import Slot, Slots
 from functions.worker.record.persist import persist
 from functions.worker.run.runner import handle
 from shared.errors import DependencyDown
@@ -25,10 +26,7 @@ from shared.settings import settings
 from shared.tasks import lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from functions.worker.environment.environment import Environment
-    from functions.worker.lane.slots import Slot
 
 DELETE_LINGER_SECONDS = 1.0
 """How long ended messages are collected before they are deleted in one call."""

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from functions.worker.record.persist import persist
 from functions.worker.run.outcomes import NEWER_DELAY_SECONDS
 from shared.logs import get_logger
 from shared.tasks import claims, lanes
-
-if TYPE_CHECKING:
-    from shared.tasks.claims import Refused
-    from shared.tasks.model import Task
+from shared.tasks.claims import Refused
+from shared.tasks.model import Task
 
 TOGETHER = 2
 """Messages from which on their tasks are claimed together."""

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from functions.worker.lane.deliveries import Delivery
-from functions.worker.lane.share import give_back_unread, refills
+from functions.worker.lane.share import Share, give_back_unread, refills
 from shared.clock import now
 from shared.errors import DependencyDown
 from shared.logs import get_logger
@@ -23,10 +24,7 @@ from shared.settings import settings
 from shared.tasks import lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from functions.worker.environment.environment import Environment
-    from functions.worker.lane.share import Share
     from functions.worker.lane.slots import Slots
 
 FIRST_PAUSE_SECONDS = 1.0

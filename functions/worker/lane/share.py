@@ -8,6 +8,7 @@ is away the queue's order and the pollers decide, and the environment asks the q
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from functions.worker.lane.deliveries import Delivery
@@ -18,14 +19,11 @@ from shared.limits.shares import owner_of
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import lanes, overdue, store
-from shared.tasks.model import Status
+from shared.tasks.model import Status, Task
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from shared.limits.admission import Gate
-    from shared.tasks.model import Task
 
 LOOK_SECONDS = 0.5
 """How often an environment with runs looks at its lane."""

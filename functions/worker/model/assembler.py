@@ -16,6 +16,7 @@ from functions.worker.model.ears import Ears
 from functions.worker.model.handback import clean, merge
 from functions.worker.model.plain_chunks import plain_text
 from functions.worker.model.tally import Tally
+from functions.worker.model.telling import CallPiece
 from functions.worker.model.toolcalls import ToolCalls
 from shared import storable
 from shared.retry import ModelError
@@ -23,7 +24,6 @@ from sluice.types import ModelReply
 
 if TYPE_CHECKING:
     from functions.worker.model.progress import Progress
-    from functions.worker.model.telling import CallPiece
 
 REPLY_CHARACTERS = 4_000_000
 """Longest reply taken, text and tool arguments together; far above any model's output limit."""

@@ -7,7 +7,8 @@ through typed parameters one by one at each, and the answer is read as bytes, si
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from functions.worker.model import limits
 from functions.worker.model.exchange import Again, Exchange, pool_full, unseen
@@ -15,14 +16,10 @@ from functions.worker.model.limits import Watch
 from functions.worker.model.phases import STALE_SECONDS, STALE_UNSTREAMED_SECONDS, Phases
 from functions.worker.model.progress import Progress, tokens_of
 from functions.worker.model.sse import Ears
+from functions.worker.model.telling import CallPiece, ShownCall
 from shared import metrics
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from functions.worker.model.telling import CallPiece, ShownCall
-    from shared.credentials import Credentials
-    from sluice.types import ModelReply
+from shared.credentials import Credentials
+from sluice.types import ModelReply
 
 
 async def call(

@@ -9,21 +9,19 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from functions.worker.model import terms
 from shared import provider_words
 from shared.limits import models
+from shared.limits.models import Model
 from shared.tasks import days
 from shared.tasks.model import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
     from functions.worker.model.asked import Call
     from functions.worker.model.progress import Progress
-    from shared.limits.models import Model
     from shared.retry import ModelError
 
 HIDDEN_TOKENS_PER_SECOND = 100

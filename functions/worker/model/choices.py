@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from functions.worker.model import finish as ends
 from functions.worker.model.toolcalls import ToolCalls
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Aside:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,18 +21,16 @@ from functions.worker.model.sse import Assembler, Ears, WholeReply
 from functions.worker.wire import inflate
 from functions.worker.wire.transport import WHOLE_BODY
 from shared import retry
+from shared.credentials import Credentials
 from shared.logs import get_logger
 from shared.retry import ModelError
 from shared.settings import settings
 from shared.traceparent import HEADER, OUTGOING
+from sluice.types import ModelReply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from functions.worker.model.limits import Watch
     from functions.worker.model.progress import Progress
-    from shared.credentials import Credentials
-    from sluice.types import ModelReply
 
 _log = get_logger("model")
 DRAIN_SECONDS = 0.5

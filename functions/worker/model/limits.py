@@ -6,14 +6,12 @@ A stream that flows is cut by no clock but the end of the function's own time.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple, Self
+from types import TracebackType
+from typing import NamedTuple, Self
 
 from shared.clock import now
 from shared.retry import ModelError
 from shared.settings import STOP_MARGIN_SECONDS, settings
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 FAST_TOKENS_PER_SECOND = 400
 """Few models write faster; a call that would have to is not begun."""

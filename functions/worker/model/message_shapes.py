@@ -8,10 +8,8 @@ before a refusal asks for it.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
+from typing import Any
 
 NAMELESS, TEXTS, FILLED, IDS, SIGNED, THOUGHTS, ANSWERED, MERGED = SHAPES = (
     "nameless", "texts", "filled", "ids", "signed", "thoughts", "answered", "merged",

@@ -6,14 +6,11 @@ for every call of the run that does not say otherwise.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from shared.errors import BadOption
 from sluice.types import ModelOptions
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 OWN = frozenset(
     {"model", "messages", "tools", "tool_choice", "stream", "stream_options", "max_tokens", "max_completion_tokens"}

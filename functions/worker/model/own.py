@@ -12,6 +12,7 @@ import httpx2
 from functions.worker.environment import clients
 from functions.worker.model import phases
 from shared import credentials
+from shared.credentials import Credentials
 from shared.errors import SluiceError
 from shared.guarded_http import AsyncGuardedTransport, was_forbidden
 from shared.limits.permits import NONE, Permit
@@ -22,7 +23,6 @@ from shared.settings import settings
 if TYPE_CHECKING:
     import openai
 
-    from shared.credentials import Credentials
     from shared.retry import ModelError
 
 CLIENTS = 256

@@ -7,13 +7,12 @@ request hook of the model client hands it the attempt of the call that sends the
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import httpx2
 
 STALE_SECONDS = 2.0

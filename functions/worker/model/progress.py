@@ -10,11 +10,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from functions.worker.model.unusual import PLAIN, Asked
+from functions.worker.model.unusual import PLAIN, Asked, Told
 
 if TYPE_CHECKING:
     from functions.worker.model.phases import Phases
-    from functions.worker.model.unusual import Told
     from shared.tasks.model import Usage
 
 BYTES_PER_TOKEN = 4

@@ -11,15 +11,13 @@ import html
 import itertools
 import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from functions.worker.model import error_names as known
 from shared import asked_waits, provider_words, secrets, storable
 from shared.clock import now
 from shared.retry import ModelError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ERROR_BODY_BYTES = 64 * 1024
 """How much of a refusal is read for its reason."""

@@ -16,10 +16,10 @@ from functions.worker.model import read_json, refusal
 from functions.worker.model.assembler import Parts
 from functions.worker.model.ears import DEAF, Ears
 from shared.retry import ModelError
+from sluice.types import ModelReply
 
 if TYPE_CHECKING:
     from functions.worker.model.progress import Progress
-    from sluice.types import ModelReply
 
 __all__ = ["DEAF", "LINE_BYTES", "Assembler", "Ears", "WholeReply"]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from functions.worker.environment import clients
@@ -17,22 +18,19 @@ from functions.worker.model.asked import Call
 from functions.worker.model.codes import bounded
 from functions.worker.model.leave import await_provider, deferral, find_model, renewed, reserved
 from functions.worker.model.progress import Progress
+from functions.worker.model.telling import CallPiece
 from functions.worker.record.flights import Flight
-from functions.worker.record.ledger import charge
+from functions.worker.record.ledger import Ledger, charge
 from shared import metrics, retry
 from shared.limits.permits import Sign
 from shared.limits.shares import owner_of
 from shared.settings import settings
+from shared.tasks.model import Task, Usage
+from sluice.types import ModelReply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from functions.worker.environment.environment import Environment
-    from functions.worker.model.telling import CallPiece
     from functions.worker.record.eventlog import EventLog
-    from functions.worker.record.ledger import Ledger
-    from shared.tasks.model import Task, Usage
-    from sluice.types import ModelReply
 
 OUTAGE_STATUSES = frozenset({502, 503, 504, 529})
 """By which gateways say that a provider is away or overloaded."""

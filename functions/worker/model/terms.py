@@ -7,6 +7,7 @@ dearer kinds, the searches, the sum in USD. Where it says nothing, what was aske
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,16 +15,14 @@ from urllib.parse import urlsplit
 from functions.worker.model.unusual import MOST_SEARCHES, PLAIN, Asked, Told
 from shared import metrics
 from shared.limits import operators, prices, surcharges
+from shared.limits.models import Model
 from shared.limits.spelling import spellings
 from shared.limits.surcharges import USUAL, Terms
 from shared.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from functions.worker.model.asked import Call
     from functions.worker.model.progress import Progress
-    from shared.limits.models import Model
 
 _log = get_logger("terms")
 IMAGE_TOKENS = 5_000

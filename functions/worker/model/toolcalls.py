@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from functions.worker.model.contents import Halves
 from functions.worker.model.handback import clean, merge
-from functions.worker.model.telling import Telling, WrittenCall, read_object
+from functions.worker.model.telling import CallPiece, ShownCall, Telling, WrittenCall, read_object
 from shared import storable
 from shared.retry import ModelError
 from sluice.types import ToolCall
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from functions.worker.model.telling import CallPiece, ShownCall
 
 MAX_TOOL_CALLS = 128
 """Tool calls of one reply; OpenAI lets a request define as many tools."""

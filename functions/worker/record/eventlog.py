@@ -7,6 +7,7 @@ batch; a recorded step and the settlement take what is pending along.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from functions.worker.record.persist import persist
@@ -16,13 +17,11 @@ from shared.errors import LeaseLost, SluiceError
 from shared.logs import get_logger
 from shared.tasks import checkpoints
 from shared.tasks.events import Event, is_written
+from shared.tasks.model import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from functions.worker.model.telling import CallPiece, ShownCall
     from functions.worker.record.publisher import Publisher
-    from shared.tasks.model import Task
 
     type _Place = tuple[str, str, str]
     """Of what a model writes: type of its event, id of the model call, id of the tool call or nothing."""

@@ -8,6 +8,7 @@ What a day's ceilings are held against begins anew with each day, see `shared.ta
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,8 +16,6 @@ from typing import TYPE_CHECKING
 from shared.tasks import days
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from shared.tasks.model import Task, Usage
 
 

@@ -6,17 +6,14 @@ Nothing waits for it and nothing depends on it: who misses a message finds its t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from contextvars import Context
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from shared import live
 from shared.logs import get_logger
+from shared.tasks.events import Event
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from shared.tasks.events import Event
 
 PIECES_SECONDS = 0.03
 """Least time between two pieces of one run's text."""

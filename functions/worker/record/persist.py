@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 from shared.clock import now
 from shared.errors import Contended, DependencyDown
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 PATIENCE_SECONDS = 60.0
 """How long a write that records paid work is tried while DynamoDB is away. A lapsed lease does not end it: as long as

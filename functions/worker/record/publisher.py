@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from shared import watchers
 from shared.errors import SluiceError
 from shared.logs import get_logger
 from shared.tasks import events as event_log
+from shared.tasks.events import Event
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-    from concurrent.futures import Future
-
     from functions.worker.record.outbox import Outbox, Source
-    from shared.tasks.events import Event
 
     type Look = Callable[[str], Awaitable[watchers.Watched]]
 

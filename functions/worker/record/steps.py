@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,16 +21,14 @@ from shared.clock import now
 from shared.errors import Contended, DependencyDown, LeaseLost, SluiceError, TooLarge, Unstorable
 from shared.logs import get_logger
 from shared.tasks import checkpoints
+from shared.tasks.checkpoints import Step
 from shared.tasks.events import Event
+from shared.tasks.model import Task, Usage
 from shared.traceparent import OUTGOING
 from sluice.errors import ReplayMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from functions.worker.record.eventlog import EventLog
-    from shared.tasks.checkpoints import Step
-    from shared.tasks.model import Task, Usage
 
 STEP_NAME_CHARACTERS = 64
 _inside: ContextVar[str | None] = ContextVar("inside_step", default=None)

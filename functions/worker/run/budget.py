@@ -7,22 +7,21 @@ are numbered, not named after a branch, so that whichever branch comes first aft
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from functions.worker.record.ledger import Ledger
 from functions.worker.record.stops import Final
 from functions.worker.run.waiting import Waiting
 from shared.clock import now
 from shared.errors import BudgetExhausted
 from shared.tasks import approvals, ceilings
+from shared.tasks.checkpoints import Step
+from shared.tasks.model import Task
 from shared.tasks.waits import LONGEST_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from functions.worker.record.eventlog import EventLog
-    from functions.worker.record.ledger import Ledger
-    from shared.tasks.checkpoints import Step
-    from shared.tasks.model import Task
 
 DAY_SECONDS = 86_400.0
 MOST_REFUSALS = 50

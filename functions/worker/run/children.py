@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from functions.worker import agents
+from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
 from functions.worker.record.steps import Done
 from functions.worker.run.budget import Budget
@@ -25,10 +27,7 @@ from sluice.errors import ChildFailed, WaitTimeout
 from sluice.types import AgentResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from functions.worker.environment.environment import Environment
-    from functions.worker.record.ledger import Ledger
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
 OF_NO_DAY = ""

@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from functions.worker.lane.deliveries import Disposition
+from functions.worker.lane.deliveries import Delivery, Disposition
 from functions.worker.record.ledger import count_recorded
 from functions.worker.record.persist import patiently, persist
 from functions.worker.run import outcomes, report, rest
@@ -18,17 +18,16 @@ from shared.logs import get_logger
 from shared.tasks import days, lanes, leases
 from shared.tasks.ends import End
 from shared.tasks.events import Event
+from shared.tasks.leases import Requeue
 from shared.tasks.model import Outcome, Status, Task
 
 if TYPE_CHECKING:
     from functions.worker.environment.environment import Environment
-    from functions.worker.lane.deliveries import Delivery
     from functions.worker.lane.slots import Slot
     from functions.worker.record.eventlog import EventLog
     from functions.worker.record.publisher import Publisher
     from functions.worker.record.steps import Steps
     from functions.worker.run.waits import Waits
-    from shared.tasks.leases import Requeue
 
 DEFAULT_TIMEOUT_SECONDS = 86_400
 """How long a run may take, from its start, that sets no ``timeout_s`` (which counts from its submission)."""

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Unpack
+
+import httpx2
 
 from functions.worker.model import step as model_step
 from functions.worker.model.asked import Call
@@ -29,20 +32,16 @@ from shared.clock import now
 from shared.errors import LeaseLost
 from shared.logs import get_logger
 from shared.tasks import conversation
+from shared.tasks.checkpoints import Step
 from shared.tasks.events import Event
+from shared.tasks.model import Task
 from sluice.context import Context as PublicContext
+from sluice.types import ModelOptions, ModelReply
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    import httpx2
-
     from functions.worker.environment.environment import Environment
     from functions.worker.record.eventlog import EventLog
     from functions.worker.run.heartbeat import Beat
-    from shared.tasks.checkpoints import Step
-    from shared.tasks.model import Task
-    from sluice.types import ModelOptions, ModelReply
 
 _log = get_logger("context")
 

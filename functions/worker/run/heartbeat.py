@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
@@ -18,13 +19,11 @@ from shared.errors import Contended, DependencyDown, LeaseLost
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import cancels, lanes, leases
+from shared.tasks.model import Task
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from shared.limits.admission import Gate
-    from shared.tasks.model import Task
 
 SLOT_GRACE_SECONDS = 30
 """How much longer than the lease a running slot lasts, so that a takeover finds it still held."""

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.worker.model import limits
 from functions.worker.record.stops import Defer
 from shared import retry, storable
 from shared.errors import BudgetExhausted, DependencyDown, NewerVersion, SluiceError, TooLarge, Unstorable
 from shared.settings import settings
+from shared.tasks.events import Event
 from shared.tasks.leases import Requeue
-from shared.tasks.model import Outcome, Status, dumps
+from shared.tasks.model import Outcome, Status, Task, dumps
 from sluice.errors import ReplayMismatch, WaitTimeout
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from shared.tasks.events import Event
-    from shared.tasks.model import Task
-    from sluice.types import AgentResult
+from sluice.types import AgentResult
 
 NEWER_DELAY_SECONDS = 30.0
 """How long a run waits whose items a newer version wrote; meanwhile a deployment replaces the old workers."""

@@ -12,12 +12,12 @@ from shared.errors import Contended, DependencyDown
 from shared.logs import get_logger
 from shared.tasks import waits, waking
 from shared.tasks.events import Event
+from shared.tasks.model import Task
 
 if TYPE_CHECKING:
     from functions.worker.environment.environment import Environment
     from functions.worker.record.eventlog import EventLog
     from functions.worker.run.waits import Waits
-    from shared.tasks.model import Task
 
 _log = get_logger("rest")
 

@@ -6,11 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from functions.worker import agents
-from functions.worker.lane.deliveries import Disposition, claim, decline
+from functions.worker.lane.deliveries import Delivery, Disposition, claim, decline
 from functions.worker.record.eventlog import EventLog
 from functions.worker.record.ledger import charge
 from functions.worker.record.persist import persist
 from functions.worker.record.publisher import Publisher
+from functions.worker.record.steps import Steps
 from functions.worker.record.stops import Continue, Ended, GiveWay, Stop
 from functions.worker.run import outcomes, rest
 from functions.worker.run.closing import Closing
@@ -19,6 +20,7 @@ from functions.worker.run.heartbeat import Beat
 from functions.worker.run.outcomes import RunError, failed
 from functions.worker.run.tooling import result_of
 from functions.worker.run.voided import voided
+from functions.worker.run.waits import Waits
 from functions.worker.run.wrapped import behind
 from functions.worker.tools.pool import RUN, Run
 from shared import metrics
@@ -36,10 +38,7 @@ from shared.valkey import RedisError
 
 if TYPE_CHECKING:
     from functions.worker.environment.environment import Environment
-    from functions.worker.lane.deliveries import Delivery
     from functions.worker.lane.slots import Slot
-    from functions.worker.record.steps import Steps
-    from functions.worker.run.waits import Waits
 
 CLEANUP_SECONDS = 2.0
 """How long a step that is cancelled with its run may take to end; less than ``STOP_MARGIN_SECONDS``."""

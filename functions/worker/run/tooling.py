@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,11 @@ from shared import storable
 from shared.clock import now
 from shared.tasks import approvals, checkpoints
 from shared.tasks.events import Event
+from shared.tasks.model import Task
 from sluice.errors import Denied, WaitTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from functions.worker.record.eventlog import EventLog
-    from shared.tasks.model import Task
 
 RESULT_EVENT_CHARACTERS = 2_000
 """How much of a tool's result its event shows; the run sees all of it."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from functions.worker.model.telling import ShownCall
 from shared.tasks import events
+from shared.tasks.events import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from shared.tasks.checkpoints import Step
-    from shared.tasks.events import Event
 
 type ShownCalls = dict[str, dict[int, ShownCall]]
 

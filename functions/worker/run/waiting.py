@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from functions.worker.record.steps import Done
-from functions.worker.run.waits import TAKEN
+from functions.worker.record.steps import Done, Steps
+from functions.worker.run.waits import TAKEN, Waits
 from shared import json_schema
 from shared.clock import iso, now
 from shared.errors import TooLarge
+from shared.tasks.inbox import Signal
 from shared.tasks.model import dumps
 from shared.tasks.waits import LONGEST_SECONDS
 from sluice.errors import WaitTimeout
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from functions.worker.record.steps import Steps
-    from functions.worker.run.waits import Waits
-    from shared.tasks.inbox import Signal
 
 SIGNAL_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 """What a signal's name may be: it stands in an address."""

@@ -7,6 +7,7 @@ is suspended: its agent is cancelled, and the run goes on, perhaps elsewhere and
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,14 @@ from shared.clock import now
 from shared.errors import SluiceError, TooLarge
 from shared.logs import get_logger
 from shared.tasks import approvals, inbox, waits
+from shared.tasks.inbox import Signal
+from shared.tasks.model import Task
 from shared.tasks.waits import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from functions.worker.record.eventlog import EventLog
     from functions.worker.record.steps import Steps
     from shared.tasks.checkpoints import Step
-    from shared.tasks.inbox import Signal
-    from shared.tasks.model import Task
 
 IN_PLACE_SECONDS = 2.0
 """What is due so soon is waited for here: suspending a run and taking it up again costs more."""

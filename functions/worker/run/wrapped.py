@@ -7,15 +7,12 @@ refused would be asked for four times.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from functions.worker.record.stops import Final, Stop
 from shared.errors import BudgetExhausted, LeaseLost, SluiceError
 from shared.retry import ModelError
 from sluice.errors import ReplayMismatch, WaitTimeout
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _TELLING = (LeaseLost, BudgetExhausted, Stop, (SluiceError, ReplayMismatch, WaitTimeout), ModelError)
 """What says most of why a run stopped, first."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
+from typing import Any
 
 EXPRESSION_CHARACTERS = 500
 MAX_BITS = 4096

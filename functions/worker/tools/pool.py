@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import httpx2
 
 from shared.limits.shares import OVERDRAFT, fair_share
 from shared.traceparent import HEADER, OUTGOING
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
 
 MOST = OVERDRAFT + 1
 """Most connections, as a multiple of the capacity: what is above `OVERDRAFT` times is for owners below their share."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import httpx2
 
 from functions.worker.tools.calculator import CalculatorError, evaluate
 from functions.worker.tools.page import PageError, fetch_page
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    import httpx2
 
 
 class ToolError(Exception):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import select
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import httptools
 import httpx2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     type Headers = list[tuple[bytes, bytes]]
 
 HEAD_BYTES = 128 * 1024

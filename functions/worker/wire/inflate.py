@@ -7,12 +7,9 @@ A proxy may make a gzip member of its own of each piece that it passes on, which
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterable, AsyncIterator
 
 import httpx2
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator
 
 GZIP = frozenset({"gzip", "x-gzip"})
 ENCODINGS = GZIP | {"deflate"}

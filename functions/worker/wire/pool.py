@@ -8,15 +8,13 @@ import socket
 import ssl
 from asyncio.staggered import staggered_race
 from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import httpx2
 
 from functions.worker.wire.connection import NO_ANSWER, Connection
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 HAPPY_EYEBALLS_SECONDS = 0.25
 """How long the first address of a host is tried before the next one is, too (RFC 8305)."""

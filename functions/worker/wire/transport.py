@@ -6,17 +6,14 @@ It speaks HTTP/1.1 to the server itself. Where the environment names a proxy, ht
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx2
 
+from functions.worker.wire.connection import Connection
 from functions.worker.wire.pool import Origin, Pool
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncIterator
-
-    from functions.worker.wire.connection import Connection
 
 _PORTS = {"http": 80, "https": 443}
 WHOLE_BODY = "sluice_body"
