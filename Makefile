@@ -104,9 +104,9 @@ test: setup ## Every test, from a fresh clone
 # A cache is for those who lint again: to write one takes a fifth longer.
 IN_PASSING := $(if $(wildcard .mypy_cache),,MYPY_ARGS=--no-incremental)
 # The deployed system mostly waits: its tests run beside the others, in processes of their own, each with a system of
-# its own, and before them wherever both want the processor: they take longest.
+# its own, and before them wherever both want the processor: they take longest. Copies share one system.
 test-stack: setup
-	@$(PYTHON) -m pytest tests/stack --ignore $(OF_THE_PACKAGE) $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest tests/stack --ignore $(OF_THE_PACKAGE) -p tests.copies --copies $(or $(JOBS),3) $(PYTEST_ARGS)
 # Hypothesis' plugin loads all of it at the end, where no test is one of properties: a second.
 NO_PROPERTIES := -p no:hypothesispytest
 test-browser: setup

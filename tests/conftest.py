@@ -61,7 +61,7 @@ def _make_what_all_copies_want() -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Let the collector pass over what collecting made, which stays to the end: a tenth of the unit tests' time."""
-    if session.config.getoption("copies", 1) > 1 and not session.config.option.collectonly:
+    if copies.has_copies(session) and any("unit" in item.path.parts for item in session.items):
         _make_what_all_copies_want()
     gc.collect()
     gc.freeze()

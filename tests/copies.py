@@ -4,7 +4,10 @@ pytest-xdist has each of its processes import and collect all tests anew, and a 
 unit tests' processor time. A copy has them already, with every file that was read and every model that was built while
 they were collected. Whichever copy is free takes the next few tests of a file; those of a file with a fixture of its
 own (``scope="module"``) all run in one copy. Tests that are marked ``together(NAME)`` do so, too, whatever file they
-stand in: they share a server that takes seconds to start.
+stand in: they share a server that takes seconds to start, or what only one of them at a time may change. Those that are
+marked ``alone`` run at the end, one after the other, when nothing else does.
+
+What is made before the copies are, all of them have: `tests.stack_fixture` so has them use one system.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import selectors
 import sys
 import tempfile
 import traceback
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,8 +39,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Know the mark."""
+    """Know the marks."""
     config.addinivalue_line("markers", "together(name): run in one copy with the others of this name")
+    config.addinivalue_line("markers", "alone: run when nothing else does")
 
 
 def _shares(session: pytest.Session, item: pytest.Item) -> bool:
@@ -58,27 +63,50 @@ def _apart(session: pytest.Session) -> Files:
     marked: dict[Any, list[pytest.Item]] = {}
     files: dict[Any, list[pytest.Item]] = {}
     for item in session.items:
+        if item.get_closest_marker("alone"):
+            continue
         together = item.get_closest_marker("together")
         into, name = (files, item.path) if together is None else (marked, together.args[0])
         into.setdefault(name, []).append(item)
     return [*marked.values(), *(piece for file in files.values() for piece in _pieces(session, file))]
 
 
+def has_copies(session: pytest.Session) -> bool:
+    """Whether copies run this session's tests."""
+    config = session.config
+    return bool(config.getoption("copies", 1) > 1 and not config.option.collectonly and not session.testsfailed)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Have copies run the tests, and tell of them here as if they ran here."""
-    copies = session.config.getoption("copies")
-    if copies < 2 or session.config.option.collectonly or session.testsfailed:
+    if not has_copies(session):
         return None
-    files = _apart(session)
+    stop = mmap.mmap(-1, 1)
+    numbers = count()
+    seen = _run(session, _apart(session), list(islice(numbers, session.config.getoption("copies"))), stop)
+    alone = [item for item in session.items if item.get_closest_marker("alone")]
+    if alone and not stop[0]:
+        seen |= _run(session, [alone], [next(numbers)], stop)
+    if session.shouldfail:
+        raise session.Failed(session.shouldfail)
+    if session.shouldstop:
+        raise session.Interrupted(session.shouldstop)
+    # A copy that died had taken some.
+    for name in sorted({item.nodeid for item in session.items} - seen):
+        session.config.hook.pytest_runtest_logreport(report=failed(name, "nobody ran this test"))
+    return True
+
+
+def _run(session: pytest.Session, files: Files, numbers: list[int], stop: mmap.mmap) -> set[str]:
+    """Have copies of these numbers run files; returns the names of the tests that had an outcome."""
     left, todo = os.pipe()
     os.write(todo, b"".join(n.to_bytes(INDEX) for n in range(len(files))))
     os.close(todo)
-    stop = mmap.mmap(-1, 1)
     sys.stdout.flush()
     sys.stderr.flush()
     readers = selectors.DefaultSelector()
-    for n in range(copies):
+    for n in numbers:
         reads, writes = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -88,14 +116,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         readers.register(reads, selectors.EVENT_READ, _Told(pid))
     seen = _listen(session, readers, stop)
     os.close(left)
-    if session.shouldfail:
-        raise session.Failed(session.shouldfail)
-    if session.shouldstop:
-        raise session.Interrupted(session.shouldstop)
-    # A copy that died had taken some.
-    for name in sorted({item.nodeid for item in session.items} - seen):
-        session.config.hook.pytest_runtest_logreport(report=_failed(name, "nobody ran this test"))
-    return True
+    return seen
 
 
 class _Told:
@@ -133,14 +154,14 @@ def _listen(session: pytest.Session, readers: selectors.BaseSelector, stop: mmap
                     seen.add(told.running)
                     code = os.waitstatus_to_exitcode(status)
                     name = told.running or "a copy, between its tests"
-                    report = _failed(name, f"the process of this test ended with {code}")
+                    report = failed(name, f"the process of this test ended with {code}")
                     hook.pytest_runtest_logreport(report=report)
             if session.shouldfail or session.shouldstop:
                 stop[0] = 1
     return seen
 
 
-def _failed(name: str, why: str) -> pytest.TestReport:
+def failed(name: str, why: str) -> pytest.TestReport:
     """Tell of a test that could not tell itself."""
     return pytest.TestReport(name, (name, None, name), {}, "failed", why, "call")
 

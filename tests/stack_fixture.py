@@ -1,5 +1,8 @@
 """Fixture: a whole system of the tests' own, deployed through CloudFormation, on free ports, ended with the session.
 
+Where copies run the tests (`tests.copies`), they share one that is started before them. What changes it for everybody,
+as a paused lane does, is for tests that are marked ``together`` or ``alone``.
+
 ``SLUICE_TEST_STATE`` names the state folder of a running system to use instead (quicker while writing tests); it must
 have been started with ``AUTH=true`` and deployed with ``PARAMETERS``.
 """
@@ -10,13 +13,15 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+
+from tests import copies
 
 RUNNING = os.environ.get("SLUICE_TEST_STATE")
 
@@ -50,6 +55,9 @@ if RUNNING:
     PARAMETERS = json.loads((Path(RUNNING) / "parameters.json").read_text())
 
 ENDED = ("complete", "failed", "cancelled")
+
+high_lane = pytest.mark.together("the high lane")
+"""For tests that pause the high lane or kill its workers, and those that find it or its dead letters so."""
 
 
 class Stack:
@@ -156,17 +164,62 @@ def free_ports(n: int) -> list[int]:
     return ports
 
 
+_of_all_copies: dict[str, Any] | None = None
+"""What is known of the system that was started before the process was copied."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, bool, bool]:
+    """Start the system before copies are made, if their tests want it."""
+    global _of_all_copies
+    if RUNNING or not copies.has_copies(session) or not any("stack" in _fixtures(item) for item in session.items):
+        return (yield)
+    folders: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
+    with _deployed(folders.mktemp("system")) as _of_all_copies:
+        done = yield
+        noted = wrongs(_of_all_copies)
+    for wrong in noted:
+        report = copies.failed("the system of all tests", wrong)
+        session.config.hook.pytest_runtest_logreport(report=report)
+    return done
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The tests' own system."""
-    if RUNNING:
-        made = Stack(json.loads((Path(RUNNING) / "outputs.json").read_text()))
+    if RUNNING or _of_all_copies:
+        made = Stack(_of_all_copies or json.loads((Path(str(RUNNING)) / "outputs.json").read_text()))
         yield made
         made.close()
         return
+    with _deployed(tmp_path_factory.mktemp("system")) as outputs:
+        made = Stack(outputs)
+        yield made
+        noted = wrongs(outputs)
+        made.close()
+    assert noted == []
+
+
+def wrongs(outputs: dict[str, Any]) -> list[str]:
+    """Say what no test may have caused, whatever it saw itself."""
+    over = violations(outputs["aws_endpoint_url"])
+    log = (Path(outputs["state_dir"]) / "logs" / "aws.log").read_text()
+    # The functions' own lines are JSON; MiniStack tells of refusals that a test provoked in lines of another form.
+    refused = [line for line in log.splitlines() if "AccessDenied" in line and line.startswith("{")]
+    return [f"a request went over a limit of AWS, see docs/aws-limits.md: {one}" for one in over] + [
+        f"a function was refused what it asked for: {one}" for one in refused
+    ]
+
+
+@contextmanager
+def _deployed(state: Path) -> Iterator[dict[str, Any]]:
+    """Have a system for a while; says what is known of it."""
     from localstack.guard import guarded
 
-    state = tmp_path_factory.mktemp("system")
     names = ("AWS_PORT", "REDIS_PORT", "LLM_PORT", "STREAM_PORT")
     patch = pytest.MonkeyPatch()
     for name, port in zip(names, free_ports(4), strict=True):
@@ -178,15 +231,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     # `up` points this process at the system; what it sets is taken back with the patch.
     before = dict(os.environ)
     with guarded(state) as system:
-        made = Stack(system.up(PARAMETERS, say=lambda _: None))
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)
-        yield made
-        noted = violations(made.outputs["aws_endpoint_url"])
-        made.close()
+        outputs = system.up(PARAMETERS, say=lambda _: None)
+        forget_settings(before)  # its clients, too: copies of this process must not share their connections
+        yield outputs
     patch.undo()
-    assert noted == [], "requests went over limits of AWS; see docs/aws-limits.md"
 
 
 @pytest.fixture(autouse=True)

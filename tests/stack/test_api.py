@@ -15,7 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.core.result import Ok
 
-from tests.stack_fixture import Stack
+from tests.stack_fixture import Stack, high_lane
 
 RUN = uuid.uuid4().hex[:8]
 """Keeps the names of one run of these tests apart from those of another on the same system."""
@@ -123,6 +123,7 @@ def test_a_repeat_is_one_run(stack: Stack) -> None:
     assert error_of(other, 422)["code"] == "idempotency_mismatch"
 
 
+@high_lane
 def test_the_high_lane_is_the_vips(stack: Stack) -> None:
     task_id = stack.submit("[[sim words=2]] hi", user="vip")
     assert stack.result(task_id, user="vip")["lane"] == "high"

@@ -15,13 +15,13 @@ import pytest
 from localstack.environ import CREDENTIALS
 from tests.docs import BLOCKS, ROOT, Block
 from tests.stack import aws_command
-from tests.stack_fixture import Stack
+from tests.stack_fixture import Stack, high_lane
 
 RUNNABLE = [block for block in BLOCKS if block.run_by == "tests/stack/test_docs.py"]
 SHELL, PYTHON = ([block for block in RUNNABLE if block.language == language] for language in ("bash", "python"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def command_line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with `aws`, which is told the address of the local AWS: its `sqs` does not read AWS_ENDPOINT_URL."""
     folder = tmp_path_factory.mktemp("bin")
@@ -38,7 +38,11 @@ def command_line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         server.terminate()
 
 
-@pytest.mark.parametrize("block", SHELL, ids=lambda block: f"{block.page}:{block.line}")
+@pytest.mark.parametrize(
+    "block",
+    [pytest.param(one, marks=high_lane if "pause high" in one.code else ()) for one in SHELL],
+    ids=[f"{one.page}:{one.line}" for one in SHELL],
+)
 def test_an_example_works(stack: Stack, block: Block, command_line: Path) -> None:
     keep = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "OPENAI_", "REDIS_"))}
     environment = keep | CREDENTIALS | {

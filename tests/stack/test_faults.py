@@ -1,4 +1,7 @@
-"""Faults through the deployed system: killed workers, doubled messages, a run that kills its workers, a hung Valkey."""
+"""Faults through the deployed system: killed workers, doubled messages, a run that kills its workers, a hung Valkey.
+
+What is killed is in the high lane, one run at a time: the environments are never those of other runs.
+"""
 
 import json
 import os
@@ -6,7 +9,6 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,10 @@ import pytest
 from benchmarks.faults.inflict import pid_of, worker_processes
 from benchmarks.faults.watch import rows
 from localstack.system import System
-from shared import aws
 from shared.tasks import events, table
 from shared.tasks.items import row_key
 from shared.tasks.model import Status, Task
-from tests.stack_fixture import Stack
+from tests.stack_fixture import Stack, high_lane
 
 PATIENCE_SECONDS = 60
 
@@ -62,18 +63,21 @@ def kill_its_worker(stack: Stack, system: System, task_id: str, *, lease_no: int
     raise AssertionError(f"{task_id} was not claimed: {row(stack, task_id)}")
 
 
+@high_lane
 def test_a_killed_workers_run_goes_on_elsewhere_and_repeats_no_finished_step(at_stack: Stack, system: System) -> None:
     key = f"fault-kill-{time.time()}"
-    task_id = at_stack.submit(f"[[sim key={key} latency=1.5 tools=calculator,current_time words=3]] go", agent="tools")
+    task_id = at_stack.submit(
+        f"[[sim key={key} latency=1.5 tools=calculator,current_time words=3]] go", "vip", agent="tools"
+    )
     kill_its_worker(at_stack, system, task_id, lease_no=1, after_calls=2)
-    found = at_stack.result(task_id)
+    found = at_stack.result(task_id, "vip")
     assert (found["status"], found["usage"]["model_calls"]) == ("complete", 3)
     task = row(at_stack, task_id)
     assert (task.crashes, task.lease_no) == (1, 2)
     calls = at_stack.sim.get("/calls", params={"key": key}).json()["calls"]
     completed = Counter(call["request"] for call in calls if call["completed"])
     assert list(completed.values()) == [1, 1, 1]
-    log = at_stack.events(task_id)
+    log = at_stack.events(task_id, "vip")
     assert [event["seq"] for event in log] == list(range(1, len(log) + 1))
     types = Counter(event["type"] for event in log)
     assert (types["tool_call"], types["tool_result"], types["resumed"], types["complete"]) == (2, 2, 1, 1)
@@ -105,18 +109,8 @@ def test_doubled_messages_of_finished_and_running_tasks_make_no_call(at_stack: S
         assert len(ends) == 1
 
 
-@pytest.fixture(scope="module", autouse=True)
-def poisoned(at_stack: Stack, system: System) -> Iterator[Future[None]]:
-    """A run whose workers are killed, while this module's tests begin: it waits for three leases to lapse.
-
-    It is in the high lane, alone: the environments that are killed are never those of the other runs.
-    """
-    aws.dynamodb()  # made before there are two threads that make clients
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(poison, at_stack, system)
-
-
-def poison(at_stack: Stack, system: System) -> None:
+@high_lane
+def test_a_run_that_kills_its_workers_is_set_apart_and_then_given_up(at_stack: Stack, system: System) -> None:
     task_id = at_stack.submit(f"[[sim key=fault-poison-{time.time()} latency=7.5 words=1]] kill", "vip")
     assert row(at_stack, task_id).lane == "high"
     kill_its_worker(at_stack, system, task_id, lease_no=1)
@@ -131,13 +125,8 @@ def poison(at_stack: Stack, system: System) -> None:
     assert "5 times" in found["error"]["message"]
 
 
-def test_a_run_that_kills_its_workers_is_set_apart_and_then_given_up(poisoned: Future[None]) -> None:
-    poisoned.result()
-
-
 @pytest.fixture
-def hung_valkey(system: System, poisoned: Future[None]) -> Iterator[psutil.Process]:
-    wait([poisoned])
+def hung_valkey(system: System) -> Iterator[psutil.Process]:
     process = system.processes.running("valkey")
     assert process is not None
     process.suspend()
@@ -145,6 +134,7 @@ def hung_valkey(system: System, poisoned: Future[None]) -> Iterator[psutil.Proce
     process.resume()
 
 
+@pytest.mark.alone
 def test_submits_and_runs_go_on_without_valkey(at_stack: Stack, hung_valkey: psutil.Process) -> None:
     client = at_stack.client()
     body = {"message": "[[sim words=1]] hello", "session_id": "no-valkey"}

@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
@@ -10,7 +11,7 @@ import pytest
 from shared.tasks import claims, table
 from shared.tasks.items import row_key
 from shared.tasks.model import Task
-from tests.stack_fixture import Stack
+from tests.stack_fixture import Stack, high_lane
 
 FLOOD = 55
 """Runs, more than all slots of the normal lane hold at once: its last twenty wait."""
@@ -24,8 +25,10 @@ def at_stack(stack: Stack) -> Stack:
     return stack
 
 
+@pytest.mark.alone
 def test_a_full_normal_lane_does_not_delay_the_high_one(stack: Stack) -> None:
-    flood = [stack.submit(STEADY, session_id=f"f{n}") for n in range(FLOOD)]
+    with ThreadPoolExecutor(4) as pool:
+        flood = list(pool.map(lambda n: stack.submit(STEADY, session_id=f"f{n}"), range(FLOOD)))
     began = time.monotonic()
     found = stack.result(stack.submit("[[sim words=1]] quick", "vip"), "vip")
     took = time.monotonic() - began
@@ -34,8 +37,8 @@ def test_a_full_normal_lane_does_not_delay_the_high_one(stack: Stack) -> None:
     last = flood[-20:]
     waiting = sum(stack.client().get(f"/result/{task_id}").json()["status"] == "queued" for task_id in last)
     assert waiting > 0, f"the flood was over before the quick run, which took {took:.1f} s"
-    for task_id in reversed(flood):
-        stack.client().post(f"/agent/{task_id}/cancel")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda task_id: stack.client().post(f"/agent/{task_id}/cancel"), reversed(flood)))
 
 
 def test_a_running_task_is_cancelled_and_its_model_call_ends(stack: Stack) -> None:
@@ -56,6 +59,7 @@ def tried_once(task_id: str) -> None:
     table.update(table.update_op(row_key(task_id), sets={"lease_until": time.time() - 600}))
 
 
+@high_lane
 def test_a_message_that_is_given_back_ten_times_does_not_fail_a_task_that_no_worker_had(at_stack: Stack) -> None:
     lambda_client: Any = boto3.client("lambda")
     sqs: Any = boto3.client("sqs")
@@ -74,6 +78,7 @@ def test_a_message_that_is_given_back_ten_times_does_not_fail_a_task_that_no_wor
     assert at_stack.result(task_id, "vip")["status"] == "complete"
 
 
+@high_lane
 def test_a_dead_letter_fails_its_task_and_is_redriven_as_a_new_one(at_stack: Stack) -> None:
     from shared.tasks import redrive
 
@@ -97,6 +102,7 @@ def test_a_dead_letter_fails_its_task_and_is_redriven_as_a_new_one(at_stack: Sta
     assert task_id not in dict(redrive.redrive())
 
 
+@high_lane
 def test_a_paused_lane_loses_nothing(at_stack: Stack) -> None:
     lambda_client: Any = boto3.client("lambda")
     mapping = at_stack.outputs["mappings"]["high"]
@@ -108,6 +114,7 @@ def test_a_paused_lane_loses_nothing(at_stack: Stack) -> None:
     assert {at_stack.result(task_id, "vip")["status"] for task_id in ids} == {"complete"}
 
 
+@high_lane
 def test_the_sweeper_sends_what_lost_its_message(at_stack: Stack) -> None:
     from shared.tasks import table
     from shared.tasks.items import row_key

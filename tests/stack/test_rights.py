@@ -1,20 +1,22 @@
 """The local AWS enforces the functions' policies: each function did its job in the other tests, and can do no more.
 
-What a function needs and has is compared in `tests/unit/test_rights.py`.
+That none was refused what it asked for is seen when the system ends (`tests.stack_fixture`). What a function needs and
+has is compared in `tests/unit/test_rights.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.stack_fixture import Stack
+from tests.stack_fixture import Stack, high_lane
+
+pytestmark = high_lane  # a role takes a message there, if there is one
 
 Call = Callable[[boto3.Session, dict[str, Any]], Any]
 KEY = {"pk": {"S": "TASK#no-such"}, "sk": {"S": "TASK"}}
@@ -138,10 +140,3 @@ def test_only_those_may_who_must(stack: Stack, roles: dict[str, boto3.Session]) 
     stack.use()
     for what, (call, who) in MAY.items():
         assert {role for role, session in roles.items() if is_allowed(call, session, stack.outputs)} == who, what
-
-
-def test_no_function_was_refused_anything_in_the_tests_before(stack: Stack) -> None:
-    log = Path(stack.outputs["state_dir"]) / "logs" / "aws.log"
-    # The functions' own lines are JSON; MiniStack tells of the refusals above in lines of another form.
-    refused = [line for line in log.read_text().splitlines() if "AccessDenied" in line and line.startswith("{")]
-    assert refused == []

@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from websockets.sync.client import ClientConnection, connect
 from benchmarks.faults.inflict import pid_of, worker_processes
 from benchmarks.faults.watch import rows
 from localstack.system import System
-from tests.stack_fixture import ENDED, Stack
+from tests.stack_fixture import ENDED, Stack, high_lane
 
 
 def ticket(stack: Stack, user: str = "load") -> dict[str, Any]:
@@ -121,24 +119,17 @@ def test_what_is_not_theirs_or_not_understood_is_an_error(stack: Stack) -> None:
         assert json.loads(socket.recv(timeout=20)) == {"type": "pong"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def killed(stack: Stack) -> Iterator[Future[None]]:
-    """A run whose worker is killed, watched while this module's tests begin: it waits for a lease to lapse.
-
-    It is in the high lane, alone: the environment that is killed is none of the other runs'.
-    """
-    with stack.used(), ThreadPoolExecutor(1) as pool:
-        yield pool.submit(kill_and_watch, stack)
-
-
-def kill_and_watch(stack: Stack) -> None:
-    task_id = stack.submit("[[sim key=killed-stream nonce latency=4 words=40]] hello", "vip")
-    with watch(stack, "vip") as socket:
+@high_lane
+def test_a_killed_worker_leaves_no_gap_and_what_stands_is_the_response(stack: Stack) -> None:
+    """In the high lane, alone: the environment that is killed is none of the other runs'."""
+    with watch(stack, "vip") as socket:  # first, for what nobody watches is told in one piece
+        task_id = stack.submit("[[sim key=killed-stream nonce latency=4 words=40]] hello", "vip")
         subscribe(socket, task_id)
         events: list[dict[str, Any]] = []
         while sum(event["type"] == "token" for event in events) < 2:
             events += follow(socket, until=1)
-        (task,) = rows(stack.outputs["table"], [task_id])
+        with stack.used():
+            (task,) = rows(stack.outputs["table"], [task_id])
         assert pid_of(task) in worker_processes(System(Path(stack.outputs["state_dir"])))
         os.kill(pid_of(task), signal.SIGKILL)
         events += follow(socket, seconds=40)
@@ -151,7 +142,3 @@ def kill_and_watch(stack: Stack) -> None:
     assert found["status"] == "complete"
     assert text_of(ordered) == found["result"]["response"]
     assert [event["seq"] for event in stack.events(task_id, "vip")] == sorted(kept)
-
-
-def test_a_killed_worker_leaves_no_gap_and_what_stands_is_the_response(killed: Future[None]) -> None:
-    killed.result()

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 
-from tests.stack_fixture import Stack
+from tests.stack_fixture import Stack, high_lane
 
 LONG = "[[sim words=120 latency=4 ttft=0.2]] hello"
 
@@ -115,6 +115,7 @@ def test_pages_of_the_dashboards_origin_may_read_it(stack: Stack) -> None:
         assert answer.headers.get("access-control-allow-origin") == told
 
 
+@high_lane
 def test_a_tenants_hundred_open_streams_delay_nobodys_submit(stack: Stack) -> None:
     task_id = stack.submit("[[sim words=50 latency=25 ttft=0.2]] slow", user="vip")
     url = f"{stack.outputs['stream_url']}/result/{task_id}/stream"
@@ -136,6 +137,7 @@ def test_a_tenants_hundred_open_streams_delay_nobodys_submit(stack: Stack) -> No
         assert other.read()  # and there is a place for somebody else's stream
         for stream in streams:
             stream.close()
+        assert client.post(f"{stack.api_url}/agent/{task_id}/cancel").status_code == 202
 
 
 def test_a_ticket_for_the_websocket_is_had_at_either_address(stack: Stack) -> None:

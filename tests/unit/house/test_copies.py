@@ -116,3 +116,22 @@ def test_what_is_left_unclosed_is_an_error(tmp_path: Path) -> None:
     assert ran == Counter(["1", "2"])
     assert code == 1, said
     assert "unclosed" in said
+
+
+def test_what_is_marked_alone_runs_when_all_others_have_ended(tmp_path: Path) -> None:
+    alone = """
+@pytest.mark.alone
+def test_alone(): note(len([*pathlib.Path('.').glob('ended*')])); note(f'of{os.getpid()}')
+"""
+    others = (
+        "import time\ndef test_b(): note(f'of{{os.getpid()}}'); time.sleep(0.5); pathlib.Path('ended{n}').touch()\n"
+    )
+    files = {"test_a.py": alone} | {f"test_b{n}.py": others.format(n=n) for n in range(2)}
+    code, said, ran = run(tmp_path, files)
+    assert code == 0, said
+    assert "3 passed" in said
+    assert ran["2"] == 1
+    assert len([name for name in ran if name.startswith("of")]) == 3
+    (tmp_path / "ran").unlink()
+    code, said, ran = run(tmp_path, {"test_b0.py": "def test_fails(): note('b'); assert 0\n"}, "-x")
+    assert (code, "2" in ran) == (1, False), said

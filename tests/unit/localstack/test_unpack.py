@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import types
 import zipfile
@@ -50,8 +51,20 @@ def test_what_runs_keeps_its_files_when_older_bundles_are_given_up(
     runtime: types.SimpleNamespace, tmp_path: Path
 ) -> None:
     made = [environment(runtime, tmp_path / str(n), a=str(n)) for n in range(unpack.KEPT + 3)]
-    assert len(list((tmp_path / "bundles").iterdir())) == unpack.KEPT
     assert [(code / "a.py").read_text() for code in made] == [str(n) for n in range(len(made))]
+    for ended in range(1, len(made)):
+        shutil.rmtree(tmp_path / str(ended))  # as MiniStack does when an environment has ended
+    environment(runtime, tmp_path / "last", a="last")
+    assert len(list((tmp_path / "bundles").iterdir())) == unpack.KEPT + 1  # those kept, and the first, which runs
+    assert (made[0] / "a.py").read_text() == "0"
+
+
+def test_the_end_of_an_environment_leaves_the_others_their_files(
+    runtime: types.SimpleNamespace, tmp_path: Path
+) -> None:
+    one, _ = (environment(runtime, tmp_path / name, a="1") for name in ("one", "two"))
+    shutil.rmtree(tmp_path / "two")
+    assert (one / "a.py").read_text() == "1"
 
 
 def test_another_ministack_is_refused() -> None:
