@@ -39,7 +39,7 @@ PARAMETERS = {
     "MaxReplicas": "6",
     "ReservedConcurrency": "8",
     "RunsPerEnvironment": "10",
-    "ApiReservedConcurrency": "5",
+    "ApiReservedConcurrency": "16",  # of which 9 may be held; more requests at once than 16 are answered 500
     "StreamingConcurrency": "170",  # of which 102 may be held: one owner's hundred streams, and hardly more
     "WebhookConcurrency": "2",
     "RefillSeconds": "10",

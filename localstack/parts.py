@@ -94,7 +94,7 @@ def aws(state: Path) -> Part:
         BIND_HOST="127.0.0.1",
         MINISTACK_HOST="127.0.0.1",
         MINISTACK_WORKER_THREADS="128",
-        LAMBDA_ACCOUNT_CONCURRENCY="200",
+        LAMBDA_ACCOUNT_CONCURRENCY="1000",
         LAMBDA_WARM_TTL_SECONDS="120",
         LOG_LEVEL=os.environ.get("LOCAL_AWS_LOG_LEVEL", "INFO"),
         STATE_DIR=str(scratch / "state"),

@@ -8,6 +8,10 @@ stay below lease minus heartbeat interval (40 s by default) for a live run not t
 import time
 from datetime import UTC, datetime
 
+SKEW_SECONDS = 60.0
+"""How far the clocks of two machines may differ before what comes after another looks as if it came before. Where that
+matters, what is known to have come before counts, and this much is allowed for."""
+
 _ahead = 0.0
 
 

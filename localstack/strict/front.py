@@ -33,10 +33,9 @@ ACCOUNT = b"000000000000"
 class Front:
     """Wraps ``app``. What breaks a rule is refused as AWS would, and noted in ``report``."""
 
-    def __init__(self, app: Any, report: Report, queues: Queues, functions: Functions, *, quota: int) -> None:
-        """Stand before an emulator; ``quota`` is the account's concurrency."""
+    def __init__(self, app: Any, report: Report, queues: Queues, functions: Functions) -> None:
+        """Stand before an emulator."""
         self._app, self._report, self._queues, self._functions = app, report, queues, functions
-        self._quota = quota
         self._indexes: dict[str, dynamodb.Indexes] = {}
         self._uploads = s3.Uploads()
 
@@ -160,11 +159,8 @@ class Front:
                 "MaximumBatchingWindowInSeconds"
             ):
                 raise Refused("lambda-mapping-batch", "InvalidParameterValueException", f"batch of {body['BatchSize']}")
-        elif _RESERVE.search(path):
-            wanted = int(_json(raw).get("ReservedConcurrentExecutions") or 0)
-            if self._quota - wanted < RULES["lambda-reserve"].most:
-                message = f"{wanted} would decrease the unreserved concurrency below its minimum value of [100]."
-                raise Refused("lambda-reserve", "InvalidParameterValueException", message)
+        elif found := _RESERVE.search(path):
+            self._functions.check_reservation(found[1], int(_json(raw).get("ReservedConcurrentExecutions") or 0))
         await self._app(scope, again, send)
 
     async def _s3(self, scope: Any, receive: Any, send: Any, headers: dict[bytes, bytes]) -> None:

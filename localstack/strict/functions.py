@@ -15,12 +15,19 @@ from localstack.strict.emf import Metrics
 from localstack.strict.lineage import Lineage
 from localstack.strict.report import Refused
 from localstack.strict.rules import RULES
+from localstack.strict.starts import Starts
 
 if TYPE_CHECKING:
     from localstack.strict.report import Report
     from localstack.strict.sqs import Queues
 
-SEAMS = ("_execute_function", "_xray_trace_id_for_invocation", "_functions", "_throttle_response")
+SEAMS = (
+    "_execute_function",
+    "_xray_trace_id_for_invocation",
+    "_functions",
+    "_throttle_response",
+    "lambda_execute_result_to_api_proxy_response",
+)
 """What is used of ``ministack.services.lambda_svc``; without one of them the front does not start."""
 
 
@@ -39,6 +46,7 @@ class Functions:
         self.lineage = Lineage()
         self._emulator, self._report, self._queues, self._quota = emulator, report, queues, quota
         self._metrics = Metrics(report)
+        self.starts = Starts()
         self._lock = threading.Lock()
         self._shared = 0
         self._within = threading.local()
@@ -46,6 +54,8 @@ class Functions:
         self._execute, self._own_trace = emulator._execute_function, emulator._xray_trace_id_for_invocation
         emulator._execute_function = self.execute
         emulator._xray_trace_id_for_invocation = self._trace_of
+        self._for_gateway = emulator.lambda_execute_result_to_api_proxy_response
+        emulator.lambda_execute_result_to_api_proxy_response = self.for_gateway
 
     def _trace_of(self, config: dict[str, Any], inbound: str | None = None) -> str | None:
         found: str | None = self._trace.get() or self._own_trace(config, inbound)
@@ -70,12 +80,33 @@ class Functions:
         except Refused as refused:
             return self._refuse(refused)
         self._note_receives(event)
+        self.starts.begin(name)
+        try:
+            answer = self._run(func, config, event, run.header)
+        finally:
+            self.starts.end()
+        self._metrics.read(answer.get("log") or "")
+        try:
+            self._check_size("lambda-response", name, answer.get("body"))
+        except Refused as refused:
+            return self._refuse(refused)
+        return answer
+
+    def for_gateway(self, answer: dict[str, Any]) -> Any:
+        """Return what a gateway makes of an invocation: of a refused one 500, of a failed one 502, and no reason."""
+        if answer.get("throttle") or answer.get("error"):
+            status = 500 if answer.get("throttle") else 502
+            headers = {"Content-Type": "application/json"}
+            return {"statusCode": status, "headers": headers, "body": '{"message":"Internal server error"}'}, None
+        return self._for_gateway(answer)
+
+    def _run(self, func: dict[str, Any], config: dict[str, Any], event: Any, trace: str) -> dict[str, Any]:
         if not self._enter(func, config):
             throttled: dict[str, Any] = self._emulator._throttle_response(
                 reason_code="ConcurrentInvocationLimitExceeded", msg="Rate Exceeded: the unreserved pool is in use"
             )
             return throttled
-        token = self._trace.set(run.header)
+        token = self._trace.set(trace)
         self._within.event = event
         try:
             answer: dict[str, Any] = self._execute(func, event)
@@ -83,12 +114,21 @@ class Functions:
             self._within.event = None
             self._trace.reset(token)
             self._leave(func, config)
-        self._metrics.read(answer.get("log") or "")
-        try:
-            self._check_size("lambda-response", name, answer.get("body"))
-        except Refused as refused:
-            return self._refuse(refused)
         return answer
+
+    def check_reservation(self, name: str, wanted: int) -> None:
+        """Hold a reservation against what all functions together may reserve.
+
+        Raises:
+            Refused: too little of the account's concurrency would be left for the others.
+        """
+        others = self._taken(but=name)
+        if self._quota - others - wanted < RULES["lambda-reserve"].most:
+            raise Refused(
+                "lambda-reserve", "InvalidParameterValueException",
+                "Specified ReservedConcurrentExecutions for function decreases account's "
+                f"UnreservedConcurrentExecution below its minimum value of [{RULES['lambda-reserve'].most:.0f}].",
+            )  # fmt: skip
 
     def _refuse(self, refused: Refused) -> dict[str, Any]:
         self._report.violated(refused.rule, refused.message)
@@ -118,14 +158,16 @@ class Functions:
     def _enter(self, func: dict[str, Any], config: dict[str, Any]) -> bool:
         if self._reserved(func, config) is not None:
             return True
-        taken = sum(
-            self._reserved(one, one.get("config") or one) or 0 for _, one in self._emulator._functions.all_items()
-        )
         with self._lock:
-            if self._shared >= self._quota - taken:
+            if self._shared >= self._quota - self._taken():
                 return False
             self._shared += 1
         return True
+
+    def _taken(self, *, but: str = "") -> int:
+        records = [one for _, one in self._emulator._functions.all_items()]
+        named = [(one, one.get("config") or one) for one in records]
+        return sum(self._reserved(one, config) or 0 for one, config in named if config.get("FunctionName") != but)
 
     def _leave(self, func: dict[str, Any], config: dict[str, Any]) -> None:
         if self._reserved(func, config) is None:

@@ -95,7 +95,7 @@ _TABLE = [
          f"{_LAMBDA}/dg/configuration-envvars.html", "`tests/unit/localstack/test_template.py`", _STRICT, 4096),
     Rule("lambda-timeout", "Lambda", "a timeout of at most 1,800 s", f"{_LAMBDA}/dg/gettingstarted-limits.html",
          "`WorkerTimeoutSeconds`", _STRICT, 1800),
-    Rule("lambda-reserve", "Lambda", "100 executions of the account stay unreserved",
+    Rule("lambda-reserve", "Lambda", "100 executions of the account stay unreserved by all reservations together",
          f"{_LAMBDA}/dg/configuration-concurrency.html", "`deploy/preflight.py`", _STRICT, 100),
     Rule("lambda-pool", "Lambda", "functions without a reservation share what the account has left of its concurrency",
          f"{_LAMBDA}/dg/lambda-concurrency.html", "`ReserveConcurrency`, `ApiReservedConcurrency`", _STRICT),
@@ -168,6 +168,10 @@ STRICTER = [
 ]
 WRONG = [
     "CloudFormation leaves out `RecursiveLoop`: `localstack/deployment.py` sets it after each deployment.",
+    "CloudFormation leaves out `ReservedConcurrentExecutions`, so that nothing bounds a function: "
+    "`localstack/deployment.py` reserves after each deployment.",
+    "HTTP APIs answer an invocation that Lambda refused with its 429, and a function's failure with its message: "
+    "the front answers 500 and 502 without a word, as documented.",
     "CloudFormation keeps numbers of parameters as text in event source mappings: set again, too.",
     "CloudFormation keeps the capitals of an HTTP API's CORS, which its gateway does not read: set again, too.",
     "Messages carry no trace and functions have no `_X_AMZN_TRACE_ID`, so its own loop detection never sees a queue: "

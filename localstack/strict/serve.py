@@ -37,7 +37,8 @@ def main() -> None:
     quota = int(os.environ["LAMBDA_ACCOUNT_CONCURRENCY"])
     report, queues = Report(), Queues()
     functions = Functions(lambda_svc, report, queues, quota=quota)
-    front: Any = Front(emulator.app, report, queues, functions, quota=quota)
+    functions.starts.watch(lambda_runtime.Worker)
+    front: Any = Front(emulator.app, report, queues, functions)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     _raise_file_limit()
     # A fifth of the processor time for a request that MiniStack's own server takes, hypercorn with h11.

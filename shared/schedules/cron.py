@@ -6,10 +6,8 @@ EventBridge Scheduler documents: a time that is left out in spring is skipped, o
 once, the first time. Every answer is an instant that has not been before, whatever the wall shows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
@@ -20,6 +18,8 @@ LIBRARY = "cronsim 2.8"
 """What reads expressions, kept with every schedule. Day of month and weekday both given: either is enough."""
 CHARACTERS = 200
 """Longest expression."""
+FURTHEST = timedelta(days=20 * 366)
+"""How long a time may be that no clock shows before it never comes: the rarest, a leap day, is eight years off."""
 LOOKED_AHEAD = 120
 """Instants that are looked at for the shortest time between two."""
 
@@ -55,13 +55,16 @@ def instants(expression: str, zone: str, after: float) -> Iterator[float]:
         found = CronSim(" ".join(fields), wall)
     except CronSimError as error:
         raise BadSchedule(f"is no cron expression: {error}", param="cron") from error
-    return _existing(found, where, after)
+    return _existing(found, where, after, wall)
 
 
-def _existing(walls: Iterator[datetime], where: ZoneInfo, after: float) -> Iterator[float]:
+def _existing(walls: Iterator[datetime], where: ZoneInfo, after: float, seen: datetime) -> Iterator[float]:
     for wall in walls:
+        if wall - seen > FURTHEST:  # half past two on a day on which clocks are put forward, every year
+            return
         at = wall.replace(tzinfo=where).timestamp()  # fold 0: the first of two
         if at > after and datetime.fromtimestamp(at, where).replace(tzinfo=None) == wall:
+            seen = wall
             yield at
 
 

@@ -1,7 +1,5 @@
 """What a task is: its statuses, its row and the JSON that rides in it."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -161,6 +159,8 @@ class Task:
     """Which one, from 0."""
     run_started: float | None = None
     """When this worker took it; kept in the worker only."""
+    newest_turn: float = 0.0
+    """When the newest turn of its session ended that it saw, by whatever clock; kept in the worker only."""
     unwritten: list[Usage] = field(default_factory=list)
     """What it was charged with that its row does not say yet; kept in the worker only."""
     lapsed: bool = False
@@ -197,7 +197,7 @@ JSON_FIELDS = frozenset(
     {"params", "past", "by_model", "charged", "raised", "last_error", "result", "error", "waiting_for"}
 )
 FIELDS = {item.name for item in fields(Task)} - {
-    *("run_started", "lapsed", "taken_from", "unwritten", "joined", "under_way", "recovered")
+    *("run_started", "newest_turn", "lapsed", "taken_from", "unwritten", "joined", "under_way", "recovered")
 }
 
 

@@ -15,6 +15,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from localstack.deployment import LOCAL_DEFAULTS
 from shared.clock import day
 from shared.settings import settings
 from shared.tasks.model import Status, Task
@@ -113,6 +114,30 @@ def test_the_local_aws_refuses(stack: Stack, what: str) -> None:
     with stack.used(), pytest.raises(ClientError) as refused:
         REFUSED[what](stack)
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_a_function_has_the_concurrency_that_the_template_reserves(stack: Stack) -> None:
+    with stack.used():
+        found = client("lambda").get_function_concurrency(FunctionName=stack.outputs["functions"]["api"])
+    assert found["ReservedConcurrentExecutions"] == int(LOCAL_DEFAULTS["ApiReservedConcurrency"])
+
+
+def test_an_invocation_over_the_reserved_concurrency_is_refused(stack: Stack) -> None:
+    name = stack.outputs["functions"]["webhook"]
+    with stack.used():
+        functions = client("lambda")
+        for most in (1, 0):
+            functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=most)
+            try:
+                if most:
+                    assert functions.invoke(FunctionName=name, Payload=b'{"Records": []}')["StatusCode"] == 200
+                    continue
+                with pytest.raises(functions.exceptions.TooManyRequestsException) as refused:
+                    functions.invoke(FunctionName=name, Payload=b'{"Records": []}')
+                assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
+                assert refused.value.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+            finally:
+                functions.delete_function_concurrency(FunctionName=name)
 
 
 def test_a_transaction_is_safe_to_repeat_by_its_token(stack: Stack) -> None:

@@ -3,8 +3,6 @@
 Either is a new task, admitted, charged and ended as any. The first one stays as it is: it has ended, and ends once.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -14,6 +12,7 @@ from functions.api.dialect.content import inline
 from functions.api.door.identity import Caller
 from functions.api.submit.submission import Receipt, Submission
 from functions.api.submit.taking import submit
+from shared.clock import SKEW_SECONDS
 from shared.errors import NotFound
 from shared.limits import keys, tiers
 from shared.limits.tiers import LANES
@@ -24,8 +23,6 @@ OF_ITS_OWN = frozenset(
     {"retry_of", "fork_of", "redriven_from", "history_before", "copied", "traceparent", "trace_link"}
 )
 """Parameters that a task does not hand on."""
-SKEW_SECONDS = 1.0
-"""Turns that ended this much after a run's start count as earlier, by other machines' clocks; as the worker has it."""
 
 
 def retry(caller: Caller, source: Task, *, idempotency: store.Idempotency | None, trace: str | None) -> Receipt:

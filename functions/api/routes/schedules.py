@@ -1,8 +1,7 @@
 """Schedules: runs that begin by the clock."""
 
-from __future__ import annotations
-
 import uuid
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -42,6 +41,9 @@ PAGE = 100
 OFTEN = "too_frequent"
 
 log = get_logger("api")
+
+_TIMES = attrgetter("cron", "at", "timezone", "status")
+"""What says when a schedule's instants are; a jitter moves none of them."""
 
 ScheduleId = Annotated[str, Path(description="`sch_…`")]
 Name = Annotated[str, Field(min_length=1, max_length=100, description="Yours; shown in lists.")]
@@ -193,9 +195,11 @@ def _changed(found: Schedule, caller: Caller, asked: ScheduleChange) -> Schedule
     changed = found.changed(**values)
     if changed.cron is not None and changed.at is not None:
         raise invalid("a schedule has either `cron` or `at`", "at")
+    planned = changed
     if given & {"cron", "at", "timezone", "jitter_s"} or bool(changed.paused) != bool(found.paused):
-        return _planned(changed.changed(held=False))
-    return changed
+        planned = _planned(changed.changed(held=False))
+    # Who names the times as they are may do so while one of them is due: that firing stays.
+    return changed if _TIMES(changed) == _TIMES(found) else planned
 
 
 def _planned(schedule: Schedule) -> Schedule:

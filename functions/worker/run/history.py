@@ -1,11 +1,9 @@
 """What a run is asked, and what its session remembers of before: as much as the model's context has room for."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from functions.worker.record.persist import persist
-from shared.clock import now
+from shared.clock import SKEW_SECONDS, epoch, now
 from shared.limits import models
 from shared.tasks import chains, conversation, sessions
 from shared.tasks.model import Task, dumps
@@ -14,9 +12,6 @@ CONTEXT_BYTES_PER_TOKEN = 3
 """Bytes of JSON that a token stands for when history is fitted: 4 in English prose, 3 in many other scripts."""
 HISTORY_SHARE = 0.9
 """How much of a model's context is filled: what an agent adds, and estimates that are off, need the rest."""
-CLOCK_SKEW_SECONDS = 1.0
-"""Turns that ended this much after a run's start by another machine's clock count as earlier: runs of a session go one
-after the other."""
 
 
 class Remembered(dict[str, Any]):
@@ -54,7 +49,8 @@ class History:
         """
         if not self.session_id or self.session_id == self.task_id:
             return []
-        before = (self._task.started_at or self._task.run_started or now()) + CLOCK_SKEW_SECONDS
+        # Runs of a session go one after the other: what another machine's clock says was just after, was before.
+        before = (self._task.started_at or self._task.run_started or now()) + SKEW_SECONDS
         before = float(self._task.params.get("history_before") or before)  # a fork sees what the other run saw
         chain = chains.asked_for(self._task.params)
         if chain is None:
@@ -63,6 +59,8 @@ class History:
             turns = await persist(
                 chains.read, self.user, self.session_id, last=chain.last, before=before, whole=chain.whole
             )
+        if turns:
+            self._task.newest_turn = epoch(turns[-1].at)
         asked = self.asked()
         fitting = conversation.fitting([message for turn in turns for message in turn.messages], asked)
         room = self._history_bytes(asked)

@@ -328,6 +328,28 @@ def test_a_change_that_leaves_the_time_alone_does_not_lose_a_firing(api: Api) ->
     assert runs(api)[0]["message"] == "other"
 
 
+@pytest.mark.parametrize("same", [{"cron": EVERY_MINUTE}, {"timezone": "UTC"}, {"cron": EVERY_MINUTE, "jitter_s": 9}])
+def test_naming_the_time_as_it_is_does_not_lose_a_firing_that_is_due(api: Api, same: dict[str, Any]) -> None:
+    made = make(api, overlap="queue", jitter_s=60 if "jitter_s" in same else 0)
+    assert come(made) == ["submitted"]
+    due = row(made).next_at
+    if "jitter_s" not in same:
+        assert come(made) == ["held"]  # it waits for the run before it
+    assert due is not None
+    at(due + 1)
+    changed = api.client.patch(f"/schedules/{made['schedule_id']}", json=same, headers=api.head()).json()
+    assert epoch(changed["next"][0]) == due
+    end(runs(api)[0]["task_id"])
+    assert come(made) == ["submitted"]
+    assert len(runs(api)) == 2
+
+
+def test_another_jitter_is_held_against_the_time_between_two(api: Api) -> None:
+    path = f"/schedules/{make(api)['schedule_id']}"
+    for jitter_s, status in ((60, 200), (61, 422)):
+        assert api.client.patch(path, json={"jitter_s": jitter_s}, headers=api.head()).status_code == status
+
+
 def test_cron_and_at_take_each_others_place(api: Api) -> None:
     made = make(api)
     path = f"/schedules/{made['schedule_id']}"

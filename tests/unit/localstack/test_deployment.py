@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +23,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
     monkeypatch.setattr(deployment, "build", lambda: done.append("build"))
     monkeypatch.setattr(deployment, "_number_mappings", lambda *_: None)
+    monkeypatch.setattr(deployment, "_reserve", lambda *_: None)
     monkeypatch.setattr(stack, "read_template", lambda _: {})
     monkeypatch.setattr(stack, "deploy", lambda *_, **__: {"ApiId": "51a1ce00"})
     monkeypatch.setattr(stack, "exists", lambda _: True)
@@ -172,3 +174,29 @@ def test_a_rename_changes_a_digest(tmp_path: Path) -> None:
     before = packages.digest_of(folder, known)
     (folder / "empty.py").rename(folder / "void.py")
     assert packages.digest_of(folder, known) != before
+
+
+@pytest.mark.parametrize(
+    ("parameters", "wanted"),
+    [
+        ({}, {"worker": 25, "streaming": 50}),
+        ({"ApiReservedConcurrency": "7", "StreamingConcurrency": "0"}, {"api": 7, "worker": 25}),
+        ({"ApiReservedConcurrency": "7", "ReserveConcurrency": "false"}, {"api": 7}),
+    ],
+)
+def test_what_the_template_reserves_is_reserved(
+    monkeypatch: pytest.MonkeyPatch, parameters: dict[str, str], wanted: dict[str, int]
+) -> None:
+    reserved = {"api": 900, "worker": 1, "streaming": 1}  # as an earlier deployment left it: too much beside the new
+
+    def put(*, FunctionName: str, ReservedConcurrentExecutions: int) -> None:
+        reserved[FunctionName] = ReservedConcurrentExecutions
+        assert sum(reserved.values()) <= 900
+
+    client = SimpleNamespace(
+        put_function_concurrency=put, delete_function_concurrency=lambda FunctionName: reserved.pop(FunctionName)
+    )
+    monkeypatch.setattr("boto3.client", lambda _: client)
+    names = {f"{name.capitalize()}FunctionName": name for name in reserved}
+    deployment._reserve(parameters, names)
+    assert reserved == wanted

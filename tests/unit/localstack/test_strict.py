@@ -40,6 +40,9 @@ class Emulator(SimpleNamespace):
     def _xray_trace_id_for_invocation(self, config: dict[str, Any], inbound: str | None = None) -> str | None:
         return inbound
 
+    def lambda_execute_result_to_api_proxy_response(self, answer: dict[str, Any]) -> tuple[Any, str | None]:
+        return answer["body"], None
+
     def _throttle_response(self, *, reason_code: str, msg: str) -> dict[str, Any]:
         return {"throttle": True, "body": {"Reason": reason_code, "message": msg}, "error": True}
 
@@ -53,7 +56,7 @@ class World:
         self.functions = Functions(self.emulator, self.report, self.queues, quota=quota)
         self.status, self.answer = 200, b"{}"
         self.asked: list[dict[str, Any]] = []
-        self.front = Front(self.app, self.report, self.queues, self.functions, quota=quota)
+        self.front = Front(self.app, self.report, self.queues, self.functions)
 
     async def app(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         body, more = b"", True
@@ -285,6 +288,33 @@ def test_reserved_parts_are_taken_out_of_the_pool() -> None:
     assert answers[2]["body"] == "ok"
     assert world.invoke({"after": 1})["body"] == "ok"
     assert world.noted == []  # AWS throttles, too: that is no mistake
+
+
+@pytest.mark.parametrize(("quota", "status"), [(200, 200), (199, 400)])
+def test_all_reservations_together_leave_a_hundred(quota: int, status: int) -> None:
+    world = World(quota=quota)
+    world.emulator.records["a"] = {"concurrency": 60, "config": {"FunctionName": "a"}}
+    world.emulator.records["b"] = {"concurrency": 90, "config": {"FunctionName": "b"}}  # this one's own is not added
+    body = {"ReservedConcurrentExecutions": 40}
+    assert world.request("/2017-10-31/functions/b/concurrency", body, method="PUT")[0] == status
+    assert world.noted == ["lambda-reserve"] * (status == 400)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (
+            {"throttle": True, "error": True, "body": {"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded"}},
+            500,
+        ),
+        ({"error": True, "body": {"errorMessage": "secret", "statusCode": 200}}, 502),
+        ({"body": {"statusCode": 200, "body": "x"}}, 200),
+    ],
+)
+def test_the_gateway_says_nothing_of_why_it_has_no_answer(answer: dict[str, Any], status: int) -> None:
+    told, _ = World().emulator.lambda_execute_result_to_api_proxy_response(answer)
+    assert told["statusCode"] == status
+    assert told["body"] == ("x" if status == 200 else '{"message":"Internal server error"}')
 
 
 # ---- loops

@@ -108,6 +108,19 @@ def test_a_day_that_never_comes_is_told(expression: str) -> None:
     assert told.value.param == "cron"
 
 
+@pytest.mark.parametrize("expression", ["30 2 * 3 7L", "0 2 * mar 7L", "59 2 * 3 0L"])
+def test_a_time_that_the_clocks_leave_out_every_year_never_comes(expression: str) -> None:
+    with pytest.raises(BadSchedule) as told:
+        cron.shortest_gap(expression, "Europe/Berlin", 1_790_000_000)
+    assert told.value.param == "cron"
+    assert cron.shortest_gap(expression, "UTC", 1_790_000_000) is not None
+
+
+def test_a_leap_day_is_waited_for_over_a_century_that_has_none() -> None:
+    found = cron.next_after("0 8 29 2 *", "Europe/Berlin", datetime(2096, 3, 1, tzinfo=UTC).timestamp())
+    assert found == datetime(2104, 2, 29, 7, tzinfo=UTC).timestamp()
+
+
 def test_a_leap_day_comes() -> None:
     found = cron.next_after("0 8 29 2 *", "UTC", datetime(2026, 1, 1, tzinfo=UTC).timestamp())
     assert found == datetime(2028, 2, 29, 8, tzinfo=UTC).timestamp()
