@@ -34,7 +34,7 @@ class Shop:
         names = ("AWS_PORT", "REDIS_PORT", "LLM_PORT", "STREAM_PORT")
         ports = dict(zip(names, map(str, free_ports(4)), strict=True))
         keep = {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE", "AWS_", "OPENAI"))}
-        keep["PIP_NO_COMPILE"] = "1"  # what is never imported need not be compiled
+        keep["PIP_NO_COMPILE"] = "0"  # which is pip's way to say yes: what is never imported need not be compiled
         for name in ("REDIS_URL", "VIRTUAL_ENV", "PYTHONPATH"):  # what the tests' own system has
             keep.pop(name, None)
         path = f"{self.environment / 'bin'}{os.pathsep}{keep['PATH']}"
