@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
@@ -40,6 +40,12 @@ def _loop() -> Iterator[asyncio.AbstractEventLoop]:
         yield found
     finally:
         _idle.append((pid, found))
+
+
+def here[T](asking: Coroutine[Any, Any, T]) -> T:
+    """Have the application answer in this thread."""
+    with _loop() as loop, alone():
+        return loop.run_until_complete(asking)
 
 
 class _Answer:
@@ -80,8 +86,7 @@ class _Straight(httpx2.BaseTransport):
         if not request.extensions.get(_WHOLE) or asyncio._get_running_loop() is not None:
             return self.bit_by_bit.handle_request(request)
         body = request.read()
-        with _loop() as loop, alone():
-            answer = loop.run_until_complete(self._ask(request, body))
+        answer = here(self._ask(request, body))
         content = b"" if request.method == "HEAD" else b"".join(answer.parts)
         headers = [(name.decode(), value.decode()) for name, value in answer.headers]
         return httpx2.Response(answer.status, headers=headers, stream=httpx2.ByteStream(content), request=request)
