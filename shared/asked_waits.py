@@ -1,7 +1,5 @@
 """How long a provider asks to wait: in the headers and words that providers have for it."""
 
-from __future__ import annotations
-
 import datetime
 import email.utils
 import re

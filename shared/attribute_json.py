@@ -6,8 +6,6 @@ DynamoDB's JSON already, but for bytes, which are base64 there. All else of a re
 `botocore`.
 """
 
-from __future__ import annotations
-
 import json
 from base64 import b64decode, b64encode
 from typing import Any

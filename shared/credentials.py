@@ -4,8 +4,6 @@ A user of a trusted service has their own, or else the service's. Who looks for 
 ``CACHE_S``, which is the lag of a change.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

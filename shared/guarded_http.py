@@ -4,15 +4,14 @@ The check sits below the connection pool, in its network backend: the pool still
 the Host header, the TLS server name and the certificate check are those of the name.
 """
 
-from __future__ import annotations
-
 import asyncio
+import ssl
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpcore2
 import httpx2
@@ -20,10 +19,6 @@ from httpcore2 import AsyncNetworkStream, NetworkStream
 
 from shared import tls
 from shared.netguard import Forbidden, checked_addresses
-
-if TYPE_CHECKING:
-    import ssl
-
 
 RESOLVER_THREADS = 16
 """Names are looked up in threads of their own: a slow name server must not hold up the threads that runs share."""

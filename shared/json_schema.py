@@ -4,8 +4,6 @@ What it does not know it refuses when the schema is given, rather than letting v
 regular expression of an agent's would run on input of anybody's.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

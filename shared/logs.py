@@ -4,8 +4,6 @@ Message text, keys and model replies are never logged. (Powertools' logger does 
 cold start, which is why it is not used here.)
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import sys

@@ -3,8 +3,6 @@
 By the wall clock, which goes on while the environment is frozen: nobody's change takes longer to be seen for that.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import OrderedDict

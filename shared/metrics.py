@@ -3,8 +3,6 @@
 Format: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 The rules alone, on the standard library; `shared.guarded_http` holds the transports that keep to them.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 import socket

@@ -1,7 +1,5 @@
 """What is known beforehand of how providers take requests, and the operator's own word (`ProviderProfiles`)."""
 
-from __future__ import annotations
-
 import json
 import re
 from fnmatch import fnmatchcase

@@ -4,8 +4,6 @@ The phrases stand for whole families: each provider words "your prompt does not 
 own way, with any status. A word list is never whole; what it misses is classified by its status.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Literal
 

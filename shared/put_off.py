@@ -5,8 +5,6 @@ A large package's ``__init__`` often imports all of its parts, for whoever wants
 after all, so that nothing is missing: at worst it takes as long as before.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from importlib import import_module

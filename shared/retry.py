@@ -1,7 +1,5 @@
 """Which failures of a model provider pass and which stay, and how long to wait: one table, one formula."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal

@@ -4,8 +4,6 @@ A secret's whole string is the value. A rotated secret reaches an environment wh
 wait for the old ones to end (hours at most).
 """
 
-from __future__ import annotations
-
 import threading
 
 from botocore.exceptions import BotoCoreError, ClientError

@@ -4,8 +4,6 @@ Python's own reader and writer let most of these pass. What agents and providers
 comes in: noticed only when it is written, it would take down whatever is written with it.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

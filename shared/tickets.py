@@ -4,8 +4,6 @@ A ticket is 256 random bits, stored hashed. One for the WebSocket is good for on
 task's stream, which `EventSource` opens again by itself, for that task's events for an hour.
 """
 
-from __future__ import annotations
-
 import hashlib
 import secrets
 from collections.abc import Callable

@@ -3,15 +3,10 @@
 Reading them takes 15 to 30 ms of a processor and some MB, a client each otherwise.
 """
 
-from __future__ import annotations
-
+import ssl
 from functools import cache
-from typing import TYPE_CHECKING
 
 import httpx2
-
-if TYPE_CHECKING:
-    import ssl
 
 
 @cache

@@ -4,17 +4,13 @@ The ids of a run's spans follow from the run's own id, so that whoever tells of 
 header that left hours ago fits the spans that are exported at the end (docs/traces.md).
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Task
 
 HEADER = "traceparent"
 RUN, STEP = "run", "step"

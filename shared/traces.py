@@ -1,7 +1,5 @@
 """The way of an ended run to the operator's collector: a message in the queue of webhooks (docs/traces.md)."""
 
-from __future__ import annotations
-
 from shared import traceparent, webhooks
 from shared.clock import now
 from shared.tasks.model import Task

@@ -7,14 +7,13 @@ No call may hang on a cache, and none may pay for the same dead server again: a 
 about two timeouts (1.6 s), and for a while afterwards calls fail at once (`Away`).
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from redis.backoff import NoBackoff
 from redis.client import Redis
@@ -38,9 +37,6 @@ from shared import secrets
 from shared.errors import SluiceError
 from shared.iam_login import CONNECTION_SECONDS, login_of
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["Away", "RedisError", "Script", "client", "connect", "reset"]
 

@@ -1,7 +1,5 @@
 """The client of a Valkey cluster: apart from `shared.valkey`, since few deployments need it."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

@@ -7,8 +7,6 @@ One pusher at a time keeps events in order. `subscribe` replays first and regist
 worker that runs the task pushes. Whoever takes a connection off the hash pushes what is left at the end.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

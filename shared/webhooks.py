@@ -4,8 +4,6 @@ The secret of an API key is derived from the deployment's: HMAC-SHA256 of the ke
 the deployment's secret rotates them all. An id names a task's end: every delivery of it carries the same one.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

@@ -3,8 +3,6 @@
 The answer's body is JSON, and the answer itself is JSON around that text: what JSON escapes is escaped twice.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from typing import Any

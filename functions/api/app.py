@@ -3,8 +3,6 @@
 ``handler`` is what the template names; ``app`` is an ASGI application that any server can run.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

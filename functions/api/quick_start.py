@@ -8,8 +8,6 @@
 Should a later version of either not care for this, starts are slower and nothing else changes.
 """
 
-from __future__ import annotations
-
 import gc
 import sys
 

@@ -1,7 +1,5 @@
 """What becomes of one dead message."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

@@ -7,8 +7,6 @@ Settings: ``MIN_REPLICAS`` … ``SCALE_DOWN_WINDOW_SECONDS``, ``ESM_UUID_HIGH``,
 ``sqs:GetQueueAttributes``, ``lambda:GetEventSourceMapping`` and ``lambda:UpdateEventSourceMapping``.
 """
 
-from __future__ import annotations
-
 import time
 from datetime import datetime
 from typing import Any

@@ -1,18 +1,14 @@
 """The lanes' event source mappings: how many environments Lambda may use for each, read and set."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import aws
 from shared.logs import get_logger
+from shared.scaling.policy import Decision
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from shared.scaling.policy import Decision
 
 
 def uuids() -> dict[str, str]:

@@ -3,8 +3,6 @@
 What cannot be read is None, and the policy knows what to do about it; one failing source never stops a tick.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from functions.scaler import mappings

@@ -1,15 +1,9 @@
 """The scaler's metrics and its one log line a tick."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from shared import metrics
 from shared.logs import get_logger
-
-if TYPE_CHECKING:
-    from shared.scaling.policy import Decision
-    from shared.scaling.readings import LaneReadings, Readings
+from shared.scaling.policy import Decision
+from shared.scaling.readings import LaneReadings, Readings
 
 
 def _per_replica(measured: LaneReadings) -> float | None:

@@ -5,8 +5,6 @@ remembers itself; a fresh environment without either starts from the sizes set n
 stabilization window.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from shared import valkey

@@ -1,7 +1,5 @@
 """What environments at work are told by way of Valkey: which lanes are paused, and how many runs each may have."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from functions.scaler import mappings

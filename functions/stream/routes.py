@@ -1,7 +1,5 @@
 """What each WebSocket route does."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

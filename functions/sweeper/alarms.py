@@ -1,22 +1,17 @@
 """Looks after waiting tasks: sends the timers that have come within SQS's reach, and repairs what was lost."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from functions.sweeper import keep
 from functions.sweeper.shards import go_through
 from shared import webhooks
 from shared.clock import now
+from shared.limits.admission import Gate
 from shared.limits.lane import Lanes
 from shared.tasks import events, kin, lanes, waits, waking
 from shared.tasks.items import WAIT_SHARDS, Attributes, read_task, wait_shard_name
 from shared.tasks.model import Status, Task
-
-if TYPE_CHECKING:
-    from shared.limits.admission import Gate
 
 
 def ring(gate: Gate, stop_at: float) -> Counter[str]:

@@ -1,7 +1,5 @@
 """Budgets' alerts that nobody sent: whoever noticed died, or nobody could notice because Valkey was away."""
 
-from __future__ import annotations
-
 from collections import Counter
 from itertools import batched
 

@@ -1,7 +1,5 @@
 """Has batches looked at that nobody looks at: whose message was lost, whose writer died, whose time is over."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from shared.bulk import pokes, store

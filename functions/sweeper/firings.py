@@ -1,7 +1,5 @@
 """Brings the firings of schedules within reach: sends the messages of those that are near, and again what was lost."""
 
-from __future__ import annotations
-
 from collections import Counter
 from contextlib import suppress
 

@@ -1,7 +1,5 @@
 """Keeping a task's items, and the S3 objects that they name, for longer: a run may wait past their usual time."""
 
-from __future__ import annotations
-
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import aws

@@ -6,20 +6,14 @@ task of its shard is put back from its row. It lasts some hours, so that what wa
 last, too.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from shared import valkey
 from shared.clock import now
 from shared.errors import DependencyDown, NewerVersion, SettingError
 from shared.limits import names, tiers
+from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.tasks import days, listing, table
 from shared.tasks.items import DUE_SHARDS, Attributes, read_task, row_key
-
-if TYPE_CHECKING:
-    from shared.limits.admission import Gate
 
 AGAIN_SECONDS = 6 * 3600
 """How long a count holds that Valkey did not lose."""

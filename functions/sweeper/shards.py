@@ -1,7 +1,5 @@
 """Seeing to what is due, partition by partition of the ``due`` index: a sweep meets only those whose turn it is."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

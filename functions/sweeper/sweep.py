@@ -4,8 +4,6 @@ The `due` index lists live tasks by when somebody should look after them. Lookin
 is harmless: the row decides.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Set

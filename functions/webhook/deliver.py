@@ -1,7 +1,5 @@
 """One delivery: read what is due, post it, see to the next try, record what came of it."""
 
-from __future__ import annotations
-
 import json
 import random
 from dataclasses import dataclass

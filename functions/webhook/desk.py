@@ -5,8 +5,6 @@ by itself while it has threads free: others' deliveries do not wait for it. An o
 when another comes it has its share at once. What is above its owner's share goes back into the queue, as new.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait

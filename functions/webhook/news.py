@@ -1,7 +1,5 @@
 """Webhooks that tell of something else than a task: of a budget's threshold, or of a firing that made no run."""
 
-from __future__ import annotations
-
 from functions.webhook.post import Answer, send
 from shared import webhooks
 from shared.alerts import model, targets

@@ -1,7 +1,5 @@
 """One signed POST to a receiver, and what came of it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache

@@ -5,8 +5,6 @@ partition takes the place of the task's id, and who is told that of the wait. Th
 what is told, in the same way.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from shared import webhooks

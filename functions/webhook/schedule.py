@@ -1,7 +1,5 @@
 """When a failed delivery is tried again: exponential back-off for a day."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 GIVE_UP_SECONDS = 86_400.0

@@ -4,8 +4,6 @@ There is one item, and so one webhook id, for each (whose, day, unit, threshold)
 While it stands in the partition ``ALERTS`` of the ``due`` index its message may not have been sent.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from typing import Any

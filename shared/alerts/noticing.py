@@ -5,8 +5,6 @@ day is to be looked at, in the same step; so an ordinary run costs nothing more.
 item, which also holds the ceilings. Whoever noticed may die: the sweeper finds the note, and an alert that is not sent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from shared import valkey, webhooks

@@ -1,7 +1,5 @@
 """What was told of a user's budget lately: each threshold that a day came to, and what came of its webhook."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Where users are told of their budgets: an address of each user, or else of the service that they belong to."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The rows of a user stand in one partition, by ids that sort by time. A file whos
 is ``pending`` until somebody asks for it; then S3 is asked what came.
 """
 
-from __future__ import annotations
-
 import json
 import secrets
 from dataclasses import dataclass, replace

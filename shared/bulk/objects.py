@@ -3,8 +3,6 @@
 Every call raises `DependencyDown` when S3 is away.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError

@@ -4,8 +4,6 @@ The row is the truth; a message is a hint that may be lost or doubled. Whoever b
 that what happens from then on sends another. The sweeper sends one to every batch that nobody looks at.
 """
 
-from __future__ import annotations
-
 from shared import aws, valkey
 from shared.errors import DependencyDown
 from shared.logs import get_logger

@@ -6,8 +6,6 @@ whosever they are. So slots stay free for those who submit one task: they never 
 room max-min fairly, by owners.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -4,8 +4,6 @@ Who takes a batch holds it for ``LEASE_SECONDS``, longer than the function that 
 batch that another has taken since. Every commit is fenced by the batch's ``rev`` besides, which taking it raises.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A file that comes in parts: OpenAI's uploads. Each part is an object of its own until the file is put together."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -8,8 +8,6 @@ What Valkey holds may be lost. Spending is durable elsewhere and loaded again th
 queue sizes start afresh.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from typing import Any

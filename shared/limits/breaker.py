@@ -10,8 +10,6 @@ cause: connections refused, a refused key, an empty account. One owner's failed 
 unless another's fails, too; that owner waits, and the next one probes. An owner is a user, or a trusted service.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 import uuid

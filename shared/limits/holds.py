@@ -9,8 +9,6 @@ with its next `Holds.renew`, and answers.
     if hold.take(owner, request_id, ttl_s=5): ...     # every second or so: hold.renew(...), at last: hold.release(...)
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable

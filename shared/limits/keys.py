@@ -5,8 +5,6 @@ slower is needed: unlike a password, 256 random bits cannot be guessed from thei
 to salt. A key that was read is remembered for ``CACHE_S``: that is the lag of a revocation.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

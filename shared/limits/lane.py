@@ -13,8 +13,6 @@ which owner has how many runs under way, and which tasks wait in vain. An enviro
 All of it may be lost: then the queue's order and the pollers decide, as before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

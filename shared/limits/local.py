@@ -1,7 +1,5 @@
 """Admission without Redis: windows in this environment's memory, stricter than the shared ones."""
 
-from __future__ import annotations
-
 import threading
 from collections import OrderedDict, deque
 

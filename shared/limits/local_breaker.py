@@ -1,7 +1,5 @@
 """The circuit breaker in one environment's memory: the rules of ``lua/breaker_*.lua`` without Valkey."""
 
-from __future__ import annotations
-
 import threading
 from dataclasses import dataclass, field
 

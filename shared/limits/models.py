@@ -6,8 +6,6 @@ word comes first, by names or patterns.
 The table, ``prices.json``, is made by ``python -m deploy.price_table``, which names its source.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from fnmatch import fnmatchcase

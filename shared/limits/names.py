@@ -1,7 +1,5 @@
 """Names of the limits' Valkey keys. Keys of one script share a hash tag: a cluster keeps them together."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 _TAG = "{sluice}"

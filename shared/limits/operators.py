@@ -9,8 +9,6 @@ does not fit a parameter; a file's path is taken, too. What stands in ``PRICES``
 All of it is read once per environment, on first use.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase

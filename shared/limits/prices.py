@@ -4,8 +4,6 @@ A price in USD per million tokens is the same figure in micro-USD per token; pri
 tokens, so that none has a fraction. Where they come from: `shared.limits.models`.
 """
 
-from __future__ import annotations
-
 from shared.limits.models import Model, known, table
 from shared.settings import settings
 

@@ -1,16 +1,10 @@
 """Reservations: what open tasks may still spend of the day's ceilings, raised before each of their calls."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from shared.errors import BudgetExhausted, DependencyDown
 from shared.limits import names
 from shared.limits.scripted import CHECK_S, FRESH_S, Scripted, spends
+from shared.limits.tiers import Limits
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from shared.limits.tiers import Limits
 
 
 class Reservations(Scripted):

@@ -3,21 +3,17 @@
 The clock is the Valkey server's, so that environments need not agree on one.
 """
 
-from __future__ import annotations
-
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import valkey
 from shared.limits import names
 from shared.limits.scripts import OnValkey, script
+from shared.limits.tiers import Limits
 from shared.settings import Settings, settings
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from shared.limits.tiers import Limits
 
 CHECK_S = 300
 """First look of the sweeper at an open entry after its admission, s."""

@@ -1,7 +1,5 @@
 """The limits' Lua scripts, read once, and what all that runs them has in common."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path

@@ -12,8 +12,6 @@ that exists now. An owner alone may use all of it. When another comes, its fair 
 ``lua/common.lua`` holds the same arithmetic for the scripts (`may_take`); a test compares the two.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 OVERDRAFT = 2

@@ -1,7 +1,5 @@
 """Running slots: how many of a user's tasks may run at once, and which of them do."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

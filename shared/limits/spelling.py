@@ -4,8 +4,6 @@
 ``us.anthropic.claude-sonnet-4-5-20250929-v1:0``, ``deepseek/deepseek-chat:free``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import lru_cache

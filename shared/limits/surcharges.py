@@ -5,8 +5,6 @@ models what else changes a call's price. It is read when a call first has such a
 The operator's own word (``PRICES``, see `shared.limits.operators`) comes first here, too.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from fnmatch import fnmatchcase

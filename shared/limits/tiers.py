@@ -1,21 +1,17 @@
 """Tiers: named sets of limits, kept as data in ``tiers.json``, with overrides per API key."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.errors import SettingError
 from shared.limits.spelling import undated
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task
+from shared.tasks.model import Task
 
 LANES = ("high", "normal")
 """Lanes that a client may ask for."""

@@ -1,18 +1,14 @@
 """What ``GET /limits`` shows: every limit of a caller, used and left."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import clock
 from shared.limits import names
 from shared.limits.scripts import script
 from shared.limits.shares import owner_of
+from shared.limits.tiers import Limits
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from shared.limits.tiers import Limits
 
 
 def usage(

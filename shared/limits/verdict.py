@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shared.settings import Settings
+
 if TYPE_CHECKING:
     from shared.limits.tiers import Limits
-    from shared.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

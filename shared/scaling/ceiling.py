@@ -4,8 +4,6 @@ The rule is TCP's (Chiu and Jain, "Analysis of the increase and decrease algorit
 1989): several systems that share a provider's limit and all follow it converge to a fair share of it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

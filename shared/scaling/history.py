@@ -3,18 +3,14 @@
 The scaler notes it at each tick, in one list of Valkey's; without Valkey there is none.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import valkey
 from shared.logs import get_logger
-
-if TYPE_CHECKING:
-    from shared.scaling.policy import Decision
-    from shared.scaling.readings import LaneReadings
+from shared.scaling.policy import Decision
+from shared.scaling.readings import LaneReadings
 
 KEY = "{sluice:scaler}:history"
 """List: samples as JSON, the newest first."""

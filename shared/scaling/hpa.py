@@ -8,8 +8,6 @@ which these functions pass (``tests/unit/scaling/test_hpa_tables.py``). ``docs/s
 Times are seconds on any one clock, periods and windows are seconds, replicas are worker environments.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

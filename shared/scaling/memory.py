@@ -1,7 +1,5 @@
 """The policy's state as JSON text. What cannot be read counts as none: the scaler starts afresh."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -8,8 +8,6 @@ A lane's size is its ``MaximumConcurrency``: environments that Lambda may use, n
 them by itself within seconds of a backlog; the scaler only moves the limit.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

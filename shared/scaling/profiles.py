@@ -12,13 +12,10 @@ itself: 300 environments a minute. Its environments may be fuller, because a fre
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from shared.scaling import ceiling, hpa
-
-if TYPE_CHECKING:
-    from shared.scaling.readings import LaneReadings
-    from shared.settings import Settings
+from shared.scaling.readings import LaneReadings
+from shared.settings import Settings
 
 TICK_SECONDS = 60.0
 """How often the scaler is called; the smallest rate that EventBridge schedules. ``hpa`` decides as often."""

@@ -1,7 +1,5 @@
 """What the policy is told at a tick."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

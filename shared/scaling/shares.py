@@ -5,8 +5,6 @@ not interrupted, so a lane that lent its last ones would wait for the other's lo
 pool, divided max-min fairly among the lanes that want more than their reserve.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -6,8 +6,6 @@ EventBridge Scheduler documents: a time that is left out in spring is skipped, o
 once, the first time. Every answer is an instant that has not been before, whatever the wall shows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache

@@ -1,21 +1,17 @@
 """Schedules in the table: one partition for a user's schedules and their number, which is limited."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.clock import now
 from shared.errors import Conflict, Contended, NotFound
 from shared.limits.shares import owner_of
+from shared.limits.tiers import Limits
 from shared.schedules import telling
 from shared.schedules.model import Schedule, key_of, partition, read, row_of
 from shared.tasks import events, numbered, sessions, table
 from shared.tasks.conditions import If
 from shared.tasks.items import Attributes, attribute
 from shared.tasks.ranges import under
-
-if TYPE_CHECKING:
-    from shared.limits.tiers import Limits
 
 PREFIX = "sch_"
 ID_CHARACTERS = 36

@@ -4,19 +4,14 @@ SQS hides a message for 15 minutes at most. What is further away stands in the `
 message. A message carries the instant, so that one of an earlier plan is told from the present one's.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from shared import aws
 from shared.clock import now
+from shared.schedules.model import Schedule
 from shared.settings import settings
 from shared.tasks import lanes
-
-if TYPE_CHECKING:
-    from shared.schedules.model import Schedule
 
 REACH_SECONDS = 840.0
 """How long before its time a firing's message is sent: several sweeps before SQS's longest delay is too short."""

@@ -3,20 +3,15 @@
 None of it can fail the task, which has ended; the sweeper repairs what is lost here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from shared import traces, watchers, webhooks
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
+from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.tasks import days, owed, parking, spend, store, succession
 from shared.tasks.model import Task
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from shared.limits.admission import Gate
 
 type Counted = tuple[bool, list[tuple[str, int]]]
 """What `Gate.settled` says: whether others wait for a slot, and whose day has come to a threshold."""

@@ -4,8 +4,6 @@ An approval is a wait for a signal whose name holds the fingerprint of the call.
 ``{"decision": "allow" | "deny", "reason"?, "arguments"?}``.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from typing import Any

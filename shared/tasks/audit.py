@@ -1,7 +1,5 @@
 """What operators did to users' tasks: who, what, when. Kept for a year, a partition a day."""
 
-from __future__ import annotations
-
 import secrets
 from typing import Any
 

@@ -4,8 +4,6 @@ DynamoDB takes at most 400 KB an item, attribute names included
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html).
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import zlib

@@ -4,8 +4,6 @@ The run's row says it durably, and the worker's next heartbeat reads that: the m
 tokens are paid for that nobody wants. Without Valkey it takes a heartbeat.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from shared.limits.names import cancel_key

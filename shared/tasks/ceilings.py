@@ -4,8 +4,6 @@ A run that was submitted with ``on_budget: ask`` asks before a call that would p
 raises it for this run (and, its own, for the runs above it: a tree has one ceiling), or lets the run fail.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

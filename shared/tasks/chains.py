@@ -3,8 +3,6 @@
 A session holds the turns of all branches. Each turn of a response names the one before it.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from shared.errors import NotFound

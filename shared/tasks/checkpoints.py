@@ -5,8 +5,6 @@ replay that the code or the input changed shape. A step, its events and its cost
 log, which only the holder of the lease can put (`shared.tasks.records`); the row learns of it with its next write.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Every claim raises ``lease_no``, which fences all that follows (`leases`). Runs 
 one request that grants or refuses each by itself.
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 import uuid

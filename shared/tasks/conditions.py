@@ -1,7 +1,5 @@
 """When a write of the table is done, and how that is said to DynamoDB."""
 
-from __future__ import annotations
-
 from typing import Any, TypedDict
 
 from shared.tasks.items import Attributes, attribute

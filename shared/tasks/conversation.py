@@ -4,8 +4,6 @@ A provider refuses a whole request for one tool message without its call right b
 answer. So messages are kept and dropped together with what they answer, and calls that nobody answered are left out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Which sessions are conversations of OpenAI's dialect: those have an item that says so, and can be deleted as such."""
 
-from __future__ import annotations
-
 from shared.tasks import table
 from shared.tasks.items import Attributes, table_key
 from shared.tasks.model import Task

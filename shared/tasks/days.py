@@ -4,15 +4,11 @@
 stands in ``task.past``; the rest of its use is that day's. A reservation is of ``task.day`` alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import clock
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task, Usage
+from shared.tasks.model import Task, Usage
 
 OWN = "own key: "
 """How the names of models begin, in what a run used, that its user's own provider bills at their own price. It is part

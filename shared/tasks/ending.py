@@ -5,8 +5,6 @@ where that costs no write unit more, and else in an item of its own, written fir
 content, so a late worker's item is nobody's.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Ends of several runs of one environment, written in as few requests as hold them: each all or none, by itself."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

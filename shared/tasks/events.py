@@ -6,8 +6,6 @@ tell when it ended goes with its end, and the last event is the ended row itself
 more where N is no end of a batch, or nothing came after it. Versions before 0.2 keyed a batch by its last number.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -4,8 +4,6 @@ A child's id follows from its parent's, so that a repeated start finds the child
 its end in the transaction that ends it: in one of several items of its group, so that a thousand ends meet in none.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -6,8 +6,6 @@ not been written. Nobody charges twice: a note is taken once, with what the row 
 the row still says the same, which means that its taker died before it could write the charge.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple

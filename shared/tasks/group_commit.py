@@ -7,8 +7,6 @@ goes out beside the first when what waits fills a group, or the first is late. N
 if a group is refused, each goes by itself and gets its own answer.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence

@@ -4,8 +4,6 @@ Accepting one is a single transaction: the item, and the row, which must not hav
 for it, the same write wakes it; if it is about to wait, the count keeps it from doing so unseen (`waits.suspend`).
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import secrets

@@ -3,8 +3,6 @@
 JSON text keeps rows small and cheap to encode; nothing queries inside it.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import MISSING, fields
 from typing import Any

@@ -10,14 +10,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from shared.errors import Conflict, Contended, DependencyDown, NewerVersion, NotFound
+from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.tasks import family, inbox, settle, table, waits, waking
 from shared.tasks.items import read_task, row_key
 from shared.tasks.model import Status, Task
 
 if TYPE_CHECKING:
-    from shared.limits.admission import Gate
-
     type Finished = Callable[[Gate, Task], bool]
 
 AT_ONCE = 25

@@ -4,8 +4,6 @@ Every re-queue raises the generation; a message of an older one is deleted when 
 transaction, so a message may be lost (the sweeper sends another) or doubled (the lease lets one through).
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator, Sequence

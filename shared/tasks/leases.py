@@ -4,8 +4,6 @@
 lease can write nothing, however late it wakes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

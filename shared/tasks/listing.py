@@ -1,7 +1,5 @@
 """Lists of tasks: a user's own with their cursors, the parked ones, and those that the sweeper looks after."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

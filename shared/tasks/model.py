@@ -1,7 +1,5 @@
 """What a task is: its statuses, its row and the JSON that rides in it."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field, fields
 from enum import StrEnum

@@ -3,8 +3,6 @@
 So do a user's schedules and batches.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from shared.tasks import table

@@ -4,18 +4,12 @@ A run under way is ended by its worker. One that waits nobody holds: so workers 
 does, and a client that asks for one sees its end.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, LeaseLost, NewerVersion, NotFound
+from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.tasks import aftermath, settle, store
 from shared.tasks.model import Outcome, Status, Task
-
-if TYPE_CHECKING:
-    from shared.limits.admission import Gate
 
 ERROR = {"code": "timeout", "message": "the run took longer than its timeout_s", "type": "timeout"}
 

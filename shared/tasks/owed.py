@@ -1,7 +1,5 @@
 """What is still to be done about a task that has ended, and until when it stays listed for that."""
 
-from __future__ import annotations
-
 from shared import traceparent
 from shared.settings import settings
 from shared.tasks import table

@@ -3,17 +3,11 @@
 A parked task is queued without a message, since its user has as many runs at once as allowed, or its session is busy.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from shared.errors import DependencyDown, NewerVersion, NotFound
+from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.tasks import lanes, listing, store
 from shared.tasks.model import Task
-
-if TYPE_CHECKING:
-    from shared.limits.admission import Gate
 
 _log = get_logger("parking")
 

@@ -3,8 +3,6 @@
 Either is safe to repeat, and is repeated where it was cut off.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Any

@@ -4,8 +4,6 @@ Nothing is counted for it when a run starts, and nothing has to be seen while it
 stretch of time the newest few tasks speak for all: so many queries and rows, however many tasks there are.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import batched

@@ -1,11 +1,8 @@
 """What a query asks for: the items under a key, of the table or of an index, all of them or a range."""
 
-from __future__ import annotations
+from typing import Any, NamedTuple
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from shared.tasks.items import Attributes
+from shared.tasks.items import Attributes
 
 
 class Index(NamedTuple):

@@ -9,8 +9,6 @@ A record of a step tells what the run has used up altogether. The row learns of 
 record knows better (`catch_up`). All figures only grow, so the larger ones are the newer.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from typing import Any

@@ -3,8 +3,6 @@
 "Ends once" holds for the failed one, whose watchers have gone; the two rows name each other.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterator
 

@@ -5,8 +5,6 @@ it and leaves out what does not fit, so many at a time: its cost is bounded by w
 stored.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal

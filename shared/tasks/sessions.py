@@ -8,8 +8,6 @@ list, tool calls), they stand beside the texts, in an attribute that older code 
 large, the task's blob of that name.
 """
 
-from __future__ import annotations
-
 import json
 import zlib
 from collections.abc import Iterable, Sequence

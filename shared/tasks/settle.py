@@ -4,8 +4,6 @@ The last event of a run that its worker ends is the ended row itself. Where nobo
 log, whose place a late worker then finds taken.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -38,7 +36,7 @@ LIVE = (
 CEILINGS = ("running_cap", "cap_tokens", "cap_micro_usd", "cap_key_tokens", "cap_key_micro_usd")
 """What bounded a run, which nobody asks of one that is complete: its answer may have the room."""
 AFTER_SECONDS = 0.002
-"""How much later than the turns that it saw a run ends at least, whatever clocks say; turns count milliseconds."""
+"""How much later than the turns that it saw a run ended, at least, whatever the clocks say; turns count by 1 ms."""
 UNSTORED_SECONDS = 3600
 """How long the answer of a run is kept whose client said ``store: false``; DynamoDB deletes it soon after."""
 

@@ -3,12 +3,7 @@
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html (2026-11)
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from shared.tasks.items import Attributes
+from shared.tasks.items import Attributes
 
 UNIT_BYTES = 1024
 """What one write unit covers."""

@@ -5,8 +5,6 @@ eight items, since every settled run adds to it. A user's item also says what th
 `shared.tasks.costs`.
 """
 
-from __future__ import annotations
-
 import random
 import secrets
 from typing import Any

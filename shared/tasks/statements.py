@@ -4,8 +4,6 @@ A batch of statements is no transaction: each is granted or refused by itself, a
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.multiplestatements.batching.html
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The client's side of a task's life: accept, look up, park and unpark."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ Each has a small item beside its row, which lists it: the list of all of a user'
 item goes with the task, as everything under its key does.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import batched
 from typing import Any, NamedTuple

@@ -6,8 +6,6 @@ conditional writes on one row, so either the end sees the note or the note sees 
 its data, runs of a session may overlap; nothing else changes.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from shared import aws

@@ -1,7 +1,5 @@
 """The few shapes in which Sluice calls DynamoDB, with errors told apart once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Unpack

@@ -4,8 +4,6 @@ An item's place in its turn is part of its id, so the places of the others stay:
 a run sees is without it (`sessions.Turn.messages`). A turn of which nothing is left is deleted.
 """
 
-from __future__ import annotations
-
 import zlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A session's turns page by page, one by one from either end or from behind a turn, and a turn found by its name."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

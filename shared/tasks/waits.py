@@ -10,8 +10,6 @@ SQS hides a message for 15 minutes at most. The timer of a longer wait is sent b
 whose turn it is.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -3,22 +3,16 @@
 None of it can lose the run: its row says what it is, and the sweeper repairs what is lost here.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from shared.clock import now
 from shared.errors import Contended, DependencyDown
 from shared.limits import tiers
+from shared.limits.admission import Gate
+from shared.limits.lane import Lanes
 from shared.logs import get_logger
 from shared.tasks import days, lanes, parking, spend, table
 from shared.tasks.items import row_key
 from shared.tasks.model import Task
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from shared.limits.admission import Gate
-    from shared.limits.lane import Lanes
 
 _log = get_logger("waking")
 

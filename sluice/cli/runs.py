@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -11,7 +11,9 @@ from rich.table import Column, Table
 
 from sluice.cli.console import FAILED, err, out, show_json, told
 from sluice.cli.where import client
-from sluice.client import Client, Event, Run
+
+if TYPE_CHECKING:
+    from sluice.client import Client, Event, Run
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one value a line.")]
 As = Annotated[str, typer.Option("--as", metavar="USER", help="A seeded user of the local system.")]

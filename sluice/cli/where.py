@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sluice.client import Client
 from sluice.project import Local, NoSystemError, ProjectError, root_of
+
+if TYPE_CHECKING:
+    from sluice.client import Client
 
 PATIENCE_SECONDS = 15.0
 """How long a command tries again what fails on the way: somebody waits for its answer."""
@@ -33,6 +36,8 @@ def client(user: str = "demo") -> Client:
         NoSystemError: it is not up.
         ProjectError: there is no project here, no such user, or the address is none.
     """
+    from sluice.client import Client
+
     url, key = os.environ.get("SLUICE_URL"), os.environ.get("SLUICE_KEY")
     if url:
         try:

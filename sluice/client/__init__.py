@@ -14,10 +14,15 @@ often it is sent, and following goes on where it was cut off.
 
 from __future__ import annotations
 
-from sluice.client.asynchronous import AsyncClient
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from sluice.client.errors import ApiError, LimitedError, RunError, UnavailableError
 from sluice.client.shapes import Event, Page, Run
-from sluice.client.synchronous import Client
+
+if TYPE_CHECKING:
+    from sluice.client.asynchronous import AsyncClient
+    from sluice.client.synchronous import Client
 
 __all__ = [
     "ApiError",
@@ -30,3 +35,12 @@ __all__ = [
     "RunError",
     "UnavailableError",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a client when it is asked for: with it come HTTP and TLS, which commands like `sluice up` do without."""
+    place = {"AsyncClient": "asynchronous", "Client": "synchronous"}.get(name)
+    if place is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{place}"), name)
+    return found

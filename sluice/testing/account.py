@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.hooks import EventAliaser
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -113,13 +114,32 @@ _kept: dict[str, Any] = {}
 """Clients of earlier tests: they know nothing of an account, and making them takes longer than most tests."""
 
 
+_heard: list[tuple[EventAliaser, str, Any]] = []
+"""Whom the present test has clients tell of their calls."""
+_Events: Any = EventAliaser
+_register = _Events.register
+
+
+def _until_kept(self: EventAliaser, event_name: str, handler: Any, *more: Any, **named: Any) -> None:
+    """Have a client tell somebody, until it is kept for later tests: it would tell, and be slower, to the run's end."""
+    if any(made.meta.events is self for made in list(aws._clients.values())):
+        _heard.append((self, event_name, handler))
+    _register(self, event_name, handler, *more, **named)
+
+
+_Events.register = _until_kept
+
+
 def lend_clients() -> None:
     """Give ``shared.aws`` the clients of earlier tests."""
     aws._clients.update(_kept)
 
 
 def keep_clients() -> None:
-    """Take its clients back, for later tests."""
+    """Take its clients back, for later tests, who are not those that this one had told."""
+    while _heard:
+        events, name, handler = _heard.pop()
+        events.unregister(name, handler)
     _kept.update({name: made for name, made in aws._clients.items() if _of_moto(made)})
 
 

@@ -31,7 +31,8 @@ def command_line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         f'#!/bin/sh\nexec {python} -IS {script} call {address} --endpoint-url "$AWS_ENDPOINT_URL" "$@"\n'
     )
     command.chmod(0o755)
-    with subprocess.Popen([python, script, "serve", address], stdout=subprocess.PIPE, text=True) as server:
+    served = [python, script, "serve", address]
+    with subprocess.Popen(served, stdout=subprocess.PIPE, text=True, env=os.environ | CREDENTIALS) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
         yield folder

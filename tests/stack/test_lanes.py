@@ -2,7 +2,9 @@
 
 import json
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
@@ -11,10 +13,11 @@ import pytest
 from shared.tasks import claims, table
 from shared.tasks.items import row_key
 from shared.tasks.model import Task
-from tests.stack_fixture import Stack, high_lane
+from tests.stack_fixture import PARAMETERS, Stack, high_lane
 
-FLOOD = 55
-"""Runs, more than all slots of the normal lane hold at once: its last twenty wait."""
+LAST = 8
+FLOOD = int(PARAMETERS["NormalConcurrency"]) * int(PARAMETERS["RunsPerEnvironment"]) + LAST
+"""Runs, more than all slots of the normal lane hold at once: its last ones wait."""
 STEADY = "[[sim latency=60 words=20 ttft=0.1]] wait"
 """Holds its slot for a minute: a model that says nothing for so long is given up, and asked again and again."""
 
@@ -23,6 +26,22 @@ STEADY = "[[sim latency=60 words=20 ttft=0.1]] wait"
 def at_stack(stack: Stack) -> Stack:
     stack.use()
     return stack
+
+
+@contextmanager
+def high_lane_paused(stack: Stack) -> Iterator[None]:
+    """Pause the lane for a while, and have environments at work told of its end, as an operator does.
+
+    A scaler whose minute it is tells them of the pause, too, and else they would believe that for a minute.
+    """
+    client: Any = boto3.client("lambda")
+    mapping = stack.outputs["mappings"]["high"]
+    client.update_event_source_mapping(UUID=mapping, Enabled=False)
+    try:
+        yield
+    finally:
+        client.update_event_source_mapping(UUID=mapping, Enabled=True)
+        client.invoke(FunctionName=stack.outputs["functions"]["scaler"], Payload=b'{"only": "pauses"}')
 
 
 @pytest.mark.alone
@@ -34,8 +53,7 @@ def test_a_full_normal_lane_does_not_delay_the_high_one(stack: Stack) -> None:
     took = time.monotonic() - began
     assert found["status"] == "complete"
     assert found["lane"] == "high"
-    last = flood[-20:]
-    waiting = sum(stack.client().get(f"/result/{task_id}").json()["status"] == "queued" for task_id in last)
+    waiting = sum(stack.client().get(f"/result/{task_id}").json()["status"] == "queued" for task_id in flood[-LAST:])
     assert waiting > 0, f"the flood was over before the quick run, which took {took:.1f} s"
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda task_id: stack.client().post(f"/agent/{task_id}/cancel"), reversed(flood)))
@@ -61,11 +79,9 @@ def tried_once(task_id: str) -> None:
 
 @high_lane
 def test_a_message_that_is_given_back_ten_times_does_not_fail_a_task_that_no_worker_had(at_stack: Stack) -> None:
-    lambda_client: Any = boto3.client("lambda")
     sqs: Any = boto3.client("sqs")
-    mapping, queue = at_stack.outputs["mappings"]["high"], at_stack.outputs["queues"]["high"]
-    lambda_client.update_event_source_mapping(UUID=mapping, Enabled=False)
-    try:
+    queue = at_stack.outputs["queues"]["high"]
+    with high_lane_paused(at_stack):
         task_id = at_stack.submit("[[sim words=2]] hello", "vip")
         given_back = 0
         while given_back < 11:  # the eleventh finds it gone to the dead-letter queue
@@ -73,8 +89,6 @@ def test_a_message_that_is_given_back_ten_times_does_not_fail_a_task_that_no_wor
             given_back += 1 if found or given_back == 10 else 0
         time.sleep(2)
         assert at_stack.client("vip").get(f"/result/{task_id}").json()["status"] == "queued"
-    finally:
-        lambda_client.update_event_source_mapping(UUID=mapping, Enabled=True)
     assert at_stack.result(task_id, "vip")["status"] == "complete"
 
 
@@ -82,18 +96,13 @@ def test_a_message_that_is_given_back_ten_times_does_not_fail_a_task_that_no_wor
 def test_a_dead_letter_fails_its_task_and_is_redriven_as_a_new_one(at_stack: Stack) -> None:
     from shared.tasks import redrive
 
-    lambda_client: Any = boto3.client("lambda")
     sqs: Any = boto3.client("sqs")
-    mapping = at_stack.outputs["mappings"]["high"]
-    lambda_client.update_event_source_mapping(UUID=mapping, Enabled=False)
-    try:
+    with high_lane_paused(at_stack):
         task_id = at_stack.submit("[[sim words=2]] hello", "vip")
         tried_once(task_id)
         body = json.dumps({"v": 1, "task_id": task_id, "gen": 0})
         sqs.send_message(QueueUrl=at_stack.outputs["queues"]["high_dlq"], MessageBody=body)
         found = at_stack.result(task_id, "vip")
-    finally:
-        lambda_client.update_event_source_mapping(UUID=mapping, Enabled=True)
     assert found["status"] == "failed"
     assert found["error"]["code"] == "dead_letter"
     new_ids = dict(redrive.redrive())
@@ -104,13 +113,10 @@ def test_a_dead_letter_fails_its_task_and_is_redriven_as_a_new_one(at_stack: Sta
 
 @high_lane
 def test_a_paused_lane_loses_nothing(at_stack: Stack) -> None:
-    lambda_client: Any = boto3.client("lambda")
-    mapping = at_stack.outputs["mappings"]["high"]
-    lambda_client.update_event_source_mapping(UUID=mapping, Enabled=False)
-    ids = [at_stack.submit("[[sim words=1]] hello", "vip", session_id=f"p{n}") for n in range(5)]
-    time.sleep(2)
-    assert {at_stack.client("vip").get(f"/result/{task_id}").json()["status"] for task_id in ids} == {"queued"}
-    lambda_client.update_event_source_mapping(UUID=mapping, Enabled=True)
+    with high_lane_paused(at_stack):
+        ids = [at_stack.submit("[[sim words=1]] hello", "vip", session_id=f"p{n}") for n in range(5)]
+        time.sleep(2)
+        assert {at_stack.client("vip").get(f"/result/{task_id}").json()["status"] for task_id in ids} == {"queued"}
     assert {at_stack.result(task_id, "vip")["status"] for task_id in ids} == {"complete"}
 
 
@@ -119,17 +125,13 @@ def test_the_sweeper_sends_what_lost_its_message(at_stack: Stack) -> None:
     from shared.tasks import table
     from shared.tasks.items import row_key
 
-    lambda_client: Any = boto3.client("lambda")
     sqs: Any = boto3.client("sqs")
-    mapping = at_stack.outputs["mappings"]["high"]
-    lambda_client.update_event_source_mapping(UUID=mapping, Enabled=False)
-    try:
+    with high_lane_paused(at_stack):
         task_id = at_stack.submit("[[sim words=1]] hello", "vip")
         sqs.purge_queue(QueueUrl=at_stack.outputs["queues"]["high"])
         # An older task, so that the sweeper does not think its message is still under way.
         old = {"created": "2026-01-01T00:00:00.000Z"}
         table.update(table.update_op(row_key(task_id), sets=old, condition="attribute_exists(pk)"))
-    finally:
-        lambda_client.update_event_source_mapping(UUID=mapping, Enabled=True)
-    lambda_client.invoke(FunctionName=at_stack.outputs["functions"]["sweeper"])
+    client: Any = boto3.client("lambda")
+    client.invoke(FunctionName=at_stack.outputs["functions"]["sweeper"])
     assert at_stack.result(task_id, "vip")["status"] == "complete"

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +35,21 @@ def command(stack: Stack, *arguments: str, **variables: str) -> subprocess.Compl
     )  # fmt: skip
 
 
+@pytest.fixture
+def typed(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """A command in this process: another one takes half a second of a processor to start."""
+    monkeypatch.setenv("SLUICE_STATE", stack.outputs["state_dir"])
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["localstack", *arguments])
+        code = localstack.__main__.main()
+        return code, *capsys.readouterr()
+
+    return run
+
+
 def test_status_names_every_part(stack: Stack) -> None:
     told = command(stack, "status")
     assert told.returncode == 0
@@ -48,7 +64,7 @@ def test_a_second_up_finds_everything_as_it_is(stack: Stack) -> None:
     assert "template: unchanged" in told.stdout
 
 
-def test_a_key_is_made_used_listed_and_revoked(stack: Stack) -> None:
+def test_a_key_is_made_used_listed_and_revoked(stack: Stack, typed: Callable[..., tuple[int, str, str]]) -> None:
     made = command(
         stack, "key", "create", "somebody", "--tier", "vip", "--name", "laptop", "--limits", '{"requests": 7}'
     )
@@ -57,13 +73,14 @@ def test_a_key_is_made_used_listed_and_revoked(stack: Stack) -> None:
     limits = httpx2.get(f"{stack.api_url}/limits", headers={"Authorization": f"Bearer {key}"}, timeout=30)
     assert limits.status_code == 200
     assert "7" in limits.text
-    listed = command(stack, "key", "list").stdout
+    _, listed, _ = typed("key", "list")
     assert key not in listed
     (line,) = [line for line in listed.splitlines() if line.startswith(key[:18])]
     assert "somebody" in line
     assert "vip" in line
-    assert command(stack, "key", "revoke", key).returncode == 0
-    (line,) = [line for line in command(stack, "key", "list").stdout.splitlines() if line.startswith(key[:18])]
+    assert typed("key", "revoke", key)[0] == 0
+    _, listed, _ = typed("key", "list")
+    (line,) = [line for line in listed.splitlines() if line.startswith(key[:18])]
     assert "revoked" in line
 
 
@@ -78,17 +95,10 @@ def test_a_key_is_made_used_listed_and_revoked(stack: Stack) -> None:
     ],
 )
 def test_mistakes_are_explained(
-    stack: Stack,
-    arguments: tuple[str, ...],
-    told: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...], told: str, typed: Callable[..., tuple[int, str, str]]
 ) -> None:
-    """In this process: another one takes a second of a processor to start, and what is raised would show here, too."""
-    monkeypatch.setenv("SLUICE_STATE", stack.outputs["state_dir"])
-    monkeypatch.setattr(sys, "argv", ["localstack", *arguments])
-    assert localstack.__main__.main() == 1
-    said = capsys.readouterr().err
+    code, _, said = typed(*arguments)  # in this process, where what is raised would show
+    assert code == 1
     assert said.startswith("error: ")
     assert told in said
 

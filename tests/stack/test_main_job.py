@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.stack_fixture import Stack
+from tests.stack_fixture import PARAMETERS, Stack
 
 
 def test_a_run_completes(stack: Stack) -> None:
@@ -51,15 +51,16 @@ def test_a_permanent_fault_fails(stack: Stack) -> None:
     assert found["error"]["code"] == "invalid_request"
 
 
-def test_two_hundred_at_once_complete_once_each(stack: Stack) -> None:
+def test_three_times_what_the_lane_holds_at_once_complete_once_each(stack: Stack) -> None:
+    runs = 3 * int(PARAMETERS["NormalConcurrency"]) * int(PARAMETERS["RunsPerEnvironment"])
     with ThreadPoolExecutor(4) as pool:  # each that overlaps starts an environment
         ids = list(
             pool.map(
-                lambda n: stack.submit(f"[[sim key=bulk-{n} latency=0.3 words=2]] hi", session_id=f"s{n}"), range(200)
+                lambda n: stack.submit(f"[[sim key=bulk-{n} latency=0.3 words=2]] hi", session_id=f"s{n}"), range(runs)
             )
         )
         found = list(pool.map(lambda task_id: stack.result(task_id, seconds=100), ids))
-    assert [one["status"] for one in found] == ["complete"] * 200
+    assert [one["status"] for one in found] == ["complete"] * runs
     by_key = stack.sim.get("/stats", params={"prefix": "bulk-"}).json()["by_key"]
-    assert len(by_key) == 200
+    assert len(by_key) == runs
     assert all(counts["started"] == 1 for counts in by_key.values())

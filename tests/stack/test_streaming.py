@@ -79,7 +79,7 @@ def test_text_comes_while_it_is_written_and_equals_the_log(stack: Stack) -> None
 
 def test_connections_cut_anywhere_miss_and_repeat_nothing(stack: Stack) -> None:
     chance = random.Random(7)
-    tasks = [stack.submit("[[sim words=120 latency=10 ttft=0.2]] hello") for _ in range(4)]
+    tasks = [stack.submit("[[sim words=60 latency=4 ttft=0.2]] hello") for _ in range(3)]
     readers = [Reader(stack, task_id) for task_id in tasks]
 
     def follow(reader: Reader) -> None:

@@ -86,3 +86,17 @@ def test_a_later_account_is_like_the_first(monkeypatch: pytest.MonkeyPatch) -> N
             account.client("s3").put_object(Bucket=account.BUCKET, Key="k", Body=b"x")
             account.client("sqs").send_message(QueueUrl=lanes["high"], MessageBody="x")
     assert seen[0] == seen[1] == seen[2]
+
+
+def test_whom_one_test_has_a_client_tell_is_told_nothing_of_the_next() -> None:
+    told: list[str] = []
+    with pytest.MonkeyPatch.context() as patch, account.account(patch):
+        first = aws.dynamodb()
+        first.meta.events.register("before-call.dynamodb", lambda model, **_: told.append(model.name))
+        put("a", "1", 1)
+        aws._clients.clear()
+    assert told == ["PutItem"]
+    with pytest.MonkeyPatch.context() as patch, account.account(patch):
+        assert aws.dynamodb() is first
+        put("a", "1", 1)
+    assert told == ["PutItem"]

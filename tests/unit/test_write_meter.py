@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import boto3
 import pytest
 
@@ -16,12 +14,11 @@ KEY = {"pk": {"S": "TASK#1"}, "sk": {"S": "TASK"}}
 
 
 @pytest.fixture
-def meter(fake_aws: dict[str, str]) -> Iterator[Meter]:
+def meter(fake_aws: dict[str, str]) -> Meter:
     assert fake_aws
     made = Meter(boto3.client("dynamodb"), TABLE)
     made.watch(aws.dynamodb())
-    yield made
-    aws._clients.clear()  # other tests' clients are not watched
+    return made
 
 
 def test_sizes_are_aws_own() -> None:

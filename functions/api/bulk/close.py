@@ -1,7 +1,5 @@
 """The end of a batch: its pieces are put together to the output file and the error file."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from time import monotonic
 from typing import Any

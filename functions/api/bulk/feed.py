@@ -6,8 +6,6 @@ that was taken and has no task gets one at the next look: its task's id follows 
 none is doubled.
 """
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 

@@ -1,7 +1,5 @@
 """One look at a batch, and the messages that ask for one."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from time import monotonic
 from typing import Any

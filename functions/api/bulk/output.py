@@ -1,7 +1,5 @@
 """What stands of a line in the output file, or in the error file."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

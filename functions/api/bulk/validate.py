@@ -1,7 +1,5 @@
 """Reads a batch's file through before anything runs; a long one in several goes, each from where the last ended."""
 
-from __future__ import annotations
-
 import hashlib
 from time import monotonic
 

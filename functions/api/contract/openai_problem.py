@@ -1,7 +1,5 @@
 """The same problems with OpenAI's statuses, types and codes, so that its SDK raises its own exception classes."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """From what went wrong to the documented answer: status and ``{"error": {"code", "message", "param"?, "type"}}``."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

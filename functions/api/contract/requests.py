@@ -1,7 +1,5 @@
 """What requests may hold; every limit is a named constant."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any, Literal, Self
 

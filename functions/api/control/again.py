@@ -3,8 +3,6 @@
 Either is a new task, admitted, charged and ended as any. The first one stays as it is: it has ended, and ends once.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

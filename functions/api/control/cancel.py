@@ -1,7 +1,5 @@
 """Cancelling, and what follows when that ends a task at once."""
 
-from __future__ import annotations
-
 from functions.api.door.gate import gate
 from shared.tasks import settle
 from shared.tasks.model import Status, Task

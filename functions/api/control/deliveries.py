@@ -1,7 +1,5 @@
 """What came of a task's webhook, and sending it once more, for operators."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from functions.api.contract.problem import Problem

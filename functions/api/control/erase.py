@@ -6,8 +6,6 @@ Large values are found through the items that name them. One whose transaction w
 lease) is named by none and goes with the bucket's lifecycle, ``BlobDays`` after it was written.
 """
 
-from __future__ import annotations
-
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass

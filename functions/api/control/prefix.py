@@ -5,8 +5,6 @@ its own, by the number of their event. So every beginning is a state that the ru
 took it over there would have found it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from functions.api.contract.problem import Problem, invalid

@@ -1,7 +1,5 @@
 """What answers hold about what a task is told and what it asks: signals and approvals."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field

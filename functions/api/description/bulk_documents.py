@@ -1,7 +1,5 @@
 """What answers of OpenAI's files, uploads and batches hold."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field

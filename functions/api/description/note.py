@@ -3,8 +3,6 @@
 Building the models of all answers costs a tenth of a second, and nearly no environment is ever asked for them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any

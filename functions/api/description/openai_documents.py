@@ -1,7 +1,5 @@
 """What answers of the OpenAI dialect hold."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field

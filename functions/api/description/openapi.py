@@ -1,7 +1,5 @@
 """The API's description, made when it is first asked for: every route's errors, headers and bodies."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

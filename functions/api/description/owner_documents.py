@@ -1,7 +1,5 @@
 """What answers hold about what a user has beside tasks: conversations, tickets, schedules."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field

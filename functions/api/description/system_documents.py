@@ -1,7 +1,5 @@
 """What answers about the whole system hold: operators' lists, limits, health. For tasks: `task_documents`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field

@@ -1,7 +1,5 @@
 """What a request refers to: the response before, and items of earlier responses. All must be the caller's own."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -6,8 +6,6 @@ what was shown is broken off, and the new one is a call of its own. A call ends 
 before that its run may still be taken over, and a client that acted on it would act on nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple

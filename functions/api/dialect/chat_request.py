@@ -1,7 +1,5 @@
 """A `POST /v1/chat/completions` body, checked by name. Most of it is the provider's own and goes to it as it is."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal

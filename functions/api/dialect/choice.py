@@ -1,7 +1,5 @@
 """A tool choice has to fit the tools that are there: else the model could not do what the client demands of it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

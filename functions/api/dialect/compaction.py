@@ -1,7 +1,5 @@
 """A conversation summed up by a run, and the item that stands for it."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field

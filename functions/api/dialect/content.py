@@ -4,8 +4,6 @@ Sluice fetches nothing itself: an image's address goes to the provider as it is,
 in it. Text alone is written as a plain string, which every provider takes.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from functions.api.contract.problem import Problem, invalid

@@ -1,7 +1,5 @@
 """What a client that waits for an answer is told when none comes: an error, so that no library takes it for one."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from functions.api.contract.problem import Problem

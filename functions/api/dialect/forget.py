@@ -1,7 +1,5 @@
 """Deleting one response: its task with all that belongs to it, and its turn of a conversation."""
 
-from __future__ import annotations
-
 from functions.api.contract.problem import Problem, retry_after
 from functions.api.door.gate import gate
 from shared.clock import iso

@@ -7,8 +7,6 @@ and come in with a request. A provider that refuses one gets none (the worker's 
 holds is left out.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 FIELDS = ("reasoning_content", "reasoning_details", "thinking_blocks", "extra_content")

@@ -1,7 +1,5 @@
 """Ids of responses, of their items and of conversations: made from the task's, so that each leads back to it."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 

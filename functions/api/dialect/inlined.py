@@ -4,8 +4,6 @@ A provider refuses the whole request for one address that is none, after the run
 told at once.
 """
 
-from __future__ import annotations
-
 import binascii
 import re
 

@@ -1,7 +1,5 @@
 """Chat messages as items, as OpenAI lists the input of a response and a conversation."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ OpenAI calls such a field ``encrypted_content``. Here it is packed, not encrypte
 client may see, and whoever alters it alters only what the model is told in that client's name.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

@@ -4,8 +4,6 @@
 stands in ``echo``. Whatever a client asks for is in one of the two, done by Sluice itself, or refused by name.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import Field

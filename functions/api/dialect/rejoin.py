@@ -5,10 +5,10 @@ the same body under the same key, within a few minutes, means the same run. What
 has a count of 0 and is run twice. Kept in Valkey: without it a repeat is a run of its own, as before.
 """
 
-from __future__ import annotations
-
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from starlette.datastructures import Headers
 
 from functions.api.submit.repeats import canonical
 from shared import valkey
@@ -17,10 +17,6 @@ from shared.logs import get_logger
 from shared.tasks import store
 from shared.tasks.model import Task
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from starlette.datastructures import Headers
-
 
 REJOIN_SECONDS = 600
 """How long a run can be joined: the SDKs wait ten minutes for an answer by default, and then try again at once."""

@@ -1,7 +1,5 @@
 """A `POST /v1/responses` body, checked by name."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 

@@ -1,7 +1,5 @@
 """A task as OpenAI's response object: every field of the Open Responses document is there, null where there is none."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

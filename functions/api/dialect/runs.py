@@ -1,7 +1,5 @@
 """What both dialects do with a request: whose it is, the run that it makes or joins, and the wait for its end."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable

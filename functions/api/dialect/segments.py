@@ -5,8 +5,6 @@ that was cut goes on exactly where it stopped. When a call is made once more aft
 before, its text simply goes on; else what was shown of it is broken off, and the new text is a piece of its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Chat completions that their client stored (``store: true``): found again, listed, described anew; their messages."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -5,8 +5,6 @@ looked up when it comes back, must be the caller's own, and gives what the provi
 (``reasoning_content``, ``thinking_blocks``, signatures of calls), as the provider sent it.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """From a Responses request to the run that answers it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from functions.api.contract.problem import Problem, invalid

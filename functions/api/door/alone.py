@@ -5,8 +5,6 @@ Lambda environment behind the HTTP API has one request at a time, and anyio ends
 one thread and changed threads four times. The streaming function serves many and goes on so.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 Python's own decoder takes duplicate keys, NaN and numbers of any length; clients here get told instead.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from typing import Any

@@ -1,21 +1,17 @@
 """What surrounds every request: its id, its prefix, one log line, and an answer whatever happens inside."""
 
-from __future__ import annotations
-
 import re
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions.api.door import error_answers, forwarded
 from shared import traceparent
 from shared.logs import fields, get_logger
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = get_logger("api")
 

@@ -1,12 +1,11 @@
 """Exception handlers: every failure leaves in the dialect of the path that it happened on."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 
@@ -15,9 +14,6 @@ from functions.api.contract.problem import CODES, Problem, problem_of, problem_o
 from functions.api.door.later import every
 from shared import wire
 from shared.logs import get_logger
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
 
 log = get_logger("api")
 

@@ -1,7 +1,5 @@
 """Multipart forms (RFC 7578), as clients' libraries send files: whole in memory, each field once."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser

@@ -8,8 +8,6 @@
 - A proxy in front may say ``X-Forwarded-Prefix``; it can only change the links in the answer to that same request.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

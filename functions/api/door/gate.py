@@ -1,7 +1,5 @@
 """May they? The limits, as this environment holds requests against them."""
 
-from __future__ import annotations
-
 from functools import cache
 
 from shared.limits.admission import Gate

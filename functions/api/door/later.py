@@ -3,20 +3,15 @@
 Building one takes a millisecond, and the API has eighty: a cold start that answers one request needs those of one file.
 """
 
-from __future__ import annotations
-
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 from starlette._utils import get_route_path
 from starlette.routing import BaseRoute, Match
-
-if TYPE_CHECKING:
-    import re
-    from types import ModuleType
-
-    from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 _CHOSEN = "sluice.route"
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from starlette.requests import Request
+
 from functions.api.live.ear import Ear
 from functions.api.live.listener import listener
 from functions.api.live.places import Place
@@ -24,8 +26,6 @@ from shared.tasks.events import Page
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-
     from functions.api.read.hold import Held
 
 KEEP_ALIVE_SECONDS = 15.0

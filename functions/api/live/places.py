@@ -1,7 +1,5 @@
 """Where in a run's sequence of events a client is."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

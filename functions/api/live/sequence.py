@@ -3,8 +3,6 @@
 The text of a token event may come in pieces before the event is stored.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from functions.api.live.places import Place

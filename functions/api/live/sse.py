@@ -11,15 +11,14 @@ import time
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
+from starlette.requests import Request
 from starlette.responses import StreamingResponse
+from starlette.types import Send
 
 from shared.logs import get_logger
 from shared.tasks.model import dumps
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.types import Send
-
     from functions.api.read.hold import Held
 
 MEDIA_TYPE = "text/event-stream"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-if TYPE_CHECKING:
-    from starlette.requests import Request
+from shared.tasks.model import Task
 
+if TYPE_CHECKING:
     from functions.api.submit.submission import Receipt
-    from shared.tasks.model import Task
 
 
 def state(task: Task) -> dict[str, Any]:

@@ -9,8 +9,6 @@ The concurrency that counts is what the function has reserved (``ApiReservedConc
 Lambda is asked, twice a minute at most by all environments together, as they share the answer in Valkey.
 """
 
-from __future__ import annotations
-
 import os
 import time
 import uuid

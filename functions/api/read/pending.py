@@ -1,7 +1,5 @@
 """A page of pending approvals: as much of it as an answer holds, and as is read in the time that a request has."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from shared import wire

@@ -1,7 +1,5 @@
 """A task that waits longer than its ``timeout_s`` has ended when its client looks, whoever else should have seen it."""
 
-from __future__ import annotations
-
 from functions.api.door.gate import gate
 from shared.errors import Contended, DependencyDown
 from shared.logs import get_logger

@@ -4,8 +4,6 @@
 far as this environment has seen any, less what this one has waited; it is left out when nothing was seen.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 from functools import cache

@@ -1,7 +1,5 @@
 """Values that are costly to get and good for a moment: asked for by many, fetched once."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Tasks as clients see them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from functions.api.read import queue_hint

@@ -1,7 +1,5 @@
 """A run with all the runs below it, as their owner sees them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -4,13 +4,8 @@ They are imported when something of theirs is first asked for (`functions.api.do
 long as a fifth of a cold start.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from types import ModuleType
 
 
 def __getattr__(name: str) -> ModuleType:

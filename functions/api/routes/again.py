@@ -1,7 +1,5 @@
 """What follows a run's end: running it again, going on from one of its steps, deleting it."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query

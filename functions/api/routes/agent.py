@@ -1,7 +1,5 @@
 """Submit, list and cancel tasks."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query

@@ -1,7 +1,5 @@
 """Submit up to a hundred messages in one request."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Annotated, Any
 

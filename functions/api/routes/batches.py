@@ -1,7 +1,5 @@
 """OpenAI's batches: many requests from a file, run in what other work leaves, within a day."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query

@@ -1,7 +1,5 @@
 """OpenAI's chat completions: each is a task like any other, named in a header of its answer."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Depends

@@ -1,7 +1,5 @@
 """OpenAI's compaction: a conversation becomes a summary, which stands for it in a later request's input."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Depends

@@ -1,7 +1,5 @@
 """OpenAI's conversations: each is a session with a name of its own, used by `conversation` of a response."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path

@@ -1,7 +1,5 @@
 """What runs cost: by day, user, agent, model or key."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query

@@ -3,8 +3,6 @@
 Files live under an address that names their content, so that browsers keep them for ever and never mix two versions.
 """
 
-from __future__ import annotations
-
 import hashlib
 from functools import cache
 from html import escape

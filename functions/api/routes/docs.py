@@ -1,7 +1,5 @@
 """The API's description and its pages, from files that ship with it: no page loads anything from elsewhere."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from fastapi import APIRouter

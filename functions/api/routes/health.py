@@ -1,7 +1,5 @@
 """Liveness, with the dependencies."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from fastapi import APIRouter

@@ -1,7 +1,5 @@
 """What a caller may do, and how much of it is left."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 

@@ -1,7 +1,5 @@
 """The caller's own data."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Depends

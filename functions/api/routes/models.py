@@ -1,7 +1,5 @@
 """OpenAI's models: those that the caller's tier may use, by their tier's leave and price."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from fastapi import APIRouter

@@ -1,7 +1,5 @@
 """The rest of OpenAI's Responses: delete one, list its input, count an input's tokens."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query

@@ -1,7 +1,5 @@
 """OpenAI's Responses: create, retrieve and cancel, whole or as a stream."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query

@@ -1,7 +1,5 @@
 """A task's state, result and events, at once or as a long poll."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Query

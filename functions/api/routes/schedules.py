@@ -1,7 +1,5 @@
 """Schedules: runs that begin by the clock."""
 
-from __future__ import annotations
-
 import uuid
 from operator import attrgetter
 from typing import Annotated, Any, Literal, Self

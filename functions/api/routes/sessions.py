@@ -1,7 +1,5 @@
 """Conversation memory of the caller."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query

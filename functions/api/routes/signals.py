@@ -1,7 +1,5 @@
 """Signals: what a run waits for from outside, sent to it by whoever owns it."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path

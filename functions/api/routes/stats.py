@@ -1,7 +1,5 @@
 """What the dashboard draws; operators only."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query

@@ -1,7 +1,5 @@
 """OpenAI's stored chat completions: those made with ``store: true`` are listed, read, described anew and deleted."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query

@@ -1,7 +1,5 @@
 """A run's events as they happen, for `EventSource` and whoever else reads server-sent events."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing

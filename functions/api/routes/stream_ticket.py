@@ -1,7 +1,5 @@
 """The way to live events for clients that cannot send a header: to the WebSocket API, or to one task's stream."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Query

@@ -1,7 +1,5 @@
 """OpenAI's uploads: a file that comes in parts, each small enough for a request."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path

@@ -4,8 +4,6 @@ The submit comes first, under an ``Idempotency-Key`` made of schedule and instan
 schedule on. Whatever dies between the two, or runs twice, finds the task of the first submit and goes on from there.
 """
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,23 +1,18 @@
 """One request of the streaming address: an event becomes an ASGI request, its answer goes out as it is written."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mangum.handlers import APIGateway, HTTPGateway
+from starlette.types import ASGIApp, Message, Scope
 
 from functions.api.door import error_answers
 from functions.api.live import sse
 from functions.api.streaming.runtime_api import Invocation, Refused, RuntimeApi, Writer, prelude
 from shared.logs import get_logger
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Scope
-
 
 DEADLINE_MARGIN_SECONDS = 2.0
 """Left of the function's own time when an answer that is still being written is broken off."""

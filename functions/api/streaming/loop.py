@@ -4,20 +4,15 @@ Python's managed runtime cannot stream (awslambdaric 4.2.2), so this takes its p
 one request at a time; ``AWS_LAMBDA_MAX_CONCURRENCY``, which Managed Instances set, lets it serve several.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+
+from starlette.types import ASGIApp
 
 from functions.api.streaming.runtime_api import Invocation, Refused, RuntimeApi
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
 
 THREADS = 32
 """For what reads DynamoDB and Valkey on behalf of streams."""

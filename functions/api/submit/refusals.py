@@ -4,8 +4,6 @@ Counted in memory and written to Valkey together, once a second at most, so that
 round trips. What a frozen environment still holds is lost: these are figures to look at, not to bill by.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import Counter

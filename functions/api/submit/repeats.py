@@ -1,7 +1,5 @@
 """What makes two submits the same: the client's key, and what it asked for."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 

@@ -1,19 +1,13 @@
 """A submitted task's place in its session's line: behind whichever run of the session is not done."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from functions.api.contract.problem import Problem
 from shared.errors import Contended, DependencyDown
+from shared.limits.admission import Ask, Gate
 from shared.logs import get_logger
 from shared.tasks import succession
 from shared.tasks.model import Task
 from shared.tasks.succession import leave
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from shared.limits.admission import Ask, Gate
 
 __all__ = ["follow", "join", "leave"]
 

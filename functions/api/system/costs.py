@@ -1,7 +1,5 @@
 """What runs cost, added up from the days' counters of users."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import batched

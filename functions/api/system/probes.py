@@ -1,7 +1,5 @@
 """How the dependencies are: one cheap call to each, at once, remembered for a second."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait

@@ -3,8 +3,6 @@
 A part that cannot be read is null; the others are shown all the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from typing import Any

@@ -1,7 +1,5 @@
 """Times and days in addresses, as people write them."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
 

@@ -5,8 +5,6 @@ away is tried for a day (`functions.webhook.schedule`), and holds up nobody: its
 threads (`functions.webhook.desk`), and while it has just failed the others of this environment do not wait for it.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A span, as `tree` makes it and `encode` sends it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -4,8 +4,6 @@ The run's children are runs of their own, and exported at their own ends: below 
 them, whose span is known beforehand (`shared.traceparent`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit

@@ -4,8 +4,6 @@ Those of this folder and those of a user's project come through one door: the bu
 which name. Where no bundle was made, the files of this folder are the agents.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import os

@@ -4,8 +4,6 @@
 run that begins afterwards has that version; runs under way go on with the modules that they hold.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import sys

@@ -1,7 +1,5 @@
 """A conversation: instructions, what the session remembers, and the new message, in one model call."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from sluice import AgentResult, Context

@@ -1,7 +1,5 @@
 """A tool-calling loop: the model may calculate, tell the time and read web pages until it has its answer."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """What lives as long as an execution environment: pooled clients, the heartbeat, the gate to shared limits."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence

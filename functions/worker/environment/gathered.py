@@ -4,8 +4,6 @@ A run alone waits for nobody. Where many are under way, runs that began together
 milliseconds for the others. Changing threads costs a twentieth of a short run's processor time, a transaction more.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Sequence
 

@@ -4,8 +4,6 @@ It costs a cold start 5 ms and an environment 2 MB. Where it is not installed (a
 machine) asyncio's own does the same.
 """
 
-from __future__ import annotations
-
 import asyncio
 
 

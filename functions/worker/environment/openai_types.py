@@ -4,8 +4,6 @@ They are more than half of the time that importing `openai` takes, and 9 MB of a
 them, as Sluice reads and writes a model's JSON itself; agents and their frameworks find them as ever.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader

@@ -6,13 +6,8 @@ which some threads give them one after the other. Where it takes longer, as with
 that waits gets a thread of its own.
 """
 
-from __future__ import annotations
-
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import asyncio
 
 FEW = 16
 """Threads that are made as they are wanted."""

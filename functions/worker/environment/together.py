@@ -4,8 +4,6 @@ Nobody waits for company: the first to ask is answered at once. Whoever asks whi
 next, which is asked for as soon as that one is there, so no answer is older than its question.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping
 from contextvars import Context

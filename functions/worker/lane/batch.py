@@ -4,16 +4,15 @@ A batch lasts as long as its slowest run, and the poller deletes only afterwards
 would come back and be declined; it is deleted here instead. What ends together with the batch is left to the poller.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from functions.worker.environment.environment import Environment
 from functions.worker.lane.deliveries import Delivery, Disposition, claim_together
 from functions.worker.lane.refill import Refill
 from functions.worker.lane.share import give_back_unread
@@ -24,9 +23,6 @@ from shared.errors import DependencyDown
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import lanes
-
-if TYPE_CHECKING:
-    from functions.worker.environment.environment import Environment
 
 DELETE_LINGER_SECONDS = 1.0
 """How long ended messages are collected before they are deleted in one call."""

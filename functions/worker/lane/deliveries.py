@@ -1,7 +1,5 @@
 """Messages as they were received, and what leads from them to tasks: claiming these, or declining the message."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass, field, replace
 from enum import StrEnum

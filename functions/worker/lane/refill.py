@@ -8,24 +8,19 @@ and has time for one more, its free slots are in reach. It never lasts longer fo
 holds, and takes nothing from another lane, and nothing while its lane is paused or has as many runs as it may.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from functions.worker.environment.environment import Environment
 from functions.worker.lane.deliveries import Delivery
 from functions.worker.lane.share import Share, give_back_unread, refills
+from functions.worker.lane.slots import Slots
 from shared.clock import now
 from shared.errors import DependencyDown
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import lanes
-
-if TYPE_CHECKING:
-    from functions.worker.environment.environment import Environment
-    from functions.worker.lane.slots import Slots
 
 FIRST_PAUSE_SECONDS = 1.0
 """How long an empty lane is left alone before it is asked again; doubles while it stays empty."""

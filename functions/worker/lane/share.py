@@ -5,15 +5,13 @@ nobody takes, do owners of runs here owe a slot, is some task past its ``timeout
 is away the queue's order and the pollers decide, and the environment asks the queue every second itself.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from functions.worker.lane.deliveries import Delivery
 from shared.clock import now
 from shared.errors import DependencyDown, NewerVersion, NotFound
+from shared.limits.admission import Gate
 from shared.limits.lane import Lanes, Look
 from shared.limits.shares import owner_of
 from shared.logs import get_logger
@@ -21,9 +19,6 @@ from shared.settings import settings
 from shared.tasks import lanes, overdue, store
 from shared.tasks.model import Status, Task
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from shared.limits.admission import Gate
 
 LOOK_SECONDS = 0.5
 """How often an environment with runs looks at its lane."""

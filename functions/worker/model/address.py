@@ -1,7 +1,5 @@
 """The address of chat completions: made from the base address, whose query stays, and followed when it has moved."""
 
-from __future__ import annotations
-
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 PATH = "/chat/completions"

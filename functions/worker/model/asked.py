@@ -1,7 +1,5 @@
 """What an agent asks of a model in one call."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

@@ -4,9 +4,7 @@ What is not understood and not needed is skipped: a chunk without choices, a pin
 held a part of the reply and cannot be read makes the reply malformed.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.worker.model import finish as ends
 from functions.worker.model import refusal
@@ -15,15 +13,13 @@ from functions.worker.model.contents import Halves, texts, thoughts
 from functions.worker.model.ears import Ears
 from functions.worker.model.handback import clean, merge
 from functions.worker.model.plain_chunks import plain_text
+from functions.worker.model.progress import Progress
 from functions.worker.model.tally import Tally
 from functions.worker.model.telling import CallPiece
 from functions.worker.model.toolcalls import ToolCalls
 from shared import storable
 from shared.retry import ModelError
 from sluice.types import ModelReply
-
-if TYPE_CHECKING:
-    from functions.worker.model.progress import Progress
 
 REPLY_CHARACTERS = 4_000_000
 """Longest reply taken, text and tool arguments together; far above any model's output limit."""

@@ -4,8 +4,6 @@ What makes a call cheap, in processor time: the client says once how a request i
 through typed parameters one by one at each, and the answer is read as bytes, since it would make models of every chunk.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from typing import Any

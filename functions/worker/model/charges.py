@@ -4,25 +4,21 @@ A provider bills a cut stream up to where it noticed the cut, a reply that is th
 that it does not show. What it refuses with a status is not billed, unless a gateway spoke for it that had given up.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.worker.model import terms
+from functions.worker.model.asked import Call
+from functions.worker.model.progress import Progress
 from shared import provider_words
 from shared.limits import models
 from shared.limits.models import Model
+from shared.retry import ModelError
 from shared.tasks import days
 from shared.tasks.model import Usage
-
-if TYPE_CHECKING:
-    from functions.worker.model.asked import Call
-    from functions.worker.model.progress import Progress
-    from shared.retry import ModelError
 
 HIDDEN_TOKENS_PER_SECOND = 100
 """How fast a model may think without showing it; few are faster (see `limits.FAST_TOKENS_PER_SECOND`)."""

@@ -1,7 +1,5 @@
 """Choices of a reply as providers number and pack them, and why one says that it has ended."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

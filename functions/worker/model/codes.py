@@ -1,7 +1,5 @@
 """Codes of failed model calls as a metric's dimension: each distinct value costs money, so there is a known set."""
 
-from __future__ import annotations
-
 KNOWN = frozenset(
     {
         "content_filter", "context_too_long", "invalid_request", "malformed_reply", "model_call_too_long",

@@ -1,7 +1,5 @@
 """Reads the text of a message's content, which is a string or a list of parts, and what was thought beside it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thought")

@@ -1,12 +1,9 @@
 """Who is told of the pieces of a reply as they come."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from functions.worker.model.telling import CallPiece, ShownCall
+from functions.worker.model.telling import CallPiece, ShownCall
 
 
 class Ears(NamedTuple):

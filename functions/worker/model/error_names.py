@@ -1,7 +1,5 @@
 """By which names providers, gateways and validators tell of an error: where its words stand, its status, its field."""
 
-from __future__ import annotations
-
 INSIDE = (
     "error", "x_groq", "errors", "detail", "details", "fault", "response", "base_resp", "err", "message", "issues",
     "fieldViolations", "violations", "validation_errors", "validationErrors", "params", "innererror",

@@ -1,13 +1,11 @@
 """A model call as an exchange with a provider: the few requests it may take until there is a reply or an error."""
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urljoin
 
 import anyio
@@ -16,7 +14,9 @@ import httpx2
 from functions.worker.environment import clients
 from functions.worker.model import address, profile, refusal, request, room
 from functions.worker.model import own as own_keys
+from functions.worker.model.limits import Watch
 from functions.worker.model.phases import Phases, current
+from functions.worker.model.progress import Progress
 from functions.worker.model.sse import Assembler, Ears, WholeReply
 from functions.worker.wire import inflate
 from functions.worker.wire.transport import WHOLE_BODY
@@ -27,10 +27,6 @@ from shared.retry import ModelError
 from shared.settings import settings
 from shared.traceparent import HEADER, OUTGOING
 from sluice.types import ModelReply
-
-if TYPE_CHECKING:
-    from functions.worker.model.limits import Watch
-    from functions.worker.model.progress import Progress
 
 _log = get_logger("model")
 DRAIN_SECONDS = 0.5

@@ -1,7 +1,5 @@
 """Why a reply ended, in OpenAI's words, whatever the provider calls it."""
 
-from __future__ import annotations
-
 import re
 
 from shared import storable

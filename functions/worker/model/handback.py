@@ -5,8 +5,6 @@ with tool calls, Anthropic's models behind gateways their ``thinking_blocks`` or
 that is understood here: texts are joined, lists are continued, and the rest stands as it was said last.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,28 +1,23 @@
 """Leave to make a model call: a breaker's, a place in the provider's rate, room under every ceiling; in this order."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
 
+from functions.worker.environment.environment import Environment
+from functions.worker.model.asked import Call
+from functions.worker.record.ledger import Ledger
 from functions.worker.record.stops import Defer
 from shared import clock
 from shared.errors import BudgetExhausted, UnpricedModel
 from shared.limits import models
+from shared.limits.breaker import Permit
+from shared.limits.provider import ProviderBudget
 from shared.limits.shares import owner_of
 from shared.settings import settings
 from shared.tasks import ceilings, days
 from shared.tasks.model import Task
-
-if TYPE_CHECKING:
-    from functions.worker.environment.environment import Environment
-    from functions.worker.model.asked import Call
-    from functions.worker.record.ledger import Ledger
-    from shared.limits.breaker import Permit
-    from shared.limits.provider import ProviderBudget
 
 DEFER_JITTER_SECONDS = 3.0
 """Deferred tasks come back spread over this long, so that they do not all meet a provider that just recovered."""

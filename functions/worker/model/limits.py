@@ -3,8 +3,6 @@
 A stream that flows is cut by no clock but the end of the function's own time.
 """
 
-from __future__ import annotations
-
 import asyncio
 from types import TracebackType
 from typing import NamedTuple, Self

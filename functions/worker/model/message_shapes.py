@@ -5,8 +5,6 @@ that is empty, users and assistants in turn, tool call ids of nine letters. Noth
 before a refusal asks for it.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@ An agent gives options to ``ctx.model``; a client gives them with its task (``op
 for every call of the run that does not say otherwise.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -18,12 +18,12 @@ from shared.guarded_http import AsyncGuardedTransport, was_forbidden
 from shared.limits.permits import NONE, Permit
 from shared.limits.provider import ProviderBudget
 from shared.limits.shares import owner_of
+from shared.retry import ModelError
 from shared.settings import settings
 
 if TYPE_CHECKING:
     import openai
 
-    from shared.retry import ModelError
 
 CLIENTS = 256
 """Clients of own keys that are kept; all share their connections by address."""

@@ -4,16 +4,13 @@ httpcore2 reports a request's phases to its ``trace`` extension (https://www.enc
 request hook of the model client hands it the attempt of the call that sends the request.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import httpx2
+import httpx2
 
 STALE_SECONDS = 2.0
 """A dead pooled socket shows at once; a provider that drops a call later may have worked on it, and been paid."""

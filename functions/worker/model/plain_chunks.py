@@ -1,7 +1,5 @@
 """Tells the chunks of a stream that hold a piece of text and nothing else: nearly all of them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 _PLAIN = frozenset({"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"})

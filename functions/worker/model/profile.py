@@ -6,21 +6,17 @@ call is made again without it, and so is every later call of that model in this 
 an answer (``response_format``, ``tools``, ``stop``) is never left out.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from functions.worker.model import refused_shapes, tool_schemas
 from functions.worker.model.message_shapes import shaped
 from functions.worker.model.whole_calls import readable
 from shared import provider_profiles
+from shared.retry import ModelError
 from shared.settings import settings
-
-if TYPE_CHECKING:
-    from shared.retry import ModelError
 
 NEW, OLD = "max_completion_tokens", "max_tokens"
 MOST_ADAPTED = 8

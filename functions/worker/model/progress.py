@@ -4,17 +4,12 @@ A call is paid for by what the provider read and wrote, also when it is cut, can
 makes a call hands in one of these, and charges by it when there is no reply to charge by.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from functions.worker.model.phases import Phases
 from functions.worker.model.unusual import PLAIN, Asked, Told
-
-if TYPE_CHECKING:
-    from functions.worker.model.phases import Phases
-    from shared.tasks.model import Usage
+from shared.tasks.model import Usage
 
 BYTES_PER_TOKEN = 4
 """Of English text and of code, about (https://help.openai.com/en/articles/4936856)."""

@@ -1,7 +1,5 @@
 """Reads JSON as providers write it: a character cut in two, a number of any length, several objects in one event."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

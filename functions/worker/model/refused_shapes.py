@@ -3,8 +3,6 @@
 A shape is asked for only if it would change something in what was refused; so words that sound alike teach nothing.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -3,8 +3,6 @@
 What was recorded by an earlier version stays readable, and what holds nothing new looks as it always did.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from shared.tasks.model import Usage

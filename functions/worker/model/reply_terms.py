@@ -1,17 +1,13 @@
 """What a reply says of its price besides tokens of text: tier, tokens of dearer kinds, searches, the sum in USD."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from functions.worker.model.progress import Progress
 from functions.worker.model.unusual import MOST_SEARCHES, Told
 from functions.worker.model.usage import number, places
 from shared import storable
 from shared.limits import surcharges
-
-if TYPE_CHECKING:
-    from functions.worker.model.progress import Progress
 
 MOST_USD = 100.0
 """A provider that says that one call cost more than this is not believed."""

@@ -6,8 +6,6 @@ again with what the refusal says is left. Wordings seen: OpenAI, vLLM, SGLang, t
 OpenRouter, Anthropic, llama-cpp-python.
 """
 
-from __future__ import annotations
-
 import re
 
 LEAST_TOKENS = 64

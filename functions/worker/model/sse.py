@@ -4,22 +4,18 @@ What came is told by its first byte, not by what was asked for: some gateways st
 at a line feed only: readers of text lines also split at U+2028 and U+0085, which JSON may hold as they are.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.worker.model import finish as ends
 from functions.worker.model import read_json, refusal
 from functions.worker.model.assembler import Parts
 from functions.worker.model.ears import DEAF, Ears
+from functions.worker.model.progress import Progress
 from shared.retry import ModelError
 from sluice.types import ModelReply
-
-if TYPE_CHECKING:
-    from functions.worker.model.progress import Progress
 
 __all__ = ["DEAF", "LINE_BYTES", "Assembler", "Ears", "WholeReply"]
 

@@ -3,14 +3,12 @@
 Order matters: what costs nothing is asked first, and money is reserved last, just before the call.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from functions.worker.environment import clients
+from functions.worker.environment.environment import Environment
 from functions.worker.model import call as model_client
 from functions.worker.model import charges, limits, terms
 from functions.worker.model import own as own_keys
@@ -19,6 +17,7 @@ from functions.worker.model.codes import bounded
 from functions.worker.model.leave import await_provider, deferral, find_model, renewed, reserved
 from functions.worker.model.progress import Progress
 from functions.worker.model.telling import CallPiece
+from functions.worker.record.eventlog import EventLog
 from functions.worker.record.flights import Flight
 from functions.worker.record.ledger import Ledger, charge
 from shared import metrics, retry
@@ -27,10 +26,6 @@ from shared.limits.shares import owner_of
 from shared.settings import settings
 from shared.tasks.model import Task, Usage
 from sluice.types import ModelReply
-
-if TYPE_CHECKING:
-    from functions.worker.environment.environment import Environment
-    from functions.worker.record.eventlog import EventLog
 
 OUTAGE_STATUSES = frozenset({502, 503, 504, 529})
 """By which gateways say that a provider is away or overloaded."""

@@ -1,13 +1,10 @@
 """A model call whose text its agent reads while it is written. It is a step like any other: recorded at its end."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    from sluice.types import ModelReply
+from sluice.types import ModelReply
 
 
 class ModelStream:

@@ -1,17 +1,12 @@
 """What a provider counts of one reply, chunk by chunk, and what is charged by it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.worker.model import reply_terms
+from functions.worker.model.progress import Progress
 from functions.worker.model.usage import MAX_TOKENS, MOST_BYTES, Count, Details, believed, details, found
 from shared.limits import models
 from sluice.types import Usage
-
-if TYPE_CHECKING:
-    from functions.worker.model.progress import Progress
-
 
 CONTEXTS = 8
 """How often a model may be said to have read or written all that it holds: one that searches asks itself many times."""

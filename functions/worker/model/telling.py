@@ -5,8 +5,6 @@ a call begins when the one before it is whole, and what was told is never taken 
 something else in the end is the call recorded by another id than it was told by.
 """
 
-from __future__ import annotations
-
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence

@@ -4,14 +4,14 @@ What is reserved covers what was asked for. What is charged goes by what the rep
 dearer kinds, the searches, the sum in USD. Where it says nothing, what was asked for is taken, never for the cheaper.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
+from functions.worker.model.asked import Call
+from functions.worker.model.progress import Progress
 from functions.worker.model.unusual import MOST_SEARCHES, PLAIN, Asked, Told
 from shared import metrics
 from shared.limits import operators, prices, surcharges
@@ -19,10 +19,6 @@ from shared.limits.models import Model
 from shared.limits.spelling import spellings
 from shared.limits.surcharges import USUAL, Terms
 from shared.logs import get_logger
-
-if TYPE_CHECKING:
-    from functions.worker.model.asked import Call
-    from functions.worker.model.progress import Progress
 
 _log = get_logger("terms")
 IMAGE_TOKENS = 5_000

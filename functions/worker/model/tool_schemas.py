@@ -1,7 +1,5 @@
 """Keywords of the JSON Schemas of tools that a provider may not know, and without which a tool is still the same."""
 
-from __future__ import annotations
-
 from typing import Any
 
 SPARE = (

@@ -1,7 +1,5 @@
 """Puts the tool calls of a reply together from their pieces, however a provider numbers and names these."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """What of a model call may be unusual, for its price: as asked for, and as the provider says (see `terms`)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import NamedTuple
 

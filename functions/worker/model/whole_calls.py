@@ -4,8 +4,6 @@ What a model wrote may be no JSON, or nothing at all. OpenAI takes any text back
 call (chat templates, and gateways that turn arguments into an object): the run's earlier calls are paid for then.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from functions.worker.model.telling import CallPiece, ShownCall
 from functions.worker.record.persist import persist
+from functions.worker.record.publisher import Publisher
 from shared import storable
 from shared.clock import now
 from shared.errors import LeaseLost, SluiceError
@@ -20,9 +22,6 @@ from shared.tasks.events import Event, is_written
 from shared.tasks.model import Task
 
 if TYPE_CHECKING:
-    from functions.worker.model.telling import CallPiece, ShownCall
-    from functions.worker.record.publisher import Publisher
-
     type _Place = tuple[str, str, str]
     """Of what a model writes: type of its event, id of the model call, id of the tool call or nothing."""
 

@@ -3,25 +3,20 @@
 Many runs' notes go out in one round trip. A call that is over at once is never noted.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from functions.worker.model import charges
+from functions.worker.model.asked import Call
+from functions.worker.model.progress import Progress
 from shared.limits.models import Model
 from shared.logs import get_logger
 from shared.retry import ModelError
 from shared.tasks import flights
 from shared.tasks.model import Task, Usage
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from functions.worker.model.asked import Call
-    from functions.worker.model.progress import Progress
 
 FIRST_SECONDS = 0.05
 """How long a call is under way before it is noted: others that begin at the same time are noted with it."""

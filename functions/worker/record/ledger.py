@@ -11,12 +11,9 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from shared.tasks import days
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Task, Usage
+from shared.tasks.model import Task, Usage
 
 
 @dataclass(slots=True)

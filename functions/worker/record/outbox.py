@@ -3,8 +3,6 @@
 Nothing waits for it and nothing depends on it: who misses a message finds its text in the log.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterable
 from contextvars import Context

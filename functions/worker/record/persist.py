@@ -1,7 +1,5 @@
 """Calls from the event loop into `shared`, which is synchronous and never sleeps: the waiting is done here."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Awaitable, Callable

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from functions.worker.record.outbox import Outbox, Source
 from shared import watchers
 from shared.errors import SluiceError
 from shared.logs import get_logger
@@ -20,8 +21,6 @@ from shared.tasks.events import Event
 from shared.valkey import RedisError
 
 if TYPE_CHECKING:
-    from functions.worker.record.outbox import Outbox, Source
-
     type Look = Callable[[str], Awaitable[watchers.Watched]]
 
 RECENT_EVENTS = 256

@@ -4,15 +4,14 @@ What was paid for is recorded or at least charged, whatever happens between the 
 when its run has ended.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from functions.worker.record.eventlog import EventLog
 from functions.worker.record.ledger import charge
 from functions.worker.record.persist import persist
 from functions.worker.record.stops import Ended, Final
@@ -26,9 +25,6 @@ from shared.tasks.events import Event
 from shared.tasks.model import Task, Usage
 from shared.traceparent import OUTGOING
 from sluice.errors import ReplayMismatch
-
-if TYPE_CHECKING:
-    from functions.worker.record.eventlog import EventLog
 
 STEP_NAME_CHARACTERS = 64
 _inside: ContextVar[str | None] = ContextVar("inside_step", default=None)

@@ -1,7 +1,5 @@
 """How a run says that it stops without having ended. Raised through agent code, handled by the runner."""
 
-from __future__ import annotations
-
 
 class Stop(BaseException):
     """Base of the stops. Not an `Exception`, so that an agent's own error handling does not swallow one."""

@@ -4,12 +4,11 @@ One question of a run is open at a time: branches that trip meanwhile wait for i
 are numbered, not named after a branch, so that whichever branch comes first after a replay finds the answer.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from functions.worker.record.eventlog import EventLog
 from functions.worker.record.ledger import Ledger
 from functions.worker.record.stops import Final
 from functions.worker.run.waiting import Waiting
@@ -19,9 +18,6 @@ from shared.tasks import approvals, ceilings
 from shared.tasks.checkpoints import Step
 from shared.tasks.model import Task
 from shared.tasks.waits import LONGEST_SECONDS
-
-if TYPE_CHECKING:
-    from functions.worker.record.eventlog import EventLog
 
 DAY_SECONDS = 86_400.0
 MOST_REFUSALS = 50

@@ -1,15 +1,14 @@
 """Runs that a run starts and waits for: each a task of its own, all of them one step of their parent."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from functions.worker import agents
+from functions.worker.environment.environment import Environment
 from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
 from functions.worker.record.steps import Done
@@ -25,9 +24,6 @@ from shared.tasks.model import Status, Task
 from shared.tasks.waits import LONGEST_SECONDS
 from sluice.errors import ChildFailed, WaitTimeout
 from sluice.types import AgentResult
-
-if TYPE_CHECKING:
-    from functions.worker.environment.environment import Environment
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
 OF_NO_DAY = ""

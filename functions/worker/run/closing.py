@@ -1,16 +1,20 @@
 """How a run leaves this environment: settled, re-queued or waiting, as was decided. Nothing is left in between."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from functions.worker.environment.environment import Environment
 from functions.worker.lane.deliveries import Delivery, Disposition
+from functions.worker.lane.slots import Slot
+from functions.worker.record.eventlog import EventLog
 from functions.worker.record.ledger import count_recorded
 from functions.worker.record.persist import patiently, persist
+from functions.worker.record.publisher import Publisher
+from functions.worker.record.steps import Steps
 from functions.worker.run import outcomes, report, rest
+from functions.worker.run.waits import Waits
 from shared import metrics
 from shared.clock import now
 from shared.errors import Contended, DependencyDown
@@ -20,14 +24,6 @@ from shared.tasks.ends import End
 from shared.tasks.events import Event
 from shared.tasks.leases import Requeue
 from shared.tasks.model import Outcome, Status, Task
-
-if TYPE_CHECKING:
-    from functions.worker.environment.environment import Environment
-    from functions.worker.lane.slots import Slot
-    from functions.worker.record.eventlog import EventLog
-    from functions.worker.record.publisher import Publisher
-    from functions.worker.record.steps import Steps
-    from functions.worker.run.waits import Waits
 
 DEFAULT_TIMEOUT_SECONDS = 86_400
 """How long a run may take, from its start, that sets no ``timeout_s`` (which counts from its submission)."""

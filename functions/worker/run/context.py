@@ -5,25 +5,26 @@ retried, taken-over or continued run gets the recorded value instead of doing it
 therefore be repeatable: same input, same steps.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 import httpx2
 
+from functions.worker.environment.environment import Environment
 from functions.worker.model import step as model_step
 from functions.worker.model.asked import Call
 from functions.worker.model.options import merged
 from functions.worker.model.reply import pack, unpack
 from functions.worker.model.stream import ModelStream
+from functions.worker.record.eventlog import EventLog
 from functions.worker.record.ledger import Ledger
 from functions.worker.record.steps import Done, Steps
 from functions.worker.record.stops import Continue, GiveWay
 from functions.worker.run.budget import Budget
 from functions.worker.run.children import Children
+from functions.worker.run.heartbeat import Beat
 from functions.worker.run.history import History, Remembered
 from functions.worker.run.tooling import Tooling, result_of
 from functions.worker.run.waits import Waits
@@ -37,11 +38,6 @@ from shared.tasks.events import Event
 from shared.tasks.model import Task
 from sluice.context import Context as PublicContext
 from sluice.types import ModelOptions, ModelReply
-
-if TYPE_CHECKING:
-    from functions.worker.environment.environment import Environment
-    from functions.worker.record.eventlog import EventLog
-    from functions.worker.run.heartbeat import Beat
 
 _log = get_logger("context")
 

@@ -4,26 +4,21 @@ One beat extends the row's lease (and learns of a cancellation from the same wri
 `shared.tasks.cancels`), the message's invisibility and the user's running slot.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from shared.clock import now
 from shared.errors import Contended, DependencyDown, LeaseLost
+from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks import cancels, lanes, leases
 from shared.tasks.model import Task
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from shared.limits.admission import Gate
 
 SLOT_GRACE_SECONDS = 30
 """How much longer than the lease a running slot lasts, so that a takeover finds it still held."""

@@ -1,7 +1,5 @@
 """What a run is asked, and what its session remembers of before: as much as the model's context has room for."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from functions.worker.record.persist import persist

@@ -1,7 +1,5 @@
 """From the way a run's code ended to what becomes of its task: one place, no I/O."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

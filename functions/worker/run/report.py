@@ -1,14 +1,8 @@
 """What is measured and logged of a run that ended."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from shared import logs, metrics
 from shared.clock import now
-
-if TYPE_CHECKING:
-    from shared.tasks.model import Outcome, Task
+from shared.tasks.model import Outcome, Task
 
 
 def ended(task: Task, outcome: Outcome, lane: str) -> None:

@@ -1,11 +1,11 @@
 """Suspending a run that only waits: written, told, and everything that it held given back."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
 
+from functions.worker.environment.environment import Environment
+from functions.worker.record.eventlog import EventLog
 from functions.worker.record.persist import persist
+from functions.worker.run.waits import Waits
 from shared import metrics, webhooks
 from shared.clock import now
 from shared.errors import Contended, DependencyDown
@@ -13,11 +13,6 @@ from shared.logs import get_logger
 from shared.tasks import waits, waking
 from shared.tasks.events import Event
 from shared.tasks.model import Task
-
-if TYPE_CHECKING:
-    from functions.worker.environment.environment import Environment
-    from functions.worker.record.eventlog import EventLog
-    from functions.worker.run.waits import Waits
 
 _log = get_logger("rest")
 

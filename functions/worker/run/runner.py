@@ -1,12 +1,12 @@
 """One task's life in this environment: claim, run, and either settle it or give it back. Nothing is left in between."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.worker import agents
+from functions.worker.environment.environment import Environment
 from functions.worker.lane.deliveries import Delivery, Disposition, claim, decline
+from functions.worker.lane.slots import Slot
 from functions.worker.record.eventlog import EventLog
 from functions.worker.record.ledger import charge
 from functions.worker.record.persist import persist
@@ -35,10 +35,6 @@ from shared.tasks.claims import Refused
 from shared.tasks.leases import Requeue
 from shared.tasks.model import Outcome, Status, Task
 from shared.valkey import RedisError
-
-if TYPE_CHECKING:
-    from functions.worker.environment.environment import Environment
-    from functions.worker.lane.slots import Slot
 
 CLEANUP_SECONDS = 2.0
 """How long a step that is cancelled with its run may take to end; less than ``STOP_MARGIN_SECONDS``."""

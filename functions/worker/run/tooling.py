@@ -3,14 +3,13 @@
 An approval is bound to the call: its name holds the fingerprint of tool and arguments, so that another call asks anew.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from functions.worker.record.eventlog import EventLog
 from functions.worker.record.persist import persist
 from functions.worker.record.steps import Done
 from functions.worker.run.waiting import Waiting
@@ -20,9 +19,6 @@ from shared.tasks import approvals, checkpoints
 from shared.tasks.events import Event
 from shared.tasks.model import Task
 from sluice.errors import Denied, WaitTimeout
-
-if TYPE_CHECKING:
-    from functions.worker.record.eventlog import EventLog
 
 RESULT_EVENT_CHARACTERS = 2_000
 """How much of a tool's result its event shows; the run sees all of it."""

@@ -1,16 +1,12 @@
 """What a takeover voids: the streamed model calls that watchers saw pieces of and that were never recorded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from functions.worker.model.telling import ShownCall
 from shared.tasks import events
+from shared.tasks.checkpoints import Step
 from shared.tasks.events import Event
-
-if TYPE_CHECKING:
-    from shared.tasks.checkpoints import Step
 
 type ShownCalls = dict[str, dict[int, ShownCall]]
 

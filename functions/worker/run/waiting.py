@@ -1,7 +1,5 @@
 """What an agent may wait for: each a step, which a replay finds done."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Awaitable, Callable

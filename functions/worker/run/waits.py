@@ -4,27 +4,23 @@ A run with several branches goes on as long as one of them has a step under way.
 is suspended: its agent is cancelled, and the run goes on, perhaps elsewhere and much later, by replaying its steps.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from functions.worker.record.eventlog import EventLog
 from functions.worker.record.persist import persist
+from functions.worker.record.steps import Steps
 from shared import json_schema
 from shared.clock import now
 from shared.errors import SluiceError, TooLarge
 from shared.logs import get_logger
 from shared.tasks import approvals, inbox, waits
+from shared.tasks.checkpoints import Step
 from shared.tasks.inbox import Signal
 from shared.tasks.model import Task
 from shared.tasks.waits import Wait
-
-if TYPE_CHECKING:
-    from functions.worker.record.eventlog import EventLog
-    from functions.worker.record.steps import Steps
-    from shared.tasks.checkpoints import Step
 
 IN_PLACE_SECONDS = 2.0
 """What is due so soon is waited for here: suspending a run and taking it up again costs more."""

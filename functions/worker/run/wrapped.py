@@ -5,8 +5,6 @@ stand they would be the agent's own errors and be tried again: a deferral would 
 refused would be asked for four times.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from functions.worker.record.stops import Final, Stop

@@ -1,7 +1,5 @@
 """Arithmetic from text, safely: a walk over the syntax tree of a bounded expression. Nothing is evaluated as code."""
 
-from __future__ import annotations
-
 import ast
 import math
 import operator

@@ -4,8 +4,6 @@ The standard library's parser searches the whole rest again for each construct t
 CVE-2025-6069): a page of a megabyte made for it holds up every run of the environment for minutes.
 """
 
-from __future__ import annotations
-
 import re
 from html import unescape
 

@@ -1,7 +1,5 @@
 """Reads a public web page as text, for agents. Nothing private can be reached, redirects included."""
 
-from __future__ import annotations
-
 import asyncio
 import codecs
 import re

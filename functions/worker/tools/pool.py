@@ -5,8 +5,6 @@ themselves, and go to the owner that has fewest, and of its runs to the one that
 let in above the capacity, but an owner's many runs leave a part of that to other owners.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable

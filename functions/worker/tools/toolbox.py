@@ -1,7 +1,5 @@
 """The tools of the `tools` agent: what the model is told of them and what they do."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -4,8 +4,6 @@ A proxy may make a gzip member of its own of each piece that it passes on, which
 (RFC 1952, 2.2); httpx2 stops after the first. ``x-gzip`` is gzip (RFC 9110, 8.4.1.3).
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator
 

@@ -1,7 +1,5 @@
 """The connections of one environment: at most so many, kept for a while when idle, the newest used first."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import socket

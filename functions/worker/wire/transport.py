@@ -3,8 +3,6 @@
 It speaks HTTP/1.1 to the server itself. Where the environment names a proxy, httpx2's own transport is used.
 """
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 from collections.abc import AsyncIterator

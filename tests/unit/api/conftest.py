@@ -14,7 +14,6 @@ from botocore.client import BaseClient
 from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
-from starlette.testclient import TestClient
 
 from functions.api.app import app
 from functions.api.door.gate import gate
@@ -26,6 +25,7 @@ from shared import aws, valkey
 from shared.limits import keys
 from shared.settings import settings
 from sluice.testing.account import REGION, arrange
+from tests.unit.api.caller import Caller
 from tests.unit.aws_fixture import keep_clients, lend_clients
 from tests.unit.tables import TABLE
 
@@ -34,7 +34,7 @@ from tests.unit.tables import TABLE
 class Api:
     """A client of the API and the keys that it may use."""
 
-    client: TestClient
+    client: Caller
     keys: dict[str, str]
     lanes: dict[str, str]
 
@@ -148,7 +148,7 @@ def running(redis_url: str) -> Iterator[Api]:
         lend_clients()
         valkey.client().flushall()
         try:
-            with TestClient(app) as caller:
+            with Caller(app) as caller:
                 yield Api(caller, give_keys(), lanes)
         finally:
             keep_clients()

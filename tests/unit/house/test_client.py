@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import httpx2
 import pytest
 
+import sluice.client
 from sluice.client import ApiError, AsyncClient, Client, LimitedError, UnavailableError
 from sluice.client.calls import MOST_CHARACTERS, retry_after
 
@@ -235,3 +238,12 @@ def test_an_address_that_is_none_is_refused(url: str | None, monkeypatch: pytest
     monkeypatch.delenv("SLUICE_URL", raising=False)
     with pytest.raises(ValueError, match="SLUICE_URL"):
         Client(url, "sk")
+
+
+def test_commands_that_ask_no_api_load_no_client() -> None:
+    code = "import sys, sluice.cli; sys.exit('httpx2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    code = "import sys, sluice.client as c; assert c.Client and c.AsyncClient; sys.exit('httpx2' not in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    with pytest.raises(AttributeError, match="no attribute 'Klient'"):
+        _ = sluice.client.Klient

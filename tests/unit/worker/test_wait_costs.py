@@ -73,15 +73,14 @@ def _real_time() -> Iterator[None]:
 
 
 @pytest.fixture
-def asked(world: World, install: Install) -> Iterator[Requests]:
+def asked(world: World, install: Install) -> Requests:
     async def run(ctx: Context) -> AgentResult:
         return AgentResult("done")
 
     install(run)
     world.submit("warm")  # what only the first run of a user and a day writes
     world.work()
-    yield Requests()
-    aws._clients.clear()  # other tests' clients are not watched
+    return Requests()
 
 
 def without(world: World, asked: Requests) -> float:
