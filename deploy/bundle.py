@@ -1,7 +1,7 @@
 """Builds one function's bundle: what it imports and nothing else. `sam build` calls it through the Makefile.
 
-Dependencies are installed once per requirement file and platform, trimmed, compiled and kept in ``.build/deps``; a code
-change then only copies files of Sluice and of the project.
+Dependencies are installed once per requirement file and platform, trimmed, compiled and kept; a code change
+then only copies files of Sluice and of the project.
 """
 
 import fcntl
@@ -113,9 +113,11 @@ def packages_of(requirements: str, project: Project | None) -> Path:
 def dependencies(requirements: Path) -> Path:
     """Return the folder with a requirement file's packages, installed now if they are not there yet."""
     platform = os.environ.get("BUNDLE_PLATFORM", "aarch64-manylinux2014")
-    text = requirements.read_text() + platform + RUNTIME + Path(__file__).read_text()
+    text = requirements.read_text() + platform + RUNTIME + Path(__file__).read_text().replace(paths.PREFIX, "")
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    folder = paths.WORK / ".build" / "deps" / f"{requirements.stem}-{platform}-{digest}"
+    of_all = requirements.parent == ROOT / "requirements"  # else a project's own are among them
+    deps = (paths.CACHE if of_all else paths.WORK / ".build") / "deps"
+    folder = deps / f"{requirements.stem}-{platform}-{digest}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{requirements.stem}.lock").open("w") as lock:  # `sam build` runs functions in parallel
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -125,8 +127,9 @@ def dependencies(requirements: Path) -> Path:
 
 
 def _install(requirements: Path, folder: Path, platform: str) -> None:
-    # Not those of another platform: who builds for AWS and for this machine in turn has both.
-    for old in folder.parent.glob(f"{requirements.stem}-{platform}-*"):
+    # Not those of another platform: who builds for AWS and for this machine in turn has both. What is shared stays, too.
+    ended = "" if folder.is_relative_to(paths.WORK) else ".tmp"  # an installation that was broken off
+    for old in folder.parent.glob(f"{requirements.stem}-{platform}-*{ended}"):
         if old.is_dir():
             shutil.rmtree(old)
     work = folder.with_suffix(f".{os.getpid()}.tmp")

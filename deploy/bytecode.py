@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deploy import paths
 
-KEPT = paths.WORK / ".build" / "bytecode"
+KEPT = paths.CACHE / "bytecode"
 """Compiled files by their place in the bundle and what they were made from."""
 
 

@@ -17,6 +17,8 @@ PREFIX = __name__.removesuffix("deploy.paths")
 INSTALLED = bool(PREFIX)
 WORK = Path(os.environ.get("SLUICE_WORK") or SYSTEM).resolve()
 """Holds ``.tools``, ``.build`` and what else is made."""
+CACHE = Path(os.environ.get("SLUICE_CACHE") or WORK / ".build").resolve()
+"""Holds what does not depend on the project: packages of bundles, bytecode. A user's projects share it."""
 BUILT = WORK / ".aws-sam" / "build"
 """Holds the bundles and the template that points at them."""
 FACE = SYSTEM.parent if INSTALLED else SYSTEM / "sluice"

@@ -49,7 +49,7 @@ LOCAL_DEFAULTS = {
     "QuarantineConcurrency": "2",
     "MaxReplicas": "10",
     "ReservedConcurrency": "13",
-    "ApiReservedConcurrency": "30",  # each is a process; of them 18 may be held
+    "ApiReservedConcurrency": "20",  # each is a process; of them 12 may be held
     "StreamingConcurrency": "400",  # of two processes, which serve many requests each
     "IngressRate": "500",
     "IngressBurst": "1000",

@@ -1,12 +1,11 @@
 """A project on this machine: where it is, where its local system keeps its things, and its environments.
 
-The system runs on Python 3.13 and packages of its own, in ``.sluice/`` of the project; nothing of it is installed into
-the user's environment. ``uv`` makes the environments, and gets that Python where the machine has none.
+The system runs on Python 3.13 and packages of its own, which a user's projects share (`sluice.cache`); nothing of it is
+installed into the user's environment. ``uv`` makes the environments, and gets that Python where the machine has none.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sluice import python
+from sluice import cache, python
 
 FACE = Path(__file__).absolute().parent
 SYSTEM = FACE / "_system"
@@ -59,13 +58,15 @@ class Local:
         self.root = root
         self.work = root / FOLDER
         self.state = self.work / "state"
-        self.lib = self.work / "lib"
         self.env = self.work / "env"
 
     @property
     def python(self) -> Path:
-        """The interpreter of the system, which the project's tests run on, too."""
-        return self.env / "bin" / "python"
+        """The interpreter of the system, which the project's tests run on, too.
+
+        By its real folder, not through the project's link: so packages have the same paths, whichever project runs.
+        """
+        return self.env.resolve() / "bin" / "python"
 
     @property
     def outputs(self) -> dict[str, Any] | None:
@@ -78,13 +79,14 @@ class Local:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment variables of the system's processes."""
-        drop = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE", "UV_PYTHON")
+        drop = ("PYTHONHOME", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "UV_PYTHON")
         kept = {name: value for name, value in os.environ.items() if name not in drop}
         return kept | {
             "SLUICE_PROJECT": str(self.root),
             "SLUICE_WORK": str(self.work),
             "SLUICE_STATE": str(self.state),
-            "PYTHONPYCACHEPREFIX": str(self.work / "bytecode"),
+            "PYTHONPATH": str(cache.system(FACE)),
+            cache.VARIABLE: str(cache.folder()),
             "UV": uv(),
             **more,
         }
@@ -103,23 +105,20 @@ class Local:
             raise ProjectError("this Sluice runs from its own tree: use make there, or install the wheel")
         self.work.mkdir(exist_ok=True)
         (self.work / ".gitignore").write_text("*\n")
-        self.lib.mkdir(exist_ok=True)
-        link = self.lib / "sluice"
-        if not link.is_symlink() or link.readlink() != FACE:
-            link.unlink(missing_ok=True)
-            link.symlink_to(FACE)
         pins = SYSTEM / "requirements"
         own = self.own_requirements()
         wanted: tuple[tuple[Path, Path, list[str]], ...] = (
             (self.env, pins / "project.txt", own),
             (self.work / ".tools" / "localaws", pins / "localaws.txt", []),
         )
-        with ThreadPoolExecutor(len(wanted)) as pool:
-            made = [pool.submit(_environment, folder, file, more, say) for folder, file, more in wanted]
-            for each in made:
-                each.result()
-        for site in (self.env / "lib").glob("python*/site-packages"):
-            (site / "sluice-project.pth").write_text(f"{self.lib}\n")
+        try:
+            cache.system(FACE)
+            with ThreadPoolExecutor(len(wanted)) as pool:
+                made = [pool.submit(_environment, folder, file, more, say) for folder, file, more in wanted]
+                for each in made:
+                    each.result()
+        except OSError as error:
+            raise ProjectError(f"{error}; {cache.VARIABLE} names another folder for what projects share") from error
 
     def own_requirements(self) -> list[str]:
         """Return what the project's agents and tests need, as arguments of ``uv pip install``."""
@@ -130,20 +129,26 @@ class Local:
 
 
 def _environment(folder: Path, pins: Path, more: list[str], say: Any) -> None:
-    named = b"".join(Path(one).read_bytes() for one in more if Path(one).is_file())
-    digest = hashlib.sha256(pins.read_bytes() + "\0".join(more).encode() + named).hexdigest()
-    ready = folder / ".ready"
-    if ready.exists() and ready.read_text() == digest and (folder / "bin" / "python").exists():
-        return
-    say(f"setting up: {folder.name}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    _uv("venv", "--python", python.find(), str(folder))
-    into = ["--python", str(folder / "bin" / "python")]
-    _uv("pip", "install", *into, "--require-hashes", "-r", str(pins))
+    """Have an environment: a link to the one that projects share, or the project's own, if it needs ``more``."""
+    named = [Path(one).read_bytes() for one in more if Path(one).is_file()]
+    made_from = cache.digest(pins.read_bytes(), Path(__file__).read_bytes(), "\0".join(more).encode(), *named)
+
+    def fill(place: Path) -> None:
+        say(f"setting up: {folder.name}")
+        _uv("venv", "--python", python.find(), str(place))
+        into = ["--python", str(place / "bin" / "python")]
+        _uv("pip", "install", *into, "--require-hashes", "-r", str(pins))
+        if more:
+            _uv("pip", "install", *into, "--constraint", str(pins), *more)
+
     if more:
-        _uv("pip", "install", *into, "--constraint", str(pins), *more)
-    ready.write_text(digest)
+        if folder.is_symlink():
+            folder.unlink()
+        cache.make(folder, made_from, fill)
+        return
+    shared = cache.folder() / "environments" / f"{folder.name}-{made_from}"
+    cache.make(shared, made_from, fill)
+    cache.point(folder, shared)
 
 
 def _uv(*arguments: str) -> None:

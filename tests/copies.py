@@ -18,6 +18,7 @@ import os
 import selectors
 import sys
 import tempfile
+import time
 import traceback
 from itertools import count, islice
 from pathlib import Path
@@ -29,6 +30,8 @@ from _pytest.capture import FDCapture
 Files = list[list[pytest.Item]]
 INDEX = 2
 """Bytes that a number takes in the pipe of what is left to do."""
+PAUSE = 0.05
+"""Seconds between looks at what the copies tell: to wake up for each word of theirs took a hundredth of the run."""
 AT_ONCE = 16
 """Most tests of a file that a copy takes at once: a file of many seconds, begun last, would keep the others waiting."""
 
@@ -131,6 +134,7 @@ def _listen(session: pytest.Session, readers: selectors.BaseSelector, stop: mmap
     hook, config = session.config.hook, session.config
     seen: set[str] = set()
     while readers.get_map():
+        time.sleep(PAUSE)
         for key, _ in readers.select():
             told: _Told = key.data
             came = os.read(key.fd, 1 << 20)

@@ -11,11 +11,12 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any
 
+from localstack.strict import starts
 from localstack.strict.emf import Metrics
 from localstack.strict.lineage import Lineage
 from localstack.strict.report import Refused
 from localstack.strict.rules import RULES
-from localstack.strict.starts import Starts
+from localstack.strict.starts import Deployed, Starts
 
 if TYPE_CHECKING:
     from localstack.strict.report import Report
@@ -34,19 +35,20 @@ SEAMS = (
 class Functions:
     """The rules of Lambda around its emulator's module."""
 
-    def __init__(self, emulator: Any, report: Report, queues: Queues, *, quota: int) -> None:
-        """Wrap the module ``emulator``; ``quota`` is the account's concurrency.
+    def __init__(self, emulator: Any, runtime: Any, report: Report, queues: Queues, *, quota: int) -> None:
+        """Wrap the module ``emulator``, whose environments ``runtime`` has; ``quota`` is the account's concurrency.
 
         Raises:
             RuntimeError: it is of a version that this code does not know.
         """
         missing = [name for name in SEAMS if not hasattr(emulator, name)]
+        missing += [name for name in starts.SEAMS if not hasattr(runtime, name)]
         if missing:
             raise RuntimeError(f"this MiniStack lacks {', '.join(missing)}: the strict front does not fit it")
         self.lineage = Lineage()
         self._emulator, self._report, self._queues, self._quota = emulator, report, queues, quota
         self._metrics = Metrics(report)
-        self.starts = Starts()
+        self._runtime, self._starts = runtime, Starts()
         self._lock = threading.Lock()
         self._shared = 0
         self._within = threading.local()
@@ -80,11 +82,13 @@ class Functions:
         except Refused as refused:
             return self._refuse(refused)
         self._note_receives(event)
-        self.starts.begin(name)
+        function = Deployed(self._runtime, func, config)
+        if not self._starts.begin(function):
+            return self._throttled("no environment could be started in time")
         try:
             answer = self._run(func, config, event, run.header)
         finally:
-            self.starts.end()
+            self._starts.end(function)
         self._metrics.read(answer.get("log") or "")
         try:
             self._check_size("lambda-response", name, answer.get("body"))
@@ -102,10 +106,7 @@ class Functions:
 
     def _run(self, func: dict[str, Any], config: dict[str, Any], event: Any, trace: str) -> dict[str, Any]:
         if not self._enter(func, config):
-            throttled: dict[str, Any] = self._emulator._throttle_response(
-                reason_code="ConcurrentInvocationLimitExceeded", msg="Rate Exceeded: the unreserved pool is in use"
-            )
-            return throttled
+            return self._throttled("the unreserved pool is in use")
         token = self._trace.set(trace)
         self._within.event = event
         try:
@@ -114,6 +115,12 @@ class Functions:
             self._within.event = None
             self._trace.reset(token)
             self._leave(func, config)
+        return answer
+
+    def _throttled(self, why: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self._emulator._throttle_response(
+            reason_code="ConcurrentInvocationLimitExceeded", msg=f"Rate Exceeded: {why}"
+        )
         return answer
 
     def check_reservation(self, name: str, wanted: int) -> None:

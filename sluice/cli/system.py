@@ -42,6 +42,8 @@ def down(as_json: Json = False) -> None:
     """Stop what `sluice up` started."""
     with told(as_json):
         here = local()
+        if not here.python.exists() and any((here.state / "pids").glob("*")):  # the cache was removed meanwhile
+            here.prepare(say=err.print)
         if here.python.exists():
             _system(here, as_json, "localstack", "down")
         elif not as_json:

@@ -116,7 +116,8 @@ _kept: dict[str, Any] = {}
 
 _heard: list[tuple[EventAliaser, str, Any]] = []
 """Whom the present test has clients tell of their calls."""
-_register: Any = EventAliaser.register
+_Events: Any = EventAliaser
+_register = _Events.register
 
 
 def _until_kept(self: EventAliaser, event_name: str, handler: Any, *more: Any, **named: Any) -> None:
@@ -126,7 +127,7 @@ def _until_kept(self: EventAliaser, event_name: str, handler: Any, *more: Any, *
     _register(self, event_name, handler, *more, **named)
 
 
-EventAliaser.register = _until_kept
+_Events.register = _until_kept
 
 
 def lend_clients() -> None:

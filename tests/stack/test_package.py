@@ -38,7 +38,18 @@ class Shop:
         for name in ("REDIS_URL", "VIRTUAL_ENV", "PYTHONPATH"):  # what the tests' own system has
             keep.pop(name, None)
         path = f"{self.environment / 'bin'}{os.pathsep}{keep['PATH']}"
-        self.variables = keep | ports | {"PATH": path, "COLUMNS": "200"}
+        self.cache = folder / "cache"
+        self.variables = keep | ports | {"PATH": path, "COLUMNS": "200", "SLUICE_CACHE": str(self.cache)}
+
+    def share(self) -> None:
+        """Have what depends on pins alone from the tree's own folder, as a user has whose second project it is.
+
+        In a fresh clone that is empty: there everything is made, beside the other suites, which build the same bundles.
+        """
+        self.cache.mkdir()
+        for name in ("environments", "deps", "bytecode"):
+            (ROOT / ".build" / name).mkdir(parents=True, exist_ok=True)
+            (self.cache / name).symlink_to(ROOT / ".build" / name)
 
     def link_python(self) -> None:
         """Let ``python3`` be the machine's own, older perhaps than what the system runs on, unless it is too old."""
@@ -67,6 +78,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     made = Shop(folder)
     shutil.copy2(next((folder / "wheel").glob("*.whl")), folder)
     made.link_python()
+    made.share()
     yield made
     if any((made.root / ".sluice" / "state" / "pids").glob("*")):  # a test failed before its end
         made.run("sluice", "down")

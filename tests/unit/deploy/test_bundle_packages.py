@@ -57,3 +57,24 @@ def test_packages_of_other_pins_are_not_kept(
     assert installed == [HERE, HERE]
     assert after.exists()
     assert not before.exists()
+
+
+def test_what_projects_share_is_kept_with_its_newer_and_without_what_was_broken_off(
+    installed: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BUNDLE_PLATFORM", HERE)
+    monkeypatch.setattr(paths, "WORK", tmp_path / "project")
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(bundle, "ROOT", tmp_path / "sluice")
+    pins = tmp_path / "sluice" / "requirements" / "worker.txt"
+    pins.parent.mkdir(parents=True)
+    pins.write_text("module==1\n")
+    before = bundle.dependencies(pins)
+    assert before.parent == tmp_path / "cache" / "deps"
+    broken_off = before.with_suffix(".123.tmp")
+    broken_off.mkdir()
+    pins.write_text("module==2\n")
+    after = bundle.dependencies(pins)
+    assert before.exists()
+    assert after.exists()
+    assert not broken_off.exists()

@@ -1,58 +1,40 @@
-"""Who may start an environment, and who goes first: with threads that do as they are told."""
+"""Who gets an environment, and how many start at once: with functions that start and requests that end when told."""
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from localstack.strict import starts
-from localstack.strict.starts import PATIENCE_S, Starts
+from localstack.strict.starts import PATIENCE_S, Deployed, Starts
 
 
-class Call:
-    """An invocation on a thread of its own."""
+class Named:
+    """A function whose environments start when they are let."""
 
-    def __init__(self, world: World, function: str = "f") -> None:
-        self._orders: queue.Queue[Callable[[], None] | None] = queue.Queue()
-        self.let_in = threading.Event()
-        self.told = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(world.starts, function), daemon=True)
-        self._thread.start()
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.begun = 0
+        self.kept = 99
+        """Idle environments that the emulator has, at most."""
+        self._let = threading.Semaphore(0)
 
-    def _run(self, all_of_them: Starts, function: str) -> None:
-        all_of_them.begin(function)
-        self.let_in.set()
-        while (order := self._orders.get()) is not None:
-            self.told.clear()
-            order()
-            self.told.set()
-        all_of_them.end()
+    def idle(self) -> int:
+        return self.kept
 
-    def does(self, order: Callable[[], None]) -> Call:
-        """Have the thread do something; returns at once."""
-        self.told.clear()
-        self._orders.put(order)
-        return self
+    def start(self) -> None:
+        self.begun += 1
+        self._let.acquire()
 
-    def did(self, order: Callable[[], None]) -> Call:
-        """Have the thread do something, and wait until it has."""
-        self.does(order)
-        assert self.told.wait(10)
-        return self
-
-    def ends(self) -> None:
-        """Have the invocation end."""
-        self._orders.put(None)
-        self._thread.join(10)
-        assert not self._thread.is_alive()
-
-    def __bool__(self) -> bool:
-        return self.let_in.is_set()
+    def runs(self, times: int = 1) -> None:
+        """Let environments that start run."""
+        for _ in range(times):
+            self._let.release()
 
 
 class World:
@@ -61,20 +43,26 @@ class World:
     def __init__(self, at_once: int = 1) -> None:
         self.at = 0.0
         self.starts = Starts(at_once, lambda: self.at)
+        self.f, self.g = Named("f"), Named("g")
 
-    def let_in(self, function: str = "f") -> Call:
-        """Return an invocation that went on."""
-        call = Call(self, function)
-        assert call.let_in.wait(10)
-        return call
+    def asks(self, function: Named) -> threading.Event:
+        """Let a request come; returns what is set when it is let in."""
+        let_in = threading.Event()
+        waiting, free = len(self.starts._waiting), self.starts._free[function.name]
 
-    def waits(self, function: str = "f") -> Call:
-        """Return an invocation that stands in the line."""
-        before = len(self.starts._waiting)
-        call = Call(self, function)
-        until(lambda: len(self.starts._waiting) > before)
-        assert not call
-        return call
+        def request() -> None:
+            self.starts.begin(function)
+            let_in.set()
+
+        threading.Thread(target=request, daemon=True).start()
+        until(lambda: let_in.is_set() or len(self.starts._waiting) > waiting or free > 0)
+        return let_in
+
+    def ready(self, function: Named) -> None:
+        """Let a request come, get an environment that is started for it, and keep it."""
+        let_in = self.asks(function)
+        function.runs()
+        assert let_in.wait(10)
 
 
 def until(true: Callable[[], object]) -> None:
@@ -88,108 +76,120 @@ def until(true: Callable[[], object]) -> None:
 def world() -> Iterator[World]:
     made = World()
     yield made
-    made.starts._at_once = 1000  # whoever still waits may go
-    with made.starts._lock:
-        made.starts._let_start()
+    for function in (made.f, made.g):
+        function.runs(100)
 
 
 def test_so_many_start_at_once_and_the_next_when_one_runs() -> None:
     world = World(at_once=2)
-    first, second = world.let_in(), world.let_in()
-    third = world.waits()
-    first.did(world.starts.running)
-    assert third.let_in.wait(10)
-    for call in (first, second, third):
-        call.ends()
+    asked = [world.asks(world.f) for _ in range(4)]
+    until(lambda: world.f.begun == 2)
+    assert world.starts._starting.total() == 2
+    world.f.runs()
+    until(lambda: world.f.begun == 3)
+    world.f.runs(3)
+    for one in asked:
+        assert one.wait(10)
+    assert world.f.begun == 4
 
 
-def test_the_last_to_come_goes_first(world: World) -> None:
-    first = world.let_in()
-    older, younger = world.waits(), world.waits("g")
-    first.did(world.starts.running)
-    assert younger.let_in.wait(10)
-    assert not older
+def test_one_that_starts_goes_to_the_last_to_come_whoever_it_was_started_for(world: World) -> None:
+    first, last = world.asks(world.f), world.asks(world.f)
+    world.f.runs()
+    assert last.wait(10)
+    assert not first.is_set()
 
 
-@pytest.mark.parametrize(("age", "goes_first"), [(PATIENCE_S, False), (PATIENCE_S + 0.1, True)])
-def test_nobody_stands_behind_younger_ones_for_ever(world: World, age: float, goes_first: bool) -> None:
-    first = world.let_in()
-    older = world.waits()
+@pytest.mark.parametrize(("age", "second"), [(PATIENCE_S, "newer"), (PATIENCE_S + 0.1, "oldest")])
+def test_every_second_one_is_for_the_first_to_come_once_that_has_waited_long(
+    world: World, age: float, second: str
+) -> None:
+    oldest = world.asks(world.f)
     world.at = age
-    younger = world.waits()
-    first.did(world.starts.running)
-    until(lambda: older or younger)
-    assert bool(older) is goes_first
+    newer, newest = world.asks(world.f), world.asks(world.f)
+    world.f.runs()
+    assert newest.wait(10)
+    world.f.runs()
+    until(lambda: oldest.is_set() or newer.is_set())
+    assert oldest.is_set() == (second == "oldest")
 
 
 def test_an_environment_that_comes_free_goes_to_a_request_of_its_function(world: World) -> None:
-    first = world.let_in().did(world.starts.running)
-    blocker = world.let_in("h")  # the one start that there may be
-    same, other = world.waits(), world.waits("g")
-    first.ends()
-    assert same.let_in.wait(10)
-    assert not other
-    same.ends()
-    assert world.let_in()  # free for the next, too
-    assert not other
-    blocker.ends()
-    assert other.let_in.wait(10)
+    world.ready(world.f)
+    other, same = world.asks(world.g), world.asks(world.f)
+    world.starts.end(world.f)
+    assert same.wait(10)
+    assert not other.is_set()
+    world.starts.end(world.f)
+    assert world.asks(world.f).wait(10), "free for the next"
+    assert world.f.begun == 1
+    world.g.runs()
+    assert other.wait(10)
 
 
-def test_who_is_refused_leaves_no_environment(world: World) -> None:
-    world.let_in().ends()  # never ran
-    blocker = world.let_in("h")
-    later = world.waits()
-    blocker.ends()
-    assert later.let_in.wait(10)
+def test_no_more_are_started_than_requests_wait(world: World) -> None:
+    world = World(at_once=3)
+    asked = world.asks(world.f)
+    until(lambda: world.f.begun)
+    other = world.asks(world.g)
+    until(lambda: world.g.begun)
+    assert (world.f.begun, world.g.begun) == (1, 1)
+    world.f.runs()
+    world.g.runs()
+    assert asked.wait(10)
+    assert other.wait(10)
 
 
-def test_an_environment_that_is_gone_is_started_anew_in_turn(world: World) -> None:
-    world.let_in().did(world.starts.running).ends()
-    blocker = world.let_in("h")
-    again = world.let_in()  # one is thought free, but the emulator gave it up
-    again.does(world.starts.starting)
-    until(lambda: world.starts._waiting)
-    assert not again.told.is_set()
-    blocker.did(world.starts.running)
-    assert again.told.wait(10)
-    waiting = world.waits()
-    again.did(world.starts.running)
-    assert waiting.let_in.wait(10)
+def test_one_that_the_emulator_gave_up_is_not_free(world: World) -> None:
+    world.ready(world.f)
+    world.starts.end(world.f)
+    world.f.kept = 0
+    again = world.asks(world.f)
+    until(lambda: world.f.begun == 2)
+    assert not again.is_set()
+    world.f.runs()
+    assert again.wait(10)
 
 
-def test_nobody_waits_for_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_finds_none_for_too_long_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starts, "LONGEST_S", 0.01)
-    world.let_in()
-    world.let_in().ends()  # though the first never says that it runs
+    assert not world.starts.begin(world.f)
     assert world.starts._waiting == []
+    world.f.runs()
+    until(lambda: world.starts._free["f"])
+    assert world.starts.begin(world.f)
 
 
-def test_an_emulators_environment_says_when_it_starts_and_when_it_runs(world: World) -> None:
-    class Environment:
-        _proc: SimpleNamespace | None = None
+class Runtime(SimpleNamespace):
+    """MiniStack's environments."""
 
-        def _spawn(self) -> None:
-            self._proc = SimpleNamespace(poll=lambda: None)
+    def __init__(self, *, broken: bool = False) -> None:
+        super().__init__()
+        self._workers: dict[str, list[Any]] = {}
+        self._broken = broken
+        self._lock = threading.Lock()
 
-        def invoke(self, event: str, *, broken: bool = False) -> str:
-            if self._proc is None:
-                self._spawn()
-            if broken:
-                self._proc = None
-            return event
+    def _worker_key(self, name: str, config: dict[str, Any], version: str) -> str:
+        return f"{name}:{version}"
 
-    world.starts.watch(Environment)
-    environment = Environment()
-    answers: list[str] = []
-    call = world.let_in().did(lambda: answers.append(environment.invoke("1")))
-    other = world.let_in("g")  # the first runs, so another may start
-    other.did(lambda: answers.append(environment.invoke("2")))  # it was given one that runs: no start
-    assert world.let_in("h")
-    call.ends()
-    assert answers == ["1", "2"]
+    def _worker_class_for(self, config: dict[str, Any]) -> Callable[..., SimpleNamespace]:
+        return lambda name, config, code: SimpleNamespace(in_use=False, _proc=None)
+
+    def ensure_spawned(self, worker: Any) -> None:
+        if self._broken:
+            raise RuntimeError("no module named x")
+        worker._proc = object()
+
+    def release_worker(self, worker: Any) -> None:
+        worker.in_use = False
 
 
-def test_another_version_of_the_emulator_is_not_watched(world: World) -> None:
-    with pytest.raises(RuntimeError, match="does not fit"):
-        world.starts.watch(SimpleNamespace(_spawn=None))
+@pytest.mark.parametrize(("broken", "code", "idle"), [(False, b"x", 1), (True, b"x", 0), (False, None, 0)])
+def test_an_emulators_environment_is_started_and_left_idle(broken: bool, code: bytes | None, idle: int) -> None:
+    runtime = Runtime(broken=broken)
+    function = Deployed(runtime, {"code_zip": code}, {"FunctionName": "f"})
+    assert function.idle() == 0
+    for n in (1, 2):
+        function.start()
+        assert function.idle() == n * idle, "each a new one"
+    assert not any(one.in_use for those in runtime._workers.values() for one in those)

@@ -47,13 +47,24 @@ class Emulator(SimpleNamespace):
         return {"throttle": True, "body": {"Reason": reason_code, "message": msg}, "error": True}
 
 
+class Runtime(SimpleNamespace):
+    """What the front uses of MiniStack's environments; these functions have no code, so none starts."""
+
+    _workers: dict[str, list[Any]] = {}  # noqa: RUF012
+
+    def _worker_key(self, name: str, config: dict[str, Any], version: str) -> str:
+        return f"{name}:{version}"
+
+    _lock = _worker_class_for = ensure_spawned = release_worker = None
+
+
 class World:
     """A front before an application that answers what a test says."""
 
     def __init__(self, run: Callable[[Any], Any] | None = None, *, quota: int = 200) -> None:
         self.emulator = Emulator(run) if run else Emulator()
         self.report, self.queues = Report(), Queues()
-        self.functions = Functions(self.emulator, self.report, self.queues, quota=quota)
+        self.functions = Functions(self.emulator, Runtime(), self.report, self.queues, quota=quota)
         self.status, self.answer = 200, b"{}"
         self.asked: list[dict[str, Any]] = []
         self.front = Front(self.app, self.report, self.queues, self.functions)
@@ -288,6 +299,14 @@ def test_reserved_parts_are_taken_out_of_the_pool() -> None:
     assert answers[2]["body"] == "ok"
     assert world.invoke({"after": 1})["body"] == "ok"
     assert world.noted == []  # AWS throttles, too: that is no mistake
+
+
+def test_an_invocation_that_no_environment_could_be_started_for_is_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    assert world.invoke({})["body"]["statusCode"] == 200
+    monkeypatch.setattr(world.functions._starts, "begin", lambda _: False)
+    answer = world.invoke({})
+    assert (answer["throttle"], answer["body"]["Reason"]) == (True, "ConcurrentInvocationLimitExceeded")
 
 
 @pytest.mark.parametrize(("quota", "status"), [(200, 200), (199, 400)])
@@ -635,7 +654,9 @@ def test_another_version_of_the_emulator_is_not_started() -> None:
     emulator = Emulator()
     del emulator._functions
     with pytest.raises(RuntimeError, match="_functions"):
-        Functions(emulator, Report(), Queues(), quota=1)
+        Functions(emulator, Runtime(), Report(), Queues(), quota=1)
+    with pytest.raises(RuntimeError, match="ensure_spawned"):
+        Functions(Emulator(), SimpleNamespace(), Report(), Queues(), quota=1)
 
 
 def test_what_no_rule_concerns_is_passed_on() -> None:

@@ -1,0 +1,173 @@
+"""What projects share is made once, whole or not at all, by one at a time; what differs has its own."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from sluice import cache, project
+
+
+class Maker:
+    """Stands for uv: makes an environment's interpreter, and counts how often."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.fails = False
+
+    def __call__(self, place: Path) -> None:
+        assert not place.exists()  # nothing of an earlier one is left
+        self.made += 1
+        (place / "bin").mkdir(parents=True)
+        if self.fails:
+            raise KeyboardInterrupt
+        (place / "bin" / "python").touch()
+
+
+@pytest.fixture
+def maker() -> Maker:
+    return Maker()
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_it_is_in_the_users_cache_folder_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv(cache.VARIABLE, "~/there")
+    assert cache.folder() == Path("/home/ann/there")
+    monkeypatch.setenv(cache.VARIABLE, "")
+    assert cache.folder() == Path("/home/ann/.cache/sluice")
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")  # to be ignored, says the convention
+    assert cache.folder() == Path("/home/ann/.cache/sluice")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/caches")
+    assert cache.folder() == Path("/var/caches/sluice")
+
+
+def test_an_environment_is_made_once(tmp_path: Path, maker: Maker) -> None:
+    for _ in range(2):
+        cache.make(tmp_path / "env", "a", maker)
+    assert maker.made == 1
+    cache.make(tmp_path / "env", "b", maker)
+    assert maker.made == 2
+
+
+def test_one_that_was_broken_off_is_never_used(tmp_path: Path, maker: Maker) -> None:
+    maker.fails = True
+    with pytest.raises(KeyboardInterrupt):
+        cache.make(tmp_path / "env", "a", maker)
+    assert not cache.is_ready(tmp_path / "env", "a")
+    maker.fails = False
+    cache.make(tmp_path / "env", "a", maker)
+    assert maker.made == 2
+    assert cache.is_ready(tmp_path / "env", "a")
+
+
+def test_one_whose_interpreter_is_gone_is_made_again(tmp_path: Path, maker: Maker) -> None:
+    cache.make(tmp_path / "env", "a", maker)
+    (tmp_path / "env" / "bin" / "python").unlink()
+    cache.make(tmp_path / "env", "a", maker)
+    assert maker.made == 2
+
+
+def test_of_several_at_once_one_makes_it(tmp_path: Path, maker: Maker) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def fill(place: Path) -> None:
+        begun.set()
+        assert go.wait(60)
+        maker(place)
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(cache.make, tmp_path / "env", "a", fill)
+        assert begun.wait(60)
+        others = [pool.submit(cache.make, tmp_path / "env", "a", fill) for _ in range(3)]
+        assert not any(one.done() for one in others)
+        go.set()
+        for one in (first, *others):
+            one.result()
+    assert maker.made == 1
+
+
+def test_a_link_takes_the_place_of_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    for name in ("one", "two", "two"):
+        cache.point(tmp_path / "env", tmp_path / name)
+        assert (tmp_path / "env").readlink() == tmp_path / name
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".tmp")] == []
+
+
+def installed(folder: Path, text: str = "x = 1\n") -> Path:
+    face = folder / "sluice"
+    (face / "_system" / "__pycache__").mkdir(parents=True)
+    (face / "__init__.py").write_text(text)
+    (face / "_system" / "__pycache__" / "old.pyc").touch()
+    return face
+
+
+def test_the_system_is_copied_once_for_all_who_installed_the_same(tmp_path: Path, folder: Path) -> None:
+    places = {cache.system(installed(tmp_path / name)) for name in ("one", "two")}
+    assert len(places) == 1
+    (place,) = places
+    assert (place / "sluice" / "__init__.py").read_text() == "x = 1\n"
+    assert [path.name for path in place.iterdir()] == ["sluice"]  # nothing of what is installed beside it
+    assert list(place.rglob("*.pyc")) == []
+    assert cache.system(installed(tmp_path / "three", "x = 2\n")) != place
+    assert [path.name for path in (folder / "systems").iterdir() if path.name.startswith("part-")] == []
+
+
+def test_a_projects_environment_is_shared_unless_it_needs_more(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, ...]] = []
+
+    def uv(*arguments: str) -> None:
+        calls.append(arguments)
+        if arguments[0] == "venv":
+            (Path(arguments[-1]) / "bin").mkdir(parents=True)
+            (Path(arguments[-1]) / "bin" / "python").touch()
+
+    system = tmp_path / "system"
+    (system / "requirements").mkdir(parents=True)
+    for name in ("project", "localaws"):
+        (system / "requirements" / f"{name}.txt").write_text(name)
+    monkeypatch.setattr(project, "SYSTEM", system)
+    monkeypatch.setattr(project, "FACE", installed(tmp_path / "site"))
+    monkeypatch.setattr(project, "_uv", uv)
+
+    def prepared(name: str, table: str = "") -> project.Local:
+        root = tmp_path / name
+        root.mkdir(exist_ok=True)
+        (root / "pyproject.toml").write_text(f"[tool.sluice]\n{table}")
+        here = project.Local(root)
+        here.prepare(say=lambda _: None)
+        assert here.python.exists()
+        return here
+
+    one, two = prepared("one"), prepared("two")
+    assert one.python == two.python
+    assert one.python.is_relative_to(folder)
+    assert [call[0] for call in calls].count("venv") == 2  # one for each file of pins
+    own = prepared("two", "test-requirements = ['more']\n")
+    assert own.python == tmp_path / "two" / ".sluice" / "env" / "bin" / "python"
+    assert any("more" in call for call in calls)
+    assert prepared("two").python == one.python
+    (system / "requirements" / "project.txt").write_text("newer")
+    assert prepared("two").python != one.python
+    assert one.python.exists()  # whose project has not met the newer yet
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr(project, "SYSTEM", tmp_path)
+    monkeypatch.setattr(project, "FACE", installed(tmp_path / "site"))
+    with pytest.raises(project.ProjectError, match=f"{cache.VARIABLE} names another folder"):
+        project.Local(tmp_path).prepare()
