@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from deploy import agents, bundle, paths
+from deploy.packages import files_of
 from deploy.paths import BUILT
 from deploy.project import ProjectError, load
 from deploy.stack import read_template
@@ -84,10 +85,9 @@ def _names() -> list[str]:
 def _files() -> str:
     """Digest Sluice's own files, by size and time: which they are is settled when it is installed."""
     digest = hashlib.sha256()
-    for top in (paths.SYSTEM, paths.FACE):
-        for path in sorted(top.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                about = path.stat()
+    for top in (paths.FACE,) if paths.INSTALLED else (paths.SYSTEM, paths.FACE):  # the one is in the other, there
+        for name, path, about in files_of(top):
+            if "__pycache__/" not in name:
                 digest.update(f"{path}\0{about.st_mtime_ns}\0{about.st_size}\n".encode())
     return digest.hexdigest()
 

@@ -127,7 +127,7 @@ def dependencies(requirements: Path) -> Path:
 
 
 def _install(requirements: Path, folder: Path, platform: str) -> None:
-    # Not those of another platform: who builds for AWS and for this machine in turn has both. What is shared stays, too.
+    # Not those of another platform: who builds for AWS and for this machine in turn has both. Nor what is shared.
     ended = "" if folder.is_relative_to(paths.WORK) else ".tmp"  # an installation that was broken off
     for old in folder.parent.glob(f"{requirements.stem}-{platform}-*{ended}"):
         if old.is_dir():

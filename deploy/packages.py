@@ -52,7 +52,7 @@ class Digests:
 def digest_of(folder: Path, known: Digests) -> str:
     """Digest a bundle's names and contents."""
     digest = hashlib.sha256()
-    for name, path, about in _files(folder):
+    for name, path, about in files_of(folder):
         digest.update(f"{name}\0{known.of(path, about)}\0".encode())
     return digest.hexdigest()[:24]
 
@@ -60,13 +60,13 @@ def digest_of(folder: Path, known: Digests) -> str:
 def zip_folder(folder: Path, target: Path) -> None:
     """Zip a bundle: the same bytes for the same files, whenever they were made."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for name, path, about in _files(folder):
+        for name, path, about in files_of(folder):
             info = zipfile.ZipInfo(name, _EPOCH)
             info.external_attr = (0o755 if about.st_mode & 0o100 else 0o644) << 16
             archive.writestr(info, path.read_bytes())
 
 
-def _files(folder: Path) -> list[tuple[str, Path, os.stat_result]]:
+def files_of(folder: Path) -> list[tuple[str, Path, os.stat_result]]:
     """Return a folder's files, sorted by their names below it. Not by `Path.rglob`: that takes ten times as long."""
     found: list[tuple[str, Path, os.stat_result]] = []
     within = [("", str(folder))]

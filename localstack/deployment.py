@@ -97,12 +97,16 @@ def check(parameters: dict[str, str]) -> None:
 
 def digest_of_sources() -> str:
     """Digest everything that the deployment is made from."""
+    from deploy.packages import files_of
+
     digest = hashlib.sha256()
     for source in SOURCES:
         path = ROOT / source
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file() and "__pycache__" not in file.parts:
-                digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
+        if path.is_file():
+            digest.update(source.encode() + b"\0" + path.read_bytes())
+        for name, file, _ in files_of(path) if path.is_dir() else ():
+            if "__pycache__/" not in name:
+                digest.update(f"{source}/{name}\0".encode() + file.read_bytes())
     if project := paths.project():
         for file in project_files(project):
             about = file.stat()

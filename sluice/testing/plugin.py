@@ -1,7 +1,8 @@
 """The pytest plugin. In a project, tests run on what its agents run on: Python 3.13 and the worker's own packages.
 
-These are in the environment that ``.sluice/env`` of the project leads to, which is made when it is not there. pytest, when
-started in another environment, goes on in that one with the same arguments. Outside of projects the plugin does nothing.
+These are in the environment that ``.sluice/env`` of the project leads to, which is made when it is not there. pytest,
+when started in another environment, goes on in that one with the same arguments. Outside of projects the plugin does
+nothing.
 """
 
 from __future__ import annotations
