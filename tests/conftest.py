@@ -25,6 +25,7 @@ botocore.session.create_loader = cache(botocore.session.create_loader)
 LONG = (
     "bundles", "tree_model", "money_property", "batch_kills", "memory", "pool", "workload_and_costs", "engine",
     "chains", "streaming_loop", "life_model", "traces", "vanished", "largest_answers", "openapi", "growth_search",
+    "sam_build",
 )  # fmt: skip
 """Files that keep a processor busy for seconds, though they hold few tests."""
 WAIT = (
