@@ -136,7 +136,8 @@ class Dashboard:
 
     def wait_for_output(self, characters: int) -> str:
         """Wait until so much of the answer is there, and return it."""
-        self.page.wait_for_function("n => document.querySelector('#output')?.textContent.length >= n", arg=characters)
+        enough = "n => document.querySelector('#output')?.textContent.length >= n"
+        self.page.wait_for_function(enough, arg=characters, polling=50)  # else it is asked for each frame it then draws
         return self.output()
 
     def picture(self, what: str, *, whole: bool = False) -> None:
