@@ -22,7 +22,6 @@ from deploy.nearby import LocalError
 from shared import aws
 from shared.errors import SluiceError
 from shared.settings import settings
-from shared.tasks import redrive
 
 ACCOUNT = (
     "AWS_PROFILE",
@@ -121,6 +120,8 @@ def _switch(outputs: dict[str, str], lane: str, *, enabled: bool) -> None:
 
 
 def _redrive() -> None:
+    from shared.tasks import redrive  # with what settles tasks: no other command needs it
+
     done = 0
     for old, new in redrive.redrive():
         print(f"{old} runs again as {new}")

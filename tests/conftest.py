@@ -25,12 +25,14 @@ botocore.session.create_loader = cache(botocore.session.create_loader)
 LONG = (
     "bundles", "tree_model", "money_property", "batch_kills", "memory", "pool", "workload_and_costs", "engine",
     "chains", "streaming_loop", "life_model", "traces", "vanished", "largest_answers", "openapi", "growth_search",
+    "sam_build",
 )  # fmt: skip
 """Files that keep a processor busy for seconds, though they hold few tests."""
 WAIT = (
     "live_calls", "group_commit", "call_limits", "outage", "last_step", "runs", "share", "live", "lost_calls",
     "cancels", "openai", "unread_text", "refill", "parallel_calls", "unstorable", "voided", "together", "charges",
     "lost_answers", "cut_calls", "slots", "wait_costs", "valkey", "lasting", "late", "response_stream", "stream_route",
+    "ten_stories",
 )  # fmt: skip
 """Files whose tests mostly wait. While they do, other tests have the processors, which at the end nobody would want."""
 _FIRST = {f"test_{name}": n for n, names in enumerate((WAIT, LONG)) for name in names}

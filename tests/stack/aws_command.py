@@ -7,12 +7,9 @@ are those of the server's environment.
 
 from __future__ import annotations
 
-import contextlib
-import json
+import _socket
 import os
-import socket
 import sys
-from typing import Any
 
 FILES = 3
 FIRST_CALLS = {
@@ -24,10 +21,18 @@ REFUSED = "http://127.0.0.1:9"
 
 
 def serve(path: str) -> None:
+    import contextlib
+    import socket
+    from ast import literal_eval
+
     from awscli.clidriver import create_clidriver  # type: ignore[import-not-found,unused-ignore]
 
     command = create_clidriver()
-    warm(command)
+    # Each service is called once, and none is reached: what a call loads, 0.1 s of a processor, its forks then have.
+    os.environ["AWS_MAX_ATTEMPTS"] = "1"
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        for service, operation in FIRST_CALLS.items():
+            command.main(["--endpoint-url", REFUSED, service, operation])
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         server.listen(16)
@@ -41,26 +46,18 @@ def serve(path: str) -> None:
                 continue
             server.close()
             text, files, _, _ = socket.recv_fds(caller, 1_000_000, FILES)
-            asked = json.loads(text)
+            arguments, folder, environment = literal_eval(text.decode())
             for number, file in enumerate(files):
                 os.dup2(file, number)
-            os.chdir(asked["folder"])
+            os.chdir(folder)
             data = os.environ["AWS_DATA_PATH"]  # set by awscli itself, when it is loaded
             os.environ.clear()
-            os.environ.update(asked["environment"], AWS_DATA_PATH=data)
-            code = command.main(asked["arguments"])
+            os.environ.update(environment, AWS_DATA_PATH=data)
+            code = command.main(arguments)
             sys.stdout.flush()
             sys.stderr.flush()
             caller.send(bytes([code]))
             os._exit(0)
-
-
-def warm(command: Any) -> None:
-    """Call each service once, and reach none: what a call loads, 0.1 s of a processor, its forks then have."""
-    os.environ["AWS_MAX_ATTEMPTS"] = "1"
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        for service, operation in FIRST_CALLS.items():
-            command.main(["--endpoint-url", REFUSED, service, operation])
 
 
 def _reaped() -> bool:
@@ -71,11 +68,13 @@ def _reaped() -> bool:
 
 
 def call(path: str, arguments: list[str]) -> int:
-    with socket.socket(socket.AF_UNIX) as server:
-        server.connect(path)
-        asked = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
-        socket.send_fds(server, [json.dumps(asked).encode()], list(range(FILES)))
-        answer = server.recv(1)
+    """Without the modules `socket` and `json`, which would take as long to load as the interpreter itself."""
+    server = _socket.socket(_socket.AF_UNIX)
+    server.connect(path)
+    asked = repr((arguments, os.getcwd(), dict(os.environ))).encode()
+    files = b"".join(number.to_bytes(4, sys.byteorder) for number in range(FILES))
+    server.sendmsg([asked], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, files)])
+    answer = server.recv(1)
     return answer[0] if answer else 255
 
 

@@ -46,7 +46,7 @@ def high_lane_paused(stack: Stack) -> Iterator[None]:
 
 @pytest.mark.alone
 def test_a_full_normal_lane_does_not_delay_the_high_one(stack: Stack) -> None:
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(2) as pool:
         flood = list(pool.map(lambda n: stack.submit(STEADY, session_id=f"f{n}"), range(FLOOD)))
     began = time.monotonic()
     found = stack.result(stack.submit("[[sim words=1]] quick", "vip"), "vip")
@@ -55,7 +55,7 @@ def test_a_full_normal_lane_does_not_delay_the_high_one(stack: Stack) -> None:
     assert found["lane"] == "high"
     waiting = sum(stack.client().get(f"/result/{task_id}").json()["status"] == "queued" for task_id in flood[-LAST:])
     assert waiting > 0, f"the flood was over before the quick run, which took {took:.1f} s"
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda task_id: stack.client().post(f"/agent/{task_id}/cancel"), reversed(flood)))
 
 

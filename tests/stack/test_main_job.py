@@ -53,7 +53,7 @@ def test_a_permanent_fault_fails(stack: Stack) -> None:
 
 def test_three_times_what_the_lane_holds_at_once_complete_once_each(stack: Stack) -> None:
     runs = 3 * int(PARAMETERS["NormalConcurrency"]) * int(PARAMETERS["RunsPerEnvironment"])
-    with ThreadPoolExecutor(4) as pool:  # each that overlaps starts an environment
+    with ThreadPoolExecutor(2) as pool:  # each that overlaps starts an environment
         ids = list(
             pool.map(
                 lambda n: stack.submit(f"[[sim key=bulk-{n} latency=0.3 words=2]] hi", session_id=f"s{n}"), range(runs)
