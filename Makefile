@@ -110,7 +110,7 @@ test-stack: setup
 # Hypothesis' plugin loads all of it at the end, where no test is one of properties: a second.
 NO_PROPERTIES := -p no:hypothesispytest
 test-browser: setup
-	@$(PYTHON) -m pytest tests/e2e $(NO_PROPERTIES) $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest tests/e2e $(NO_PROPERTIES) -p tests.copies --copies $(or $(JOBS),3) $(PYTEST_ARGS)
 # A project from the wheel, with a system of its own: minutes beside the other tests, one and a half without them.
 OF_THE_PACKAGE := tests/stack/test_package.py
 test-package: setup

@@ -32,6 +32,7 @@ WAIT = (
     "live_calls", "group_commit", "call_limits", "outage", "last_step", "runs", "share", "live", "lost_calls",
     "cancels", "openai", "unread_text", "refill", "parallel_calls", "unstorable", "voided", "together", "charges",
     "lost_answers", "cut_calls", "slots", "wait_costs", "valkey", "lasting", "late", "response_stream", "stream_route",
+    "ten_stories",
 )  # fmt: skip
 """Files whose tests mostly wait. While they do, other tests have the processors, which at the end nobody would want."""
 _FIRST = {f"test_{name}": n for n, names in enumerate((WAIT, LONG)) for name in names}

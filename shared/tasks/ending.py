@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.errors import NotFound
-from shared.tasks import blobs, sizes, table
+from shared.tasks import blobs, items, table
 from shared.tasks.items import attribute, item, task_row
 from shared.tasks.model import Task, dumps
 
@@ -44,7 +44,7 @@ def keep(
     if len(text) <= MOST_INLINE:
         row = {name: value for name, value in (task_row(task, due_at=0) | item(sets)).items() if name not in removes}
         small = blobs.pack_small(content)
-        if sizes.fits(row, len("ending") + len(small)):
+        if items.fits(row, len("ending") + len(small)):
             return {"ending": small}
     packed = blobs.pack(text, f"tasks/{task.task_id}/end", plain_bytes=blobs.SMALL_BYTES)
     sk = f"END#{digest}"

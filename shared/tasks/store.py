@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.clock import iso, now
 from shared.errors import BudgetExhausted, IdempotencyMismatch, NotFound
-from shared.tasks import blobs, conversation, events, items, listing, sizes, spend, table
+from shared.tasks import blobs, conversation, events, items, listing, spend, table
 from shared.tasks.items import Attributes, attribute, plain, read_task, row_key, table_key
 from shared.tasks.model import Status, Task
 
@@ -45,7 +45,7 @@ def submit(task: Task, message: str, *, idempotency: Idempotency | None = None, 
     due_at = at + UNSENT_GRACE_SECONDS
     row = items.task_row(task, due_at=due_at)
     beside: dict[str, Any] | None = None
-    if sizes.item_bytes(row) > ROW_BYTES:  # the message has an item of its own, which only this submit pays for
+    if items.item_bytes(row) > ROW_BYTES:  # the message has an item of its own, which only this submit pays for
         task.message, task.excerpt = None, message[: listing.EXCERPT_CHARACTERS]
         blob = _blob_key(task.task_id, "message") | {"ttl": attribute(int(expires))}
         packed = blobs.pack(message, f"tasks/{task.task_id}/message", plain_bytes=blobs.SMALL_BYTES)

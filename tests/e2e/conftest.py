@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, expect, sync_playwright
 
 from tests.stack_fixture import Stack
 
@@ -35,6 +36,7 @@ FEATURES_OFF = (
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
+    "--renderer-process-limit=1",  # each starts for a tenth of a second
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -79,17 +81,30 @@ class Dashboard:
         self.problems: list[str] = []
         self.expected: re.Pattern[str] | None = None
         """What the console may say in this test."""
-        self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("dialog", self._dialog)
+        self._listeners: dict[Any, Callable[[Any], None]] = {
+            "console": self._console,
+            "pageerror": lambda error: self.problems.append(str(error)),
+            "dialog": self._dialog,
+        }
+        for event, told in self._listeners.items():
+            self.page.on(event, told)
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not (self.expected and self.expected.search(message.text)):
             self.problems.append(message.text)
 
-    def _dialog(self, dialog: object) -> None:
+    def _dialog(self, dialog: Dialog) -> None:
         self.problems.append("a dialog was opened")
-        dialog.dismiss()  # type: ignore[attr-defined]
+        dialog.dismiss()
+
+    def leave(self) -> None:
+        """Leave the page as a new one: nothing of this test is remembered, and nobody listens."""
+        for event, told in self._listeners.items():
+            self.page.remove_listener(event, told)
+        self.page.unroute_all()
+        if self.page.url.startswith(self.stack.api_url):
+            self.page.evaluate("localStorage.clear(), sessionStorage.clear()")
+        self.page.goto("about:blank")
 
     def open(self, user: str | None = None) -> Page:
         """Load the page; signs in as a seeded user, or with a key's own text."""
@@ -137,7 +152,7 @@ def profile(browser: Browser) -> Callable[..., BrowserContext]:
     """Return the one browser profile for a kind of device.
 
     The dashboard's files are fetched once, as a reader's browser does: each is a request to the API otherwise, forty
-    for each test. What a page remembers itself goes with the page, or is cleared by `dashboards`.
+    for each test. What a page remembers itself is cleared by `dashboards`.
     """
     made: dict[str, BrowserContext] = {}
 
@@ -150,34 +165,47 @@ def profile(browser: Browser) -> Callable[..., BrowserContext]:
     return find
 
 
+@pytest.fixture(scope="session")
+def left() -> defaultdict[str, list[Page]]:
+    """Pages that a test has left, by kind of device: to make one takes a third of the time that it takes to use it."""
+    return defaultdict(list)
+
+
 @pytest.fixture
 def dashboards(
-    profile: Callable[..., BrowserContext], stack: Stack, request: pytest.FixtureRequest
+    profile: Callable[..., BrowserContext],
+    left: defaultdict[str, list[Page]],
+    stack: Stack,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Callable[..., Dashboard]]:
     """Make dashboards, each a page of its own, which nobody has signed in to; at the end their consoles must be clean.
 
-    Takes Playwright's options of a context: the looks.
+    Takes Playwright's options of a context: the looks. A ``fresh`` one is for a test that changes its page for good.
     """
-    made: list[Dashboard] = []
+    made: list[tuple[Dashboard, list[Page] | None]] = []
     name = request.node.name.removeprefix("test_")
 
-    def make(**options: Any) -> Dashboard:
+    def make(*, fresh: bool = False, **options: Any) -> Dashboard:
         # Whoever asks for less motion gets none: a badge that breathes is drawn sixty times a second.
         looks: dict[str, Any] = {"color_scheme": "light", "reduced_motion": "reduce"} | options
         viewport = looks.pop("viewport", {"width": 1440, "height": 900})
         device = {name: looks.pop(name) for name in OF_A_CONTEXT if name in looks}
-        page = profile(**device).new_page()
+        spare = None if fresh else left[repr(device)]
+        page = spare.pop() if spare else profile(**device).new_page()
         page.set_viewport_size(viewport)
         page.emulate_media(**looks)
-        made.append(Dashboard(page, stack, name))
-        return made[-1]
+        dashboard = Dashboard(page, stack, name)
+        made.append((dashboard, spare))
+        return dashboard
 
     yield make
-    for one in made:
-        if one.page.url.startswith(stack.api_url):
-            one.page.evaluate("localStorage.clear()")
-        one.page.close()
-    assert [problem for one in made for problem in one.problems] == []
+    for one, spare in made:
+        one.leave()
+        if spare is None:
+            one.page.close()
+        else:
+            spare.append(one.page)
+    assert [problem for one, _ in made for problem in one.problems] == []
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ system, plus ``READ_SECONDS`` for each page that is read: that is longer than it
 
 from __future__ import annotations
 
+import fcntl
 import json
 import time
 from dataclasses import asdict, dataclass, field
@@ -87,13 +88,17 @@ class Story:
     def ends(self) -> None:
         """The remedy has been seen to work; its figures are kept."""
         self._ends()
-        rows = {row["number"]: row for row in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
-        rows[self.number] = {"number": self.number, "told": self.told} | {
+        row = {"number": self.number, "told": self.told} | {
             name: asdict(part) | {"seconds": round(part.seconds, 1)}
             for name, part in (("cause", self.cause), ("remedy", self.remedy))
         }
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps([rows[number] for number in sorted(rows)], indent=2) + "\n")
+        with RESULTS.open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # another story may end at the same time, in another process
+            file.seek(0)
+            rows = {one["number"]: one for one in json.loads(file.read() or "[]")} | {self.number: row}
+            file.truncate(0)
+            file.write(json.dumps([rows[number] for number in sorted(rows)], indent=2) + "\n")
 
     def _ends(self) -> None:
         at = time.monotonic()

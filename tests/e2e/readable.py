@@ -51,6 +51,7 @@ def _too_wide(page: Page) -> list[str]:
 def _broken(page: Page, rules: dict[str, Any]) -> list[str]:
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
-    options = json.dumps({"runOnly": rules, "resultTypes": ["violations"]})
+    # What is not asked for is not made: style sheets fetched once more, and a selector for each element.
+    options = json.dumps({"runOnly": rules, "resultTypes": ["violations"], "preload": False, "selectors": False})
     found: list[dict[str, Any]] = page.evaluate(f"axe.run({options}).then(found => found.violations)")
     return [f"{one['id']}: {one['nodes'][0]['html'][:160]} {one['nodes'][0]['failureSummary'][:300]}" for one in found]

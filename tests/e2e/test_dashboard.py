@@ -64,7 +64,7 @@ def test_cancel_a_run_and_one_in_the_list(dashboard: Dashboard, stack: Stack) ->
 
 
 def test_reload_in_the_middle(dashboard: Dashboard, stack: Stack) -> None:
-    page = dashboard.open("load")
+    page = dashboard.open("vip")
     task_id = dashboard.submit("[[sim latency=4 words=80]] Tell me about rivers.")
     before = dashboard.wait_for_output(40)
     page.reload()
@@ -72,7 +72,7 @@ def test_reload_in_the_middle(dashboard: Dashboard, stack: Stack) -> None:
     assert after.startswith(before)
     expect(page.locator("#run-message")).to_contain_text("Tell me about rivers.")
     dashboard.status("Complete")
-    expect(page.locator("#output")).to_have_text(stack.result(task_id)["result"]["response"])
+    expect(page.locator("#output")).to_have_text(stack.result(task_id, "vip")["result"]["response"])
 
 
 def without_stream(dashboard: Dashboard) -> None:
@@ -82,44 +82,50 @@ def without_stream(dashboard: Dashboard) -> None:
     )
 
 
-def test_a_run_is_followed_by_event_source(dashboard: Dashboard, stack: Stack) -> None:
+def test_a_run_is_followed_by_event_source(dashboards: Callable[..., Dashboard], stack: Stack) -> None:
     """Text comes in parts, before it is stored; no WebSocket is opened."""
+    dashboard = dashboards(fresh=True)
     asked: list[str] = []
     sockets: list[str] = []
     dashboard.page.on("request", lambda request: asked.append(request.url))
     dashboard.page.on("websocket", lambda socket: sockets.append(socket.url))
-    page = dashboard.open("load")
+    page = dashboard.open("vip")
     task_id = dashboard.submit("[[sim latency=4 words=120]] Tell me about streams.")
     expect(page.locator("#mode")).to_have_text("Live")
     dashboard.wait_for_output(10)
     dashboard.status("Complete")
-    expect(page.locator("#output")).to_have_text(stack.result(task_id)["result"]["response"])
+    expect(page.locator("#output")).to_have_text(stack.result(task_id, "vip")["result"]["response"])
     assert any(url.startswith(f"{stack.outputs['stream_url']}/result/{task_id}/stream") for url in asked)
     assert sockets == []
 
 
-def test_a_run_is_followed_over_the_websocket_without_a_streaming_address(dashboard: Dashboard, stack: Stack) -> None:
+def test_a_run_is_followed_over_the_websocket_without_a_streaming_address(
+    dashboards: Callable[..., Dashboard], stack: Stack
+) -> None:
+    dashboard = dashboards(fresh=True)
     without_stream(dashboard)
-    page = dashboard.open("load")
+    page = dashboard.open("vip")
     task_id = dashboard.submit("[[sim latency=10 words=60]] Tell me about bays.")
     expect(page.locator("#mode")).to_have_text("Live")
     dashboard.status("Complete")
-    expect(page.locator("#output")).to_have_text(stack.result(task_id)["result"]["response"])
+    expect(page.locator("#output")).to_have_text(stack.result(task_id, "vip")["result"]["response"])
 
 
-def test_without_a_websocket_it_polls(dashboard: Dashboard, stack: Stack) -> None:
+def test_without_a_websocket_it_polls(dashboards: Callable[..., Dashboard], stack: Stack) -> None:
+    dashboard = dashboards(fresh=True)
     without_stream(dashboard)
     dashboard.page.route_web_socket(re.compile("/live"), lambda socket: socket.close())
-    page = dashboard.open("load")
+    page = dashboard.open("vip")
     task_id = dashboard.submit("[[sim latency=2 words=40]] Tell me about seas.")
     expect(page.locator("#mode")).to_have_text("Polling")
     dashboard.wait_for_output(10)
     dashboard.status("Complete")
-    expect(page.locator("#output")).to_have_text(stack.result(task_id)["result"]["response"])
+    expect(page.locator("#output")).to_have_text(stack.result(task_id, "vip")["result"]["response"])
 
 
-def test_a_lost_websocket_costs_no_token(dashboard: Dashboard, stack: Stack) -> None:
+def test_a_lost_websocket_costs_no_token(dashboards: Callable[..., Dashboard], stack: Stack) -> None:
     """The connection dies after a few messages; what follows comes otherwise, nothing twice."""
+    dashboard = dashboards(fresh=True)
 
     def fragile(socket: WebSocketRoute) -> None:
         server = socket.connect_to_server()
@@ -137,22 +143,22 @@ def test_a_lost_websocket_costs_no_token(dashboard: Dashboard, stack: Stack) -> 
 
     without_stream(dashboard)
     dashboard.page.route_web_socket(re.compile("/live"), fragile)
-    page = dashboard.open("load")
+    page = dashboard.open("vip")
     task_id = dashboard.submit("[[sim latency=3 words=90]] Tell me about lakes.")
     expect(page.locator("#mode")).to_have_text("Polling")
     dashboard.status("Complete")
-    expect(page.locator("#output")).to_have_text(stack.result(task_id)["result"]["response"])
-    numbers = [event["seq"] for event in stack.events(task_id)]
+    expect(page.locator("#output")).to_have_text(stack.result(task_id, "vip")["result"]["response"])
+    numbers = [event["seq"] for event in stack.events(task_id, "vip")]
     assert numbers == list(range(1, len(numbers) + 1))
 
 
 def test_an_interrupted_reply_is_discarded(dashboard: Dashboard, stack: Stack) -> None:
     """The provider breaks off in the middle; the second reply differs, and it alone stands."""
-    page = dashboard.open("load")
+    page = dashboard.open("vip")
     key = f"void-{secrets.token_hex(4)}"
     task_id = dashboard.submit(f"[[sim key={key} fail=drop times=1 nonce latency=1 words=30]] Tell me a story.")
     dashboard.status("Complete")
-    expect(page.locator("#output")).to_have_text(stack.result(task_id)["result"]["response"])
+    expect(page.locator("#output")).to_have_text(stack.result(task_id, "vip")["result"]["response"])
     expect(page.locator(".line-title", has_text="To be tried again")).to_have_count(1)
     expect(page.locator(".timeline")).to_contain_text("interrupted and discarded")
 
@@ -180,7 +186,7 @@ def test_signing_out_forgets(dashboard: Dashboard) -> None:
 
 def test_a_message_is_text_never_markup(dashboard: Dashboard) -> None:
     attack = "<img src=x onerror=alert(1)><script>alert(2)</script><b id=bold>&amp;</b>"
-    page = dashboard.open("load")
+    page = dashboard.open("vip")
     task_id = dashboard.submit(f"[[sim echo words=2]]{attack}")
     dashboard.status("Complete")
     expect(page.locator("#output")).to_have_text(attack)

@@ -3,9 +3,24 @@
 import hypothesis
 
 from tests.unit.aws_fixture import fake_aws
-from tests.unit.valkey_fixture import any_valkey, redis_settings, valkey_cluster_url, valkey_url
+from tests.unit.valkey_fixture import (
+    any_valkey,
+    redis_settings,
+    valkey_client,
+    valkey_cluster_client,
+    valkey_cluster_url,
+    valkey_url,
+)
 
-__all__ = ["any_valkey", "fake_aws", "redis_settings", "valkey_cluster_url", "valkey_url"]
+__all__ = [
+    "any_valkey",
+    "fake_aws",
+    "redis_settings",
+    "valkey_client",
+    "valkey_cluster_client",
+    "valkey_cluster_url",
+    "valkey_url",
+]
 
 # No test of ours is about how long an example takes, and on a busy machine a quick one may take long.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -24,12 +24,11 @@ BUDGET = Path(__file__).parent / "import_budget.json"
 """What importing each handler may load: an environment pays for it at every cold start. A new name is a decision."""
 SPARED = {
     "ApiFunction": {
-        "functions.api.description.ask_documents",
+        "functions.api.description.task_documents",
         "functions.api.description.bulk_documents",
         "functions.api.description.openai_documents",
         "functions.api.description.owner_documents",
         "functions.api.description.openapi",
-        "functions.api.description.task_documents",
         "functions.api.read.show",
         "functions.api.system.stats",
         "shared.limits.breaker",

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,14 +85,27 @@ def valkey_cluster_url() -> Iterator[str]:
     _cluster.cache_clear()
 
 
+@pytest.fixture(scope="session")
+def valkey_client(valkey_url: str) -> Iterator[Any]:
+    """A client of the plain server, which tests that ask any server share."""
+    with closing(valkey.connect(valkey_url)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster_client(valkey_cluster_url: str) -> Iterator[Any]:
+    """A client of the server in cluster mode: to learn a cluster's places takes longer than most tests."""
+    with closing(valkey.connect(valkey_cluster_url)) as client:
+        yield client
+
+
 @pytest.fixture(params=["plain", "cluster"])
-def any_valkey(request: pytest.FixtureRequest) -> Iterator[Any]:
+def any_valkey(request: pytest.FixtureRequest) -> Any:
     """A client of an empty server; the test runs once on each kind."""
-    name = "valkey_url" if request.param == "plain" else "valkey_cluster_url"
-    client = valkey.connect(request.getfixturevalue(name))
+    name = "valkey_client" if request.param == "plain" else "valkey_cluster_client"
+    client = request.getfixturevalue(name)
     client.flushall()
-    yield client
-    client.close()
+    return client
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 from functions.api.description import (
-    ask_documents,
     bulk_documents,
     openai_documents,
     owner_documents,
@@ -39,7 +38,7 @@ _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": 
 _ABOUT = """Submit a message with `POST /agent`, then follow its task: poll `GET /result/{task_id}`, hold it with
 `wait`, or read its numbered events. Every error is `{"error": {"code", "message", "type", "param"?, "limit"?}}`.
 Answers to submits carry `RateLimit` and `x-ratelimit-*` headers; every answer carries `x-request-id`."""
-_DOCUMENTS = (task_documents, ask_documents, owner_documents, openai_documents, bulk_documents, system_documents)
+_DOCUMENTS = (task_documents, owner_documents, openai_documents, bulk_documents, system_documents)
 _KEY = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="An API key, made with `make key`.")
 """Told of here alone: requests do without it, as `caller_of` does the work."""
 _FRAMEWORK = ("HTTPValidationError", "ValidationError")

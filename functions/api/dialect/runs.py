@@ -22,8 +22,7 @@ from functions.api.dialect.stream import DONE
 from functions.api.door.identity import Caller, own_task
 from functions.api.live import sse
 from functions.api.live.following import follow, life
-from functions.api.live.places import Place
-from functions.api.live.sequence import End, KeepAlive, LogEvent
+from functions.api.live.sequence import End, KeepAlive, LogEvent, Place
 from functions.api.read.hold import Held, hold
 from functions.api.read.punctual import punctual
 from functions.api.submit.repeats import idempotency_of

@@ -5,8 +5,9 @@ Python's own decoder takes duplicate keys, NaN and numbers of any length; client
 
 import json
 import math
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Depends
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
@@ -38,6 +39,10 @@ async def large_body(request: Request) -> bytes:
         Problem: 413 when it is larger.
     """
     return await _read(request, LARGE_BODY_BYTES)
+
+
+RawBody = Annotated[bytes, Depends(raw_body)]
+LargeBody = Annotated[bytes, Depends(large_body)]
 
 
 async def _read(request: Request, most: int) -> bytes:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from functions.api.contract.problem import Problem, invalid
 from functions.api.contract.requests import USER_ID, USER_ID_CHARACTERS, UserId
-from functions.api.door.body import raw_body
+from functions.api.door.body import RawBody
 from shared.errors import NotFound
 from shared.limits import keys
 from shared.limits.tiers import Limits
@@ -93,7 +93,7 @@ def _acting_for(caller: Caller, user_id: object) -> Caller:
 
 def subject_of(
     caller: Annotated[Caller, Depends(caller_of)],
-    body: Annotated[bytes, Depends(raw_body)],
+    body: RawBody,
     _user_id: Annotated[
         UserId | None, Query(alias="user_id", description="User of a trusted service's own; 403 with any other key.")
     ] = None,

@@ -15,8 +15,7 @@ from starlette.requests import Request
 
 from functions.api.live.ear import Ear
 from functions.api.live.listener import listener
-from functions.api.live.places import Place
-from functions.api.live.sequence import Cursor, End, KeepAlive, LogEvent
+from functions.api.live.sequence import Cursor, End, KeepAlive, LogEvent, Place
 from shared.errors import DependencyDown
 from shared.live import Message
 from shared.logs import get_logger

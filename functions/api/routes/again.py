@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from functions.api.contract.problem import Problem
 from functions.api.contract.requests import MESSAGE_BYTES, ModelName
 from functions.api.description.note import TAKEN_ON, described
-from functions.api.door.body import parse, raw_body
+from functions.api.door.body import RawBody, parse
 from functions.api.door.identity import AnyCaller, Subject, own_task
 from functions.api.read import accepted
 from functions.api.routes.agent import IdempotencyKey
@@ -79,7 +79,7 @@ def fork_agent(
     request: Request,
     caller: AnyCaller,
     task_id: str,
-    body: Annotated[bytes, Depends(raw_body)],
+    body: RawBody,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Begin a new task with the first steps of an ended one, which are not paid for again."""

@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions.api.contract.requests import IDEMPOTENCY_KEY_CHARACTERS, PAGE_TASKS, AgentRequest, StatusName
 from functions.api.description.note import TAKEN_ON, described
-from functions.api.door.body import parse, raw_body
+from functions.api.door.body import RawBody, parse
 from functions.api.door.identity import AnyCaller, Subject, own_task
 from functions.api.read import accepted
 from functions.api.submit.repeats import idempotency_of
@@ -52,7 +52,7 @@ _EXAMPLE = {
 def post_agent(
     request: Request,
     caller: AnyCaller,
-    body: Annotated[bytes, Depends(raw_body)],
+    body: RawBody,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Take a message on and answer at once; the run itself is watched through its task."""

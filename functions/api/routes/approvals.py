@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions.api.contract.requests import PAGE_TASKS, ApprovalAnswer
 from functions.api.description.note import described
-from functions.api.door.body import parse, raw_body
+from functions.api.door.body import RawBody, parse
 from functions.api.door.identity import AnyCaller, Subject, own_task
 from shared.errors import NotFound
 from shared.tasks import listing
@@ -74,7 +74,7 @@ def answer_approval(
     caller: AnyCaller,
     task_id: str,
     fingerprint: str,
-    body: Annotated[bytes, Depends(raw_body)],
+    body: RawBody,
 ) -> JSONResponse:
     """Allow or deny the very call, or the budget, that a run waits for.
 

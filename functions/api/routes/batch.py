@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from functions.api.contract.problem import Problem, invalid
 from functions.api.contract.requests import IDEMPOTENCY_KEY_CHARACTERS, AgentRequest
 from functions.api.description.note import described
-from functions.api.door.body import check, large_body, parse
+from functions.api.door.body import LargeBody, check, parse
 from functions.api.door.identity import AnyCaller, Caller
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.submit.batch import MOST_RUNS, Run, each, whole
@@ -64,7 +64,7 @@ class BatchRequest(BaseModel):
 def post_batch(
     request: Request,
     caller: AnyCaller,
-    body: Annotated[bytes, Depends(large_body)],
+    body: LargeBody,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Take messages on, each by itself or all of them or none. With an `Idempotency-Key` every run has one of it."""

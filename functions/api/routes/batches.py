@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -11,7 +11,7 @@ from functions.api.contract.problem import Problem, invalid
 from functions.api.contract.requests import Metadata
 from functions.api.description.note import described
 from functions.api.dialect.rejoin import Rejoin
-from functions.api.door.body import check, decode, raw_body
+from functions.api.door.body import RawBody, check, decode
 from functions.api.door.identity import AnyCaller, Subject
 from functions.api.routes.files import listed
 from shared.settings import settings
@@ -41,7 +41,7 @@ class BatchRequest(BaseModel):
     takes=BatchRequest,
     example={"input_file_id": "file-…", "endpoint": "/v1/responses", "completion_window": "24h"},
 )
-def create_batch(request: Request, caller: AnyCaller, body: Annotated[bytes, Depends(raw_body)]) -> JSONResponse:
+def create_batch(request: Request, caller: AnyCaller, body: RawBody) -> JSONResponse:
     """Run the requests of a file. It is read through first: a file with a fault fails the batch, and nothing is run."""
     from shared.bulk import files, model, pokes, store  # here: few requests are about batches
     from shared.clock import now

@@ -1,8 +1,6 @@
 """OpenAI's chat completions: each is a task like any other, named in a header of its answer."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -12,7 +10,7 @@ from functions.api.dialect.chat_answer import ChatStream, completion_id, complet
 from functions.api.dialect.chat_request import ChatRequest
 from functions.api.dialect.chat_turn import submission_of
 from functions.api.dialect.request import checked
-from functions.api.door.body import decode, large_body
+from functions.api.door.body import LargeBody, decode
 from functions.api.door.identity import AnyCaller, Caller
 from functions.api.routes.agent import IdempotencyKey
 from shared.tasks import store
@@ -37,7 +35,7 @@ _STREAM = {200: {"description": "The completion; with `stream`, its chunks.", "c
 def post_chat_completions(
     request: Request,
     caller: AnyCaller,
-    body: Annotated[bytes, Depends(large_body)],
+    body: LargeBody,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Run an agent on the messages; nothing is remembered of them for another request."""

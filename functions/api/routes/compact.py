@@ -1,15 +1,13 @@
 """OpenAI's compaction: a conversation becomes a summary, which stands for it in a later request's input."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions.api.description.note import described
 from functions.api.dialect import compaction, runs
 from functions.api.dialect.request import checked
-from functions.api.door.body import decode, large_body
+from functions.api.door.body import LargeBody, decode
 from functions.api.door.identity import AnyCaller
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.routes.responses import HOW
@@ -30,7 +28,7 @@ _EXAMPLE = {"model": "gpt-4o-mini", "input": [{"role": "user", "content": "My na
 def post_compact(
     request: Request,
     caller: AnyCaller,
-    body: Annotated[bytes, Depends(large_body)],
+    body: LargeBody,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Let the model sum a conversation up. It is a run like any other; its result is an item for a later input."""

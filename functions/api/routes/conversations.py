@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Path
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -13,7 +13,7 @@ from functions.api.description.note import described
 from functions.api.dialect import before, conversations
 from functions.api.dialect.items import page_of, showable
 from functions.api.dialect.messages import chat_messages
-from functions.api.door.body import large_body, parse
+from functions.api.door.body import LargeBody, parse
 from functions.api.door.identity import AnyCaller
 from functions.api.routes.response_parts import After, Include, Limit, Order
 
@@ -24,7 +24,6 @@ ITEMS = 20
 
 ConversationId = Annotated[str, Path(description="`conv_…`")]
 ItemId = Annotated[str, Path()]
-Body = Annotated[bytes, Depends(large_body)]
 
 
 class ConversationRequest(Strict):
@@ -48,7 +47,7 @@ class ItemsRequest(Strict):
 
 @router.post("", summary="Begin a conversation")
 @described("ConversationView", 400, 401, error="OpenAIErrorBody", takes=ConversationRequest)
-def create_conversation(request: Request, caller: AnyCaller, body: Body) -> JSONResponse:
+def create_conversation(request: Request, caller: AnyCaller, body: LargeBody) -> JSONResponse:
     """Begin a conversation, with items if there are any yet."""
     asked = parse(ConversationRequest, body or b"{}", request.headers.get("content-type"))
     messages = chat_messages(asked.items, resolve=before.References(caller), param="items") if asked.items else []
@@ -69,7 +68,7 @@ def get_conversation(caller: AnyCaller, conversation_id: ConversationId) -> JSON
 @router.post("/{conversation_id}", summary="Update a conversation")
 @described("ConversationView", 400, 401, 404, error="OpenAIErrorBody", takes=ConversationUpdate)
 def update_conversation(
-    request: Request, caller: AnyCaller, conversation_id: ConversationId, body: Body
+    request: Request, caller: AnyCaller, conversation_id: ConversationId, body: LargeBody
 ) -> JSONResponse:
     """Replace a conversation's metadata."""
     asked = parse(ConversationUpdate, body, request.headers.get("content-type"))
@@ -102,7 +101,7 @@ def list_items(
 @router.post("/{conversation_id}/items", summary="Add items to a conversation")
 @described("ItemList", 400, 401, 404, error="OpenAIErrorBody", takes=ItemsRequest)
 def add_items(
-    request: Request, caller: AnyCaller, conversation_id: ConversationId, body: Body, include: Include = None
+    request: Request, caller: AnyCaller, conversation_id: ConversationId, body: LargeBody, include: Include = None
 ) -> JSONResponse:
     """Add items behind those that a conversation has."""
     asked = parse(ItemsRequest, body, request.headers.get("content-type"))

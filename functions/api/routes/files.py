@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from functions.api.contract.problem import Problem, invalid
 from functions.api.contract.requests import Strict
 from functions.api.description.note import described
-from functions.api.door.body import LARGE_BODY_BYTES, check, decode, large_body
+from functions.api.door.body import LARGE_BODY_BYTES, LargeBody, check, decode
 from functions.api.door.form import Field as FormField
 from functions.api.door.form import is_form, read_form
 from functions.api.door.identity import AnyCaller, Caller, Subject
@@ -70,7 +70,7 @@ class FileRequest(Strict):
     takes=FileRequest,
     example={"filename": "lines.jsonl", "purpose": "batch", "bytes": 1_000_000},
 )
-def create_file(request: Request, caller: AnyCaller, body: Annotated[bytes, Depends(large_body)]) -> JSONResponse:
+def create_file(request: Request, caller: AnyCaller, body: LargeBody) -> JSONResponse:
     """Take a file: whole, as a form; or announced as JSON, and then put to the address in the answer."""
     from shared.bulk import files  # here: few requests are about files
 

@@ -1,8 +1,6 @@
 """The caller's own data."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -10,7 +8,7 @@ from functions.api.contract.problem import Problem, invalid
 from functions.api.contract.requests import AlertsRequest, CredentialsRequest
 from functions.api.control.erase import LONGEST_S, erase
 from functions.api.description.note import described
-from functions.api.door.body import parse, raw_body
+from functions.api.door.body import RawBody, parse
 from functions.api.door.identity import Subject
 from functions.api.read.hold import MARGIN_S
 from shared.limits import names
@@ -31,7 +29,7 @@ _EXAMPLE = {
 
 @router.put("/credentials", summary="Use your own provider's key")
 @described("Credentials", 401, 403, 413, 422, takes=CredentialsRequest, example=_EXAMPLE)
-def put_credentials(request: Request, caller: Subject, body: Annotated[bytes, Depends(raw_body)]) -> JSONResponse:
+def put_credentials(request: Request, caller: Subject, body: RawBody) -> JSONResponse:
     """Have the caller's runs call the model with this key, within a minute. It is stored encrypted and never shown."""
     from shared import credentials, secrets  # here: few environments are ever asked
 
@@ -71,7 +69,7 @@ def delete_credentials(caller: Subject) -> JSONResponse:
 
 @router.put("/alerts", summary="Be told of your budget")
 @described("Alerts", 401, 403, 413, 422, takes=AlertsRequest, example=_ALERTS)
-def put_alerts(request: Request, caller: Subject, body: Annotated[bytes, Depends(raw_body)]) -> JSONResponse:
+def put_alerts(request: Request, caller: Subject, body: RawBody) -> JSONResponse:
     """Have a webhook sent when 50, 80 and 100 % of the caller's daily budget are spent, signed as this key's are."""
     from shared.alerts import targets  # here: few environments are ever asked
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -12,7 +12,7 @@ from functions.api.contract.problem import Problem, invalid
 from functions.api.contract.requests import PAGE_TASKS, ApprovalAnswer, SessionId, StatusName
 from functions.api.control import cancel, deliveries
 from functions.api.description.note import described
-from functions.api.door.body import parse, raw_body
+from functions.api.door.body import RawBody, parse
 from functions.api.door.identity import Operator
 from functions.api.read import accepted, show
 from functions.api.routes.agent import IdempotencyKey
@@ -175,7 +175,7 @@ def answer_task(
     operator: Operator,
     task_id: TaskId,
     fingerprint: str,
-    body: Annotated[bytes, Depends(raw_body)],
+    body: RawBody,
 ) -> JSONResponse:
     """Raise a ceiling for anybody's run that waits for that, a budget of its user's day, too; or let it fail."""
     from functions.api.control import answering  # here: few environments are ever asked

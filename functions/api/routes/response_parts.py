@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -12,7 +12,7 @@ from functions.api.dialect import before, forget
 from functions.api.dialect.items import PAGE_ITEMS, given, page_of
 from functions.api.dialect.request import ResponsesRequest, checked
 from functions.api.dialect.turn import submission_of
-from functions.api.door.body import decode, large_body
+from functions.api.door.body import LargeBody, decode
 from functions.api.door.identity import AnyCaller
 from functions.api.routes.responses import ResponseId
 from functions.api.submit.submission import FRAME_BYTES
@@ -31,9 +31,7 @@ Include = Annotated[list[str] | None, Query(description="Of no effect: items com
 
 @router.post("/responses/input_tokens", summary="Count an input's tokens")
 @described("InputTokens", 400, 401, 404, error="OpenAIErrorBody", takes=ResponsesRequest)
-def count_input_tokens(
-    request: Request, caller: AnyCaller, body: Annotated[bytes, Depends(large_body)]
-) -> JSONResponse:
+def count_input_tokens(request: Request, caller: AnyCaller, body: LargeBody) -> JSONResponse:
     """Estimate the tokens of what a model would read, by its size; nothing is run or charged."""
     asked = checked(ResponsesRequest, decode(body, request.headers.get("content-type")))
     wanted = submission_of(caller, asked)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -13,7 +13,7 @@ from functions.api.dialect.request import ResponsesRequest, checked
 from functions.api.dialect.response import response_of
 from functions.api.dialect.stream import ResponseStream, after, encode
 from functions.api.dialect.turn import submission_of
-from functions.api.door.body import decode, large_body
+from functions.api.door.body import LargeBody, decode
 from functions.api.door.identity import AnyCaller, Caller
 from functions.api.routes.agent import IdempotencyKey
 from shared.tasks import store
@@ -44,7 +44,7 @@ ResponseId = Annotated[str, Path(description="`resp_…`")]
 def post_responses(
     request: Request,
     caller: AnyCaller,
-    body: Annotated[bytes, Depends(large_body)],
+    body: LargeBody,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Run an agent on the input. The answer comes at once with `background`, as it is written with `stream`, or whole.

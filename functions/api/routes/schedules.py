@@ -4,7 +4,7 @@ import uuid
 from operator import attrgetter
 from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from functions.api.contract.problem import Problem, invalid
 from functions.api.contract.requests import AgentRequest, Strict, UserId
 from functions.api.description.note import described
-from functions.api.door.body import parse, raw_body
+from functions.api.door.body import RawBody, parse
 from functions.api.door.identity import AnyCaller, Caller, Subject
 from functions.api.submit.allowed import allowed
 from functions.api.submit.submission import wanted_of
@@ -90,13 +90,12 @@ class ScheduleChange(Strict):
     catch_up_s: CatchUp | None = None
 
 
-Body = Annotated[bytes, Depends(raw_body)]
 _EXAMPLE = {"cron": "0 8 * * mon-fri", "timezone": "Europe/Berlin", "run": {"message": "Sum up the news."}}
 
 
 @router.post("", status_code=201, summary="Make a schedule")
 @described("ScheduleView", 401, 403, 409, 413, 422, takes=ScheduleRequest, example=_EXAMPLE)
-def post_schedule(request: Request, caller: AnyCaller, body: Body) -> JSONResponse:
+def post_schedule(request: Request, caller: AnyCaller, body: RawBody) -> JSONResponse:
     """Have a message submitted by the clock: at each instant of a cron expression, or once."""
     if not settings().queue_url_firings:
         raise invalid("this deployment has no schedules", code="schedules_off")
@@ -149,7 +148,7 @@ def get_schedule(caller: Subject, schedule_id: ScheduleId) -> JSONResponse:
 
 @router.patch("/{schedule_id}", summary="Change a schedule")
 @described("ScheduleView", 401, 403, 404, 409, 413, 422, takes=ScheduleChange)
-def patch_schedule(request: Request, caller: Subject, schedule_id: ScheduleId, body: Body) -> JSONResponse:
+def patch_schedule(request: Request, caller: Subject, schedule_id: ScheduleId, body: RawBody) -> JSONResponse:
     """Change, pause or resume a schedule; from then on it runs under the key that changed it."""
     asked = parse(ScheduleChange, body, request.headers.get("content-type"))
     given = asked.model_fields_set

@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions.api.description.note import described
-from functions.api.door.body import decode_any, raw_body
+from functions.api.door.body import RawBody, decode_any
 from functions.api.door.identity import AnyCaller, own_task
 from functions.api.routes.agent import IdempotencyKey
 from functions.api.submit.repeats import digest
@@ -24,7 +24,7 @@ def post_signal(
     caller: AnyCaller,
     task_id: str,
     name: SignalName,
-    body: Annotated[bytes, Depends(raw_body)],
+    body: RawBody,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Send any JSON, or nothing, to a run that waits for it, or will: it is kept. One that has ended takes none."""

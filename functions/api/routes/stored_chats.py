@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -11,7 +11,7 @@ from functions.api.contract.requests import Metadata, Strict
 from functions.api.description.note import described
 from functions.api.dialect import forget, stored_chats
 from functions.api.dialect.items import page_from, page_of
-from functions.api.door.body import parse, raw_body
+from functions.api.door.body import RawBody, parse
 from functions.api.door.identity import AnyCaller
 from functions.api.routes.response_parts import After, Limit
 from shared.tasks.stored_chats import describe
@@ -56,9 +56,7 @@ def get_completion(caller: AnyCaller, completion_id: CompletionId) -> JSONRespon
 
 @router.post("/{completion_id}", summary="Update a stored chat completion")
 @described("StoredCompletion", 400, 401, 404, error="OpenAIErrorBody", takes=CompletionUpdate)
-def update_completion(
-    request: Request, caller: AnyCaller, completion_id: CompletionId, body: Annotated[bytes, Depends(raw_body)]
-) -> JSONResponse:
+def update_completion(request: Request, caller: AnyCaller, completion_id: CompletionId, body: RawBody) -> JSONResponse:
     """Replace a stored completion's metadata."""
     asked = parse(CompletionUpdate, body, request.headers.get("content-type"))
     task = describe(stored_chats.own(caller, completion_id), asked.metadata or {})

@@ -14,8 +14,7 @@ from functions.api.description.note import described
 from functions.api.door.identity import caller_of
 from functions.api.live import sse
 from functions.api.live.following import PAGE_BYTES, follow, life
-from functions.api.live.places import Place, place
-from functions.api.live.sequence import End, KeepAlive, LogEvent
+from functions.api.live.sequence import End, KeepAlive, LogEvent, Place, place
 from functions.api.read.hold import Held
 from shared import tickets
 from shared.errors import DependencyDown, NotFound

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Path
 from pydantic import Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from functions.api.contract.problem import Problem, invalid
 from functions.api.contract.requests import Strict
 from functions.api.description.note import described
-from functions.api.door.body import large_body, parse, raw_body
+from functions.api.door.body import LargeBody, RawBody, parse
 from functions.api.door.form import read_form
 from functions.api.door.identity import AnyCaller
 from functions.api.routes.files import DIRECT_BYTES, ExpiresAfter, FileName, Purpose, Size
@@ -41,7 +41,7 @@ class UploadCompletion(Strict):
 
 @router.post("", summary="Begin an upload in parts")
 @described("UploadView", 400, 401, 409, error="OpenAIErrorBody", takes=UploadRequest)
-def create_upload(request: Request, caller: AnyCaller, body: Annotated[bytes, Depends(raw_body)]) -> JSONResponse:
+def create_upload(request: Request, caller: AnyCaller, body: RawBody) -> JSONResponse:
     """Begin a file that comes in parts; they may take an hour."""
     from shared.bulk import files, uploads  # here: few requests are about files
 
@@ -54,9 +54,7 @@ def create_upload(request: Request, caller: AnyCaller, body: Annotated[bytes, De
 
 @router.post("/{upload_id}/parts", summary="Send a part")
 @described("UploadPart", 400, 401, 404, 409, error="OpenAIErrorBody")
-def create_part(
-    request: Request, caller: AnyCaller, upload_id: UploadId, body: Annotated[bytes, Depends(large_body)]
-) -> JSONResponse:
+def create_part(request: Request, caller: AnyCaller, upload_id: UploadId, body: LargeBody) -> JSONResponse:
     """Take a part of a file: a form with `data`."""
     from shared.bulk import uploads
 
@@ -73,9 +71,7 @@ def create_part(
 
 @router.post("/{upload_id}/complete", summary="Complete an upload")
 @described("UploadView", 400, 401, 404, 409, error="OpenAIErrorBody", takes=UploadCompletion)
-def complete_upload(
-    request: Request, caller: AnyCaller, upload_id: UploadId, body: Annotated[bytes, Depends(raw_body)]
-) -> JSONResponse:
+def complete_upload(request: Request, caller: AnyCaller, upload_id: UploadId, body: RawBody) -> JSONResponse:
     """Put the file together from its parts."""
     from shared.bulk import uploads
 

@@ -16,7 +16,7 @@ from urllib.request import getproxies
 import httpx2
 
 from functions.worker.environment import openai_types
-from functions.worker.model import address, phases
+from functions.worker.model import phases, request
 from functions.worker.tools.page import pages_client
 from functions.worker.wire.transport import Transport
 from shared import secrets, tls
@@ -79,7 +79,7 @@ def model() -> openai.AsyncOpenAI:
 
 @lru_cache(maxsize=1)
 def _first_url(client: openai.AsyncOpenAI, base: str) -> str:
-    return address.completions(base or str(client.base_url))
+    return request.completions(base or str(client.base_url))
 
 
 def completions_url(client: openai.AsyncOpenAI, base: str = "") -> str:
@@ -87,7 +87,7 @@ def completions_url(client: openai.AsyncOpenAI, base: str = "") -> str:
 
     ``base`` is another address than the deployment's.
     """
-    url = address.completions(base) if base else _first_url(client, settings().openai_base_url)
+    url = request.completions(base) if base else _first_url(client, settings().openai_base_url)
     return _moved.get(url, url)
 
 

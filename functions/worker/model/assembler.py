@@ -8,14 +8,11 @@ from typing import Any
 
 from functions.worker.model import finish as ends
 from functions.worker.model import refusal
-from functions.worker.model.choices import Aside, reason_of, unpacked
-from functions.worker.model.contents import Halves, texts, thoughts
-from functions.worker.model.ears import Ears
-from functions.worker.model.handback import clean, merge
-from functions.worker.model.plain_chunks import plain_text
+from functions.worker.model.choices import Aside, plain_text, reason_of, unpacked
+from functions.worker.model.contents import Halves, clean, merge, texts, thoughts
 from functions.worker.model.progress import Progress
 from functions.worker.model.tally import Tally
-from functions.worker.model.telling import CallPiece
+from functions.worker.model.telling import CallPiece, Ears
 from functions.worker.model.toolcalls import ToolCalls
 from shared import storable
 from shared.retry import ModelError

@@ -12,8 +12,8 @@ import anyio
 import httpx2
 
 from functions.worker.environment import clients
-from functions.worker.model import address, profile, refusal, request, room
 from functions.worker.model import own as own_keys
+from functions.worker.model import profile, refusal, request, room
 from functions.worker.model.limits import Watch
 from functions.worker.model.phases import Phases, current
 from functions.worker.model.progress import Progress
@@ -202,9 +202,9 @@ class Exchange:
         if not 300 <= status < 400:
             return
         url, location = str(response.request.url), response.headers.get("location", "")
-        target = address.moved(url, location) if status in address.MOVED and not self.moved else None
+        target = request.moved(url, location) if status in request.MOVED and not self.moved else None
         if target is None:
-            where = address.shown(urljoin(url, location)) if location else "nowhere"
+            where = request.shown(urljoin(url, location)) if location else "nowhere"
             message = f"the provider's address redirects ({status}) to {where}: OpenaiBaseUrl must be where it leads"
             raise ModelError(message, status=status, code="provider_redirect")
         self.moved = True

@@ -1,11 +1,12 @@
-"""Messages in shapes that a provider's refusal asked for: the same conversation, told in the form that it takes.
+"""Messages and tools in shapes that a provider's refusal asked for: the same conversation, in the form that it takes.
 
 Most take a conversation as OpenAI does. Some want a text where OpenAI allows null or a list of parts, no message
-that is empty, users and assistants in turn, tool call ids of nine letters. Nothing here is done
-before a refusal asks for it.
+that is empty, users and assistants in turn, tool call ids of nine letters. Nothing but `readable` is done before a
+refusal asks for it.
 """
 
 import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -159,3 +160,98 @@ _MAKE: dict[str, Callable[[Messages, frozenset[str]], Messages]] = {
     NAMELESS: _nameless, TEXTS: _texts, FILLED: _filled, IDS: _ids, SIGNED: _signed, THOUGHTS: _thoughts,
     ANSWERED: _answered, MERGED: _merged,
 }  # fmt: skip
+
+
+UNREADABLE = "unreadable"
+"""The name under which a model is shown again what it wrote instead of a JSON object."""
+
+
+def readable(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return messages whose tool calls all have a JSON object for arguments; the same list if they had.
+
+    What a model wrote may be no JSON, or nothing at all. OpenAI takes any text back; others read it, and refuse the
+    whole call (chat templates, and gateways that turn arguments into an object): earlier calls are paid for then.
+    """
+    if not any(message.get("tool_calls") for message in messages):
+        return messages
+    return [_message(message) for message in messages]
+
+
+def _message(message: dict[str, Any]) -> dict[str, Any]:
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list):
+        return message
+    made = [_call(call) for call in calls]
+    return message if made == calls else {**message, "tool_calls": made}
+
+
+def _call(call: Any) -> Any:
+    function = call.get("function") if isinstance(call, dict) else None
+    given = function.get("arguments") if isinstance(function, dict) else None
+    if function is None or not isinstance(given, str) or _is_object(given):
+        return call
+    arguments = json.dumps({UNREADABLE: given}, ensure_ascii=False) if given.strip() else "{}"
+    return {**call, "function": {**function, "arguments": arguments}}
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text, parse_constant=_none), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _none(constant: str) -> None:
+    """Take no NaN and no infinity, which only Python calls JSON.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(constant)
+
+
+SPARE = (
+    "additionalProperties", "$schema", "$id", "$comment", "title", "default", "examples", "example", "format",
+    "pattern", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "minimum", "maximum",
+    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minProperties", "maxProperties", "propertyNames",
+    "patternProperties", "unevaluatedProperties", "deprecated", "readOnly", "writeOnly", "nullable", "contentEncoding",
+    "contentMediaType",
+)  # fmt: skip
+"""Keywords of tools' schemas that a provider may not know: they say more about a value, which the tool itself checks;
+what it is called and what kind it is of is said by others."""
+_OF_NAMES = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
+"""Keywords whose own keys are the user's names."""
+_DATA = frozenset({"enum", "const", "default", "examples", "example", "required"})
+"""Keywords that hold no schemas."""
+
+
+def without_keywords(tools: list[dict[str, Any]], names: frozenset[str]) -> list[dict[str, Any]]:
+    """Return tools whose schemas have none of the keywords."""
+    made = []
+    for tool in tools:
+        function = tool.get("function")
+        if isinstance(function, dict) and "parameters" in function:
+            tool = {**tool, "function": {**function, "parameters": _schema(function["parameters"], names)}}
+        made.append(tool)
+    return made
+
+
+def uses_keyword(tools: list[dict[str, Any]], name: str) -> bool:
+    """Tell whether a schema of the tools has a keyword."""
+    return without_keywords(tools, frozenset({name})) != tools
+
+
+def _schema(value: Any, names: frozenset[str]) -> Any:
+    if isinstance(value, list):
+        return [_schema(one, names) for one in value]
+    if not isinstance(value, dict):
+        return value
+    made = {}
+    for key, inner in value.items():
+        if key in names:
+            continue
+        if key in _OF_NAMES and isinstance(inner, dict):
+            made[key] = {name: _schema(one, names) for name, one in inner.items()}
+        else:
+            made[key] = inner if key in _DATA else _schema(inner, names)
+    return made

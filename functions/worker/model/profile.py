@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from functions.worker.model import refused_shapes, tool_schemas
-from functions.worker.model.message_shapes import shaped
-from functions.worker.model.whole_calls import readable
+from functions.worker.model import refused_shapes
+from functions.worker.model.message_shapes import readable, shaped, without_keywords
 from shared import provider_profiles
 from shared.retry import ModelError
 from shared.settings import settings
@@ -125,7 +124,7 @@ class Profile:
         if self.shapes:
             made["messages"] = shaped(made["messages"], self.shapes)
         if self.keywords and "tools" in made:
-            made["tools"] = tool_schemas.without(made["tools"], self.keywords)
+            made["tools"] = without_keywords(made["tools"], self.keywords)
         return made
 
 

@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 from functions.worker.model import message_shapes as shapes
-from functions.worker.model import tool_schemas
 
 _MISSING = r"missing|must be passed|passed back|required|expected|must have|without"
 _FORM = re.I | re.S
@@ -90,7 +89,7 @@ def keyword(said: str, body: dict[str, Any]) -> str | None:
     said = said[:MESSAGE_CHARACTERS]
     if not body.get("tools") or not _NO_FIELD.search(said) or _OF_AN_ANSWER.search(said):
         return None
-    for name in tool_schemas.SPARE:
-        if re.search(rf"['\"`.{{\[]{re.escape(name)}['\"`}}\]:]", said) and tool_schemas.uses(body["tools"], name):
+    for name in shapes.SPARE:
+        if re.search(rf"['\"`.{{\[]{re.escape(name)}['\"`}}\]:]", said) and shapes.uses_keyword(body["tools"], name):
             return name
     return None

@@ -12,8 +12,8 @@ from typing import Any
 from functions.worker.model import finish as ends
 from functions.worker.model import read_json, refusal
 from functions.worker.model.assembler import Parts
-from functions.worker.model.ears import DEAF, Ears
 from functions.worker.model.progress import Progress
+from functions.worker.model.telling import DEAF, Ears
 from shared.retry import ModelError
 from sluice.types import ModelReply
 

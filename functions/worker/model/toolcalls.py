@@ -5,8 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from functions.worker.model.contents import Halves
-from functions.worker.model.handback import clean, merge
+from functions.worker.model.contents import Halves, clean, merge
 from functions.worker.model.telling import CallPiece, ShownCall, Telling, WrittenCall, read_object
 from shared import storable
 from shared.retry import ModelError

@@ -237,7 +237,7 @@ def test_a_page_of_an_ended_run_is_cut_between_its_last_events() -> None:
 
 @pytest.mark.parametrize("message", ["x", "y" * 100, "z" * 5000, "ü" * 100_000])
 def test_a_row_stays_within_one_write_unit_whatever_the_message(message: str) -> None:
-    from shared.tasks.sizes import UNIT_BYTES, item_bytes
+    from shared.tasks.items import UNIT_BYTES, item_bytes
 
     submit(message=message)
     task = claim()

@@ -12,7 +12,7 @@ import pytest
 from functions.worker import agents
 from functions.worker.agents.tools import MAX_ROUNDS, RESULT_CHARACTERS
 from functions.worker.environment import clients
-from functions.worker.model import whole_calls
+from functions.worker.model import message_shapes
 from functions.worker.tools.toolbox import TOOLS
 from shared.errors import NotFound
 from shared.settings import settings
@@ -149,12 +149,12 @@ def test_a_model_is_shown_again_what_it_wrote_instead_of_arguments() -> None:
         return {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": arguments}}]}
 
     whole = [{"role": "user", "content": "hi"}, message('{"x": 1}')]
-    assert whole_calls.readable(whole) == whole
-    assert whole_calls.readable(whole[:1]) is not None
+    assert message_shapes.readable(whole) == whole
+    assert message_shapes.readable(whole[:1]) is not None
     kept = [message('{"x": '), message(""), message("[1]")]
-    made = whole_calls.readable(kept)
+    made = message_shapes.readable(kept)
     given = [json.loads(one["tool_calls"][0]["function"]["arguments"]) for one in made]
-    assert given == [{whole_calls.UNREADABLE: '{"x": '}, {}, {whole_calls.UNREADABLE: "[1]"}]
+    assert given == [{message_shapes.UNREADABLE: '{"x": '}, {}, {message_shapes.UNREADABLE: "[1]"}]
     assert kept[0] == message('{"x": ')  # what is recorded stays as it was written
 
 

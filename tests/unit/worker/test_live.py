@@ -16,7 +16,7 @@ from functions.api.live import following
 from functions.api.live import listener as listener_module
 from functions.api.live.ear import Ear
 from functions.api.live.following import Cursor, End, KeepAlive, LogEvent, follow
-from functions.api.live.places import Place, place
+from functions.api.live.sequence import Place, place
 from functions.worker.record import eventlog
 from shared import live, valkey, watchers
 from shared.tasks import events, settle, store

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.worker.model import assembler, plain_chunks
+from functions.worker.model import assembler, choices
 from functions.worker.model.assembler import Parts
-from functions.worker.model.ears import Ears
 from functions.worker.model.progress import Progress
+from functions.worker.model.telling import Ears
 from shared.retry import ModelError
 from tests.examples import examples
 
@@ -99,4 +99,4 @@ def test_both_ways_see_the_same(chunks: list[dict[str, Any]], most: int | None) 
     ],
 )
 def test_the_short_way_is_for_text_alone(chunk: dict[str, Any], text: str | None) -> None:
-    assert plain_chunks.plain_text(chunk) == text
+    assert choices.plain_text(chunk) == text

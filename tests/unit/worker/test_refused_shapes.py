@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from functions.worker.model import message_shapes, tool_schemas
+from functions.worker.model import message_shapes
 from localstack.llm.habits import wanted
 from shared.retry import ModelError, classify
 from sluice import ModelReply
@@ -205,7 +205,7 @@ def test_calls_that_nobody_signed_say_so(provider: RawProvider) -> None:
 )  # fmt: skip
 def test_keywords_that_a_tool_can_do_without_are_left_out(provider: RawProvider, message: str, name: str) -> None:
     schema = again(provider, message, messages=[user("hi")], tools=TOOLS)["tools"][0]["function"]["parameters"]
-    assert schema == tool_schemas._schema(SCHEMA, frozenset({name}))
+    assert schema == message_shapes._schema(SCHEMA, frozenset({name}))
     assert schema != SCHEMA
     assert "title" in schema["properties"], "a property of that name is none"
 

@@ -7,6 +7,8 @@ import { runCard } from "./run-card.js";
 import { COLUMNS, STATUSES, makeRow, statusName } from "./runs.js";
 
 const EVERY_MS = 10_000;
+const STOPPING_MS = 3000; // whoever cancels waits to see it end, within a heartbeat mostly
+const STOPS_MS = 30_000;
 const PAGE = 25;
 const SURE_MS = 5000;
 const AT_ONCE = 5; // requests
@@ -42,6 +44,7 @@ export function everyoneView(main, signal) {
 function list(asked, signal) {
   const rows = new Map();
   let older = null;
+  let stopped = 0;
   const body = el("tbody");
   const empty = el("p", { class: "empty", hidden: true }, "No runs fit.");
   const problem = alertLine();
@@ -136,7 +139,7 @@ function list(asked, signal) {
     }
     sure(false);
     all.disabled = false;
-    load(null);
+    acted();
   }
 
   function sure(yes) {
@@ -152,10 +155,15 @@ function list(asked, signal) {
     } catch (error) {
       say(problem, api.sentence(error));
     }
-    load(null);
+    acted();
   }
 
-  whileVisible(() => load(null), EVERY_MS, signal);
+  function acted() {
+    stopped = Date.now();
+    refresh();
+  }
+
+  const refresh = whileVisible(() => load(null), () => (Date.now() - stopped < STOPS_MS ? STOPPING_MS : EVERY_MS), signal);
   return { node };
 }
 
