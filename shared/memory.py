@@ -21,7 +21,6 @@ class Memory[T]:
         self._known: OrderedDict[str, tuple[float, T | None]] = OrderedDict()
 
     def __len__(self) -> int:
-        """Return how many names are remembered."""
         return len(self._known)
 
     def holds(self, name: str) -> bool:

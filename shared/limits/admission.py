@@ -112,16 +112,13 @@ class Gate(Slots, Reservations):
         Returns whether the user may have parked tasks, whose turn it is now (True when nobody can say).
         Without Valkey the entry stays, comes up in `overdue`, and the sweeper settles it.
         """
-        return self.settled(user, task_id, day, tokens, micro_usd)[0]
-
-    def settled(
-        self, user: str, task_id: str, day: str, tokens: int, micro_usd: int, caps: Caps = NO_CAPS
-    ) -> tuple[bool, list[tuple[str, int]]]:
-        """Do the same; returns also whose day has come to a threshold of its ceiling, and when that was noted (µs)."""
-        return self.settled_all([(user, task_id, day, tokens, micro_usd, caps)])[0]
+        return self.settled_all([(user, task_id, day, tokens, micro_usd, NO_CAPS)])[0][0]
 
     def settled_all(self, ended: Sequence[Ended]) -> list[tuple[bool, list[tuple[str, int]]]]:
-        """Do so for several tasks, in one round trip."""
+        """Do so for several tasks, in one round trip.
+
+        Returns of each also whose day has come to a threshold of its ceiling, and when that was noted (µs).
+        """
         replies = self._quietly_each("settle", [self._leaving(*one[:5], DONE_S, one[5]) for one in ended])
         return [_left(reply) for reply in replies]
 

@@ -43,7 +43,6 @@ class Breaker(OnValkey):
     def __init__(
         self, *, config: Settings | None = None, on: Any = None, now_us: Callable[[], int] | None = None
     ) -> None:
-        """Take thresholds from ``config``."""
         super().__init__(on=on, now_us=now_us)
         config = config or settings()
         self._threshold = config.breaker_failures

@@ -35,10 +35,7 @@ class Scripted(OnValkey):
         on: Any = None,
         now_us: Callable[[], int] | None = None,
     ) -> None:
-        """Wire it up.
-
-        ``load_spend(user, day)`` reads the durable (tokens, micro-USD) of a day, user ``*`` meaning all users together.
-        """
+        """``load_spend(user, day)`` reads the durable (tokens, micro-USD) of a day, user ``*`` meaning all together."""
         super().__init__(on=on, now_us=now_us)
         self._load = load_spend
         self._sent: set[str] = set()

@@ -13,14 +13,18 @@ from shared.tasks.model import Task
 from shared.tasks.owed import DEAD
 from shared.tasks.ranges import under
 
+MOST_AT_ONCE = 1000
+"""Dead letters that one call puts back."""
+MOST_SHOWN = 100
 
-def redrive(*, limit: int = 1000) -> Iterator[tuple[str, str]]:
+
+def redrive() -> Iterator[tuple[str, str]]:
     """Submit every dead-lettered task again, each once; yields (old id, new id).
 
     Raises:
         DependencyDown: the rest can be redriven later.
     """
-    for task_id in listing.due(DEAD, before=now(), limit=limit):
+    for task_id in listing.due(DEAD, before=now(), limit=MOST_AT_ONCE):
         old = store.get(task_id)
         at = now()
         new = Task(
@@ -66,7 +70,7 @@ def _leave_list(old_id: str, new_id: str) -> dict[str, object]:
     return update
 
 
-def unreadable(*, limit: int = 100) -> list[dict[str, str]]:
+def unreadable() -> list[dict[str, str]]:
     """Return messages that no worker could read, as `dead_letter` kept them."""
-    page = table.query_page(**under("UNREADABLE", Limit=limit))
+    page = table.query_page(**under("UNREADABLE", Limit=MOST_SHOWN))
     return [{name: str(items.plain(row[name])) for name in ("sk", "body", "queue", "at")} for row in page["Items"]]

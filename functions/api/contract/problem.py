@@ -117,7 +117,7 @@ def problem_of(error: Exception) -> Problem:
     return Problem(500, "internal_error", "something went wrong on this side; the request id leads to it in the logs")
 
 
-def problem_of_validation(found: Sequence[Any], *, status: int = 422) -> Problem:
+def problem_of_validation(found: Sequence[Any]) -> Problem:
     """Turn pydantic's findings into one problem that names the first parameter and mentions the others."""
     sentences = []
     for each in found[:5]:
@@ -125,7 +125,7 @@ def problem_of_validation(found: Sequence[Any], *, status: int = 422) -> Problem
         what = str(each.get("msg", "is invalid")).removeprefix("Value error, ")
         sentences.append(f"{name}: {what}" if name else what)
     more = f" (and {len(found) - 5} more)" if len(found) > 5 else ""
-    return Problem(status, "invalid_request", "; ".join(sentences) + more, _name(found[0]) or None)
+    return Problem(422, "invalid_request", "; ".join(sentences) + more, _name(found[0]) or None)
 
 
 def _name(finding: Any) -> str:

@@ -151,7 +151,7 @@ def _place_of(caller: Caller, conversation_id: str, item_id: str) -> tuple[turn_
     if turn is not None:
         return turn_pages.Place(turn.at, turn.task_id), _shown(turn)
     if name is None or at is None:
-        raise no_item(item_id, "after")
+        raise no_item(item_id)
     return turn_pages.Place(iso(at), name), []
 
 

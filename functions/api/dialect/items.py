@@ -84,7 +84,7 @@ def page_of(items: Sequence[dict[str, Any]], *, limit: int, order: str, after: s
     if after is not None:
         place = next((n for n, item in enumerate(ordered) if item["id"] == after), None)
         if place is None:
-            raise no_item(after, "after")
+            raise no_item(after)
         ordered = ordered[place + 1 :]
     return page_from(ordered, limit)
 
@@ -111,6 +111,6 @@ def page_from(items: Iterable[dict[str, Any]], limit: int) -> dict[str, Any]:
     }
 
 
-def no_item(item_id: str, place: str) -> Problem:
+def no_item(item_id: str) -> Problem:
     """Return what is wrong with the ``after`` of a list: there is no such item in it."""
-    return Problem(400, "invalid_request", f"Item with id '{item_id[:80]}' not found.", place)
+    return Problem(400, "invalid_request", f"Item with id '{item_id[:80]}' not found.", "after")

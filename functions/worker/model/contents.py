@@ -53,7 +53,6 @@ class Halves:
     """
 
     def __init__(self) -> None:
-        """Start with none."""
         self.left = ""
         """A half whose other one has not come."""
 
