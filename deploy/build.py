@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -24,7 +25,7 @@ from deploy.project import ProjectError, load
 from deploy.stack import read_template
 
 AT_ONCE = 2
-"""Each is a process that compiles."""
+"""Processes that make bundles: to start one takes as long as to make a bundle of what is compiled."""
 
 
 OF_THE_PROJECT = "WorkerFunction"
@@ -37,11 +38,14 @@ def build() -> dict[str, Any]:
         ProjectError: one cannot be built; with what it said.
     """
     # The worker first: a project's mistakes show in its bundle.
-    _one(OF_THE_PROJECT)
+    _make([OF_THE_PROJECT])
     files = _files()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        others = [name for name in bundle.FUNCTIONS if name != OF_THE_PROJECT]
-        list(pool.map(lambda name: _kept(name, files), others))
+    stale = [name for name in bundle.FUNCTIONS if name != OF_THE_PROJECT and not _kept(name, files)]
+    _make(stale)
+    for name in stale:
+        note = _note(name)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(_made_from(name, files))
     return _template()
 
 
@@ -52,8 +56,7 @@ def build_anew() -> None:
         ProjectError: one cannot be built; with what it said.
     """
     shutil.rmtree(BUILT, ignore_errors=True)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(_one, [OF_THE_PROJECT, *(name for name in bundle.FUNCTIONS if name != OF_THE_PROJECT)]))
+    _make([OF_THE_PROJECT, *(name for name in bundle.FUNCTIONS if name != OF_THE_PROJECT)])
     (BUILT / "template.yaml").write_text(yaml.safe_dump(_template(), sort_keys=False))
 
 
@@ -64,17 +67,22 @@ def _template() -> dict[str, Any]:
     return template
 
 
-def _kept(function: str, files: str) -> None:
-    """Build a bundle that holds nothing of the project but its agents' names, unless it is there already."""
-    names = _names() if "api" in bundle.FUNCTIONS[function] else []
-    made_from = json.dumps([files, os.environ.get("BUNDLE_PLATFORM"), names])
-    note = paths.WORK / ".build" / "made" / function
-    if (BUILT / function).is_dir() and note.exists() and note.read_text() == made_from:
-        return
+def _kept(function: str, files: str) -> bool:
+    """Whether a bundle that holds nothing of the project but its agents' names is there; else it is to be made."""
+    note = _note(function)
+    if (BUILT / function).is_dir() and note.exists() and note.read_text() == _made_from(function, files):
+        return True
     note.unlink(missing_ok=True)  # a build that is broken off leaves none
-    _one(function)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(made_from)
+    return False
+
+
+def _note(function: str) -> Path:
+    return paths.WORK / ".build" / "made" / function
+
+
+def _made_from(function: str, files: str) -> str:
+    names = _names() if "api" in bundle.FUNCTIONS[function] else []
+    return json.dumps([files, os.environ.get("BUNDLE_PLATFORM"), names])
 
 
 def _names() -> list[str]:
@@ -92,11 +100,21 @@ def _files() -> str:
     return digest.hexdigest()
 
 
-def _one(function: str) -> None:
-    target = BUILT / function
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    command = [sys.executable, "-m", bundle.__name__, function, str(target)]
+def _make(functions: list[str]) -> None:
+    """Make bundles, in as many processes as there may be."""
+    shares = [share for n in range(AT_ONCE) if (share := functions[n::AT_ONCE])]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(_in_one_process, shares))
+
+
+def _in_one_process(functions: list[str]) -> None:
+    asked: list[str] = []
+    for function in functions:
+        target = BUILT / function
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        asked += [function, str(target)]
+    command = [sys.executable, "-m", bundle.__name__, *asked]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ProjectError((done.stderr or done.stdout).strip())

@@ -187,6 +187,7 @@ if __name__ == "__main__":
     if sys.version_info[:2] != tuple(int(part) for part in RUNTIME.split(".")):
         sys.exit(f"bundles must be compiled by Python {RUNTIME}, this is {sys.version.split()[0]}")
     try:
-        main(sys.argv[1], Path(sys.argv[2]))
+        for each, place in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+            main(each, Path(place))
     except ProjectError as error:
         sys.exit(str(error))
