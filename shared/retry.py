@@ -1,6 +1,6 @@
 """Which failures of a model provider pass and which stay, and how long to wait: one table, one formula."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -143,8 +143,3 @@ def backoff(attempt: int, base_s: float, retry_after_s: float | None, random: Ca
         return min(retry_after_s + min(0.1 * retry_after_s, SPREAD_SECONDS) * random(), MAX_RETRY_AFTER_SECONDS)
     top = min(base_s * 2.0 ** (attempt - 1), MAX_BACKOFF_SECONDS)
     return top / 2 + top / 2 * random()
-
-
-def retry_after(headers: Mapping[str, str], now_s: float) -> float | None:
-    """Read how long an answer asks to wait, s: ``retry-after-ms`` or ``Retry-After`` in seconds or as a date."""
-    return asked_waits.from_headers(headers, now_s)

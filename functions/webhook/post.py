@@ -8,12 +8,11 @@ from typing import Any
 
 import httpx2
 
-from shared import traceparent, webhooks
+from shared import asked_waits, traceparent, webhooks
 from shared.clock import iso, now
 from shared.errors import Gone, NotFound
 from shared.guarded_http import GuardedTransport, no_cookies, was_forbidden
 from shared.netguard import Forbidden
-from shared.retry import retry_after
 from shared.tasks import settle, store
 from shared.tasks.model import Status, Task, dumps
 from shared.tasks.sessions import RESPONSE_PREFIX
@@ -111,7 +110,9 @@ def _judge(answer: httpx2.Response) -> Answer:
         return Answer(status, "the receiver wants no more", final=True)
     if 300 <= status < 400:
         return Answer(status, "redirects are not followed")
-    return Answer(status, f"the receiver answered {status}", retry_after_s=retry_after(answer.headers, now()))
+    return Answer(
+        status, f"the receiver answered {status}", retry_after_s=asked_waits.from_headers(answer.headers, now())
+    )
 
 
 def payload(task: Task) -> dict[str, Any]:

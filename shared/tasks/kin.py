@@ -4,10 +4,7 @@ Both are safe to repeat. The sweeper does what is lost here: it looks after pare
 until no child of theirs is live.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from shared.errors import Conflict, Contended, DependencyDown, NewerVersion, NotFound
 from shared.limits.admission import Gate
@@ -16,8 +13,7 @@ from shared.tasks import family, inbox, settle, table, waits, waking
 from shared.tasks.items import read_task, row_key
 from shared.tasks.model import Status, Task
 
-if TYPE_CHECKING:
-    type Finished = Callable[[Gate, Task], bool]
+type Finished = Callable[[Gate, Task], bool]
 
 AT_ONCE = 25
 """Children that whoever ends their parent ends itself; the sweeper sees to more."""

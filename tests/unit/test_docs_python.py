@@ -101,7 +101,8 @@ class Reader(ast.NodeVisitor):
         named = {one.arg: ANYTHING for one in node.keywords if one.arg}
         signature = inspect.signature(called)
         signature.bind(*[ANYTHING for _ in node.args], **named)
-        if "Unpack[ModelOptions]" in str(signature):  # the rest is options, which have names of their own
+        rest = [str(one.annotation) for one in signature.parameters.values() if one.kind is one.VAR_KEYWORD]
+        if any("ModelOptions" in kind for kind in rest):  # the rest is options, which have names of their own
             merged({}, {name: None for name in named if name not in signature.parameters})
 
     def what(self, node: ast.expr) -> Any:

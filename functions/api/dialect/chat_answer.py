@@ -1,9 +1,7 @@
 """A task as a chat completion, whole or as a stream of chunks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.contract import openai_problem
 from functions.api.contract.problem import Problem
@@ -19,8 +17,7 @@ from shared.tasks import settle
 from shared.tasks.events import TERMINAL_EVENTS, Event, is_written
 from shared.tasks.model import Task, dumps
 
-if TYPE_CHECKING:
-    type Chunk = dict[str, Any]
+type Chunk = dict[str, Any]
 
 BETWEEN = "\n\n"
 """What parts the texts of several model calls of one run in a stream."""

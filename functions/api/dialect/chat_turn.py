@@ -4,10 +4,11 @@ from typing import Any
 
 from functions.api.dialect import choice, runs
 from functions.api.dialect.chat_request import ChatRequest, chat_options, checked_choice, checked_messages
-from functions.api.dialect.messages import as_json, chat_tools
+from functions.api.dialect.messages import chat_tools
 from functions.api.dialect.turn import bounded_tools
 from functions.api.submit.submission import Submission
 from shared.tasks import stored_chats
+from shared.tasks.model import dumps
 
 _OWN = ("timeout_s", "max_cost_usd", "metadata", "webhook_url")
 
@@ -30,7 +31,7 @@ def submission_of(asked: ChatRequest) -> Submission:
             checked_choice(asked.tool_choice), params.get("tools"), agent=asked.agent
         )
     return Submission(
-        message=as_json(messages),
+        message=dumps(messages),
         agent=asked.agent,
         session_id=None,
         model=asked.model,

@@ -8,7 +8,7 @@ from functions.api.contract.problem import invalid
 from functions.api.contract.requests import ModelName
 from functions.api.dialect import before, ids, opaque
 from functions.api.dialect.items import given
-from functions.api.dialect.messages import as_json, chat_messages
+from functions.api.dialect.messages import chat_messages
 from functions.api.dialect.options import SHORT
 from functions.api.dialect.request import RESPONSE_ID_CHARACTERS, OpenAIRequest, bounded_instructions
 from functions.api.dialect.response import usage_of
@@ -16,7 +16,7 @@ from functions.api.dialect.runs import inline_of
 from functions.api.door.identity import Caller
 from functions.api.submit.submission import Submission
 from shared.tasks import settle
-from shared.tasks.model import Task
+from shared.tasks.model import Task, dumps
 
 TASK = (
     "Sum up the conversation so far, so that it can go on from the summary alone. Keep names, numbers, decisions, "
@@ -64,7 +64,7 @@ def submission_of(caller: Caller, asked: CompactRequest) -> Submission:
         "options": {"prompt_cache_key": asked.prompt_cache_key} if asked.prompt_cache_key else None,
     }
     return Submission(
-        message=as_json(messages),
+        message=dumps(messages),
         agent="chat",
         session_id=session_id,
         model=asked.model,

@@ -1,30 +1,21 @@
 """Between the items of the Responses dialect and the chat messages and tools that agents pass to a model."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.contract.problem import Problem, invalid
 from functions.api.dialect import opaque, thoughts
 from functions.api.dialect.content import Part, chat_content, text_of, unsupported
 from functions.api.dialect.thoughts import Thoughts
-from shared.tasks.model import dumps
 
-if TYPE_CHECKING:
-    type Message = dict[str, Any]
+type Message = dict[str, Any]
 
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CHOICES = frozenset({"auto", "none", "required"})
 NO_OUTPUT = "No tool output found for function call {}."
 NO_CALL = "No tool call found for function call output with call_id {}."
-
-
-def as_json(messages: list[Message]) -> str:
-    """Encode messages as the task's message."""
-    return dumps(messages)
 
 
 def chat_messages(

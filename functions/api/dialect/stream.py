@@ -4,10 +4,8 @@ Each event of the log gives so many events of the stream, whatever else has happ
 one it has (``starting_after``) therefore means the same to every reader of the log.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.api.dialect import called, ids
 from functions.api.dialect.called import Called
@@ -30,8 +28,7 @@ from shared.tasks import settle
 from shared.tasks.events import TERMINAL_EVENTS, Event, is_written
 from shared.tasks.model import Status, Task, dumps
 
-if TYPE_CHECKING:
-    type Block = dict[str, Any]
+type Block = dict[str, Any]
 
 DONE = "data: [DONE]\n\n"
 VOIDING = frozenset({"resumed", "retry", "deferred"})

@@ -46,7 +46,7 @@ def submission_of(caller: Caller, asked: ResponsesRequest) -> Submission:
             recall=own.thoughts,
             answered=lambda: _answered(caller, asked, session_id),
         )
-        message, params["input_json"] = messages.as_json(said), True
+        message, params["input_json"] = dumps(said), True
         inline = runs.inline_of(said, "input")
     return Submission(
         message=message,

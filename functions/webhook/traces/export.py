@@ -16,12 +16,11 @@ import httpx2
 from functions.webhook.traces import encode
 from functions.webhook.traces.spans import Span
 from functions.webhook.traces.tree import Tree
-from shared import metrics, secrets, traceparent
+from shared import asked_waits, metrics, secrets, traceparent
 from shared.clock import now
 from shared.errors import NewerVersion, NotFound
 from shared.guarded_http import no_cookies
 from shared.logs import get_logger
-from shared.retry import retry_after
 from shared.settings import settings
 from shared.tasks import events, family, store
 from shared.tasks.model import Task
@@ -128,7 +127,7 @@ def _post(body: bytes) -> Answer:
     return Answer(
         error=f"the collector answered {answer.status_code}",
         final=final,
-        retry_after_s=None if final else retry_after(answer.headers, now()),
+        retry_after_s=None if final else asked_waits.from_headers(answer.headers, now()),
     )
 
 

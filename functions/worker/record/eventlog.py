@@ -4,11 +4,9 @@ Every write that moves ``last_seq`` takes the same lock, so numbers follow each 
 batch; a recorded step and the settlement take what is pending along.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.worker.model.telling import CallPiece, ShownCall
 from functions.worker.record.persist import persist
@@ -21,9 +19,8 @@ from shared.tasks import checkpoints
 from shared.tasks.events import Event, is_written
 from shared.tasks.model import Task
 
-if TYPE_CHECKING:
-    type _Place = tuple[str, str, str]
-    """Of what a model writes: type of its event, id of the model call, id of the tool call or nothing."""
+type _Place = tuple[str, str, str]
+"""Of what a model writes: type of its event, id of the model call, id of the tool call or nothing."""
 
 FIRST_FLUSH_SECONDS = 0.2
 """Shortest time between two batches of a run that is watched: at most five writes a second."""

@@ -4,13 +4,10 @@ Each watcher has a follower of its own: a slow or dead connection delays only it
 registration says, reads the log for what it missed, and goes on with what the run stores.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from functions.worker.record.outbox import Outbox, Source
 from shared import watchers
@@ -20,8 +17,7 @@ from shared.tasks import events as event_log
 from shared.tasks.events import Event
 from shared.valkey import RedisError
 
-if TYPE_CHECKING:
-    type Look = Callable[[str], Awaitable[watchers.Watched]]
+type Look = Callable[[str], Awaitable[watchers.Watched]]
 
 RECENT_EVENTS = 256
 """Newest events kept in memory, so that a follower which is up to date reads nothing."""

@@ -6,13 +6,12 @@ import asyncio
 import select
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httptools
 import httpx2
 
-if TYPE_CHECKING:
-    type Headers = list[tuple[bytes, bytes]]
+type Headers = list[tuple[bytes, bytes]]
 
 HEAD_BYTES = 128 * 1024
 """Longest head of an answer, about: no server of a model sends a hundredth of it."""

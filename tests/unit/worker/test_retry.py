@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import retry
-from shared.retry import ModelError, backoff, classify, retry_after
+from shared.asked_waits import from_headers as retry_after
+from shared.retry import ModelError, backoff, classify
 
 
 @pytest.mark.parametrize(
