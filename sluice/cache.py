@@ -49,7 +49,7 @@ def make(place: Path, made_from: str, fill: Callable[[Path, int], None]) -> None
     """Have an environment in a folder, made now unless it is there; by one process at a time.
 
     It is made in its place, for its files name that; until it is whole nobody takes it for one. ``fill`` gets the place
-    and the lock's descriptor, for its processes to have, too: one that outlives a maker that was killed still writes there.
+    and the lock's descriptor, for its processes to have, too: one that outlives a killed maker still writes there.
     """
     if is_ready(place, made_from):
         return
