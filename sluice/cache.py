@@ -45,20 +45,21 @@ def is_ready(place: Path, made_from: str) -> bool:
         return False
 
 
-def make(place: Path, made_from: str, fill: Callable[[Path], None]) -> None:
+def make(place: Path, made_from: str, fill: Callable[[Path, int], None]) -> None:
     """Have an environment in a folder, made now unless it is there; by one process at a time.
 
-    It is made in its place, for its files name that; until it is whole nobody takes it for one.
+    It is made in its place, for its files name that; until it is whole nobody takes it for one. ``fill`` gets the place
+    and the lock's descriptor, for its processes to have, too: one that outlives a killed maker still writes there.
     """
     if is_ready(place, made_from):
         return
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.with_name(f"{place.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # which ends with its process, however that ends
+        fcntl.flock(lock, fcntl.LOCK_EX)  # which ends with the processes that have it, however they end
         if is_ready(place, made_from):
             return
         remove(place)
-        fill(place)
+        fill(place, lock.fileno())
         (place / READY).write_text(made_from)
 
 

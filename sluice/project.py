@@ -133,13 +133,13 @@ def _environment(folder: Path, pins: Path, more: list[str], say: Any) -> None:
     named = [Path(one).read_bytes() for one in more if Path(one).is_file()]
     made_from = cache.digest(pins.read_bytes(), Path(__file__).read_bytes(), "\0".join(more).encode(), *named)
 
-    def fill(place: Path) -> None:
+    def fill(place: Path, lock: int) -> None:
         say(f"setting up: {folder.name}")
-        _uv("venv", "--python", python.find(), str(place))
+        _uv("venv", "--python", python.find(), str(place), lock=lock)
         into = ["--python", str(place / "bin" / "python")]
-        _uv("pip", "install", *into, "--require-hashes", "-r", str(pins))
+        _uv("pip", "install", *into, "--require-hashes", "-r", str(pins), lock=lock)
         if more:
-            _uv("pip", "install", *into, "--constraint", str(pins), *more)
+            _uv("pip", "install", *into, "--constraint", str(pins), *more, lock=lock)
 
     if more:
         if folder.is_symlink():
@@ -151,10 +151,10 @@ def _environment(folder: Path, pins: Path, more: list[str], say: Any) -> None:
     cache.point(folder, shared)
 
 
-def _uv(*arguments: str) -> None:
+def _uv(*arguments: str, lock: int) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "UV_PYTHON")}
     command = [uv(), *arguments[:1], "--quiet", *arguments[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, pass_fds=(lock,))
     if done.returncode:
         raise ProjectError(f"uv {' '.join(arguments[:2])} failed:\n{done.stderr.strip()}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +20,7 @@ class Maker:
         self.made = 0
         self.fails = False
 
-    def __call__(self, place: Path) -> None:
+    def __call__(self, place: Path, lock: int) -> None:
         assert not place.exists()  # nothing of an earlier one is left
         self.made += 1
         (place / "bin").mkdir(parents=True)
@@ -80,10 +82,10 @@ def test_one_whose_interpreter_is_gone_is_made_again(tmp_path: Path, maker: Make
 def test_of_several_at_once_one_makes_it(tmp_path: Path, maker: Maker) -> None:
     begun, go = threading.Event(), threading.Event()
 
-    def fill(place: Path) -> None:
+    def fill(place: Path, lock: int) -> None:
         begun.set()
         assert go.wait(60)
-        maker(place)
+        maker(place, lock)
 
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(cache.make, tmp_path / "env", "a", fill)
@@ -93,6 +95,25 @@ def test_of_several_at_once_one_makes_it(tmp_path: Path, maker: Maker) -> None:
         go.set()
         for one in (first, *others):
             one.result()
+    assert maker.made == 1
+
+
+def test_what_a_killed_maker_left_running_is_waited_for(tmp_path: Path, maker: Maker) -> None:
+    def killed(place: Path, lock: int) -> None:
+        left.append(subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=(lock,)))  # until it is told to end
+        raise KeyboardInterrupt
+
+    left: list[subprocess.Popen[bytes]] = []
+    with pytest.raises(KeyboardInterrupt):
+        cache.make(tmp_path / "env", "a", killed)
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            with (tmp_path / "env.lock").open("w") as lock, pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            later = pool.submit(cache.make, tmp_path / "env", "a", maker)
+        finally:
+            left[0].communicate()
+        later.result()
     assert maker.made == 1
 
 
@@ -128,7 +149,7 @@ def test_a_projects_environment_is_shared_unless_it_needs_more(
 ) -> None:
     calls: list[tuple[str, ...]] = []
 
-    def uv(*arguments: str) -> None:
+    def uv(*arguments: str, lock: int) -> None:
         calls.append(arguments)
         if arguments[0] == "venv":
             (Path(arguments[-1]) / "bin").mkdir(parents=True)
