@@ -101,7 +101,7 @@ class Dashboard:
         """Leave the page as a new one: nothing of this test is remembered, and nobody listens."""
         for event, told in self._listeners.items():
             self.page.remove_listener(event, told)
-        self.page.unroute_all()
+        self.page.unroute_all(behavior="wait")  # one that answers just now would find its request answered
         if self.page.url.startswith(self.stack.api_url):
             self.page.evaluate("localStorage.clear(), sessionStorage.clear()")
         self.page.goto("about:blank")
