@@ -172,7 +172,7 @@ _of_all_copies: dict[str, Any] | None = None
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, bool, bool]:
     """Start the system before copies are made, if their tests want it."""
     global _of_all_copies
-    if RUNNING or not copies.has_copies(session) or not any("stack" in _fixtures(item) for item in session.items):
+    if RUNNING or not copies.has_copies(session) or not any(_asks(session, item) for item in session.items):
         return (yield)
     folders: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
     with _deployed(folders.mktemp("system")) as _of_all_copies:
@@ -184,8 +184,12 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, bool, bool]:
     return done
 
 
-def _fixtures(item: pytest.Item) -> list[str]:
-    return getattr(item, "fixturenames", [])
+def _asks(session: pytest.Session, item: pytest.Item) -> bool:
+    """Whether a test asks for the system: some unit tests have a ``stack`` of their own."""
+    if "stack" not in getattr(item, "fixturenames", []):
+        return False
+    fixtures: Any = session._fixturemanager
+    return any(one.func.__module__ == __name__ for one in (fixtures.getfixturedefs("stack", item) or ())[-1:])
 
 
 @pytest.fixture(scope="session")
@@ -240,9 +244,8 @@ def _deployed(state: Path) -> Iterator[dict[str, Any]]:
 @pytest.fixture(autouse=True)
 def _settings_as_found() -> Iterator[None]:
     """Take back what a test set for this process' clients (`Stack.use`)."""
-    held: Any = vars(os.environ)[
-        "_data"
-    ]  # each look at `os.environ` itself decodes all of it: a second of 7,000 tests'
+    # `os.environ` decodes all of it at each look.
+    held: Any = vars(os.environ)["_data"]
     found = held.copy()
     yield
     if held != found:
