@@ -172,7 +172,7 @@ _of_all_copies: dict[str, Any] | None = None
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, bool, bool]:
     """Start the system before copies are made, if their tests want it."""
     global _of_all_copies
-    if RUNNING or not copies.has_copies(session) or not any(_asks(session, item) for item in session.items):
+    if RUNNING or not copies.has_copies(session) or not any(asks(session, item) for item in session.items):
         return (yield)
     folders: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
     with _deployed(folders.mktemp("system")) as _of_all_copies:
@@ -184,9 +184,11 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, bool, bool]:
     return done
 
 
-def _asks(session: pytest.Session, item: pytest.Item) -> bool:
-    """Whether a test asks for the system: some unit tests have a ``stack`` of their own."""
-    if "stack" not in getattr(item, "fixturenames", []):
+def asks(session: pytest.Session, item: pytest.Item) -> bool:
+    """Whether a test asks for the system: some unit tests have a ``stack`` or a parameter ``stack`` of their own."""
+    if "stack" not in getattr(item, "fixturenames", []) or "stack" in getattr(
+        getattr(item, "callspec", None), "params", {}
+    ):
         return False
     fixtures: Any = session._fixturemanager
     return any(one.func.__module__ == __name__ for one in (fixtures.getfixturedefs("stack", item) or ())[-1:])

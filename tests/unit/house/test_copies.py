@@ -7,7 +7,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from localstack.environ import ROOT
+from tests import stack_fixture
 
 KEPT = "import os, pathlib, socket, sys\nimport pytest\nkept = sys.stdout\n"
 NOTE = KEPT + "note = lambda n: pathlib.Path('ran').open('a').write(f'{n}\\n')\n"
@@ -135,3 +138,10 @@ def test_alone(): note(len([*pathlib.Path('.').glob('ended*')])); note(f'of{os.g
     (tmp_path / "ran").unlink()
     code, said, ran = run(tmp_path, {"test_b0.py": "def test_fails(): note('b'); assert 0\n"}, "-x")
     assert (code, "2" in ran) == (1, False), said
+
+
+def test_no_unit_test_asks_for_a_deployed_system(request: pytest.FixtureRequest) -> None:
+    """Whoever has a fixture or a parameter of that name does not: it would be started for all of them."""
+    session = request.session
+    unit = [item for item in session.items if "unit" in item.path.parts]
+    assert [item.nodeid for item in unit if stack_fixture.asks(session, item)] == []
