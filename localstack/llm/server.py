@@ -65,13 +65,15 @@ class Simulator:
 
 
 def _authenticate(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Any key will do, but for ``sk-invalid``."""
+    """Any key will do, but for ``sk-invalid`` and ``sk-no-access``, the key of a project that may use no model."""
     given = next((value for name, value in headers if name == b"authorization"), b"")
     scheme, _, key = given.partition(b" ")
     if scheme.lower() != b"bearer" or not key.strip():
         raise invalid("You didn't provide an API key.", status=401)
     if key.strip() == b"sk-invalid":
         raise invalid("Incorrect API key provided.", code="invalid_api_key", status=401)
+    if key.strip() == b"sk-no-access":
+        raise invalid("The model does not exist or you do not have access to it.", "model", "model_not_found", 404)
 
 
 def run(state: State, host: str, port: int) -> None:

@@ -106,6 +106,12 @@ def test_a_key_is_needed(sim: Simulator, header: dict[str, str]) -> None:
     assert answer.status_code == 401
 
 
+def test_a_key_may_be_of_a_project_without_models(sim: Simulator) -> None:
+    header = {"authorization": "Bearer sk-no-access"}
+    answer = httpx2.post(f"{sim.url}/v1/chat/completions", headers=header, json={})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+
+
 def test_lone_surrogates_are_text_like_any_other(raw: httpx2.Client) -> None:
     body = '{"model": "\\ud800", "messages": [{"role": "user", "content": "\\udc00 [[sim echo key=\\udfff]]"}]}'
     answer = raw.post("/v1/chat/completions", content=body.encode())
