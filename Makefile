@@ -116,9 +116,9 @@ OF_THE_PACKAGE := tests/stack/test_package.py
 test-package: setup
 	@$(PYTHON) -m pytest $(OF_THE_PACKAGE) $(NO_PROPERTIES) $(PYTEST_ARGS)
 # More copies than processors: many tests wait. Beside the other suites they take what those leave; in the run's last
-# minutes, when they are alone, four of them left a quarter of two processors idle. A further copy costs next to nothing.
+# minutes, when they are alone, six of them left a third of two processors idle. A further copy costs next to nothing.
 test-unit: setup
-	@$(PYTHON) -m pytest tests/unit -p tests.copies --copies $(or $(JOBS),6) $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest tests/unit -p tests.copies --copies $(or $(JOBS),10) $(PYTEST_ARGS)
 test-thorough: setup # Properties with all of their examples, minutes of them
 	@HYPOTHESIS_PROFILE=thorough $(PYTHON) -m pytest $(shell grep -rlF "from tests.examples import" tests/unit) tests/unit/fuzz -n 2 $(PYTEST_ARGS)
 second-opinion: setup # Tests of tasks and lanes against LocalEmu, a third emulator

@@ -3,6 +3,8 @@
 import gc
 from collections import Counter
 from functools import cache
+from itertools import zip_longest
+from pathlib import Path
 
 import botocore.session
 import httpcore2
@@ -35,7 +37,8 @@ WAIT = (
     "ten_stories",
 )  # fmt: skip
 """Files whose tests mostly wait. While they do, other tests have the processors, which at the end nobody would want."""
-_FIRST = {f"test_{name}": n for n, names in enumerate((WAIT, LONG)) for name in names}
+WAITS, BUSY, OTHER = range(3)
+_KIND = {f"test_{name}": n for n, names in enumerate((WAIT, LONG)) for name in names}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,7 +52,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not hasattr(config, "workerinput") and config.getoption("copies", 1) < 2:
         return
     tests = Counter(item.path for item in items)
-    items.sort(key=lambda item: (_FIRST.get(item.path.stem, 2), -tests[item.path]))
+    groups: tuple[list[Path], ...] = ([], [], [])
+    for path in sorted(tests, key=lambda path: -tests[path]):
+        groups[_KIND.get(path.stem, 2)].append(path)
+    waiting, busy = groups[WAITS], groups[BUSY] + groups[OTHER]
+    # By turns, as long as there are both: copies that all waited would leave the processors to nobody.
+    order = [path for pair in zip_longest(waiting, busy) for path in pair if path]
+    places = {path: n for n, path in enumerate(order)}
+    items.sort(key=lambda item: places[item.path])
 
 
 def _make_what_all_copies_want() -> None:

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from localstack.environ import ROOT
+from tests.unit.sources import nodes_of
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -43,9 +44,11 @@ def module(name: str) -> Module:
     """Read a module."""
     path = path_of(name)
     assert path is not None
-    tree = ast.parse(path.read_text())
+    nodes = nodes_of(path)
+    tree = nodes[0]
+    assert isinstance(tree, ast.Module)
     made = Module(name)
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for alias in node.names:
                 made.imports[alias.asname or alias.name] = f"{node.module}.{alias.name}"

@@ -10,6 +10,7 @@ import pytest
 from functions.worker.model.codes import KNOWN, OTHER, bounded
 from localstack.environ import ROOT
 from shared.retry import ModelError, classify
+from tests.unit.sources import nodes_where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ def dimensions() -> Iterator[tuple[str, str]]:
     """Return (file, dimension) of every metric in the code."""
     for folder in ("functions", "shared"):
         for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in nodes_where(path, frozenset({"metrics"})):
                 if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                     continue
                 if not isinstance(node.func.value, ast.Name) or node.func.value.id != "metrics":

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,10 @@ import pytest
 from deploy.audit import Report, take, yanked
 from deploy.bundle import FUNCTIONS
 from localstack.environ import ROOT
+from tests.unit import sources
+from tests.unit.sources import nodes_of
+
+pytestmark = sources.together
 
 FILES = sorted((ROOT / "requirements").glob("*.txt"))
 BUNDLES = sorted({requirements for _, requirements in FUNCTIONS.values()})
@@ -133,7 +138,7 @@ def third_parties(module: str) -> set[str]:
         if name in seen or not path.exists():
             continue
         seen.add(name)
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes_of(path):
             if isinstance(node, ast.ImportFrom) and node.module:
                 names = {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
             elif isinstance(node, ast.Import):
@@ -149,10 +154,14 @@ def third_parties(module: str) -> set[str]:
     return found
 
 
+distributions = cache(packages_distributions)
+"""Which package an import is of: to read all that is installed takes a third of a second."""
+
+
 @pytest.mark.parametrize("module", RUN_IN_PROJECTS)
 def test_what_a_project_starts_finds_what_it_imports(module: str) -> None:
     pinned = {re.split(r"[\[=]", each)[0].lower() for each in requirements(ROOT / "requirements" / "project.txt")}
-    known = packages_distributions()
+    known = distributions()
     missing = {
         top
         for top in third_parties(module)

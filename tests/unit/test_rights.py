@@ -12,7 +12,10 @@ import pytest
 from deploy.bundle import FUNCTIONS
 from deploy.stack import read_template
 from localstack.environ import ROOT
+from tests.unit import sources
 from tests.unit.reachable import aws_calls, reachable
+
+pytestmark = sources.together
 
 RESOURCES: dict[str, Any] = read_template(ROOT / "template.yaml")["Resources"]
 

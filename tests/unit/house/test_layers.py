@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from localstack.environ import ROOT
+from tests.unit import sources
+from tests.unit.sources import nodes_of
+
+pytestmark = sources.together
 
 BELOW: dict[str, set[str]] = {
     "sluice": {"sluice"},
@@ -23,12 +27,6 @@ BELOW: dict[str, set[str]] = {
 TREES = ("sluice", "shared", "functions", "localstack", "deploy", "benchmarks", "examples")
 FACE = {"__init__", "context", "errors", "types"}
 OURS = (*TREES, "tests")
-
-
-@cache
-def nodes_of(path: Path) -> list[ast.AST]:
-    """Return all nodes of a file. Each is read once: reading 500 of them takes a second."""
-    return list(ast.walk(ast.parse(path.read_text())))
 
 
 @cache
