@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from itertools import batched
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 from fastapi.routing import APIRoute
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
 
 from functions.api.app import app
 from functions.api.bulk import validate
@@ -36,9 +37,10 @@ from shared.settings import settings
 from shared.tasks import approvals, audit, claims, costs, events, family, settle, store, table
 from shared.tasks.items import Attributes, row_key, task_row
 from shared.tasks.model import Status, Task, dumps
+from sluice.testing.account import REGION
 from tests.unit.api.conftest import Api
 from tests.unit.api.lambda_call import ask, through_lambda
-from tests.unit.tables import TABLE, client
+from tests.unit.tables import TABLE
 
 LARGEST: dict[str, list[Callable[[Api], None]]] = {}
 ROUTES = sorted(
@@ -62,10 +64,10 @@ def largest[F: Callable[[Api], None]](*paths: str) -> Callable[[F], F]:
 
 
 def put(rows: list[Attributes]) -> None:
-    """Write many rows at once."""
-    for some in batched(rows, 25, strict=False):
-        requests: Any = {TABLE: [{"PutRequest": {"Item": row}} for row in some]}
-        assert not client("dynamodb").batch_write_item(RequestItems=requests)["UnprocessedItems"]
+    """Write many rows, as a request for them would: thousands of them took longer to ask for than to read."""
+    backend = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION]
+    for row in rows:
+        backend.put_item(TABLE, row)  # refuses what is too large for an item
 
 
 def large_task(n: int, **more: Any) -> Task:
