@@ -89,6 +89,6 @@ class Sluice:
         name, found = self._outputs["functions"]["worker"], []
         for process in emulator.children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                if process.environ().get("AWS_LAMBDA_FUNCTION_NAME") == name:
+                if f"ministack-lambda-{name}-" in " ".join(process.cmdline()):
                     found.append(process)
         return found

@@ -15,6 +15,7 @@ from localstack import llm as simulator
 from localstack import rights
 from localstack.environ import AWS_PORT, LLM_PORT, REDIS_PORT, LocalError
 from localstack.processes import Part, answers, minimal_environment
+from localstack.strict import forks
 
 SCRATCH_BYTES = 4 * 1024**3
 """Memory that must be free for them to unpack there: twenty environments unpack some 50 MB each."""
@@ -108,6 +109,7 @@ def aws(state: Path) -> Part:
         IOT_MTLS_ENABLED="0",
         SFTP_ENABLED="0",
         PYTHONUNBUFFERED="1",
+        **{forks.SWITCH: os.environ.get(forks.SWITCH, "true")},
     )
     python = WORK / ".tools/localaws/bin/python"
     front = [str(Path(__file__).parent / "strict" / "serve.py")]

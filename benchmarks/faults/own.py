@@ -40,6 +40,7 @@ def own_system(
         LocalError: it could not be started.
     """
     from localstack.environ import use
+    from localstack.strict.forks import SWITCH
     from localstack.system import System
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
@@ -50,6 +51,7 @@ def own_system(
         os.environ.pop(name, None)
     if project is not None:
         os.environ["SLUICE_PROJECT"] = str(project)
+    os.environ[SWITCH] = "false"  # environments of AWS share no memory, and each pays for its start
     with tempfile.TemporaryDirectory(prefix="sluice-benchmark-") as folder:
         os.environ["SLUICE_STATE"] = folder
         system = System(Path(folder))

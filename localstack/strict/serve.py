@@ -24,6 +24,7 @@ def main() -> None:
     from ministack.core import iam_evaluator, lambda_runtime
     from ministack.services import dynamodb, lambda_svc
 
+    from localstack.strict.forks import fork
     from localstack.strict.front import Front
     from localstack.strict.functions import Functions
     from localstack.strict.quick import quicken, quicken_policies
@@ -32,6 +33,7 @@ def main() -> None:
     from localstack.strict.unpack import share
 
     share(lambda_runtime)
+    fork(lambda_runtime)
     quicken(dynamodb)
     quicken_policies(iam_evaluator)
     quota = int(os.environ["LAMBDA_ACCOUNT_CONCURRENCY"])
