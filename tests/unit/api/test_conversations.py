@@ -129,11 +129,12 @@ def test_all_items_of_a_long_conversation_are_listed_page_by_page(
     monkeypatch.setenv("SESSION_TURNS", "2")  # what a run of a session sees has nothing to do with it
     settings.cache_clear()
     made = client.conversations.create()
-    for n in range(30):
+    turns = 2 * turn_pages.AT_ONCE + 1  # and the answer's: they are read in three goes
+    for n in range(turns):
         given: Any = [{"role": "user", "content": f"m{2 * n + m}"} for m in range(2)]
         client.conversations.items.create(made.id, items=given)
     answered(client, made.id, "so")
-    texts = [*(f"m{n}" for n in range(60)), "why?", "so"]
+    texts = [*(f"m{n}" for n in range(2 * turns)), "why?", "so"]
     for order in ("asc", "desc"):
         for limit in (1, 3, 100):
             found = client.conversations.items.list(made.id, order=order, limit=limit)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from functions.api.dialect.response import response_of
 from functions.api.dialect.stream import after
 from shared.tasks.events import Event
 from shared.tasks.model import Task
+from tests.examples import examples
 
 from .test_response_stream import (
     COMPLETE,
@@ -316,7 +317,7 @@ def any_run(rng: random.Random) -> tuple[list[Event], Task]:
 
 def test_whoever_comes_back_after_any_number_has_every_call_once() -> None:
     rng = random.Random(11)
-    for _ in range(600):
+    for _ in range(examples(600, usual=200)):
         events, end = any_run(rng)
         whole = stream(events, end)
         assert [block["sequence_number"] for block in whole] == list(range(len(whole)))
@@ -341,7 +342,7 @@ def test_whoever_comes_back_after_any_number_has_every_call_once() -> None:
 def test_what_a_chat_client_puts_together_is_the_answer_or_it_is_told() -> None:
     rng = random.Random(12)
     whole = 0
-    for _ in range(600):
+    for _ in range(examples(600, usual=200)):
         events, end = any_run(rng)
         found = chunks(events, end)
         if "error" in found[-1]:
@@ -353,7 +354,7 @@ def test_what_a_chat_client_puts_together_is_the_answer_or_it_is_told() -> None:
         final = sorted((end.result.get("data") or {}).get("tool_calls", []), key=lambda call: call["id"])
         assert made == final
         assert content(found).endswith(end.result["response"])
-    assert whole > 100
+    assert whole > examples(100, usual=33)
 
 
 def test_the_fold_takes_events_in_pieces_of_any_size_alike() -> None:
