@@ -221,17 +221,12 @@ def test_schedules_are_made_paused_and_deleted(
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_new_pages_can_be_read_by_everybody(
+def test_a_run_with_children_can_be_read_by_everybody(
     dashboards: Callable[..., Dashboard], stack: Stack, tenant: tuple[str, str], size: str
 ) -> None:
     user, key = tenant
     parent, _ = family_of(user, stack)
-    dashboard = dashboards(**SIZES[size])
-    page = dashboard.open(key)
+    page = dashboards(**SIZES[size]).open(key)
     page.goto(f"{stack.api_url}/#/runs/{parent}")
     expect(page.locator(".kin li")).to_have_count(2)
-    found = unreadable(page)
-    operator = dashboards(**SIZES[size]).open("operator")
-    operator.goto(f"{stack.api_url}/#/system")
-    expect(operator.locator(".spenders tr").nth(1)).to_be_visible()
-    assert found + unreadable(operator) == []
+    assert unreadable(page) == []

@@ -157,6 +157,7 @@ def test_every_page_can_be_read_by_everybody(
     look_at(page, "anybody's run")
     page.goto(f"{stack.api_url}/#/system")
     expect(page.get_by_role("heading", name="Circuit breakers")).to_be_visible()
+    expect(page.locator(".spenders tr").nth(1)).to_be_visible()
     look_at(page, "system")
     operator.picture(f"system-{size}", whole=True)
     assert {name: each for name, each in found.items() if each} == {}
