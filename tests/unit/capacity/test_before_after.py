@@ -67,6 +67,7 @@ def test_what_got_worse_is_said() -> None:
     assert before_after.table({}, rounds)["worse"] == ["submit_ratio"]
 
 
+@pytest.mark.together("drawing")  # to load what draws takes a second
 def test_it_is_laid_out_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "RESULTS", tmp_path / "benchmarks" / "results")
     found = whole()

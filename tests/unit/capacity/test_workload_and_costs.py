@@ -97,6 +97,7 @@ def test_every_price_has_a_source_and_a_date() -> None:
     assert all(one["usd"] > 0 and one["source"] for one in prices["per_unit"].values())
 
 
+@pytest.mark.together("drawing")  # to load what draws takes a second
 def test_the_command_prints_stores_and_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,6 +115,7 @@ def test_the_command_prints_stores_and_draws(
     assert "million" in capsys.readouterr().out
 
 
+@pytest.mark.together("drawing")  # to load what draws takes a second
 def test_the_day_beside_kubernetes_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,7 +74,7 @@ def test_probing_a_long_outage_uses_up_no_attempts(world: World, monkeypatch: py
     assert store.get(task.task_id).status is Status.COMPLETE
 
 
-@pytest.mark.parametrize("params", [{"timeout_s": 6.0}, {}], ids=["the client's limit", "the limit of every run"])
+@pytest.mark.parametrize("params", [{"timeout_s": 3.0}, {}], ids=["the client's limit", "the limit of every run"])
 def test_runs_wait_for_an_empty_account_as_long_as_they_may_take(
     world: World, monkeypatch: pytest.MonkeyPatch, params: dict[str, Any]
 ) -> None:
@@ -83,7 +83,7 @@ def test_runs_wait_for_an_empty_account_as_long_as_they_may_take(
     settings.cache_clear()
     monkeypatch.setattr(leave, "DEFER_JITTER_SECONDS", 0.0)
     monkeypatch.setattr(leave, "HESITATION_SECONDS", 0.0)
-    monkeypatch.setattr(closing, "DEFAULT_TIMEOUT_SECONDS", 6.0)
+    monkeypatch.setattr(closing, "DEFAULT_TIMEOUT_SECONDS", 3.0)
     found = world.submit("[[sim fail=quota]] hello")
     world.work()
     assert (store.get(found.task_id).error or {})["code"] == "provider_insufficient_quota"
