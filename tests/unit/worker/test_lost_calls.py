@@ -28,7 +28,7 @@ MODEL = "gpt-4o-mini"
 TEXT = " ".join(("the", "cat", "sat", "and", "ate")[n % 5] for n in range(300))
 """Words that are a token each, by anybody's count."""
 LATE = prices.cost_micro_usd(MODEL, 0, 50)
-"""Half a second of that text: so late a busy machine may note what a call has written; four times a second is due."""
+"""A second of that text: so late a busy machine may note what a call has written; four times a second is due."""
 _DEAD: list[Any] = []
 """Loops of dead workers: what was under way in them must not be cleaned up."""
 
@@ -94,7 +94,7 @@ def consumed(world: World, key: str) -> int:
 @pytest.mark.parametrize("written", [40, 150])
 def test_a_call_in_which_its_worker_died_is_charged(world: World, written: int) -> None:
     key = f"dies-{written}"
-    task = world.submit(f"[[sim key={key} echo latency=3 ttft=0.05]] {TEXT}", model=MODEL)
+    task = world.submit(f"[[sim key={key} echo latency=6 ttft=0.05]] {TEXT}", model=MODEL)
     records = world.receive()
     die(world, key, written, records)
     row = again(world, task, records)
@@ -106,7 +106,7 @@ def test_a_call_in_which_its_worker_died_is_charged(world: World, written: int) 
 
 
 def test_a_worker_that_died_twice_is_charged_twice_and_no_more(world: World) -> None:
-    task = world.submit(f"[[sim key=twice echo latency=3 ttft=0.05]] {TEXT}", model=MODEL)
+    task = world.submit(f"[[sim key=twice echo latency=6 ttft=0.05]] {TEXT}", model=MODEL)
     records = world.receive()
     die(world, "twice", 100, records)
     world.lapse(task.task_id)
@@ -121,7 +121,7 @@ def test_a_worker_that_died_twice_is_charged_twice_and_no_more(world: World) -> 
 
 
 def test_a_run_that_is_ended_in_its_dead_workers_place_pays_for_its_call(world: World) -> None:
-    task = world.submit(f"[[sim key=ended echo latency=3 ttft=0.05]] {TEXT}", model=MODEL)
+    task = world.submit(f"[[sim key=ended echo latency=6 ttft=0.05]] {TEXT}", model=MODEL)
     die(world, "ended", 120, world.receive())
     world.lapse(task.task_id)
     settle.end_unheld(store.get(task.task_id), Outcome(status=Status.CANCELLED))
