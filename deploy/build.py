@@ -94,9 +94,8 @@ def _files() -> str:
     """Digest Sluice's own files, by size and time: which they are is settled when it is installed."""
     digest = hashlib.sha256()
     for top in (paths.FACE,) if paths.INSTALLED else (paths.SYSTEM, paths.FACE):  # the one is in the other, there
-        for name, path, about in files_of(top):
-            if "__pycache__/" not in name:
-                digest.update(f"{path}\0{about.st_mtime_ns}\0{about.st_size}\n".encode())
+        for _, path, about in files_of(top, bytecode=False):
+            digest.update(f"{path}\0{about.st_mtime_ns}\0{about.st_size}\n".encode())
     return digest.hexdigest()
 
 

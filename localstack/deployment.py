@@ -104,9 +104,8 @@ def digest_of_sources() -> str:
         path = ROOT / source
         if path.is_file():
             digest.update(source.encode() + b"\0" + path.read_bytes())
-        for name, file, _ in files_of(path) if path.is_dir() else ():
-            if "__pycache__/" not in name:
-                digest.update(f"{source}/{name}\0".encode() + file.read_bytes())
+        for name, file, _ in files_of(path, bytecode=False) if path.is_dir() else ():
+            digest.update(f"{source}/{name}\0".encode() + file.read_bytes())
     if project := paths.project():
         for file in project_files(project):
             about = file.stat()

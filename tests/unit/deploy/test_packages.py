@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from deploy import packages
-from deploy.packages import Digests, digest_of, package
+from deploy.packages import Digests, digest_of, files_of, package
 
 FUNCTIONS = ("OneFunction", "TwoFunction", "OtherFunction")
 
@@ -109,3 +109,27 @@ def test_digests_are_of_names_and_contents(built: Path, tmp_path: Path) -> None:
     assert digest_of(built / "OneFunction", Digests(tmp_path / "digests.json")) == digest_of(
         built / "OneFunction", Digests(tmp_path / "none.json")
     )
+
+
+def test_digests_are_kept_in_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    known = Digests(tmp_path / "new" / "digests.json")
+    (tmp_path / "one").write_text("1")
+    found = known.of(tmp_path / "one")
+    known.keep()
+    (tmp_path / "one").chmod(0o600)
+    assert Digests(tmp_path / "new" / "digests.json").of(tmp_path / "one") == found
+
+
+def test_bytecode_that_comes_and_goes_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a/__pycache__").mkdir(parents=True)
+    (tmp_path / "a/__pycache__/one.cpython-313.pyc.1").write_text("half")
+    (tmp_path / "a/one.py").write_text("x = 1\n")
+    assert [name for name, *_ in files_of(tmp_path)] == ["a/__pycache__/one.cpython-313.pyc.1", "a/one.py"]
+    scan = os.scandir
+
+    def looked_at(place: str) -> Any:
+        assert "__pycache__" not in place
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", looked_at)
+    assert [name for name, *_ in files_of(tmp_path, bytecode=False)] == ["a/one.py"]
