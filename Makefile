@@ -103,20 +103,19 @@ test: setup ## Every test, from a fresh clone
 # Four at once: more of them on two processors only make each other slower. The shortest is begun when the first has ended.
 # A cache is for those who lint again: to write one takes a fifth longer.
 IN_PASSING := $(if $(wildcard .mypy_cache),,MYPY_ARGS=--no-incremental)
-# The deployed system mostly waits: its tests run beside the others, in processes of their own, each with a system of
-# its own, and before them wherever both want the processor: they take longest. Copies share one system.
+# The deployed system mostly waits: its tests run beside the others, in three copies that share a system.
 test-stack: setup
 	@$(PYTHON) -m pytest tests/stack --ignore $(OF_THE_PACKAGE) -p tests.copies --copies $(or $(JOBS),3) $(PYTEST_ARGS)
 # Hypothesis' plugin loads all of it at the end, where no test is one of properties: a second.
 NO_PROPERTIES := -p no:hypothesispytest
 test-browser: setup
 	@$(PYTHON) -m pytest tests/e2e $(NO_PROPERTIES) -p tests.copies --copies $(or $(JOBS),3) $(PYTEST_ARGS)
-# A project from the wheel, with a system of its own: minutes beside the other tests, one and a half without them.
+# A project from the wheel, with a system of its own.
 OF_THE_PACKAGE := tests/stack/test_package.py
 test-package: setup
 	@$(PYTHON) -m pytest $(OF_THE_PACKAGE) $(NO_PROPERTIES) $(PYTEST_ARGS)
-# More copies than processors: many tests wait. Beside the other suites they take what those leave; in the run's last
-# minutes, when they are alone, six of them left a third of two processors idle. A further copy costs next to nothing.
+# More copies than processors: many tests wait, and six copies alone left a third of two processors idle. A further copy
+# costs next to nothing.
 test-unit: setup
 	@$(PYTHON) -m pytest tests/unit -p tests.copies --copies $(or $(JOBS),10) $(PYTEST_ARGS)
 test-thorough: setup # Properties with all of their examples, minutes of them

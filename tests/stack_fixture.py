@@ -186,9 +186,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, bool, bool]:
 
 def asks(session: pytest.Session, item: pytest.Item) -> bool:
     """Whether a test asks for the system: some unit tests have a ``stack`` or a parameter ``stack`` of their own."""
-    if "stack" not in getattr(item, "fixturenames", []) or "stack" in getattr(
-        getattr(item, "callspec", None), "params", {}
-    ):
+    given = getattr(getattr(item, "callspec", None), "params", {})
+    if "stack" not in getattr(item, "fixturenames", []) or "stack" in given:
         return False
     fixtures: Any = session._fixturemanager
     return any(one.func.__module__ == __name__ for one in (fixtures.getfixturedefs("stack", item) or ())[-1:])

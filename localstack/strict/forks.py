@@ -11,23 +11,20 @@ finds the right ones. Whatever goes wrong with it, environments start as MiniSta
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
-import time
 from collections import OrderedDict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from localstack.strict import zygote
+from localstack.strict.adopted import Environment, adoption
 
 SWITCH = "LOCAL_FORKED_STARTS"
 """The variable that leaves all this out where it is ``false``."""
@@ -39,8 +36,6 @@ COPY_S = 15.0
 """How long it may take to make an environment."""
 COMMAND_ROOM = 400
 """Bytes of its command line, which a copy's takes the place of."""
-SUBREAPER = 36
-"""The number of `prctl` that has the copies fall to this process: PR_SET_CHILD_SUBREAPER."""
 OF_ONE = {"AWS_LAMBDA_LOG_STREAM_NAME", "LAMBDA_TASK_ROOT"}
 """Variables that each environment has of its own, and that no package reads."""
 
@@ -55,48 +50,10 @@ def fork(runtime: Any) -> Forks | None:
     """
     if getattr(runtime, "subprocess", None) is not subprocess:
         raise RuntimeError("this MiniStack starts environments otherwise: the strict front does not fit it")
-    if os.environ.get(SWITCH, "").lower() == "false" or not _adoption.possible():
+    if os.environ.get(SWITCH, "").lower() == "false" or not adoption.possible():
         return None
     runtime.subprocess = forks = Forks()
     return forks
-
-
-class _Adoption:
-    """While it is entered, what has lost its parent below this process becomes its child: else it goes to init."""
-
-    def __init__(self) -> None:
-        self._lock, self._times = threading.Lock(), 0
-
-    def possible(self) -> bool:
-        """Whether this system can."""
-        if sys.platform != "linux":
-            return False
-        try:
-            with self:
-                return True
-        except (OSError, AttributeError):
-            return False
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._times:
-                self._set(1)
-            self._times += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._times -= 1
-            if not self._times:
-                self._set(0)
-
-    def _set(self, value: int) -> None:
-        import ctypes
-
-        if ctypes.CDLL(None).prctl(SUBREAPER, value, 0, 0, 0):
-            raise OSError("the system does not let a process adopt others")
-
-
-_adoption = _Adoption()
 
 
 class Forks:
@@ -202,10 +159,10 @@ class Source:
         theirs = [pipes[0][0], pipes[1][1], pipes[2][1]]
         ours = [pipes[0][1], pipes[1][0], pipes[2][0]]
         try:
-            with _adoption:
+            with adoption:
                 zygote.send(link, {"script": script, "folder": folder, "environment": environment}, theirs)
                 answer, _ = zygote.receive(link)
-            return Environment(answer["pid"], ours, self)
+            return Environment(answer["pid"], ours, self.did_not_start)
         except BaseException:
             for file in ours:
                 os.close(file)
@@ -237,82 +194,3 @@ class Source:
             self._process.kill()
             self._process.wait()
         self._link = self._process = None
-
-
-class Environment:
-    """A process that is our child though we did not start it; as much of `subprocess.Popen` as MiniStack uses."""
-
-    def __init__(self, pid: int, files: list[int], source: Source) -> None:
-        """Take the process ``pid``, with our ends of its standard input, output and errors."""
-        self.pid = pid
-        self.returncode: int | None = None
-        self._lock = threading.Lock()
-        self.stdin: IO[str] = open(files[0], "w", buffering=1)  # noqa: SIM115
-        self.stdout = _Output(open(files[1]), source)  # noqa: SIM115
-        self.stderr: IO[str] = open(files[2])  # noqa: SIM115
-
-    def poll(self) -> int | None:
-        """Return how it ended; None: it runs."""
-        with self._lock:
-            if self.returncode is None:
-                try:
-                    pid, status = os.waitpid(self.pid, os.WNOHANG)
-                except ChildProcessError:  # somebody else waited for it
-                    self.returncode = 0
-                else:
-                    if pid:
-                        self.returncode = os.waitstatus_to_exitcode(status)
-            return self.returncode
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Return how it ended, when it has.
-
-        Raises:
-            subprocess.TimeoutExpired: it still runs.
-        """
-        give_up = None if timeout is None else time.monotonic() + timeout
-        pause = 0.0005
-        while (code := self.poll()) is None:
-            if give_up is not None and time.monotonic() > give_up:
-                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
-            time.sleep(pause)
-            pause = min(pause * 2, 0.05)
-        return code
-
-    def send_signal(self, number: int) -> None:
-        """Send it a signal if it runs."""
-        if self.poll() is None:  # it is ours to wait for, so its number is no other's
-            os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        """Ask it to end."""
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it."""
-        self.send_signal(signal.SIGKILL)
-
-    def __del__(self) -> None:
-        """Leave nothing of one that has ended."""
-        with contextlib.suppress(Exception):
-            self.poll()
-
-
-class _Output:
-    """What an environment writes: its first word says whether its function is there."""
-
-    def __init__(self, file: IO[str], source: Source) -> None:
-        self._file, self._source, self._started = file, source, False
-
-    def readline(self) -> str:
-        line = self._file.readline()
-        if not self._started:
-            if '"status": "ready"' in line:
-                self._started = True
-            elif not line or '"status": "error"' in line:
-                self._started = True
-                self._source.did_not_start()
-        return line
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)

@@ -167,9 +167,9 @@ STRICTER = [
     "A batching window is ignored, so that a mapping's batch never holds more than 10 messages.",
 ]
 WRONG = [
-    "CloudFormation leaves out `RecursiveLoop`: `localstack/deployment.py` sets it after each deployment.",
+    "CloudFormation leaves out `RecursiveLoop`: `localstack/left_out.py` sets it after each deployment.",
     "CloudFormation leaves out `ReservedConcurrentExecutions`, so that nothing bounds a function: "
-    "`localstack/deployment.py` reserves after each deployment.",
+    "`localstack/left_out.py` reserves after each deployment.",
     "HTTP APIs answer an invocation that Lambda refused with its 429, and a function's failure with its message: "
     "the front answers 500 and 502 without a word, as documented.",
     "CloudFormation keeps numbers of parameters as text in event source mappings: set again, too.",

@@ -11,7 +11,7 @@ import pytest
 
 from deploy import build, packages, stack
 from deploy.project import ProjectError
-from localstack import deployment
+from localstack import deployment, left_out
 from localstack.environ import LocalError
 
 ENDPOINT = "http://127.0.0.1:4566"
@@ -22,8 +22,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Count deployments instead of making them: what makes one is the question here."""
     done: list[str] = []
     monkeypatch.setattr(deployment, "build", lambda: done.append("build"))
-    monkeypatch.setattr(deployment, "_number_mappings", lambda *_: None)
-    monkeypatch.setattr(deployment, "_reserve", lambda *_: None)
+    monkeypatch.setattr(left_out, "complete", lambda *_: None)
     monkeypatch.setattr(stack, "read_template", lambda _: {})
     monkeypatch.setattr(stack, "deploy", lambda *_, **__: {"ApiId": "51a1ce00"})
     monkeypatch.setattr(stack, "exists", lambda _: True)
@@ -198,5 +197,5 @@ def test_what_the_template_reserves_is_reserved(
     )
     monkeypatch.setattr("boto3.client", lambda _: client)
     names = {f"{name.capitalize()}FunctionName": name for name in reserved}
-    deployment._reserve(parameters, names)
+    left_out.reserve(parameters, names)
     assert reserved == wanted
