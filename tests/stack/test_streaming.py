@@ -117,7 +117,7 @@ def test_pages_of_the_dashboards_origin_may_read_it(stack: Stack) -> None:
 
 @high_lane
 def test_a_tenants_hundred_open_streams_delay_nobodys_submit(stack: Stack) -> None:
-    task_id = stack.submit("[[sim words=50 latency=25 ttft=0.2]] slow", user="vip")
+    task_id = stack.submit("[[sim words=50 latency=120 ttft=0.2]] slow", user="vip")
     url = f"{stack.outputs['stream_url']}/result/{task_id}/stream"
     headers = {"Authorization": f"Bearer {stack.keys['vip']}"}
     limits = httpx2.Limits(max_connections=None)
