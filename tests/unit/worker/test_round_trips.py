@@ -65,7 +65,7 @@ def test_a_run_of_one_step_costs_four_aws_calls(
     run = Counter({name: times for name, times in calls.items() if name not in ASIDE})
     assert run["TransactWriteItems"] <= 2, run  # the end with its call, and one batch should the run take long
     assert run.total() - run["GetItem"] <= 4, run  # the last one is this test's own
-    # One is the batch's: is its lane paused? Calls that last long enough are noted besides, those of the runs before, too.
+    # One is the batch's: is its lane paused? Calls that last long enough are noted, too, and those of the runs before.
     asked = [sent for sent in redis_round_trips if "{sluice:flight}" not in sent]
     assert len(asked) <= 8, asked
 
