@@ -22,18 +22,21 @@ help:
 # ---- set-up: each environment is made again when its pins change
 
 # An environment without a pip of its own is made in a third of the time; where the machine's pip is missing or too old, with.
+# The next checkout finds it in the user's cache.
+KEPT_UV := $(or $(SLUICE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice)/uv
 $(CURDIR)/.tools/uv/bin/uv:
-	@echo "setting up: uv"
-	@{ python3 -m venv --without-pip .tools/uv && \
+	@if "$(KEPT_UV)" --version >/dev/null 2>&1; then mkdir -p $(@D); ln -sf "$(abspath $(KEPT_UV))" $@; exit; fi; \
+	echo "setting up: uv"; \
+	{ python3 -m venv --without-pip .tools/uv && \
 	  python3 -m pip --python .tools/uv/bin/python install --quiet --disable-pip-version-check --no-compile uv; } >/dev/null 2>&1 || \
 	{ rm -rf .tools/uv; python3 -m venv .tools/uv || { rm -rf .tools/uv; \
 	  echo "error: this python3 cannot make environments: install its venv module (python3-venv on Debian), or uv"; exit 1; } >&2; \
-	  .tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv; }
+	  .tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv || exit 1; }; \
+	{ mkdir -p "$(dir $(KEPT_UV))" && cp $@ "$(KEPT_UV).$$$$" && mv "$(KEPT_UV).$$$$" "$(KEPT_UV)"; } 2>/dev/null || :
 
+# Made once for all checkouts of a user that pin the same, in the user's cache (SLUICE_CACHE names another folder).
 define environment
-	@echo "setting up: $(1)"
-	@$(UV) venv --quiet --clear --python 3.13 $(1)
-	@$(UV) pip install --quiet --python $(1)/bin/python --require-hashes -r $(2)
+	@$(UV) run --quiet --no-project --python 3.13 -m sluice.environments $(1) $(2)
 	@touch $@
 endef
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sluice import cache, project
+from sluice import cache, environments, project
 
 
 class Maker:
@@ -161,7 +161,7 @@ def test_a_projects_environment_is_shared_unless_it_needs_more(
         (system / "requirements" / f"{name}.txt").write_text(name)
     monkeypatch.setattr(project, "SYSTEM", system)
     monkeypatch.setattr(project, "FACE", installed(tmp_path / "site"))
-    monkeypatch.setattr(project, "_uv", uv)
+    monkeypatch.setattr(environments, "_uv", uv)
 
     def prepared(name: str, table: str = "") -> project.Local:
         root = tmp_path / name
