@@ -106,5 +106,7 @@ def uv() -> str:
 if __name__ == "__main__":
     try:
         lead(Path(sys.argv[1]), shared(Path(sys.argv[1]).name.lstrip("."), Path(sys.argv[2]), print))
-    except (ProjectError, OSError) as error:
+    except ProjectError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error}; {cache.VARIABLE} names another folder for what checkouts share")
