@@ -1,4 +1,4 @@
-"""`make lint`: the template is held against every region by SAM's own command, and mypy's notes go to the next checkout."""
+"""`make lint`: the template is held against every region by SAM's own command; mypy's notes go to the next checkout."""
 
 from __future__ import annotations
 
