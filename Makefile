@@ -101,11 +101,9 @@ sam-invoke: setup # Call a function in that image with an event (EVENT=events/wo
 # ---- quality
 
 test: setup ## Every test, from a fresh clone
-	@$(MAKE) --no-print-directory -j4 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(IN_PASSING) \
+	@$(MAKE) --no-print-directory -j4 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
 	  test-stack test-browser test-package test-unit lint
 # Four at once: more of them on two processors only make each other slower. The shortest is begun when the first has ended.
-# A cache is for those who lint again: to write one takes a fifth longer.
-IN_PASSING := $(if $(wildcard .mypy_cache),,MYPY_ARGS=--no-incremental)
 # The deployed system mostly waits: its tests run beside the others, in three copies that share a system.
 test-stack: setup
 	@$(PYTHON) -m pytest tests/stack --ignore $(OF_THE_PACKAGE) -p tests.copies --copies $(or $(JOBS),3) $(PYTEST_ARGS)
@@ -135,10 +133,9 @@ try-clients: .venv/.ready # Real clients of OpenAI's protocol against what `make
 REGIONS := us-east-1 eu-central-1 cn-north-1 us-gov-west-1
 lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
-	@nice -n 5 $(PYTHON) -m mypy $(MYPY_ARGS) functions shared sluice
-	@nice -n 5 $(SAM)/bin/cfn-lint -r $(REGIONS) -t template.yaml
-	@AWS_DEFAULT_REGION=us-east-1 nice -n 5 $(SAM)/bin/sam validate --lint --template template.yaml >/dev/null \
-	  2> >(grep -v 'not available in Feature Toggle Config' >&2)
+	@nice -n 5 $(PYTHON) -m deploy.typecheck functions shared sluice
+	@nice -n 5 $(SAM)/bin/python -P deploy/template_lint.py template.yaml $(REGIONS) \
+	  > >(grep -v 'is a valid SAM Template') 2> >(grep -v 'not available in Feature Toggle Config' >&2)
 policy: .tools/checkov/.ready # Hold the template against checkov's rules, offline
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml && echo "policy: nothing to complain about"
 check-deploy: .venv/.ready # What a deployment would make and cost, and what the account refuses (ARGS="--profile small")
