@@ -22,18 +22,21 @@ help:
 # ---- set-up: each environment is made again when its pins change
 
 # An environment without a pip of its own is made in a third of the time; where the machine's pip is missing or too old, with.
+# The next checkout finds it in the user's cache.
+KEPT_UV := $(or $(SLUICE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice)/uv
 $(CURDIR)/.tools/uv/bin/uv:
-	@echo "setting up: uv"
-	@{ python3 -m venv --without-pip .tools/uv && \
+	@if "$(KEPT_UV)" --version >/dev/null 2>&1; then mkdir -p $(@D); ln -sf "$(abspath $(KEPT_UV))" $@; exit; fi; \
+	echo "setting up: uv"; \
+	{ python3 -m venv --without-pip .tools/uv && \
 	  python3 -m pip --python .tools/uv/bin/python install --quiet --disable-pip-version-check --no-compile uv; } >/dev/null 2>&1 || \
 	{ rm -rf .tools/uv; python3 -m venv .tools/uv || { rm -rf .tools/uv; \
 	  echo "error: this python3 cannot make environments: install its venv module (python3-venv on Debian), or uv"; exit 1; } >&2; \
-	  .tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv; }
+	  .tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv || exit 1; }; \
+	{ mkdir -p "$(dir $(KEPT_UV))" && cp $@ "$(KEPT_UV).$$$$" && mv "$(KEPT_UV).$$$$" "$(KEPT_UV)"; } 2>/dev/null || :
 
+# Made once for all checkouts of a user that pin the same, in the user's cache (SLUICE_CACHE names another folder).
 define environment
-	@echo "setting up: $(1)"
-	@$(UV) venv --quiet --clear --python 3.13 $(1)
-	@$(UV) pip install --quiet --python $(1)/bin/python --require-hashes -r $(2)
+	@$(UV) run --quiet --no-project --python 3.13 -m sluice.environments $(1) $(2)
 	@touch $@
 endef
 
@@ -98,11 +101,9 @@ sam-invoke: setup # Call a function in that image with an event (EVENT=events/wo
 # ---- quality
 
 test: setup ## Every test, from a fresh clone
-	@$(MAKE) --no-print-directory -j4 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(IN_PASSING) \
+	@$(MAKE) --no-print-directory -j4 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
 	  test-stack test-browser test-package test-unit lint
 # Four at once: more of them on two processors only make each other slower. The shortest is begun when the first has ended.
-# A cache is for those who lint again: to write one takes a fifth longer.
-IN_PASSING := $(if $(wildcard .mypy_cache),,MYPY_ARGS=--no-incremental)
 # The deployed system mostly waits: its tests run beside the others, in three copies that share a system.
 test-stack: setup
 	@$(PYTHON) -m pytest tests/stack --ignore $(OF_THE_PACKAGE) -p tests.copies --copies $(or $(JOBS),3) $(PYTEST_ARGS)
@@ -132,10 +133,9 @@ try-clients: .venv/.ready # Real clients of OpenAI's protocol against what `make
 REGIONS := us-east-1 eu-central-1 cn-north-1 us-gov-west-1
 lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
-	@nice -n 5 $(PYTHON) -m mypy $(MYPY_ARGS) functions shared sluice
-	@nice -n 5 $(SAM)/bin/cfn-lint -r $(REGIONS) -t template.yaml
-	@AWS_DEFAULT_REGION=us-east-1 nice -n 5 $(SAM)/bin/sam validate --lint --template template.yaml >/dev/null \
-	  2> >(grep -v 'not available in Feature Toggle Config' >&2)
+	@nice -n 5 $(PYTHON) -m deploy.typecheck functions shared sluice
+	@nice -n 5 $(SAM)/bin/python -P deploy/template_lint.py template.yaml $(REGIONS) \
+	  > >(grep -v 'is a valid SAM Template') 2> >(grep -v 'not available in Feature Toggle Config' >&2)
 policy: .tools/checkov/.ready # Hold the template against checkov's rules, offline
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml && echo "policy: nothing to complain about"
 check-deploy: .venv/.ready # What a deployment would make and cost, and what the account refuses (ARGS="--profile small")

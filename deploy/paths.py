@@ -10,6 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
+from sluice import cache
+
 SYSTEM = Path(__file__).resolve().parent.parent
 """Holds ``functions``, ``shared``, ``requirements`` and ``template.yaml``."""
 PREFIX = __name__.removesuffix("deploy.paths")
@@ -17,8 +19,8 @@ PREFIX = __name__.removesuffix("deploy.paths")
 INSTALLED = bool(PREFIX)
 WORK = Path(os.environ.get("SLUICE_WORK") or SYSTEM).resolve()
 """Holds ``.tools``, ``.build`` and what else is made."""
-CACHE = Path(os.environ.get("SLUICE_CACHE") or WORK / ".build").resolve()
-"""Holds what does not depend on the project: packages of bundles, bytecode. A user's projects share it."""
+CACHE = cache.folder().resolve()
+"""Holds what does not depend on the project: packages of bundles, bytecode. Projects and checkouts share it."""
 BUILT = WORK / ".aws-sam" / "build"
 """Holds the bundles and the template that points at them."""
 FACE = SYSTEM.parent if INSTALLED else SYSTEM / "sluice"

@@ -8,24 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sluice import cache, python
+from sluice import cache, environments
+from sluice.environments import ProjectError as ProjectError
 
 FACE = Path(__file__).absolute().parent
 SYSTEM = FACE / "_system"
 """The system as the wheel brings it; Sluice's own tree has none."""
 FOLDER = ".sluice"
-
-
-class ProjectError(Exception):
-    """Something that the person at the keyboard can mend; the message says how."""
 
 
 class NoSystemError(ProjectError):
@@ -87,7 +81,7 @@ class Local:
             "SLUICE_STATE": str(self.state),
             "PYTHONPATH": str(cache.system(FACE)),
             cache.VARIABLE: str(cache.folder()),
-            "UV": uv(),
+            "UV": environments.uv(),
             **more,
         }
 
@@ -130,50 +124,7 @@ class Local:
 
 def _environment(folder: Path, pins: Path, more: list[str], say: Any) -> None:
     """Have an environment: a link to the one that projects share, or the project's own, if it needs ``more``."""
-    named = [Path(one).read_bytes() for one in more if Path(one).is_file()]
-    made_from = cache.digest(pins.read_bytes(), Path(__file__).read_bytes(), "\0".join(more).encode(), *named)
-
-    def fill(place: Path, lock: int) -> None:
-        say(f"setting up: {folder.name}")
-        _uv("venv", "--python", python.find(), str(place), lock=lock)
-        into = ["--python", str(place / "bin" / "python")]
-        _uv("pip", "install", *into, "--require-hashes", "-r", str(pins), lock=lock)
-        if more:
-            _uv("pip", "install", *into, "--constraint", str(pins), *more, lock=lock)
-
     if more:
-        if folder.is_symlink():
-            folder.unlink()
-        cache.make(folder, made_from, fill)
-        return
-    shared = cache.folder() / "environments" / f"{folder.name}-{made_from}"
-    cache.make(shared, made_from, fill)
-    cache.point(folder, shared)
-
-
-def _uv(*arguments: str, lock: int) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "UV_PYTHON")}
-    command = [uv(), *arguments[:1], "--quiet", *arguments[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, pass_fds=(lock,))
-    if done.returncode:
-        raise ProjectError(f"uv {' '.join(arguments[:2])} failed:\n{done.stderr.strip()}")
-
-
-def uv() -> str:
-    """Return the path of uv: the one that was installed with Sluice, else the machine's.
-
-    Raises:
-        ProjectError: there is none.
-    """
-    beside = Path(sys.executable).parent / "uv"
-    if beside.exists():
-        return str(beside)
-    try:
-        from uv import find_uv_bin
-
-        return str(find_uv_bin())
-    except (ImportError, FileNotFoundError):
-        found = os.environ.get("UV") or shutil.which("uv")
-    if not found:
-        raise ProjectError("uv is not there: `pip install uv`")
-    return found
+        environments.own(folder, pins, more, say)
+    else:
+        cache.point(folder, environments.shared(folder.name, pins, say))

@@ -71,8 +71,9 @@ def test_a_stream_that_nobody_reads_is_over_when_its_life_is() -> None:
     assert blocks.closed
 
 
-def test_one_that_is_read_is_whole_though_it_ends_with_its_life() -> None:
+def test_one_that_is_read_is_whole_though_it_ends_with_its_life(monkeypatch: pytest.MonkeyPatch) -> None:
     """The grace is for whoever takes what there is: saying the end comes after the time is over."""
+    monkeypatch.setattr(sse, "GRACE_SECONDS", 20.0)
     blocks, got = Blocks(5), list[bytes]()
     respond(sse.response(blocks(), until=time.monotonic()), taking(100, got))
     assert got == [*[b"x" * 10] * 5, b""]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import shutil
 import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from sluice import cache, project
+from sluice import cache, environments, project
+
+ROOT = Path(__file__).parents[3]
 
 
 class Maker:
@@ -161,7 +166,7 @@ def test_a_projects_environment_is_shared_unless_it_needs_more(
         (system / "requirements" / f"{name}.txt").write_text(name)
     monkeypatch.setattr(project, "SYSTEM", system)
     monkeypatch.setattr(project, "FACE", installed(tmp_path / "site"))
-    monkeypatch.setattr(project, "_uv", uv)
+    monkeypatch.setattr(environments, "_uv", uv)
 
     def prepared(name: str, table: str = "") -> project.Local:
         root = tmp_path / name
@@ -192,3 +197,43 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(project, "FACE", installed(tmp_path / "site"))
     with pytest.raises(project.ProjectError, match=f"{cache.VARIABLE} names another folder"):
         project.Local(tmp_path).prepare()
+
+
+def environment(place: Path) -> Path:
+    for part in ("bin", "lib"):
+        (place / part).mkdir(parents=True)
+    (place / "bin" / "python").touch()
+    return place
+
+
+def test_a_checkouts_environment_leads_to_the_shared_one_and_holds_a_file_of_its_own(tmp_path: Path) -> None:
+    checkout = environment(tmp_path / "checkout" / ".venv")  # one of its own, from before
+    for name in ("one", "two", "two"):
+        place = environment(tmp_path / name) if not (tmp_path / name).exists() else tmp_path / name
+        environments.lead(checkout, place)
+        assert (checkout / "bin").resolve() == place / "bin"
+        assert (checkout / "lib").resolve() == place / "lib"
+        (checkout / ".ready").touch()  # as make does
+        assert not (place / ".ready").exists()
+    cache.remove(checkout)
+    assert (tmp_path / "two" / "bin" / "python").exists()
+
+
+def test_what_an_earlier_environment_had_is_gone(tmp_path: Path) -> None:
+    checkout = tmp_path / ".venv"
+    environments.lead(checkout, environment(tmp_path / "one"))
+    (checkout / ".ready").touch()
+    environments.lead(checkout, environment(tmp_path / "two"))
+    assert not (checkout / ".ready").exists()  # make would take it for made
+
+
+def test_an_environment_that_cannot_be_made_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "pins.txt").write_text("no-such-package-of-sluice==1.0 --hash=sha256:" + "0" * 64)
+    command = [sys.executable, "-m", "sluice.environments", str(tmp_path / ".venv"), str(tmp_path / "pins.txt")]
+    uv = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".tools/uv/bin/uv")
+    offline = dict(os.environ) | {"UV": uv, "UV_OFFLINE": "1", "UV_NO_CACHE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=offline, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: uv pip install failed:\n")
+    assert "no-such-package-of-sluice" in done.stderr
+    assert not (tmp_path / ".venv").exists()

@@ -82,10 +82,8 @@ def test_each_stretch_says_why_tasks_failed() -> None:
     assert (seen["ended"], seen["failed"]) == (4, {"agent_error": 2, "timeout": 1})
 
 
-@pytest.mark.usefixtures("fake_aws")
-def test_its_cost_does_not_grow_with_what_is_stored() -> None:
-    for n in range(3 * past_hours.LOOKED_AT_EACH):
-        put(n, 30 + n / 10, float(n))
+def counted() -> dict[str, int]:
+    """Count queries, the keys that they evaluate, and the rows that are read."""
     counts = {"query": 0, "evaluated": 0, "read": 0}
 
     def queried(parsed: dict[str, Any], **_: Any) -> None:
@@ -98,6 +96,40 @@ def test_its_cost_does_not_grow_with_what_is_stored() -> None:
     events: Any = aws.dynamodb().meta.events
     events.register("after-call.dynamodb.Query", queried)
     events.register("after-call.dynamodb.BatchGetItem", got)
-    (seen,) = lanes(1)
-    assert seen["normal"]["tasks"] == past_hours.LOOKED_AT_EACH
-    assert counts == {"query": past_hours.STRETCHES, "evaluated": past_hours.LOOKED_AT_EACH, "read": 20}
+    return counts
+
+
+@pytest.mark.usefixtures("fake_aws")
+def test_a_quiet_day_is_one_query() -> None:
+    for n in range(3):
+        put(n, n * 3600, 1.0)  # the last of them before midnight
+    counts = counted()
+    assert len(lanes(6)) == 3
+    assert counts == {"query": 2, "evaluated": 3, "read": 3}
+
+
+@pytest.mark.usefixtures("fake_aws")
+def test_its_cost_does_not_grow_with_what_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past_hours, "NEWEST", past_hours.LOOKED_AT_EACH + 1)
+    for n in range(3 * past_hours.LOOKED_AT_EACH):
+        put(n, 30 + n / 10, float(n))
+    for n in range(5 * past_hours.LOOKED_AT_EACH):
+        put(1000 + n, 7 * 60 + n / 10 * 20, 1.0, lane="high")
+    counts = counted()
+    assert lanes(1)[-1]["normal"]["tasks"] == past_hours.LOOKED_AT_EACH
+    assert past_hours.PAGES < counts["query"] <= past_hours.PAGES + past_hours.STRETCHES
+    most = past_hours.PAGES * past_hours.NEWEST + past_hours.STRETCHES * past_hours.LOOKED_AT_EACH
+    assert counts["read"] < counts["evaluated"] <= most
+
+
+@pytest.mark.usefixtures("fake_aws")
+def test_however_many_are_asked_for_at_once_the_answer_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past_hours, "LOOKED_AT_EACH", 3)
+    for n in range(60):  # some parts with none, some with more than are looked at, at their very ends, too
+        put(n, [30, 75 * 20 + 25, 75 * 30 + 25.001, 75 * 30 + 24.999][n % 4] + 75 * (n // 12), float(n))
+    answers = []
+    for newest in (1, 3, 4, 7, 59, 60, 100):
+        monkeypatch.setattr(past_hours, "NEWEST", newest)
+        answers.append(past_hours.read(1, AT))
+    assert sum(one["ended"] for one in answers[0]) > 30
+    assert all(answer == answers[0] for answer in answers)

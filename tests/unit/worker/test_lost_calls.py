@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import time
@@ -16,8 +17,10 @@ from functions.worker.environment import environment as environment_module
 from functions.worker.environment.environment import environment
 from functions.worker.lane.batch import run_batch
 from functions.worker.run import runner as run_module
+from shared import valkey
 from shared.clock import day, now
 from shared.limits import prices
+from shared.limits.names import flight_key
 from shared.tasks import claims, flights, settle, spend, store
 from shared.tasks.flights import Noted
 from shared.tasks.model import Outcome, Status, Task, Usage
@@ -27,18 +30,27 @@ from .conftest import World
 MODEL = "gpt-4o-mini"
 TEXT = " ".join(("the", "cat", "sat", "and", "ate")[n % 5] for n in range(300))
 """Words that are a token each, by anybody's count."""
-LATE = prices.cost_micro_usd(MODEL, 0, 50)
-"""A second of that text: so late a busy machine may note what a call has written; four times a second is due."""
+LATE = prices.cost_micro_usd(MODEL, 0, 150)
+"""Three seconds of that text: so late a busy machine may note what a call has written; four times a second is due."""
+NEAR = prices.cost_micro_usd(MODEL, 0, 5)
+"""How near the note of a call that writes no more comes."""
 _DEAD: list[Any] = []
 """Loops of dead workers: what was under way in them must not be cleaned up."""
 
 
-def die(world: World, key: str, written: int, records: list[dict[str, Any]]) -> None:
-    """Run a batch in a worker that is gone, with its connections and all that it knew, when its call has got so far."""
+def die(world: World, key: str, written: int, records: list[dict[str, Any]], task: Task | None = None) -> None:
+    """Run a batch in a worker that is gone, with its connections and all that it knew, when its call has got so far.
+
+    With a ``task`` that much is noted of it, too.
+    """
     before = len(calls_of(world, key))
 
     def until_far_enough() -> None:
         while len(calls := calls_of(world, key)) <= before or calls[-1]["consumed"][1] < written:
+            time.sleep(0.05)
+        give_up = time.monotonic() + 60
+        while task is not None and noted_of(task) < written - 5:
+            assert time.monotonic() < give_up, "nobody noted what the call wrote"
             time.sleep(0.05)
 
     async def watch() -> None:
@@ -91,38 +103,45 @@ def consumed(world: World, key: str) -> int:
     return total
 
 
+def noted_of(task: Task) -> int:
+    """Return how many tokens of its answer are noted of a task's call."""
+    text = valkey.client().hget(flight_key(task.task_id, store.get(task.task_id).lease_no), "note") or "{}"
+    return sum(call[4] for call in json.loads(text).get("calls", []))
+
+
 @pytest.mark.parametrize("written", [40, 150])
 def test_a_call_in_which_its_worker_died_is_charged(world: World, written: int) -> None:
-    key = f"dies-{written}"
-    task = world.submit(f"[[sim key={key} echo latency=6 ttft=0.05]] {TEXT}", model=MODEL)
+    key, text = f"dies-{written}", " ".join(TEXT.split()[: 2 * written])
+    task = world.submit(f"[[sim key={key} echo latency=2 ttft=0.05 fail=stall times=1 hang=60]] {text}", model=MODEL)
     records = world.receive()
-    die(world, key, written, records)
+    die(world, key, written, records, task)
     row = again(world, task, records)
     assert (row.status, row.crashes, world.calls(key)["started"]) == (Status.COMPLETE, 1, 2)
     truth = consumed(world, key)
-    assert written <= calls_of(world, key)[0]["consumed"][1] < 300, "the first call was not cut in its middle"
-    assert truth - LATE <= row.micro_usd <= truth * 1.5
+    assert calls_of(world, key)[0]["consumed"][1] == written
+    assert truth - NEAR <= row.micro_usd <= truth * 1.5
     assert spend.load("ann", row.day) == (row.usage.tokens, row.micro_usd)
 
 
 def test_a_worker_that_died_twice_is_charged_twice_and_no_more(world: World) -> None:
-    task = world.submit(f"[[sim key=twice echo latency=6 ttft=0.05]] {TEXT}", model=MODEL)
+    ask = f"[[sim key=twice echo latency=2 ttft=0.05 fail=stall times=2 hang=60]] {TEXT}"
+    task = world.submit(ask, model=MODEL)
     records = world.receive()
-    die(world, "twice", 100, records)
+    die(world, "twice", 150, records, task)
     world.lapse(task.task_id)
-    die(world, "twice", 100, records)
+    die(world, "twice", 150, records, task)
     world.lapse(task.task_id)
     world.invoke(records)
     world.work_until_quiet("quarantine")
     row = store.get(task.task_id)
     assert (row.status, world.calls("twice")["started"]) == (Status.COMPLETE, 3)
     truth = consumed(world, "twice")
-    assert truth - LATE <= row.micro_usd <= truth * 1.5
+    assert truth - 2 * NEAR <= row.micro_usd <= truth * 1.5
 
 
 def test_a_run_that_is_ended_in_its_dead_workers_place_pays_for_its_call(world: World) -> None:
     task = world.submit(f"[[sim key=ended echo latency=6 ttft=0.05]] {TEXT}", model=MODEL)
-    die(world, "ended", 120, world.receive())
+    die(world, "ended", 200, world.receive())
     world.lapse(task.task_id)
     settle.end_unheld(store.get(task.task_id), Outcome(status=Status.CANCELLED))
     row = store.get(task.task_id)
@@ -216,9 +235,6 @@ def test_a_worker_that_was_only_slow_charges_what_its_successor_did_not(world: W
 
 
 def test_nothing_is_noted_of_a_run_that_ended(world: World) -> None:
-    from shared import valkey
-    from shared.limits.names import flight_key
-
     task = world.submit("[[sim words=30 latency=0.6 ttft=0.05]] hello", model=MODEL)
     world.work_until_quiet()
 
