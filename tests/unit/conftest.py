@@ -23,5 +23,5 @@ __all__ = [
 ]
 
 # No test of ours is about how long an example takes, and on a busy machine a quick one may take long.
-hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")

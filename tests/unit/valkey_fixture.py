@@ -85,17 +85,25 @@ def valkey_cluster_url() -> Iterator[str]:
     _cluster.cache_clear()
 
 
+def _patient(url: str) -> Any:
+    """Connect to a server that may be slow to answer: other tests have the processors, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(valkey, "ANSWER_S", 20.0)
+        patch.setattr(valkey, "CONNECT_S", 20.0)
+        return valkey.connect(url)
+
+
 @pytest.fixture(scope="session")
 def valkey_client(valkey_url: str) -> Iterator[Any]:
     """A client of the plain server, which tests that ask any server share."""
-    with closing(valkey.connect(valkey_url)) as client:
+    with closing(_patient(valkey_url)) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def valkey_cluster_client(valkey_cluster_url: str) -> Iterator[Any]:
     """A client of the server in cluster mode: to learn a cluster's places takes longer than most tests."""
-    with closing(valkey.connect(valkey_cluster_url)) as client:
+    with closing(_patient(valkey_cluster_url)) as client:
         yield client
 
 

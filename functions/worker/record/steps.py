@@ -7,7 +7,8 @@ when its run has ended.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -76,13 +77,27 @@ class Steps:
         """Why a step could not be recorded, though nothing was wrong with it."""
         self._last: tuple[Step, Done] | None = None
         self._recording: asyncio.Task[None] | None = None
+        self._between = 0
         self.progressed = False
         """Whether this worker recorded a step."""
 
     @property
     def idle(self) -> bool:
-        """Whether no step is under way or being recorded."""
-        return not self._open and self._last is None and (self._recording is None or self._recording.done())
+        """Whether no step is under way or being recorded, and no branch on its way to one."""
+        recorded = self._recording is None or self._recording.done()
+        return not self._open and not self._between and self._last is None and recorded
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Have the run not be idle while Sluice itself reads or writes something for a branch between its steps.
+
+        Suspended then, it would not wait for what that branch was about to wait for.
+        """
+        self._between += 1
+        try:
+            yield
+        finally:
+            self._between -= 1
 
     def copied(self, name: str) -> bool:
         """Whether the newest use of a name was replayed from another run, which paid for it."""
@@ -128,7 +143,8 @@ class Steps:
             await self.flush()
         self._check_open(name)
         self._check_time(0)
-        await self._give_way()
+        with self.busy():
+            await self._give_way()
         finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker

@@ -112,7 +112,8 @@ class Children(Budget):
             share = group.micro_usd * group.total
             self._ledger.hold(OF_NO_DAY, 0, share)
             with self._ledger.held(OF_NO_DAY, 0, share):
-                await self._start(group, plan)
+                with self.steps.busy():
+                    await self._start(group, plan)
                 about = {"group": group.key, "of": group.total}
                 wait = self.waits.begin("children", group.signal, nth, now() + LONGEST_SECONDS, about)
                 if await self.waits.signal(wait) is None:
@@ -134,7 +135,8 @@ class Children(Budget):
         return found
 
     async def _begin(self, name: str, nth: int, plan: Plan) -> Group:
-        return await persist(family.begin, self._task, self._group(name, nth, plan))
+        with self.steps.busy():
+            return await persist(family.begin, self._task, self._group(name, nth, plan))
 
     def _group(self, name: str, nth: int, plan: Plan) -> Group:
         """Divide what is left of this run's ceiling among the children: what they do not use comes back."""

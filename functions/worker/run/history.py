@@ -3,6 +3,7 @@
 from typing import Any
 
 from functions.worker.record.persist import persist
+from functions.worker.record.steps import Steps
 from shared.clock import SKEW_SECONDS, epoch, now
 from shared.limits import models
 from shared.tasks import chains, conversation, sessions
@@ -30,6 +31,7 @@ class History:
     max_output_tokens: int
     input: list[dict[str, Any]] | None
     message: str
+    steps: Steps
     _task: Task
 
     async def history(self, limit: int = 20) -> list[dict[str, Any]]:
@@ -53,12 +55,13 @@ class History:
         before = (self._task.started_at or self._task.run_started or now()) + SKEW_SECONDS
         before = float(self._task.params.get("history_before") or before)  # a fork sees what the other run saw
         chain = chains.asked_for(self._task.params)
-        if chain is None:
-            turns = await persist(sessions.read_whole, self.user, self.session_id, limit=limit, before=before)
-        else:
-            turns = await persist(
-                chains.read, self.user, self.session_id, last=chain.last, before=before, whole=chain.whole
-            )
+        with self.steps.busy():
+            if chain is None:
+                turns = await persist(sessions.read_whole, self.user, self.session_id, limit=limit, before=before)
+            else:
+                turns = await persist(
+                    chains.read, self.user, self.session_id, last=chain.last, before=before, whole=chain.whole
+                )
         if turns:
             self._task.newest_turn = epoch(turns[-1].at)
         asked = self.asked()

@@ -96,7 +96,8 @@ class Waits:
     async def signal(self, wait: Wait) -> Signal | None:
         """Wait for a signal of the wait's name, the oldest that no other wait took; None when its time is over."""
         if not self._looked_at:
-            await self._look()
+            with self._steps.busy():
+                await self._look()
         found = self._take(wait)
         if found is None and wait.until > now():
             found = await self._reach(wait)

@@ -54,7 +54,8 @@ def test_runs_are_taken_on_in_their_order(api: Api, all_: bool) -> None:
 
 @pytest.mark.parametrize("all_", [False, True])
 @pytest.mark.parametrize(("number", "status"), [(100, 202), (101, 422), (0, 422)])
-def test_so_many_at_most(api: Api, all_: bool, number: int, status: int) -> None:
+def test_so_many_at_most(api: Api, all_: bool, number: int, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "SECONDS", 200.0)
     assert send(api, [hi(n) for n in range(number)], all=all_).status_code == status
     assert len(tasks(api)) == (number if status == 202 else 0)
 

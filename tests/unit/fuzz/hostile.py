@@ -14,7 +14,7 @@ FEW = settings(
     max_examples=examples(25, usual=12),
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 """Few examples, the same ones at every run: `make test` has little time, and a failure must come again."""
 

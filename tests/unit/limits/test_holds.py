@@ -110,7 +110,9 @@ MOVES = st.lists(
 
 @given(moves=MOVES, capacity=st.integers(1, 6))
 @hypothesis_settings(
-    max_examples=examples(60, usual=20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60, usual=20),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_never_more_than_the_room_and_the_counts_are_right(
     any_valkey: Any, moves: list[tuple[str, str, int]], capacity: int

@@ -291,7 +291,9 @@ MOVES = st.lists(
 
 @given(moves=MOVES)
 @hypothesis_settings(
-    max_examples=examples(60, usual=20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60, usual=20),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_the_books_agree_with_each_other(any_valkey: Any, moves: list[tuple[str, int]]) -> None:
     any_valkey.flushall()

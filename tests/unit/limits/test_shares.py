@@ -82,7 +82,9 @@ def test_the_users_of_a_service_are_one_owner() -> None:
 
 @given(mine=st.integers(0, 50), others=st.integers(0, 80), owners=st.integers(1, 9), capacity=st.integers(1, 50))
 @settings(
-    max_examples=examples(150, usual=50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(150, usual=50),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_the_scripts_divide_as_this_module_does(
     any_valkey: Any, mine: int, others: int, owners: int, capacity: int

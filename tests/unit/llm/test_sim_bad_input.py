@@ -137,7 +137,9 @@ _MESSAGE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.dictionaries(_FIELDS, _JSON), st.lists(_MESSAGE, max_size=4))
 def test_no_input_makes_a_500(raw: httpx2.Client, body: dict[str, Any], messages: list[Any]) -> None:
     complete = {"model": "m", "messages": messages, **body}
@@ -147,7 +149,9 @@ def test_no_input_makes_a_500(raw: httpx2.Client, body: dict[str, Any], messages
         assert answer.json()["error"]["message"]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.text(alphabet=st.sampled_from('abkeywordsfail=0123456789 {}[]",.-*+'), max_size=40))
 def test_no_directive_makes_a_500(raw: httpx2.Client, inner: str) -> None:
     body = {"model": "sim-fast", "messages": [{"role": "user", "content": f"[[sim {inner}]]"}]}

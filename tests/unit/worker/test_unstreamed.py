@@ -253,7 +253,7 @@ def test_an_agent_may_leave_one_call_unstreamed(
 
 
 def test_a_call_cut_short_is_charged_as_long_as_it_may_have_been(world: World) -> None:
-    task = submit(world, "[[sim key=t words=3 latency=3]] hello", timeout_s=0.8)
+    task = submit(world, "[[sim key=t words=3 latency=9]] hello", timeout_s=2.5)
     world.work()
     row = store.get(task.task_id)
     assert row.error is not None

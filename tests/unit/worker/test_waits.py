@@ -15,7 +15,21 @@ from shared.errors import Conflict, IdempotencyMismatch
 from shared.limits.admission import Gate
 from shared.limits.tiers import resolve
 from shared.settings import settings
-from shared.tasks import claims, events, inbox, lanes, listing, settle, spend, store, table, waits, waking
+from shared.tasks import (
+    claims,
+    events,
+    family,
+    inbox,
+    lanes,
+    listing,
+    sessions,
+    settle,
+    spend,
+    store,
+    table,
+    waits,
+    waking,
+)
 from shared.tasks.items import row_key, wait_shard
 from shared.tasks.model import Status, Task
 from sluice import AgentResult, Context, WaitTimeout
@@ -454,6 +468,55 @@ def test_whichever_of_several_waits_comes_wakes_the_run(world: World, install: I
     assert settle.result_of(store.get(task.task_id))["response"] == "12"  # type: ignore[index]
 
 
+def test_a_branch_that_is_slow_to_wait_is_waited_for(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signals are read before a branch waits for one. Were the run suspended meanwhile, none would wake it."""
+    real = inbox.load
+
+    def slow(*args: Any) -> Any:
+        time.sleep(0.4)
+        return real(*args)
+
+    async def run(ctx: Context) -> AgentResult:
+        _, done = await asyncio.gather(ctx.sleep(600), ctx.wait("done"), return_exceptions=True)
+        return AgentResult(str(done))
+
+    monkeypatch.setattr(inbox, "load", slow)
+    install(run)
+    task = world.submit("slow")
+    world.work()
+    assert sorted(one["name"] for one in store.get(task.task_id).waiting_for) == ["done", "sleep"]
+    assert signal(task, "done", 1).woken
+
+
+def test_what_a_branch_reads_and_starts_is_waited_for(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its history, its place and its children: each takes as long as DynamoDB and Valkey take."""
+    for module, name in ((sessions, "read_whole"), (family, "begin"), (store, "submit")):
+        real = getattr(module, name)
+
+        def slow(*args: Any, real: Any = real, **more: Any) -> Any:
+            time.sleep(0.3)
+            return real(*args, **more)
+
+        monkeypatch.setattr(module, name, slow)
+
+    async def run(ctx: Context) -> AgentResult:
+        async def others() -> None:
+            await ctx.history()
+            await ctx.map("chat", ["a", "b"])
+
+        await asyncio.gather(ctx.sleep(600), others())
+        return AgentResult("both")
+
+    install(run)
+    task = world.submit("x", session_id="talk")
+    world.work()
+    assert sorted(one["kind"] for one in store.get(task.task_id).waiting_for) == ["children", "sleep"]
+
+
 def test_an_old_timer_wakes_nothing(world: World, install: Install) -> None:
     install(asker(timeout=600))
     task = world.submit("ask")
@@ -487,8 +550,10 @@ def test_a_woken_run_beyond_the_running_cap_is_parked_and_has_its_turn(world: Wo
     first, second = world.submit("one", running_cap=1), world.submit("two", running_cap=1)
     for task in (first, second):  # as they were admitted
         waking.count_again(gate(), task)
-    world.work()  # one runs and waits, the other is parked meanwhile
-    world.work()
+    for _ in range(50):  # one runs and waits, the other is parked meanwhile
+        world.work()
+        if all(store.get(one.task_id).status is Status.WAITING for one in (first, second)):
+            break
     assert {store.get(one.task_id).status for one in (first, second)} == {Status.WAITING}
     signal(first)
     signal(second)

@@ -435,19 +435,20 @@ def test_nobody_there_is_a_connect_error() -> None:
 
 
 def test_a_request_that_is_cancelled_closes_its_connection_at_once() -> None:
-    gone = asyncio.Event()
+    came, gone = asyncio.Event(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_of(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n")
         await writer.drain()
+        came.set()
         await reader.read()
         gone.set()
 
     async def main() -> None:
         async with serving(serve) as served, client() as asking:
             under_way = asyncio.create_task(asking.get(served.url))
-            await asyncio.sleep(0.05)
+            await came.wait()
             under_way.cancel()
             await asyncio.wait([under_way])
             async with asyncio.timeout(30):
