@@ -242,15 +242,37 @@ def _deployed(state: Path) -> Iterator[dict[str, Any]]:
     patch.undo()
 
 
+_NOW = b"PYTEST_CURRENT_TEST"
+"""Variable in which pytest itself tells how far a test is."""
+
+
 @pytest.fixture(autouse=True)
 def _settings_as_found() -> Iterator[None]:
-    """Take back what a test set for this process' clients (`Stack.use`)."""
+    """Take back what a test set for this process' clients (`Stack.use`), and clients that it made or dropped.
+
+    Those that were there before it stay: a module's tests may share an API, and to make one client takes longer than
+    most of them.
+    """
+    from shared import aws, valkey
+    from shared.settings import settings
+
     # `os.environ` decodes all of it at each look.
     held: Any = vars(os.environ)["_data"]
     found = held.copy()
+    clients, session, server = aws._clients.copy(), aws._session, valkey._client
     yield
+    if _NOW in held:
+        found[_NOW] = held[_NOW]
     if held != found:
         forget_settings({os.fsdecode(name): os.fsdecode(value) for name, value in found.items()})
+        return
+    settings.cache_clear()
+    aws._session = session
+    if aws._clients != clients:
+        aws._clients.clear()
+        aws._clients.update(clients)
+    if valkey._client is not server or valkey._failures:
+        valkey.reset()
 
 
 def forget_settings(before: dict[str, str]) -> None:

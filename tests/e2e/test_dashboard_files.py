@@ -33,9 +33,11 @@ def test_the_page_works_without_its_slash_too(stack: Stack) -> None:
 
 def test_files_are_kept_for_ever_under_their_version_only(stack: Stack) -> None:
     client = stack.client()
-    version = re.search(r"dashboard/([0-9a-f]{12})/js/start\.js", client.get("/").text)
+    version = re.search(r"dashboard/([0-9a-f]{12})/js/all\.js", client.get("/").text)
     assert version
     kinds = {
+        "js/all.js": "text/javascript",
+        "js/charts.js": "text/javascript",
         "js/app.js": "text/javascript",
         "all.css": "text/css",
         "icon.svg": "image/svg+xml",

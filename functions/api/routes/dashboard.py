@@ -13,6 +13,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 
+from functions.api.routes.scripts import GROUPS, script
 from functions.api.submit.allowed import agents
 from shared.errors import NotFound
 from shared.settings import settings
@@ -44,8 +45,9 @@ def files() -> dict[str, Path]:
 def version() -> str:
     """Return a name for the present content of all files."""
     digest = hashlib.sha256((STATIC / PAGE).read_bytes())
-    for name, path in files().items():
-        digest.update(name.encode() + b"\0" + path.read_bytes())
+    served = {name: path.read_bytes() for name, path in files().items()}
+    for name, content in (served | {name: text.encode() for name, text in joined().items()}).items():
+        digest.update(name.encode() + b"\0" + content)
     return digest.hexdigest()[:12]
 
 
@@ -65,7 +67,14 @@ def policy() -> str:
 @cache
 def styles() -> str:
     """Return all style sheets as one."""
-    return "\n".join((STATIC / "css" / f"{name}.css").read_text() for name in STYLES)
+    own = [STATIC / "css" / f"{name}.css" for name in STYLES]
+    return "\n".join(path.read_text() for path in (*own, STATIC / "vendor" / "uplot" / "uPlot.min.css"))
+
+
+@cache
+def joined() -> dict[str, str]:
+    """Return what is served in one piece, to spare requests."""
+    return {"all.css": styles(), **{name: script(name) for name in GROUPS}}
 
 
 @router.get("/")
@@ -85,8 +94,8 @@ def get_dashboard(request: Request) -> HTMLResponse:
 def get_dashboard_file(asked: str, name: str) -> Response:
     """Serve a file of the page; one asked for under another version (amid a deployment) is not kept."""
     headers = {"Cache-Control": FOR_EVER if asked == version() else "no-store"}
-    if name == "all.css":
-        return Response(styles(), media_type="text/css", headers=headers)
+    if name in joined():
+        return Response(joined()[name], media_type=KINDS[Path(name).suffix], headers=headers)
     path = files().get(name)
     if path is None:
         raise NotFound("no such path")

@@ -507,7 +507,7 @@ def _of_pages(api: Api) -> None:
     ask(api, "/")
     for path in ("/docs", "/openapi.json", *(f"/docs/{name}" for name in docs._SWAGGER)):
         ask(api, path)
-    for name in ("all.css", *dashboard.files()):
+    for name in (*dashboard.joined(), *dashboard.files()):
         ask(api, f"/dashboard/{dashboard.version()}/{name}")
 
 

@@ -50,6 +50,8 @@ class Silence:
 def _clients_of_the_api(steady: Api) -> None:
     assert steady
     aws.reset()  # those that were lent may be of a function that has more time
+    for make in (aws.dynamodb, aws.sqs, aws.s3, aws.s3_signer, aws.lambda_client):
+        make()
 
 
 REQUESTS: dict[str, Callable[[Api, str], Any]] = {

@@ -1,10 +1,14 @@
 // Starts the page: who is signed in, which view is shown.
 
+import { accountView } from "./account.js";
 import { call, sentence } from "./api.js";
+import { batchesView } from "./batches.js";
 import { alertLine, el } from "./dom.js";
+import { everyoneView } from "./everyone.js";
 import { showHealth } from "./health.js";
-import { inTurn } from "./in-turn.js";
+import { inboxView } from "./inbox.js";
 import { runsView } from "./runs-view.js";
+import { schedulesView } from "./schedules.js";
 import { getKey, signedOut, whenSignedOut } from "./session.js";
 import { showSignIn } from "./sign-in.js";
 import { close as closeSocket } from "./socket.js";
@@ -14,19 +18,19 @@ const main = document.getElementById("main");
 const tabs = document.getElementById("tabs");
 const who = document.getElementById("who");
 const signOut = document.getElementById("sign-out");
-const CHARTS = ["history", "../../vendor/uplot/uPlot.esm", "chart", "charts", "tiles", "waits", "states", "banner", "failing", "spenders", "view"];
 const TASK = /^#\/(?:runs|all)\/([A-Za-z0-9_-]{1,64})$/;
 const TITLES = { runs: "Runs", all: "Everyone's runs", system: "System", approvals: "Approvals", schedules: "Schedules", batches: "Batches", costs: "Costs", account: "Account" };
-const LATER = {
-  all: async () => (await inTurn(["budget-ask", "told", "run-card", "everyone"])).everyoneView,
-  schedules: async () => (await inTurn(["schedules"])).schedulesView,
-  batches: async () => (await inTurn(["batches"])).batchesView,
-  approvals: async () => (await inTurn(["inbox"])).inboxView,
-  costs: async () => {
-    const { costsView } = await inTurn(["../vendor/uplot/uPlot.esm", "system/chart", "costs"]);
-    return (main, signal) => costsView(main, signal, { operator: isOperator() });
-  },
-  account: async () => (await inTurn(["alerts", "own-key", "account"])).accountView,
+const VIEWS = {
+  runs: (main, signal) => runsView(main, me, signal),
+  all: everyoneView,
+  schedules: schedulesView,
+  batches: batchesView,
+  approvals: inboxView,
+  account: accountView,
+};
+const WITH_CHARTS = {
+  costs: (modules, signal) => modules["js/costs.js"].costsView(main, signal, { operator: isOperator() }),
+  system: (modules, signal) => modules["js/system/view.js"].systemView(main, signal),
 };
 const OPERATORS = new Set(["all", "system"]);
 
@@ -40,38 +44,31 @@ function route({ focus = true } = {}) {
   const id = TASK.exec(location.hash)?.[1] ?? null;
   const [, asks = "runs", asked = ""] = /^#\/([a-z]+)(?:\/[^?]*)?(?:\?(.*))?$/.exec(location.hash) ?? [];
   const name = Object.hasOwn(TITLES, asks) && (isOperator() || !OPERATORS.has(asks)) ? asks : "runs";
-  if (view?.name !== name) enter(name);
+  const enters = view?.name !== name;
+  if (enters) enter(name);
   for (const tab of tabs.children) {
     if (tab.dataset.view === name) tab.setAttribute("aria-current", "page");
     else tab.removeAttribute("aria-current");
   }
   document.title = `${id ? "Run" : TITLES[name]}, Sluice`;
-  view.controls?.show(id, { focus, asked });
+  view.controls?.show(id, { focus: focus && (!enters || name === "runs"), asked });
 }
 
 function enter(name) {
   view?.stop.abort();
   const stop = new AbortController();
   view = { name, stop, controls: null };
-  if (name === "runs") view.controls = runsView(main, me, stop.signal);
-  else if (Object.hasOwn(LATER, name)) showLater(name, stop.signal);
-  else showSystem(stop.signal);
+  if (Object.hasOwn(VIEWS, name)) view.controls = VIEWS[name](main, stop.signal);
+  else showCharts(name, stop.signal);
 }
 
-// Views that few readers open are loaded when they are.
-async function showLater(name, signal) {
-  main.replaceChildren(el("p", { class: "empty" }, "Loading"));
-  const made = await LATER[name]();
-  if (signal.aborted) return;
-  view.controls = made(main, signal);
-  route({ focus: false });
-}
-
-// Only operators ever load these.
-async function showSystem(signal) {
+// Charts are loaded when they are first looked at: half of all that there is, and few readers do.
+async function showCharts(name, signal) {
   main.replaceChildren(el("p", { class: "empty" }, "Loading charts"));
-  const { systemView } = await inTurn(CHARTS.map((name) => `system/${name}`));
-  if (!signal.aborted) systemView(main, signal);
+  const { modules } = await import("./charts.js");
+  if (signal.aborted) return;
+  view.controls = WITH_CHARTS[name](modules, signal);
+  route({ focus: false });
 }
 
 function start(found) {

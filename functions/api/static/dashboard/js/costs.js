@@ -17,9 +17,6 @@ const KINDS = { day: "Day", user: "User", agent: "Agent", model: "Model", key: "
 const DAY_MS = 86_400_000;
 const NEARLY_NONE = 0.000_001;
 
-const styles = new URL("../vendor/uplot/uPlot.min.css", import.meta.url);
-document.head.append(el("link", { rel: "stylesheet", href: styles.href }));
-
 const dayOf = (ms) => new Date(ms).toISOString().slice(0, 10);
 const today = () => dayOf(Date.now());
 const before = (days) => dayOf(Date.now() - (days - 1) * DAY_MS);

@@ -14,9 +14,6 @@ import { waits } from "./waits.js";
 
 const EVERY_MS = 2000;
 
-const styles = new URL("../../vendor/uplot/uPlot.min.css", import.meta.url);
-document.head.append(el("link", { rel: "stylesheet", href: styles.href }));
-
 export function systemView(main, signal) {
   const figures = tiles();
   const made = charts();
