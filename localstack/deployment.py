@@ -98,7 +98,7 @@ def check(parameters: dict[str, str]) -> None:
 
 def digest_of_sources() -> str:
     """Digest everything that the deployment is made from."""
-    from deploy.packages import files_of
+    from deploy.packages import contents, files_of
 
     digest = hashlib.sha256()
     for source in SOURCES:
@@ -106,7 +106,7 @@ def digest_of_sources() -> str:
         if path.is_file():
             digest.update(source.encode() + b"\0" + path.read_bytes())
         for name, file, _ in files_of(path, bytecode=False) if path.is_dir() else ():
-            digest.update(f"{source}/{name}\0".encode() + file.read_bytes())
+            digest.update(f"{source}/{name}\0".encode() + contents(file))
     if project := paths.project():
         for file in project_files(project):
             about = file.stat()

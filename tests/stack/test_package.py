@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy import paths
 from localstack.environ import ROOT
 from localstack.system import PARTS
 from tests.docs import BLOCKS
@@ -42,14 +43,14 @@ class Shop:
         self.variables = keep | ports | {"PATH": path, "COLUMNS": "200", "SLUICE_CACHE": str(self.cache)}
 
     def share(self) -> None:
-        """Have what depends on pins alone from the tree's own folder, as a user has whose second project it is.
+        """Have what depends on pins alone from where this checkout has it, as a user has whose second project it is.
 
-        In a fresh clone that is empty: there everything is made, beside the other suites, which build the same bundles.
+        On a fresh machine that is empty: there all is made, beside the other suites, which build the same bundles.
         """
         self.cache.mkdir()
         for name in ("environments", "deps", "bytecode"):
-            (ROOT / ".build" / name).mkdir(parents=True, exist_ok=True)
-            (self.cache / name).symlink_to(ROOT / ".build" / name)
+            (paths.CACHE / name).mkdir(parents=True, exist_ok=True)
+            (self.cache / name).symlink_to(paths.CACHE / name)
 
     def link_python(self) -> None:
         """Let ``python3`` be the machine's own, older perhaps than what the system runs on, unless it is too old."""

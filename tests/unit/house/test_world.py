@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from shared.errors import Conflict
 from sluice import AgentResult, Context, Denied, WaitTimeout
-from sluice.testing import World
+from sluice.testing import World, plugin
 from sluice.testing import world as worlds
 from sluice.testing.bench import bench
 from tests.unit.worker.conftest import simulator
@@ -203,3 +206,15 @@ def test_a_sleep_ends_when_its_time_has_passed_and_not_before(world: World, seco
     world.clock.advance(31)
     world.work_until_quiet()
     assert world.result(run).response == "awake"
+
+
+@pytest.mark.parametrize(("table", "times"), [("[tool.sluice]", 1), ("[tool.other]", 0)])
+def test_the_collector_passes_over_what_a_projects_tests_load(
+    table: str, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen: list[None] = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(None))
+    (tmp_path / "pyproject.toml").write_text(f"{table}\n")
+    session: Any = SimpleNamespace(config=SimpleNamespace(rootpath=tmp_path))
+    plugin.pytest_collection_finish(session)
+    assert len(frozen) == times
