@@ -70,11 +70,15 @@ def main(function: str, artifacts: Path) -> None:
     deps = packages_of(requirements, project)
     shutil.copytree(deps, artifacts, dirs_exist_ok=True, copy_function=paths.link)
     base = artifacts.joinpath(*paths.PREFIX.split("."))
+    put: Any = paths.link if paths.INSTALLED else shutil.copy2  # a tree's own files are edited, those of a wheel never
     for name in ("shared", f"functions/{package}"):
-        shutil.copytree(ROOT / name, base / name, dirs_exist_ok=True, ignore=_NO_BYTECODE)
+        shutil.copytree(ROOT / name, base / name, dirs_exist_ok=True, ignore=_NO_BYTECODE, copy_function=put)
     shutil.copy2(ROOT / "functions" / "__init__.py", base / "functions" / "__init__.py")
     if package == "api":
-        (base / "functions/api/streaming/start").chmod(0o755)  # an installed package may have lost that
+        start = "functions/api/streaming/start"
+        (base / start).unlink()
+        shutil.copy2(ROOT / start, base / start)
+        (base / start).chmod(0o755)  # an installed package may have lost that
     (artifacts / "sluice").mkdir(exist_ok=True)
     for name in PUBLIC:
         shutil.copy2(paths.FACE / name, artifacts / "sluice" / name)

@@ -35,30 +35,35 @@ def compile_files(files: Iterable[Path], artifacts: Path, *, strict: bool = Fals
         py_compile.PyCompileError: a file is no Python, and it is to be (``strict``): packages hold templates, too.
     """
     for source in files:
+        kept, target = _kept(source, source.relative_to(artifacts)), _beside(source)
+        target.parent.mkdir(exist_ok=True)
+        target.unlink(missing_ok=True)
         try:
-            found = bytecode(source, source.relative_to(artifacts))
+            os.link(kept, target)  # nothing that stands in a bundle is written into
+            continue
+        except OSError:
+            pass  # it is not there yet, or on another file system
+        try:
+            target.write_bytes(bytecode(source, kept))
         except py_compile.PyCompileError:
             if strict:
                 raise
-            continue
-        target = _beside(source)
-        target.parent.mkdir(exist_ok=True)
-        target.unlink(missing_ok=True)
-        target.write_bytes(found)
 
 
-def bytecode(source: Path, place: Path) -> bytes:
-    """Return a file's bytecode; ``place`` is its path in the bundle.
+def _kept(source: Path, place: Path) -> Path:
+    """Return where a file's bytecode is kept; ``place`` is its path in the bundle."""
+    made_from = hashlib.sha256(sys.version.encode() + b"\0" + source.read_bytes()).hexdigest()[:32]
+    return KEPT / place.with_suffix("") / f"{made_from}.pyc"
+
+
+def bytecode(source: Path, kept: Path) -> bytes:
+    """Return a file's bytecode, from where it is kept or made now and kept there.
 
     Raises:
         py_compile.PyCompileError: it is no Python.
     """
-    made_from = hashlib.sha256(sys.version.encode() + b"\0" + source.read_bytes()).hexdigest()[:32]
-    kept = KEPT / place.with_suffix("") / f"{made_from}.pyc"
-    try:
+    with contextlib.suppress(FileNotFoundError):
         return kept.read_bytes()
-    except FileNotFoundError:
-        pass
     for older in kept.parent.glob("*.pyc"):
         if older != kept:  # which another may just have made
             older.unlink(missing_ok=True)

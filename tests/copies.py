@@ -5,7 +5,8 @@ unit tests' processor time. A copy has them already, with every file that was re
 they were collected. Whichever copy is free takes the next few tests of a file; those of a file with a fixture of its
 own (``scope="module"``) all run in one copy. Tests that are marked ``together(NAME)`` do so, too, whatever file they
 stand in: they share a server that takes seconds to start, or what only one of them at a time may change. Those that are
-marked ``alone`` run at the end, one after the other, when nothing else does.
+marked ``alone`` run at the end, one after the other, in the last copy that is left: a browser of their own would cost
+more than they do.
 
 What is made before the copies are, all of them have: `tests.stack_fixture` so has them use one system.
 """
@@ -22,7 +23,7 @@ import time
 import traceback
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 from _pytest.capture import FDCapture
@@ -87,10 +88,10 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         return None
     stop = mmap.mmap(-1, 1)
     numbers = count()
-    seen = _run(session, _apart(session), list(islice(numbers, session.config.getoption("copies"))), stop)
     alone = [item for item in session.items if item.get_closest_marker("alone")]
-    if alone and not stop[0]:
-        seen |= _run(session, [alone], [next(numbers)], stop)
+    seen = _run(session, _apart(session), alone, list(islice(numbers, session.config.getoption("copies"))), stop)
+    if not stop[0] and (left := [item for item in alone if item.nodeid not in seen]):  # a copy died: none was the last
+        seen |= _run(session, [left], [], [next(numbers)], stop)
     if session.shouldfail:
         raise session.Failed(session.shouldfail)
     if session.shouldstop:
@@ -101,11 +102,16 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     return True
 
 
-def _run(session: pytest.Session, files: Files, numbers: list[int], stop: mmap.mmap) -> set[str]:
-    """Have copies of these numbers run files; returns the names of the tests that had an outcome."""
-    left, todo = os.pipe()
-    os.write(todo, b"".join(n.to_bytes(INDEX) for n in range(len(files))))
-    os.close(todo)
+def _run(
+    session: pytest.Session, files: Files, alone: list[pytest.Item], numbers: list[int], stop: mmap.mmap
+) -> set[str]:
+    """Have copies of these numbers run files, and the last of them what runs alone.
+
+    Returns the names of the tests that had an outcome.
+    """
+    left = _filled(b"".join(n.to_bytes(INDEX) for n in range(len(files))))
+    ends = _filled(bytes(len(numbers) - 1))  # who finds nothing more to do takes one, and ends; who finds none is last
+    others, tell = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     readers = selectors.DefaultSelector()
@@ -114,12 +120,33 @@ def _run(session: pytest.Session, files: Files, numbers: list[int], stop: mmap.m
         pid = os.fork()
         if pid == 0:
             os.close(reads)
-            _be(_Copy(session, n, writes, stop), files, left)
+            _be(_Copy(session, n, writes, stop), files, left, _Last(alone, ends, others))
         os.close(writes)
         readers.register(reads, selectors.EVENT_READ, _Told(pid))
-    seen = _listen(session, readers, stop)
-    os.close(left)
+    seen = _listen(session, readers, stop, tell)
+    for pipe in (left, ends, others, tell):
+        os.close(pipe)
     return seen
+
+
+def _filled(content: bytes) -> int:
+    """Return a pipe that holds something, and no more."""
+    reads, writes = os.pipe()
+    os.write(writes, content)
+    os.close(writes)
+    return reads
+
+
+class _Last(NamedTuple):
+    """What the last copy runs, where it learns that it is the last, and that the others have ended."""
+
+    items: list[pytest.Item]
+    ends: int
+    others: int
+
+    def mine(self) -> bool:
+        """Whether this copy is to run them; returns when it may."""
+        return bool(self.items) and not os.read(self.ends, 1) and bool(os.read(self.others, 1))
 
 
 class _Told:
@@ -129,11 +156,17 @@ class _Told:
         self.pid, self.rest, self.running = pid, b"", ""
 
 
-def _listen(session: pytest.Session, readers: selectors.BaseSelector, stop: mmap.mmap) -> set[str]:
-    """Pass on what the copies tell until the last has ended; returns the names of the tests that had an outcome."""
+def _listen(session: pytest.Session, readers: selectors.BaseSelector, stop: mmap.mmap, tell: int) -> set[str]:
+    """Pass on what the copies tell until the last has ended; returns the names of the tests that had an outcome.
+
+    It is told when it is the last, through a pipe.
+    """
     hook, config = session.config.hook, session.config
     seen: set[str] = set()
-    while readers.get_map():
+    while left := len(readers.get_map()):
+        if left == 1 and tell >= 0:
+            os.write(tell, b"!")
+            tell = -1
         time.sleep(PAUSE)
         for key, _ in readers.select():
             told: _Told = key.data
@@ -209,24 +242,29 @@ class _Copy:
         folders._basetemp = folder
         plugins.register(self, "copy")
 
-    def run(self, files: Files, left: int) -> None:
-        """Run pieces of files as long as there are any."""
+    def run(self, files: Files, left: int, last: _Last) -> None:
+        """Run pieces of files as long as there are any, and then, if no other copy is left, what runs alone."""
         while (index := os.read(left, INDEX)) and not self.stop[0]:
-            items = files[int.from_bytes(index)]
-            # After the last only what the whole session has stays: the next piece, of whatever file, is not taken yet.
-            for item, following in zip(items, [*items[1:], self.session], strict=True):
-                if not self.stop[0]:
-                    self.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            self.run_piece(files[int.from_bytes(index)])
+        if last.mine():
+            self.run_piece(last.items)
         self.pipe.flush()
         self.session._setupstate.teardown_exact(None)
 
+    def run_piece(self, items: list[pytest.Item]) -> None:
+        """Run tests one after the other."""
+        # After the last only what the whole session has stays: the next piece, of whatever file, is not taken yet.
+        for item, following in zip(items, [*items[1:], self.session], strict=True):
+            if not self.stop[0]:
+                self.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
 
-def _be(copy: _Copy, files: Files, left: int) -> NoReturn:
+
+def _be(copy: _Copy, files: Files, left: int, last: _Last) -> NoReturn:
     """Live as a copy, to its end."""
     code = 1
     try:
         copy.settle_in()
-        copy.run(files, left)
+        copy.run(files, left, last)
         copy.config._ensure_unconfigure()  # what was left behind, unclosed, is an error here, too
         code = 0
     except BaseException:

@@ -37,6 +37,7 @@ ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
     "--renderer-process-limit=1",  # each starts for a tenth of a second
+    "--js-flags=--no-opt --no-maglev",  # what is compiled once more, for speed, is not used for long: axe, above all
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import py_compile
 import shutil
 import subprocess
@@ -38,6 +39,26 @@ def test_two_bundles_have_what_was_compiled_once(tmp_path: Path, kept: Path, mon
     monkeypatch.setattr(py_compile, "compile", None)
     second = bundle(tmp_path / "b", "ONE = 1\n")
     assert beside(first).read_bytes() == beside(second).read_bytes()
+
+
+def test_bundles_share_one_file_where_the_file_system_lets_them(
+    tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle(tmp_path / "a", "ONE = 1\n")
+    second, third = (beside(bundle(tmp_path / name, "ONE = 1\n")) for name in "bc")
+    (one,) = kept.rglob("*.pyc")
+    assert second.samefile(one)
+    assert third.samefile(one)
+    changed = beside(bundle(tmp_path / "b", "ONE = 2\n"))
+    assert changed.read_bytes() != third.read_bytes()
+
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    copied = [beside(bundle(tmp_path / name, "ONE = 2\n")) for name in "bd"]
+    assert [one.read_bytes() for one in copied] == [changed.read_bytes()] * 2
+    assert not copied[1].samefile(copied[0])
 
 
 def test_two_bundles_that_are_built_at_once_have_the_same(

@@ -22,6 +22,11 @@ class Shelf:
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
         self.meta: Any = None
+        self.checksums: set[str | None] = set()
+
+    def client(self, _: str, config: Any = None) -> "Shelf":
+        self.checksums.add(config and config.request_checksum_calculation)
+        return self
 
     def head_bucket(self, **_: Any) -> None:
         """Have any bucket."""
@@ -51,7 +56,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
     made = Shelf()
-    monkeypatch.setattr(boto3, "client", lambda _: made)
+    monkeypatch.setattr(boto3, "client", made.client)
     return made
 
 
@@ -74,6 +79,7 @@ def test_a_bundle_is_sent_once(built: Path, shelf: Shelf, monkeypatch: pytest.Mo
     shelf.kept |= sent
     assert send() == keys
     assert shelf.kept == sent
+    assert shelf.checksums == {"when_required" if endpoint else None}  # through a network it has one
 
 
 def test_a_changed_bundle_is_sent_as_it_is_now(built: Path, shelf: Shelf) -> None:

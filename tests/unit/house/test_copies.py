@@ -105,6 +105,18 @@ def test_a(n{name}): note(f'{file}-{{n}}-of-{{os.getpid()}}'); time.sleep(0.02)
     assert (len(copies["a-"]), len(copies["b-"])) == (2, 1)
 
 
+def test_a_fixture_of_all_tests_is_made_once_in_a_copy(tmp_path: Path) -> None:
+    made = "@pytest.fixture(scope='session')\ndef whole(): note(f'made-{os.getpid()}')\n"
+    mark = "@pytest.mark.alone\n"
+    tests = "".join(f"{mark * (n == 1)}def test_{n}(whole): note(f'of-{{os.getpid()}}')\n" for n in range(20))
+    (tmp_path / "conftest.py").write_text(NOTE + made)
+    code, said, ran = run(tmp_path, {f"test_{name}.py": tests for name in "abc"})
+    assert code == 0, said
+    of = {name for name in ran if name.startswith("of-")}
+    assert {name: n for name, n in ran.items() if name not in of} == {f"made-{name[3:]}": 1 for name in of}
+    assert sum(ran[name] for name in of) == 60
+
+
 def test_the_first_failure_ends_all_copies(tmp_path: Path) -> None:
     more = {f"test_z{n}.py": f"import time\ndef test_slow(): note({n}); time.sleep(0.2)\n" for n in range(30)}
     code, said, ran = run(tmp_path, FILES | more, "-x", "--ignore", "test_c.py")
@@ -134,10 +146,21 @@ def test_alone(): note(len([*pathlib.Path('.').glob('ended*')])); note(f'of{os.g
     assert code == 0, said
     assert "3 passed" in said
     assert ran["2"] == 1
-    assert len([name for name in ran if name.startswith("of")]) == 3
+    assert sorted(n for name, n in ran.items() if name.startswith("of")) == [1, 2]  # it is one of theirs
     (tmp_path / "ran").unlink()
     code, said, ran = run(tmp_path, {"test_b0.py": "def test_fails(): note('b'); assert 0\n"}, "-x")
     assert (code, "2" in ran) == (1, False), said
+
+
+def test_what_is_marked_alone_runs_although_a_copy_died(tmp_path: Path) -> None:
+    files = {
+        "test_a.py": "@pytest.mark.alone\ndef test_alone(): note('alone')\n",
+        "test_b.py": "import os\ndef test_b(): os._exit(3)\n",
+        "test_c.py": "def test_c(): note('c')\n",
+    }
+    code, said, ran = run(tmp_path, files)
+    assert (code, ran) == (1, Counter(["alone", "c"])), said
+    assert "1 failed, 2 passed" in said
 
 
 def test_no_unit_test_asks_for_a_deployed_system(request: pytest.FixtureRequest) -> None:
