@@ -47,7 +47,13 @@ class Bundles:
                 if path is None or members is not None or pwd is not None or self.filename is None:
                     super().extractall(path, members, pwd)
                 else:
-                    bundles.unpack(Path(self.filename), Path(path))
+                    bundles.unpack(Path(self.filename), Path(path), self.contents())
+
+            def contents(self) -> str:
+                """Return a name for what is in it: its directory has a checksum of each file."""
+                file: Any = self.fp
+                file.seek(self.start_dir)
+                return hashlib.sha256(file.read()).hexdigest()
 
         self.ZipFile = Archive
 
@@ -55,12 +61,13 @@ class Bundles:
         """Return what else the module has."""
         return getattr(zipfile, name)
 
-    def unpack(self, archive: Path, target: Path) -> None:
-        """Put a link to an archive's files in the place of the empty folder ``target``, and remove the archive."""
-        with archive.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    def unpack(self, archive: Path, target: Path, contents: str) -> None:
+        """Put a link to an archive's files in the place of the empty folder ``target``, and remove the archive.
+
+        What has the same ``contents`` is unpacked once. That is no digest of it all, which took longer than the rest.
+        """
         with self._lock:
-            whole = self._folder / digest
+            whole = self._folder / contents
             if whole.is_dir():
                 os.utime(whole)
             else:

@@ -1,6 +1,6 @@
 """A new user's first steps, from the built wheel, in an empty folder: install, init, up, run, test, down.
 
-The tests go on in one project, in their order, and with one system: each start of one costs half a minute. So the
+The tests go on in one project, in their order, and with one system: each start of one costs ten seconds. So the
 tutorial's last command, which stops it, is the last test's.
 """
 
