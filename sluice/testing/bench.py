@@ -4,6 +4,7 @@ A `Bench` plays the client that submits and the poller that delivers batches and
 """
 
 import asyncio
+import atexit
 import os
 import time
 from collections.abc import Iterator
@@ -33,7 +34,9 @@ from shared.tasks.model import Task
 @cache
 def _admin(sim_url: str, _pid: int) -> httpx2.Client:
     """Return what asks a simulator of its calls. Benches share it, and its connection, as long as the process lives."""
-    return httpx2.Client(base_url=f"{sim_url}/_sim", timeout=10, verify=False)  # no TLS: no authorities to read
+    made = httpx2.Client(base_url=f"{sim_url}/_sim", timeout=10, verify=False)  # no TLS: no authorities to read
+    atexit.register(made.close)
+    return made
 
 
 class Bench:

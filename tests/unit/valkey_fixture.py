@@ -73,6 +73,8 @@ def _cluster() -> Server:
 def valkey_url() -> Iterator[str]:
     """Address of a plain server."""
     yield url_of(_plain())
+    while _kept:
+        _kept.popitem()[1].close()
     stop_server(_plain())
     _plain.cache_clear()
 
