@@ -13,8 +13,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 
-from functions.api.static.scripts import GROUPS, script
 from functions.api.submit.allowed import agents
+from functions.api.system.scripts import GROUPS, script
 from shared.errors import NotFound
 from shared.settings import settings
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from functions.api.routes import dashboard, scripts
+from functions.api.routes import dashboard
+from functions.api.system import scripts
 
 DEFINED = re.compile(r'^modules\["([^"]+)"\] = ', re.MULTILINE)
 USED = re.compile(r'= modules\["([^"]+)"\];$', re.MULTILINE)

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from posixpath import dirname, join, normpath
 
-MODULES = Path(__file__).parent / "dashboard"
+MODULES = Path(__file__).parent.parent / "static" / "dashboard"
 GROUPS = {"js/all.js": ("js/app.js",), "js/charts.js": ("js/costs.js", "js/system/view.js")}
 """The scripts, each with the modules that it is for; it has what they import, too, unless one before has it."""
 _IMPORT = re.compile(r'^import (?:\* as (\w+)|(\{[^}]*\})|(\w+)) from "(\.[^"]+)";$', re.MULTILINE)
