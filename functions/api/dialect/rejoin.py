@@ -3,9 +3,14 @@
 OpenAI's SDKs send no idempotency key. They say with ``x-stainless-retry-count`` that a request repeats another, and so
 the same body under the same key, within a few minutes, means the same run. What a caller asks twice of its own accord
 has a count of 0 and is run twice. Kept in Valkey: without it a repeat is a run of its own, as before.
+
+A client whose patience is shorter than a submit takes repeats it before its run is there: the repeat waits for that.
 """
 
 import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -20,6 +25,11 @@ from shared.valkey import RedisError
 
 REJOIN_SECONDS = 600
 """How long a run can be joined: the SDKs wait ten minutes for an answer by default, and then try again at once."""
+TAKING_SECONDS = 30
+"""How long a request may take until its run is there. One whose function ended before is not waited for any longer."""
+WAIT_SECONDS = 10.0
+"""How long a repeat waits for the run of a request that is still being taken on."""
+LOOK_SECONDS = 0.1
 COUNT_HEADER = "x-stainless-retry-count"
 
 _log = get_logger("rejoin")
@@ -51,12 +61,34 @@ class Rejoin:
         """Return the id of what the request made that this one repeats, if it is a repeat and known."""
         if not self.retried:
             return None
+        until = time.monotonic() + WAIT_SECONDS
         try:
-            found = valkey.client().get(self._key)
+            while (found := valkey.client().get(self._key)) == "" and time.monotonic() < until:
+                time.sleep(LOOK_SECONDS)
         except RedisError as error:
             _log.warning("a retried request makes a run of its own", extra={"error": str(error)})
             return None
         return str(found) if found else None
+
+    @contextmanager
+    def taking(self) -> Iterator[None]:
+        """Have repeats wait while this request is taken on; what it makes is to be remembered within."""
+        try:
+            first = valkey.client().set(self._key, "", ex=TAKING_SECONDS, nx=True)
+        except RedisError:  # as telling of its run would: that is logged
+            first = None
+        try:
+            yield
+        except BaseException:
+            if first:
+                self._forget()
+            raise
+
+    def _forget(self) -> None:
+        try:
+            valkey.client().delete(self._key)
+        except RedisError as error:
+            _log.warning("a repeat of this request will wait for nothing", extra={"error": str(error)})
 
     def remember(self, task_id: str) -> None:
         """Let repeats of this request find its run."""

@@ -112,11 +112,14 @@ def run(
     """
     idempotency = idempotency_of(key, body, place=place)
     rejoin = Rejoin(caller.user, place, body, request.headers)
-    if idempotency is None and (earlier := rejoin.find()):
+    if idempotency is not None:
+        receipt: Receipt = submit(caller, wanted(), idempotency=idempotency, trace=request.state.trace)
+    elif earlier := rejoin.find():
         return earlier, {"Idempotent-Replayed": "true", **ends.headers_of(earlier)}
-    receipt: Receipt = submit(caller, wanted(), idempotency=idempotency, trace=request.state.trace)
-    if idempotency is None:
-        rejoin.remember(receipt.task.task_id)
+    else:
+        with rejoin.taking():
+            receipt = submit(caller, wanted(), trace=request.state.trace)
+            rejoin.remember(receipt.task.task_id)
     return receipt.task, {**receipt.headers, **ends.headers_of(receipt.task)}
 
 

@@ -73,8 +73,9 @@ def create_batch(request: Request, caller: AnyCaller, body: RawBody) -> JSONResp
         metadata=dict(asked.metadata or {}),
         size=file.size,
     )
-    store.create(made)
-    rejoin.remember(made.batch_id)
+    with rejoin.taking():
+        store.create(made)
+        rejoin.remember(made.batch_id)
     pokes.soon(made.user, made.batch_id, delay_s=0)
     return JSONResponse(made.public())
 

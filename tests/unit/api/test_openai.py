@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,11 +20,11 @@ from openai.types.responses import Response, ResponseOutputMessage
 from functions.api.app import app
 from functions.api.contract import openai_problem
 from functions.api.contract.problem import Problem
-from functions.api.dialect import runs
+from functions.api.dialect import rejoin, runs
 from functions.api.dialect.chat_request import checked_messages
 from functions.api.dialect.request import INSTRUCTIONS_BYTES
 from functions.api.read import hold
-from shared import aws, watchers
+from shared import aws, valkey, watchers
 from shared.errors import DependencyDown
 from shared.tasks import lanes, settle, store
 from shared.tasks.items import row_key
@@ -694,6 +695,62 @@ def test_the_sdks_own_retry_joins_the_run_of_its_first_try(api: Api, client: ope
     assert task_of(client.responses.create(input="other", **other)) != task["task_id"]
     asked_twice = client.responses.create(model="sim-small", input="hello", background=True)
     assert task_of(asked_twice) != task["task_id"]
+
+
+REPEAT = {"x-stainless-retry-count": "1"}
+
+
+def test_a_retry_that_comes_before_its_run_is_there_waits_for_it(
+    api: Api, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, begun, go = runs.submit, threading.Event(), threading.Event()
+
+    def slow(*args: Any, **more: Any) -> Any:
+        begun.set()
+        assert go.wait(60)
+        return real(*args, **more)
+
+    def ask(**more: Any) -> Any:
+        return client.responses.create(model="sim-small", input="slow", background=True, **more)
+
+    with ThreadPoolExecutor(2) as pool:
+        monkeypatch.setattr(runs, "submit", slow)
+        first = pool.submit(ask)
+        assert begun.wait(60)
+        monkeypatch.setattr(runs, "submit", real)
+        repeat = pool.submit(ask, extra_headers=REPEAT)
+        time.sleep(0.3)
+        assert not repeat.done()
+        go.set()
+        assert first.result().id == repeat.result().id
+    assert len(api.get("/agent").json()["tasks"]) == 1
+
+
+def test_a_retry_waits_for_nothing_after_a_refusal_and_not_long_for_a_request_that_died(
+    api: Api, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, begun = runs.submit, []
+
+    def refused(*args: Any, **more: Any) -> Any:
+        begun.extend(valkey.client().scan_iter("*rejoin*"))
+        raise DependencyDown("dynamodb")
+
+    def ask(**more: Any) -> Any:
+        return client.with_options(max_retries=0).responses.create(
+            model="sim-small", input="no", background=True, **more
+        )
+
+    monkeypatch.setattr(runs, "submit", refused)
+    with pytest.raises(openai.InternalServerError):
+        ask()
+    (key,) = begun
+    assert not valkey.client().exists(key)
+    monkeypatch.setattr(runs, "submit", real)
+    monkeypatch.setattr(rejoin, "WAIT_SECONDS", 0.3)
+    valkey.client().set(key, "", ex=rejoin.TAKING_SECONDS)  # its function ended before the run was there
+    made = ask(extra_headers=REPEAT)
+    assert task_of(made) == api.get("/agent").json()["tasks"][0]["task_id"]
+    assert valkey.client().get(key) == task_of(made)  # and is what the next repeat joins
 
 
 def test_deleting_a_response_deletes_its_task_and_its_turn(api: Api, client: openai.OpenAI) -> None:
