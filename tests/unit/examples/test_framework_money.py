@@ -233,7 +233,7 @@ def test_inner_agents_side_by_side_share_one_ceiling(world: World, use: Any) -> 
     def make(notes: list[str]) -> Any:
         async def run(ctx: Any) -> AgentResult:
             async def inner(name: str) -> None:
-                for n in range(20):
+                for n in range(40):  # 640 millionths of a dollar each, whether they overlap or not
                     said = [{"role": "user", "content": f"[[sim key=par latency=0.02]] {name} {n}"}]
                     await ctx.model(said, name=name, max_output_tokens=500)
                     notes.append(name)
