@@ -122,7 +122,7 @@ test-unit: setup
 test-thorough: setup # Properties with all of their examples, and the core on an AWS that is slow: minutes of them
 	@HYPOTHESIS_PROFILE=thorough $(PYTHON) -m pytest $(shell grep -rlF "from tests.examples import" tests/unit) tests/unit/fuzz -n 2 $(PYTEST_ARGS)
 	@$(PYTHON) -m pytest $(CORE) -p tests.slow_aws -p tests.copies --copies 20 $(PYTEST_ARGS)
-# What takes tasks on, runs and ends them, with calls of AWS and Valkey that take as long as they may in an account.
+# What takes tasks on, runs and ends them, with calls of AWS and Valkey that take far longer than those of stand-ins.
 CORE := $(addprefix tests/unit/,worker tasks schedules sweeper dead_letter webhook limits)
 second-opinion: setup # Tests of tasks and lanes against LocalEmu, a third emulator
 	@$(PYTHON) -m localstack.second_opinion

@@ -1,8 +1,8 @@
-"""Has each call of AWS, and of Valkey, take as long as it may take in a real account: `-p tests.slow_aws`.
+"""Has each call of AWS, and of Valkey, take far longer than the stand-ins do: `-p tests.slow_aws`.
 
-The stand-in answers within a millisecond, so whatever rests on an answer's speed works there. 30 to 180 ms a call of
-DynamoDB or SQS, and 5 to 40 ms one of Valkey, are slower than AWS's means and quicker than what it shows now and then.
-`make test-thorough` runs the tests of the system's core so.
+The stand-in answers within a millisecond, so whatever rests on an answer's speed works there. Here a call of DynamoDB
+or SQS takes 30 to 180 ms, and one of Valkey 5 to 40 ms: a bad day, but nothing that any timeout is for. `make
+test-thorough` runs the tests of the system's core so.
 """
 
 from __future__ import annotations

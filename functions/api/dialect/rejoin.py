@@ -44,6 +44,7 @@ class Rejoin:
         self._user = user
         self._key = f"{{sluice:rejoin:{user}}}:{digest[:32]}"
         count = headers.get(COUNT_HEADER, "")
+        self._counts = bool(count)
         self.retried = count.isascii() and count.isdecimal() and int(count[:9]) > 0
 
     def find(self) -> Task | None:
@@ -72,7 +73,13 @@ class Rejoin:
 
     @contextmanager
     def taking(self) -> Iterator[None]:
-        """Have repeats wait while this request is taken on; what it makes is to be remembered within."""
+        """Have repeats wait while this request is taken on; what it makes is to be remembered within.
+
+        Costs a round trip to Valkey, so only where the client counts its tries: no other repeats one so.
+        """
+        if not self._counts:
+            yield
+            return
         try:
             first = valkey.client().set(self._key, "", ex=TAKING_SECONDS, nx=True)
         except RedisError:  # as telling of its run would: that is logged

@@ -753,6 +753,22 @@ def test_a_retry_waits_for_nothing_after_a_refusal_and_not_long_for_a_request_th
     assert valkey.client().get(key) == task_of(made)  # and is what the next repeat joins
 
 
+def test_nothing_is_marked_for_a_client_that_does_not_count_its_tries(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked: list[str] = []
+
+    def refused(*args: Any, **more: Any) -> Any:
+        marked.extend(valkey.client().scan_iter("*rejoin*"))
+        raise DependencyDown("dynamodb")
+
+    monkeypatch.setattr(runs, "submit", refused)
+    body = {"model": "sim-small", "input": "no", "background": True}
+    for count, marks in ({}, 0), ({"x-stainless-retry-count": "0"}, 1):
+        api.client.post("/v1/responses", json=body, headers=api.head() | count)
+        assert len(marked) == marks
+
+
 def test_deleting_a_response_deletes_its_task_and_its_turn(api: Api, client: openai.OpenAI) -> None:
     made = client.responses.create(model="sim-small", input="one", background=True)
     with pytest.raises(openai.ConflictError):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from functions.sweeper import sweep as sweeper
+from functions.worker.lane.share import Share
 from functions.worker.run import waits as run_waits
 from shared import aws, clock
 from shared.errors import Conflict, IdempotencyMismatch
@@ -493,7 +494,7 @@ def test_a_branch_that_is_slow_to_wait_is_waited_for(
 def test_what_a_branch_reads_and_starts_is_waited_for(
     world: World, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its history, its place and its children: each takes as long as DynamoDB and Valkey take."""
+    """Its history and its children: each takes as long as DynamoDB takes."""
     for module, name in ((sessions, "read_whole"), (family, "begin"), (store, "submit")):
         real = getattr(module, name)
 
@@ -515,6 +516,25 @@ def test_what_a_branch_reads_and_starts_is_waited_for(
     task = world.submit("x", session_id="talk")
     world.work()
     assert sorted(one["kind"] for one in store.get(task.task_id).waiting_for) == ["children", "sleep"]
+
+
+def test_a_step_whose_place_is_asked_for_is_waited_for(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(self: Share, task: Task) -> bool:
+        await asyncio.sleep(0.4)
+        return False
+
+    async def run(ctx: Context) -> AgentResult:
+        await asyncio.gather(ctx.sleep(600), ctx.step("work", work))
+        return AgentResult("both")
+
+    monkeypatch.setattr(Share, "gives_back", slow)
+    work = Counted()
+    install(run)
+    task = world.submit("x")
+    world.work()
+    assert (store.get(task.task_id).status, work.times) == (Status.WAITING, 1)
 
 
 def test_an_old_timer_wakes_nothing(world: World, install: Install) -> None:
