@@ -26,6 +26,10 @@
     aborted, completed, consumed, …}``; ``ended`` is null while it runs, ``consumed`` is what it has used up at the
     provider (`state.Call.consumed`): tokens read and written.
 
+``POST /_sim/hurry`` with ``{"key": K}``
+    The calls of a key that a directive names take no more time, those under way and those to come: what is left of a
+    stream is sent at once. Answers ``{"waited": n}``, how many were under way. So a test says when a slow call ends.
+
 ``POST /_sim/reset`` (optional body ``{"keep_config": true}``)
     Forgets log, counters and keys, and goes back to the configuration of the start.
 """
@@ -47,6 +51,7 @@ _METHODS: Mapping[str, frozenset[str]] = {
     "/_sim/config": frozenset({"GET", "POST"}),
     "/_sim/stats": frozenset({"GET"}),
     "/_sim/calls": frozenset({"GET"}),
+    "/_sim/hurry": frozenset({"POST"}),
     "/_sim/reset": frozenset({"POST"}),
 }
 
@@ -92,6 +97,11 @@ def _answer(state: State, path: str, method: str, query: Mapping[str, list[str]]
         return state.stats(prefix=query.get("prefix", [None])[0], all_keys=query.get("all", ["0"])[0] == "1")
     if path == "/_sim/calls":
         return _calls(state, query)
+    if path == "/_sim/hurry":
+        key = _object(body).get("key")
+        if not isinstance(key, str) or not key:
+            raise invalid("'key' must be the text of a directive's key.", "key")
+        return {"waited": state.haste.hurry(key)}
     if path == "/_sim/reset":
         state.reset(keep_config=_object(body).get("keep_config") is True)
         return {"status": "reset"}

@@ -136,9 +136,14 @@ class _Exchange:
         return headers, left if over else None
 
     async def _pause(self, seconds: float) -> bool:
-        """Waits until so many seconds after the request; true, and noted, if the client left meanwhile."""
-        if await self.connection.wait_until(self.began + seconds):
-            self.call.aborted = True
+        """Waits until so many seconds after the request, or the key is hurried; true, and noted, if the client left."""
+        haste = self.state.haste
+        if self.call.key in haste:
+            left = self.connection.gone
+        else:
+            with haste.wakes(self.call.key, self.connection.wake):
+                left = await self.connection.wait_until(self.began + seconds)
+        self.call.aborted |= left
         return self.call.aborted
 
     async def _refuse(self, error: ApiError, headers: Headers) -> None:
@@ -229,7 +234,10 @@ class _Exchange:
                 return True
             merge = min(max(_MERGE, _MERGE_PER_CALL * self.state.in_flight), _MERGE_MOST)
             elapsed = loop.time() - self.began + merge
-            due = len(events) if step <= 0 else min(len(events), max(sent + 1, 2 + int((elapsed - ttft) / step)))
+            if step <= 0 or self.call.key in self.state.haste:
+                due = len(events)
+            else:
+                due = min(len(events), max(sent + 1, 2 + int((elapsed - ttft) / step)))
             if self.call.first_sent is None and due > 1:
                 self.call.first_sent = time.time()
             await http.write(self.send, b"".join(events[sent:due]), more=True)

@@ -40,18 +40,19 @@ class Connection:
             return
         self.gone = True
         self._counts.lost(model=self._used)
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Ends the wait for a time, if there is one."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def wait_until(self, when: float) -> bool:
-        """Sleeps until the loop's clock shows ``when``, or the client leaves; true if it has left."""
+        """Sleeps until the loop's clock shows ``when``, the client leaves or `wake` is called; true if it left."""
         if self.gone or when <= self._loop.time():
             return self.gone
         self._waiter = self._loop.create_future()
-        timer = self._loop.call_at(when, self._wake)
+        timer = self._loop.call_at(when, self.wake)
         try:
             await self._waiter
         finally:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 from localstack.llm.config import Config
+from localstack.llm.haste import Haste
 
 _KEYS_KEPT = 200_000
 _MINUTE = 60.0
@@ -146,6 +147,7 @@ class State:
     log_size: int = 200_000
     config: Config = field(init=False)
     connections: Connections = field(default_factory=Connections)
+    haste: Haste = field(default_factory=Haste)
     in_flight: int = 0
     started_at: float = field(default_factory=time.time)
     _generation: int = 0
@@ -179,6 +181,7 @@ class State:
         if not keep_config:
             self.config = self.startup
         self.connections.reset()
+        self.haste.reset()
         self._clear()
 
     def key_count(self, key: str) -> KeyCount:

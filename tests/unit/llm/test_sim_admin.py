@@ -11,6 +11,7 @@ import pytest
 
 from localstack.llm.admin import is_loopback
 from localstack.llm.config import Config
+from localstack.llm.haste import KEYS_KEPT, Haste
 from localstack.llm.server import Simulator as App
 from localstack.llm.state import State
 from sluice.testing import bound
@@ -198,6 +199,60 @@ def test_a_cancelled_call_counts_as_aborted(sim: Simulator) -> None:
     asyncio.run(run())
     assert sim.stats()["aborted"] == 2
     assert [(call["aborted"], call["status"], call["completed"]) for call in sim.calls()] == [(True, 0, False)] * 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("ttft", [0, 600])
+def test_a_hurried_call_ends_at_once_and_so_do_the_later_ones_of_its_key(
+    sim: Simulator, stream: bool, ttft: int
+) -> None:
+    message = f"[[sim key=h echo latency=600 ttft={ttft}]]all of its words"
+
+    async def run() -> None:
+        async with openai.AsyncOpenAI(base_url=f"{sim.url}/v1", api_key="k", max_retries=0) as client:
+
+            async def ask() -> str:
+                messages: Any = [{"role": "user", "content": message}]
+                answer: Any = await client.chat.completions.create(model="m", messages=messages, stream=stream)
+                if not stream:
+                    return str(answer.choices[0].message.content)
+                return "".join([part.choices[0].delta.content or "" async for part in answer if part.choices])
+
+            call = asyncio.create_task(ask())
+            await sim.until_in_flight(1)
+            assert sim.admin.post("/hurry", json={"key": "other"}).json() == {"waited": 0}
+            assert not call.done()
+            assert sim.admin.post("/hurry", json={"key": "h"}).json() == {"waited": 1}
+            assert await call == await ask() == "all of its words"
+
+    asyncio.run(run())
+    assert [(call["completed"], call["aborted"]) for call in sim.calls(key="h")] == [(True, False)] * 2
+
+
+def test_a_reset_forgets_who_is_in_a_hurry(sim: Simulator, ask: Ask) -> None:
+    sim.admin.post("/hurry", json={"key": "h"})
+    assert ask("[[sim key=h echo latency=600]]soon").choices[0].message.content == "soon"
+    sim.admin.post("/reset")
+    stream = ask("[[sim key=h latency=600 ttft=0 words=2000]]", stream=True)
+    assert next(part for part in stream if part.choices[0].delta.content)
+    assert sim.calls(key="h")[0]["ended"] is None
+    stream.close()
+
+
+@pytest.mark.parametrize("body", [{}, {"key": ""}, {"key": 1}, {"key": None}])
+def test_to_hurry_takes_a_key(sim: Simulator, body: dict[str, object]) -> None:
+    answer = sim.admin.post("/hurry", json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "key")
+
+
+def test_the_oldest_key_in_a_hurry_is_forgotten() -> None:
+    haste = Haste()
+    for n in range(KEYS_KEPT):
+        haste.hurry(f"k{n}")
+    haste.hurry("k1")
+    assert "k0" in haste
+    haste.hurry("one more")
+    assert ("k0" in haste, "k1" in haste, "one more" in haste) == (False, True, True)
 
 
 def test_connections_show_whether_a_client_pools(sim: Simulator) -> None:
