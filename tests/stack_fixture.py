@@ -119,6 +119,10 @@ class Stack:
         found: dict[str, int] = self.sim.get("/stats").json()["by_key"].get(key, {"started": 0, "completed": 0})
         return found
 
+    def hurry(self, key: str) -> None:
+        """Have the simulated calls of a directive's key end at once: a test says when, whatever else takes its time."""
+        self.sim.post("/hurry", json={"key": key}).raise_for_status()
+
     def use(self) -> None:
         """Point this process' AWS clients and Sluice's settings at the system."""
         from localstack.environ import use

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -130,6 +131,11 @@ class Dashboard:
             self.page.get_by_role("button", name="Sign in").click()
             expect(self.page.get_by_role("button", name="Sign out")).to_be_visible()
         return self.page
+
+    def submit_slow(self, message: str) -> tuple[str, str]:
+        """Submit what is answered three words a second, until `Stack.hurry` gets its key; returns task id and key."""
+        key = f"slow-{secrets.token_hex(4)}"
+        return self.submit(f"[[sim key={key} words=300 latency=100 ttft=0.2]] {message}"), key
 
     def submit(self, message: str) -> str:
         """Submit with the form; returns the task's id once its run is shown."""

@@ -105,7 +105,7 @@ def test_3_costs_have_doubled(dashboard: Dashboard, stack: Stack, tenant: tuple[
     stack.result(
         stack.submit("[[sim words=3000 latency=0.2]] A long and dear story.", key, max_output_tokens=4000), key
     )
-    goes_on = stack.submit("[[sim words=400 latency=60 ttft=0.1]] Another one.", key)
+    goes_on = stack.submit("[[sim words=400 latency=120 ttft=0.1]] Another one.", key)
     with told(dashboard, 3, "Costs have doubled since noon") as (story, page):
         story.click(page.get_by_role("link", name="Costs"))
         story.reads()
