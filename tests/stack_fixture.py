@@ -56,6 +56,9 @@ if RUNNING:
 
 ENDED = ("complete", "failed", "cancelled")
 
+LASTING = "latency=200 ttft=0.2 words=600"
+"""Of a directive: the call writes three words a second, until it is cancelled or `Stack.hurry` ends it."""
+
 high_lane = pytest.mark.together("the high lane")
 """For tests that pause the high lane or kill its workers, and those that find it or its dead letters so."""
 
@@ -67,7 +70,7 @@ class Stack:
         self.outputs = outputs
         self.keys: dict[str, str] = outputs["api_keys"]
         self.api_url: str = outputs["api_url"]
-        self.sim = httpx2.Client(base_url=outputs["llm_url"].removesuffix("/v1") + "/_sim", timeout=10)
+        self.sim = httpx2.Client(base_url=outputs["llm_url"].removesuffix("/v1") + "/_sim", timeout=60)
         self._clients: dict[str, httpx2.Client] = {}
 
     def client(self, user: str = "load") -> httpx2.Client:
@@ -147,7 +150,7 @@ class Stack:
 
 def violations(endpoint: str) -> list[dict[str, Any]]:
     """Return what the strict front noted since it was last asked to forget."""
-    found: list[dict[str, Any]] = httpx2.get(f"{endpoint}/_strict/report", timeout=10).json()["violations"]
+    found: list[dict[str, Any]] = httpx2.get(f"{endpoint}/_strict/report", timeout=60).json()["violations"]
     return found
 
 

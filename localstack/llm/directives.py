@@ -10,6 +10,7 @@ spaces.
 ``latency=S``           seconds from the request to the last byte; ``latency=LO-HI`` draws it evenly,
                         the same for the same key and conversation
 ``ttft=S``              seconds to the first token of a stream (default: a quarter of the latency)
+``quick=N``             the first N calls of the key take no time
 ``words=N``             length of the reply in words (= tokens)
 ``fail=F`` or ``F,G``   the fault (`localstack.llm.faults`), or several taken in turn; ``fail=none``
                         shields the call from random faults and from those of its model name
@@ -58,6 +59,7 @@ class Directives:
     key: str | None = None
     latency: Span | None = None
     ttft: float | None = None
+    quick: int = 0
     words: int | None = None
     fail: tuple[str, ...] = ()
     times: int | None = None
@@ -169,6 +171,7 @@ _READERS: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "key": ("key", _text),
     "latency": ("latency", span),
     "ttft": ("ttft", _seconds),
+    "quick": ("quick", whole(0, 1_000_000)),
     "words": ("words", whole(1, 100_000)),
     "fail": ("fail", _faults),
     "times": ("times", whole(0, 1_000_000)),

@@ -53,6 +53,8 @@ def make(state: State, request: ChatRequest) -> Plan:
     key = wish.key or f"#{print_}"
     low, high = wish.latency or model.latency or config.latency
     latency = low if low == high else low + (high - low) * faults.chance(config.seed, "latency", key, print_)
+    if wish.quick and state.key_count(key).started < wish.quick:
+        latency = 0
     ttft = next((t for t in (wish.ttft, model.ttft, config.ttft) if t is not None), latency / 4)
     return Plan(
         wish=wish,

@@ -34,7 +34,7 @@ from shared.tasks.model import Task
 @cache
 def _admin(sim_url: str, _pid: int) -> httpx2.Client:
     """Return what asks a simulator of its calls. Benches share it, and its connection, as long as the process lives."""
-    made = httpx2.Client(base_url=f"{sim_url}/_sim", timeout=10, verify=False)  # no TLS: no authorities to read
+    made = httpx2.Client(base_url=f"{sim_url}/_sim", timeout=60, verify=False)  # no TLS: no authorities to read
     atexit.register(made.close)
     return made
 
@@ -96,7 +96,7 @@ class Bench:
         """Receive and run one batch."""
         return self.invoke(self.receive(lane), seconds=seconds)
 
-    def work_until_quiet(self, lane: str = "normal", *, seconds: float = 20, invocation: float = 60) -> None:
+    def work_until_quiet(self, lane: str = "normal", *, seconds: float = 100, invocation: float = 60) -> None:
         """Receive and run batches until no task of this world is live."""
         give_up = time.monotonic() + seconds
         while time.monotonic() < give_up:
@@ -129,6 +129,10 @@ class Bench:
         """Return what the simulator counted for a key."""
         found: dict[str, int] = self.sim.get("/stats").json()["by_key"].get(key, {"started": 0, "completed": 0})
         return found
+
+    def hurry(self, key: str) -> None:
+        """Have the calls of a key end now, those under way and those to come."""
+        self.sim.post("/hurry", json={"key": key}).raise_for_status()
 
 
 def _note_hearts(patch: pytest.MonkeyPatch) -> list[Heart]:

@@ -15,7 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.core.result import Ok
 
-from tests.stack_fixture import Stack, high_lane
+from tests.stack_fixture import LASTING, Stack, high_lane
 
 RUN = uuid.uuid4().hex[:8]
 """Keeps the names of one run of these tests apart from those of another on the same system."""
@@ -132,9 +132,11 @@ def test_the_high_lane_is_the_vips(stack: Stack) -> None:
 
 
 def test_a_running_task_is_cancelled(stack: Stack) -> None:
-    task_id = stack.submit("[[sim latency=20]] slow")
-    events = stack.client().get(f"/result/{task_id}/events", params={"after": 1, "wait": 20}).json()
-    assert events["events"][0]["type"] == "started"
+    task_id = stack.submit(f"[[sim {LASTING}]] slow")
+    events: list[dict[str, Any]] = []
+    while not events:
+        events = stack.client().get(f"/result/{task_id}/events", params={"after": 1, "wait": 20}).json()["events"]
+    assert events[0]["type"] == "started"
     assert stack.client().post(f"/agent/{task_id}/cancel").status_code in (200, 202)
     assert stack.result(task_id)["status"] == "cancelled"
 
@@ -170,7 +172,7 @@ def test_the_openai_client_works(stack: Stack) -> None:
         model="sim-fast", input=[{"role": "user", "content": "[[sim words=3]] as a list"}], instructions="Be brief."
     )
     assert len(listed.output_text.split()) == 3
-    slow = client.responses.create(model="sim-fast", input="[[sim latency=20]] slow", background=True)
+    slow = client.responses.create(model="sim-fast", input=f"[[sim {LASTING}]] slow", background=True)
     assert client.responses.cancel(slow.id).status == "cancelled"
     with pytest.raises(openai.NotFoundError):
         client.responses.retrieve("resp_task_none")

@@ -12,7 +12,7 @@ import httpx2
 import openai
 import pytest
 
-from tests.stack_fixture import Stack
+from tests.stack_fixture import LASTING, Stack
 
 ENDED = ("completed", "failed", "expired", "cancelled")
 PART_BYTES = 4_000_000
@@ -61,7 +61,7 @@ def test_a_batch_is_carried_out(client: openai.OpenAI, endpoint: Any, number: in
 
 
 def test_a_batch_is_cancelled(client: openai.OpenAI) -> None:
-    content = lines(300, "/v1/responses", input="[[sim latency=20 words=3]] hello")
+    content = lines(300, "/v1/responses", input=f"[[sim {LASTING}]] hello")
     file = client.files.create(file=("lines.jsonl", content), purpose="batch")
     batch = client.batches.create(input_file_id=file.id, endpoint="/v1/responses", completion_window="24h")
     while client.batches.retrieve(batch.id).status == "validating":

@@ -61,7 +61,7 @@ def test_an_example_works(stack: Stack, block: Block, command_line: Path) -> Non
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -22,7 +22,7 @@ from localstack.system import System
 from shared.tasks import events, table
 from shared.tasks.items import row_key
 from shared.tasks.model import Status, Task
-from tests.stack_fixture import Stack, high_lane
+from tests.stack_fixture import LASTING, Stack, high_lane
 
 PATIENCE_SECONDS = 60
 
@@ -67,9 +67,10 @@ def kill_its_worker(stack: Stack, system: System, task_id: str, *, lease_no: int
 def test_a_killed_workers_run_goes_on_elsewhere_and_repeats_no_finished_step(at_stack: Stack, system: System) -> None:
     key = f"fault-kill-{time.time()}"
     task_id = at_stack.submit(
-        f"[[sim key={key} latency=1.5 tools=calculator,current_time words=3]] go", "vip", agent="tools"
+        f"[[sim key={key} quick=2 {LASTING} tools=calculator,current_time]] go", "vip", agent="tools"
     )
     kill_its_worker(at_stack, system, task_id, lease_no=1, after_calls=2)
+    at_stack.hurry(key)
     found = at_stack.result(task_id, "vip")
     assert (found["status"], found["usage"]["model_calls"]) == ("complete", 3)
     task = row(at_stack, task_id)
@@ -87,20 +88,26 @@ def test_doubled_messages_of_finished_and_running_tasks_make_no_call(at_stack: S
     done_key, running_key = (f"fault-{what}-{time.time()}" for what in ("done", "running"))
     done = at_stack.submit(f"[[sim key={done_key} words=2]] hello")
     assert at_stack.result(done)["status"] == "complete"
-    running = at_stack.submit(f"[[sim key={running_key} latency=7 words=2]] hello")
+    running = at_stack.submit(f"[[sim key={running_key} {LASTING}]] hello")
     while not at_stack.calls(running_key)["started"]:
         time.sleep(0.05)
-    sqs: Any = boto3.client("sqs")
-    for start in range(0, 200, 10):
-        bodies = [json.dumps({"v": 1, "task_id": (done, running)[n % 2], "gen": 0}) for n in range(start, start + 10)]
-        sqs.send_message_batch(
-            QueueUrl=at_stack.outputs["queues"]["normal"],
-            Entries=[{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies)],
-        )
+
+    def double(number: int) -> None:
+        sqs: Any = boto3.client("sqs")
+        for start in range(0, number, 10):
+            bodies = [json.dumps({"v": 1, "task_id": (done, running)[n % 2], "gen": 0}) for n in range(10)]
+            sqs.send_message_batch(
+                QueueUrl=at_stack.outputs["queues"]["normal"],
+                Entries=[{"Id": str(start + n), "MessageBody": body} for n, body in enumerate(bodies)],
+            )
+        # One more run behind all the copies in the queue, so that they were seen.
+        at_stack.result(at_stack.submit("[[sim words=1]] last"))
+
+    double(180)
+    at_stack.hurry(running_key)
     assert at_stack.result(running)["status"] == "complete"
     before = rows(at_stack.outputs["table"], [done, running])
-    # One more run behind all the copies in the queue, so that they were seen.
-    at_stack.result(at_stack.submit("[[sim words=1]] last"))
+    double(20)
     assert rows(at_stack.outputs["table"], [done, running]) == before
     for key in (done_key, running_key):
         assert at_stack.calls(key)["started"] == 1
@@ -111,7 +118,7 @@ def test_doubled_messages_of_finished_and_running_tasks_make_no_call(at_stack: S
 
 @high_lane
 def test_a_run_that_kills_its_workers_is_set_apart_and_then_given_up(at_stack: Stack, system: System) -> None:
-    task_id = at_stack.submit(f"[[sim key=fault-poison-{time.time()} latency=7.5 words=1]] kill", "vip")
+    task_id = at_stack.submit(f"[[sim key=fault-poison-{time.time()} {LASTING}]] kill", "vip")
     assert row(at_stack, task_id).lane == "high"
     kill_its_worker(at_stack, system, task_id, lease_no=1)
     kill_its_worker(at_stack, system, task_id, lease_no=2)

@@ -13,13 +13,13 @@ import pytest
 from shared.tasks import claims, table
 from shared.tasks.items import row_key
 from shared.tasks.model import Task
-from tests.stack_fixture import PARAMETERS, Stack, high_lane
+from tests.stack_fixture import LASTING, PARAMETERS, Stack, high_lane
 
 LAST = 8
 FLOOD = int(PARAMETERS["NormalConcurrency"]) * int(PARAMETERS["RunsPerEnvironment"]) + LAST
 """Runs, more than all slots of the normal lane hold at once: its last ones wait."""
-STEADY = "[[sim latency=60 words=20 ttft=0.1]] wait"
-"""Holds its slot for a minute: a model that says nothing for so long is given up, and asked again and again."""
+STEADY = "[[sim latency=200 words=60 ttft=0.1]] wait"
+"""Holds its slot: a model that says nothing for eight seconds is given up, and asked again and again."""
 
 
 @pytest.fixture
@@ -61,11 +61,11 @@ def test_a_full_normal_lane_does_not_delay_the_high_one(stack: Stack) -> None:
 
 def test_a_running_task_is_cancelled_and_its_model_call_ends(stack: Stack) -> None:
     key = f"lane-cancel-{time.time()}"
-    task_id = stack.submit(f"[[sim key={key} latency=30 words=9]] wait")
+    task_id = stack.submit(f"[[sim key={key} {LASTING}]] wait")
     while stack.calls(key)["started"] == 0:
         time.sleep(0.1)
     assert stack.client().post(f"/agent/{task_id}/cancel").status_code == 202
-    assert stack.result(task_id, seconds=15)["status"] == "cancelled"
+    assert stack.result(task_id)["status"] == "cancelled"
     assert stack.client().post(f"/agent/{task_id}/cancel").json()["status"] == "cancelled"
     counts: dict[str, Any] = stack.calls(key)
     assert (counts["started"], counts["completed"]) == (1, 0)

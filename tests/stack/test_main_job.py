@@ -1,11 +1,12 @@
 """The main job through the deployed system: submit, follow, result."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.stack_fixture import PARAMETERS, Stack
+from tests.stack_fixture import LASTING, PARAMETERS, Stack
 
 
 def test_a_run_completes(stack: Stack) -> None:
@@ -25,14 +26,18 @@ def test_a_run_completes(stack: Stack) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_text_is_told_as_it_is_written_or_in_one_piece(stack: Stack, stream: bool) -> None:
-    """Slowly enough that a reader meets several batches of it."""
-    task_id = stack.submit("[[sim words=30 latency=3 ttft=0.2]] hello", stream=stream)
+    """What is streamed ends once a reader has met two batches of it; else the reader has three seconds for them."""
+    key = f"main-told-{time.time()}"
+    pace = LASTING if stream else "words=30 latency=3 ttft=0.2"
+    task_id = stack.submit(f"[[sim key={key} {pace}]] hello", stream=stream)
     seen: list[dict[str, Any]] = []
     while not seen or seen[-1]["type"] != "complete":
         after = seen[-1]["seq"] if seen else 0
         page = stack.client().get(f"/result/{task_id}/events", params={"after": after, "wait": 20})
         seen += page.json()["events"]
-    texts = [event["data"]["text"] for event in seen if event["type"] == "token"]
+        texts = [event["data"]["text"] for event in seen if event["type"] == "token"]
+        if len(texts) > 1:
+            stack.hurry(key)
     assert "".join(texts) == seen[-1]["data"]["response"]
     assert (len(texts) > 1) == stream
 

@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.stack_fixture import Stack
+from tests.stack_fixture import LASTING, Stack
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def client(stack: Stack) -> Iterator[openai.OpenAI]:
 def test_create_in_the_background_and_retrieve_until_completed(client: openai.OpenAI) -> None:
     response = client.responses.create(model="gpt-4o-mini", input="[[sim words=4]] hello", background=True)
     assert response.status == "queued"
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 100
     while response.status in ("queued", "in_progress") and time.monotonic() < give_up:
         time.sleep(0.2)
         response = client.responses.retrieve(response.id)
@@ -86,9 +86,9 @@ def test_a_reply_cut_at_its_limit_is_incomplete(client: openai.OpenAI) -> None:
 
 
 def test_cancel(client: openai.OpenAI) -> None:
-    response = client.responses.create(model="gpt-4o-mini", input="[[sim latency=30]] hello", background=True)
+    response = client.responses.create(model="gpt-4o-mini", input=f"[[sim {LASTING}]] hello", background=True)
     cancelled = client.responses.cancel(response.id)
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 100
     while cancelled.status != "cancelled" and time.monotonic() < give_up:
         time.sleep(0.2)
         cancelled = client.responses.retrieve(response.id)

@@ -97,6 +97,6 @@ def test_the_relay_forwards_both_ways_and_ends(stack: Stack) -> None:
     # Loopback has more than one address, so no engine is needed.
     port = int(stack.outputs["llm_url"].split(":")[2].split("/")[0])
     with relayed("127.0.0.2", [port]):
-        assert httpx2.get(f"http://127.0.0.2:{port}/_sim/health", timeout=10).status_code == 200
+        assert httpx2.get(f"http://127.0.0.2:{port}/_sim/health", timeout=60).status_code == 200
     with pytest.raises(httpx2.ConnectError):
-        httpx2.get(f"http://127.0.0.2:{port}/_sim/health", timeout=10)
+        httpx2.get(f"http://127.0.0.2:{port}/_sim/health", timeout=60)

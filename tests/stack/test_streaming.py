@@ -6,13 +6,15 @@ import json
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
 
-from tests.stack_fixture import Stack, high_lane
+from tests.stack_fixture import LASTING, Stack, high_lane
 
-LONG = "[[sim words=120 latency=4 ttft=0.2]] hello"
+CUTS = 6
+"""More than a log without any text has: some are within what was written so far."""
 
 
 class Reader:
@@ -28,11 +30,11 @@ class Reader:
         self._last = ""
         self._text = (0, "")
 
-    def read(self, *, at_most: float = float("inf")) -> bool:
-        """Read until the end, or for so many messages; True at the end."""
+    def read(self, *, at_most: float = float("inf"), each: Callable[[], None] = lambda: None) -> bool:
+        """Read until the end, or for so many messages; True at the end. After each, something is done."""
         headers = self._headers | ({"Last-Event-ID": self._last} if self._last else {})
         fields: dict[str, str] = {}
-        with httpx2.stream("GET", self._url, headers=headers, timeout=30) as answer:
+        with httpx2.stream("GET", self._url, headers=headers, timeout=60) as answer:
             assert answer.status_code == 200
             for line in answer.iter_lines():
                 name, _, value = line.partition(": ")
@@ -42,6 +44,7 @@ class Reader:
                     fields[name] = value
                     continue
                 self._take(fields)
+                each()
                 fields, at_most = {}, at_most - 1
                 if self.end or at_most <= 0:
                     break
@@ -68,9 +71,15 @@ class Reader:
 
 
 def test_text_comes_while_it_is_written_and_equals_the_log(stack: Stack) -> None:
-    task_id = stack.submit(LONG)
+    key = f"while-written-{time.time()}"
+    task_id = stack.submit(f"[[sim key={key} {LASTING}]] hello")
     reader = Reader(stack, task_id)
-    assert reader.read()
+
+    def enough() -> None:
+        if reader.parts > 5:
+            stack.hurry(key)
+
+    assert reader.read(each=enough)
     assert reader.end is not None
     assert reader.end["status"] == "complete"
     assert reader.parts > 5
@@ -79,20 +88,21 @@ def test_text_comes_while_it_is_written_and_equals_the_log(stack: Stack) -> None
 
 def test_connections_cut_anywhere_miss_and_repeat_nothing(stack: Stack) -> None:
     chance = random.Random(7)
-    tasks = [stack.submit("[[sim words=60 latency=4 ttft=0.2]] hello") for _ in range(3)]
+    key = f"cut-anywhere-{time.time()}"
+    tasks = [stack.submit(f"[[sim key={key} {LASTING}]] hello") for _ in range(3)]
     readers = [Reader(stack, task_id) for task_id in tasks]
 
     def follow(reader: Reader) -> None:
         while not reader.read(at_most=chance.randint(1, 2)):
-            pass
+            if all(one.cuts >= CUTS for one in readers):
+                stack.hurry(key)
 
     threads = [threading.Thread(target=follow, args=(reader,)) for reader in readers]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
-    # How many messages a text comes in depends on the machine; a log of five events has at least two cuts.
-    assert all(reader.cuts >= 2 for reader in readers), [reader.cuts for reader in readers]
+        thread.join(100)
+    assert all(reader.cuts >= CUTS for reader in readers), [reader.cuts for reader in readers]
     for reader, task_id in zip(readers, tasks, strict=True):
         assert reader.log == stack.events(task_id)
         assert reader.log[-1]["type"] == "complete"
@@ -100,24 +110,24 @@ def test_connections_cut_anywhere_miss_and_repeat_nothing(stack: Stack) -> None:
 
 def test_every_path_of_the_api_answers_there(stack: Stack) -> None:
     url, headers = stack.outputs["stream_url"], {"Authorization": f"Bearer {stack.keys['load']}"}
-    assert httpx2.get(f"{url}/health", timeout=20).json()["status"] == "ok"
-    accepted = httpx2.post(f"{url}/agent", json={"message": "[[sim words=3]] hi"}, headers=headers, timeout=20)
+    assert httpx2.get(f"{url}/health", timeout=60).json()["status"] == "ok"
+    accepted = httpx2.post(f"{url}/agent", json={"message": "[[sim words=3]] hi"}, headers=headers, timeout=60)
     assert accepted.status_code == 202
     held = httpx2.get(f"{url}/result/{accepted.json()['task_id']}?wait=40", headers=headers, timeout=60)
     assert held.json()["status"] == "complete"
-    assert httpx2.get(f"{stack.api_url}/result/x?wait=40", headers=headers, timeout=20).status_code == 422
+    assert httpx2.get(f"{stack.api_url}/result/x?wait=40", headers=headers, timeout=60).status_code == 422
 
 
 def test_pages_of_the_dashboards_origin_may_read_it(stack: Stack) -> None:
     origin = stack.outputs["aws_endpoint_url"]
     for allowed, told in ((origin, origin), ("https://evil.example", None)):
-        answer = httpx2.get(f"{stack.outputs['stream_url']}/health", headers={"Origin": allowed}, timeout=20)
+        answer = httpx2.get(f"{stack.outputs['stream_url']}/health", headers={"Origin": allowed}, timeout=60)
         assert answer.headers.get("access-control-allow-origin") == told
 
 
 @high_lane
 def test_a_tenants_hundred_open_streams_delay_nobodys_submit(stack: Stack) -> None:
-    task_id = stack.submit("[[sim words=50 latency=120 ttft=0.2]] slow", user="vip")
+    task_id = stack.submit("[[sim words=80 latency=200 ttft=0.2]] slow", user="vip")
     url = f"{stack.outputs['stream_url']}/result/{task_id}/stream"
     headers = {"Authorization": f"Bearer {stack.keys['vip']}"}
     limits = httpx2.Limits(max_connections=None)
@@ -130,7 +140,7 @@ def test_a_tenants_hundred_open_streams_delay_nobodys_submit(stack: Stack) -> No
                 began = time.monotonic()
                 mine = {"Authorization": f"Bearer {stack.keys['load']}"}
                 body = {"message": "[[sim words=3]] hi"}
-                assert httpx2.post(f"{base}/agent", json=body, headers=mine, timeout=20).status_code == 202
+                assert httpx2.post(f"{base}/agent", json=body, headers=mine, timeout=60).status_code == 202
                 took.append(time.monotonic() - began)
             assert min(took) < 5  # not held up behind them; how long it takes is for the benchmark
         other = Reader(stack, stack.submit("[[sim words=3]] hi"))
@@ -143,5 +153,5 @@ def test_a_tenants_hundred_open_streams_delay_nobodys_submit(stack: Stack) -> No
 def test_a_ticket_for_the_websocket_is_had_at_either_address(stack: Stack) -> None:
     headers = {"Authorization": f"Bearer {stack.keys['load']}"}
     for address in ("api_url", "stream_url"):
-        answer = httpx2.post(f"{stack.outputs[address]}/stream-ticket", headers=headers, timeout=30)
+        answer = httpx2.post(f"{stack.outputs[address]}/stream-ticket", headers=headers, timeout=60)
         assert answer.json()["url"] == stack.outputs["ws_url"], address

@@ -239,6 +239,21 @@ def test_a_reset_forgets_who_is_in_a_hurry(sim: Simulator, ask: Ask) -> None:
     stream.close()
 
 
+@pytest.mark.parametrize("fault", ["", "fail=500"])
+def test_the_first_calls_of_a_key_may_be_quick(sim: Simulator, fault: str) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": f"[[sim key=q latency=600 quick=2 {fault}]]"}]}
+
+    async def run() -> list[int]:
+        async with httpx2.AsyncClient(headers={"authorization": "Bearer k"}, timeout=60) as client:
+            answers = [await client.post(f"{sim.url}/v1/chat/completions", json=body) for _ in range(2)]
+            third = asyncio.create_task(client.post(f"{sim.url}/v1/chat/completions", json=body))
+            await sim.until_in_flight(1)
+            assert sim.admin.post("/hurry", json={"key": "q"}).json() == {"waited": 1}
+            return [answer.status_code for answer in (*answers, await third)]
+
+    assert asyncio.run(run()) == [500 if fault else 200] * 3
+
+
 @pytest.mark.parametrize("body", [{}, {"key": ""}, {"key": 1}, {"key": None}])
 def test_to_hurry_takes_a_key(sim: Simulator, body: dict[str, object]) -> None:
     answer = sim.admin.post("/hurry", json=body)

@@ -7,11 +7,11 @@ from localstack.llm.directives import DirectiveError, parse
 
 def test_all_directives_of_a_message_are_read() -> None:
     found = parse(
-        "Before [[sim key=abc latency=0.5 ttft=0.1 words=20 fail=429,quota times=2 skip=1 retry_after=1.5 "
+        "Before [[sim key=abc latency=0.5 ttft=0.1 quick=4 words=20 fail=429,quota times=2 skip=1 retry_after=1.5 "
         "retry_after_ms=200 hang=3 nonce]] between [[sim echo recall parallel=2 rounds=3]] after."
     )
     assert found.text == "Before between after."
-    assert (found.key, found.latency, found.ttft, found.words) == ("abc", (0.5, 0.5), 0.1, 20)
+    assert (found.key, found.latency, found.ttft, found.quick, found.words) == ("abc", (0.5, 0.5), 0.1, 4, 20)
     assert (found.fail, found.times, found.skip) == (("429", "quota"), 2, 1)
     assert (found.retry_after, found.retry_after_ms, found.hang) == (1.5, 200, 3)
     assert (found.nonce, found.echo, found.recall) == (True, True, True)
