@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from functions.api.contract.requests import DEFAULT_OUTPUT_TOKENS, AgentRequest
+from functions.api.contract.requests import AgentRequest
 from shared import traceparent
 from shared.clock import day, now
 from shared.limits import prices
+from shared.limits.output import output_tokens
 from shared.tasks.model import Task, dumps
 
 if TYPE_CHECKING:
@@ -82,8 +83,7 @@ def make_task(
     size = wanted.text_bytes + len(dumps(wanted.params.get("tools") or [])) + FRAME_BYTES
     size += len(dumps(wanted.params.get("options") or {})) + INLINE_TOKENS * len(wanted.inline)
     size += len((wanted.params.get("instructions") or "").encode())
-    output_tokens = wanted.params.get("max_output_tokens") or DEFAULT_OUTPUT_TOKENS
-    tokens, micro_usd = prices.worst_case(model, size, output_tokens)
+    tokens, micro_usd = prices.worst_case(model, size, output_tokens(wanted.params, model))
     return Task(
         task_id=task_id,
         user=caller.user,
