@@ -123,6 +123,8 @@ def progress(task: Task) -> dict[str, Any]:
     """
     last = task.last_seq
     found = state(task, None) | {"last_seq": last, "attempt": task.attempt}
+    if task.waiting_for:  # one that takes over must not let a wait begin anew
+        found["waiting_for"] = task.waiting_for
     return {} if task.unwritten else found
 
 

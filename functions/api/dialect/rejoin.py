@@ -5,9 +5,13 @@ the same body under the same key, within a few minutes, means the same run. What
 has a count of 0 and is run twice. Kept in Valkey: without it a repeat is a run of its own, as before.
 
 A client whose patience is shorter than a submit takes repeats it before its run is there: the repeat waits for that.
+
+Two clients of one user that send the same at once are not told apart by what they send, nor need they be: a repeat
+joins the newest run of those. But none takes another's mark or run away, whatever comes of its own request.
 """
 
 import hashlib
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +22,7 @@ from starlette.datastructures import Headers
 from functions.api.submit.repeats import canonical
 from shared import valkey
 from shared.errors import NotFound
+from shared.limits.scripts import script
 from shared.logs import get_logger
 from shared.tasks import store
 from shared.tasks.model import Task
@@ -30,6 +35,8 @@ TAKING_SECONDS = 30
 WAIT_SECONDS = 10.0
 """How long a repeat waits for the run of a request that is still being taken on."""
 LOOK_SECONDS = 0.1
+MARK = "?"
+"""How what stands for a request begins whose run is not there yet; no id of anything does."""
 COUNT_HEADER = "x-stainless-retry-count"
 
 _log = get_logger("rejoin")
@@ -64,12 +71,12 @@ class Rejoin:
             return None
         until = time.monotonic() + WAIT_SECONDS
         try:
-            while (found := valkey.client().get(self._key)) == "" and time.monotonic() < until:
+            while _is_mark(found := valkey.client().get(self._key)) and time.monotonic() < until:
                 time.sleep(LOOK_SECONDS)
         except RedisError as error:
             _log.warning("a retried request makes a run of its own", extra={"error": str(error)})
             return None
-        return str(found) if found else None
+        return None if found is None or _is_mark(found) else str(found)
 
     @contextmanager
     def taking(self) -> Iterator[None]:
@@ -80,20 +87,21 @@ class Rejoin:
         if not self._counts:
             yield
             return
+        mark = f"{MARK}{secrets.token_hex(8)}"
         try:
-            first = valkey.client().set(self._key, "", ex=TAKING_SECONDS, nx=True)
+            before = valkey.client().set(self._key, mark, ex=TAKING_SECONDS, get=True)
         except RedisError:  # as telling of its run would: that is logged
-            first = None
+            before = None
         try:
             yield
         except BaseException:
-            if first:
-                self._forget()
+            self._withdraw(mark, before)
             raise
 
-    def _forget(self) -> None:
+    def _withdraw(self, mark: str, before: str | None) -> None:
+        kept_s = TAKING_SECONDS if _is_mark(before) else REJOIN_SECONDS
         try:
-            valkey.client().delete(self._key)
+            script("rejoin_withdraw")([self._key], [mark, before or "", kept_s])
         except RedisError as error:
             _log.warning("a repeat of this request will wait for nothing", extra={"error": str(error)})
 
@@ -103,3 +111,7 @@ class Rejoin:
             valkey.client().set(self._key, task_id, ex=REJOIN_SECONDS)
         except RedisError as error:
             _log.warning("a repeat of this request will not find its run", extra={"error": str(error)})
+
+
+def _is_mark(found: str | None) -> bool:
+    return found is not None and found.startswith(MARK)

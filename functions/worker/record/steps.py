@@ -77,7 +77,7 @@ class Steps:
         """Why a step could not be recorded, though nothing was wrong with it."""
         self._last: tuple[Step, Done] | None = None
         self._recording: asyncio.Task[None] | None = None
-        self._between = 0
+        self._between = self._waiting = 0
         self.progressed = False
         """Whether this worker recorded a step."""
 
@@ -98,6 +98,15 @@ class Steps:
             yield
         finally:
             self._between -= 1
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Have no step be the run's last while a branch of it waits: nothing would record it before that is over."""
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     def copied(self, name: str) -> bool:
         """Whether the newest use of a name was replayed from another run, which paid for it."""
@@ -162,8 +171,8 @@ class Steps:
                 data = {"step": name, "n": nth, "ms": round((time.monotonic() - began) * 1000), "kind": kind}
                 done = done._replace(events=(*done.events, Event("step", now(), data)))
             step = checkpoints.Step(name, nth, mark, done.value)
-            # With others under way it is not the last; and after the end nobody would write it.
-            if done.last and len(self._open) == 1 and not self._closed:
+            # With others under way, or a wait, it is not the last; and after the end nobody would write it.
+            if done.last and len(self._open) == 1 and not self._waiting and not self._closed:
                 self._last = step, done
             else:
                 await _whatever_comes(asyncio.ensure_future(self._record(step, done)))

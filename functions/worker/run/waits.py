@@ -62,6 +62,8 @@ class Waits:
         self._suspend = suspend
         self._known = {one.key: one for one in waits.of_row(task)}
         self._open: dict[tuple[str, str, int], _Pending] = {}
+        self._cut: dict[tuple[str, str, int], Wait] = {}
+        """Waits whose branches were cancelled: by the run's stop, or by code that another worker executes once more."""
         self._inbox: list[Signal] = []
         self._looked_at = 0.0
         self._taken = {
@@ -113,10 +115,17 @@ class Waits:
         if len(self._open) >= WAITS_AT_ONCE:
             raise TooLarge(f"a run waits for {WAITS_AT_ONCE} things at most at the same time")
         pending = self._open[wait.key] = _Pending(wait)
+        self._cut.pop(wait.key, None)
         if self._watcher is None or self._watcher.done():
             self._watcher = asyncio.create_task(self._watch())
         try:
-            return await pending.here
+            with self._steps.waiting():
+                return await pending.here
+        except asyncio.CancelledError:
+            self._cut[wait.key] = wait
+            while len(self._cut) > WAITS_AT_ONCE:
+                del self._cut[next(iter(self._cut))]
+            raise
         finally:
             del self._open[wait.key]
             self._known[wait.key] = wait
@@ -139,8 +148,9 @@ class Waits:
                 return
 
     def _note(self) -> None:
-        """Note in the task what a retry or a continuation must know of."""
-        self._task.waiting_for = [one.stored() for one in self.pending()]
+        """Note in the task what a retry or a continuation must know of: no time that was begun starts again."""
+        known = self._cut | {one.key: one for one in self.pending()}
+        self._task.waiting_for = [one.stored() for one in [*known.values()][-WAITS_AT_ONCE:]]
 
     def _settle_what_came(self) -> None:
         for one in self._open.values():

@@ -747,10 +747,69 @@ def test_a_retry_waits_for_nothing_after_a_refusal_and_not_long_for_a_request_th
     assert not valkey.client().exists(key)
     monkeypatch.setattr(runs, "submit", real)
     monkeypatch.setattr(rejoin, "WAIT_SECONDS", 0.3)
-    valkey.client().set(key, "", ex=rejoin.TAKING_SECONDS)  # its function ended before the run was there
+    valkey.client().set(key, f"{rejoin.MARK}1", ex=rejoin.TAKING_SECONDS)  # its function ended before the run was there
     made = ask(extra_headers=REPEAT)
     assert task_of(made) == api.get("/agent").json()["tasks"][0]["task_id"]
     assert valkey.client().get(key) == task_of(made)  # and is what the next repeat joins
+
+
+@pytest.mark.parametrize("made_before", [True, False])
+def test_of_two_that_send_the_same_at_once_neither_takes_the_others_run_away(
+    api: Api, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch, made_before: bool
+) -> None:
+    """The second is still being taken on, or was, when the first comes to nothing; its repeat makes no run again."""
+    real, begun, go = runs.submit, threading.Event(), threading.Event()
+    once = client.with_options(max_retries=0)
+
+    def ask(**more: Any) -> Any:
+        return once.responses.create(model="sim-small", input="both", background=True, **more)
+
+    def slow(*args: Any, **more: Any) -> Any:
+        begun.set()
+        assert go.wait(60)
+        return real(*args, **more)
+
+    with ThreadPoolExecutor(2) as pool:
+
+        def refused(*args: Any, **more: Any) -> Any:
+            monkeypatch.setattr(runs, "submit", real if made_before else slow)
+            second.append(pool.submit(ask))
+            second[0].result() if made_before else begun.wait(60)
+            raise DependencyDown("dynamodb")
+
+        second: list[Any] = []
+        monkeypatch.setattr(runs, "submit", refused)
+        with pytest.raises(openai.InternalServerError):
+            ask()
+        monkeypatch.setattr(runs, "submit", real)
+        repeat = pool.submit(ask, extra_headers=REPEAT)
+        if not made_before:
+            time.sleep(0.3)
+            assert not repeat.done()
+        go.set()
+        assert second[0].result().id == repeat.result().id
+    assert len(api.get("/agent").json()["tasks"]) == 1
+
+
+def test_what_is_asked_again_and_refused_leaves_the_run_before_it(
+    api: Api, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = runs.submit
+
+    def refused(*args: Any, **more: Any) -> Any:
+        raise DependencyDown("dynamodb")
+
+    def ask(**more: Any) -> Any:
+        once = client.with_options(max_retries=0)
+        return once.responses.create(model="sim-small", input="again", background=True, **more)
+
+    first = ask()
+    monkeypatch.setattr(runs, "submit", refused)
+    with pytest.raises(openai.InternalServerError):
+        ask()
+    monkeypatch.setattr(runs, "submit", real)
+    assert ask(extra_headers=REPEAT).id == first.id
+    assert ask().id != first.id
 
 
 def test_nothing_is_marked_for_a_client_that_does_not_count_its_tries(

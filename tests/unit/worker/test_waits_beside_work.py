@@ -1,0 +1,134 @@
+"""Waits of a run whose other branches work: their time is that of the first worker, and nothing is held for them."""
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from functions.worker.lane.share import Share
+from functions.worker.run import waits as run_waits
+from shared.settings import settings
+from shared.tasks import claims, lanes, store
+from shared.tasks.model import Status, Task
+from sluice import AgentResult, Context
+from tests.unit.worker.conftest import Install, World
+
+
+def again(world: World, task: Task) -> Task:
+    """Deliver a message for a task; returns its row afterwards."""
+    lanes.send(task.lane, task.task_id, store.get(task.task_id).gen, user=task.user)
+    world.work()
+    return store.get(task.task_id)
+
+
+def since(row: Task) -> float:
+    (one,) = row.waiting_for
+    return float(one["since"])
+
+
+@pytest.mark.parametrize("end", ["retry", "share"])
+def test_a_time_does_not_begin_anew_when_another_branch_ends_the_stay(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """The group cancels the branch that waits before anybody could write what it waits for."""
+    stays = 0
+
+    async def gives_back(self: Share, task: Task) -> bool:
+        return end == "share" and stays == 1
+
+    async def work() -> int:
+        if end == "retry" and stays == 1:
+            raise OSError("away")
+        return 1
+
+    async def branch(ctx: Context) -> None:
+        await asyncio.sleep(0)  # the other one waits by now
+        await ctx.step("work", work)
+
+    async def run(ctx: Context) -> AgentResult:
+        nonlocal stays
+        stays += 1
+        async with asyncio.TaskGroup() as both:
+            both.create_task(ctx.sleep(600))
+            both.create_task(branch(ctx))
+        return AgentResult("both")
+
+    monkeypatch.setattr(Share, "gives_back", gives_back)
+    monkeypatch.setattr("shared.retry.backoff", lambda *_: 0.0)
+    install(run)
+    task = world.submit("x")
+    world.work()
+    first = store.get(task.task_id)
+    assert (first.status, first.reason) == (Status.QUEUED, end)
+    row = again(world, task)
+    assert (row.status, stays, since(row)) == (Status.WAITING, 2, since(first))
+
+
+def test_a_time_does_not_begin_anew_when_its_worker_dies(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had not come to wait yet: heartbeats say since when a branch of it does."""
+    begun: list[float] = []
+
+    def die() -> None:
+        give_up = time.monotonic() + 30
+        while not (row := store.get(task.task_id)).waiting_for and time.monotonic() < give_up:
+            time.sleep(0.05)
+        begun.append(since(row))
+        world.lapse(task.task_id)
+        assert isinstance(claims.claim(task.task_id, row.gen), Task)
+
+    async def work() -> None:
+        if not begun:
+            await asyncio.to_thread(die)
+
+    async def run(ctx: Context) -> AgentResult:
+        await asyncio.gather(ctx.sleep(600), ctx.step("work", work))
+        return AgentResult("both")
+
+    monkeypatch.setenv("QUARANTINE_AFTER", "9")
+    settings.cache_clear()
+    install(run)
+    task = world.submit("x")
+    world.work()
+    world.lapse(task.task_id)
+    row = again(world, task)
+    assert (row.status, since(row)) == (Status.WAITING, begun[0])
+
+
+def test_a_wait_that_was_over_is_not_told_as_cut(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor are more told than a run may have: code that gives up on waits may do that for ever."""
+
+    async def run(ctx: Context) -> AgentResult:
+        for n in range(run_waits.WAITS_AT_ONCE + 1):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ctx.sleep(600, name=f"cut-{n}"), 0.001)
+        await ctx.sleep(0.01, name="over")
+        raise OSError("again")
+
+    monkeypatch.setattr(run_waits, "QUIET_TICKS", 1_000_000)
+    install(run)
+    task = world.submit("x")
+    world.work()
+    names = [one["name"] for one in store.get(task.task_id).waiting_for]
+    assert names == [f"cut-{n}" for n in range(1, run_waits.WAITS_AT_ONCE + 1)]
+
+
+def test_a_last_call_beside_a_wait_holds_nothing(world: World, install: Install) -> None:
+    """It is not written with the run's end, which is an hour away, and the run does not stay for it."""
+
+    async def run(ctx: Context) -> AgentResult:
+        asked = [{"role": "user", "content": "[[sim key=last words=3]] go"}]
+        reply, _ = await asyncio.gather(ctx.model(asked, last=True), ctx.sleep(3600))
+        return AgentResult(reply.content)
+
+    install(run)
+    task = world.submit("x")
+    world.work()
+    row = store.get(task.task_id)
+    assert (row.status, row.calls) == (Status.WAITING, 1)
+    assert again(world, task).status is Status.WAITING
+    assert world.calls("last")["completed"] == 1
