@@ -231,7 +231,7 @@ def _place(turn: Turn, item_id: str) -> tuple[int, int | None]:
 
 def open_calls(caller: Caller, session_id: str) -> frozenset[str]:
     """Return the ids of the calls with which a session ends, less those whose outputs were added behind them."""
-    answered = set()
+    answered: set[str] = set()
     for turn in turn_pages.walk(caller.user, session_id, newest_first=True):
         for message in reversed(turn.messages):
             if message.get("role") != "tool":

@@ -83,8 +83,7 @@ def make_task(
     size = wanted.text_bytes + len(dumps(wanted.params.get("tools") or [])) + FRAME_BYTES
     size += len(dumps(wanted.params.get("options") or {})) + INLINE_TOKENS * len(wanted.inline)
     size += len((wanted.params.get("instructions") or "").encode())
-    tokens, micro_usd = prices.worst_case(model, size, output_tokens(wanted.params, model))
-    return Task(
+    task = Task(
         task_id=task_id,
         user=caller.user,
         lane=lane,
@@ -101,10 +100,10 @@ def make_task(
         session_id=wanted.session_id or (task_id if wanted.begins_session else ""),
         key_id=caller.key_id,
         params=_params(wanted, caller),
-        reserved_tokens=tokens,
-        reserved_micro_usd=micro_usd,
         trace=trace,
     )
+    task.reserved_tokens, task.reserved_micro_usd = prices.worst_case(model, size, output_tokens(task))
+    return task
 
 
 def _params(wanted: Submission, caller: Caller) -> dict[str, Any]:

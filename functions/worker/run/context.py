@@ -68,7 +68,7 @@ class Context(Tooling, Children, Budget, History, PublicContext):
         self.tools: list[dict[str, Any]] = params.get("tools") or []
         self.tool_choice: Any = params.get("tool_choice")
         self.options: dict[str, Any] = params.get("options") or {}
-        self.max_output_tokens: int = output_tokens(params, task.model)
+        self.max_output_tokens: int = output_tokens(task)
         self.stream: bool = params.get("stream", True)
         self.input: list[dict[str, Any]] | None = json.loads(message) if params.get("input_json") else None
         self.message = message if self.input is None else conversation.last_user_text(self.input)
