@@ -215,6 +215,22 @@ _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 """Made once: `json.dumps` would make one for each call."""
 
 
+_BREAKS = tuple((mark, f"\\u{ord(mark):04x}") for mark in "\x85\u2028\u2029")
+
+
 def dumps(value: Any) -> str:
     """Encode as compact JSON; text stays readable UTF-8."""
     return _COMPACT.encode(value)
+
+
+def dumps_line(value: Any) -> str:
+    """Encode as JSON that every reader takes for one line.
+
+    Beside what JSON escapes anyhow, Python's `str.splitlines`, and so httpx's `iter_lines`, ends a line at three more
+    characters, which may stand in any model's text.
+    """
+    encoded = dumps(value)
+    if not encoded.isascii():
+        for mark, escaped in _BREAKS:
+            encoded = encoded.replace(mark, escaped)
+    return encoded

@@ -9,7 +9,7 @@ from functions.api.contract.problem import Problem, problem_of
 from functions.api.dialect import chat_answer, ends, ids, response
 from shared.errors import DependencyDown
 from shared.tasks import settle
-from shared.tasks.model import Status, Task, dumps
+from shared.tasks.model import Status, Task, dumps_line
 
 ENDINGS = {
     "cancelled": ("batch_cancelled", "the batch was cancelled before this request had ended"),
@@ -33,7 +33,7 @@ class Answer:
 
 def _line(task_id: str, custom_id: str, response: Any, error: Any) -> str:
     shown = {"id": f"batch_req_{task_id}", "custom_id": custom_id, "response": response, "error": error}
-    return dumps(shown) + "\n"
+    return dumps_line(shown) + "\n"
 
 
 def of_task(task: Task, custom_id: str, endpoint: str, ending: str) -> Answer:

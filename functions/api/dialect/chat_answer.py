@@ -15,7 +15,7 @@ from functions.api.dialect.stream import VOIDING
 from functions.api.read import show
 from shared.tasks import settle
 from shared.tasks.events import TERMINAL_EVENTS, Event, is_written
-from shared.tasks.model import Task, dumps
+from shared.tasks.model import Task, dumps_line
 
 type Chunk = dict[str, Any]
 
@@ -25,7 +25,7 @@ BETWEEN = "\n\n"
 
 def encode(chunk: Chunk) -> str:
     """Write a chunk as server-sent event."""
-    return f"data: {dumps(chunk)}\n\n"
+    return f"data: {dumps_line(chunk)}\n\n"
 
 
 def completion_id(task: Task) -> str:

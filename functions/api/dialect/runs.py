@@ -33,7 +33,7 @@ from shared.limits.holds import RETRY_AFTER_S
 from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks.events import TERMINAL_EVENTS, Event, Page
-from shared.tasks.model import Task, dumps
+from shared.tasks.model import Task, dumps_line
 
 INLINE_BYTES = 5 * 1024 * 1024
 """Most of images, files and sound that may stand in a request."""
@@ -217,4 +217,4 @@ def server_sent(
 
 def _error(problem: Problem) -> bytes:
     """Write what ends a stream before its run has ended; every reader raises at it."""
-    return f"data: {dumps(openai_problem.body(problem))}\n\n".encode()
+    return f"data: {dumps_line(openai_problem.body(problem))}\n\n".encode()

@@ -26,7 +26,7 @@ from functions.api.dialect.response import (
 from functions.api.dialect.segments import Begin, Delta, End, Operation, Segments
 from shared.tasks import settle
 from shared.tasks.events import TERMINAL_EVENTS, Event, is_written
-from shared.tasks.model import Status, Task, dumps
+from shared.tasks.model import Status, Task, dumps_line
 
 type Block = dict[str, Any]
 
@@ -36,7 +36,7 @@ VOIDING = frozenset({"resumed", "retry", "deferred"})
 
 def encode(block: Block) -> str:
     """Write an event of the stream as server-sent event, whole: some readers lose one that comes in two pieces."""
-    return f"event: {block['type']}\ndata: {dumps(block)}\n\n"
+    return f"event: {block['type']}\ndata: {dumps_line(block)}\n\n"
 
 
 class ResponseStream:

@@ -16,7 +16,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Send
 
 from shared.logs import get_logger
-from shared.tasks.model import dumps
+from shared.tasks.model import dumps_line
 
 if TYPE_CHECKING:
     from functions.api.read.hold import Held
@@ -34,11 +34,11 @@ _log = get_logger("live")
 
 
 def block(data: dict[str, Any], *, event: str = "", id_: str = "", retry_ms: int | None = None) -> bytes:
-    """Encode one event. JSON has no raw line break, so one ``data`` line is enough."""
+    """Encode one event, with one line of data."""
     lines = [f"id: {id_}"] if id_ else []
     lines += [f"event: {event}"] if event else []
     lines += [f"retry: {retry_ms}"] if retry_ms is not None else []
-    return "\n".join([*lines, f"data: {dumps(data)}", "", ""]).encode()
+    return "\n".join([*lines, f"data: {dumps_line(data)}", "", ""]).encode()
 
 
 def can_stream(request: Request) -> bool:

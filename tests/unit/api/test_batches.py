@@ -254,6 +254,19 @@ def test_a_failed_run_is_in_the_error_file(api: Api) -> None:
     assert error["response"]["body"]["error"]["code"] == "agent_error"
 
 
+def test_a_line_of_an_output_file_is_one_line_for_every_reader(client: openai.OpenAI, api: Api) -> None:
+    slots(100)
+    said = "one\u2028two\u2029three\x85four\rfive\x0bsix"
+    made = client.batches.create(
+        input_file_id=upload(client, line("a\u2028b")), endpoint=RESPONSES, completion_window="24h"
+    )
+    batch = carry_out("demo", made.id, lambda task: bulk.complete(task, said))
+    assert batch.output_id is not None
+    (read,) = client.files.content(batch.output_id).text.splitlines()
+    found = json.loads(read)
+    assert (found["custom_id"], found["response"]["body"]["output"][0]["content"][0]["text"]) == ("a\u2028b", said)
+
+
 def test_only_a_window_of_lines_are_tasks_at_one_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     setting(monkeypatch, BATCH_WINDOW=3)
     monkeypatch.setattr(feed, "BLOCK_BYTES", 50)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from functions.api.contract.problem import Problem
+from functions.api.dialect import chat_answer, runs
+from functions.api.dialect import stream as dialect
 from functions.api.dialect.chat_answer import ChatStream
 from functions.api.dialect.stream import ResponseStream, after
+from functions.api.live import sse
 from shared.tasks.events import Event
 from shared.tasks.model import Status, Task
 
@@ -318,3 +324,25 @@ def test_a_chat_stream_says_the_same_once_or_ends_with_an_error() -> None:
 
 def test_a_failed_run_is_an_error_in_the_chat_stream() -> None:
     assert chunks(log(QUEUED, ("failed", {})), failed())[-1]["error"]["message"].startswith("no")
+
+
+BREAKS = "".join(mark for mark in map(chr, range(0x3000)) if len(f"a{mark}b".splitlines()) > 1)
+"""All characters that some readers of lines (httpx's `iter_lines`) end one at."""
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        dialect.encode,
+        chat_answer.encode,
+        lambda block: sse.block(block).decode(),
+        lambda block: runs._error(Problem(500, "code", block["text"])).decode(),
+    ],
+    ids=["responses", "chat", "result", "error"],
+)
+def test_an_event_is_whole_for_every_reader_of_lines(encode: Callable[[dict[str, Any]], str]) -> None:
+    assert "\u2028" in BREAKS
+    *before, data, end = encode({"type": "t", "text": f"é{BREAKS}é"}).splitlines()
+    assert (end, [line.partition(":")[0] for line in before]) in (("", []), ("", ["event"]))
+    read = json.loads(data.removeprefix("data: "))
+    assert f"é{BREAKS}é" in (read.get("text"), read.get("error", {}).get("message"))
