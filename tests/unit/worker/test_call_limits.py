@@ -14,23 +14,23 @@ from shared.tasks import store
 from shared.tasks.model import Status
 from sluice import AgentResult
 
-from .conftest import Install, World
+from .conftest import LASTING, Install, World
 from .test_model_client import DONE, USAGE, Exchange, ask, chunk, run, talk, use
 
 __all__ = ["use"]
 
 
 def test_a_stream_that_flows_outlasts_every_limit_between_bytes(simulator: str, use: Callable[..., None]) -> None:
-    use(f"{simulator}/v1", MODEL_TIMEOUT_SECONDS="1", MODEL_STALL_SECONDS="1")
-    reply = run(lambda: ask("[[sim words=20 latency=3 ttft=0.2]] hi"))
-    assert reply.usage.output_tokens == 20
+    use(f"{simulator}/v1", MODEL_TIMEOUT_SECONDS="4", MODEL_STALL_SECONDS="4")
+    reply = run(lambda: ask("[[sim words=50 latency=6 ttft=0.2]] hi"))
+    assert reply.usage.output_tokens == 50
 
 
 def test_a_stream_is_cut_at_the_end_of_the_time_there_is(simulator: str, use: Callable[..., None]) -> None:
     use(f"{simulator}/v1", MODEL_TIMEOUT_SECONDS="5")
     progress = Progress()
     with pytest.raises(ModelError) as caught:
-        run(lambda: ask("[[sim words=20 latency=30 ttft=0.1]] hi", timeout_s=2, progress=progress))
+        run(lambda: ask(f"[[sim {LASTING}]] hi", timeout_s=4, progress=progress))
     verdict = classify(caught.value)
     assert (verdict.kind, verdict.code, verdict.counts_for_breaker) == ("transient", "model_call_too_long", False)
     assert progress.text_bytes > 0
@@ -38,13 +38,16 @@ def test_a_stream_is_cut_at_the_end_of_the_time_there_is(simulator: str, use: Ca
 
 
 @pytest.mark.parametrize(
-    ("directive", "code", "counts"),
-    [("hang=60", "model_no_answer", True), ("fail=stall hang=60", "model_stalled", False)],
+    ("directive", "limits", "code", "counts"),
+    [
+        ("hang=60", ("0.5", "50"), "model_no_answer", True),
+        ("fail=stall hang=60", ("50", "0.5"), "model_stalled", False),
+    ],
 )
 def test_only_the_wait_for_the_first_byte_says_something_about_the_provider(
-    simulator: str, use: Callable[..., None], directive: str, code: str, counts: bool
+    simulator: str, use: Callable[..., None], directive: str, limits: tuple[str, str], code: str, counts: bool
 ) -> None:
-    use(f"{simulator}/v1", MODEL_TIMEOUT_SECONDS="0.5", MODEL_STALL_SECONDS="0.5")
+    use(f"{simulator}/v1", MODEL_TIMEOUT_SECONDS=limits[0], MODEL_STALL_SECONDS=limits[1])
     with pytest.raises(ModelError) as caught:
         run(lambda: ask(f"[[sim {directive}]] hi"))
     verdict = classify(caught.value)

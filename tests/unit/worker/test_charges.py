@@ -1,6 +1,5 @@
 """What a run pays and reserves when it is aborted, retried, cancelled or slow to be told."""
 
-import threading
 import time
 from typing import Any
 
@@ -11,7 +10,7 @@ from shared.settings import settings
 from shared.tasks import events, settle, spend, store
 from shared.tasks.model import Status, Task
 
-from .conftest import World
+from .conftest import LASTING, World, meanwhile, until
 
 
 def streamed_words(task_id: str) -> int:
@@ -20,7 +19,7 @@ def streamed_words(task_id: str) -> int:
 
 
 def test_a_call_cut_short_by_its_timeout_is_charged(world: World) -> None:
-    task = world.submit("[[sim key=s words=40 latency=3 ttft=0.1]] hello", params={"timeout_s": 1.5})
+    task = world.submit(f"[[sim key=s {LASTING}]] hello", params={"timeout_s": 4})
     world.work()
     row = store.get(task.task_id)
     assert row.status is Status.FAILED
@@ -40,8 +39,13 @@ def test_a_reply_reported_late_is_charged_though_its_run_timed_out(
 
     env = world.runner.run(made())
     real = env.note_success
-    monkeypatch.setattr(env, "note_success", lambda *args: (time.sleep(1.9), real(*args)))
-    task = world.submit("[[sim key=g words=3]] hello", params={"timeout_s": 1.6})
+    task = world.submit("[[sim key=g words=3]] hello", params={"timeout_s": 4})
+
+    def late(*args: Any) -> None:
+        time.sleep(max(0.0, task.created + 4.3 - time.time()))
+        real(*args)
+
+    monkeypatch.setattr(env, "note_success", late)
     world.work()
     row = store.get(task.task_id)
     assert world.calls("g")["started"] == 1
@@ -75,16 +79,23 @@ def test_retries_of_one_call_reserve_it_once(world: World, monkeypatch: pytest.M
 
 
 def test_a_cancel_that_meets_a_retry_cancels_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("RETRY_BASE_SECONDS", "60"), ("LEASE_SECONDS", "60"), ("HEARTBEAT_SECONDS", "20")):
+    for name, value in (
+        ("RETRY_BASE_SECONDS", "60"),
+        ("LEASE_SECONDS", "60"),
+        ("HEARTBEAT_SECONDS", "20"),
+        ("MODEL_TIMEOUT_SECONDS", "50"),
+    ):
         monkeypatch.setenv(name, value)
     settings.cache_clear()
-    task = world.submit("[[sim key=c latency=1 fail=500]] hello")
-    asked: list[Status] = []
-    timer = threading.Timer(0.5, lambda: asked.append(settle.cancel(task.task_id, "ann").status))
-    timer.start()
-    world.work()
-    timer.join()
-    assert asked == [Status.PROCESSING]
+    task = world.submit("[[sim key=c latency=60 ttft=0 fail=500]] hello")
+
+    def cancel() -> None:
+        until(lambda: world.calls("c")["started"])
+        assert settle.cancel(task.task_id, "ann").status is Status.PROCESSING
+        world.hurry("c")
+
+    with meanwhile(cancel):
+        world.work()
     assert store.get(task.task_id).status is Status.CANCELLED
 
 

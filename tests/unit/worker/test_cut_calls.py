@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 
@@ -18,7 +17,7 @@ from shared.settings import settings
 from shared.tasks import settle, spend, store
 from shared.tasks.model import Status
 
-from .conftest import World
+from .conftest import World, meanwhile, until
 
 CALL = Call("gpt-4o-mini", [{"role": "user", "content": "hello"}], None, None, 1_000)
 
@@ -84,7 +83,7 @@ def test_thoughts_that_are_not_shown_are_charged_by_the_time_they_may_have_taken
 
 def test_a_call_cut_before_its_first_word_is_charged_for_what_it_read(world: World) -> None:
     words = " ".join(["word"] * 2_000)
-    task = world.submit(f"[[sim key=b1 ttft=30 latency=40]] {words}", model="o1", params={"timeout_s": 1.5})
+    task = world.submit(f"[[sim key=b1 ttft=30 latency=40]] {words}", model="o1", params={"timeout_s": 4})
     world.work()
     row = store.get(task.task_id)
     assert (row.status, (row.error or {}).get("code")) == (Status.FAILED, "timeout")
@@ -100,10 +99,14 @@ def test_a_run_cancelled_while_its_model_thinks_pays_for_the_thoughts(
     monkeypatch.setenv("HEARTBEAT_SECONDS", "0.2")
     settings.cache_clear()
     task = world.submit("[[sim key=b3 ttft=30 latency=40]] hello", model="o1")
-    timer = threading.Timer(0.8, lambda: settle.cancel(task.task_id, "ann"))
-    timer.start()
-    world.work()
-    timer.join()
+
+    def cancel() -> None:
+        until(lambda: world.calls("b3")["started"])
+        time.sleep(0.5)  # of thoughts
+        settle.cancel(task.task_id, "ann")
+
+    with meanwhile(cancel):
+        world.work()
     row = store.get(task.task_id)
     assert row.status is Status.CANCELLED
     assert row.usage.input_tokens > 0

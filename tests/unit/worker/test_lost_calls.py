@@ -25,7 +25,7 @@ from shared.tasks import claims, flights, settle, spend, store
 from shared.tasks.flights import Noted
 from shared.tasks.model import Outcome, Status, Task, Usage
 
-from .conftest import World
+from .conftest import World, meanwhile, until
 
 MODEL = "gpt-4o-mini"
 TEXT = " ".join(("the", "cat", "sat", "and", "ate")[n % 5] for n in range(300))
@@ -140,7 +140,7 @@ def test_a_worker_that_died_twice_is_charged_twice_and_no_more(world: World) -> 
 
 
 def test_a_run_that_is_ended_in_its_dead_workers_place_pays_for_its_call(world: World) -> None:
-    task = world.submit(f"[[sim key=ended echo latency=6 ttft=0.05]] {TEXT}", model=MODEL)
+    task = world.submit(f"[[sim key=ended echo latency=24 ttft=0.05]] {' '.join([TEXT] * 4)}", model=MODEL)
     die(world, "ended", 200, world.receive())
     world.lapse(task.task_id)
     settle.end_unheld(store.get(task.task_id), Outcome(status=Status.CANCELLED))
@@ -262,8 +262,14 @@ def test_a_call_of_which_nothing_changes_is_put_into_words_once(world: World, mo
 
     monkeypatch.setattr(flights, "written", looking)
     monkeypatch.setattr(flights, "text_of", wording)
-    world.submit("[[sim latency=1.2]] hello", params={"stream": False})
-    world.work()
+    world.submit("[[sim key=worded latency=60]] hello", params={"stream": False})
+
+    def look_on() -> None:
+        until(lambda: len(looked) >= 12)
+        world.hurry("worded")
+
+    with meanwhile(look_on):
+        world.work()
     during = [one for one in worded if one]
     assert len(looked) > 2 * len(worded)  # who words it looks once more
     assert len(during) == len({tuple(one) for one in during})  # each state once

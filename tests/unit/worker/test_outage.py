@@ -17,7 +17,7 @@ from shared import clock
 from shared.settings import settings
 from shared.tasks import store
 from shared.tasks.model import Status
-from tests.unit.worker.conftest import World
+from tests.unit.worker.conftest import LASTING, World
 
 FAILURES = 5
 """Of calls one after the other, which open the breaker."""
@@ -63,7 +63,7 @@ def test_probing_a_long_outage_uses_up_no_attempts(world: World, monkeypatch: py
     monkeypatch.setattr(leave, "DEFER_JITTER_SECONDS", 0.0)
     world.sim.post("/config", json={"outage": True})
     task = world.submit("[[sim key=probe words=1]] hello")
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + 60
     while world.calls("probe")["started"] < 5 and time.monotonic() < give_up:
         world.work()
         time.sleep(0.1)
@@ -221,7 +221,7 @@ def test_a_probe_lets_others_through_as_soon_as_its_reply_begins(world: World, m
     assert environment_states(world)[""] in ("open", "half_open")
     world.sim.post("/config", json={"outage": False})
     time.sleep(0.2)
-    probe = world.submit("[[sim latency=2.5 ttft=0.05 words=50]] long", user="ann")
+    probe = world.submit(f"[[sim key=long {LASTING}]] long", user="ann")
     world.runner.run(_until_closed(world, probe.task_id))
 
 
@@ -235,6 +235,7 @@ async def _until_closed(world: World, task_id: str) -> None:
             break
         await asyncio.sleep(0.05)
     assert not work.done()
+    await asyncio.to_thread(world.hurry, "long")
     await work
     assert store.get(task_id).status is Status.COMPLETE
 

@@ -14,7 +14,7 @@ from shared.tasks import checkpoints, settle, spend, store
 from shared.tasks.model import Status, Task
 from sluice import AgentResult
 
-from .conftest import Install, World
+from .conftest import LASTING, Install, World, until, written
 
 
 def asked(key: str, directives: str = "words=2") -> list[dict[str, Any]]:
@@ -86,9 +86,9 @@ def test_a_reply_counts_while_it_is_being_recorded(
 def test_a_call_under_way_when_the_agent_returns_is_aborted_and_charged(world: World, install: Install) -> None:
     async def run(ctx: Any) -> AgentResult:
         fast = asyncio.create_task(ctx.model(asked("fast"), name="fast"))
-        slow = asyncio.create_task(ctx.model(asked("slow", "words=50 latency=2 ttft=0.05"), name="slow"))
+        slow = asyncio.create_task(ctx.model(asked("slow", LASTING), name="slow"))
         done, _ = await asyncio.wait({fast, slow}, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.sleep(0.5)  # the slow one has begun to write
+        await asyncio.to_thread(until, lambda: written(world, "slow") > 10)
         return AgentResult(done.pop().result().content)
 
     install(run)
@@ -106,14 +106,14 @@ def test_a_step_that_begins_after_its_run_is_not_done(world: World, install: Ins
         async def again() -> None:
             for n in range(50):
                 try:
-                    await ctx.model(asked("slow", "latency=5"), name=f"again.{n}")
+                    await ctx.model(asked("slow", LASTING), name=f"again.{n}")
                 except asyncio.CancelledError:
                     await asyncio.sleep(0.01)
 
         late.append(asyncio.create_task(again()))
         late.append(asyncio.create_task(ctx.model(asked("never"))))
         if ctx.message == "later":
-            await asyncio.sleep(0.3)
+            await asyncio.to_thread(until, lambda: all(world.calls(key)["started"] for key in ("slow", "never")))
         return AgentResult("done")
 
     install(run)
@@ -129,7 +129,7 @@ def test_an_agent_that_does_not_let_go_pays_no_more(world: World, install: Insta
     async def run(ctx: Any) -> AgentResult:
         for n in range(1000):
             try:
-                await ctx.model(asked("slow", "latency=4 ttft=0.05"), name=f"again.{n}")
+                await ctx.model(asked("slow", LASTING), name=f"again.{n}")
             except asyncio.CancelledError:
                 continue
         return AgentResult("done")
@@ -147,8 +147,9 @@ def test_calls_under_way_when_a_run_is_cancelled_are_aborted_and_charged(world: 
     """The agent waits for them in a way that does not cancel them."""
 
     async def run(ctx: Any) -> AgentResult:
-        call = asyncio.create_task(ctx.model(asked("c", "words=50 latency=30 ttft=0.05")))
-        asyncio.get_running_loop().call_later(0.7, settle.cancel, ctx.task_id, ctx.user)
+        call = asyncio.create_task(ctx.model(asked("c", LASTING)))
+        await asyncio.to_thread(until, lambda: world.calls("c")["started"])
+        await asyncio.to_thread(settle.cancel, ctx.task_id, ctx.user)
         await asyncio.wait({call})
         return AgentResult("done")
 
@@ -162,10 +163,12 @@ def test_calls_under_way_when_a_run_is_cancelled_are_aborted_and_charged(world: 
 
 def ended(world: World, task: Task) -> Task:
     assert world.work() == []
-    give_up = time.monotonic() + 3
-    while sum(world.calls("slow").get(how, 0) for how in ("completed", "aborted")) < world.calls("slow")["started"]:
-        assert time.monotonic() < give_up, "the provider still works for a run that ended"
-        time.sleep(0.05)
+
+    def none_is_under_way() -> bool:
+        counts = world.calls("slow")
+        return counts["started"] == 0 or counts["completed"] + counts["aborted"] == counts["started"]
+
+    until(none_is_under_way, 30)  # else the provider still works for a run that ended
     return store.get(task.task_id)
 
 

@@ -1,8 +1,6 @@
 """Calls whose text nobody watches being written: the same replies and failures, in one piece, and none for nothing."""
 
 import json
-import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +16,7 @@ from shared.tasks import events, settle, spend, store
 from shared.tasks.model import Status, Task
 from sluice import AgentResult, ModelReply
 
-from .conftest import Install, World
+from .conftest import Install, World, meanwhile, until
 from .test_model_client import Exchange, ask, run, talk, use
 
 __all__ = ["use"]
@@ -253,7 +251,7 @@ def test_an_agent_may_leave_one_call_unstreamed(
 
 
 def test_a_call_cut_short_is_charged_as_long_as_it_may_have_been(world: World) -> None:
-    task = submit(world, "[[sim key=t words=3 latency=9]] hello", timeout_s=2.5)
+    task = submit(world, "[[sim key=t words=3 latency=100]] hello", timeout_s=5)
     world.work()
     row = store.get(task.task_id)
     assert row.error is not None
@@ -262,17 +260,14 @@ def test_a_call_cut_short_is_charged_as_long_as_it_may_have_been(world: World) -
 
 
 def test_a_cancelled_call_is_charged_as_long_as_it_may_have_been(world: World) -> None:
-    task = submit(world, "[[sim key=c words=3 latency=8]] hello")
+    task = submit(world, "[[sim key=c words=3 latency=100]] hello")
 
     def cancel() -> None:
-        while not world.calls("c")["started"]:
-            time.sleep(0.02)
+        until(lambda: world.calls("c")["started"])
         settle.cancel(task.task_id, "ann")
 
-    canceller = threading.Thread(target=cancel)
-    canceller.start()
-    world.work()
-    canceller.join()
+    with meanwhile(cancel):
+        world.work()
     assert store.get(task.task_id).status is Status.CANCELLED
     worst(task)
 
