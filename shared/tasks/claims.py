@@ -43,6 +43,8 @@ class Refusal(StrEnum):
     OLD = "old_generation"
     PARKED = "parked"
     LEASED = "leased"
+    AHEAD = "ahead"
+    """Its holder gives it back just now: it sent this message, and is about to write that."""
     EARLY = "early"
     WAITING = "waiting"
     """It waits for what has not come; what brings that sends a message of its own."""
@@ -179,7 +181,8 @@ def _judge(task: Task, gen: int, at: float) -> Refused | None:
         return Refused(Refusal.OLD)
     if task.status is Status.PROCESSING:
         left = task.lease_until - at
-        return Refused(Refusal.LEASED, left + 0.5) if left > 0 else None
+        why = Refusal.AHEAD if gen > task.gen else Refusal.LEASED
+        return Refused(why, left + 0.5) if left > 0 else None
     if task.status is Status.WAITING:
         early = task.next_try_at - at
         if early <= EARLY_SECONDS:

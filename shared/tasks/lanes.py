@@ -122,15 +122,24 @@ class Received:
 
     body: str
     receipt: str
+    receives: int = 1
+    """How often, this time included."""
 
 
 def receive(queue_url: str, most: int, *, hidden_s: float) -> list[Received]:
     """Take at most ``most`` (1 to 10) messages that are there now, hidden for ``hidden_s`` whole seconds."""
     with calling():
         answer = aws.sqs().receive_message(
-            QueueUrl=queue_url, MaxNumberOfMessages=most, VisibilityTimeout=math.ceil(hidden_s), WaitTimeSeconds=0
+            QueueUrl=queue_url,
+            MaxNumberOfMessages=most,
+            VisibilityTimeout=math.ceil(hidden_s),
+            WaitTimeSeconds=0,
+            MessageSystemAttributeNames=["ApproximateReceiveCount"],
         )
-    return [Received(message["Body"], message["ReceiptHandle"]) for message in answer.get("Messages", [])]
+    return [
+        Received(one["Body"], one["ReceiptHandle"], int(one.get("Attributes", {}).get("ApproximateReceiveCount", 1)))
+        for one in answer.get("Messages", [])
+    ]
 
 
 def hide(queue_url: str, receipts: Sequence[tuple[str, float]]) -> list[int]:

@@ -111,7 +111,8 @@ def _read(record: dict[str, Any]) -> Delivery | None:
         _log.error("bad message", extra={"message_id": record.get("messageId"), "error": error.message, "queue": arn})
         return None
     lane, url = _lane_of(arn)
-    return Delivery(message, lane, url, record["receiptHandle"])
+    receives = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
+    return Delivery(message, lane, url, record["receiptHandle"], receives)
 
 
 def _lane_of(arn: str) -> tuple[str, str]:

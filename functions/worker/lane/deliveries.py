@@ -13,6 +13,9 @@ from shared.tasks.model import Task
 
 TOGETHER = 2
 """Messages from which on their tasks are claimed together."""
+AHEAD_SECONDS = (1.0, 2.0, 4.0)
+"""How long a message stays hidden that was quicker than the write which it was sent for, by how often it came. After
+that for as long as the lease lasts, as any other: who holds the task died in between, or did not give it back."""
 
 _log = get_logger("deliveries")
 
@@ -35,6 +38,8 @@ class Delivery:
     queue_url: str
     receipt: str
     """Its receipt handle; empty for a task that was handed out by name: its message is met later."""
+    receives: int = 1
+    """How often the message was handed out, this time included."""
     hidden: asyncio.Task[None] | None = None
     """Hides it for one lease, beside the run; whoever hides it for another time waits for that."""
     owner: str = field(default_factory=claims.new_owner)
@@ -71,5 +76,8 @@ async def decline(delivery: Delivery, refused: claims.Refused) -> Disposition:
         return Disposition.DONE
     if delivery.hidden is not None:
         await delivery.hidden
-    await persist(lanes.hide, delivery.queue_url, [(delivery.receipt, refused.hide_s + 0.999)])
+    hide_s = refused.hide_s
+    if refused.why is claims.Refusal.AHEAD and delivery.receives <= len(AHEAD_SECONDS):
+        hide_s = min(hide_s, AHEAD_SECONDS[delivery.receives - 1])
+    await persist(lanes.hide, delivery.queue_url, [(delivery.receipt, hide_s + 0.999)])
     return Disposition.KEEP

@@ -184,5 +184,5 @@ class Refill:
             except lanes.BadMessage as error:  # it comes back until it is a dead letter
                 _log.error("bad message", extra={"error": error.message, "lane": self._lane})
                 continue
-            deliveries.append(Delivery(message, self._lane, self._url, one.receipt))
+            deliveries.append(Delivery(message, self._lane, self._url, one.receipt, one.receives))
         return deliveries
