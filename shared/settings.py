@@ -123,6 +123,9 @@ class Settings:
     prices: str = _f("", "JSON: model names or patterns to USD per million tokens, [input, output] or one figure.")
     prices_object: str = _f("", "S3 object with the same, as `bucket/key`; `Prices` wins.")
     context_tokens: str = _f("", "Context sizes: tokens of every model, or JSON by names or patterns.")
+    openai_output_tokens: int = _f(
+        4_096, "Output tokens of each model call of `/v1` when the request names no limit.", low=1, high=128_000
+    )
     allow_unpriced_models: bool = _f(False, "Run models without a price, charged as the default one.")
     openai_base_url: str = _f("", "Model provider's address; empty: OpenAI's.")
     openai_api_key: str = _f("", "Model provider's key.")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.credentials import KEY_CHARACTERS, LEAST_CHARACTERS, MOST_RPM, MOST_USD, PRICES
+from shared.limits.output import DEFAULT_OUTPUT_TOKENS
 from shared.limits.verdict import THRESHOLDS
 from shared.netguard import URL_CHARACTERS as WEBHOOK_CHARACTERS
 from shared.netguard import Forbidden
@@ -22,8 +23,6 @@ METADATA_KEY_CHARACTERS = 64
 METADATA_VALUE_CHARACTERS = 512
 MAX_OUTPUT_TOKENS = 128_000
 """Most output tokens that a request may allow each model call."""
-DEFAULT_OUTPUT_TOKENS = 1024
-"""Output tokens that each model call may have when a request says nothing."""
 MAX_TIMEOUT_SECONDS = 86_400
 """Longest ``timeout_s``: a day."""
 MAX_COST_USD = 10_000

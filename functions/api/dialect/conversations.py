@@ -230,7 +230,11 @@ def _place(turn: Turn, item_id: str) -> tuple[int, int | None]:
 
 
 def open_calls(caller: Caller, session_id: str) -> frozenset[str]:
-    """Return the ids of the calls that the newest turn of a session left to its client."""
-    newest = next(turn_pages.walk(caller.user, session_id, newest_first=True), None)
-    said = newest.messages if newest is not None else []
-    return frozenset(call["id"] for call in said[-1].get("tool_calls") or ()) if said else frozenset()
+    """Return the ids of the calls with which a session ends, less those whose outputs were added behind them."""
+    answered: set[str] = set()
+    for turn in turn_pages.walk(caller.user, session_id, newest_first=True):
+        for message in reversed(turn.messages):
+            if message.get("role") != "tool":
+                return frozenset(call["id"] for call in message.get("tool_calls") or ()) - answered
+            answered.add(str(message.get("tool_call_id")))
+    return frozenset()

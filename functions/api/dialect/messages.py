@@ -26,6 +26,7 @@ def chat_messages(
     recall: Callable[[str], Thoughts | None] | None = None,
     answered: Callable[[], frozenset[str]] = frozenset,
     param: str = "input",
+    may_wait: bool = False,
 ) -> list[Message]:
     """Turn input items into chat messages.
 
@@ -33,14 +34,15 @@ def chat_messages(
     provider wants an answer right behind its call. ``resolve`` returns the items that a reference (id, place) means,
     ``recall`` what the model of a run (by its id) thought, which goes back to the provider with what it said.
     ``answered`` returns the calls that the conversation so far holds with their answers: one that is sent once more, as
-    Semantic Kernel does with all of a loop, is left out. It is asked only then.
+    Semantic Kernel does with all of a loop, is left out. It is asked only then. Where calls ``may_wait``, their outputs
+    may come another time, as those of the Agents SDK that a person has to allow.
 
     Raises:
         Problem: an item is none that agents can read, or a call and its answer do not meet; it is named.
     """
     if not items:
         raise invalid(f"{param} must not be empty", param)
-    conversation = _Conversation(open_calls, answered, param)
+    conversation = _Conversation(open_calls, answered, param, may_wait=may_wait)
     wanted = thoughts.read_again(items) if recall is not None else frozenset()
     for n, item in enumerate(items):
         conversation.recall = recall if n in wanted else None
@@ -55,8 +57,11 @@ def chat_messages(
 
 
 class _Conversation:
-    def __init__(self, open_calls: frozenset[str], answered: Callable[[], frozenset[str]], param: str) -> None:
+    def __init__(
+        self, open_calls: frozenset[str], answered: Callable[[], frozenset[str]], param: str, *, may_wait: bool
+    ) -> None:
         self.param = param
+        self.may_wait = may_wait
         self.answered = answered
         self.repeated: frozenset[str] | None = None
         """What was answered before, once that is known."""
@@ -132,9 +137,9 @@ class _Conversation:
         return call_id in self.repeated
 
     def whole(self) -> list[Message]:
-        for call_id, place in self.waiting.items():
+        for call_id, place in () if self.may_wait else self.waiting.items():
             raise Problem(400, "invalid_request", NO_OUTPUT.format(call_id[:80]), f"{place}.call_id")
-        if self.answers and self.before:  # some are answered, so all have to be: the provider refuses the rest
+        if self.answers and self.before and not self.may_wait:  # the provider wants all of them, or none
             raise Problem(400, "invalid_request", NO_OUTPUT.format(min(self.before)[:80]), self.param)
         if not self.messages and not self.answers:
             raise invalid(f"{self.param} must hold more than reasoning, and more than was answered before", self.param)

@@ -108,7 +108,9 @@ class ResponsesRequest(Sampling, Common):
     conversation: Annotated[
         str | ConversationParam | None, Field(description="Its items come first; this turn is added to it.")
     ] = None
-    max_output_tokens: Annotated[int | None, Field(ge=1, le=MAX_OUTPUT_TOKENS)] = None
+    max_output_tokens: Annotated[
+        int | None, Field(ge=1, le=MAX_OUTPUT_TOKENS, description="Per model call; `OpenaiOutputTokens` when absent.")
+    ] = None
     tool_choice: Annotated[str | dict[str, Any] | None, Field(description="auto, none, required or a function.")] = None
 
     session_id: SessionId | None = None

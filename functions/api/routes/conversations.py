@@ -14,7 +14,7 @@ from functions.api.dialect import before, conversations
 from functions.api.dialect.items import page_of, showable
 from functions.api.dialect.messages import chat_messages
 from functions.api.door.body import LargeBody, parse
-from functions.api.door.identity import AnyCaller
+from functions.api.door.identity import AnyCaller, Caller
 from functions.api.routes.response_parts import After, Include, Limit, Order
 
 router = APIRouter(prefix="/v1/conversations", tags=["OpenAI dialect"])
@@ -50,8 +50,7 @@ class ItemsRequest(Strict):
 def create_conversation(request: Request, caller: AnyCaller, body: LargeBody) -> JSONResponse:
     """Begin a conversation, with items if there are any yet."""
     asked = parse(ConversationRequest, body or b"{}", request.headers.get("content-type"))
-    messages = chat_messages(asked.items, resolve=before.References(caller), param="items") if asked.items else []
-    showable(messages, "items")
+    messages = _messages(caller, asked.items) if asked.items else []
     made = conversations.create(caller, asked.metadata or {})
     if messages:
         conversations.add(caller, made.id, messages)
@@ -106,9 +105,7 @@ def add_items(
     """Add items behind those that a conversation has."""
     asked = parse(ItemsRequest, body, request.headers.get("content-type"))
     conversations.own(caller, conversation_id)
-    calls = conversations.open_calls(caller, conversation_id)
-    messages = chat_messages(asked.items, open_calls=calls, resolve=before.References(caller), param="items")
-    showable(messages, "items")
+    messages = _messages(caller, asked.items, conversations.open_calls(caller, conversation_id))
     added = conversations.add(caller, conversation_id, messages)
     return JSONResponse(page_of(added, limit=len(added), order="asc", after=None))
 
@@ -134,6 +131,20 @@ def delete_item(caller: AnyCaller, conversation_id: ConversationId, item_id: Ite
     if not conversations.remove(caller, conversation_id, item_id):
         raise _no_item(item_id)
     return JSONResponse(found.public())
+
+
+def _messages(
+    caller: Caller, items: list[dict[str, Any]], open_calls: frozenset[str] = frozenset()
+) -> list[dict[str, Any]]:
+    """Return items as a conversation holds them; the outputs of their calls may be added later.
+
+    Raises:
+        Problem: one is none that agents can read, or no answer could show it; it is named.
+    """
+    own = before.References(caller)
+    messages = chat_messages(items, open_calls=open_calls, resolve=own, param="items", may_wait=True)
+    showable(messages, "items")
+    return messages
 
 
 def _no_item(item_id: str) -> Problem:

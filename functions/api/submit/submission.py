@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from functions.api.contract.requests import DEFAULT_OUTPUT_TOKENS, AgentRequest
+from functions.api.contract.requests import AgentRequest
 from shared import traceparent
 from shared.clock import day, now
 from shared.limits import prices
+from shared.limits.output import output_tokens
 from shared.tasks.model import Task, dumps
 
 if TYPE_CHECKING:
@@ -82,9 +83,7 @@ def make_task(
     size = wanted.text_bytes + len(dumps(wanted.params.get("tools") or [])) + FRAME_BYTES
     size += len(dumps(wanted.params.get("options") or {})) + INLINE_TOKENS * len(wanted.inline)
     size += len((wanted.params.get("instructions") or "").encode())
-    output_tokens = wanted.params.get("max_output_tokens") or DEFAULT_OUTPUT_TOKENS
-    tokens, micro_usd = prices.worst_case(model, size, output_tokens)
-    return Task(
+    task = Task(
         task_id=task_id,
         user=caller.user,
         lane=lane,
@@ -101,10 +100,10 @@ def make_task(
         session_id=wanted.session_id or (task_id if wanted.begins_session else ""),
         key_id=caller.key_id,
         params=_params(wanted, caller),
-        reserved_tokens=tokens,
-        reserved_micro_usd=micro_usd,
         trace=trace,
     )
+    task.reserved_tokens, task.reserved_micro_usd = prices.worst_case(model, size, output_tokens(task))
+    return task
 
 
 def _params(wanted: Submission, caller: Caller) -> dict[str, Any]:

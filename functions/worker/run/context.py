@@ -31,6 +31,7 @@ from functions.worker.run.waits import Waits
 from shared import traceparent
 from shared.clock import now
 from shared.errors import LeaseLost
+from shared.limits.output import output_tokens
 from shared.logs import get_logger
 from shared.tasks import conversation
 from shared.tasks.checkpoints import Step
@@ -40,9 +41,6 @@ from sluice.context import Context as PublicContext
 from sluice.types import ModelOptions, ModelReply
 
 _log = get_logger("context")
-
-DEFAULT_OUTPUT_TOKENS = 1024
-"""Output tokens of a model call that sets no limit; it bounds what the call can cost."""
 
 
 class Context(Tooling, Children, Budget, History, PublicContext):
@@ -70,7 +68,7 @@ class Context(Tooling, Children, Budget, History, PublicContext):
         self.tools: list[dict[str, Any]] = params.get("tools") or []
         self.tool_choice: Any = params.get("tool_choice")
         self.options: dict[str, Any] = params.get("options") or {}
-        self.max_output_tokens: int = params.get("max_output_tokens") or DEFAULT_OUTPUT_TOKENS
+        self.max_output_tokens: int = output_tokens(task)
         self.stream: bool = params.get("stream", True)
         self.input: list[dict[str, Any]] | None = json.loads(message) if params.get("input_json") else None
         self.message = message if self.input is None else conversation.last_user_text(self.input)

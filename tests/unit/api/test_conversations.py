@@ -184,3 +184,42 @@ def test_all_items_are_met_by_a_client_that_deletes_what_it_lists(api: Api, clie
     met = [one for one in items.list(made.id, order=order, limit=3) if items.delete(one.id, conversation_id=made.id)]
     assert len(met) == len({one.id for one in met}) == 14
     assert listed(client, made.id) == []
+
+
+def test_outputs_of_calls_are_added_when_they_are_there(api: Api, client: openai.OpenAI) -> None:
+    """The Agents SDK keeps calls in its session before a person has allowed them, and their outputs afterwards."""
+
+    def call(n: int) -> dict[str, Any]:
+        return {"type": "function_call", "call_id": f"c{n}", "name": "pay", "arguments": "{}"}
+
+    def output(n: int) -> dict[str, Any]:
+        return {"type": "function_call_output", "call_id": f"c{n}", "output": f"o{n}"}
+
+    question: Any = {"role": "user", "content": "why?"}
+    made = client.conversations.create(items=[question, call(0), call(1), call(2), output(0)])  # type: ignore[list-item]
+
+    def add(*items: Any) -> None:
+        client.conversations.items.create(made.id, items=items)
+
+    def run(*items: Any) -> Any:
+        return client.responses.create(model="sim-small", input=list(items), conversation=made.id, background=True)
+
+    assert seen(api, made.id) == ["why?", None, "o0"], "what waits for its output is not for a model"
+    add(output(1))
+    assert seen(api, made.id) == ["why?", None, "o0", "o1"]
+    with pytest.raises(openai.BadRequestError, match="No tool call found for function call output with call_id c0"):
+        add(output(0))
+    assert run(output(2)).status == "queued"
+    add(output(2))
+    assert seen(api, made.id) == ["why?", None, "o0", "o1", "o2"]
+    with pytest.raises(openai.BadRequestError, match="No tool call found for function call output with call_id c2"):
+        add(output(2))
+    kinds = ["message", *["function_call"] * 3, *["function_call_output"] * 3]
+    assert [item.type for item in listed(client, made.id)] == kinds
+
+
+def test_a_run_wants_the_outputs_of_all_calls_that_it_is_given(client: openai.OpenAI) -> None:
+    call = {"type": "function_call", "call_id": "c0", "name": "pay", "arguments": "{}"}
+    made = client.conversations.create()
+    with pytest.raises(openai.BadRequestError, match="No tool output found for function call c0"):
+        client.responses.create(model="sim-small", input=[call], conversation=made.id)  # type: ignore[list-item]

@@ -26,6 +26,7 @@ from functions.api.dialect.request import INSTRUCTIONS_BYTES
 from functions.api.read import hold
 from shared import aws, valkey, watchers
 from shared.errors import DependencyDown
+from shared.settings import settings
 from shared.tasks import lanes, settle, store
 from shared.tasks.items import row_key
 from shared.tasks.model import Status, Task
@@ -407,6 +408,16 @@ def test_a_tool_call_with_large_arguments_comes_whole(api: Api, client: openai.O
     assert item.type == "function_call"
     assert (done.status, item.call_id, item.arguments) == ("completed", "c9", arguments)
     assert api.get(f"/result/{task_of(made)}").json()["result"]["data"] == data
+
+
+def test_what_a_client_may_be_told_without_a_limit_is_reserved(client: openai.OpenAI) -> None:
+    bounded, free = (
+        client.responses.create(model="sim-small", input="hi", background=True, max_output_tokens=most)
+        for most in (1000, None)
+    )
+    assert free.max_output_tokens is None
+    reserved = [store.get(task_of(made)).reserved_tokens for made in (bounded, free)]
+    assert reserved[1] - reserved[0] == settings().openai_output_tokens - 1000
 
 
 def test_a_reply_that_its_limit_cut_is_incomplete(api: Api, client: openai.OpenAI) -> None:

@@ -91,3 +91,12 @@ def test_without_a_session_each_run_stands_for_itself(world: World, provider: Pr
     result = settle.result_of(row)
     assert result is not None
     assert result["session_id"] is None
+
+
+@pytest.mark.parametrize(("params", "most"), [({}, 1024), ({"dialect": "chat"}, 4096), ({"max_output_tokens": 9}, 9)])
+def test_a_call_may_write_what_its_client_expects(
+    world: World, provider: Provider, params: dict[str, Any], most: int
+) -> None:
+    provider.replies = ["yes"]
+    finish(world, "hi", agent="chat", params=params)
+    assert provider.asked[-1]["max_tokens"] == most
