@@ -367,6 +367,10 @@ def _of_an_input(api: Api) -> None:
     }
     made = api.post("/v1/responses", "load", **asked)
     assert made.status_code == 200, made.text[:300]
+    row = table.get(row_key(made.json()["id"].removeprefix("resp_")))
+    assert row is not None
+    stored = sum(len(f"{name}{next(iter(value.values()))}".encode()) for name, value in row.items())
+    assert 370_000 < stored < 400_000, "an item of DynamoDB holds 409,600 bytes"
     found, size = through_lambda(api, f"/v1/responses/{made.json()['id']}", who="load")
     assert 300_000 < size < wire.LAMBDA_BYTES - wire.ANSWER_BYTES, "it stands beside a full result"
     assert found["instructions"] == asked["instructions"]

@@ -13,7 +13,7 @@ from functions.api.contract.problem import Problem
 from functions.api.dialect.chat_request import ChatRequest
 from functions.api.dialect.chat_turn import submission_of
 from functions.api.dialect.options import OPTIONS_BYTES
-from functions.api.dialect.request import INSTRUCTIONS_BYTES, TOOLS, ResponsesRequest
+from functions.api.dialect.request import INSTRUCTIONS_BYTES, TOOLS, TOOLS_BYTES, ResponsesRequest
 from tests.unit.api.conftest import Api
 from tests.unit.api.test_openai import TOOL
 
@@ -87,7 +87,7 @@ OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "x"}
         ({"input": [CALL, CALL, OUTPUT]}, "input[1].call_id", "invalid_request"),
         ({"instructions": "i" * (INSTRUCTIONS_BYTES + 1)}, "instructions", "invalid_request"),
         ({"tools": [TOOL] * (TOOLS + 1)}, "tools", "invalid_request"),
-        ({"tools": [TOOL | {"description": "d" * 33_000}]}, "tools", "invalid_request"),
+        ({"tools": [TOOL | {"description": "d" * TOOLS_BYTES}]}, "tools", "invalid_request"),
         ({"input": "x" * 262_145}, "message", "string_above_max_length"),
         ({"agent": "nobody"}, "agent", "unknown_agent"),
     ],
