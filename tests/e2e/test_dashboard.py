@@ -270,6 +270,20 @@ def test_operators_see_the_system(dashboards: Callable[..., Dashboard], stack: S
     shown.picture("dark", whole=True)
 
 
+def test_signing_out_forgets_what_an_operator_saw_of_the_system(dashboard: Dashboard) -> None:
+    """Neither the tab nor its script shows it to who signs in next; what comes from the API is of its time alone."""
+    page = dashboard.open("operator")
+    page.get_by_role("link", name="System").click()
+    expect(page.locator("#as-of")).to_contain_text("As of")
+    charts = "new URL('charts.js', document.querySelector('script[type=module]').src)"
+    rows = f"import({charts}).then(({{ modules }}) => modules['js/system/history.js'].column('at').length)"
+    assert page.evaluate(rows) > 0
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("API key")).to_be_visible()
+    assert page.evaluate(rows) == 0
+    assert page.evaluate("Object.keys(sessionStorage).length") == 0
+
+
 def test_others_do_not(dashboard: Dashboard) -> None:
     page = dashboard.open("demo")
     page.evaluate("location.hash = '#/system'")

@@ -27,7 +27,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         for n in range(3):
             await send({"type": "http.response.body", "body": b"%d\n" % n, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": True})
-            await asyncio.sleep(0.3)
+            print("wrote a chunk", flush=True)
+            while not os.path.exists(os.environ["GO_ON"]):  # noqa: ASYNC110, ASYNC240 - the test's own process makes it
+                await asyncio.sleep(0.02)
         await send({"type": "http.response.body", "body": b"end\n"})
     elif path == "/broken":
         await send({"type": "http.response.body", "body": b"so far\n", "more_body": True})

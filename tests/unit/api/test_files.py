@@ -179,7 +179,7 @@ def test_a_files_address_can_be_asked_for(client: openai.OpenAI, api: Api, size:
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
     assert answer.json()["expires_at"] == pytest.approx(clock.now() + settings().result_url_seconds, abs=5)
-    fetched = requests.get(answer.json()["url"], timeout=5)
+    fetched = requests.get(answer.json()["url"], timeout=60)
     assert (len(fetched.content), fetched.headers["content-disposition"]) == (
         *(size, 'attachment; filename="a \\"b\\".jsonl"'),
     )

@@ -256,9 +256,9 @@ def test_a_held_poll_gives_its_place_to_who_has_less(api: Api, monkeypatch: pyte
     answers: list[Any] = []
     poll = threading.Thread(target=lambda: answers.append(api.get(f"/result/{task_id}", wait=25)))
     poll.start()
-    assert looked.wait(10)
+    assert looked.wait(60)
     assert not of.take("other", "x", ttl_s=60)
-    poll.join(20)
+    poll.join(60)
     assert answers[0].headers["Retry-After"] == "1"
     assert of.take("other", "x", ttl_s=60)
 

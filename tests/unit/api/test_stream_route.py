@@ -247,7 +247,7 @@ def test_an_end_by_somebody_else_reaches_the_stream(api: Api, monkeypatch: pytes
     while not watchers.look(task_id).listeners:
         time.sleep(0.02)
     assert api.post(f"/agent/{task_id}/cancel").status_code == 200
-    watching.join(15)
+    watching.join(60)
     assert [block.get("event", "message") for block in blocks(text[0])] == ["message", "message", "end"]
 
 

@@ -203,7 +203,7 @@ def test_one_that_is_killed_is_known_to_have_ended_and_the_others_go_on(world: W
     second, third = world.start(), world.start()
     os.kill(second.pid, number)
     assert second.stdout.readline() == ""
-    assert second.wait(10) == second.poll() == second.returncode == code
+    assert second.wait(60) == second.poll() == second.returncode == code
     assert not psutil.pid_exists(second.pid)
     second.terminate()  # its number may be another's by now
     assert (third.poll(), ask(third, "1 + 1"), ask(world.start(), "2 + 2")) == (None, 2, 4)
@@ -215,7 +215,7 @@ def test_one_ends_with_its_input(world: World) -> None:
     world.start()
     second = world.start()
     second.stdin.close()
-    assert second.wait(10) == 0
+    assert second.wait(60) == 0
 
 
 def test_what_it_says_of_an_error_can_be_read(world: World) -> None:
@@ -223,7 +223,7 @@ def test_what_it_says_of_an_error_can_be_read(world: World) -> None:
     second = world.start()
     second.stdin.write('"1 / 0"\n')
     assert "ZeroDivisionError" in second.stderr.read()
-    assert second.wait(10) == 1
+    assert second.wait(60) == 1
 
 
 def test_many_at_once(world: World) -> None:
@@ -251,7 +251,7 @@ def test_after_its_maker_died(world: World) -> None:
     copy = world.start()
     (maker,) = world.makers()
     maker.kill()
-    maker.wait(10)
+    maker.wait(60)
     assert starts_alone(world.start())
     assert starts_alone(world.start())
     assert ask(copy, "1") == 1

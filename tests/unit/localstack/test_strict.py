@@ -449,15 +449,17 @@ def test_a_request_has_a_trace() -> None:
 
 
 def test_an_answer_that_does_not_come_in_time_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RULES, "gateway-time", replace(RULES["gateway-time"], most=0.05))
     world = World()
+
     quick = world.front._app
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(0.2)
+        while not world.noted:  # noqa: ASYNC110 - a list of text
+            await asyncio.sleep(0.01)
         await quick(scope, receive, send)
 
     assert world.request(API)[0] == 200
+    monkeypatch.setitem(RULES, "gateway-time", replace(RULES["gateway-time"], most=0.05))
     monkeypatch.setattr(world.front, "_app", slow)
     assert world.request(API) == (503, {"message": "Service Unavailable"})
     assert world.noted == ["gateway-time"]
@@ -471,9 +473,9 @@ def test_what_is_pushed_to_a_client_is_bounded() -> None:
     assert world.noted == ["socket-message"]
 
 
-def frames(messages: list[dict[str, Any]], *, seconds: float = 0.0) -> list[dict[str, Any]]:
-    """Serve a WebSocket that brings messages and then is silent so long; returns what the client gets."""
-    waiting, got = list(messages), []
+def frames(messages: list[dict[str, Any]], *, stays: bool = False) -> list[dict[str, Any]]:
+    """Serve a WebSocket that brings messages, then ends or stays until it is closed; returns what its client gets."""
+    waiting, got, closed = list(messages), [], asyncio.Event()
 
     async def app(_scope: Any, receive: Any, send: Any) -> None:
         while (message := await receive())["type"] != "websocket.disconnect":
@@ -482,11 +484,14 @@ def frames(messages: list[dict[str, Any]], *, seconds: float = 0.0) -> list[dict
     async def receive() -> dict[str, Any]:
         if waiting:
             return waiting.pop(0)
-        await asyncio.sleep(seconds)
+        if stays:
+            await closed.wait()
         return {"type": "websocket.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
         got.append(message)
+        if message["type"] == "websocket.close":
+            closed.set()
 
     asyncio.run(gateway.socket(app, {"type": "websocket"}, receive, send))
     return got
@@ -498,14 +503,14 @@ def test_a_clients_frame_is_bounded() -> None:
 
 
 def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert frames([]) == []
     monkeypatch.setitem(RULES, "socket-idle", replace(RULES["socket-idle"], most=0.05))
-    assert frames([], seconds=0.2) == [{"type": "websocket.close", "code": 1001}]
-    assert frames([], seconds=0.0) == []
+    assert frames([], stays=True) == [{"type": "websocket.close", "code": 1001}]
 
 
 def test_a_connection_ends_however_much_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RULES, "socket-life", replace(RULES["socket-life"], most=0.05))
-    said = frames([{"type": "websocket.receive", "text": "x"}], seconds=0.2)
+    monkeypatch.setitem(RULES, "socket-life", replace(RULES["socket-life"], most=1))
+    said = frames([{"type": "websocket.receive", "text": "x"}], stays=True)
     assert said[-1] == {"type": "websocket.close", "code": 1001}
     assert said[0]["text"] == "got 1"
 

@@ -58,11 +58,11 @@ def test_plain_commands_of_watchers_and_counters_may_run(sluice: Any) -> None:
 def test_live_listeners_may_be_told_and_hear(sluice: Any) -> None:
     ears = sluice.pubsub()
     ears.subscribe(live.channel("ear"))
-    assert ears.get_message(timeout=5)["type"] == "subscribe"
+    assert ears.get_message(timeout=60)["type"] == "subscribe"
     pipe = sluice.pipeline(transaction=False)
     pipe.execute_command("PUBLISH", live.channel("ear"), "told")
     pipe.execute()
-    assert ears.get_message(timeout=5)["data"] == "told"
+    assert ears.get_message(timeout=60)["data"] == "told"
     ears.close()
 
 

@@ -48,7 +48,7 @@ class Recorded:
         """Put a recorded task's message into its lane, and work until it ended."""
         for body in self.messages[name]:
             aws.sqs().send_message(QueueUrl=self.world.queues["normal"], MessageBody=body)
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + 60
         while not (task := store.get(self.ids[name])).status.terminal and time.monotonic() < give_up:
             self.world.work()
             time.sleep(0.05)
@@ -229,5 +229,5 @@ def test_webhook_messages_are_delivered(recorded: Recorded, monkeypatch: pytest.
         ]
         records = [{"messageId": f"m{n}", "body": body} for n, body in enumerate(bodies)]
         assert deliver({"Records": records[:1]}, None) == {"batchItemFailures": []}
-        (delivery,) = receiver.wait_for(1, timeout_s=5)
+        (delivery,) = receiver.wait_for(1, timeout_s=60)
         assert (delivery.id, delivery.valid) == (f"msg_{recorded.ids['complete']}_complete", True)

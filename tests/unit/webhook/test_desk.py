@@ -28,7 +28,7 @@ def test_who_is_above_its_share_is_put_off_when_the_others_are_under_way(
     put_off, begun = threading.Event(), threading.Event()
 
     def send(what: dict[str, Any], **_: Any) -> None:
-        assert begun.wait(10), "the other's delivery waited for this"
+        assert begun.wait(60), "the other's delivery waited for this"
         order.append(f"put off {what['owner']}")
         put_off.set()
         if fails:
@@ -38,7 +38,7 @@ def test_who_is_above_its_share_is_put_off_when_the_others_are_under_way(
         owner = json.loads(text)["owner"]
         order.append(owner)
         if owner == "hostile":
-            put_off.wait(20)
+            put_off.wait(60)
         else:
             begun.set()
         return True

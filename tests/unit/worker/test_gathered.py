@@ -28,7 +28,7 @@ class Work:
 
     def do(self, numbers: Sequence[int]) -> list[int | Exception]:
         self.done.append(list(numbers))
-        assert self.stands.wait(10)
+        assert self.stands.wait(60)
         if self.broken:
             raise ConnectionError("away")
         return [number if number >= 0 else ValueError(number) for number in numbers]

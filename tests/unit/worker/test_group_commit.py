@@ -60,7 +60,7 @@ def gather(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
 
     def held(operations: list[dict[str, Any]]) -> None:
         if next(written) < WRITERS:
-            give_up = time.monotonic() + 10
+            give_up = time.monotonic() + 30
             while group.joined < RUNS // 2 + WRITERS and time.monotonic() < give_up:
                 pause.wait(0.005)
         write(operations)

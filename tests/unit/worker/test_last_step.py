@@ -143,7 +143,7 @@ def test_a_run_cancelled_behind_its_last_call_is_charged(world: World, install: 
     async def run(ctx: Any) -> AgentResult:
         reply = await ctx.model(asked("cancel"), last=True)
         threading.Timer(0.1, settle.cancel, (ctx.task_id, "ann")).start()
-        await asyncio.sleep(30)
+        await asyncio.sleep(50)
         return AgentResult(reply.content)
 
     install(run)

@@ -22,9 +22,10 @@ from shared import live, valkey, watchers
 from shared.tasks import events, settle, store
 from shared.tasks.events import Event
 
-from .conftest import World
+from .conftest import LASTING, World, written
 
 STREAM = "[[sim words=120 latency=1.5 ttft=0.05]] hello"
+LONG = f"[[sim key=live {LASTING}]] hello"
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +45,13 @@ def _soon_over() -> list[threading.Thread]:
 
 
 class Client:
-    """Puts together what it is told, as any client may: by number, and what came in pieces as text."""
+    """Puts together what it is told, as any client may: by number, and what came in pieces as text.
 
-    def __init__(self) -> None:
+    It does something after each item that it was told.
+    """
+
+    def __init__(self, each: Callable[[Client], object] = lambda _: None) -> None:
+        self._each = each
         self.place = Place()
         self.log: list[tuple[int, str, dict[str, Any]]] = []
         self.status: str | None = None
@@ -54,6 +59,10 @@ class Client:
         self._text = ""
 
     def take(self, item: LogEvent | KeepAlive | End) -> None:
+        self._take(item)
+        self._each(self)
+
+    def _take(self, item: LogEvent | KeepAlive | End) -> None:
         if isinstance(item, End):
             self.status = item.status
         if not isinstance(item, LogEvent):
@@ -68,6 +77,15 @@ class Client:
             data = data | {"text": self._text + data["text"]}
         self._text = ""
         self.log.append((event.seq, event.type, data))
+
+
+def hurrying(world: World, enough: Callable[[Client], object]) -> Client:
+    """Return a client that has the calls of `LONG` end once it was told enough."""
+    return Client(lambda client: enough(client) and world.hurry("live"))
+
+
+def tokens(client: Client) -> int:
+    return [kind for _, kind, _ in client.log].count("token")
 
 
 def logged(task_id: str) -> list[tuple[int, str, dict[str, Any]]]:
@@ -111,13 +129,13 @@ def beside(world: World, *watching: Callable[[], Any]) -> None:
     time.sleep(0.1)
     world.work_until_quiet()
     for thread in threads:
-        thread.join(30)
+        thread.join(100)
         assert not thread.is_alive()
     assert failed == []
 
 
 def test_what_is_followed_equals_the_log_and_text_comes_before_it_is_stored(world: World) -> None:
-    task, client = world.submit(STREAM), Client()
+    task, client = world.submit(LONG), hurrying(world, lambda client: client.pieces > 5)
     beside(world, lambda: watch(task.task_id, client))
     assert client.log == logged(task.task_id)
     assert client.status == "complete"
@@ -129,7 +147,8 @@ def test_the_first_text_of_a_call_does_not_wait_for_the_next_store(
 ) -> None:
     """Who follows since the run began is found when text comes, not when it is next time to store it."""
     monkeypatch.setattr(eventlog, "SLOW_FLUSH_SECONDS", 60.0)
-    task, client = world.submit("[[sim words=80 latency=3 ttft=1]] hello"), Client()
+    enough = hurrying(world, lambda client: client.pieces > 5)
+    task, client = world.submit("[[sim key=live words=1200 latency=60 ttft=1]] hello"), enough
     beside(world, lambda: watch(task.task_id, client))
     assert client.log == logged(task.task_id)
     assert client.pieces > 5
@@ -139,39 +158,48 @@ def test_where_many_streams_share_an_environment_a_piece_holds_more_text(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(following, "PIECES_PER_SECOND", 10)  # of four streams
-    task, clients = world.submit("[[sim words=160 latency=3 ttft=0.05]] hello"), [Client() for _ in range(4)]
+    words: list[int] = []
+
+    def enough(_: Client) -> bool:
+        if all(client.pieces > 2 for client in clients) and not words and (now := written(world, "live")) > 60:
+            words.append(now)
+        return bool(words)
+
+    task, clients = world.submit(LONG), [hurrying(world, enough) for _ in range(4)]
     beside(world, *(lambda client=client: watch(task.task_id, client) for client in clients))
     assert [client.log for client in clients] == [logged(task.task_id)] * 4
-    assert all(0 < client.pieces < 15 for client in clients)
+    assert all(client.pieces < words[0] / 4 for client in clients)  # eight words come between two pieces
 
 
 def test_without_pieces_every_event_is_whole(world: World) -> None:
-    task, client = world.submit(STREAM), Client()
+    task, client = world.submit(LONG), hurrying(world, tokens)
     beside(world, lambda: watch(task.task_id, client, pieces=False))
     assert client.log == logged(task.task_id)
     assert client.pieces == 0
-    assert [kind for _, kind, _ in client.log].count("token") > 1  # as it came, not at the end
+    assert tokens(client) > 1  # as it came, not at the end
 
 
 def test_a_response_is_stored_as_it_is_written_to_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(eventlog, "QUICK_BATCHES", 1)
     monkeypatch.setattr(eventlog, "SLOW_FLUSH_SECONDS", 30.0)
-    task, client = world.submit(STREAM, params={"dialect": "responses"}), Client()
+    client = hurrying(world, lambda client: tokens(client) > 3)
+    task = world.submit(LONG, params={"dialect": "responses"})
     beside(world, lambda: watch(task.task_id, client, pieces=False))
     assert client.log == logged(task.task_id)
-    assert [kind for _, kind, _ in client.log].count("token") > 3
+    assert tokens(client) > 3
 
 
 def test_the_first_text_of_a_call_is_stored_before_it_is_told(world: World) -> None:
-    task, seen = world.submit(STREAM), list[tuple[Place, int]]()
+    task, seen = world.submit(LONG), list[tuple[Place, int]]()
 
     async def look() -> None:
-        async for item in follow(task.task_id, Place(), until=time.monotonic() + 30):
+        async for item in follow(task.task_id, Place(), until=time.monotonic() + 60):
             if isinstance(item, LogEvent) and not item.whole:
                 page = await asyncio.to_thread(events.read, task.task_id, 0)
                 calls = [event.data["call"] for event in page.events if event.type == "token"]
                 assert item.event.data["call"] in calls
                 seen.append((item.place, page.task.last_seq))
+                await asyncio.to_thread(world.hurry, "live")
 
     beside(world, look)
     assert seen
@@ -236,17 +264,17 @@ def test_without_valkey_the_log_is_read(world: World, monkeypatch: pytest.Monkey
 def test_what_is_stored_is_told_while_the_subscription_is_still_being_made(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task_id, add, go_on = world.submit(STREAM).task_id, listener_module.Listener.add, threading.Event()
+    task_id, add, go_on = world.submit(LONG).task_id, listener_module.Listener.add, threading.Event()
 
     def slow(self: listener_module.Listener, ear: Ear) -> None:
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         add(self, ear)
 
     monkeypatch.setattr(listener_module.Listener, "add", slow)
-    client = Client()
+    client = hurrying(world, lambda client: client.pieces)
 
     async def main() -> None:
-        async with contextlib.aclosing(follow(task_id, Place(), until=time.monotonic() + 20)) as items:
+        async with contextlib.aclosing(follow(task_id, Place(), until=time.monotonic() + 60)) as items:
             client.take(await anext(items))
         assert client.log == logged(task_id)
         go_on.set()
@@ -298,7 +326,7 @@ def test_a_stream_ends_with_its_longest_life_and_says_where(world: World) -> Non
     task = world.submit("hello")
 
     async def collect() -> list[Any]:
-        return [item async for item in follow(task.task_id, Place(), until=time.monotonic() + 0.3)]
+        return [item async for item in follow(task.task_id, Place(), until=time.monotonic() + 2)]
 
     items = asyncio.run(collect())
     assert [type(item) for item in items] == [LogEvent, End]
@@ -378,7 +406,7 @@ def test_a_message_reaches_every_environment_that_streams_the_task() -> None:
         sent = await asyncio.to_thread(told, "t", 7)
         assert len((await asyncio.to_thread(watchers.look, "t")).listeners) == 2
         try:
-            return [sent, *[await ear.next(5) for ear in ears]]
+            return [sent, *[await ear.next(60) for ear in ears]]
         finally:
             for environment, ear in zip(ours, ears, strict=True):
                 await asyncio.to_thread(environment.remove, ear)
@@ -398,10 +426,10 @@ def test_streams_of_many_tasks_share_a_subscription_and_come_and_go() -> None:
             await asyncio.gather(*(asyncio.to_thread(ours.add, ear) for ear in ears))
             for ear in ears:
                 sent = await asyncio.to_thread(told, ear.task_id, turn + 1)
-                assert await ear.next(5) == sent
+                assert await ear.next(60) == sent
             await asyncio.gather(*(asyncio.to_thread(ours.remove, ear) for ear in ears))
         sent = await asyncio.to_thread(told, "kept", 9)
-        assert await kept.next(5) == sent
+        assert await kept.next(60) == sent
         assert [thread.name for thread in threading.enumerate()].count("listener") == 1
         await asyncio.to_thread(ours.remove, kept)
 
@@ -431,7 +459,8 @@ def test_whoever_comes_back_to_another_environment_hears_text_at_once(
 ) -> None:
     """The worker looks who listens only when it stores something, and here that is before."""
     monkeypatch.setattr(eventlog, "SLOW_FLUSH_SECONDS", 0.2)
-    task, first, second = world.submit("[[sim words=160 latency=4 ttft=0.05]] hello"), Client(), Client()
+    task, first = world.submit(LONG), Client()
+    second = hurrying(world, lambda client: client.pieces > 5)
 
     async def come_and_come_back() -> None:
         async with contextlib.aclosing(follow(task.task_id, Place(), until=time.monotonic() + 60)) as items:

@@ -21,7 +21,7 @@ from shared.tasks.events import Event
 from shared.tasks.model import Status
 
 from .conftest import Install, World
-from .test_live import Client, _own_listener, beside, logged, watch
+from .test_live import Client, _own_listener, beside, hurrying, logged, watch
 
 __all__ = ["_own_listener"]
 
@@ -57,7 +57,8 @@ def read(task_id: str) -> list[Event]:
 
 
 def test_arguments_come_before_they_are_stored_and_equal_the_log(world: World) -> None:
-    task, client = world.submit(calling("latency=1.5"), **TOOLS), Client()
+    client = hurrying(world, lambda client: client.pieces > 3)
+    task = world.submit(calling("key=live latency=15"), **TOOLS)
     beside(world, lambda: watch(task.task_id, client))
     assert client.log == logged(task.task_id)
     assert client.pieces > 3

@@ -99,7 +99,7 @@ def test_pushes_that_have_not_begun_do_not_hold_up_the_end(world: World, monkeyp
 
     def push(connection: str, _data: bytes) -> None:
         begun.append(connection)
-        release.wait(10)
+        release.wait(60)
 
     monkeypatch.setattr(watchers, "push", push)
     for n in range(60):
@@ -108,7 +108,8 @@ def test_pushes_that_have_not_begun_do_not_hold_up_the_end(world: World, monkeyp
     async def run() -> None:
         publisher = Publisher("task_q")
         await publisher.publish([Event("token", 0, {}, seq) for seq in range(1, 4)])
-        await asyncio.sleep(0.1)
+        while len(begun) < publisher_module._pushers._max_workers:  # noqa: ASYNC110 - threads tell nobody
+            await asyncio.sleep(0.01)
         closing = asyncio.create_task(publisher.close())
         while not publisher._stopped:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)

@@ -1,5 +1,7 @@
 """Slots that come free take more of their own lane: bounded in number and time, losing nothing."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,8 +15,10 @@ from shared.tasks import lanes, store
 from shared.tasks.model import Status
 from sluice import AgentResult
 
-from .conftest import Install, World
+from .conftest import Install, World, meanwhile, until
 
+LONG = "[[sim key=long latency=60 ttft=0.05 words=60]] long"
+"""Goes on until it is hurried."""
 SLOW, QUICK = "[[sim latency=1.2 words=1]] slow", "[[sim key=q latency=0.05 words=1]] quick"
 
 
@@ -24,6 +28,17 @@ def refilling(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("LEASE_SECONDS", "20")  # a busy machine must not look like a dead worker
     settings.cache_clear()
     return world
+
+
+def last_until(world: World, records: list[dict[str, Any]], condition: Callable[[], object]) -> list[str]:
+    """Run an invocation whose long run ends once something is so; returns what the invocation kept."""
+
+    def end() -> None:
+        until(condition)
+        world.hurry("long")
+
+    with meanwhile(end):
+        return world.invoke(records)
 
 
 def statuses(ids: list[str]) -> set[Status]:
@@ -36,10 +51,10 @@ def left(world: World, lane: str = "normal") -> int:
 
 
 def test_free_slots_take_more_while_a_run_lasts(refilling: World) -> None:
-    slow = refilling.submit(SLOW)
+    slow = refilling.submit(LONG)
     first = refilling.receive()
     quick = [refilling.submit(QUICK).task_id for _ in range(14)]
-    assert refilling.invoke(first) == []
+    assert last_until(refilling, first, lambda: statuses(quick) == {Status.COMPLETE}) == []
     assert store.get(slow.task_id).status is Status.COMPLETE
     assert statuses(quick) == {Status.COMPLETE}
     assert refilling.calls("q")["started"] == 14
@@ -50,8 +65,15 @@ def test_no_more_run_at_once_than_there_are_slots(refilling: World, monkeypatch:
     monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "3")
     monkeypatch.setenv("BATCH_SIZE", "2")
     settings.cache_clear()
-    ids = [refilling.submit("[[sim latency=0.3 words=1]] x").task_id for _ in range(9)]
-    refilling.invoke(refilling.receive(size=2))
+    ids = [refilling.submit(LONG).task_id for _ in range(9)]
+
+    def all_slots_are_used() -> bool:
+        if refilling.calls("long")["started"] < 3:
+            return False
+        time.sleep(0.5)  # for one too many
+        return True
+
+    last_until(refilling, refilling.receive(size=2), all_slots_are_used)
     assert statuses(ids) == {Status.COMPLETE}
     spans = [(row.started_at, row.ended_at) for row in map(store.get, ids)]
     most = max(sum(1 for a, b in spans if a and b and a <= at < b) for at, _ in spans if at)
@@ -103,14 +125,15 @@ def test_other_lanes_are_left_alone(refilling: World) -> None:
 def test_what_is_no_message_and_what_was_done_already_harm_nothing(refilling: World) -> None:
     done = refilling.submit(QUICK)
     refilling.work()
-    slow = refilling.submit(SLOW)
+    slow = refilling.submit(LONG)
     first = refilling.receive()
     aws.sqs().send_message(QueueUrl=refilling.queues["normal"], MessageBody="?", MessageGroupId="g")
     lanes.send("normal", done.task_id, 0, user="ann")
     lanes.send("normal", slow.task_id, 0, user="ann")
     after = refilling.submit(QUICK)
     # Whichever of the two messages of the slow one is claimed first: the other may be left to come back.
-    assert set(refilling.invoke(first)) <= {first[0]["messageId"]}
+    kept = last_until(refilling, first, lambda: store.get(after.task_id).status is Status.COMPLETE)
+    assert set(kept) <= {first[0]["messageId"]}
     assert statuses([slow.task_id, after.task_id]) == {Status.COMPLETE}
     assert refilling.calls("q")["started"] == 2
 
@@ -146,12 +169,17 @@ def test_runs_that_the_providers_budget_puts_off_stop_no_others(
     monkeypatch.setenv("MAX_REPLICAS", "6")
     monkeypatch.setenv("PROVIDER_MAX_WAIT_SECONDS", "0")
     settings.cache_clear()
-    asking = "[[sim latency=2 words=1]] model"
+    asking = LONG + " model"
     first = [refilling.submit(asking) for _ in range(4)]
     records = refilling.receive()
     same = [refilling.submit(asking) for _ in range(3)]
     others = [refilling.submit("nothing to ask").task_id for _ in range(3)]
-    refilling.invoke(records)
+
+    def all_but_one_have_left() -> bool:
+        rows = [store.get(task.task_id) for task in first + same]
+        return statuses(others) == {Status.COMPLETE} and sum(row.reason == "provider_budget" for row in rows) == 6
+
+    last_until(refilling, records, all_but_one_have_left)
     rows = [store.get(task.task_id) for task in first + same]
     assert [row.status for row in rows].count(Status.COMPLETE) == 1
     put_off = [row for row in rows if row.status is Status.QUEUED]

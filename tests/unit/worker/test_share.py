@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,9 +26,11 @@ from shared.tasks import lanes, spend, store
 from shared.tasks.model import Status, Task
 from sluice import AgentResult
 
-from .conftest import Install, World
+from .conftest import Install, World, meanwhile, until
 
-LONG, QUICK = "[[sim latency=4 words=1]] long", "[[sim key=q latency=0.05 words=1]] quick"
+LONG = "[[sim key=long latency=60 ttft=0.05 words=60]] long"
+"""Goes on until it is hurried."""
+QUICK = "[[sim key=q latency=0.05 words=1]] quick"
 
 
 @pytest.fixture
@@ -48,23 +50,34 @@ def submit(world: World, message: str, *, user: str, **more: Any) -> Task:
     return task
 
 
-def later(seconds: float, act: Any) -> threading.Thread:
-    thread = threading.Timer(seconds, act)
-    thread.start()
-    return thread
+def beside_a_long_run(world: World, records: list[dict[str, Any]], act: Callable[[], object]) -> None:
+    """Run an invocation whose long run ends when something was done beside it."""
+
+    def come() -> None:
+        until(lambda: world.calls("long")["started"])
+        act()
+        world.hurry("long")
+
+    with meanwhile(come):
+        world.invoke(records)
+
+
+def has_ended(task: Task) -> bool:
+    return store.get(task.task_id).status.terminal
 
 
 def test_free_slots_are_in_reach_for_as_long_as_a_run_lasts(sharing: World) -> None:
     long = submit(sharing, LONG, user="demo")
     first = sharing.receive()
     came: list[Task] = []
-    threads = [
-        later(1.5, lambda: came.append(submit(sharing, QUICK, user="other"))),
-        later(2.0, lambda: came.append(submit(sharing, QUICK, user="demo"))),  # its owner's own, too
-    ]
-    sharing.invoke(first)
-    for thread in threads:
-        thread.join()
+
+    def come() -> None:
+        for user in ("other", "demo"):  # its owner's own, too
+            time.sleep(1)
+            came.append(submit(sharing, QUICK, user=user))
+            until(lambda: has_ended(came[-1]))
+
+    beside_a_long_run(sharing, first, come)
     ended = store.get(long.task_id).ended_at
     assert ended is not None
     for task in came:
@@ -103,22 +116,29 @@ def test_runs_that_fill_every_slot_give_one_back_at_their_next_step(
 
     async def run(ctx: Any) -> AgentResult:
         began.setdefault(ctx.user, time.time())
-        for n in range(6 if ctx.user.startswith("svc") else 1):
+        more = 4 if ctx.user.startswith("svc") else 1  # steps, once the other one had its turn
+        for n in range(60):
 
-            async def work(n: int = n) -> int:
+            async def work(n: int = n) -> bool:
                 done[ctx.task_id, n] += 1
                 await asyncio.sleep(0.6)
-                return n
+                return "other" in began
 
-            await ctx.step(f"step{n}", work)
+            more -= await ctx.step(f"step{n}", work)
+            if not more:
+                break
         return AgentResult("done")
 
     install(run)
     service = [submit(sharing, "x", user=f"svc/{n}") for n in range(2)]
     first = sharing.receive(size=2)
-    thread = later(1.2, lambda: submit(sharing, "y", user="other"))
-    sharing.invoke(first)
-    thread.join()
+
+    def come() -> None:
+        until(lambda: len(done) >= 2)
+        submit(sharing, "y", user="other")
+
+    with meanwhile(come):
+        sharing.invoke(first)
     sharing.work_until_quiet(seconds=60)
     rows = [store.get(task.task_id) for task in service]
     assert {row.status for row in rows} == {Status.COMPLETE}
@@ -140,13 +160,14 @@ def test_a_run_that_slept_is_owed_a_slot_when_its_time_is_over(
         if ctx.user == "other":
             await ctx.sleep(4)
             return AgentResult("slept")
-        for n in range(14):
+        for n in range(60):
 
-            async def work(n: int = n) -> int:
+            async def work() -> bool:
                 await asyncio.sleep(0.6)
-                return n
+                return await asyncio.to_thread(has_ended, other)
 
-            await ctx.step(f"step{n}", work)
+            if await ctx.step(f"step{n}", work):
+                break
         return AgentResult("done")
 
     install(run)
@@ -193,13 +214,14 @@ def test_a_paused_lane_starts_nothing_more(sharing: World) -> None:
     submit(sharing, LONG, user="demo")
     first = sharing.receive()
     came: list[Task] = []
-    threads = [
-        later(0.7, lambda: Lanes().pause({"normal": 60})),
-        later(1.5, lambda: came.append(submit(sharing, QUICK, user="other"))),
-    ]
-    sharing.invoke(first)
-    for thread in threads:
-        thread.join()
+
+    def come() -> None:
+        Lanes().pause({"normal": 60})
+        time.sleep(1)
+        came.append(submit(sharing, QUICK, user="other"))
+        time.sleep(2)  # for whoever would start it all the same
+
+    beside_a_long_run(sharing, first, come)
     assert store.get(came[0].task_id).lease_no == 0
     Lanes().pause({})
     sharing.work_until_quiet(seconds=30)
@@ -293,7 +315,7 @@ def test_a_parked_task_ends_when_its_time_is_over(sharing: World) -> None:
     submit(sharing, LONG, user="demo")
     first = sharing.receive()
     parked = submit(sharing, QUICK, user="demo", params={"timeout_s": 1.0}, parked=True)
-    sharing.invoke(first)
+    beside_a_long_run(sharing, first, lambda: until(lambda: has_ended(parked)))
     row = store.get(parked.task_id)
     assert (row.status, (row.error or {})["code"]) == (Status.FAILED, "timeout")
     assert row.ended_at is not None
@@ -318,9 +340,13 @@ def test_without_valkey_free_slots_are_in_reach_by_asking_the_queue(
     monkeypatch.setattr(Lanes, "look", away)
     monkeypatch.setattr(Lanes, "is_paused", away)
     came: list[Task] = []
-    thread = later(1.0, lambda: came.append(sharing.submit(QUICK)))
-    sharing.invoke(first)
-    thread.join()
+
+    def come() -> None:
+        time.sleep(1)
+        came.append(sharing.submit(QUICK))
+        until(lambda: has_ended(came[0]))
+
+    beside_a_long_run(sharing, first, come)
     ended, quick = store.get(first_task(first)).ended_at, store.get(came[0].task_id).ended_at
     assert quick is not None
     assert ended is not None

@@ -47,7 +47,7 @@ def test_a_place_is_taken_soon_free_and_free() -> None:
         for step in steps:
             seen.append((slots.free, slots.soon_free))
             step.set()
-            await slots.wait(5)
+            await slots.wait(60)
         assert seen == [(1, 1), (1, 2), (2, 2)]
         assert (slots.free, slots.soon_free, slots.empty) == (2, 2, True)
 
@@ -69,7 +69,7 @@ def test_a_run_that_returns_or_fails_leaves_its_place() -> None:
         slots.start(done)
         assert (slots.free, slots.empty) == (0, False)
         while not slots.empty:
-            await slots.wait(5)
+            await slots.wait(60)
         assert (slots.free, slots.soon_free) == (2, 2)
 
     inside(main)
@@ -90,7 +90,7 @@ def test_what_follows_ends_is_bounded_as_runs_are() -> None:
         assert slots.free == 0
         go.set()
         while not slots.empty:
-            await slots.wait(5)
+            await slots.wait(60)
         assert slots.free == 3
 
     inside(main)
@@ -191,7 +191,7 @@ def test_a_run_starts_while_the_one_before_is_still_seen_off(refilling: World, m
     def slow(gate: Any, task: Task, **kwargs: Any) -> bool:
         if not gone:
             gone.append(task.task_id)
-            assert started.wait(10), "the next run did not start meanwhile"
+            assert started.wait(60), "the next run did not start meanwhile"
         return real(gate, task, **kwargs)
 
     real_take = claims._take
@@ -261,7 +261,7 @@ def test_messages_held_for_an_end_that_is_not_written_go_back(
         return refused
 
     def slow(*args: Any, **kwargs: Any) -> None:
-        assert gone.wait(10), "nothing was given back"
+        assert gone.wait(60), "nothing was given back"
         real(*args, **kwargs)
 
     ids = [refilling.submit(QUICK).task_id for _ in range(2)]
@@ -285,7 +285,7 @@ def test_messages_held_when_the_provider_has_no_room_go_back(refilling: World, m
         return found
 
     def slow(*args: Any, **kwargs: Any) -> None:
-        assert taken.wait(10)
+        assert taken.wait(60)
         environment().hold(2)  # a neighbour was just refused
         real(*args, **kwargs)
 
@@ -310,7 +310,7 @@ def test_what_follows_ends_takes_no_thread_from_runs(refilling: World, monkeypat
             held[0] += 1
         if held[0] > 3:  # one of the second three: they got as far
             go.set()
-        assert go.wait(20), "runs wait for a thread"
+        assert go.wait(60), "runs wait for a thread"
         return real(gate, task, **kwargs)
 
     ids = [refilling.submit(QUICK).task_id for _ in range(6)]

@@ -32,7 +32,7 @@ class Source:
 
     def ask(self, keys: list[str]) -> dict[str, int]:
         self.asked.append(keys)
-        assert self.go.acquire(timeout=10)
+        assert self.go.acquire(timeout=60)
         if self.wrong:
             raise ConnectionError("away")
         return dict.fromkeys(keys, len(self.asked))
@@ -40,7 +40,7 @@ class Source:
 
 async def under_way(source: Source, number: int) -> None:
     """Wait until the source was asked so often."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(source.asked) < number:  # noqa: ASYNC110 - the other side is a thread
             await asyncio.sleep(0.005)
 
@@ -142,7 +142,7 @@ async def test_a_report_that_spoke_for_a_later_success_leaves_the_next_one_nothi
     busy = threading.Event()
     with ThreadPoolExecutor(1) as one_thread:
         asyncio.get_running_loop().set_default_executor(one_thread)
-        one_thread.submit(busy.wait, 10)
+        one_thread.submit(busy.wait, 60)
         environment.report_success(permit, "m", 0, 10)
         for _ in range(5):
             await asyncio.sleep(0)

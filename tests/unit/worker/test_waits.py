@@ -34,7 +34,7 @@ from shared.tasks import (
 from shared.tasks.items import row_key, wait_shard
 from shared.tasks.model import Status, Task
 from sluice import AgentResult, Context, WaitTimeout
-from tests.unit.worker.conftest import Install, World
+from tests.unit.worker.conftest import Install, World, until
 
 HOUR = 3600.0
 DAY = 86_400.0
@@ -434,7 +434,7 @@ def test_a_signal_reaches_a_run_whose_other_branch_is_at_work(
     async def run(ctx: Context) -> AgentResult:
         async def slow() -> None:
             await asyncio.to_thread(signal, task, "go", "yes")
-            await asyncio.sleep(1)
+            await asyncio.to_thread(until, lambda: order)
             order.append("slow")
 
         async def waiter() -> None:

@@ -393,9 +393,9 @@ def test_a_header_cannot_smuggle_another(headers: dict[str, str], sent: bool) ->
 @pytest.mark.parametrize(
     ("timeout", "error"),
     [
-        (httpx2.Timeout(5, read=0.05), httpx2.ReadTimeout),
-        (httpx2.Timeout(5, write=0.05), httpx2.WriteTimeout),
-        (httpx2.Timeout(5, pool=0.05), httpx2.PoolTimeout),
+        (httpx2.Timeout(60, read=0.05), httpx2.ReadTimeout),
+        (httpx2.Timeout(60, write=0.05), httpx2.WriteTimeout),
+        (httpx2.Timeout(60, pool=0.05), httpx2.PoolTimeout),
     ],
 )
 def test_each_timeout_has_its_own_error_and_gives_its_place_back(
@@ -502,14 +502,13 @@ def test_the_pool_never_opens_more_than_it_may_and_loses_no_place() -> None:
 
 def test_an_idle_connection_is_dropped_when_it_was_kept_long_enough() -> None:
     async def main() -> None:
-        transport = Transport(limits(keep_s=0.05), ssl.create_default_context())
-        async with serving(answering(ANSWER)) as served, client(transport) as asking:
-            await asking.get(served.url)
-            await asking.get(served.url)
-            assert served.connections == 1
-            await asyncio.sleep(0.1)
-            await asking.get(served.url)
-            assert served.connections == 2
+        for keep_s, connections in ((60, 1), (0.05, 2)):
+            transport = Transport(limits(keep_s=keep_s), ssl.create_default_context())
+            async with serving(answering(ANSWER)) as served, client(transport) as asking:
+                await asking.get(served.url)
+                await asyncio.sleep(0.1)
+                await asking.get(served.url)
+                assert served.connections == connections
 
     run(main())
 

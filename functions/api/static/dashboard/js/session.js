@@ -7,6 +7,7 @@ const MESSAGES_KEPT = 50;
 const MESSAGE_CHARACTERS = 2000;
 
 let onSignedOut = () => {};
+const forgetters = [];
 
 export const getKey = () => sessionStorage.getItem(KEY);
 export const setKey = (key) => sessionStorage.setItem(KEY, key);
@@ -15,7 +16,11 @@ export function whenSignedOut(listener) {
   onSignedOut = listener;
 }
 
+// Has what a module remembers by itself forgotten at sign-out: whoever signs in next may be another.
+export const whenForgotten = (forget) => forgetters.push(forget);
+
 export function signedOut(why = "") {
+  for (const forget of forgetters) forget(); // first: views keep what there is when they are left
   for (const name of Object.keys(sessionStorage)) {
     if (name.startsWith("sluice.")) sessionStorage.removeItem(name);
   }

@@ -1,6 +1,6 @@
 // What was seen of the system lately: a sample a minute from before this tab, and what it has seen itself since.
 
-import { load, save } from "../session.js";
+import { load, save, whenForgotten } from "../session.js";
 
 const KEY = "sluice.history";
 const KEEP_S = 60 * 60;
@@ -15,6 +15,9 @@ const COLUMNS = [
 ];
 
 let rows = load(KEY, []);
+whenForgotten(() => {
+  rows = [];
+});
 
 // Adds one answer of /stats; returns its row.
 export function add(stats) {
@@ -39,7 +42,7 @@ export function seed(samples, runs) {
   rows = [...made, ...rows];
 }
 
-export const keep = () => save(KEY, rows);
+export const keep = () => rows.length && save(KEY, rows);
 
 export const column = (name) => {
   const n = COLUMNS.indexOf(name);
