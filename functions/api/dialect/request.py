@@ -112,6 +112,9 @@ class ResponsesRequest(Sampling, Common):
         int | None, Field(ge=1, le=MAX_OUTPUT_TOKENS, description="Per model call; `OpenaiOutputTokens` when absent.")
     ] = None
     tool_choice: Annotated[str | dict[str, Any] | None, Field(description="auto, none, required or a function.")] = None
+    client_metadata: Annotated[
+        dict[str, Any] | None, Field(description="What Codex tells of itself; neither kept nor shown to the model.")
+    ] = None
 
     session_id: SessionId | None = None
 

@@ -501,6 +501,19 @@ def test_a_spent_budget_is_429_that_the_sdk_does_not_retry(api: Api, address: st
     assert spent.value.response.request.headers["x-stainless-retry-count"] == "0"
 
 
+def test_what_codex_tells_of_itself_is_taken_and_kept_nowhere(client: openai.OpenAI) -> None:
+    """Codex 0.171 sends it with every request; its other fields are those of the openai package."""
+    told = {"client_metadata": {"x-codex-window-id": "window:0", "session_id": "a-session-of-codex"}}
+    given: Any = {"store": False, "include": ["reasoning.encrypted_content"], "reasoning": {"summary": "auto"}}
+    given |= {"parallel_tool_calls": True, "prompt_cache_key": "a-key", "tools": [TOOL | {"strict": False}]}
+    said: Any = [{"type": "message", "id": "msg_of-its-own", "role": "developer", "content": "Be quick."}]
+    made = client.responses.create(model="gpt-5", input=said, background=True, extra_body=told, **given)
+    assert "codex" not in str(store.get(task_of(made)))
+    assert not hasattr(made, "client_metadata")
+    with pytest.raises(openai.BadRequestError, match="client_metadata"):
+        client.responses.create(model="gpt-5", input=said, background=True, extra_body={"client_metadata": "text"})
+
+
 def test_parameters_of_the_provider_reach_the_worker_and_are_echoed(client: openai.OpenAI) -> None:
     schema: Any = {"type": "object", "properties": {"x": {"type": "integer"}}}
     format: Any = {"type": "json_schema", "name": "answer", "schema": schema, "strict": True}

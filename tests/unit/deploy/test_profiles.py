@@ -74,6 +74,27 @@ def test_conditions_choose_what_is_made() -> None:
     assert "ReservedConcurrentExecutions" not in worker
 
 
+@pytest.mark.parametrize("given", [{}, {"KmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1"}])
+def test_another_valkey_leaves_what_holds_data_as_it_is(given: dict[str, str]) -> None:
+    """CloudFormation makes nothing anew, and changes nothing, whose definition is the same: no run is lost so."""
+
+    def holding(mode: str) -> dict[str, Any]:
+        found = chosen.resources(TEMPLATE, given | {"ManagedRedis": mode})
+        return {name: one for name, one in found.items() if one["Type"] in HOLDING}
+
+    before = holding("false")
+    assert {one["Type"] for one in before.values()} == HOLDING
+    for mode in ("public", "true"):
+        assert holding(mode) == before
+    changed = [
+        chosen.resources(TEMPLATE, given | {"ManagedRedis": mode})["WorkerFunction"] for mode in ("false", "true")
+    ]
+    assert changed[0] != changed[1]  # a comparison that sees nothing would hold for anything
+
+
+HOLDING = {"AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue"}
+
+
 def test_an_unknown_profile_is_named() -> None:
     with pytest.raises(KeyError, match="huge"):
         profiles.read("huge")
