@@ -10,6 +10,7 @@ import importlib.util
 import os
 import py_compile
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from deploy import paths
 
 KEPT = paths.CACHE / "bytecode"
 """Compiled files by their place in the bundle and what they were made from."""
+OLDER_SECONDS = 86_400.0
+"""How old what was made from another text must be to go: another checkout, with its own version, may be at work."""
 
 
 def compile_own(folder: Path, artifacts: Path) -> None:
@@ -65,8 +68,9 @@ def bytecode(source: Path, kept: Path) -> bytes:
     with contextlib.suppress(FileNotFoundError):
         return kept.read_bytes()
     for older in kept.parent.glob("*.pyc"):
-        if older != kept:  # which another may just have made
-            older.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - older.stat().st_mtime > OLDER_SECONDS:
+                older.unlink()
     kept.parent.mkdir(parents=True, exist_ok=True)
     work = kept.with_suffix(f".{os.getpid()}.tmp")  # bundles are built in parallel
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH

@@ -8,6 +8,7 @@ import py_compile
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -82,11 +83,19 @@ def test_two_bundles_that_are_built_at_once_have_the_same(
     assert len(list(kept.rglob("*.pyc"))) == 1
 
 
-def test_a_changed_source_is_compiled_anew_and_the_older_one_goes(tmp_path: Path, kept: Path) -> None:
+@pytest.mark.parametrize(("aged", "goes"), [(-60, False), (60, True)])
+def test_a_changed_source_is_compiled_anew_and_an_older_one_goes_in_time(
+    tmp_path: Path, kept: Path, aged: int, goes: bool
+) -> None:
+    """Not at once: two checkouts with versions of their own would undo each other's work."""
     before = beside(bundle(tmp_path / "a", "ONE = 1\n")).read_bytes()
-    after = beside(bundle(tmp_path / "a", "ONE = 2\n")).read_bytes()
+    (older,) = kept.rglob("*.pyc")
+    at = time.time() - bytecode.OLDER_SECONDS - aged
+    os.utime(older, (at, at))
+    after = beside(bundle(tmp_path / "b", "ONE = 2\n")).read_bytes()
     assert before != after
-    assert [path.read_bytes() for path in kept.rglob("*.pyc")] == [after]
+    assert {path.read_bytes() for path in kept.rglob("*.pyc")} == ({after} if goes else {before, after})
+    assert older.exists() is not goes
 
 
 def test_python_takes_it_without_a_look_and_names_the_files_own_place(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 def part(
     code: str = SLEEPER, *arguments: str, ready: Callable[[], bool] = lambda: True, port: Port | None = None
 ) -> Part:
-    return Part("part", [sys.executable, "-c", code, *arguments], minimal_environment(), port, ready, start_seconds=10)
+    return Part("part", [sys.executable, "-c", code, *arguments], minimal_environment(), port, ready, start_seconds=60)
 
 
 def pid_of(processes: Processes) -> int:

@@ -277,10 +277,9 @@ def test_waits_are_spans_from_their_beginning(traced: Traced) -> None:
 
     task, spans = traced.run(run)
     (wait,) = by_name(spans, "sleep")
-    assert wait.seconds == pytest.approx(3, abs=2.5)
-    assert wait.seconds >= 2.9
     assert wait.attributes[names.KIND] == "sleep"
     (root,) = by_name(spans, "invoke_agent")
+    assert 2.9 <= wait.seconds <= root.seconds
     assert root.attributes[names.WAITED_S] > 0
     assert task.status is Status.COMPLETE
 
