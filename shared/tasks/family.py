@@ -34,12 +34,17 @@ class Group:
     micro_usd: int = 0
     """What each child may cost; 0: no ceiling but the day's."""
     fresh: bool = field(default=True, compare=False)
-    """Whether nobody noted it before."""
+    """Whether no worker before this one noted it."""
 
     @property
     def key(self) -> str:
         """What identifies it within its parent."""
         return f"{self.name}#{self.nth}"
+
+    @property
+    def share(self) -> int:
+        """What they may cost together, micro-USD."""
+        return self.micro_usd * self.total
 
     @property
     def signal(self) -> str:
@@ -59,7 +64,7 @@ def child_id(parent_id: str, key: str, n: int) -> str:
 
 
 def begin(task: Task, group: Group) -> Group:
-    """Note a group in its parent, which this worker holds; returns it as it was noted first.
+    """Note a group, which is none of the run's `groups` yet, in its parent, which this worker holds.
 
     Raises:
         TooLarge: the run would have more children, or ancestors, than it may.
@@ -69,8 +74,6 @@ def begin(task: Task, group: Group) -> Group:
     from shared.tasks.leases import fenced_write, held
 
     where = row_key(task.task_id, GROUP + group.key)
-    if (there := table.get(where)) is not None:
-        return Group(group.name, group.nth, plain(there["total"]), plain(there["micro_usd"]), fresh=False)
     most = settings().max_children
     if task.children + group.total > most:
         raise TooLarge(f"a run starts {most} others at most")
@@ -85,8 +88,12 @@ def begin(task: Task, group: Group) -> Group:
         same=held(task.lease_no),
     )
     put = table.put_op(where | item(values), condition="attribute_not_exists(pk)")
-    fenced_write([row, put], written=lambda _: table.get(where) is not None)
-    task.children += group.total
+    task.children += group.total  # before: a group that another branch begins meanwhile must not find the same room
+    try:
+        fenced_write([row, put], written=lambda _: table.get(where) is not None)
+    except BaseException:
+        task.children -= group.total
+        raise
     return group
 
 
@@ -113,10 +120,10 @@ def all_ended(parent_id: str, key: str, total: int) -> bool:
 
 
 def groups(parent_id: str) -> Iterator[Group]:
-    """Yield the groups of a run's children."""
+    """Yield the groups of a run's children, as they were noted."""
     for row in table.query(**under(f"TASK#{parent_id}", begins=GROUP, ConsistentRead=True)):
         name, _, nth = row["sk"]["S"].removeprefix(GROUP).rpartition("#")
-        yield Group(name, int(nth), plain(row["total"]), plain(row["micro_usd"]))
+        yield Group(name, int(nth), plain(row["total"]), plain(row["micro_usd"]), fresh=False)
 
 
 def ids(parent_id: str, group: Group) -> list[str]:

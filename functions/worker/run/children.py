@@ -3,7 +3,7 @@
 import asyncio
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from shared.clock import day, now
 from shared.errors import BudgetExhausted, NotFound
 from shared.limits import tiers
 from shared.tasks import ceilings, family, lanes, parking, settle, store, table, waking
+from shared.tasks.checkpoints import Step
 from shared.tasks.family import Group
 from shared.tasks.items import read_task, row_key
 from shared.tasks.model import Status, Task
@@ -49,6 +50,8 @@ class Children(Budget):
     _task: Task
     _ledger: Ledger
     _environment: Environment
+    _groups: dict[str, Group]
+    """Groups under way that workers before this one began, by key."""
 
     async def run(
         self,
@@ -105,19 +108,20 @@ class Children(Budget):
             raise NotFound(f"this run may not use the model {model!r}")
         plan = Plan(agent, messages, at_once, model or self._task.model, params)
         made: Group | None = None
+        held = 0
 
         async def ready(nth: int) -> None:
-            nonlocal made
-            made = group = await self._within_budget(lambda: self._begin(name, nth, plan))
-            share = group.micro_usd * group.total
-            self._ledger.hold(OF_NO_DAY, 0, share)
-            with self._ledger.held(OF_NO_DAY, 0, share):
-                with self.steps.busy():
-                    await self._start(group, plan)
-                about = {"group": group.key, "of": group.total}
-                wait = self.waits.begin("children", group.signal, nth, now() + LONGEST_SECONDS, about)
-                if await self.waits.signal(wait) is None:
-                    raise WaitTimeout(f"the children {name} did not end in time")
+            nonlocal made, held
+            group = self._groups.get(f"{name}#{nth}")
+            if group is None:
+                group = await self._within_budget(lambda: self._begin(name, nth, plan))
+            made, held = group, group.share
+            with self.steps.busy():
+                await self._start(group, plan)
+            about = {"group": group.key, "of": group.total}
+            wait = self.waits.begin("children", group.signal, nth, now() + LONGEST_SECONDS, about)
+            if await self.waits.signal(wait) is None:
+                raise WaitTimeout(f"the children {name} did not end in time")
 
         async def work(_nth: int) -> Done:
             assert made is not None  # noqa: S101 - for the type checker
@@ -127,16 +131,37 @@ class Children(Budget):
             return Done(ends, raised=ceilings.raised(self._task, ceilings.OWN, more) if more else None)
 
         mark = [agent, len(messages), plan.model]
-        found: list[dict[str, Any]] = await self.steps.once(name, work, kind="children", fingerprint=mark, ready=ready)
-        if self.steps.copied(name):  # the children of another run, which paid for them
+        try:
+            found: list[dict[str, Any]] = await self.steps.once(
+                name, work, kind="children", fingerprint=mark, ready=ready
+            )
+            if self.steps.copied(name):  # the children of another run, which paid for them
+                return found
+            self._task.joined += len(found)
+            self._ledger.hold(OF_NO_DAY, 0, sum(one["micro_usd"] for one in found))
             return found
-        self._task.joined += len(found)
-        self._ledger.hold(OF_NO_DAY, 0, sum(one["micro_usd"] for one in found))
-        return found
+        finally:  # after what they cost counts: no other branch must find room in between
+            self._ledger.drop(OF_NO_DAY, 0, held)
+
+    def _begun_before(self, groups: Iterable[Group], recorded: Mapping[tuple[str, int], Step]) -> None:
+        """Hold what groups may cost that a worker before this one began, and that are not over yet.
+
+        From the start: whatever branch is quicker than theirs must not find that room.
+        """
+        self._groups = {one.key: one for one in groups if (one.name, one.nth) not in recorded}
+        for one in self._groups.values():
+            self._ledger.hold(OF_NO_DAY, 0, one.share)
 
     async def _begin(self, name: str, nth: int, plan: Plan) -> Group:
-        with self.steps.busy():
-            return await persist(family.begin, self._task, self._group(name, nth, plan))
+        """Note a group; its share of the run's ceiling is held from here on."""
+        group = self._group(name, nth, plan)
+        self._ledger.hold(OF_NO_DAY, 0, group.share)  # at once: another branch may look for room meanwhile
+        try:
+            with self.steps.busy():
+                return await persist(family.begin, self._task, group)
+        except BaseException:
+            self._ledger.drop(OF_NO_DAY, 0, group.share)
+            raise
 
     def _group(self, name: str, nth: int, plan: Plan) -> Group:
         """Divide what is left of this run's ceiling among the children: what they do not use comes back."""

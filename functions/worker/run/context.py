@@ -7,7 +7,7 @@ therefore be repeatable: same input, same steps.
 
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Unpack
 
 import httpx2
@@ -36,6 +36,7 @@ from shared.logs import get_logger
 from shared.tasks import conversation
 from shared.tasks.checkpoints import Step
 from shared.tasks.events import Event
+from shared.tasks.family import Group
 from shared.tasks.model import Task
 from sluice.context import Context as PublicContext
 from sluice.types import ModelOptions, ModelReply
@@ -56,8 +57,12 @@ class Context(Tooling, Children, Budget, History, PublicContext):
         environment: Environment,
         deadline: float,
         suspend: Callable[[], None],
+        groups: Iterable[Group] = (),
     ) -> None:
-        """Bind to a claimed task; ``deadline`` is the function's end, epoch seconds, ``suspend`` stops the agent."""
+        """Bind to a claimed task; ``deadline`` is the function's end, epoch seconds, ``suspend`` stops the agent.
+
+        ``groups`` are those of its children.
+        """
         params = task.params
         self.task_id = task.task_id
         self.user = task.user
@@ -82,6 +87,7 @@ class Context(Tooling, Children, Budget, History, PublicContext):
         self._environment = environment
         self.steps = Steps(task, recorded, log, self.check_time, self.give_way)
         self.waits = Waits(task, recorded, self.steps, log, suspend)
+        self._begun_before(groups, recorded)
         self._answered_before(recorded)
 
     @property

@@ -30,7 +30,7 @@ from shared.limits.shares import owner_of
 from shared.logs import fields, get_logger
 from shared.retry import ModelError
 from shared.settings import STOP_MARGIN_SECONDS, settings
-from shared.tasks import checkpoints, claims, days, flights, spend, store
+from shared.tasks import checkpoints, claims, days, family, flights, spend, store
 from shared.tasks.claims import Refused
 from shared.tasks.leases import Requeue
 from shared.tasks.model import Outcome, Status, Task
@@ -185,7 +185,9 @@ class _Run(Closing):
         recorded = await persist(checkpoints.load, task.task_id) if resuming else {}
         await self.announce(recorded)
         message = task.message if task.message is not None else await persist(store.message_of, task)
-        context = Context(task, message, recorded, self.log, self.beat, self.environment, self.stop_at, self.suspend)
+        groups = await persist(lambda: [*family.groups(task.task_id)]) if task.children else []
+        bound = self.log, self.beat, self.environment, self.stop_at, self.suspend
+        context = Context(task, message, recorded, *bound, groups)
         self.message = context.message
         self.asked = None if context.input is None else [*context.input]  # the agent may go on with its own
         run = agents.load(task.agent).run

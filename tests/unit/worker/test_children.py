@@ -9,6 +9,8 @@ import pytest
 
 from functions.sweeper import sweep as sweeper
 from functions.worker import agents
+from functions.worker.record.ledger import Ledger
+from functions.worker.run import children as run_children
 from shared import clock
 from shared.limits.admission import Gate
 from shared.settings import settings
@@ -300,6 +302,70 @@ def test_children_share_what_is_left_of_their_parents_ceiling(world: World, team
     total = sum(child.micro_usd for child in found)
     assert spend.load("ann", task.day)[1] == total <= 10_000
     assert store.get(task.task_id).status is Status.COMPLETE
+
+
+def test_groups_at_the_same_time_have_one_ceiling_together(world: World, team: Agents) -> None:
+    """Both look for room before either is written. Taken up again, the run has none before they are asked for."""
+    held: list[int] = []
+
+    async def boss(ctx: Context) -> AgentResult:
+        held.append(ctx._ledger.micro_usd)  # type: ignore[attr-defined]
+        both = (ctx.map("echo", ["a", "b"], name=name) for name in ("one", "two"))
+        await asyncio.gather(*both, return_exceptions=True)
+        return AgentResult("done")
+
+    team.runs["boss"] = boss
+    task = world.submit("go", agent="boss", params={"max_cost_usd": 0.01})
+    world.work()
+    assert store.get(task.task_id).status is Status.WAITING
+    assert [child.params["max_cost_usd"] for child in children(task)] == [0.005] * 2
+    until_quiet(world)
+    assert held[:2] == [0, 10_000]
+    assert response(task) == "done"
+
+
+def test_a_group_that_was_begun_goes_on_whatever_is_left(world: World, team: Agents) -> None:
+    """It has its share, though others of the run have used the rest when the run is taken up again."""
+
+    async def boss(ctx: Context) -> AgentResult:
+        a, b = await asyncio.gather(
+            ctx.map("echo", ["a", "b"], max_cost_usd=0.002, name="one"), ctx.map("echo", ["c"], name="two")
+        )
+        return AgentResult("".join(one.response for one in (*a, *b)))
+
+    team.runs["boss"] = boss
+    task = world.submit("go", agent="boss", params={"max_cost_usd": 0.01})
+    until_quiet(world)
+    assert sum(child.params["max_cost_usd"] for child in children(task)) == 0.01
+    assert response(task) == "ABC"
+
+
+def test_what_children_may_cost_counts_until_what_they_did_cost_does(
+    world: World, team: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def caller(ctx: Context) -> AgentResult:
+        reply = await ctx.model([{"role": "user", "content": "x"}], max_output_tokens=100)
+        return AgentResult(reply.content)
+
+    async def boss(ctx: Context) -> AgentResult:
+        ledgers.append(ctx._ledger)  # type: ignore[attr-defined]
+        await ctx.map("caller", ["a"] * 2)
+        counted.append(ctx._ledger.micro_usd)  # type: ignore[attr-defined]
+        return AgentResult("done")
+
+    def ends(parent_id: str, group: family.Group) -> Any:
+        counted.append(ledgers[-1].micro_usd)
+        return real(parent_id, group)
+
+    ledgers: list[Ledger] = []
+    counted: list[int] = []
+    real = run_children._ends
+    monkeypatch.setattr(run_children, "_ends", ends)
+    team.runs |= {"caller": caller, "boss": boss}
+    task = world.submit("go", agent="boss", params={"max_cost_usd": 0.01})
+    until_quiet(world)
+    assert counted == [10_000, sum(child.micro_usd for child in children(task))]
+    assert 0 < counted[1] < 10_000
 
 
 def test_nothing_left_means_no_children(world: World, team: Agents) -> None:
