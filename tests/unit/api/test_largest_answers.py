@@ -381,6 +381,21 @@ def _of_an_input(api: Api) -> None:
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "too_large")
 
 
+@largest("/v1/responses/{response_id}/input_items", "/v1/chat/completions/{completion_id}/messages")
+def _of_a_long_conversation(api: Api) -> None:
+    said = [{"role": "user", "content": mark * (schemas.CONVERSATION_BYTES // 4 - 100)} for mark in ('"', "\\")]
+    made = api.post("/v1/responses", "load", input=said, background=True).json()
+    found, size = through_lambda(api, f"/v1/responses/{made['id']}/input_items", "order=asc", who="load")
+    assert [one["content"][0]["text"] for one in found["data"]] == [one["content"] for one in said]
+    assert size > 2_000_000
+    with patch.object(runs, "life", lambda _: 0.0):
+        answer = api.post("/v1/chat/completions", "load", messages=said, store=True)
+    task_id = answer.headers["x-sluice-task-id"]
+    settle.settle(claims.claim(task_id, 0), settle.Outcome(status=Status.COMPLETE, response="yes"))  # type: ignore[arg-type]
+    found, _ = through_lambda(api, f"/v1/chat/completions/chatcmpl-{task_id}/messages", who="load")
+    assert [one["content"] for one in found["data"]] == [one["content"] for one in said]
+
+
 def test_instructions_are_bounded_wherever_they_are_given(api: Api) -> None:
     for path in ("/v1/responses", "/v1/responses/compact"):
         refused = api.post(path, "load", input="hi", instructions="é" * (request.INSTRUCTIONS_BYTES // 2 + 1))
