@@ -119,14 +119,14 @@ async def reserved(
     Raises:
         BudgetExhausted, DependencyDown: nothing is reserved.
     """
-    ceiling = ceilings.own(task)
-    if ceiling is not None and ledger.micro_usd + micro_usd > ceiling:
-        raise BudgetExhausted(ceilings.OWN, needs=(tokens, micro_usd))
     async with ledger.turn:
         before, used = task.day, days.uncounted(task)
         if days.begin(task, clock.day(clock.now())):
             ledger.begin_day(task.day)
             await asyncio.to_thread(environment.change_day, task, before, used)
+    ceiling = ceilings.own(task)  # from here to where it is counted nothing is waited for
+    if ceiling is not None and ledger.micro_usd + micro_usd > ceiling:
+        raise BudgetExhausted(ceilings.OWN, needs=(tokens, micro_usd))
     day = task.day
     more_tokens = max(0, ledger.day_tokens + tokens - task.reserved_tokens)
     more_money = max(0, ledger.day_micro_usd + of_day - task.reserved_micro_usd)

@@ -1,11 +1,15 @@
 """Money over the border of a day, the clock set to just before it: each call is of one day, whatever becomes of it."""
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from functions.worker.environment.environment import Environment
+from functions.worker.model import step
 from shared import clock, valkey
 from shared.errors import LeaseLost
 from shared.limits import names, prices
@@ -296,3 +300,37 @@ def test_a_run_that_is_cancelled_after_midnight_is_charged_for_the_call_of_the_f
     used = balanced(task, midnight)
     assert list(used) == [midnight.first]
     assert used[midnight.first][0] >= 40
+
+
+def test_calls_that_meet_at_midnight_have_one_ceiling(
+    world: World, install: Install, midnight: Midnight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One begins the day, and the other comes meanwhile: there is room for one of them."""
+    asked: list[int] = []
+    both = threading.Event()
+    real, change_day = step.reserved, Environment.change_day
+
+    async def reserved(task: Task, ledger: Any, tokens: int, micro_usd: int, *rest: Any) -> Any:
+        asked.append(micro_usd)
+        if len(asked) > 2:  # behind the run that finds out what a call may cost
+            both.set()
+        return await real(task, ledger, tokens, micro_usd, *rest)
+
+    def change(*given: Any) -> None:
+        assert len(asked) < 2 or both.wait(60)
+        change_day(*given)
+
+    async def agent(ctx: Context) -> AgentResult:
+        if len(asked):
+            midnight.be(1)
+        calls = (ctx.model(SAID, name=name) for name in ("a", "b")[: 1 + len(asked)])
+        made = await asyncio.gather(*calls, return_exceptions=True)
+        return AgentResult(" ".join(sorted(type(one).__name__ for one in made)))
+
+    monkeypatch.setattr(step, "reserved", reserved)
+    monkeypatch.setattr(Environment, "change_day", change)
+    install(agent)
+    deliver(world, submit(world, midnight))
+    task = submit(world, midnight, params={"max_cost_usd": asked[0] * 1.5 / 1e6})
+    ended = deliver(world, task)
+    assert (settle.result_of(ended) or {})["response"] == "BudgetExhausted ModelReply"
