@@ -138,19 +138,23 @@ class Children(Budget):
             if self.steps.copied(name):  # the children of another run, which paid for them
                 return found
             self._task.joined += len(found)
-            self._ledger.hold(OF_NO_DAY, 0, sum(one["micro_usd"] for one in found))
+            if made is not None:  # otherwise it counts since the run was taken up again
+                self._ledger.hold(OF_NO_DAY, 0, _cost(found))
             return found
         finally:  # after what they cost counts: no other branch must find room in between
             self._ledger.drop(OF_NO_DAY, 0, held)
 
     def _begun_before(self, groups: Iterable[Group], recorded: Mapping[tuple[str, int], Step]) -> None:
-        """Hold what groups may cost that a worker before this one began, and that are not over yet.
+        """Count what groups did cost that workers before this one began, or may cost where they are not over yet.
 
         From the start: whatever branch is quicker than theirs must not find that room.
         """
-        self._groups = {one.key: one for one in groups if (one.name, one.nth) not in recorded}
-        for one in self._groups.values():
-            self._ledger.hold(OF_NO_DAY, 0, one.share)
+        self._groups = {}
+        for one in groups:
+            step = recorded.get((one.name, one.nth))
+            if step is None:
+                self._groups[one.key] = one
+            self._ledger.hold(OF_NO_DAY, 0, one.share if step is None else _cost(step.value))
 
     async def _begin(self, name: str, nth: int, plan: Plan) -> Group:
         """Note a group; its share of the run's ceiling is held from here on."""
@@ -211,6 +215,10 @@ class Children(Budget):
         # Who is to follow another is written before it: the other's end must find it.
         await asyncio.gather(*(one(n) for n in range(plan.at_once, group.total)))
         await asyncio.gather(*(one(n) for n in range(min(plan.at_once, group.total))))
+
+
+def _cost(ends: list[dict[str, Any]]) -> int:
+    return sum(one["micro_usd"] for one in ends)
 
 
 def _check(params: dict[str, Any]) -> None:

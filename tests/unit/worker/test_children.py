@@ -14,7 +14,7 @@ from functions.worker.run import children as run_children
 from shared import clock
 from shared.limits.admission import Gate
 from shared.settings import settings
-from shared.tasks import aftermath, claims, family, kin, lanes, listing, owed, settle, spend, store, table, waits
+from shared.tasks import aftermath, claims, family, inbox, kin, lanes, listing, owed, settle, spend, store, table, waits
 from shared.tasks.items import row_key
 from shared.tasks.model import Status, Task
 from sluice import AgentResult, ChildFailed, Context
@@ -366,6 +366,35 @@ def test_what_children_may_cost_counts_until_what_they_did_cost_does(
     until_quiet(world)
     assert counted == [10_000, sum(child.micro_usd for child in children(task))]
     assert 0 < counted[1] < 10_000
+
+
+def test_what_children_did_cost_counts_from_the_start_of_every_stay(world: World, team: Agents) -> None:
+    """A branch may come to them late in its replay, when another has asked for room before."""
+    held: list[int] = []
+
+    async def caller(ctx: Context) -> AgentResult:
+        reply = await ctx.model([{"role": "user", "content": "x"}], max_output_tokens=100)
+        return AgentResult(reply.content)
+
+    async def boss(ctx: Context) -> AgentResult:
+        held.append(ctx._ledger.micro_usd)  # type: ignore[attr-defined]
+        await ctx.map("caller", ["a"] * 2)
+        await ctx.wait("go")
+        held.append(ctx._ledger.micro_usd)  # type: ignore[attr-defined]
+        return AgentResult("done")
+
+    team.runs |= {"caller": caller, "boss": boss}
+    task = world.submit("go", agent="boss", params={"max_cost_usd": 0.01})
+    for _ in range(20):
+        world.work()
+        if [one["name"] for one in store.get(task.task_id).waiting_for] == ["go"]:
+            break
+    woken = inbox.post(task.task_id, "go", None).task
+    lanes.send(woken.lane, woken.task_id, woken.gen, user=woken.user)
+    until_quiet(world)
+    cost = sum(child.micro_usd for child in children(task))
+    assert held == [0, 10_000, cost, cost]
+    assert cost > 0
 
 
 def test_nothing_left_means_no_children(world: World, team: Agents) -> None:
