@@ -14,6 +14,10 @@ from shared.webhooks import check_target
 
 MESSAGE_BYTES = 256 * 1024
 """Largest message, in bytes of UTF-8 (a tier may allow less)."""
+CONVERSATION_BYTES = 1024 * 1024
+MESSAGES_OF_A_CONVERSATION = 4
+"""OpenAI's clients send a conversation anew with each request: such a list may have as much as so many of the tier's
+longest messages, and no more than this, as JSON."""
 SESSION_CHARACTERS = 128
 USER_ID_CHARACTERS = 64
 NAME_CHARACTERS = 128

@@ -23,9 +23,12 @@ from functions.api.door.body import check
 
 INSTRUCTIONS_BYTES = 32 * 1024
 """Longest ``instructions``; they stay in the task's row. Longer ones can be sent as a system message of ``input``."""
-TOOLS = 64
-TOOLS_BYTES = 32 * 1024
-"""Most tool definitions, and their JSON's size; they stay in the row, too."""
+TOOLS = 128
+TOOLS_BYTES = 96 * 1024
+"""Most tool definitions (OpenAI's own bound), and their JSON's size; they stay in the row, too, which DynamoDB bounds.
+
+Programs that write code bring 20 to 40 KB of their own (qwen-code, Codex), and those of MCP servers beside.
+"""
 RESPONSE_ID_CHARACTERS = 80
 
 

@@ -7,6 +7,7 @@ from functions.api.dialect import before, choice, conversations, ids, messages, 
 from functions.api.dialect.options import options_of
 from functions.api.dialect.request import TOOLS_BYTES, ConversationParam, ResponsesRequest
 from functions.api.door.identity import Caller
+from functions.api.submit.allowed import longest_message
 from functions.api.submit.submission import Submission
 from shared.tasks.model import dumps
 
@@ -33,14 +34,17 @@ def submission_of(caller: Caller, asked: ResponsesRequest) -> Submission:
             messages.chat_tool_choice(asked.tool_choice), params.get("tools"), agent=asked.agent
         )
     inline: list[int] = []
-    if not isinstance(asked.input, list):
-        if not asked.input:
-            raise invalid("input must not be empty", "input")
-        message = asked.input
+    items = asked.input
+    if not items:
+        raise invalid("input must not be empty", "input")
+    if isinstance(items, str) and len(items.encode()) > longest_message(caller.limits):  # a list of one may have more
+        items = [{"role": "user", "content": items}]
+    if isinstance(items, str):
+        message = items
     else:
         own = before.References(caller)
         said = messages.chat_messages(
-            asked.input,
+            items,
             open_calls=open_calls,
             resolve=own,
             recall=own.thoughts,

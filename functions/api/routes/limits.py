@@ -3,10 +3,10 @@
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from functions.api.contract.requests import MESSAGE_BYTES
 from functions.api.description.note import described
 from functions.api.door.gate import gate
 from functions.api.door.identity import Subject
+from functions.api.submit.allowed import longest_message
 
 router = APIRouter(tags=["limits"])
 
@@ -22,7 +22,7 @@ def get_limits(caller: Subject) -> JSONResponse:
         "lanes": limits.lanes,
         "agents": limits.agents,
         "models": limits.models,
-        "message_bytes": min(MESSAGE_BYTES, limits.message_bytes or MESSAGE_BYTES),
+        "message_bytes": longest_message(limits),
         "limits": gate().usage(caller.user, limits),
     }
     return JSONResponse(shown)

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from functions.api.contract.problem import Problem, invalid
-from functions.api.contract.requests import MESSAGE_BYTES
+from functions.api.contract.requests import CONVERSATION_BYTES, MESSAGE_BYTES, MESSAGES_OF_A_CONVERSATION
 from shared.limits import models
 from shared.settings import settings
 
 if TYPE_CHECKING:
     from functions.api.door.identity import Caller
     from functions.api.submit.submission import Submission
+    from shared.limits.tiers import Limits
 
 _LISTED = Path(__file__).parents[1] / "agents.txt"
 """Written into the bundle."""
@@ -47,9 +48,7 @@ def allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:
         )
     if wanted.params.get("webhook_url") and not settings().sends_webhooks:
         raise invalid("this deployment sends no webhooks", "webhook_url", code="webhooks_off")
-    most = min(MESSAGE_BYTES, limits.message_bytes or MESSAGE_BYTES)
-    if wanted.text_bytes > most:
-        raise Problem(413, "message_too_large", f"the message is over the limit of {most} bytes", "message")
+    _bounded(wanted, limits)
     if not limits.allows_agent(wanted.agent):
         raise Problem(403, "agent_not_allowed", f"the tier {limits.tier} may not run the agent {wanted.agent}", "agent")
     if not limits.allows_model(model):
@@ -62,3 +61,23 @@ def allowed(caller: Caller, wanted: Submission) -> tuple[str, str]:
             403, "priority_not_allowed", f"the tier {limits.tier} may not use the priority {lane}", "priority"
         )
     return lane, model
+
+
+def longest_message(limits: Limits) -> int:
+    """Return the bytes of the longest message that a tier allows."""
+    return min(MESSAGE_BYTES, limits.message_bytes or MESSAGE_BYTES)
+
+
+def _bounded(wanted: Submission, limits: Limits) -> None:
+    """Hold a message, or a list of them, against the tier's longest one.
+
+    Raises:
+        Problem: 413.
+    """
+    name, what, most = "message", "message is", longest_message(limits)
+    if wanted.params.get("input_json"):
+        name = "messages" if wanted.params.get("dialect") == "chat" else "input"
+        longest = limits.message_bytes or MESSAGE_BYTES
+        what, most = "messages are", min(CONVERSATION_BYTES, MESSAGES_OF_A_CONVERSATION * longest)
+    if wanted.text_bytes > most:
+        raise Problem(413, "message_too_large", f"the {what} over the limit of {most} bytes", name)

@@ -367,6 +367,10 @@ def _of_an_input(api: Api) -> None:
     }
     made = api.post("/v1/responses", "load", **asked)
     assert made.status_code == 200, made.text[:300]
+    row = table.get(row_key(made.json()["id"].removeprefix("resp_")))
+    assert row is not None
+    stored = sum(len(f"{name}{next(iter(value.values()))}".encode()) for name, value in row.items())
+    assert 370_000 < stored < 400_000, "an item of DynamoDB holds 409,600 bytes"
     found, size = through_lambda(api, f"/v1/responses/{made.json()['id']}", who="load")
     assert 300_000 < size < wire.LAMBDA_BYTES - wire.ANSWER_BYTES, "it stands beside a full result"
     assert found["instructions"] == asked["instructions"]
@@ -375,6 +379,21 @@ def _of_an_input(api: Api) -> None:
     quoted = [{"type": "input_image", "image_url": "https://a.b/" + chr(34) * 2_500_000}]
     refused = api.post("/v1/responses", "load", input=[{"role": "user", "content": quoted}], background=True)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "too_large")
+
+
+@largest("/v1/responses/{response_id}/input_items", "/v1/chat/completions/{completion_id}/messages")
+def _of_a_long_conversation(api: Api) -> None:
+    said = [{"role": "user", "content": mark * (schemas.CONVERSATION_BYTES // 4 - 100)} for mark in ('"', "\\")]
+    made = api.post("/v1/responses", "load", input=said, background=True).json()
+    found, size = through_lambda(api, f"/v1/responses/{made['id']}/input_items", "order=asc", who="load")
+    assert [one["content"][0]["text"] for one in found["data"]] == [one["content"] for one in said]
+    assert size > 2_000_000
+    with patch.object(runs, "life", lambda _: 0.0):
+        answer = api.post("/v1/chat/completions", "load", messages=said, store=True)
+    task_id = answer.headers["x-sluice-task-id"]
+    settle.settle(claims.claim(task_id, 0), settle.Outcome(status=Status.COMPLETE, response="yes"))  # type: ignore[arg-type]
+    found, _ = through_lambda(api, f"/v1/chat/completions/chatcmpl-{task_id}/messages", who="load")
+    assert [one["content"] for one in found["data"]] == [one["content"] for one in said]
 
 
 def test_instructions_are_bounded_wherever_they_are_given(api: Api) -> None:

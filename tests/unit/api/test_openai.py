@@ -22,7 +22,7 @@ from functions.api.contract import openai_problem
 from functions.api.contract.problem import Problem
 from functions.api.dialect import rejoin, runs
 from functions.api.dialect.chat_request import checked_messages
-from functions.api.dialect.request import INSTRUCTIONS_BYTES
+from functions.api.dialect.request import INSTRUCTIONS_BYTES, TOOLS, TOOLS_BYTES
 from functions.api.read import hold
 from shared import aws, valkey, watchers
 from shared.errors import DependencyDown
@@ -512,6 +512,25 @@ def test_what_codex_tells_of_itself_is_taken_and_kept_nowhere(client: openai.Ope
     assert not hasattr(made, "client_metadata")
     with pytest.raises(openai.BadRequestError, match="client_metadata"):
         client.responses.create(model="gpt-5", input=said, background=True, extra_body={"client_metadata": "text"})
+
+
+@pytest.mark.parametrize("dialect", ["responses", "chat"])
+def test_as_many_and_as_large_tools_as_programs_bring_are_taken(
+    api: Api, monkeypatch: pytest.MonkeyPatch, dialect: str
+) -> None:
+    monkeypatch.setattr(runs, "life", lambda _: 0.0)
+    described = {"description": "d" * (TOOLS_BYTES // TOOLS - 170)}
+    functions = [TOOL | described | {"name": f"tool_{n:03d}"} for n in range(TOOLS)]
+    nested = [{"type": "function", "function": {k: v for k, v in one.items() if k != "type"}} for one in functions]
+    if dialect == "chat":
+        path, body = "/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "tools": nested}
+    else:
+        path, body = "/v1/responses", {"input": "x", "tools": functions}
+    made = api.post(path, model="sim-small", **body)
+    assert made.status_code == 504, "it waits for a worker that is not there"
+    kept = store.get(made.headers["x-sluice-task-id"]).params["tools"]
+    assert len(kept) == 128
+    assert 64_000 < len(json.dumps(kept)) < TOOLS_BYTES
 
 
 def test_parameters_of_the_provider_reach_the_worker_and_are_echoed(client: openai.OpenAI) -> None:

@@ -10,10 +10,11 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from functions.api.contract.problem import Problem
+from functions.api.contract.requests import CONVERSATION_BYTES
 from functions.api.dialect.chat_request import ChatRequest
 from functions.api.dialect.chat_turn import submission_of
 from functions.api.dialect.options import OPTIONS_BYTES
-from functions.api.dialect.request import INSTRUCTIONS_BYTES, TOOLS, ResponsesRequest
+from functions.api.dialect.request import INSTRUCTIONS_BYTES, TOOLS, TOOLS_BYTES, ResponsesRequest
 from tests.unit.api.conftest import Api
 from tests.unit.api.test_openai import TOOL
 
@@ -87,8 +88,8 @@ OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "x"}
         ({"input": [CALL, CALL, OUTPUT]}, "input[1].call_id", "invalid_request"),
         ({"instructions": "i" * (INSTRUCTIONS_BYTES + 1)}, "instructions", "invalid_request"),
         ({"tools": [TOOL] * (TOOLS + 1)}, "tools", "invalid_request"),
-        ({"tools": [TOOL | {"description": "d" * 33_000}]}, "tools", "invalid_request"),
-        ({"input": "x" * 262_145}, "message", "string_above_max_length"),
+        ({"tools": [TOOL | {"description": "d" * TOOLS_BYTES}]}, "tools", "invalid_request"),
+        ({"input": "x" * CONVERSATION_BYTES}, "input", "string_above_max_length"),
         ({"agent": "nobody"}, "agent", "unknown_agent"),
     ],
 )
@@ -145,6 +146,7 @@ def test_every_error_under_v1_has_openais_shape(steady: Api, method: str, path: 
         ({"tools": [{"type": "custom"}]}, "tools[0].type", "unsupported_value"),
         ({"audio": {}}, "audio", "unsupported_parameter"),
         ({"what": 1}, "what", "unknown_parameter"),
+        ({"messages": [{"role": "user", "content": "x" * 600_000}] * 2}, "messages", "string_above_max_length"),
     ],
 )
 def test_a_chat_request_that_is_not_done_is_400_by_name(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from functions.api.contract import requests
+from functions.api.dialect import runs
+from shared.limits import keys
 from shared.netguard import URL_CHARACTERS
+from shared.tasks import store
+from shared.tasks.model import dumps
 from tests.unit.api.conftest import Api
 
 
@@ -59,6 +64,31 @@ def test_a_tier_may_allow_less(steady: Api) -> None:
     assert steady.submit("free", message="a" * 32_768).status_code == 202
     refused = steady.submit("free", message="a" * 32_769)
     assert (refused.status_code, refused.json()["error"]["code"]) == (413, "message_too_large")
+
+
+@pytest.mark.parametrize(("who", "most"), [("load", requests.CONVERSATION_BYTES), ("brief", 40_000)])
+@pytest.mark.parametrize("shape", ["a text", "a list", "a chat's list"])
+def test_a_conversation_that_a_client_sends_anew_may_be_longer_than_a_message(
+    steady: Api, monkeypatch: pytest.MonkeyPatch, who: str, most: int, shape: str
+) -> None:
+    monkeypatch.setattr(runs, "life", lambda _: 0.0)  # nobody answers a chat here
+    steady.keys["brief"] = keys.create_key("brief", "standard", limits={"message_bytes": 10_000})
+
+    def ask(size: int) -> Any:
+        said = "é" + "x" * (size - len(dumps([{"role": "user", "content": "é"}]).encode()))
+        message = {"role": "user", "content": said}
+        path = "/v1/chat/completions" if shape == "a chat's list" else "/v1/responses"
+        asked = {"messages": [message]} if path.startswith("/v1/chat") else {"input": said, "background": True}
+        if shape == "a list":
+            asked["input"] = [message]
+        return steady.post(path, who, model="gpt-4o-mini", **asked), said
+
+    taken, said = ask(most)
+    assert taken.status_code == (504 if shape == "a chat's list" else 200), taken.text[:300]
+    kept = store.message_of(store.get(taken.headers["x-sluice-task-id"]))
+    assert json.loads(kept) == [{"role": "user", "content": said}]
+    refused, _ = ask(most + 1)
+    assert (refused.status_code, str(most) in refused.text) == (400, True), refused.text[:300]
 
 
 def test_an_escaped_message_of_the_full_size_fits_into_the_body_limit(steady: Api) -> None:
