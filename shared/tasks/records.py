@@ -25,6 +25,9 @@ PREFIX, AFTER = "EVENT#", "EVENT$"
 """How the keys of records begin, and what comes after all of them."""
 PLAIN_BYTES = 600
 """A record's content up to this size is not compressed: with its other attributes it stays below one write unit."""
+WAITS_CHARACTERS = 16_000
+"""How much each heartbeat may say of what a run waits for; a hundred sleeps are less. Large schemas of signals would
+not fit a row beside all else, and a heartbeat that is refused loses the lease."""
 TRIES = 5
 """How often a fence is put; each other try meets a record that a late worker still wrote."""
 
@@ -123,8 +126,8 @@ def progress(task: Task) -> dict[str, Any]:
     """
     last = task.last_seq
     found = state(task, None) | {"last_seq": last, "attempt": task.attempt}
-    if task.waiting_for:  # one that takes over must not let a wait begin anew
-        found["waiting_for"] = task.waiting_for
+    if task.waiting_for and len(dumps(task.waiting_for)) <= WAITS_CHARACTERS:
+        found["waiting_for"] = task.waiting_for  # who takes over must not let a wait begin anew
     return {} if task.unwritten else found
 
 

@@ -142,6 +142,8 @@ class Share:
             except DependencyDown as error:
                 _log.warning("task not read", extra={"task_id": task_id, "error": error.message})
                 continue
+            except Exception:  # a damaged row: the runs here go on, and its message leads to what becomes of it
+                _log.exception("row not understood", extra={"task_id": task_id})
             try:
                 self._book.leave(task_id)
             except RedisError as error:

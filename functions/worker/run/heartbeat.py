@@ -149,6 +149,9 @@ class Heart:
             except DependencyDown as error:
                 _log.warning("lease not extended", extra={"task_id": beat.task_id, "error": error.message})
                 return False
+            except Exception:  # a write that DynamoDB refuses, say: the other runs' messages and slots are kept
+                _log.exception("lease not extended", extra={"task_id": beat.task_id})
+                return False
             if cancel:
                 self._cancel(beat)
             return True

@@ -15,14 +15,16 @@ from functions.worker.lane.deliveries import Delivery
 from functions.worker.lane.refill import Refill
 from functions.worker.lane.share import Share
 from functions.worker.lane.slots import Slots
-from shared import aws
+from shared import aws, valkey
 from shared.clock import day
 from shared.errors import DependencyDown
+from shared.limits import names
 from shared.limits.admission import Ask, Gate
-from shared.limits.lane import HAND_S, Lanes
+from shared.limits.lane import HAND_S, Lanes, Look
 from shared.limits.tiers import resolve
 from shared.settings import settings
-from shared.tasks import lanes, spend, store
+from shared.tasks import lanes, spend, store, table
+from shared.tasks.items import row_key
 from shared.tasks.model import Status, Task
 from sluice import AgentResult
 
@@ -351,3 +353,19 @@ def test_without_valkey_free_slots_are_in_reach_by_asking_the_queue(
     assert quick is not None
     assert ended is not None
     assert quick < ended
+
+
+def test_a_damaged_row_that_is_handed_out_by_name_ends_no_invocation(
+    sharing: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = (submit(sharing, QUICK, user="demo") for _ in range(2))
+    table.update(table.update_op(row_key(bad.task_id), sets={"params": 1}))
+    with pytest.raises((TypeError, ValueError)):
+        store.get(bad.task_id)
+    assert valkey.client().hget(names.LANES[0], bad.task_id)
+    book = Lanes()
+    monkeypatch.setattr(book, "look", lambda *_, **__: Look(picks=(bad.task_id, good.task_id)))
+    share = Share("normal", sharing.queues["normal"], book)
+    found = asyncio.run(share.refresh(2, takes=True, held=0, report=lambda _: None))
+    assert [one.message.task_id for one in found] == [good.task_id]
+    assert valkey.client().hget(names.LANES[0], bad.task_id) is None

@@ -9,8 +9,8 @@ import pytest
 from functions.worker.lane.share import Share
 from functions.worker.run import waits as run_waits
 from shared.settings import settings
-from shared.tasks import claims, lanes, store
-from shared.tasks.model import Status, Task
+from shared.tasks import claims, lanes, records, store
+from shared.tasks.model import Status, Task, dumps
 from sluice import AgentResult, Context
 from tests.unit.worker.conftest import Install, World
 
@@ -95,6 +95,15 @@ def test_a_time_does_not_begin_anew_when_its_worker_dies(
     world.lapse(task.task_id)
     row = again(world, task)
     assert (row.status, since(row)) == (Status.WAITING, begun[0])
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_heartbeat_tells_of_waits_unless_they_are_too_large(over: int) -> None:
+    task = Task(task_id="t", user="ann", lane="normal", agent="a", model="m", created=1.0, day="2026-01-01")
+    task.waiting_for = [{"kind": "signal", "name": ""}]
+    left = records.WAITS_CHARACTERS - len(dumps(task.waiting_for))
+    task.waiting_for[0]["name"] = "x" * (left + over)
+    assert ("waiting_for" in records.progress(task)) is (not over)
 
 
 def test_a_wait_that_was_over_is_not_told_as_cut(
