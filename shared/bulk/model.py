@@ -49,6 +49,8 @@ class Batch:
     file_id: str
     made_at: float
     metadata: dict[str, str] = field(default_factory=dict)
+    keep_s: int = 0
+    """How long its output files are kept; 0: as long as any."""
     status: str = "validating"
     ending: str = ""
     """Why no further line is run: ``cancelled``, ``expired``, ``insufficient_quota``, ``invalid_api_key``."""
@@ -174,7 +176,7 @@ def shard_name(n: int) -> str:
     return f"BULK{n}"
 
 
-_SPEC = ("key", "endpoint", "file_id", "metadata", "made_at", "user")
+_SPEC = ("key", "endpoint", "file_id", "metadata", "made_at", "user", "keep_s")
 _STATE = (
     *("status", "ending", "times", "size", "offset", "number", "total", "completed", "failed", "outs", "errs"),
     *("errors", "seen", "closing", "output_id", "error_id", "usage"),

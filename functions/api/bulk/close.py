@@ -74,6 +74,7 @@ def _file(batch: Batch, kind: str, state: dict[str, Any], at: float) -> files.Fi
         filename=f"{batch.batch_id}_{NAMES[kind]}.jsonl",
         purpose=files.OUTPUT,
         size=int(state["size"]),
+        seconds=batch.keep_s or None,
         state="processed",
     )
     return replace(made, file_id=state["id"], made_at=at)

@@ -169,7 +169,7 @@ def _content(content: Any, place: str) -> str | list[dict[str, Any]]:
     for n, part in enumerate(content):
         kind, where = kind_of(part, f"{place}.{n}"), f"{place}.{n}"
         if kind not in _PARTS:
-            raise unsupported(f"content of type {kind[:40]!r}", f"{where}.type")
+            raise unsupported(f"parts of type {kind[:40]!r}", f"{where}.type")
         parts.append(_part(kind, part, where))
     if all(part["type"] == "text" for part in parts):  # a plain string is what every provider takes
         return "\n".join(part["text"] for part in parts)
@@ -216,7 +216,7 @@ def checked_choice(choice: str | dict[str, Any]) -> str | dict[str, Any]:
         return choice
     kind = choice.get("type")
     if kind not in ("function", "allowed_tools") or not isinstance(choice.get(kind), dict):
-        raise unsupported(f"a tool choice of type {str(kind)[:40]!r}", "tool_choice.type")
+        raise unsupported(f"tool choices of type {str(kind)[:40]!r}", "tool_choice.type")
     if kind == "function":
         text_of(choice["function"], "name", "tool_choice.function")
         return choice

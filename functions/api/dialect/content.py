@@ -73,7 +73,7 @@ def _chat_part(part: Any, place: str) -> Part:
         return _file(part, place)
     if kind == "input_audio":
         return {"type": "input_audio", "input_audio": _sound(part.get("input_audio"), f"{place}.input_audio")}
-    raise unsupported(f"content of type {kind[:40]!r}", f"{place}.type")
+    raise unsupported(f"parts of type {kind[:40]!r}", f"{place}.type")
 
 
 def _image(part: Part, place: str) -> Part:

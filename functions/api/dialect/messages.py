@@ -222,7 +222,7 @@ def chat_tool_choice(choice: str | dict[str, Any]) -> str | dict[str, Any]:
     if choice.get("type") == "allowed_tools":
         return _allowed(choice)
     if choice.get("type") != "function":
-        raise unsupported(f"a tool choice of type {str(choice.get('type'))[:40]!r}", "tool_choice.type")
+        raise unsupported(f"tool choices of type {str(choice.get('type'))[:40]!r}", "tool_choice.type")
     return {"type": "function", "function": {"name": text_of(choice, "name", "tool_choice")}}
 
 

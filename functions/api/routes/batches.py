@@ -13,7 +13,7 @@ from functions.api.description.note import described
 from functions.api.dialect.rejoin import Rejoin
 from functions.api.door.body import RawBody, check, decode
 from functions.api.door.identity import AnyCaller, Subject
-from functions.api.routes.files import listed
+from functions.api.routes.files import ExpiresAfter, listed
 from shared.settings import settings
 
 router = APIRouter(prefix="/v1/batches", tags=["OpenAI dialect"])
@@ -31,6 +31,9 @@ class BatchRequest(BaseModel):
     endpoint: Literal["/v1/responses", "/v1/chat/completions"]
     completion_window: Literal["24h"]
     metadata: Metadata | None = None
+    output_expires_after: Annotated[
+        ExpiresAfter | None, Field(description="When the output file and the error file are deleted.")
+    ] = None
 
 
 @router.post("", summary="Begin a batch")
@@ -71,6 +74,7 @@ def create_batch(request: Request, caller: AnyCaller, body: RawBody) -> JSONResp
         file_id=file.file_id,
         made_at=now(),
         metadata=dict(asked.metadata or {}),
+        keep_s=asked.output_expires_after.seconds if asked.output_expires_after else 0,
         size=file.size,
     )
     with rejoin.taking():

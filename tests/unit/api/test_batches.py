@@ -380,6 +380,28 @@ def test_a_cancelled_batch_tells_of_every_line(
     assert client.batches.cancel(made.id).status == "cancelled"
 
 
+@pytest.mark.parametrize(("asked", "kept_s"), [({"seconds": 7200}, 7200), (None, 30 * 86_400)])
+def test_what_a_batch_writes_is_kept_as_long_as_was_asked(
+    client: openai.OpenAI, api: Api, asked: dict[str, Any] | None, kept_s: int
+) -> None:
+    slots(100)
+    more: Any = {"output_expires_after": {"anchor": "created_at"} | asked} if asked else {}
+    file_id = upload(client, line("a"), line("b", colour="blue"))
+    made = client.batches.create(input_file_id=file_id, endpoint=RESPONSES, completion_window="24h", **more)
+    batch = carry_out("demo", made.id)
+    for written in (batch.output_id, batch.error_id):
+        file = client.files.retrieve(str(written))
+        assert file.expires_at is not None
+        assert abs(file.expires_at - file.created_at - kept_s) <= 1
+    with pytest.raises(openai.BadRequestError, match="output_expires_after"):
+        client.batches.create(
+            input_file_id=file_id,
+            endpoint=RESPONSES,
+            completion_window="24h",
+            output_expires_after={"anchor": "created_at", "seconds": 3599},
+        )
+
+
 def test_a_batch_expires_after_a_day(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     setting(monkeypatch, BATCH_WINDOW=3)
     slots(1000)
