@@ -3,11 +3,12 @@
 A parked task is queued without a message, since its user has as many runs at once as allowed, or its session is busy.
 """
 
-from shared.errors import DependencyDown, NewerVersion, NotFound
+from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
 from shared.limits.admission import Gate
 from shared.logs import get_logger
 from shared.tasks import lanes, listing, store
 from shared.tasks.model import Task
+from shared.valkey import RedisError
 
 _log = get_logger("parking")
 
@@ -29,6 +30,20 @@ def unpark_next(gate: Gate, user: str, running_cap: int) -> int:
             break
         sent += unpark(gate, user, task_id)
     return sent
+
+
+def look_again(gate: Gate, task: Task) -> bool:
+    """Have a task that was just parked for want of a slot go on if one came free before its row said so; says whether.
+
+    Whoever freed that looked for parked tasks, and did not find this one. Costs a round trip to Valkey. Never raises:
+    the sweeper sees to what is still parked.
+    """
+    try:
+        if gate.take_slot(task.user, task.task_id, task.running_cap, PARKED_SLOT_SECONDS):
+            return unpark(gate, task.user, task.task_id)
+    except (RedisError, DependencyDown, Contended) as error:
+        _log.warning("the sweeper sees to its slot", extra={"task_id": task.task_id, "error": str(error)})
+    return False
 
 
 def wake(gate: Gate, task_id: str) -> bool:

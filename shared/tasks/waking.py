@@ -57,8 +57,7 @@ def send(gate: Gate, task: Task) -> bool:
     try:
         slot_s = parking.PARKED_SLOT_SECONDS
         if not gate.take_slot(task.user, task.task_id, task.running_cap, slot_s, lane=task.lane):
-            _park(task)
-            return False
+            return _park(gate, task)
     except (RedisError, DependencyDown):
         pass  # without Valkey replicas are the only bound
     try:
@@ -68,12 +67,15 @@ def send(gate: Gate, task: Task) -> bool:
     return True
 
 
-def _park(task: Task) -> None:
+def _park(gate: Gate, task: Task) -> bool:
     try:
-        table.change(
+        parked = table.change(
             row_key(task.task_id),
             sets={"parked": task.user, "due_at": now() + 60},
             same={"status": "queued", "gen": task.gen},
-        )  # nothing, if it was cancelled, or a worker had it before
+        )
+        # None: it was cancelled, or a worker had it before.
+        return parked is not None and parking.look_again(gate, task)
     except (Contended, DependencyDown) as error:  # the sweeper sends it, and its worker parks it
         _log.warning("not parked", extra={"task_id": task.task_id, "error": error.message})
+    return False

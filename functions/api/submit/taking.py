@@ -139,7 +139,9 @@ def start(task: Task, *, away: bool = False) -> bool:
     sent = True
     if task.after:
         session_line.follow(gate(), task)
-    elif not task.parked:
+    elif task.parked:
+        parking.look_again(gate(), task)
+    else:
         sent = _send(task, away)
     metrics.count("Submitted", lane=task.lane)
     return sent

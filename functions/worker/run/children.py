@@ -211,6 +211,8 @@ class Children(Budget):
                 await persist(store.submit, child, plan.messages[n])
                 if not child.parked:
                     await persist(lanes.send, child.lane, child.task_id, 0, user=child.user, trace=child.trace)
+                elif not child.after:
+                    await asyncio.to_thread(parking.look_again, gate, child)
 
         # Who is to follow another is written before it: the other's end must find it.
         await asyncio.gather(*(one(n) for n in range(plan.at_once, group.total)))

@@ -19,7 +19,7 @@ from shared import metrics
 from shared.clock import now
 from shared.errors import Contended, DependencyDown
 from shared.logs import get_logger
-from shared.tasks import days, lanes, leases
+from shared.tasks import days, lanes, leases, parking
 from shared.tasks.ends import End
 from shared.tasks.events import Event
 from shared.tasks.leases import Requeue
@@ -151,6 +151,7 @@ class Closing:
         metrics.count("Retries" if how.attempt is not None else "Deferred", reason=how.reason)
         _log.info("re-queued", extra={"reason": how.reason, "delay_s": how.delay_s, "sent": sent})
         if how.park:
+            await asyncio.to_thread(parking.look_again, self.environment.gate, self.task)
             return
         ttl = int(how.delay_s) + lanes.MAX_DELAY_SECONDS
         try:

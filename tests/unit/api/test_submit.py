@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.tasks import listing, store
+from shared.tasks.model import Task
 from tests.unit.api.conftest import Api
 from tests.unit.tables import client as aws_client
 
@@ -96,6 +97,22 @@ def test_a_task_over_the_running_cap_is_parked_and_follows_when_one_is_cancelled
     assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
     assert [m["task_id"] for m in messages(api.lanes["normal"])] == [second]
     assert "reason" not in api.get(f"/result/{second}", "narrow").json()
+
+
+def test_a_slot_that_comes_free_while_a_task_is_written_is_its_own(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that saw one run end submits the next, whose admission is quicker than what follows that end."""
+    first = api.submit("narrow").json()["task_id"]
+    real = store.submit
+
+    def late(*args: Any, **more: Any) -> Task:
+        monkeypatch.setattr(store, "submit", real)
+        assert api.post(f"/agent/{first}/cancel", "narrow").json()["status"] == "cancelled"
+        return real(*args, **more)
+
+    monkeypatch.setattr(store, "submit", late)
+    second = api.submit("narrow").json()["task_id"]
+    assert [m["task_id"] for m in messages(api.lanes["normal"])] == [first, second]
+    assert not store.get(second).parked
 
 
 def test_what_is_larger_than_a_days_budget_is_not_told_to_come_back(api: Api) -> None:
