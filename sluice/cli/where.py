@@ -36,18 +36,22 @@ def client(user: str = "demo") -> Client:
         NoSystemError: it is not up.
         ProjectError: there is no project here, no such user, or the address is none.
     """
-    from sluice.client import Client
-
     url, key = os.environ.get("SLUICE_URL"), os.environ.get("SLUICE_KEY")
     if url:
-        try:
-            return Client(url, key, patience_s=PATIENCE_SECONDS)
-        except ValueError as error:
-            raise ProjectError(f"SLUICE_URL is {url!r}: {error}") from error
+        return _client(url, key)
     found = local().outputs
     if found is None:
         raise NoSystemError("the local system is not up: run `sluice up`, or set SLUICE_URL and SLUICE_KEY")
     keys = found["api_keys"]
     if user not in keys:
         raise ProjectError(f"there is no seeded user {user!r}; there are {', '.join(keys)}")
-    return Client(found["api_url"], key or keys[user], patience_s=PATIENCE_SECONDS)
+    return _client(found["api_url"], key or keys[user])
+
+
+def _client(url: str, key: str | None) -> Client:
+    from sluice.client import Client
+
+    try:
+        return Client(url, key, patience_s=PATIENCE_SECONDS)
+    except ValueError as error:
+        raise ProjectError(f"{error} (SLUICE_URL is {url!r})") from error

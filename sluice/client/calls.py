@@ -50,12 +50,14 @@ def settings(url: str | None, key: str | None) -> tuple[str, dict[str, str]]:
     """Return address and headers, from the environment (``SLUICE_URL``, ``SLUICE_KEY``) where they are not given.
 
     Raises:
-        ValueError: there is no address.
+        ValueError: there is no address, or the key is none. What files and shells leave around them is no part of them.
     """
-    address = (url or os.environ.get("SLUICE_URL", "")).rstrip("/")
+    address = (url or os.environ.get("SLUICE_URL", "")).strip().rstrip("/")
     if not address.startswith(("http://", "https://")):
         raise ValueError("give the API's address, http://… or https://…, or set SLUICE_URL")
-    given = key or os.environ.get("SLUICE_KEY", "")
+    given = (key or os.environ.get("SLUICE_KEY", "")).strip()
+    if not _fits_a_header(given):  # it is not shown: it may hold a key
+        raise ValueError("the API key (SLUICE_KEY) has characters that no key has")
     return address, {"Authorization": f"Bearer {given}"} if given else {}
 
 
@@ -63,9 +65,12 @@ def ask(request: Request, patience_s: float) -> Call:
     """Send a request until it is answered for good; returns the answer's JSON.
 
     Raises:
-        ApiError: the API refused, or did not answer for so long; or the request is too large to be taken anywhere.
+        ApiError: the API refused, or did not answer for so long; or the request cannot be sent at all.
     """
     _fits(request.json)
+    for name, value in (request.headers or {}).items():
+        if not _fits_a_header(value):
+            raise ApiError(f"{name} takes printable ASCII", status=422, code="invalid_request", param=name)
     give_up = time.monotonic() + patience_s
     pause = FIRST_PAUSE_SECONDS
     while True:
@@ -85,6 +90,10 @@ def ask(request: Request, patience_s: float) -> Call:
             raise error
         yield wait
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _fits_a_header(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def _fits(body: Any) -> None:

@@ -240,6 +240,34 @@ def test_an_address_that_is_none_is_refused(url: str | None, monkeypatch: pytest
         Client(url, "sk")
 
 
+@pytest.mark.parametrize("around", ["{}\n", "\r\n{}", " {} ", "{}\t"])
+def test_what_files_leave_around_a_key_and_an_address_is_no_part_of_them(around: str) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        assert (request.headers["Authorization"], request.url.path) == ("Bearer sk", "/base/limits")
+        return httpx2.Response(200, json={})
+
+    transport = httpx2.MockTransport(answer)
+    with Client(around.format("http://api.test/base/"), around.format("sk"), transport=transport) as api:
+        assert api.limits() == {}
+
+
+@pytest.mark.parametrize("key", ["s\nk", "s\rk", "sk\x00", "schlüssel", "s\x7fk"])
+def test_a_key_that_is_none_is_refused_at_once_and_not_shown(key: str) -> None:
+    with pytest.raises(ValueError, match="API key") as refused:
+        Client("http://api.test", key)
+    assert key not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["a\nb", "ü", "a\x00"])
+def test_a_header_that_cannot_be_sent_is_not_tried(key: str) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        pytest.fail("sent")
+
+    with client(answer) as api, pytest.raises(ApiError, match="Idempotency-Key") as refused:
+        api.submit("hi", idempotency_key=key)
+    assert (refused.value.code, refused.value.param) == ("invalid_request", "Idempotency-Key")
+
+
 def test_commands_that_ask_no_api_load_no_client() -> None:
     code = "import sys, sluice.cli; sys.exit('httpx2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

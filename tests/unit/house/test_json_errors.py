@@ -49,6 +49,15 @@ def test_an_address_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, capsys
     assert "SLUICE_URL is 'example.com'" in json.loads(capsys.readouterr().out)["error"]["message"]
 
 
+def test_a_key_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("SLUICE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("SLUICE_KEY", "schlüssel")
+    assert _run("list --json", monkeypatch) == FAILED
+    message = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert "SLUICE_KEY" in message
+    assert "schl" not in message
+
+
 def test_a_system_that_does_not_answer_is_told_soon(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
