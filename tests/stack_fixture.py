@@ -57,7 +57,10 @@ if RUNNING:
 ENDED = ("complete", "failed", "cancelled")
 
 LASTING = "latency=200 ttft=0.2 words=600"
-"""Of a directive: the call writes three words a second, until it is cancelled or `Stack.hurry` ends it."""
+"""Of a directive: the call writes three words a second, until it is cancelled or `Stack.hurry` ends it.
+
+That is to be within half a minute, or the end of its worker's time cuts it off: once it is made again, then it fails.
+"""
 
 high_lane = pytest.mark.together("the high lane")
 """For tests that pause the high lane or kill its workers, and those that find it or its dead letters so."""
