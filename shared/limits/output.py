@@ -8,8 +8,8 @@ DEFAULT_OUTPUT_TOKENS = 1024
 """Output tokens that each model call may have when a submit says nothing."""
 CONTEXT_SHARE = 4
 BUDGET_SHARE = 16
-"""What nobody asked for takes at most a part of so many of what the model holds, and of any budget of the day: the rest
-is for the conversation, and for other runs."""
+"""What nobody asked for takes at most a part of so many of what the model holds, and of any budget (of the day, of
+the provider's minute): the rest is for the conversation, and for other runs."""
 
 
 def output_tokens(task: Task) -> int:
@@ -31,7 +31,7 @@ def _room(task: Task) -> int:
     room = [config.openai_output_tokens]
     if context := models.context_tokens(task.model):
         room.append(context // CONTEXT_SHARE)
-    tokens = task.cap_tokens, task.cap_key_tokens, config.global_tokens_per_day
+    tokens = task.cap_tokens, task.cap_key_tokens, config.global_tokens_per_day, config.provider_tpm
     room += [cap // BUDGET_SHARE for cap in tokens if cap]
     if each := prices.price(task.model).output:
         money = task.cap_micro_usd, task.cap_key_micro_usd, round(config.global_usd_per_day * 1_000_000)

@@ -50,7 +50,9 @@ UserId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@~-]+$", min_l
 USER_ID = re.compile(r"[A-Za-z0-9._:@~-]{1,64}")
 """The same, for where a request is only looked at."""
 AgentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", min_length=1, max_length=64)]
-ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]+$", min_length=1, max_length=NAME_CHARACTERS)]
+ModelName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9._:/@+-]+$", min_length=1, max_length=NAME_CHARACTERS)
+]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=METADATA_KEY_CHARACTERS)]
 MetadataValue = Annotated[str, StringConstraints(max_length=METADATA_VALUE_CHARACTERS)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=METADATA_PAIRS)]

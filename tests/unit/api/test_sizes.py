@@ -11,6 +11,7 @@ from functions.api.contract import requests
 from functions.api.dialect import runs
 from shared.limits import keys
 from shared.netguard import URL_CHARACTERS
+from shared.settings import settings
 from shared.tasks import store
 from shared.tasks.model import dumps
 from tests.unit.api.conftest import Api
@@ -58,6 +59,28 @@ def test_a_field_at_its_limit_fits_and_one_over_does_not(steady: Api, body: dict
     assert answer.status_code == (202 if fits else 413 if "message" in body else 422), answer.text[:300]
     if not fits:
         assert answer.json()["error"]["param"].split(".")[0] == next(iter(body))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "@cf/meta/llama-3.1-8b-instruct",
+        "claude-haiku-4-5@20251001",
+        "qwen3-8b@q4_k_m",
+        "command-r+",
+        "ft:gpt-4o:org::x",
+    ],
+)
+def test_a_model_has_the_name_that_its_provider_gives_it(
+    steady: Api, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    """Cloudflare, Vertex and LM Studio write an ``@``, Cohere a plus."""
+    monkeypatch.setenv("ALLOW_UNPRICED_MODELS", "true")
+    settings.cache_clear()
+    made = steady.submit("load", model=model)
+    settings.cache_clear()
+    assert made.status_code == 202, made.text
+    assert store.get(made.json()["task_id"]).model == model
 
 
 def test_a_tier_may_allow_less(steady: Api) -> None:

@@ -67,8 +67,10 @@ def test_what_nobody_asked_for_leaves_most_of_a_days_budget(
     assert most_of({"dialect": "chat", "max_output_tokens": 9000}, "mine", **{cap: answers}) == 9000
 
 
-@pytest.mark.parametrize("variables", [{"GLOBAL_TOKENS_PER_DAY": "32768"}, {"GLOBAL_USD_PER_DAY": "0.032768"}])
-def test_the_days_budget_of_all_users_counts_too(configure: Callable[..., None], variables: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "variables", [{"GLOBAL_TOKENS_PER_DAY": "32768"}, {"GLOBAL_USD_PER_DAY": "0.032768"}, {"PROVIDER_TPM": "32768"}]
+)
+def test_budgets_of_all_users_count_too(configure: Callable[..., None], variables: dict[str, str]) -> None:
     configure(PRICES='{"mine": 1, "free": 0}', **variables)
     assert most_of({"dialect": "chat"}, "mine") == 2048
     assert most_of({"dialect": "chat"}, "free") == (4096 if "GLOBAL_USD_PER_DAY" in variables else 2048)
