@@ -48,7 +48,7 @@ def bury(record: dict[str, Any]) -> str:
         return "waiting"  # the sweeper knows when it is due, and sends a message of its own
     if task.status is Status.QUEUED:
         early = task.next_try_at > now() + EARLY_SECONDS
-        if early or now() < task.created + settings().untried_days * DAY_SECONDS:
+        if early or now() < _sent_at(task) + settings().untried_days * DAY_SECONDS:
             # Nobody took it since its message was sent: what a busy or paused lane gave back says nothing of it.
             lanes.send(
                 task.lane, task.task_id, task.gen, user=task.user, delay_s=task.next_try_at - now(), trace=task.trace
@@ -69,6 +69,15 @@ def bury(record: dict[str, Any]) -> str:
         raise
     _finish(task)
     return "failed"
+
+
+def _sent_at(task: Task) -> float:
+    """Return when a queued task's message was sent at the earliest, as far as its row says.
+
+    It may be old and have been tried again, or have waited, not long ago; its items are kept for a life from then on.
+    """
+    kept = task.kept_until - settings().task_ttl_days * DAY_SECONDS
+    return max(task.created, task.next_try_at, task.waiting_since, kept)
 
 
 def _finish(task: Task) -> None:

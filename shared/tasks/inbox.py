@@ -38,6 +38,8 @@ class Signal:
     payload: Any
     by: str | None = None
     """Who sent it: the id of an API key."""
+    n: int = 0
+    """Its place among the task's signals; those that came at the same moment may share one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ def post(
         at = now()
         packed = packed or blobs.pack(text, f"tasks/{task_id}/signal/{signal_id}")
         about = {"name": name, "at": iso(at), "by": by, "digest": digest, "ttl": int(events.expires(at))}
+        about["n"] = task.signals + 1  # more than of any whose sender was answered before, whatever the clocks say
         put = table.put_op(where | item(about) | packed, condition="attribute_not_exists(pk)")
         wakes = task.status is Status.WAITING and _waits_for(task, name)
         row = waits.wake_op(task) if wakes else _count_op(task)
@@ -155,10 +158,10 @@ def _count_op(task: Task) -> dict[str, Any]:
 def load(task_id: str, name: str | None = None) -> list[Signal]:
     """Read all signals of a task, or those of a name, oldest first."""
     rows = table.query(**under(f"TASK#{task_id}", begins=prefix(name) if name else SIGNAL, ConsistentRead=True))
-    return sorted(map(_read, rows), key=lambda one: (one.at, one.id))
+    return sorted(map(_read, rows), key=lambda one: (one.n, one.at, one.id))
 
 
 def _read(row: Attributes) -> Signal:
     found = values_of(row)
     signal_id, payload = found["sk"].removeprefix(SIGNAL), json.loads(blobs.unpack(row))
-    return Signal(signal_id, found["name"], epoch(found["at"]), payload, found.get("by"))
+    return Signal(signal_id, found["name"], epoch(found["at"]), payload, found.get("by"), found.get("n", 0))

@@ -60,7 +60,10 @@ def wake(gate: Gate, task_id: str) -> bool:
         return False
     if gate.take_slot(task.user, task_id, task.running_cap, PARKED_SLOT_SECONDS):
         return unpark(gate, task.user, task_id)
-    return store.park_for_slot(task)
+    parked = store.park_for_slot(task)
+    if parked:
+        look_again(gate, task)
+    return parked
 
 
 def unpark(gate: Gate, user: str, task_id: str) -> bool:

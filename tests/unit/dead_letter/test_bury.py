@@ -64,6 +64,17 @@ def test_how_often_is_bounded_by_age(age_days: float, ends: Status) -> None:
     assert store.get("t").status is ends
 
 
+@pytest.mark.parametrize(("age_days", "ends"), [(13.9, Status.QUEUED), (14.1, Status.FAILED)])
+@pytest.mark.parametrize("of", ["next_try_at", "waiting_since", "kept_until"])
+def test_the_age_of_one_that_was_tried_or_waited_is_counted_from_then(of: str, age_days: float, ends: Status) -> None:
+    """A run may wait for a year: what happens to its message when it is woken says nothing of it either."""
+    submitted(300)
+    life = settings().task_ttl_days * 86_400 if of == "kept_until" else 0
+    table.update(table.update_op(row_key("t"), sets={of: time.time() - age_days * 86_400 + life}))
+    bury(record())
+    assert store.get("t").status is ends
+
+
 def test_a_continued_task_whose_new_message_nobody_took_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     submitted()
     task = claims.claim("t", 0)

@@ -96,3 +96,12 @@ def test_a_child_that_is_started(
     world.work()
     sent = [store.get(lanes.parse(record["body"]).task_id) for record in world.receive()]
     assert [(child.parent, child.parked) for child in sent] == [(task.task_id, False)] * freed
+
+
+def test_a_run_whose_session_is_free(world: World, gate: Gate, free: Free, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = world.submit("[[sim words=1]] hello", running_cap=1, parked=True, after="gone")
+    before(monkeypatch, store, "park_for_slot", free, lambda *_: True)
+    assert parking.wake(gate, task.task_id)
+    assert not store.get(task.task_id).parked
+    world.work()
+    assert store.get(task.task_id).status is Status.COMPLETE

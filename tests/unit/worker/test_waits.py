@@ -281,6 +281,23 @@ def test_signals_that_come_early_are_taken_in_order_each_once(world: World, inst
     assert settle.result_of(store.get(task.task_id))["response"] == "1,2,3"  # type: ignore[index]
 
 
+def test_signals_that_follow_each_other_are_taken_so_whatever_the_clocks_say(
+    world: World, install: Install, ahead: Clock
+) -> None:
+    """One machine that took a signal is 90 s behind the other."""
+
+    async def run(ctx: Context) -> AgentResult:
+        return AgentResult(f"{await ctx.wait('go')} {await ctx.wait('go')}")
+
+    install(run)
+    task = world.submit("ask")
+    for n, seconds in enumerate((90, 0)):
+        ahead.ahead = seconds
+        signal(task, "go", n)
+    world.work()
+    assert settle.result_of(store.get(task.task_id))["response"] == "0 1"  # type: ignore[index]
+
+
 def test_a_signal_that_comes_while_the_run_goes_to_wait_is_not_lost(
     world: World, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
