@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 
-from tests.stack_fixture import LASTING, Stack, high_lane
+from tests.stack_fixture import LASTING, Stack
 
 CUTS = 6
 """More than a log without any text has: some are within what was written so far."""
@@ -125,9 +125,10 @@ def test_pages_of_the_dashboards_origin_may_read_it(stack: Stack) -> None:
         assert answer.headers.get("access-control-allow-origin") == told
 
 
-@high_lane
 def test_a_tenants_hundred_open_streams_delay_nobodys_submit(stack: Stack) -> None:
-    task_id = stack.submit("[[sim words=80 latency=200 ttft=0.2]] slow", user="vip")
+    # It waits for somebody's leave, so its streams last as long as this takes.
+    tool = '[[sim tool=calculator args={"expression": "6*7"} rounds=1]]'
+    task_id = stack.submit(f"Multiply. {tool}", user="vip", agent="tools", approve=True)
     url = f"{stack.outputs['stream_url']}/result/{task_id}/stream"
     headers = {"Authorization": f"Bearer {stack.keys['vip']}"}
     limits = httpx2.Limits(max_connections=None)
@@ -135,16 +136,14 @@ def test_a_tenants_hundred_open_streams_delay_nobodys_submit(stack: Stack) -> No
         streams = [client.send(client.build_request("GET", url), stream=True) for _ in range(100)]
         assert {stream.status_code for stream in streams} == {200}
         for base in (stack.api_url, stack.outputs["stream_url"]):
-            took = []
             for _ in range(5):
-                began = time.monotonic()
                 mine = {"Authorization": f"Bearer {stack.keys['load']}"}
                 body = {"message": "[[sim words=3]] hi"}
                 assert httpx2.post(f"{base}/agent", json=body, headers=mine, timeout=60).status_code == 202
-                took.append(time.monotonic() - began)
-            assert min(took) < 5  # not held up behind them; how long it takes is for the benchmark
         other = Reader(stack, stack.submit("[[sim words=3]] hi"))
         assert other.read()  # and there is a place for somebody else's stream
+        # Nobody had to wait for a stream to end; how long it takes is for the benchmark.
+        assert client.get(f"{stack.api_url}/result/{task_id}").json()["status"] in ("queued", "processing", "waiting")
         for stream in streams:
             stream.close()
         assert client.post(f"{stack.api_url}/agent/{task_id}/cancel").status_code == 202

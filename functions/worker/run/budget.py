@@ -11,6 +11,7 @@ from typing import Any
 from functions.worker.record.eventlog import EventLog
 from functions.worker.record.ledger import Ledger
 from functions.worker.record.stops import Final
+from functions.worker.run.room import Room
 from functions.worker.run.waiting import Waiting
 from shared.clock import now
 from shared.errors import BudgetExhausted
@@ -39,6 +40,7 @@ class Budget(Waiting):
     _refused = 0
     """How often a ceiling refused."""
     _turn: asyncio.Lock
+    _room: Room
 
     def _answered_before(self, recorded: dict[tuple[str, int], Step]) -> None:
         """Take the questions that were answered out of what is to be replayed: no code comes to them again."""
@@ -51,14 +53,19 @@ class Budget(Waiting):
     async def _within_budget[T](self, what: Callable[[], Awaitable[T]]) -> T:
         """Do what may trip a ceiling; where its client wants to be asked, ask, and do it again after the answer.
 
+        What finds no room beside groups of children waits first until one has ended: they may leave some.
+
         Raises:
             BudgetExhausted: nobody is to be asked, or the answer was no.
         """
         while True:
-            seen = self._questions  # before: an answer may come while this try is on its way to its end
+            # Before: an answer, or a group's end, may come while this try is on its way to its end.
+            seen, ended = self._questions, self._room.ended
             try:
                 return await what()
             except BudgetExhausted as error:
+                if error.limit == ceilings.OWN and await self._room.after(ended):
+                    continue
                 if self._denied or not self._asks(error.limit):
                     await self._refuse(error)
                     raise

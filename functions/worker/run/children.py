@@ -3,7 +3,7 @@
 import asyncio
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +18,6 @@ from shared.clock import day, now
 from shared.errors import BudgetExhausted, NotFound
 from shared.limits import tiers
 from shared.tasks import ceilings, family, lanes, parking, settle, store, table, waking
-from shared.tasks.checkpoints import Step
 from shared.tasks.family import Group
 from shared.tasks.items import read_task, row_key
 from shared.tasks.model import Status, Task
@@ -27,8 +26,6 @@ from sluice.errors import ChildFailed, WaitTimeout
 from sluice.types import AgentResult
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
-OF_NO_DAY = ""
-"""Children reserve and pay on their own days; here they count against the run's ceiling only."""
 STARTED_AT_ONCE = 8
 """Children written at the same time."""
 
@@ -50,8 +47,6 @@ class Children(Budget):
     _task: Task
     _ledger: Ledger
     _environment: Environment
-    _groups: dict[str, Group]
-    """Groups under way that workers before this one began, by key."""
 
     async def run(
         self,
@@ -108,14 +103,13 @@ class Children(Budget):
             raise NotFound(f"this run may not use the model {model!r}")
         plan = Plan(agent, messages, at_once, model or self._task.model, params)
         made: Group | None = None
-        held = 0
 
         async def ready(nth: int) -> None:
-            nonlocal made, held
-            group = self._groups.get(f"{name}#{nth}")
+            nonlocal made
+            group = self._room.taken_up(name, nth)
             if group is None:
                 group = await self._within_budget(lambda: self._begin(name, nth, plan))
-            made, held = group, group.share
+            made = group
             with self.steps.busy():
                 await self._start(group, plan)
             about = {"group": group.key, "of": group.total}
@@ -131,40 +125,25 @@ class Children(Budget):
             return Done(ends, raised=ceilings.raised(self._task, ceilings.OWN, more) if more else None)
 
         mark = [agent, len(messages), plan.model]
+        found: list[dict[str, Any]] = []
         try:
-            found: list[dict[str, Any]] = await self.steps.once(
-                name, work, kind="children", fingerprint=mark, ready=ready
-            )
-            if self.steps.copied(name):  # the children of another run, which paid for them
-                return found
-            self._task.joined += len(found)
-            if made is not None:  # otherwise it counts since the run was taken up again
-                self._ledger.hold(OF_NO_DAY, 0, _cost(found))
+            found = await self.steps.once(name, work, kind="children", fingerprint=mark, ready=ready)
+            if not self.steps.copied(name):  # those are the children of another run, which paid for them
+                self._task.joined += len(found)
             return found
-        finally:  # after what they cost counts: no other branch must find room in between
-            self._ledger.drop(OF_NO_DAY, 0, held)
-
-    def _begun_before(self, groups: Iterable[Group], recorded: Mapping[tuple[str, int], Step]) -> None:
-        """Count what groups did cost that workers before this one began, or may cost where they are not over yet.
-
-        From the start: whatever branch is quicker than theirs must not find that room.
-        """
-        self._groups = {}
-        for one in groups:
-            step = recorded.get((one.name, one.nth))
-            if step is None:
-                self._groups[one.key] = one
-            self._ledger.hold(OF_NO_DAY, 0, one.share if step is None else _cost(step.value))
+        finally:
+            if made is not None:  # otherwise it counts since the run was taken up again
+                self._room.over(made, found)
 
     async def _begin(self, name: str, nth: int, plan: Plan) -> Group:
         """Note a group; its share of the run's ceiling is held from here on."""
         group = self._group(name, nth, plan)
-        self._ledger.hold(OF_NO_DAY, 0, group.share)  # at once: another branch may look for room meanwhile
+        self._room.begins(group)
         try:
             with self.steps.busy():
                 return await persist(family.begin, self._task, group)
         except BaseException:
-            self._ledger.drop(OF_NO_DAY, 0, group.share)
+            self._room.over(group, [])
             raise
 
     def _group(self, name: str, nth: int, plan: Plan) -> Group:
@@ -217,10 +196,6 @@ class Children(Budget):
         # Who is to follow another is written before it: the other's end must find it.
         await asyncio.gather(*(one(n) for n in range(plan.at_once, group.total)))
         await asyncio.gather(*(one(n) for n in range(min(plan.at_once, group.total))))
-
-
-def _cost(ends: list[dict[str, Any]]) -> int:
-    return sum(one["micro_usd"] for one in ends)
 
 
 def _check(params: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from functions.worker.run.budget import Budget
 from functions.worker.run.children import Children
 from functions.worker.run.heartbeat import Beat
 from functions.worker.run.history import History, Remembered
+from functions.worker.run.room import Room
 from functions.worker.run.tooling import Tooling, result_of
 from functions.worker.run.waits import Waits
 from shared import traceparent
@@ -87,7 +88,7 @@ class Context(Tooling, Children, Budget, History, PublicContext):
         self._environment = environment
         self.steps = Steps(task, recorded, log, self.check_time, self.give_way)
         self.waits = Waits(task, recorded, self.steps, log, suspend)
-        self._begun_before(groups, recorded)
+        self._room = Room(self._ledger, self.steps, self.waits, groups, recorded)
         self._answered_before(recorded)
 
     @property

@@ -322,6 +322,63 @@ def test_groups_at_the_same_time_have_one_ceiling_together(world: World, team: A
     until_quiet(world)
     assert held[:2] == [0, 10_000]
     assert response(task) == "done"
+    assert [child.params["max_cost_usd"] for child in children(task)] == [0.005] * 4  # one after the other
+
+
+def test_runs_side_by_side_take_turns_where_one_has_all_that_is_left(world: World, team: Agents) -> None:
+    async def boss(ctx: Context) -> AgentResult:
+        found = await asyncio.gather(*(ctx.run("echo", text, name=f"run-{text}") for text in "abc"))
+        return AgentResult("".join(one.response for one in found))
+
+    team.runs["boss"] = boss
+    task = world.submit("go", agent="boss", params={"max_cost_usd": 0.01})
+    until_quiet(world)
+    assert response(task) == "ABC"
+    assert [child.params["max_cost_usd"] for child in children(task)] == [0.01] * 3
+
+
+def test_a_call_beside_children_waits_for_what_they_leave(world: World, team: Agents) -> None:
+    async def boss(ctx: Context) -> AgentResult:
+        asked = ctx.model([{"role": "user", "content": "[[sim key=beside say=D]]"}], max_output_tokens=10)
+        found, reply = await asyncio.gather(ctx.map("echo", ["a", "b"]), asked)
+        return AgentResult("".join([*(one.response for one in found), reply.content]))
+
+    team.runs["boss"] = boss
+    task = world.submit("go", agent="boss", params={"max_cost_usd": 0.01})
+    world.work()
+    assert (store.get(task.task_id).status, world.calls("beside")["started"]) == (Status.WAITING, 0)
+    until_quiet(world)
+    assert (response(task), world.calls("beside")["started"]) == ("ABD", 1)
+
+
+def test_nobody_waits_for_a_group_that_no_code_comes_to_any_more(world: World, team: Agents) -> None:
+    """What it may cost is not there, and the next group is refused: it would wait for ever."""
+    stays = 0
+
+    async def boss(ctx: Context) -> AgentResult:
+        nonlocal stays
+        stays += 1
+        if stays == 1:
+            await asyncio.gather(ctx.map("patient", ["a"], name="one"), ctx.wait("go"))
+        return await ctx.run("echo", "b", name="two")
+
+    async def patient(ctx: Context) -> AgentResult:
+        await ctx.wait("never")
+        return AgentResult("")
+
+    team.runs |= {"boss": boss, "patient": patient}
+    task = world.submit("go", agent="boss", params={"max_cost_usd": 0.01})
+    for _ in range(20):
+        world.work()
+        if store.get(task.task_id).status is Status.WAITING and len(children(task)) == 1:
+            break
+    woken = inbox.post(task.task_id, "go", None).task
+    lanes.send(woken.lane, woken.task_id, woken.gen, user=woken.user)
+    for _ in range(20):
+        world.work()
+        if store.get(task.task_id).status.terminal:
+            break
+    assert (stays, (store.get(task.task_id).error or {})["code"]) == (2, "insufficient_quota")
 
 
 def test_a_group_that_was_begun_goes_on_whatever_is_left(world: World, team: Agents) -> None:
