@@ -60,7 +60,7 @@ WHY: dict[str, str] = {
     "cpu_two_environments_ratio": _TWO,
     "cpu_streamed_two_environments_ratio": _TWO,
     "submit_ratio": "43 % of it is waiting for DynamoDB and 43 % for SQS, one after the other, as the row is to be "
-    "there before the message is (py-spy); a bare route that does these two and nothing else takes 1.25 to 1.40 x the "
+    "there before the message is (py-spy); a bare route that does these two and nothing else takes 1.25 to 1.68 x the "
     "one that does neither (python -m benchmarks.submit_overhead), and the local AWS is one process",
 }
 """Why a target is missed, by figure; the table says so beside the figure, and only if it is."""
