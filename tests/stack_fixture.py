@@ -129,6 +129,19 @@ class Stack:
         """Have the simulated calls of a directive's key end at once: a test says when, whatever else takes its time."""
         self.sim.post("/hurry", json={"key": key}).raise_for_status()
 
+    def hurry_after_a_kill(self, key: str) -> None:
+        """The same, once the simulator has noted that who made the calls under way is gone: else they end well."""
+
+        def under_way() -> set[int]:
+            calls = self.sim.get("/calls", params={"key": key}).json()["calls"]
+            return {call["n"] for call in calls if call["ended"] is None}
+
+        lost, give_up = under_way(), time.monotonic() + 60
+        while lost & under_way():
+            assert time.monotonic() < give_up, "the killed worker's calls go on"
+            time.sleep(0.05)
+        self.hurry(key)
+
     def use(self) -> None:
         """Point this process' AWS clients and Sluice's settings at the system."""
         from localstack.environ import use

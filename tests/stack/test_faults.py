@@ -70,7 +70,7 @@ def test_a_killed_workers_run_goes_on_elsewhere_and_repeats_no_finished_step(at_
         f"[[sim key={key} quick=2 {LASTING} tools=calculator,current_time]] go", "vip", agent="tools"
     )
     kill_its_worker(at_stack, system, task_id, lease_no=1, after_calls=2)
-    at_stack.hurry(key)
+    at_stack.hurry_after_a_kill(key)
     found = at_stack.result(task_id, "vip")
     assert (found["status"], found["usage"]["model_calls"]) == ("complete", 3)
     task = row(at_stack, task_id)

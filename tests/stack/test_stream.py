@@ -142,7 +142,7 @@ def test_a_killed_worker_leaves_no_gap_and_what_stands_is_the_response(stack: St
             (task,) = rows(stack.outputs["table"], [task_id])
         assert pid_of(task) in worker_processes(System(Path(stack.outputs["state_dir"])))
         os.kill(pid_of(task), signal.SIGKILL)
-        stack.hurry(key)
+        stack.hurry_after_a_kill(key)
         events += follow(socket)
     kept = {event["seq"]: event for event in events}  # a push under way at the kill may come again
     assert sorted(kept) == list(range(1, max(kept) + 1))
