@@ -135,7 +135,7 @@ class Dashboard:
     def submit_slow(self, message: str) -> tuple[str, str]:
         """Submit what is answered three words a second, until `Stack.hurry` gets its key; returns task id and key."""
         key = f"slow-{secrets.token_hex(4)}"
-        return self.submit(f"[[sim key={key} words=300 latency=100 ttft=0.2]] {message}"), key
+        return self.submit(f"[[sim key={key} words=900 latency=300 ttft=0.2]] {message}"), key
 
     def submit(self, message: str) -> str:
         """Submit with the form; returns the task's id once its run is shown."""

@@ -39,7 +39,7 @@ def test_batches_are_listed_cancelled_and_their_files_handed_over(
     expect(page.locator(".empty")).to_have_text("There are no batches yet.")
     good = begin(stack, key, line(0, "[[sim words=3]] hello"), line(1, "[[sim fail=400]] hello"))
     bad = begin(stack, key, "no JSON")
-    long = begin(stack, key, *(line(n, "[[sim latency=100 words=300]] slow") for n in range(40)))
+    long = begin(stack, key, *(line(n, "[[sim latency=300 words=900]] slow") for n in range(40)))
     page.reload()
     done, faulty, slow = (page.locator(f'article[data-batch="{one}"]') for one in (good, bad, long))
     expect(done).to_contain_text("completed, /v1/responses, 1 of 2 complete, 1 failed")

@@ -54,7 +54,7 @@ def test_cancel_a_run_and_one_in_the_list(dashboard: Dashboard, stack: Stack) ->
     expect(page.get_by_role("button", name="Cancel run")).to_be_hidden()
     assert stack.result(first, key)["status"] == "cancelled"
     page.get_by_role("link", name="All runs").click()
-    page.locator("#message").fill("[[sim latency=100 words=300]] And on.")
+    page.locator("#message").fill("[[sim latency=300 words=900]] And on.")
     page.get_by_role("button", name="Run", exact=True).click()
     second = dashboard.task_id()
     page.get_by_role("link", name="All runs").click()
@@ -261,7 +261,7 @@ def test_operators_see_the_system(dashboards: Callable[..., Dashboard], stack: S
     expect(page.locator(".chart canvas")).to_have_count(6)
     slow = f"seen-{secrets.token_hex(4)}"
     for n in range(12):
-        stack.submit(f"[[sim key={slow} latency=100 words=300]] work", session_id=f"op-{n}")
+        stack.submit(f"[[sim key={slow} latency=300 words=900]] work", session_id=f"op-{n}")
     expect(page.locator("[data-tile=running] dd").first).to_have_text(re.compile(r"^[1-9]"))
     stack.hurry(slow)
     expect(page.locator(".states").nth(1)).to_contain_text("DynamoDB")

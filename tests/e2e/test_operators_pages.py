@@ -65,7 +65,7 @@ def test_a_user_allows_a_call_that_waits_for_them(
 def test_an_operator_finds_a_users_run_by_address_and_cancels_another(
     dashboard: Dashboard, stack: Stack, furnished: dict[str, str]
 ) -> None:
-    long = stack.submit("[[sim latency=100 words=300]] A long one.", furnished["key"])
+    long = stack.submit("[[sim latency=300 words=900]] A long one.", furnished["key"])
     page = dashboard.open("operator")
     page.get_by_role("link", name="Everyone").click()
     page.get_by_label("User", exact=True).fill(furnished["user"])

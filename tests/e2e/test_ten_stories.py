@@ -105,7 +105,7 @@ def test_3_costs_have_doubled(dashboard: Dashboard, stack: Stack, tenant: tuple[
     stack.result(
         stack.submit("[[sim words=3000 latency=0.2]] A long and dear story.", key, max_output_tokens=4000), key
     )
-    goes_on = stack.submit("[[sim words=400 latency=120 ttft=0.1]] Another one.", key)
+    goes_on = stack.submit("[[sim words=1000 latency=300 ttft=0.1]] Another one.", key)
     with told(dashboard, 3, "Costs have doubled since noon") as (story, page):
         story.click(page.get_by_role("link", name="Costs"))
         story.reads()
@@ -146,7 +146,7 @@ def test_4_the_provider_is_down(dashboard: Dashboard, stack: Stack, tenant: tupl
 def test_5_one_tenant_floods(dashboard: Dashboard, stack: Stack) -> None:
     user = f"flood-{secrets.token_hex(3)}"
     key = stack.new_key(user, "load")
-    flood = [stack.submit("[[sim words=10 latency=120 ttft=0.1]] Me, me, me.", key) for _ in range(50)]
+    flood = [stack.submit("[[sim words=10 latency=300 ttft=0.1]] Me, me, me.", key) for _ in range(50)]
     with told(dashboard, 5, "Runs wait: one tenant floods") as (story, page):
         story.click(page.get_by_role("link", name="System"))
         row = page.locator(".top-users tr", has_text=user)
