@@ -52,7 +52,7 @@ PARAMETERS: dict[str, str] = {
 }
 """Deploy parameters of the tests' system: times are short, and slots are few, so that a lane can be full.
 
-A worker's time is not short: with half a minute of it, a busy machine once cut a run off twice that a test still watched.
+A worker's time is not short: with half a minute of it, runs were cut off on a busy machine that a test watched.
 """
 if RUNNING:
     PARAMETERS = json.loads((Path(RUNNING) / "parameters.json").read_text())
