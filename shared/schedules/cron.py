@@ -8,10 +8,10 @@ once, the first time. Every answer is an instant that has not been before, whate
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from functools import lru_cache
 from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
+from shared import zones
 from shared.errors import BadSchedule
 
 LIBRARY = "cronsim 2.8"
@@ -24,7 +24,6 @@ LOOKED_AHEAD = 120
 """Instants that are looked at for the shortest time between two."""
 
 
-@lru_cache(256)
 def zone_of(name: str) -> ZoneInfo:
     """Return a time zone by its IANA name.
 
@@ -32,8 +31,8 @@ def zone_of(name: str) -> ZoneInfo:
         BadSchedule: there is none of that name.
     """
     try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:  # unknown; a path; a folder of zones
+        return zones.zone_of(name)
+    except KeyError as error:
         shown = name.encode("ascii", "replace").decode()[:64]
         raise BadSchedule(f"there is no time zone {shown!r}; use a name as Europe/Berlin", param="timezone") from error
 

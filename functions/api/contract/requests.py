@@ -44,8 +44,12 @@ MAX_STREAMED_WAIT_SECONDS = 870
 """Largest event number."""
 
 SessionId = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9._:@~-]+$", min_length=1, max_length=SESSION_CHARACTERS)
+    str,
+    StringConstraints(
+        pattern=r"^(\.{0,2}[A-Za-z0-9_:@~-]|\.{3})[A-Za-z0-9._:@~-]*$", min_length=1, max_length=SESSION_CHARACTERS
+    ),
 ]
+"""Neither ``.`` nor ``..``: it stands in addresses, which clients and proxies make shorter by such names."""
 UserId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@~-]+$", min_length=1, max_length=USER_ID_CHARACTERS)]
 USER_ID = re.compile(r"[A-Za-z0-9._:@~-]{1,64}")
 """The same, for where a request is only looked at."""

@@ -133,7 +133,7 @@ def checked_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if waiting and role != "tool":
             call_id, where = next(iter(waiting.items()))
             raise Problem(400, "invalid_request", NO_OUTPUT.format(call_id[:80]), where)
-        kept: dict[str, Any] = {"role": "system" if role == "developer" else role}
+        kept: dict[str, Any] = {"role": role}
         calls = message.get("tool_calls") if role == "assistant" else None
         if message.get("content") not in (None, []):  # instructor writes an empty list for none
             kept["content"] = _content(message.get("content"), f"{place}.content")

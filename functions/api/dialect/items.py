@@ -30,7 +30,7 @@ def items_of(messages: Sequence[dict[str, Any] | None], name: str, *, answered: 
             item = {"type": "function_call_output", "id": f"fco_{name}.{n}", "call_id": message["tool_call_id"]}
             items.append({**item, "output": output, "status": "completed"})
             continue
-        if content:
+        if content or (content is not None and not message.get("tool_calls")):  # an empty text is one, too
             parts = response_content(content, said=role == "assistant")
             item_id = ids.message_id(name) if answer else f"itm_{name}.{n}"
             message_item = {"type": "message", "id": item_id, "role": role, "status": "completed"}

@@ -11,7 +11,8 @@ from functions.api.dialect.thoughts import Thoughts
 
 type Message = dict[str, Any]
 
-_ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
+_ROLES = ("user", "assistant", "system", "developer")
+"""As they are kept; a provider gets instructions in the role that it knows (the worker's profile of it)."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CHOICES = frozenset({"auto", "none", "required"})
 NO_OUTPUT = "No tool output found for function call {}."
@@ -166,9 +167,9 @@ def _behind_their_calls(messages: list[Message]) -> list[Message]:
 
 def _message(item: dict[str, Any], place: str) -> Message:
     role = item.get("role")
-    if not isinstance(role, str) or role not in _ROLES:
+    if role not in _ROLES:
         raise invalid(f"a message's role must be one of {', '.join(_ROLES)}", f"{place}.role")
-    return {"role": _ROLES[role], "content": chat_content(item.get("content"), f"{place}.content")}
+    return {"role": role, "content": chat_content(item.get("content"), f"{place}.content")}
 
 
 def _call(item: dict[str, Any], place: str) -> Part:

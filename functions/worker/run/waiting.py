@@ -16,8 +16,8 @@ from shared.tasks.model import dumps
 from shared.tasks.waits import LONGEST_SECONDS
 from sluice.errors import WaitTimeout
 
-SIGNAL_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-"""What a signal's name may be: it stands in an address."""
+SIGNAL_NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._:-]{1,64}")
+"""What a signal's name may be: it stands in an address, where ``.`` and ``..`` mean something else."""
 
 
 class Waiting:
@@ -48,7 +48,9 @@ class Waiting:
     ) -> Any:
         """Wait for a signal; see `sluice.Context.wait`."""
         if not SIGNAL_NAME.fullmatch(name):
-            raise ValueError(f"a signal's name has 1 to 64 letters, digits and . _ : -; {name[:80]!r} has not")
+            raise ValueError(
+                f"a signal's name has 1 to 64 letters, digits and . _ : -, and is neither . nor ..; {name[:80]!r} is none"
+            )
         more = {"schema": _checked(schema)} if schema else None
 
         async def about() -> dict[str, Any] | None:

@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import httpx2
 
 from functions.worker.tools.calculator import CalculatorError, evaluate
 from functions.worker.tools.page import PageError, fetch_page
+from shared import zones
 
 
 class ToolError(Exception):
@@ -41,8 +41,8 @@ async def _calculator(_: httpx2.AsyncClient, arguments: dict[str, Any]) -> Any:
 async def _current_time(_: httpx2.AsyncClient, arguments: dict[str, Any]) -> Any:
     name = _text(arguments, "timezone", "UTC")
     try:
-        zone = UTC if name.upper() == "UTC" else ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        zone = UTC if name.upper() == "UTC" else zones.zone_of(name)
+    except KeyError as error:
         raise ToolError(f"there is no time zone {name!r}") from error
     return {"time": datetime.now(zone).isoformat(timespec="seconds"), "timezone": name}
 

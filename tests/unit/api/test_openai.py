@@ -255,7 +255,7 @@ def test_what_reaches_the_worker(client: openai.OpenAI) -> None:
         for n, word in ((1, "a"), (2, "b"))
     ]
     assert json.loads(store.message_of(task)) == [
-        {"role": "system", "content": "be brief"},
+        {"role": "developer", "content": "be brief"},
         {"role": "user", "content": "one\ntwo"},
         {"role": "assistant", "content": None, "tool_calls": calls},
         {"role": "tool", "tool_call_id": "c1", "content": "first"},
@@ -715,7 +715,7 @@ def test_a_chat_completion_is_a_task(api: Api, client: openai.OpenAI) -> None:
     assert choice.message.tool_calls[0].id == "c9"
     assert [task["task_id"] for task in api.get("/agent").json()["tasks"]] == [task_id]
     task = store.get(task_id)
-    assert json.loads(store.message_of(task)) == [chat[0] | {"role": "system"}, chat[1], chat[2] | NONE, chat[3]]
+    assert json.loads(store.message_of(task)) == [chat[0], chat[1], chat[2] | NONE, chat[3]]
     assert task.params["max_output_tokens"] == 50
     options = {"stop": ["."], "seed": 1, "logprobs": True, "response_format": {"type": "json_object"}}
     assert task.params["options"] == options
@@ -907,6 +907,41 @@ def test_input_items_are_what_was_asked(client: openai.OpenAI) -> None:
     plain = client.responses.create(model="sim-small", input="hello", background=True)
     (only,) = client.responses.input_items.list(plain.id).data
     assert only.to_dict()["content"] == [{"type": "input_text", "text": "hello"}]
+
+
+def test_what_was_asked_reads_back_with_its_roles_and_with_texts_that_are_empty(client: openai.OpenAI) -> None:
+    calls: Any = {"type": "function_call", "call_id": "c1", "name": "lookup", "arguments": ""}
+    asked: Any = [
+        {"role": "developer", "content": ""},
+        {"role": "system", "content": "b"},
+        {"role": "user", "content": [{"type": "input_text", "text": ""}]},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": "c"},
+        calls,
+        {"type": "function_call_output", "call_id": "c1", "output": ""},
+    ]
+    texts = [("developer", ""), ("system", "b"), ("user", ""), ("assistant", ""), ("user", "c")]
+    made = client.responses.create(model="sim-small", input=asked, background=True)
+    talk = client.conversations.create(items=asked)
+    for listed in (
+        client.responses.input_items.list(made.id, order="asc"),
+        client.conversations.items.list(talk.id, order="asc"),
+    ):
+        items: Any = listed.data
+        assert [(item.role, item.content[0].text) for item in items[:5]] == texts
+        assert [item.type for item in items[5:]] == ["function_call", "function_call_output"]
+    for n in range(5):
+        client.conversations.items.delete(items[n].id, conversation_id=talk.id)
+        left = client.conversations.items.list(talk.id, order="asc").data
+        assert [item.id for item in left] == [item.id for item in items[n + 1 :]]
+
+
+def test_an_empty_answer_is_an_item_of_its_conversation_as_of_its_response(client: openai.OpenAI) -> None:
+    talk = client.conversations.create()
+    made = client.responses.create(model="sim-small", input="say nothing", conversation=talk.id, background=True)
+    complete(task_of(made), "", "say nothing")
+    answer = client.responses.retrieve(made.id).output[0].id
+    assert client.conversations.items.list(talk.id, limit=1).data[0].id == answer
 
 
 def test_input_tokens_are_estimated_and_nothing_is_run(api: Api, client: openai.OpenAI) -> None:

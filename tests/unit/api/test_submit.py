@@ -23,6 +23,12 @@ def messages(url: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.parametrize("name", ["...", ".a", "..a", "a.", "a..", "~", "-", "_"])
+def test_what_a_session_may_be_called_can_be_fetched(api: Api, name: str) -> None:
+    assert api.submit(session_id=name).status_code == 202
+    assert api.get(f"/sessions/{name}").json()["session_id"] == name
+
+
 def test_without_a_session_nothing_is_remembered(api: Api) -> None:
     for body in ({}, {"session_id": None}):
         task_id = api.submit(**body).json()["task_id"]

@@ -42,6 +42,8 @@ def post(steady: Api, body: bytes, kind: str | None = "application/json", **head
         ("demo", {"message": None}, 422, "invalid_request", "message"),
         ("demo", {"session_id": "a#b"}, 422, "invalid_request", "session_id"),
         ("demo", {"session_id": "a\n"}, 422, "invalid_request", "session_id"),
+        ("demo", {"session_id": "."}, 422, "invalid_request", "session_id"),
+        ("demo", {"session_id": ".."}, 422, "invalid_request", "session_id"),
         ("demo", {"max_output_tokens": True}, 422, "invalid_request", "max_output_tokens"),
         ("demo", {"max_output_tokens": "5"}, 422, "invalid_request", "max_output_tokens"),
         ("demo", {"timeout_s": -1}, 422, "invalid_request", "timeout_s"),

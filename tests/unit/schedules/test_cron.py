@@ -1,13 +1,18 @@
 """When schedules come round: where clocks change, against a second library's answers, and what is no schedule."""
 
+import zoneinfo
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from importlib.resources import files
 from itertools import islice, takewhile
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from croniter import croniter
 
+from shared import zones
 from shared.errors import BadSchedule
 from shared.schedules import cron
 
@@ -137,11 +142,38 @@ def test_what_is_no_expression(expression: str) -> None:
     assert told.value.param == "cron"
 
 
-@pytest.mark.parametrize("zone", ["", "Mars/Base", "../etc/passwd", "/etc/localtime", "Europe", "é", "a\0b", "x" * 64])
+@pytest.mark.parametrize(
+    "zone",
+    ["", "Mars/Base", "../etc/passwd", "/etc/localtime", "Europe", "é", "a\0b", "x" * 64, "zones", "__init__.py"],
+)
 def test_what_is_no_zone(zone: str) -> None:
     with pytest.raises(BadSchedule) as told:
         cron.instants("* * * * *", zone, 0)
     assert told.value.param == "timezone"
+
+
+@pytest.fixture
+def zones_of_the_machine(tmp_path: Path) -> Iterator[None]:
+    """A folder of zones as machines have it: older, and with names that are the machine's own."""
+    for name in ("localtime", "posix/Europe/Berlin", "right/Europe/Berlin", "Europe/Berlin"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((files("tzdata") / "zoneinfo" / "Asia" / "Tokyo").read_bytes())
+    before = zoneinfo.TZPATH
+    zoneinfo.reset_tzpath([tmp_path])
+    ZoneInfo.clear_cache()
+    yield
+    zoneinfo.reset_tzpath(before)
+    ZoneInfo.clear_cache()
+
+
+@pytest.mark.usefixtures("zones_of_the_machine")
+def test_zones_are_those_of_the_pinned_package_whatever_the_machine_has() -> None:
+    assert ZoneInfo("Europe/Berlin").utcoffset(datetime(2026, 1, 1)) == timedelta(hours=9)  # noqa: DTZ001
+    zones.zone_of.cache_clear()
+    assert cron.next_after("30 2 * * *", "Europe/Berlin", 1_767_225_600.0) == 1_767_231_000.0
+    for name in ("localtime", "posix/Europe/Berlin", "right/Europe/Berlin"):
+        with pytest.raises(BadSchedule, match="no time zone"):
+            cron.instants("* * * * *", name, 0)
 
 
 @pytest.mark.parametrize(

@@ -242,6 +242,14 @@ def test_a_receiver_says_how_long_to_wait(hooks: Hooks, monkeypatch: pytest.Monk
     assert tried[1] - tried[0] == pytest.approx(600, abs=2)
 
 
+@pytest.mark.parametrize(
+    ("asked", "waited"), [(3.0, 5.0), (899.0, 899.0), (900.0, 900.0), (901.0, 900.0), (86_400.0, 900.0)]
+)
+def test_how_long_a_receiver_may_have_the_next_try_wait(asked: float, waited: float) -> None:
+    assert schedule.MOST_ASKED_SECONDS == 900.0
+    assert schedule.next_try(1, 0.0, 10.0, asked, lambda: 0.0) == 10.0 + waited
+
+
 @pytest.mark.parametrize(("at", "left"), [(86_399.0, 1.0), (86_400.0, None), (90_000.0, None)])
 def test_the_end_of_the_day(at: float, left: float | None) -> None:
     due = schedule.next_try(3, 0.0, at, None, lambda: 0.5)

@@ -70,6 +70,13 @@ def test_a_name_that_is_no_word_is_left_out_whatever_is_said_of_it(provider: Raw
     assert "stream_options" not in second
 
 
+def test_instructions_come_in_the_role_that_a_provider_knows(provider: RawProvider) -> None:
+    asked = [{"role": "developer", "content": "be brief"}, {"role": "user", "content": "hi"}]
+    provider.answers = [OK]
+    run(lambda: ask("hi", messages=asked))
+    assert [one["role"] for one in provider.asked[0]["messages"]] == ["system", "user"]
+
+
 @pytest.mark.parametrize(
     ("message", "most"),
     [

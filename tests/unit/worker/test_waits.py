@@ -237,6 +237,22 @@ def test_no_such_sleep(world: World, install: Install, seconds: float, monkeypat
     assert "ValueError" in (store.get(task.task_id).error or {})["message"]
 
 
+@pytest.mark.parametrize(("name", "ok"), [(".", False), ("..", False), ("...", True), (".a", True), ("..a", True)])
+def test_a_signals_name_can_stand_in_an_address(world: World, install: Install, name: str, ok: bool) -> None:
+    async def run(ctx: Context) -> AgentResult:
+        try:
+            await ctx.wait(name, timeout=3_600)
+        except ValueError as error:
+            return AgentResult(str(error))
+        return AgentResult("waited")
+
+    install(run)
+    task = world.submit("wait")
+    world.work()
+    row = store.get(task.task_id)
+    assert row.status is (Status.WAITING if ok else Status.COMPLETE)
+
+
 def test_a_signal_wakes_its_run_at_once(world: World, install: Install) -> None:
     install(asker())
     task = world.submit("ask")
