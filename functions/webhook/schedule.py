@@ -16,7 +16,8 @@ JITTER = 0.2
 def next_try(attempt: int, first: float, at: float, asked_s: float | None, random: Callable[[], float]) -> float | None:
     """Return when to try again after try number ``attempt`` failed at ``at``, or None to give up (epoch seconds).
 
-    A receiver's ``Retry-After`` (``asked_s``) counts if it is longer, up to ``MOST_ASKED_SECONDS``. The last try is at the end of the day.
+    A receiver's ``Retry-After`` (``asked_s``) counts if it is longer, up to ``MOST_ASKED_SECONDS``. The last try is at
+    the end of the day.
     """
     last = first + GIVE_UP_SECONDS
     if at >= last:

@@ -49,7 +49,7 @@ class Waiting:
         """Wait for a signal; see `sluice.Context.wait`."""
         if not SIGNAL_NAME.fullmatch(name):
             raise ValueError(
-                f"a signal's name has 1 to 64 letters, digits and . _ : -, and is neither . nor ..; {name[:80]!r} is none"
+                f"a signal's name has 1 to 64 letters, digits and . _ : - and is not . or ..; {name[:80]!r} is none"
             )
         more = {"schema": _checked(schema)} if schema else None
 
