@@ -19,13 +19,16 @@ from shared.logs import get_logger
 from shared.tasks import approvals, inbox, waits
 from shared.tasks.checkpoints import Step
 from shared.tasks.inbox import Signal
-from shared.tasks.model import Task
+from shared.tasks.model import Task, dumps
 from shared.tasks.waits import Wait
 
 IN_PLACE_SECONDS = 2.0
 """What is due so soon is waited for here: suspending a run and taking it up again costs more."""
 WAITS_AT_ONCE = 100
 """Most things that one run waits for at the same time; they stand in its row."""
+WAITS_BYTES = 144 * 1024
+"""Most bytes that these take of the row, schemas and arguments of calls to be allowed with them. It leaves room for the
+longest instructions, tools and options: DynamoDB takes 400 KB."""
 TICK_SECONDS = 0.02
 BUSY_TICK_SECONDS = 0.1
 QUIET_TICKS = 2
@@ -41,6 +44,8 @@ _log = get_logger("waits")
 @dataclass(eq=False, slots=True)
 class _Pending:
     wait: Wait
+    size: int
+    """Bytes that it takes of the row."""
     here: asyncio.Future[Signal | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -62,7 +67,7 @@ class Waits:
         self._suspend = suspend
         self._known = {one.key: one for one in waits.of_row(task)}
         self._open: dict[tuple[str, str, int], _Pending] = {}
-        self._cut: dict[tuple[str, str, int], Wait] = {}
+        self._cut: dict[tuple[str, str, int], _Pending] = {}
         """Waits whose branches were cancelled: by the run's stop, or by code that another worker executes once more."""
         self._inbox: list[Signal] = []
         self._looked_at = 0.0
@@ -72,11 +77,14 @@ class Waits:
             if isinstance(step.value, dict) and TAKEN in step.value and not step.copied  # of another run's inbox
         }
         self._watcher: asyncio.Task[None] | None = None
-        self._suspended: list[Wait] = []
+        self._suspended: list[_Pending] = []
 
     def pending(self) -> list[Wait]:
         """Return what the run waits for, or waited for when it was suspended."""
-        return self._suspended or [one.wait for one in self._open.values()]
+        return [one.wait for one in self._waiting()]
+
+    def _waiting(self) -> list[_Pending]:
+        return self._suspended or [*self._open.values()]
 
     def begin(self, kind: str, name: str, nth: int, until: float, more: dict[str, Any] | None = None) -> Wait:
         """Return a wait as it was begun first: its time does not start again with a replay."""
@@ -114,7 +122,12 @@ class Waits:
     async def _reach(self, wait: Wait) -> Signal | None:
         if len(self._open) >= WAITS_AT_ONCE:
             raise TooLarge(f"a run waits for {WAITS_AT_ONCE} things at most at the same time")
-        pending = self._open[wait.key] = _Pending(wait)
+        pending = _Pending(wait, len(dumps(wait.stored()).encode()) + 1)
+        size = pending.size + sum(one.size for one in self._open.values())
+        if size > WAITS_BYTES:
+            why = f"what a run waits for at the same time takes {WAITS_BYTES} bytes at most, schemas and arguments too"
+            raise TooLarge(f"{why}; here it is {size}")
+        self._open[wait.key] = pending
         self._cut.pop(wait.key, None)
         if self._watcher is None or self._watcher.done():
             self._watcher = asyncio.create_task(self._watch())
@@ -122,7 +135,7 @@ class Waits:
             with self._steps.waiting():
                 return await pending.here
         except asyncio.CancelledError:
-            self._cut[wait.key] = wait
+            self._cut[wait.key] = pending
             while len(self._cut) > WAITS_AT_ONCE:
                 del self._cut[next(iter(self._cut))]
             raise
@@ -143,14 +156,21 @@ class Waits:
                 if now() - self._looked_at >= LOOK_SECONDS:
                     await self._look_quietly()
             elif min(one.wait.until for one in waiting) - now() > IN_PLACE_SECONDS:
-                self._suspended = self.pending()
+                self._suspended = self._waiting()
                 self._suspend()
                 return
 
     def _note(self) -> None:
         """Note in the task what a retry or a continuation must know of: no time that was begun starts again."""
-        known = self._cut | {one.key: one for one in self.pending()}
-        self._task.waiting_for = [one.stored() for one in [*known.values()][-WAITS_AT_ONCE:]]
+        kept = self._waiting()
+        keys, room = {one.wait.key for one in kept}, WAITS_BYTES - sum(one.size for one in kept)
+        cut: list[_Pending] = []
+        for one in reversed([one for key, one in self._cut.items() if key not in keys]):
+            room -= one.size
+            if room < 0 or len(kept) + len(cut) == WAITS_AT_ONCE:
+                break
+            cut.append(one)
+        self._task.waiting_for = [one.wait.stored() for one in [*reversed(cut), *kept]]
 
     def _settle_what_came(self) -> None:
         for one in self._open.values():

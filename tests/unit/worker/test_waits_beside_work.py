@@ -8,6 +8,7 @@ import pytest
 
 from functions.worker.lane.share import Share
 from functions.worker.run import waits as run_waits
+from shared import json_schema
 from shared.settings import settings
 from shared.tasks import claims, lanes, records, store
 from shared.tasks.model import Status, Task, dumps
@@ -124,6 +125,46 @@ def test_a_wait_that_was_over_is_not_told_as_cut(
     world.work()
     names = [one["name"] for one in store.get(task.task_id).waiting_for]
     assert names == [f"cut-{n}" for n in range(1, run_waits.WAITS_AT_ONCE + 1)]
+
+
+LARGEST = {"const": "x" * (json_schema.SCHEMA_BYTES - len(dumps({"const": ""})))}
+FIT = 35
+"""So many waits with the largest schemas are less than `WAITS_BYTES`, one more is over it."""
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_what_a_run_waits_for_fits_its_row(world: World, install: Install, over: int) -> None:
+    async def run(ctx: Context) -> AgentResult:
+        await asyncio.gather(*(ctx.wait(f"w{n}", schema=LARGEST) for n in range(FIT + over)))
+        return AgentResult("all")
+
+    install(run)
+    task = world.submit("x")
+    world.work()
+    row = store.get(task.task_id)
+    if over:
+        assert (row.status, (row.error or {})["code"]) == (Status.FAILED, "too_large")
+    else:
+        assert (row.status, len(row.waiting_for)) == (Status.WAITING, FIT)
+
+
+def test_of_waits_that_were_cut_the_newest_are_told_that_fit(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(ctx: Context) -> AgentResult:
+        for n in range(run_waits.WAITS_AT_ONCE):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ctx.wait(f"cut-{n}", schema=LARGEST), 0.001)
+        await ctx.sleep(0.01, name="over")
+        raise OSError("again")
+
+    monkeypatch.setattr(run_waits, "QUIET_TICKS", 1_000_000)
+    install(run)
+    task = world.submit("x")
+    world.work()
+    row = store.get(task.task_id)
+    newest = [f"cut-{n}" for n in range(run_waits.WAITS_AT_ONCE - FIT, run_waits.WAITS_AT_ONCE)]
+    assert (row.status, [one["name"] for one in row.waiting_for]) == (Status.QUEUED, newest)
 
 
 def test_a_last_call_beside_a_wait_holds_nothing(world: World, install: Install) -> None:
