@@ -523,8 +523,7 @@ def test_a_run_that_comes_to_a_wait_after_its_time_takes_what_was_accepted_in_ti
         if tries.times == 1:  # the time begins, and an error of another branch ends the stay
 
             async def fail() -> None:
-                while not ctx.waits.pending():  # type: ignore[attr-defined]
-                    await asyncio.sleep(0.001)
+                await asyncio.to_thread(until, ctx.waits.pending)  # type: ignore[attr-defined]
                 raise OSError("once")
 
             await asyncio.gather(ctx.wait("go", timeout=15), fail())
