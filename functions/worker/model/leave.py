@@ -131,14 +131,14 @@ async def reserved(
     more_tokens = max(0, ledger.day_tokens + tokens - task.reserved_tokens)
     more_money = max(0, ledger.day_micro_usd + of_day - task.reserved_micro_usd)
     # Counted before the round trip, so that a parallel call does not count on the same room.
-    ledger.hold(day, tokens, micro_usd, of_day)
+    ledger.begin_call(day, tokens, micro_usd, of_day)
     task.reserved_tokens += more_tokens
     task.reserved_micro_usd += more_money
     if (more_tokens or more_money) and environment.bounded(task):
         try:
             await asyncio.to_thread(environment.reserve, task, day, task.reserved_tokens, task.reserved_micro_usd)
         except BaseException as error:
-            ledger.drop(day, tokens, micro_usd, of_day)
+            ledger.undo_call(day, tokens, micro_usd, of_day)
             if task.day == day:
                 task.reserved_tokens -= more_tokens
                 task.reserved_micro_usd -= more_money

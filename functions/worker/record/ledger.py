@@ -27,6 +27,14 @@ class Ledger:
     day_micro_usd: int
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Of whoever begins a new day: nobody reserves on it before that is done."""
+    calls: int = 0
+    """How many calls count with their worst case at present."""
+    ended: int = 0
+    """How many calls and groups of children are over: each may have left room for others."""
+    undone: int = 0
+    """How many calls held room for a moment, before a day's ceiling refused them."""
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """What is set when one of the two counts next."""
 
     @classmethod
     def of(cls, task: Task) -> Ledger:
@@ -44,7 +52,7 @@ class Ledger:
         self.hold(use.day or self.day, use.tokens, use.micro_usd, use.micro_usd - paid)
 
     def hold(self, day: str, tokens: int, micro_usd: int, of_day: int | None = None) -> None:
-        """Count the worst case of a call that is about to be made.
+        """Count a sum, below zero to count it no longer.
 
         ``of_day`` is what the day's ceilings bear of its money: all of it, unless its user pays for it themselves.
         """
@@ -53,17 +61,36 @@ class Ledger:
             self.day_tokens += tokens
             self.day_micro_usd += micro_usd if of_day is None else of_day
 
-    def drop(self, day: str, tokens: int, micro_usd: int, of_day: int | None = None) -> None:
-        """Count it no longer."""
-        self.hold(day, -tokens, -micro_usd, None if of_day is None else -of_day)
+    def begin_call(self, day: str, tokens: int, micro_usd: int, of_day: int) -> None:
+        """Count a call's worst case from here on."""
+        self.calls += 1
+        self.hold(day, tokens, micro_usd, of_day)
+
+    def undo_call(self, day: str, tokens: int, micro_usd: int, of_day: int) -> None:
+        """Count a call no longer that was refused."""
+        self.calls -= 1
+        self.undone += 1
+        self.hold(day, -tokens, -micro_usd, -of_day)
+        self._tell()
 
     @contextmanager
-    def held(self, day: str, tokens: int, micro_usd: int, of_day: int | None = None) -> Iterator[None]:
+    def held(self, day: str, tokens: int, micro_usd: int, of_day: int) -> Iterator[None]:
         """Go on counting a worst case until the call is over."""
         try:
             yield
         finally:
-            self.drop(day, tokens, micro_usd, of_day)
+            self.calls -= 1
+            self.end(day, -tokens, -micro_usd, -of_day)
+
+    def end(self, day: str, tokens: int, micro_usd: int, of_day: int | None = None) -> None:
+        """Count what a call or group did cost more than was held for it, mostly less; others may have room now."""
+        self.hold(day, tokens, micro_usd, of_day)
+        self.ended += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        self.news.set()
+        self.news = asyncio.Event()
 
 
 def charge(task: Task, use: Usage) -> None:

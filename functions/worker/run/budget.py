@@ -53,23 +53,24 @@ class Budget(Waiting):
     async def _within_budget[T](self, what: Callable[[], Awaitable[T]]) -> T:
         """Do what may trip a ceiling; where its client wants to be asked, ask, and do it again after the answer.
 
-        What finds no room beside groups of children waits first until one has ended: they may leave some.
+        What finds no room beside calls and groups of children waits first until one has ended: they may leave some.
 
         Raises:
             BudgetExhausted: nobody is to be asked, or the answer was no.
         """
         while True:
-            # Before: an answer, or a group's end, may come while this try is on its way to its end.
-            seen, ended = self._questions, self._room.ended
+            # Before: an answer, or another's end, may come while this try is on its way to its own.
+            questions, seen = self._questions, self._room.seen()
             try:
                 return await what()
             except BudgetExhausted as error:
-                if error.limit == ceilings.OWN and await self._room.after(ended):
+                # Children come to a day's ceilings by themselves: they hold nothing here.
+                if await self._room.after(seen, own=error.limit == ceilings.OWN):
                     continue
                 if self._denied or not self._asks(error.limit):
                     await self._refuse(error)
                     raise
-                await self._more(error, seen)
+                await self._more(error, questions)
 
     async def _refuse(self, error: BudgetExhausted) -> None:
         """Let others run, and end a run whose code asks for what it cannot have, and asks again.

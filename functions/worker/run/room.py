@@ -1,4 +1,4 @@
-"""What a run's ceiling leaves beside its groups of children: all have it together, so some have to wait."""
+"""What a run's ceiling leaves beside its calls and groups of children: all have it together, so some have to wait."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ OTHERS_SECONDS = 1.0
 
 
 class Room:
-    """Holds what groups may cost until they are over, and has branches wait for that which find nothing left."""
+    """Holds what groups may cost until they are over. Who finds too little left waits for these, and for calls."""
 
     def __init__(
         self,
@@ -34,7 +34,6 @@ class Room:
         """
         self._ledger, self._steps, self._waits = ledger, steps, waits
         self._under_way = 0
-        self._ended = asyncio.Event()
         self._before: dict[str, Group] = {}
         """Groups under way that workers before this one began, and no branch came to yet, by key."""
         for one in groups:
@@ -56,30 +55,35 @@ class Room:
 
     def over(self, group: Group, ends: list[dict[str, Any]]) -> None:
         """Count what a group did cost, no more what it might have; whoever waits for room looks again."""
-        self._ledger.hold(OF_NO_DAY, 0, _cost(ends) - group.share)
         self._under_way -= 1
-        self._ended.set()
-        self._ended = asyncio.Event()
+        self._ledger.end(OF_NO_DAY, 0, _cost(ends) - group.share)
 
-    @property
-    def ended(self) -> asyncio.Event:
-        """What is set when the next group ends."""
-        return self._ended
+    def seen(self) -> tuple[int, int]:
+        """Return what says, before something is tried, what is over already: see `after`."""
+        return self._ledger.ended, self._ledger.undone
 
-    async def after(self, ended: asyncio.Event) -> bool:
-        """Wait until a group has ended since that was `ended`; False where none is under way that might leave room.
+    async def after(self, seen: tuple[int, int], *, own: bool) -> bool:
+        """Wait until something has ended since that was seen which may leave room; False where nothing is under way.
+
+        With ``own`` the run's own ceiling is meant, where groups count, too, and calls that a day's ceiling refused.
+        Those would only have each other try anew and again where they are refused themselves.
 
         No wait of the run's own: when all other branches wait, the run is suspended, and this one comes here again.
         """
-        while not ended.is_set():
-            if not self._under_way and not self._before:
+        while self.seen() == seen if own else self._ledger.ended == seen[0]:
+            news = self._ledger.news
+            if not self._leaving(own=own) and not (own and self._before):
                 return False
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), OTHERS_SECONDS)
-                break
-            if not self._under_way and self._steps.idle and not self._waits.pending():
+                await asyncio.wait_for(news.wait(), OTHERS_SECONDS)
+                continue
+            if not self._leaving(own=own) and self._steps.idle and not self._waits.pending():
                 return False  # no code comes to those that were begun before
         return True
+
+    def _leaving(self, *, own: bool) -> int:
+        """How many are under way that may leave room."""
+        return self._ledger.calls + (self._under_way if own else 0)
 
 
 def _cost(ends: list[dict[str, Any]]) -> int:

@@ -1,6 +1,7 @@
 """Calls beside each other: each counts against the ceilings all the time, and none outlives its run unpaid."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from functions.worker import agents
+from functions.worker.environment.environment import Environment
 from functions.worker.model.asked import Call
 from shared.limits import prices
 from shared.tasks import checkpoints, settle, spend, store
@@ -81,6 +83,89 @@ def test_a_reply_counts_while_it_is_being_recorded(
         assert row.error["code"] == "insufficient_quota"
     elif ceiling == "day":  # what the first did not use of its worst case is there for the second
         assert row.reserved_tokens < 2 * tokens
+
+
+@pytest.mark.parametrize("ceiling", ["max_cost", "day"])
+@pytest.mark.parametrize("on_budget", ["fail", "ask"])
+def test_calls_that_do_not_fit_together_are_made_one_after_the_other(
+    world: World, install: Install, on_budget: str, ceiling: str
+) -> None:
+    """Each may cost nearly all that the run may; together they cost a few per cent of it."""
+
+    async def run(ctx: Any) -> AgentResult:
+        replies = await asyncio.gather(*(ctx.model(asked("w"), name=name) for name in "abc"))
+        return AgentResult(str(len(replies)))
+
+    install(run)
+    tokens, micro_usd = prices.worst_case("gpt-4o-mini", Call("", asked("w"), None, None, 1024).payload_bytes, 1024)
+    params: dict[str, Any] = {"on_budget": on_budget}
+    bounds: dict[str, Any] = {"cap_tokens": int(tokens * 1.2)} if ceiling == "day" else {}
+    if ceiling == "max_cost":
+        params["max_cost_usd"] = micro_usd * 1.2 / 1e6
+    row = ended(world, world.submit("x", params=params, **bounds))
+    assert (row.status, row.calls, row.attempt) == (Status.COMPLETE, 3, 0)
+    assert 0 < row.micro_usd <= micro_usd * 1.2
+    assert world.calls("w") == {"started": 3, "completed": 3, "failed": 0, "aborted": 0}
+    calls = world.sim.get("/calls", params={"key": "w"}).json()["calls"]
+    assert all(one["ended"] <= after["started"] for one, after in itertools.pairwise(calls))
+
+
+def test_what_a_call_leaves_is_too_little_for_the_next(world: World, install: Install) -> None:
+    async def run(ctx: Any) -> AgentResult:
+        found = await asyncio.gather(*(ctx.model(LONG, name=name) for name in "ab"), return_exceptions=True)
+        return AgentResult(",".join(type(one).__name__ for one in found))
+
+    install(run)
+    _, micro_usd = prices.worst_case("gpt-4o-mini", Call("", LONG, None, None, 1024).payload_bytes, 1024)
+    row = ended(world, world.submit("x", params={"max_cost_usd": micro_usd * 1.2 / 1e6}))
+    assert (row.status, row.calls) == (Status.COMPLETE, 1)
+    assert row.result is not None
+    assert row.result["response"] == "ModelReply,BudgetExhausted"
+    assert row.micro_usd <= micro_usd * 1.2
+
+
+def test_calls_that_a_days_ceiling_refuses_do_not_have_each_other_try_again(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one is under way, each of them asks the day's ceiling once, and once more when that is over."""
+    asks: list[int] = []
+    real = Environment.reserve
+
+    def reserve(*args: Any) -> None:
+        asks.append(1)
+        if len(asks) == 5:
+            world.hurry("long")
+        real(*args)
+
+    async def run(ctx: Any) -> AgentResult:
+        first = asyncio.create_task(ctx.model(asked("long", LASTING), name="first"))
+        await asyncio.to_thread(until, lambda: written(world, "long") > 0)
+        others = (ctx.model(asked("w", "words=900"), name=name) for name in "abcd")
+        found = await asyncio.gather(first, *others, return_exceptions=True)
+        return AgentResult(",".join(type(one).__name__ for one in found))
+
+    monkeypatch.setattr(Environment, "reserve", reserve)
+    install(run)
+    tokens, micro_usd = prices.worst_case("gpt-4o-mini", Call("", asked("w"), None, None, 1024).payload_bytes, 1024)
+    task = world.submit("x", reserved_tokens=tokens, reserved_micro_usd=micro_usd, cap_tokens=int(tokens * 1.1))
+    row = ended(world, task)
+    assert row.result is not None, row.error
+    assert row.result["response"].count("BudgetExhausted") in (3, 4)
+    # The first that finds room may end before another looks: once more for each, at most.
+    assert len(asks) <= 4 * 3
+
+
+def test_what_waits_for_room_goes_on_when_the_other_call_fails(world: World, install: Install) -> None:
+    async def run(ctx: Any) -> AgentResult:
+        calls = (ctx.model(asked("bad", "fail=400"), name="a"), ctx.model(asked("good"), name="b"))
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        return AgentResult(",".join(type(one).__name__ for one in found))
+
+    install(run)
+    _, micro_usd = prices.worst_case("gpt-4o-mini", Call("", asked("good"), None, None, 1024).payload_bytes, 1024)
+    row = ended(world, world.submit("x", params={"max_cost_usd": micro_usd * 1.2 / 1e6}))
+    assert row.result is not None, row.error
+    assert row.result["response"] == "ModelError,ModelReply"
 
 
 def test_a_call_under_way_when_the_agent_returns_is_aborted_and_charged(world: World, install: Install) -> None:
