@@ -110,7 +110,11 @@ class Waits:
                 await self._look()
         found = self._take(wait)
         if found is None and wait.until > now():
-            found = await self._reach(wait)
+            return await self._reach(wait)
+        if found is None and self._looked_at < wait.until:
+            with self._steps.busy():
+                await self._look()
+            found = self._take(wait)
         return found
 
     async def close(self) -> None:
@@ -149,6 +153,8 @@ class Waits:
         while self._open:
             self._note()
             await asyncio.sleep(TICK_SECONDS if self._steps.idle else BUSY_TICK_SECONDS)
+            if any(one.wait.until <= now() and not self._is_over(one.wait) for one in self._open.values()):
+                await self._look_quietly()
             self._settle_what_came()
             waiting = [one for one in self._open.values() if not one.here.done()]
             quiet = quiet + 1 if self._steps.idle and len(waiting) == len(self._open) else 0
@@ -177,8 +183,12 @@ class Waits:
             if one.here.done():
                 continue
             signal = None if one.wait.kind == "sleep" else self._take(one.wait)
-            if signal is not None or one.wait.until <= now():
+            if signal is not None or self._is_over(one.wait):
                 one.here.set_result(signal)
+
+    def _is_over(self, wait: Wait) -> bool:
+        """Whether a wait's time is over: what was accepted until then has been seen, or there is none."""
+        return wait.until <= now() and (wait.kind == "sleep" or self._looked_at >= wait.until)
 
     def _take(self, wait: Wait) -> Signal | None:
         for one in self._inbox:
@@ -201,6 +211,7 @@ class Waits:
                 _log.warning("signals not read", extra={"error": error.message})
 
     async def _look(self) -> None:
-        found = await persist(inbox.load, self._task.task_id)
-        self._inbox, self._looked_at = found, now()
-        self._task.signals = len(found)
+        at = now()
+        self._inbox = await persist(inbox.load, self._task.task_id)
+        self._looked_at = at
+        self._task.signals = len(self._inbox)

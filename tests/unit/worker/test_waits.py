@@ -1,6 +1,8 @@
 """Runs that wait: nothing is held meanwhile, and what they wait for wakes them once, whenever it comes."""
 
 import asyncio
+import contextlib
+import threading
 import time
 from functools import cache
 from types import SimpleNamespace
@@ -480,6 +482,62 @@ def test_a_signal_reaches_a_run_whose_other_branch_is_at_work(
     task = world.submit("both")
     world.work()
     assert settle.result_of(store.get(task.task_id))["response"] == "yes slow"  # type: ignore[index]
+
+
+def test_a_signal_that_was_accepted_in_time_is_taken_when_the_time_is_over(
+    world: World, install: Install, ahead: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run waits in place, and looks for signals seldom: a person who was told that it is allowed has allowed it."""
+    monkeypatch.setattr(run_waits, "LOOK_SECONDS", 1_000)
+    looked = threading.Event()
+    real = inbox.load
+
+    def load(task_id: str) -> list[inbox.Signal]:
+        found = real(task_id)
+        looked.set()
+        return found
+
+    async def run(ctx: Context) -> AgentResult:
+        async def answer() -> None:
+            await asyncio.to_thread(looked.wait)
+            await asyncio.to_thread(signal, task, "go", "in time")
+            ahead.ahead = 16
+
+        got, _ = await asyncio.gather(ctx.wait("go", timeout=15), ctx.step("answer", answer))
+        return AgentResult(str(got))
+
+    monkeypatch.setattr(inbox, "load", load)
+    install(run)
+    task = world.submit("ask")
+    world.work()
+    assert settle.result_of(store.get(task.task_id))["response"] == "in time"  # type: ignore[index]
+
+
+def test_a_run_that_comes_to_a_wait_after_its_time_takes_what_was_accepted_in_time(
+    world: World, install: Install, ahead: Clock
+) -> None:
+    tries = Counted()
+
+    async def run(ctx: Context) -> AgentResult:
+        tries.times += 1
+        if tries.times == 1:  # the time begins, and an error of another branch ends the stay
+
+            async def fail() -> None:
+                await asyncio.to_thread(until, ctx.waits.pending)  # type: ignore[attr-defined]
+                raise OSError("once")
+
+            await asyncio.gather(ctx.wait("go", timeout=15), fail())
+        with contextlib.suppress(WaitTimeout):
+            await ctx.wait("other", timeout=0.01)
+        await asyncio.to_thread(signal, task, "go", "in time")
+        ahead.ahead = 16
+        return AgentResult(str(await ctx.wait("go", timeout=15)))
+
+    install(run)
+    task = world.submit("ask")
+    world.work()
+    row = bring(world, task, ahead)
+    assert (tries.times, settle.result_of(row)["response"]) == (2, "in time")  # type: ignore[index]
 
 
 def test_whichever_of_several_waits_comes_wakes_the_run(world: World, install: Install, ahead: Clock) -> None:
