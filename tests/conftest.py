@@ -12,10 +12,12 @@ import pytest
 from _pytest.unraisableexception import gc_collect_iterations_key
 
 from shared import aws
-from tests import copies
+from tests import copies, rewritten
 
 # What is loaded and collected stays: to look for garbage among it took a second. On again when all is collected.
 gc.disable()
+
+rewritten.install()
 
 pytest_plugins = ["tests.stack_fixture"]
 
