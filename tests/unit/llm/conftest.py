@@ -16,6 +16,13 @@ from sluice.testing import bound
 ROOT = Path(__file__).resolve().parents[3]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one copy run these tests: each copy would begin a simulator for them, and all of them take seconds."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.together("the simulator"))
+
+
 class Simulator:
     """A running simulator with its admin calls."""
 
