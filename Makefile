@@ -134,10 +134,12 @@ try-clients: .venv/.ready # Real clients of OpenAI's protocol against what `make
 	@tests/clients/try_all.sh $(ARGS)
 # Of each of AWS's partitions, and one that is not the first.
 REGIONS := us-east-1 eu-central-1 cn-north-1 us-gov-west-1
+# All that SAM and cfn-lint look at: six seconds of a processor, so not again for the same texts, in another checkout either.
+OF_THE_LINT := template.yaml samconfig.toml .cfnlintrc .cfnlintrc.yaml .cfnlintrc.yml requirements/sam.txt deploy/template_lint.py
 lint: setup ## ruff, mypy, cfn-lint, sam validate
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 	@nice -n 5 $(PYTHON) -m deploy.typecheck functions shared sluice
-	@nice -n 5 $(SAM)/bin/python -P deploy/template_lint.py template.yaml $(REGIONS) \
+	@nice -n 5 $(PYTHON) -m deploy.unchanged $(OF_THE_LINT) -- $(SAM)/bin/python -P deploy/template_lint.py template.yaml $(REGIONS) \
 	  > >(grep -v 'is a valid SAM Template') 2> >(grep -v 'not available in Feature Toggle Config' >&2)
 policy: .tools/checkov/.ready # Hold the template against checkov's rules, offline
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml && echo "policy: nothing to complain about"

@@ -21,8 +21,9 @@ from shared.settings import settings
 from shared.tasks import checkpoints, claims, events, leases, store
 from shared.tasks.model import Status
 from tests.unit.aws_fixture import fake_aws
+from tests.unit.simulator_fixture import simulator
 from tests.unit.valkey_fixture import redis_settings, valkey_url
-from tests.unit.worker.conftest import World, simulator, world
+from tests.unit.worker.conftest import World, world
 
 try:
     from write_units import Meter  # beside this file, in an older version's tree

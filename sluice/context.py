@@ -259,6 +259,7 @@ class Context(Protocol):
 
         Raises:
             Unstorable: the data is no JSON.
+            ValueError: the type is one that Sluice tells of runs itself (docs/agents.md).
         """
         ...
 

@@ -12,7 +12,12 @@ import pytest
 from _pytest.unraisableexception import gc_collect_iterations_key
 
 from shared import aws
-from tests import copies
+from tests import copies, rewritten
+
+# What is loaded and collected stays: to look for garbage among it took a second. On again when all is collected.
+gc.disable()
+
+rewritten.install()
 
 pytest_plugins = ["tests.stack_fixture"]
 
@@ -64,7 +69,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _make_what_all_copies_want() -> None:
     """Make an account and its clients before the process is copied: a second of each copy's."""
-    from sluice.testing import account  # moto takes a second to load, and only unit tests are copied
+    # Moto takes a second to load, and only unit tests are copied. OpenAI's clients load these with their first call.
+    import openai.resources.chat
+    import openai.resources.conversations
+    import openai.resources.responses  # noqa: F401
+
+    from sluice.testing import account
 
     with pytest.MonkeyPatch.context() as patch, account.account(patch):
         for make in (aws.dynamodb, aws.sqs, aws.s3, aws.s3_signer):
@@ -78,3 +88,4 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)  # what tests make is mostly freed by its counts: a twentieth
+    gc.enable()

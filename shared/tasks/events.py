@@ -29,6 +29,9 @@ WRITTEN = frozenset({"token", "reasoning", "tool_arguments"})
 _OF_A_CALL = {"n": int, "id": str, "tool": str}
 
 TERMINAL_EVENTS = frozenset({"complete", "failed", "cancelled"})
+OWN = TERMINAL_EVENTS | WRITTEN | {"queued", "started", "step", "tool_call", "tool_result", "waiting", "woken", "retry"}
+OWN |= {"deferred", "resumed", "signal_refused", "budget_raised"}
+"""Types that say how a run goes: whoever follows one acts on them, so that no agent may tell of its own under these."""
 
 
 @dataclass(frozen=True, slots=True)

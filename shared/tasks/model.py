@@ -13,6 +13,10 @@ version 1. See docs/upgrades.md."""
 COMMON_VERSION = 1
 """Form of the items that did not change since: those that say more than an older version could read are records of a
 run's log and ended rows."""
+METADATA_PAIRS = 16
+METADATA_KEY_CHARACTERS = 64
+METADATA_VALUE_CHARACTERS = 512
+"""Most of a task's metadata, a client's or of a run's children: it stands in the row, which every write pays for."""
 
 
 class Status(StrEnum):

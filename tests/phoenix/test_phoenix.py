@@ -21,8 +21,9 @@ from shared.settings import settings
 from shared.tasks import family, store
 from sluice import AgentResult, Context
 from tests.unit.aws_fixture import fake_aws
+from tests.unit.simulator_fixture import simulator
 from tests.unit.valkey_fixture import redis_settings, valkey_url
-from tests.unit.worker.conftest import simulator, world
+from tests.unit.worker.conftest import world
 from tests.unit.worker.test_traces import Traced, child, nothing, traced
 
 __all__ = ["fake_aws", "redis_settings", "simulator", "traced", "valkey_url", "world"]

@@ -23,7 +23,8 @@ from shared.settings import settings
 from shared.tasks import claims, settle, store
 from shared.tasks.model import Status, Task
 from tests.recorded.items import CURRENT, save
-from tests.unit.worker.conftest import World, simulator, world
+from tests.unit.simulator_fixture import simulator
+from tests.unit.worker.conftest import World, world
 
 __all__ = ["simulator", "world"]
 

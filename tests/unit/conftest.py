@@ -1,8 +1,12 @@
-"""Fixtures for the unit tests alone: moto and Valkey's package take the other tests a second to load."""
+"""Fixtures for the unit tests alone: moto and Valkey's package take the other tests a second to load.
+
+Those that begin a server once stand here and nowhere below: where a module imports one, it has a server of its own.
+"""
 
 import hypothesis
 
 from tests.unit.aws_fixture import fake_aws
+from tests.unit.simulator_fixture import simulator
 from tests.unit.valkey_fixture import (
     any_valkey,
     redis_settings,
@@ -16,6 +20,7 @@ __all__ = [
     "any_valkey",
     "fake_aws",
     "redis_settings",
+    "simulator",
     "valkey_client",
     "valkey_cluster_client",
     "valkey_cluster_url",

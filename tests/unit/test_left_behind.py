@@ -14,7 +14,7 @@ from localstack.environ import ROOT
 
 BEGINS = """
 import sys, time
-from tests.unit.llm.conftest import launch
+from tests.unit.simulator_fixture import launch
 from tests.unit.valkey_fixture import start_server
 print(start_server().process.pid, start_server(cluster=True).process.pid, launch()[0].pid, flush=True)
 time.sleep(600)

@@ -10,6 +10,7 @@ from shared.limits.output import DEFAULT_OUTPUT_TOKENS
 from shared.limits.verdict import THRESHOLDS
 from shared.netguard import URL_CHARACTERS as WEBHOOK_CHARACTERS
 from shared.netguard import Forbidden
+from shared.tasks.model import METADATA_KEY_CHARACTERS, METADATA_PAIRS, METADATA_VALUE_CHARACTERS
 from shared.webhooks import check_target
 
 MESSAGE_BYTES = 256 * 1024
@@ -22,9 +23,6 @@ SESSION_CHARACTERS = 128
 USER_ID_CHARACTERS = 64
 NAME_CHARACTERS = 128
 """Longest name of a model."""
-METADATA_PAIRS = 16
-METADATA_KEY_CHARACTERS = 64
-METADATA_VALUE_CHARACTERS = 512
 MAX_OUTPUT_TOKENS = 128_000
 """Most output tokens that a request may allow each model call."""
 MAX_TIMEOUT_SECONDS = 86_400

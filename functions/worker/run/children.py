@@ -20,7 +20,7 @@ from shared.limits import tiers
 from shared.tasks import ceilings, family, lanes, parking, settle, store, table, waking
 from shared.tasks.family import Group
 from shared.tasks.items import read_task, row_key
-from shared.tasks.model import Status, Task
+from shared.tasks.model import METADATA_KEY_CHARACTERS, METADATA_PAIRS, METADATA_VALUE_CHARACTERS, Status, Task
 from shared.tasks.waits import LONGEST_SECONDS
 from sluice.errors import ChildFailed, WaitTimeout
 from sluice.types import AgentResult
@@ -209,8 +209,19 @@ def _check(params: dict[str, Any]) -> None:
         raise ValueError("max_output_tokens is a whole number, 1 or more")
     if usd is not None and not (isinstance(usd, int | float) and 0 < usd < math.inf):
         raise ValueError("max_cost_usd is a number above 0")
-    if metadata is not None and not all(isinstance(text, str) for pair in metadata.items() for text in pair):
+    if metadata is None:
+        return
+    if not all(isinstance(text, str) for pair in metadata.items() for text in pair):
         raise ValueError("metadata is texts by texts")
+    keys, texts = (max(map(len, some), default=0) for some in (metadata.keys(), metadata.values()))
+    if (
+        len(metadata) > METADATA_PAIRS
+        or "" in metadata
+        or keys > METADATA_KEY_CHARACTERS
+        or texts > METADATA_VALUE_CHARACTERS
+    ):
+        most = f"{METADATA_PAIRS} texts of {METADATA_VALUE_CHARACTERS} characters"
+        raise ValueError(f"metadata is at most {most}, under keys of 1 to {METADATA_KEY_CHARACTERS}")
 
 
 def _child(parent: Task, group: Group, plan: Plan, n: int) -> Task:

@@ -36,7 +36,7 @@ from shared.limits.output import output_tokens
 from shared.logs import get_logger
 from shared.tasks import conversation
 from shared.tasks.checkpoints import Step
-from shared.tasks.events import Event
+from shared.tasks.events import OWN, Event
 from shared.tasks.family import Group
 from shared.tasks.model import Task
 from sluice.context import Context as PublicContext
@@ -215,7 +215,10 @@ class Context(Tooling, Children, Budget, History, PublicContext):
 
         Raises:
             Unstorable: the data is no JSON.
+            ValueError: the type is one of Sluice's own (`shared.tasks.events.OWN`).
         """
+        if type in OWN:
+            raise ValueError(f"events of type {type!r} are Sluice's own: give yours another type")
         self._log.add(type, data)
 
     async def give_way(self) -> None:

@@ -1,4 +1,4 @@
-"""`make lint`: the template is held against every region by SAM's own command; mypy's notes go to the next checkout."""
+"""`make lint`: SAM's own command holds a template against every region, once; mypy's notes go to the next checkout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deploy import template_lint, typecheck
+from deploy import template_lint, typecheck, unchanged
 from sluice import cache
 
 REGIONS = ["us-east-1", "cn-north-1"]
@@ -119,3 +119,61 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch:
     (tmp_path / "file").touch()
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "file"))
     assert Checkout(monkeypatch, tmp_path / "a").check("first") == []
+
+
+# ---- a check that was content with the same files before
+
+
+class Check:
+    """A check that ends with ``status``, in a checkout that has a template."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.times, self.status = 0, 0
+        self.template = folder / "t.yaml"
+        self.template.write_text("a")
+        monkeypatch.setenv(cache.VARIABLE, str(folder / "cache"))
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(subprocess, "call", self.call)
+
+    def call(self, command: list[str]) -> int:
+        assert command[0] == "check"
+        self.times += 1
+        return self.status
+
+    def run(self, files: str = "t.yaml none.toml", command: str = "check t.yaml") -> int:
+        assert unchanged.main([*files.split(), "--", *command.split()]) == self.status
+        return self.times
+
+
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Check:
+    return Check(monkeypatch, tmp_path)
+
+
+def test_a_check_that_was_content_is_not_run_again_for_the_same_files(check: Check) -> None:
+    assert [check.run(), check.run()] == [1, 1]
+
+
+def test_it_is_run_again_for_another_text_another_file_or_another_command(check: Check) -> None:
+    check.run()
+    check.template.write_text("b")
+    assert check.run() == 2
+    Path("none.toml").write_text("c")
+    assert check.run() == 3
+    assert check.run(command="check t.yaml everywhere") == 4
+    assert check.run(files="t.yaml none.toml more.txt") == 5
+    check.template.write_text("bc")
+    Path("none.toml").write_text("")  # the same bytes, otherwise divided
+    assert check.run() == 6
+
+
+def test_a_check_that_complains_does_so_every_time(check: Check) -> None:
+    check.status = 3
+    assert [check.run(), check.run()] == [1, 2]
+    check.status = 0
+    assert [check.run(), check.run()] == [3, 3]
+
+
+def test_where_nothing_can_be_kept_it_is_run_every_time(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cache.VARIABLE, str(check.template))
+    assert [check.run(), check.run()] == [1, 2]

@@ -13,9 +13,9 @@ from functions.worker.run.context import Context
 from shared.errors import LeaseLost
 from shared.tasks import checkpoints, lanes, settle, store
 from shared.tasks.model import Status, Task
-from tests.unit.worker.conftest import World, simulator, world
+from tests.unit.worker.conftest import World, world
 
-__all__ = ["simulator", "world"]
+__all__ = ["world"]
 
 
 @pytest.fixture

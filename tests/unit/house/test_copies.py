@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,3 +169,11 @@ def test_no_unit_test_asks_for_a_deployed_system(request: pytest.FixtureRequest)
     session = request.session
     unit = [item for item in session.items if "unit" in item.path.parts]
     assert [item.nodeid for item in unit if stack_fixture.asks(session, item)] == []
+
+
+def test_nothing_that_is_made_for_all_tests_is_made_for_a_module_besides(request: pytest.FixtureRequest) -> None:
+    """A module that imports a session's fixture has one of its own: a further server, in each copy."""
+    fixtures: Any = request.session._fixturemanager
+    for name, places in fixtures._arg2node2fixturedefs.items():
+        functions = [one.func for found in places.values() for one in found if one.scope == "session"]
+        assert len(functions) == len(set(functions)), name

@@ -15,9 +15,6 @@ from sluice import AgentResult, Context, Denied, WaitTimeout
 from sluice.testing import World, plugin
 from sluice.testing import world as worlds
 from sluice.testing.bench import bench
-from tests.unit.worker.conftest import simulator
-
-__all__ = ["simulator"]
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """The simulator as a real process on a free port, and real clients for it."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -12,8 +10,14 @@ import openai
 import pytest
 
 from sluice.testing import bound
+from tests.unit.simulator_fixture import launch
 
-ROOT = Path(__file__).resolve().parents[3]
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one copy run these tests: each copy would begin a simulator for them, and all of them take seconds."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.together("the simulator"))
 
 
 class Simulator:
@@ -46,16 +50,6 @@ class Simulator:
         # The simulator tells nobody when a call begins, so it has to be asked.
         while self.stats()["in_flight"] != number:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-
-
-def launch(*arguments: str) -> tuple[subprocess.Popen[str], str]:
-    process = bound.begin(
-        [sys.executable, "-m", "localstack.llm", "--port", "0", *arguments], cwd=ROOT, stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert "http://" in line, "the simulator did not start"
-    return process, line.split()[-1]
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,9 @@ from localstack.llm.haste import KEYS_KEPT, Haste
 from localstack.llm.server import Simulator as App
 from localstack.llm.state import State
 from sluice.testing import bound
+from tests.unit.simulator_fixture import launch
 
-from .conftest import Simulator, launch
+from .conftest import Simulator
 
 Ask = Callable[..., Any]
 

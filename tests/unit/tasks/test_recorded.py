@@ -25,9 +25,9 @@ from shared.settings import settings
 from shared.tasks import checkpoints, claims, events, lanes, listing, redrive, sessions, settle, spend, store
 from shared.tasks.model import COMMON_VERSION, ITEM_VERSION, Status, Task
 from tests.recorded import items
-from tests.unit.worker.conftest import World, simulator, world
+from tests.unit.worker.conftest import World, world
 
-__all__ = ["simulator", "world"]
+__all__ = ["world"]
 
 
 class Recorded:

@@ -10,24 +10,15 @@ import pytest
 
 from functions.worker import agents
 from sluice import AgentResult
-from sluice.testing import bound
 from sluice.testing.bench import Bench as World
 from sluice.testing.bench import bench
-from tests.unit.llm.conftest import launch
 
 __all__ = [
-    "LASTING", "Install", "OneAgent", "World", "install", "meanwhile", "simulator", "until", "world", "written",
+    "LASTING", "Install", "OneAgent", "World", "install", "meanwhile", "until", "world", "written",
 ]  # fmt: skip
 
 LASTING = "latency=60 ttft=0.05 words=1200"
 """Of a directive: the call writes twenty words a second, until it is cut off or `World.hurry` ends it."""
-
-
-@pytest.fixture(scope="session")
-def simulator() -> Iterator[str]:
-    process, url = launch("--latency", "0")
-    yield url
-    bound.end(process)
 
 
 @pytest.fixture

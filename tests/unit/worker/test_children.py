@@ -16,7 +16,7 @@ from shared.limits.admission import Gate
 from shared.settings import settings
 from shared.tasks import aftermath, claims, family, inbox, kin, lanes, listing, owed, settle, spend, store, table, waits
 from shared.tasks.items import row_key
-from shared.tasks.model import Status, Task
+from shared.tasks.model import METADATA_KEY_CHARACTERS, METADATA_PAIRS, METADATA_VALUE_CHARACTERS, Status, Task
 from sluice import AgentResult, ChildFailed, Context
 from tests.unit.worker.conftest import OneAgent, World
 
@@ -558,6 +558,10 @@ def test_a_tree_shows_every_run_below_and_what_all_cost(world: World, team: Agen
         {"max_output_tokens": 1.5},
         {"metadata": {"a": 1}},
         {"metadata": {1: "a"}},
+        {"metadata": {"": "a"}},
+        {"metadata": {"k" * (METADATA_KEY_CHARACTERS + 1): "a"}},
+        {"metadata": {"a": "v" * (METADATA_VALUE_CHARACTERS + 1)}},
+        {"metadata": {str(n): "a" for n in range(METADATA_PAIRS + 1)}},
     ],
 )
 def test_children_are_given_only_what_a_submit_takes(world: World, team: Agents, how: dict[str, Any]) -> None:
@@ -576,3 +580,17 @@ def test_children_are_given_only_what_a_submit_takes(world: World, team: Agents,
     assert len(caught) == 1
     assert next(iter(how)) in caught[0]
     assert children(task) == []
+
+
+def test_children_may_have_the_most_metadata_that_a_submit_takes(world: World, team: Agents) -> None:
+    most = {
+        f"{n:02d}".ljust(METADATA_KEY_CHARACTERS, "k"): "v" * METADATA_VALUE_CHARACTERS for n in range(METADATA_PAIRS)
+    }
+
+    async def boss(ctx: Context) -> AgentResult:
+        return await ctx.run("echo", "a", metadata=most)
+
+    team.runs["boss"] = boss
+    task = world.submit("go", agent="boss")
+    until_quiet(world)
+    assert [child.params["metadata"] for child in children(task)] == [most]

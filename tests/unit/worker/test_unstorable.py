@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import re
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +65,32 @@ def test_an_event_is_refused_where_it_is_emitted(world: World, install: Install,
     row = store.get(task.task_id)
     assert (row.status, row.calls, world.calls("e")["started"]) == (Status.COMPLETE, 1, 1)
     assert refused[0].startswith("event progress")
+
+
+@pytest.mark.parametrize("kind", sorted(events.OWN))
+def test_no_agent_tells_what_sluice_tells_itself(world: World, install: Install, kind: str) -> None:
+    """A client that follows would take it for the run's end, or stumble over what it does not say."""
+
+    async def run(ctx: Any) -> AgentResult:
+        with pytest.raises(ValueError, match="Sluice's own"):
+            await ctx.emit(kind, {})
+        await ctx.emit(f"my_{kind}", {})
+        return AgentResult("told")
+
+    install(run)
+    task = world.submit("x")
+    world.work()
+    assert store.get(task.task_id).status is Status.COMPLETE
+    assert [event.type for event in events.read(task.task_id, 0).events] == [
+        "queued", "started", f"my_{kind}", "complete"
+    ]  # fmt: skip
+
+
+def test_every_event_that_sluice_tells_is_its_own() -> None:
+    root = Path(events.__file__).parents[2]
+    code = "".join(path.read_text() for part in ("functions", "shared") for path in (root / part).rglob("*.py"))
+    told = set(re.findall(r"(?:[^.\w]Event\(|log\.add\(|_piece\()\s*\"(\w+)\"", code))
+    assert told | events.TERMINAL_EVENTS | events.WRITTEN == events.OWN
 
 
 def test_an_event_that_nobody_refuses_ends_the_run(world: World, install: Install) -> None:
