@@ -46,6 +46,19 @@ def look_again(gate: Gate, task: Task) -> bool:
     return False
 
 
+def hand_on(gate: Gate, task: Task) -> None:
+    """Give a running slot that was taken for this task, and is free again, to the user's oldest parked task.
+
+    Another request may have parked one meanwhile. Never raises: the sweeper sees to what is still parked.
+    """
+    if task.running_cap <= 0 or task.parked:
+        return
+    try:
+        unpark_next(gate, task.user, task.running_cap)
+    except (RedisError, DependencyDown, Contended) as error:
+        _log.warning("the sweeper sees to a free slot", extra={"task_id": task.task_id, "error": str(error)})
+
+
 def wake(gate: Gate, task_id: str) -> bool:
     """Let a task go on whose session is free now; False when it does not wait for that any more.
 

@@ -4,7 +4,7 @@ from functions.api.contract.problem import Problem
 from shared.errors import Contended, DependencyDown
 from shared.limits.admission import Ask, Gate
 from shared.logs import get_logger
-from shared.tasks import succession
+from shared.tasks import parking, succession
 from shared.tasks.model import Task
 from shared.tasks.succession import leave
 from shared.valkey import RedisError
@@ -26,9 +26,11 @@ def join(gate: Gate, task: Task, ask: Ask, on_busy: str) -> None:
     if on_busy == "reject":
         leave(task)
         gate.undo(ask)
+        parking.hand_on(gate, task)
         why = f"the run {task.after} of this session is not done; `on_busy` says what to do then"
         raise Problem(409, "session_busy", why, "session_id")
     gate.release_slot(task.user, task.task_id)
+    parking.hand_on(gate, task)
     task.parked = True
 
 
@@ -36,8 +38,6 @@ def follow(gate: Gate, task: Task) -> None:
     """Have a written task woken by the one before it, or at once if that has ended; else the sweeper does."""
     try:
         if not succession.follow(task):
-            from shared.tasks import parking  # here: most requests do without it
-
             parking.wake(gate, task.task_id)
     except (DependencyDown, Contended, RedisError) as error:
         log.warning("the sweeper sees to its turn", extra={"task_id": task.task_id, "error": str(error)})

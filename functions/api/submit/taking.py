@@ -18,7 +18,7 @@ from functions.api.submit.allowed import allowed
 from functions.api.submit.refusals import refuse, spent
 from functions.api.submit.submission import Receipt, Submission, make_task
 from shared import metrics
-from shared.errors import BudgetExhausted, Contended, DependencyDown, NotFound
+from shared.errors import BudgetExhausted, Contended, DependencyDown, IdempotencyMismatch, NotFound
 from shared.limits.admission import Ask, Verdict
 from shared.limits.headers import rate_limit_headers
 from shared.logs import get_logger
@@ -121,12 +121,12 @@ def write(admitted: Admitted) -> Receipt:
     task = admitted.task
     written: Task | None = None
     try:
-        written = _write(task, admitted.wanted, admitted.ask, admitted.verdict, admitted.idempotency)
+        written = _write(admitted)
     finally:
         if admitted.in_line and written is not task:
             session_line.leave(task)
     if written.task_id != task.task_id:  # another request with the same key was quicker
-        gate().undo(admitted.ask)
+        _undo(admitted)
         return Receipt(written, True, {"Idempotent-Replayed": "true"})
     return Receipt(task, False, admitted.headers)
 
@@ -151,14 +151,20 @@ def give_up(admitted: Admitted) -> None:
     """Give back what a task was admitted with that is not written."""
     if admitted.in_line:
         session_line.leave(admitted.task)
+    _undo(admitted)
+
+
+def _undo(admitted: Admitted) -> None:
     gate().undo(admitted.ask)
+    parking.hand_on(gate(), admitted.task)
 
 
-def _write(task: Task, wanted: Submission, ask: Ask, verdict: Verdict, idempotency: store.Idempotency | None) -> Task:
+def _write(admitted: Admitted) -> Task:
     """Write the row; whatever goes wrong, either it stands or the admission is taken back."""
-    if verdict.precharge:
+    task, wanted, ask, idempotency = admitted.task, admitted.wanted, admitted.ask, admitted.idempotency
+    precharge = admitted.verdict.precharge
+    if precharge:
         task.precharged_tokens, task.precharged_micro_usd = ask.tokens, ask.micro_usd
-    precharge = verdict.precharge
     try:
         if wanted.beforehand is not None:
             wanted.beforehand(task)
@@ -167,13 +173,13 @@ def _write(task: Task, wanted: Submission, ask: Ask, verdict: Verdict, idempoten
         gate().undo(ask)
         midnight = 86_400 - task.created % 86_400
         raise spent(error.limit, ask, retry_after(midnight)) from error
-    except NotFound:
-        gate().undo(ask)
-        raise repeats.gone() from None
+    except (NotFound, IdempotencyMismatch) as error:
+        _undo(admitted)
+        raise (repeats.gone() if isinstance(error, NotFound) else error) from None
     except Exception:
         if _stands(task):
             return task
-        gate().undo(ask)
+        gate().undo(ask)  # nothing is asked of a table that is away
         raise
 
 
