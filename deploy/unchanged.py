@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     if content.exists():
         return 0
     status = subprocess.call(command)
-    if status == 0:
+    if status == 0 and mark(files, command) == content:  # else it may have looked at what was written meanwhile
         with contextlib.suppress(OSError):  # a cache that cannot be written costs the next one its time
             content.parent.mkdir(parents=True, exist_ok=True)
             content.touch()

@@ -108,6 +108,7 @@ class Children(Budget):
             nonlocal made
             group = self._room.taken_up(name, nth)
             if group is None:
+                _check_size(params["metadata"])  # an older version began groups that have more: they go on
                 group = await self._within_budget(lambda: self._begin(name, nth, plan))
             made = group
             with self.steps.busy():
@@ -209,11 +210,19 @@ def _check(params: dict[str, Any]) -> None:
         raise ValueError("max_output_tokens is a whole number, 1 or more")
     if usd is not None and not (isinstance(usd, int | float) and 0 < usd < math.inf):
         raise ValueError("max_cost_usd is a number above 0")
-    if metadata is None:
-        return
-    if not all(isinstance(text, str) for pair in metadata.items() for text in pair):
+    if metadata is not None and not all(isinstance(text, str) for pair in metadata.items() for text in pair):
         raise ValueError("metadata is texts by texts")
-    keys, texts = (max(map(len, some), default=0) for some in (metadata.keys(), metadata.values()))
+
+
+def _check_size(metadata: dict[str, str] | None) -> None:
+    """Hold metadata against a submit's limits, before a group is begun: it stands in the row of each child.
+
+    Raises:
+        ValueError: it is longer.
+    """
+    if not metadata:
+        return
+    keys, texts = (max(map(len, some)) for some in (metadata.keys(), metadata.values()))
     if (
         len(metadata) > METADATA_PAIRS
         or "" in metadata

@@ -129,6 +129,7 @@ class Check:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.times, self.status = 0, 0
+        self.meanwhile = ""
         self.template = folder / "t.yaml"
         self.template.write_text("a")
         monkeypatch.setenv(cache.VARIABLE, str(folder / "cache"))
@@ -138,6 +139,8 @@ class Check:
     def call(self, command: list[str]) -> int:
         assert command[0] == "check"
         self.times += 1
+        if self.meanwhile:
+            self.template.write_text(self.meanwhile)
         return self.status
 
     def run(self, files: str = "t.yaml none.toml", command: str = "check t.yaml") -> int:
@@ -172,6 +175,15 @@ def test_a_check_that_complains_does_so_every_time(check: Check) -> None:
     assert [check.run(), check.run()] == [1, 2]
     check.status = 0
     assert [check.run(), check.run()] == [3, 3]
+
+
+def test_a_file_that_changes_while_it_is_checked_is_checked_again_as_it_was(check: Check) -> None:
+    """The check may have been content with the new text only."""
+    check.meanwhile = "mended"
+    check.run()
+    check.meanwhile = ""
+    check.template.write_text("a")
+    assert check.run() == 2
 
 
 def test_where_nothing_can_be_kept_it_is_run_every_time(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -594,3 +594,28 @@ def test_children_may_have_the_most_metadata_that_a_submit_takes(world: World, t
     task = world.submit("go", agent="boss")
     until_quiet(world)
     assert [child.params["metadata"] for child in children(task)] == [most]
+
+
+def test_a_group_that_an_older_version_began_goes_on_with_longer_metadata(
+    world: World, team: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is done its step is replayed; until then the parent waits for it as before."""
+    long = {"a": "v" * (METADATA_VALUE_CHARACTERS + 1)}
+
+    async def boss(ctx: Context) -> AgentResult:
+        one = await ctx.run("echo", "a", metadata=long, name="one")
+        await ctx.wait("go")
+        return AgentResult(one.response)
+
+    team.runs["boss"] = boss
+    task = world.submit("go", agent="boss")
+    with monkeypatch.context() as older:
+        older.setattr(run_children, "METADATA_VALUE_CHARACTERS", METADATA_VALUE_CHARACTERS + 1)
+        world.work()
+        assert [child.status for child in children(task)] == [Status.QUEUED]
+    until_quiet(world)
+    assert store.get(task.task_id).status is Status.WAITING
+    woken = inbox.post(task.task_id, "go", None).task
+    lanes.send(woken.lane, woken.task_id, woken.gen, user=woken.user)
+    until_quiet(world)
+    assert response(task) == "A"
