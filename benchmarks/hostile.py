@@ -17,6 +17,7 @@ import math
 import os
 import threading
 import time
+from collections import Counter
 from contextlib import ExitStack
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -62,9 +63,9 @@ class Others:
         self._page = f'[[sim tool=fetch_page latency=0.1 args={{"url": "{page_url}/page"}}]] read'
         self._hooks = hooks
 
-    def refused(self) -> int:
-        """Return how often it was refused."""
-        return self.client.refused.total() + self.streaming.refused.total()
+    def refused(self) -> Counter[str]:
+        """Return how often it was refused, by what it was told."""
+        return self.client.refused + self.streaming.refused
 
     def took(self, kind: str) -> float:
         """Do it once; returns the seconds from the first try to its end. Refusals count with the wait they ask for."""
@@ -133,7 +134,7 @@ def try_case(case: Case, scene: Scene, others: Others, empty: dict[str, float], 
         "others_longest_s": round(max(waits), 3),
         "added_s": round(added, 3),
         "may_add_s": case.most_added_s,
-        "others_refused": others.refused() - refused,
+        "others_refused": dict(others.refused() - refused),
         "hostile_accepted": len(scene.hostile.ids),
         "hostile_refused": dict(scene.hostile.refused),
         "load_average": round(load, 1),
