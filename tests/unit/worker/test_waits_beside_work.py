@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,9 @@ from shared.tasks import claims, lanes, records, store
 from shared.tasks.model import Status, Task, dumps
 from sluice import AgentResult, Context
 from tests.unit.worker.conftest import Install, World
+
+type Begin = Callable[[Context, str], Awaitable[Any]]
+"""What begins a wait of some name."""
 
 
 def again(world: World, task: Task) -> Task:
@@ -107,15 +112,13 @@ def test_a_heartbeat_tells_of_waits_unless_they_are_too_large(over: int) -> None
     assert ("waiting_for" in records.progress(task)) is (not over)
 
 
-def test_a_wait_that_was_over_is_not_told_as_cut(
-    world: World, install: Install, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nor are more told than a run may have: code that gives up on waits may do that for ever."""
+def given_up(world: World, install: Install, monkeypatch: pytest.MonkeyPatch, times: int, begin: Begin) -> Task:
+    """Have a run give up on so many waits, one after the other, and then fail; returns its row."""
 
     async def run(ctx: Context) -> AgentResult:
-        for n in range(run_waits.WAITS_AT_ONCE + 1):
+        for n in range(times):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ctx.sleep(600, name=f"cut-{n}"), 0.001)
+                await asyncio.wait_for(begin(ctx, f"cut-{n}"), 0.001)
         await ctx.sleep(0.01, name="over")
         raise OSError("again")
 
@@ -123,7 +126,17 @@ def test_a_wait_that_was_over_is_not_told_as_cut(
     install(run)
     task = world.submit("x")
     world.work()
-    names = [one["name"] for one in store.get(task.task_id).waiting_for]
+    return store.get(task.task_id)
+
+
+def test_a_wait_that_was_over_is_not_told_as_cut(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor are more told than a run may have: code that gives up on waits may do that for ever."""
+    row = given_up(
+        world, install, monkeypatch, run_waits.WAITS_AT_ONCE + 1, lambda ctx, name: ctx.sleep(600, name=name)
+    )
+    names = [one["name"] for one in row.waiting_for]
     assert names == [f"cut-{n}" for n in range(1, run_waits.WAITS_AT_ONCE + 1)]
 
 
@@ -151,18 +164,9 @@ def test_what_a_run_waits_for_fits_its_row(world: World, install: Install, over:
 def test_of_waits_that_were_cut_the_newest_are_told_that_fit(
     world: World, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def run(ctx: Context) -> AgentResult:
-        for n in range(run_waits.WAITS_AT_ONCE):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ctx.wait(f"cut-{n}", schema=LARGEST), 0.001)
-        await ctx.sleep(0.01, name="over")
-        raise OSError("again")
-
-    monkeypatch.setattr(run_waits, "QUIET_TICKS", 1_000_000)
-    install(run)
-    task = world.submit("x")
-    world.work()
-    row = store.get(task.task_id)
+    row = given_up(
+        world, install, monkeypatch, run_waits.WAITS_AT_ONCE, lambda ctx, name: ctx.wait(name, schema=LARGEST)
+    )
     newest = [f"cut-{n}" for n in range(run_waits.WAITS_AT_ONCE - FIT, run_waits.WAITS_AT_ONCE)]
     assert (row.status, [one["name"] for one in row.waiting_for]) == (Status.QUEUED, newest)
 
