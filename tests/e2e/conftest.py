@@ -105,7 +105,7 @@ class Dashboard:
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not (self.expected and self.expected.search(message.text)):
-            self.problems.append(message.text)
+            self.problems.append(f"{message.text} {message.location['url']}")
 
     def _dialog(self, dialog: Dialog) -> None:
         self.problems.append("a dialog was opened")

@@ -1,6 +1,6 @@
 // Calls to the API. Addresses are relative: the page may live under any prefix.
 
-import { getKey, signedOut } from "./session.js";
+import { getKey, ofSession, signedOut } from "./session.js";
 
 export class ApiError extends Error {
   constructor(status, error, retryAfter) {
@@ -26,7 +26,15 @@ export async function blob(path, options) {
   return answered(path, options, (answer) => (answer.ok ? answer.blob() : json(answer)));
 }
 
-async function answered(path, { method = "GET", body, headers = {}, signal, key = getKey() } = {}, read) {
+// Without a `key` of its own (null: none) a call is made as who is signed in, and ends when they sign out.
+async function answered(path, { key, signal, ...request } = {}, read) {
+  if (key !== undefined) return asked(path, { ...request, key, signal }, read);
+  const mine = getKey();
+  if (!mine) throw new ApiError(401, { code: "signed_out", message: "you are signed out" });
+  return asked(path, { ...request, key: mine, signal: AbortSignal.any([ofSession(), ...(signal ? [signal] : [])]) }, read);
+}
+
+async function asked(path, { method = "GET", body, headers = {}, signal, key }, read) {
   const sent = { ...headers };
   if (key) sent.Authorization = `Bearer ${key}`;
   if (body !== undefined) sent["Content-Type"] = "application/json";
@@ -59,12 +67,13 @@ export const cancel = (id) => call(`agent/${encodeURIComponent(id)}/cancel`, { m
 export const events = (id, after, wait, signal) =>
   call(`result/${encodeURIComponent(id)}/events?after=${after}&wait=${wait}`, { signal });
 
-// The idempotency key makes trying again after a lost answer safe.
+// The idempotency key makes trying again after a lost answer safe. Who signs in meanwhile does not go on with it.
 export async function submit(body) {
   const headers = { "Idempotency-Key": randomId() };
+  const signal = ofSession();
   for (let n = 0; ; n++) {
     try {
-      return await call("agent", { method: "POST", body, headers });
+      return await call("agent", { method: "POST", body, headers, signal });
     } catch (error) {
       if (!(error instanceof Offline) || n === 2) throw error;
       await new Promise((done) => setTimeout(done, 500 * (n + 1)));

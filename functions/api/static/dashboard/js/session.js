@@ -7,10 +7,14 @@ const MESSAGES_KEPT = 50;
 const MESSAGE_CHARACTERS = 2000;
 
 let onSignedOut = () => {};
+let session = new AbortController();
 const forgetters = [];
 
 export const getKey = () => sessionStorage.getItem(KEY);
 export const setKey = (key) => sessionStorage.setItem(KEY, key);
+
+// Aborts when who is signed in now signs out: what they began ends there, and goes on as nobody else.
+export const ofSession = () => session.signal;
 
 export function whenSignedOut(listener) {
   onSignedOut = listener;
@@ -20,6 +24,8 @@ export function whenSignedOut(listener) {
 export const whenForgotten = (forget) => forgetters.push(forget);
 
 export function signedOut(why = "") {
+  session.abort();
+  session = new AbortController();
   for (const forget of forgetters) forget(); // first: views keep what there is when they are left
   for (const name of Object.keys(sessionStorage)) {
     if (name.startsWith("sluice.")) sessionStorage.removeItem(name);

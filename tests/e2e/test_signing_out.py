@@ -1,0 +1,78 @@
+"""What somebody began ends when they sign out: it goes on neither as nobody nor as who signs in next."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+
+from playwright.sync_api import Page, Request, Route, expect
+
+from tests.e2e.conftest import Dashboard
+from tests.stack_fixture import LASTING, Stack
+
+AT_ONCE = 5
+"""How many runs the page cancels at once."""
+MORE = AT_ONCE + 2
+"""Runs to cancel."""
+
+
+def signs_in_as_another(page: Page, key: str) -> None:
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+
+
+def is_answered(page: Page) -> None:
+    """Have the page ask for something: what it asked for before has been seen by then."""
+    assert page.evaluate("fetch('health').then(answer => answer.status)") == 200
+
+
+def test_no_more_runs_are_cancelled(dashboard: Dashboard, stack: Stack) -> None:
+    user = f"many-{secrets.token_hex(3)}"
+    key = stack.new_key(user, "load")
+    runs = [stack.submit(f"[[sim key={user} {LASTING}]] A long one.", key) for _ in range(MORE)]
+    held: list[Route] = []
+    page = dashboard.open("operator")
+    page.route(re.compile(r"/operator/tasks/[^/]+/cancel"), lambda route: held.append(route))
+    page.evaluate("user => location.hash = `#/all?user=${user}`", user)
+    expect(page.locator("tr[data-task]")).to_have_count(MORE)
+    page.get_by_role("button", name="Cancel all that fit").click()
+    page.get_by_role("button", name="Really cancel them all?").click()
+    for _ in range(400):
+        if len(held) == AT_ONCE:
+            break
+        page.wait_for_timeout(100)
+    signs_in_as_another(page, stack.keys["demo"])
+    for route in held[:AT_ONCE]:
+        route.fulfill(json={"status": "cancelled"})
+    is_answered(page)
+    page.unroute_all(behavior="ignoreErrors")  # those that stand here too much are never answered
+    assert len(held) == AT_ONCE
+    assert {stack.client(key).get(f"/result/{one}").json().get("cancel_requested") for one in runs} == {None}
+    stack.hurry(user)
+
+
+def test_a_submit_that_found_nobody_is_not_tried_again_as_another(
+    dashboards: Callable[..., Dashboard], stack: Stack
+) -> None:
+    dashboard = dashboards(fresh=True)  # its clock is another
+    dashboard.expected = re.compile("ERR_FAILED")
+    page = dashboard.open("vip")
+    submitted: list[Request] = []
+    page.on("request", lambda request: submitted.append(request) if request.url.endswith("/agent") else None)
+    page.route(re.compile("/agent$"), lambda route: route.abort())
+    page.evaluate("""() => {
+      const later = window.setTimeout;
+      window.tries = [];
+      window.setTimeout = (work, ms, ...more) => (ms === 500 ? tries.push(work) : later(work, ms, ...more));
+    }""")
+    page.locator("#message").fill("Mine alone.")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_function("tries.length === 1")
+    page.unroute(re.compile("/agent$"))
+    signs_in_as_another(page, stack.keys["demo"])
+    page.evaluate("tries.forEach(again => again())")
+    is_answered(page)
+    assert len(submitted) == 1
