@@ -6,9 +6,10 @@ import re
 import secrets
 from collections.abc import Callable
 
-from playwright.sync_api import Page, Request, Route, expect
+from playwright.sync_api import Page, Request, expect
 
 from tests.e2e.conftest import Dashboard
+from tests.e2e.held import Held, is_answered
 from tests.stack_fixture import LASTING, Stack
 
 AT_ONCE = 5
@@ -24,32 +25,22 @@ def signs_in_as_another(page: Page, key: str) -> None:
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
 
 
-def is_answered(page: Page) -> None:
-    """Have the page ask for something: what it asked for before has been seen by then."""
-    assert page.evaluate("fetch('health').then(answer => answer.status)") == 200
-
-
 def test_no_more_runs_are_cancelled(dashboard: Dashboard, stack: Stack) -> None:
     user = f"many-{secrets.token_hex(3)}"
     key = stack.new_key(user, "load")
     runs = [stack.submit(f"[[sim key={user} {LASTING}]] A long one.", key) for _ in range(MORE)]
-    held: list[Route] = []
     page = dashboard.open("operator")
-    page.route(re.compile(r"/operator/tasks/[^/]+/cancel"), lambda route: held.append(route))
-    page.evaluate("user => location.hash = `#/all?user=${user}`", user)
-    expect(page.locator("tr[data-task]")).to_have_count(MORE)
-    page.get_by_role("button", name="Cancel all that fit").click()
-    page.get_by_role("button", name="Really cancel them all?").click()
-    for _ in range(400):
-        if len(held) == AT_ONCE:
-            break
-        page.wait_for_timeout(100)
-    signs_in_as_another(page, stack.keys["demo"])
-    for route in held[:AT_ONCE]:
-        route.fulfill(json={"status": "cancelled"})
-    is_answered(page)
-    page.unroute_all(behavior="ignoreErrors")  # those that stand here too much are never answered
-    assert len(held) == AT_ONCE
+    with Held(page, r"/operator/tasks/[^/]+/cancel", "POST") as held:
+        page.evaluate("user => location.hash = `#/all?user=${user}`", user)
+        expect(page.locator("tr[data-task]")).to_have_count(MORE)
+        page.get_by_role("button", name="Cancel all that fit").click()
+        page.get_by_role("button", name="Really cancel them all?").click()
+        asked = [held.next() for _ in range(AT_ONCE)]
+        signs_in_as_another(page, stack.keys["demo"])
+        for route in asked:
+            route.fulfill(json={"status": "cancelled"})
+        is_answered(page)
+        assert held.routes == asked
     assert {stack.client(key).get(f"/result/{one}").json().get("cancel_requested") for one in runs} == {None}
     stack.hurry(user)
 

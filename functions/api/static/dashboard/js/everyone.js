@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { alertLine, announce, el, say, setText, whileVisible } from "./dom.js";
 import { LIVE } from "./parts.js";
 import { runCard } from "./run-card.js";
+import { Rows } from "./rows.js";
 import { COLUMNS, STATUSES, makeRow, statusName } from "./runs.js";
 
 const EVERY_MS = 10_000;
@@ -34,21 +35,20 @@ export function everyoneView(main, signal) {
       shown?.abort();
       shown = new AbortController();
       signal.addEventListener("abort", () => shown.abort(), { once: true });
-      const made = id ? runCard(id, shown.signal) : list(new URLSearchParams(asked), shown.signal);
+      const made = id ? runCard(id, shown.signal) : search(new URLSearchParams(asked), shown.signal);
       place.replaceChildren(made.node);
       if (focus) made.node.querySelector("h1").focus();
     },
   };
 }
 
-function list(asked, signal) {
-  const rows = new Map();
-  let older = null;
+function search(asked, signal) {
   let stopped = 0;
   const body = el("tbody");
+  const list = new Rows(body, (id) => makeRow(id, cancel, { base: BASE, whose: true }), (row, task) => row.show(task, false));
   const empty = el("p", { class: "empty", hidden: true }, "No runs fit.");
   const problem = alertLine();
-  const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: () => load(older) } }, "Show older");
+  const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: showOlder } }, "Show older");
   const columns = COLUMNS.map((name) => el("th", { scope: "col" }, name || el("span", { class: "sr" }, "Action")));
   const table = el(
     "table",
@@ -68,48 +68,43 @@ function list(asked, signal) {
     more,
   );
 
-  async function page(cursor) {
+  async function page(cursor, still) {
     const query = new URLSearchParams([...asked].filter(([, value]) => value));
     query.set("limit", PAGE);
     const found = { tasks: [], next_cursor: cursor };
     for (let n = 0; n < EMPTY_PAGES && !found.tasks.length; n++) {
       if (found.next_cursor) query.set("cursor", found.next_cursor);
-      Object.assign(found, await api.call(`operator/tasks?${query}`, { signal }));
+      Object.assign(found, await api.call(`operator/tasks?${query}`, { signal: still }));
       if (!found.next_cursor) break;
     }
     return found;
   }
 
   async function load(cursor) {
-    more.disabled = true;
+    const still = list.asked(signal);
     try {
-      const found = await page(cursor);
+      const found = await page(cursor, still);
       say(problem, "");
-      if (cursor || rows.size <= PAGE) older = found.next_cursor;
-      show(found.tasks, !cursor);
+      if (cursor) list.more(found);
+      else list.first(found);
+      show();
     } catch (error) {
-      if (!signal.aborted) say(problem, api.sentence(error));
-    } finally {
-      more.disabled = false;
+      if (!still.aborted) say(problem, api.sentence(error));
     }
   }
 
-  function show(tasks, first) {
-    let before = first ? body.firstChild : null;
-    for (const task of tasks) {
-      let row = rows.get(task.task_id);
-      if (!row) {
-        row = makeRow(task.task_id, cancel, { base: BASE, whose: true });
-        rows.set(task.task_id, row);
-        body.insertBefore(row.node, before);
-      } else if (row.node === before) before = before.nextSibling;
-      row.show(task, false);
-    }
-    table.hidden = rows.size === 0;
-    empty.hidden = rows.size > 0;
-    more.hidden = !older;
+  async function showOlder() {
+    more.disabled = true;
+    await load(list.older);
+    more.disabled = false;
+  }
+
+  function show() {
+    table.hidden = list.empty;
+    empty.hidden = !list.empty;
+    more.hidden = !list.older;
     // Of one search only: nobody means to cancel everybody's runs.
-    all.hidden = ![...asked.values()].some(Boolean) || ![...rows.values()].some(({ task }) => LIVE.has(task.status));
+    all.hidden = ![...asked.values()].some(Boolean) || !list.anyLive;
   }
 
   // Every run of this search that has not ended, those of other pages too; the second click means it.
@@ -125,7 +120,7 @@ function list(asked, signal) {
     try {
       const found = { next_cursor: null };
       do {
-        Object.assign(found, await page(found.next_cursor));
+        Object.assign(found, await page(found.next_cursor, signal));
         const live = found.tasks.filter(({ status }) => LIVE.has(status));
         for (let n = 0; n < live.length; n += AT_ONCE) {
           await Promise.all(live.slice(n, n + AT_ONCE).map((task) => api.operator(task.task_id, "cancel")));

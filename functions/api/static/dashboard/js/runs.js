@@ -4,6 +4,7 @@ import { call, cancel, sentence } from "./api.js";
 import { alertLine, announce, el, say, setText, whileVisible } from "./dom.js";
 import { DASH, ago, atDate, capital, duration, money, seconds, words } from "./format.js";
 import { LIVE, badge, setBadge } from "./parts.js";
+import { Rows } from "./rows.js";
 import { waitText } from "./waiting.js";
 
 const BUSY_MS = 3000;
@@ -13,11 +14,9 @@ export const STATUSES = ["queued", "processing", "waiting", "complete", "failed"
 export const COLUMNS = ["Status", "Run", "Submitted", "Waited", "Ran", "Cost", ""];
 
 export function runsList(signal) {
-  const rows = new Map(); // task id -> row
   const stopping = new Set();
-  let older = null; // cursor of the next page
-  let anyLive = false;
   const body = el("tbody");
+  const list = new Rows(body, (id) => makeRow(id, stop), (row, task) => row.show(task, stopping.has(task.task_id)));
   const empty = el("p", { class: "empty", hidden: true }, "No runs yet. Write a message and press Run.");
   const problem = alertLine();
   const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: showOlder } }, "Show older");
@@ -56,65 +55,45 @@ export function runsList(signal) {
   };
 
   const refresh = whileVisible(
-    async () => {
-      try {
-        const page = await call(address(), { signal });
-        say(problem, "");
-        if (rows.size && !page.tasks.some((task) => rows.has(task.task_id))) clear(); // more came than fit a page
-        if (rows.size <= PAGE) older = page.next_cursor;
-        show(page.tasks, true);
-      } catch (error) {
-        if (!signal.aborted) say(problem, sentence(error));
-      }
-    },
-    () => (anyLive ? BUSY_MS : IDLE_MS),
+    () => load(null),
+    () => (list.anyLive ? BUSY_MS : IDLE_MS),
     signal,
   );
 
-  function clear() {
-    rows.clear();
-    body.replaceChildren();
+  async function load(cursor) {
+    const asked = list.asked(signal);
+    try {
+      const page = await call(address(cursor), { signal: asked });
+      say(problem, "");
+      if (cursor) list.more(page);
+      else list.first(page);
+      show();
+    } catch (error) {
+      if (!asked.aborted) say(problem, sentence(error));
+    }
   }
 
   function restart() {
-    clear();
+    list.clear();
     refresh();
   }
 
   async function showOlder() {
     more.disabled = true;
-    try {
-      const page = await call(address(older), { signal });
-      older = page.next_cursor;
-      show(page.tasks, false);
-    } catch (error) {
-      say(problem, sentence(error));
-    } finally {
-      more.disabled = false;
-    }
+    await load(list.older);
+    more.disabled = false;
   }
 
-  function show(tasks, first) {
-    let before = first ? body.firstChild : null;
-    for (const task of tasks) {
-      let row = rows.get(task.task_id);
-      if (!row) {
-        row = makeRow(task.task_id, stop);
-        rows.set(task.task_id, row);
-        body.insertBefore(row.node, before);
-      } else if (row.node === before) before = before.nextSibling;
-      row.show(task, stopping.has(task.task_id));
-    }
-    anyLive = tasks.some(({ status }) => LIVE.has(status));
-    table.hidden = rows.size === 0;
-    empty.hidden = rows.size > 0;
+  function show() {
+    table.hidden = list.empty;
+    empty.hidden = !list.empty;
     setText(empty, filter.value ? "No runs of this status." : "No runs yet. Write a message and press Run.");
-    more.hidden = !older;
+    more.hidden = !list.older;
   }
 
   async function stop(id) {
     stopping.add(id);
-    rows.get(id)?.show(rows.get(id).task, true);
+    list.row(list.rows.get(id).task);
     try {
       const { status } = await cancel(id);
       announce(status === "cancelled" ? "Run cancelled" : "Run is being stopped");

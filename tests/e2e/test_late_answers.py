@@ -1,0 +1,90 @@
+"""A list shows what was asked for last, and nothing that fits no more, however late an answer comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Dashboard
+from tests.e2e.held import POLLS, Held, is_answered
+
+
+def answer_of(*statuses: str, cursor: str | None = None) -> dict[str, Any]:
+    """Return a page of runs, each named as its status and number, such as ``failed_2``."""
+    return {"tasks": [run(name) for name in statuses], "next_cursor": cursor}
+
+
+def run(name: str) -> dict[str, Any]:
+    return {
+        "task_id": name,
+        "status": name.partition("_")[0],
+        "created_at": "2026-01-01T00:00:00Z",
+        "agent": "chat",
+        "message": name,
+        "user": "somebody",
+        "cost_usd": 0,
+    }
+
+
+def shows(page: Page, *names: str) -> None:
+    expect(page.locator("tr[data-task] .run-link")).to_have_text(list(names))
+
+
+def test_a_list_of_runs(dashboard: Dashboard) -> None:
+    with Held(dashboard.page, r"/agent\?limit=") as held:
+        page = dashboard.open("vip")
+        held.answer(answer_of("complete_2", "failed_1", "complete_1"))
+        shows(page, "complete_2", "failed_1", "complete_1")
+
+        page.evaluate(POLLS)
+        of_all = held.next()
+        page.get_by_label("Status").select_option("complete")
+        assert "status=complete" in held.answer(answer_of("complete_2", "complete_1", cursor="second"))
+        shows(page, "complete_2", "complete_1")
+        of_all.fulfill(json=answer_of("complete_2", "failed_1", "complete_1"))
+        is_answered(page)
+        shows(page, "complete_2", "complete_1")
+
+        page.get_by_role("button", name="Show older").click()
+        of_complete = held.next()
+        page.get_by_label("Status").select_option("processing")
+        held.answer(answer_of("processing_3", "processing_2", "processing_1", cursor="second"))
+        shows(page, "processing_3", "processing_2", "processing_1")
+        of_complete.fulfill(json=answer_of("complete_0"))
+        is_answered(page)
+        shows(page, "processing_3", "processing_2", "processing_1")
+
+        page.get_by_role("button", name="Show older").click()
+        assert "cursor=second" in held.answer(answer_of("processing_0"))
+        shows(page, "processing_3", "processing_2", "processing_1", "processing_0")
+        page.evaluate(POLLS)
+        held.answer(answer_of("processing_4", "processing_3", "processing_1", cursor="second"))
+        shows(page, "processing_4", "processing_3", "processing_1", "processing_0")  # the second has ended
+        page.evaluate(POLLS)
+        held.answer(answer_of("processing_4", "processing_1"))
+        shows(page, "processing_4", "processing_1")
+
+
+def test_a_search_among_everyones(dashboard: Dashboard) -> None:
+    """Its pages may be short: the next page is the one after the last that is shown, whatever the first one says."""
+    page = dashboard.open("operator")
+    with Held(page, r"/operator/tasks\?") as held:
+        page.evaluate("location.hash = '#/all?error=timeout'")
+        held.answer(answer_of("failed_5", cursor="second"))
+        shows(page, "failed_5")
+        page.get_by_role("button", name="Show older").click()
+        assert "cursor=second" in held.answer(answer_of("failed_4", cursor="third"))
+        shows(page, "failed_5", "failed_4")
+        page.evaluate(POLLS)
+        held.answer(answer_of("failed_6", "failed_5", cursor="second"))
+        shows(page, "failed_6", "failed_5", "failed_4")
+        page.get_by_role("button", name="Show older").click()
+        of_timeouts = held.next()
+        assert "cursor=third" in of_timeouts.request.url
+        page.evaluate("location.hash = '#/all?error=crashed'")
+        held.answer(answer_of("failed_1"))
+        shows(page, "failed_1")
+        of_timeouts.fulfill(json=answer_of("failed_3"))
+        is_answered(page)
+        shows(page, "failed_1")
