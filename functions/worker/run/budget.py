@@ -53,7 +53,7 @@ class Budget(Waiting):
     async def _within_budget[T](self, what: Callable[[], Awaitable[T]], key: Callable[[], str]) -> T:
         """Do what may trip a ceiling; where its client wants to be asked, ask, and do it again after the answer.
 
-        What finds no room beside calls and groups of children waits first until one has ended: they may leave some.
+        What finds no room beside calls and groups of children waits first until one has ended, if it fits without them.
         ``key`` says which use of a step's name was refused: ``name#nth``.
 
         Raises:
@@ -67,7 +67,7 @@ class Budget(Waiting):
             except BudgetExhausted as error:
                 if key() not in self._task.refused:
                     # Children come to a day's ceilings by themselves: they hold nothing here.
-                    if await self._room.after(seen, own=error.limit == ceilings.OWN):
+                    if error.fits_alone and await self._room.after(seen, own=error.limit == ceilings.OWN):
                         continue
                     if self._asks(error.limit) and await self._more(error, questions):
                         continue

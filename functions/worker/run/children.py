@@ -157,7 +157,8 @@ class Children(Budget):
         if ceiling is not None:
             left = (ceiling - self._ledger.micro_usd) // total
             if left <= 0:
-                raise BudgetExhausted(ceilings.OWN, needs=(0, each * total))
+                alone = ceiling - self._ledger.used.micro_usd >= total
+                raise BudgetExhausted(ceilings.OWN, needs=(0, each * total), fits_alone=alone)
             each = min(each, left) if each else left
         return Group(name, nth, total, each)
 

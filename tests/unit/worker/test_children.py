@@ -367,6 +367,29 @@ def test_a_call_beside_children_waits_for_what_they_leave(world: World, team: Ag
     assert (response(task), world.calls("beside")["started"]) == ("ABD", 1)
 
 
+@pytest.mark.parametrize("over", [0, 1])
+def test_more_children_than_the_ceiling_has_for_alone_wait_for_no_others(world: World, team: Agents, over: int) -> None:
+    """Each has a millionth of a USD at least."""
+    refused: list[str] = []
+
+    async def many(ctx: Context) -> None:
+        try:
+            await ctx.map("echo", ["b"] * (4 + over), name="many")
+        except BudgetExhausted as error:
+            refused.append(error.limit)
+
+    async def boss(ctx: Context) -> AgentResult:
+        await asyncio.gather(ctx.run("echo", "a"), many(ctx))
+        return AgentResult("done")
+
+    team.runs["boss"] = boss
+    task = world.submit("go", agent="boss", params={"max_cost_usd": 0.000004})
+    world.work()
+    assert (len(children(task)), refused) == (1, ["max_cost_usd"] * over)
+    until_quiet(world)
+    assert (response(task), team.asked) == ("done", ["a", *["b"] * (0 if over else 4)])
+
+
 def test_nobody_waits_for_a_group_that_no_code_comes_to_any_more(world: World, team: Agents) -> None:
     """What it may cost is not there, and the next group is refused: it would wait for ever."""
     stays = 0
