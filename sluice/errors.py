@@ -49,14 +49,16 @@ class BudgetExhausted(SluiceError):
 
     code = "insufficient_quota"
 
-    def __init__(self, limit: str, *, needs: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, limit: str, *, needs: tuple[int, int] = (0, 0), fits_alone: bool = True) -> None:
         """Name the ceiling: ``tokens_per_day``, ``usd_per_day``, ``max_cost_usd`` ….
 
-        ``needs``: the tokens and micro-USD that the call may use at worst, as far as that is known.
+        ``needs``: the tokens and micro-USD that the call may use at worst, as far as that is known. ``fits_alone``:
+        whether there may be room for it once all else of its run is over.
         """
         super().__init__(f"the budget {limit} does not cover this call")
         self.limit = limit
         self.needs = needs
+        self.fits_alone = fits_alone
 
 
 class WaitTimeout(TimeoutError):

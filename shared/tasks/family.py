@@ -84,6 +84,7 @@ def begin(task: Task, group: Group) -> Group:
     # Not `held`: an event that is written just now moves the end of the log, which is no concern of this.
     row = table.update_op(
         row_key(task.task_id),
+        sets={"refused": task.refused} if task.refused else {},  # without these it might not have been begun
         adds={"children": group.total},
         same=held(task.lease_no),
     )

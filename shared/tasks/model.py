@@ -106,6 +106,9 @@ class Task:
     raised: dict[str, Any] = field(default_factory=dict)
     """By how much ceilings were raised for this run, since it asked: limit -> micro-USD or tokens; of its own ceiling
     also what its children's were raised by. See `shared.tasks.ceilings`."""
+    refused: dict[str, Any] = field(default_factory=dict)
+    """Calls and groups of children that a ceiling refused for good, ``name#nth`` -> which one. A replay refuses them
+    again: what the run did after that was done without them."""
     reserved_tokens: int = 0
     reserved_micro_usd: int = 0
     precharged_tokens: int = 0
@@ -198,7 +201,7 @@ class Task:
 
 
 JSON_FIELDS = frozenset(
-    {"params", "past", "by_model", "charged", "raised", "last_error", "result", "error", "waiting_for"}
+    {"params", "past", "by_model", "charged", "raised", "refused", "last_error", "result", "error", "waiting_for"}
 )
 FIELDS = {item.name for item in fields(Task)} - {
     *("run_started", "newest_turn", "lapsed", "taken_from", "unwritten", "joined", "under_way", "recovered")

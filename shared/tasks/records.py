@@ -115,6 +115,7 @@ def state(task: Task, use: Usage | None) -> dict[str, Any]:
         "model_used": task.model_used,
         "started_at": task.started_at,
         "raised": task.raised or None,
+        "refused": task.refused or None,
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -140,6 +141,8 @@ def adopt(task: Task, said: dict[str, Any]) -> None:
     told = said.get("state")
     if told and "raised" in told:
         task.raised = told["raised"]
+    if told and "refused" in told:
+        task.refused = task.refused | told["refused"]  # a row may know of some before the log does
     if told and _used(told) > (task.input_tokens + task.output_tokens, task.micro_usd, task.calls):
         for name, value in told.items():
             if name in FIELDS:

@@ -126,7 +126,8 @@ async def reserved(
             await asyncio.to_thread(environment.change_day, task, before, used)
     ceiling = ceilings.own(task)  # from here to where it is counted nothing is waited for
     if ceiling is not None and ledger.micro_usd + micro_usd > ceiling:
-        raise BudgetExhausted(ceilings.OWN, needs=(tokens, micro_usd))
+        alone = ledger.used.micro_usd + micro_usd <= ceiling
+        raise BudgetExhausted(ceilings.OWN, needs=(tokens, micro_usd), fits_alone=alone)
     day = task.day
     more_tokens = max(0, ledger.day_tokens + tokens - task.reserved_tokens)
     more_money = max(0, ledger.day_micro_usd + of_day - task.reserved_micro_usd)
@@ -143,6 +144,17 @@ async def reserved(
                 task.reserved_tokens -= more_tokens
                 task.reserved_micro_usd -= more_money
             if isinstance(error, BudgetExhausted):
-                raise BudgetExhausted(error.limit, needs=(tokens, micro_usd)) from error
+                alone = _fits_day(task, ledger, error.limit, tokens, of_day)
+                raise BudgetExhausted(error.limit, needs=(tokens, micro_usd), fits_alone=alone) from error
             raise
     return day, ledger.held(day, tokens, micro_usd, of_day)
+
+
+def _fits_day(task: Task, ledger: Ledger, limit: str, tokens: int, of_day: int) -> bool:
+    """Whether a day's ceiling has room for a call beside what its run used of that day: not known of everybody's."""
+    ceiling = ceilings.of(task, limit)
+    if ceiling is None:
+        return True
+    if ceilings.UNITS[limit] == "tokens":
+        return ledger.used.day_tokens + tokens <= ceiling
+    return ledger.used.day_micro_usd + of_day <= ceiling

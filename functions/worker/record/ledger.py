@@ -17,6 +17,16 @@ from shared.tasks.model import Task, Usage
 
 
 @dataclass(slots=True)
+class Used:
+    """What a run used for certain, without what may be used at worst."""
+
+    micro_usd: int
+    """Of the whole run."""
+    day_tokens: int
+    day_micro_usd: int
+
+
+@dataclass(slots=True)
 class Ledger:
     """One run's sum. Only the event loop touches it, so that no change of it is seen half."""
 
@@ -25,6 +35,8 @@ class Ledger:
     day: str
     day_tokens: int
     day_micro_usd: int
+    used: Used
+    """What of these three is no worst case."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Of whoever begins a new day: nobody reserves on it before that is done."""
     calls: int = 0
@@ -40,16 +52,27 @@ class Ledger:
     def of(cls, task: Task) -> Ledger:
         """Open a run's ledger with what its row says."""
         tokens, micro_usd = days.billed(task)[task.day]
-        return cls(task.micro_usd, task.day, tokens, micro_usd)
+        return cls(task.micro_usd, task.day, tokens, micro_usd, Used(task.micro_usd, tokens, micro_usd))
 
     def begin_day(self, day: str) -> None:
         """Start a new day's sum. Calls that are under way belong to the day before."""
         self.day, self.day_tokens, self.day_micro_usd = day, 0, 0
+        self.used.day_tokens = self.used.day_micro_usd = 0
 
     def add(self, use: Usage) -> None:
         """Count what a call used."""
         paid = days.paid_by_user({use.model: (0, use.micro_usd)})
-        self.hold(use.day or self.day, use.tokens, use.micro_usd, use.micro_usd - paid)
+        day = use.day or self.day
+        self.hold(day, use.tokens, use.micro_usd, use.micro_usd - paid)
+        self.used.micro_usd += use.micro_usd
+        if day == self.day:
+            self.used.day_tokens += use.tokens
+            self.used.day_micro_usd += use.micro_usd - paid
+
+    def add_children(self, micro_usd: int) -> None:
+        """Count what a group of children did cost. They pay on their own days: it counts against the run's ceiling."""
+        self.micro_usd += micro_usd
+        self.used.micro_usd += micro_usd
 
     def hold(self, day: str, tokens: int, micro_usd: int, of_day: int | None = None) -> None:
         """Count a sum, below zero to count it no longer.

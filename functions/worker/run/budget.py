@@ -50,10 +50,11 @@ class Budget(Waiting):
             if not step.copied:  # another run's owner was asked that
                 self._denied = self._denied or _is_denial(step.value)
 
-    async def _within_budget[T](self, what: Callable[[], Awaitable[T]]) -> T:
+    async def _within_budget[T](self, what: Callable[[], Awaitable[T]], key: Callable[[], str]) -> T:
         """Do what may trip a ceiling; where its client wants to be asked, ask, and do it again after the answer.
 
-        What finds no room beside calls and groups of children waits first until one has ended: they may leave some.
+        What finds no room beside calls and groups of children waits first until one has ended, if it fits without them.
+        ``key`` says which use of a step's name was refused: ``name#nth``.
 
         Raises:
             BudgetExhausted: nobody is to be asked, or the answer was no.
@@ -64,13 +65,26 @@ class Budget(Waiting):
             try:
                 return await what()
             except BudgetExhausted as error:
-                # Children come to a day's ceilings by themselves: they hold nothing here.
-                if await self._room.after(seen, own=error.limit == ceilings.OWN):
-                    continue
-                if self._denied or not self._asks(error.limit):
-                    await self._refuse(error)
-                    raise
-                await self._more(error, questions)
+                if key() not in self._task.refused:
+                    # Children come to a day's ceilings by themselves: they hold nothing here.
+                    if error.fits_alone and await self._room.after(seen, own=error.limit == ceilings.OWN):
+                        continue
+                    if self._asks(error.limit) and await self._more(error, questions):
+                        continue
+                    self._task.refused = self._task.refused | {key(): error.limit}  # heartbeats read it meanwhile
+                await self._refuse(error)
+                raise
+
+    def _check_refused(self, key: str) -> None:
+        """Refuse what was refused before, whatever room there is by now.
+
+        It may be held by what the run did next, which no code comes to before this; or another day has begun.
+
+        Raises:
+            BudgetExhausted: it was.
+        """
+        if (limit := self._task.refused.get(key)) is not None:
+            raise BudgetExhausted(limit)
 
     async def _refuse(self, error: BudgetExhausted) -> None:
         """Let others run, and end a run whose code asks for what it cannot have, and asks again.
@@ -86,12 +100,13 @@ class Budget(Waiting):
     def _asks(self, limit: str) -> bool:
         return self._task.params.get("on_budget") == ceilings.ASK and limit in ceilings.UNITS
 
-    async def _more(self, error: BudgetExhausted, seen: int) -> None:
+    async def _more(self, error: BudgetExhausted, seen: int) -> bool:
+        """Ask for more; False: the answer was no, now or before."""
         async with self._turn:
             if self._denied:
-                raise error
+                return False
             if self._questions != seen:
-                return  # another branch asked meanwhile: perhaps there is room now
+                return True  # another branch asked meanwhile: perhaps there is room now
             asked = self._asked(error)
 
             async def about() -> dict[str, Any]:
@@ -105,8 +120,7 @@ class Budget(Waiting):
                 self._denied = not _renewable(asked)
             elif answer["payload"]["decision"] != approvals.ALLOW:
                 self._denied = True
-            if self._denied:
-                raise error
+            return not self._denied
 
     def _asked(self, error: BudgetExhausted) -> ceilings.Asked:
         tokens, micro_usd = error.needs

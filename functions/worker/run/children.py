@@ -109,7 +109,7 @@ class Children(Budget):
             group = self._room.taken_up(name, nth)
             if group is None:
                 _check_size(params["metadata"])  # an older version began groups that have more: they go on
-                group = await self._within_budget(lambda: self._begin(name, nth, plan))
+                group = await self._within_budget(lambda: self._begin(name, nth, plan), lambda: f"{name}#{nth}")
             made = group
             with self.steps.busy():
                 await self._start(group, plan)
@@ -138,6 +138,7 @@ class Children(Budget):
 
     async def _begin(self, name: str, nth: int, plan: Plan) -> Group:
         """Note a group; its share of the run's ceiling is held from here on."""
+        self._check_refused(f"{name}#{nth}")
         group = self._group(name, nth, plan)
         self._room.begins(group)
         try:
@@ -156,7 +157,8 @@ class Children(Budget):
         if ceiling is not None:
             left = (ceiling - self._ledger.micro_usd) // total
             if left <= 0:
-                raise BudgetExhausted(ceilings.OWN, needs=(0, each * total))
+                alone = ceiling - self._ledger.used.micro_usd >= total
+                raise BudgetExhausted(ceilings.OWN, needs=(0, each * total), fits_alone=alone)
             each = min(each, left) if each else left
         return Group(name, nth, total, each)
 

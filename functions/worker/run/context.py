@@ -179,6 +179,7 @@ class Context(Tooling, Children, Budget, History, PublicContext):
         async def work(nth: int) -> Done:
             nonlocal use
             use = nth  # the same again, should it have to ask for more budget first
+            self._check_refused(f"{name}#{nth}")
             call_id = f"{name}-{nth}.{self._task.lease_no}"
             self.check_time(call.needs_s)
             began = time.monotonic()
@@ -203,7 +204,8 @@ class Context(Tooling, Children, Budget, History, PublicContext):
             fingerprint["options"] = options
         reply = unpack(
             await self._within_budget(
-                lambda: self.steps.once(name, work, kind="model", fingerprint=fingerprint, nth=use)
+                lambda: self.steps.once(name, work, kind="model", fingerprint=fingerprint, nth=use),
+                lambda: f"{name}#{use}",
             )
         )
         for kind, number in (reply.details or {}).items():

@@ -40,7 +40,9 @@ class Room:
             step = recorded.get((one.name, one.nth))
             if step is None:
                 self._before[one.key] = one
-            ledger.hold(OF_NO_DAY, 0, one.share if step is None else _cost(step.value))
+                ledger.hold(OF_NO_DAY, 0, one.share)
+            else:
+                ledger.add_children(_cost(step.value))
 
     def taken_up(self, name: str, nth: int) -> Group | None:
         """Return the group of that name, if a worker before this one began it; it is under way here then."""
@@ -56,7 +58,8 @@ class Room:
     def over(self, group: Group, ends: list[dict[str, Any]]) -> None:
         """Count what a group did cost, no more what it might have; whoever waits for room looks again."""
         self._under_way -= 1
-        self._ledger.end(OF_NO_DAY, 0, _cost(ends) - group.share)
+        self._ledger.add_children(_cost(ends))
+        self._ledger.end(OF_NO_DAY, 0, -group.share)
 
     def seen(self) -> tuple[int, int]:
         """Return what says, before something is tried, what is over already: see `after`."""

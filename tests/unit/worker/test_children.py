@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,10 +15,25 @@ from functions.worker.run import children as run_children
 from shared import clock
 from shared.limits.admission import Gate
 from shared.settings import settings
-from shared.tasks import aftermath, claims, family, inbox, kin, lanes, listing, owed, settle, spend, store, table, waits
+from shared.tasks import (
+    aftermath,
+    claims,
+    family,
+    inbox,
+    kin,
+    lanes,
+    listing,
+    owed,
+    records,
+    settle,
+    spend,
+    store,
+    table,
+    waits,
+)
 from shared.tasks.items import row_key
 from shared.tasks.model import METADATA_KEY_CHARACTERS, METADATA_PAIRS, METADATA_VALUE_CHARACTERS, Status, Task
-from sluice import AgentResult, ChildFailed, Context
+from sluice import AgentResult, BudgetExhausted, ChildFailed, Context
 from tests.unit.worker.conftest import OneAgent, World
 
 
@@ -351,6 +367,29 @@ def test_a_call_beside_children_waits_for_what_they_leave(world: World, team: Ag
     assert (response(task), world.calls("beside")["started"]) == ("ABD", 1)
 
 
+@pytest.mark.parametrize("over", [0, 1])
+def test_more_children_than_the_ceiling_has_for_alone_wait_for_no_others(world: World, team: Agents, over: int) -> None:
+    """Each has a millionth of a USD at least."""
+    refused: list[str] = []
+
+    async def many(ctx: Context) -> None:
+        try:
+            await ctx.map("echo", ["b"] * (4 + over), name="many")
+        except BudgetExhausted as error:
+            refused.append(error.limit)
+
+    async def boss(ctx: Context) -> AgentResult:
+        await asyncio.gather(ctx.run("echo", "a"), many(ctx))
+        return AgentResult("done")
+
+    team.runs["boss"] = boss
+    task = world.submit("go", agent="boss", params={"max_cost_usd": 0.000004})
+    world.work()
+    assert (len(children(task)), refused) == (1, ["max_cost_usd"] * over)
+    until_quiet(world)
+    assert (response(task), team.asked) == ("done", ["a", *["b"] * (0 if over else 4)])
+
+
 def test_nobody_waits_for_a_group_that_no_code_comes_to_any_more(world: World, team: Agents) -> None:
     """What it may cost is not there, and the next group is refused: it would wait for ever."""
     stays = 0
@@ -379,6 +418,70 @@ def test_nobody_waits_for_a_group_that_no_code_comes_to_any_more(world: World, t
         if store.get(task.task_id).status.terminal:
             break
     assert (stays, (store.get(task.task_id).error or {})["code"]) == (2, "insufficient_quota")
+
+
+@pytest.mark.parametrize("ceiling", ["max_cost", "day"])
+def test_a_call_that_was_refused_is_not_held_for_the_children_that_came_after_it(
+    world: World, team: Agents, ceiling: str
+) -> None:
+    """They have all that is left, and beside them a branch waits: the run was suspended with it, and came to its
+    children's end only when that wait was over."""
+    had: list[str] = []
+
+    async def branch(ctx: Context) -> None:
+        try:
+            await ctx.model([{"role": "user", "content": "[[sim key=dear]]"}], max_output_tokens=1000)
+        except BudgetExhausted as error:
+            had.append(f"{error.limit}: {error}")
+        had.append((await ctx.run("echo", "a")).response or "")
+
+    async def boss(ctx: Context) -> AgentResult:
+        await asyncio.gather(branch(ctx), ctx.wait("go"))
+        return AgentResult("done")
+
+    team.runs["boss"] = boss
+    own = ceiling == "max_cost"
+    bounds: dict[str, Any] = {} if own else {"cap_tokens": 10, "reserved_tokens": 0, "reserved_micro_usd": 0}
+    task = world.submit("go", agent="boss", params={"max_cost_usd": 0.0001 if own else 0.01}, **bounds)
+    until_quiet(world)
+    row = store.get(task.task_id)
+    assert (row.status, [one["name"] for one in row.waiting_for]) == (Status.WAITING, ["go"])
+    assert (had[-1], len({*had[:-1]}), world.calls("dear")["started"]) == ("A", 1, 0)
+    woken = inbox.post(task.task_id, "go", None).task
+    lanes.send(woken.lane, woken.task_id, woken.gen, user=woken.user)
+    until_quiet(world)
+    assert (response(task), team.asked) == ("done", ["a"])
+
+
+def test_what_was_refused_is_known_as_soon_as_children_are_begun(
+    world: World, team: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their parent may die right after that, and who takes it up then reads a log that may know of less."""
+    known: list[dict[str, Any]] = []
+    real = family.begin
+
+    def begin(task: Task, group: family.Group) -> family.Group:
+        begun = real(task, group)
+        known.append(store.get(task.task_id).refused)
+        return begun
+
+    async def boss(ctx: Context) -> AgentResult:
+        for _ in range(2):
+            with pytest.raises(BudgetExhausted):
+                await ctx.model([{"role": "user", "content": "x"}], max_output_tokens=1000)
+        with pytest.raises(BudgetExhausted):
+            await ctx.map("echo", ["a"] * 200)
+        return await ctx.run("echo", "a")
+
+    monkeypatch.setattr(family, "begin", begin)
+    team.runs["boss"] = boss
+    task = world.submit("go", agent="boss", params={"max_cost_usd": 0.0001})
+    until_quiet(world)
+    refused = {"model#1": "max_cost_usd", "model#2": "max_cost_usd", "map#1": "max_cost_usd"}
+    assert (response(task), known) == ("A", [refused])
+    row = store.get(task.task_id)
+    records.adopt(row, {"events": [], "state": records.state(replace(row, refused={"model#1": "max_cost_usd"}), None)})
+    assert row.refused == refused
 
 
 def test_a_group_that_was_begun_goes_on_whatever_is_left(world: World, team: Agents) -> None:

@@ -16,7 +16,7 @@ from shared.limits import names, prices
 from shared.settings import settings
 from shared.tasks import checkpoints, days, lanes, settle, spend, store
 from shared.tasks.model import Status, Task, Usage
-from sluice import AgentResult, Context
+from sluice import AgentResult, BudgetExhausted, Context
 from tests.unit.worker.conftest import Install, World
 from tests.unit.worker.raw_provider import Answer, RawProvider, delta, provider, refused, sse
 
@@ -166,6 +166,59 @@ def test_a_refusal_by_the_second_days_ceiling_keeps_the_firsts_charge_and_holds_
     assert spend.load("ann", midnight.second) == (999_990, 0)
     for day in (midnight.first, midnight.second):
         assert [int(one or 0) for one in valkey.client().hmget(names.spend_key("ann", day), "tr", "mr")] == [0, 0]
+
+
+@pytest.mark.parametrize("how", ["suspended", "taken over"])
+def test_a_call_that_the_first_day_refused_is_refused_in_a_replay_on_the_second(
+    world: World,
+    provider: RawProvider,
+    install: Install,
+    midnight: Midnight,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    """Made then, its run would not come to the step that it did without it."""
+    real = checkpoints.record
+    recorded: list[int] = []
+
+    def record(*args: Any, **kwargs: Any) -> None:
+        recorded.append(1)
+        if how == "taken over" and len(recorded) == 2:
+            raise LeaseLost("dead")
+        real(*args, **kwargs)
+
+    async def note() -> str:
+        return "tomorrow"
+
+    async def agent(ctx: Context) -> AgentResult:
+        try:
+            return AgentResult((await ctx.model(SAID)).content)
+        except BudgetExhausted as error:
+            said = f"{await ctx.step('note', note)}: {error}, "
+        if how == "suspended":
+            await ctx.sleep(600)
+        else:
+            await ctx.step("lost", note)
+        return AgentResult(said + (await ctx.model(SAID)).content)
+
+    monkeypatch.setattr(checkpoints, "record", record)
+    other = Task(task_id="o", user="ann", lane="normal", agent="chat", model="m", created=1.0, day=midnight.first)
+    spend.lost(other, Usage(999_990, 0, 0, midnight.first))
+    install(agent)
+    task = submit(world, midnight)
+    records = world.receive()
+    world.invoke(records)
+    assert provider.asked == []
+    midnight.be(601)
+    if how == "suspended":
+        row = deliver(world, task)
+    else:
+        world.lapse(task.task_id)
+        world.invoke(records)
+        row = store.get(task.task_id)
+    assert (row.status, len(provider.asked)) == (Status.COMPLETE, 1), row.error
+    assert (row.result or {})["response"] == "tomorrow: the budget tokens_per_day does not cover this call, fine"
+    assert spend.load("ann", midnight.second) == of(USED)
 
 
 def test_a_full_first_day_does_not_stop_a_call_of_the_second(

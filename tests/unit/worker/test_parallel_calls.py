@@ -11,10 +11,11 @@ import pytest
 from functions.worker import agents
 from functions.worker.environment.environment import Environment
 from functions.worker.model.asked import Call
+from functions.worker.run.room import Room
 from shared.limits import prices
 from shared.tasks import checkpoints, settle, spend, store
 from shared.tasks.model import Status, Task
-from sluice import AgentResult
+from sluice import AgentResult, BudgetExhausted
 
 from .conftest import LASTING, Install, World, until, written
 
@@ -122,6 +123,43 @@ def test_what_a_call_leaves_is_too_little_for_the_next(world: World, install: In
     assert row.result is not None
     assert row.result["response"] == "ModelReply,BudgetExhausted"
     assert row.micro_usd <= micro_usd * 1.2
+
+
+@pytest.mark.parametrize("ceiling", ["max_cost_usd", "tokens_per_day", "usd_per_day"])
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_call_waits_for_another_only_where_it_fits_alone(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch, ceiling: str, over: int
+) -> None:
+    """What the other did cost is too much beside it in the end, but nobody knows that before."""
+    real = Room.after
+
+    async def after(self: Room, *args: Any, **kwargs: Any) -> bool:
+        world.hurry("long")
+        return await real(self, *args, **kwargs)
+
+    async def run(ctx: Any) -> AgentResult:
+        first = asyncio.create_task(ctx.model(asked("long", LASTING), name="first"))
+        await asyncio.to_thread(until, lambda: written(world, "long") > 0)
+        with pytest.raises(BudgetExhausted) as refused:
+            await ctx.model(asked("w"), max_output_tokens=2048, name="second")
+        ended = world.calls("long")["completed"]
+        world.hurry("long")
+        await first
+        assert refused.value.needs == (tokens, micro_usd)
+        return AgentResult(f"{refused.value.limit} {ended}")
+
+    monkeypatch.setattr(Room, "after", after)
+    install(run)
+    tokens, micro_usd = prices.worst_case("gpt-4o-mini", Call("", asked("w"), None, None, 2048).payload_bytes, 2048)
+    bounds: dict[str, Any] = {
+        "max_cost_usd": {"params": {"max_cost_usd": (micro_usd - over) / 1e6}},
+        "tokens_per_day": {"cap_tokens": tokens - over, "reserved_tokens": 0},
+        "usd_per_day": {"cap_micro_usd": micro_usd - over, "reserved_micro_usd": 0},
+    }[ceiling]
+    row = ended(world, world.submit("x", **bounds))
+    assert row.result is not None, row.error
+    assert row.result["response"] == f"{ceiling} {1 - over}"
+    assert world.calls("w")["started"] == 0
 
 
 def test_calls_that_a_days_ceiling_refuses_do_not_have_each_other_try_again(
