@@ -46,7 +46,7 @@ ARGUMENTS = [
     "--disable-sync",
     f"--disable-features={','.join(FEATURES_OFF)}",
 ]
-PATIENCE_MS = 3000
+PATIENCE_MS = 40_000
 LEAVES = """() => {
   const out = document.querySelector("#sign-out");
   const may = out && !out.hidden && !document.documentElement.dataset.theme;
