@@ -33,6 +33,13 @@ def since(row: Task) -> float:
     return float(one["since"])
 
 
+async def others_wait(ctx: Any, number: int) -> None:
+    """Return when so many branches wait; the run is not suspended before that."""
+    with ctx.steps.busy():
+        while len(ctx.waits.pending()) < number:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.001)
+
+
 @pytest.mark.parametrize("end", ["retry", "share"])
 def test_a_time_does_not_begin_anew_when_another_branch_ends_the_stay(
     world: World, install: Install, monkeypatch: pytest.MonkeyPatch, end: str
@@ -79,9 +86,7 @@ def test_a_time_does_not_begin_anew_when_a_stay_ends_before_it_comes_to_that_wai
 
     async def late(ctx: Context) -> None:
         if stays == 2:
-            with ctx.steps.busy():  # type: ignore[attr-defined]
-                while not ctx.waits.pending():  # type: ignore[attr-defined]
-                    await asyncio.sleep(0.001)
+            await others_wait(ctx, 1)
             raise OSError("away")
         await ctx.sleep(600, name="late")
 
@@ -207,9 +212,7 @@ def test_a_run_that_waited_for_more_before_there_was_a_limit_goes_on(
 
     async def branch(ctx: Context) -> None:
         if stays == 2:
-            with ctx.steps.busy():  # type: ignore[attr-defined]
-                while len(ctx.waits.pending()) < FIT + 5:  # type: ignore[attr-defined]
-                    await asyncio.sleep(0.001)
+            await others_wait(ctx, FIT + 5)
             raise OSError("away")
         await ctx.wait("first", schema=LARGEST)
         await asyncio.gather(*(ctx.wait(f"n{n}", schema=LARGER) for n in range(1 + over)))
