@@ -28,7 +28,8 @@ WAITS_AT_ONCE = 100
 """Most things that one run waits for at the same time; they stand in its row."""
 WAITS_BYTES = 144 * 1024
 """Most bytes that these take of the row, schemas and arguments of calls to be allowed with them. It leaves room for the
-longest instructions, tools and options: DynamoDB takes 400 KB."""
+longest instructions, tools and options: DynamoDB takes 400 KB. A run that waits for more since before there was this
+limit may go on to wait for as much."""
 TICK_SECONDS = 0.02
 BUSY_TICK_SECONDS = 0.1
 QUIET_TICKS = 2
@@ -49,6 +50,10 @@ class _Pending:
     here: asyncio.Future[Signal | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
+def _pending(wait: Wait) -> _Pending:
+    return _Pending(wait, len(dumps(wait.stored()).encode()) + 1)
+
+
 class Waits:
     """The waits of one run, as far as this worker goes."""
 
@@ -65,10 +70,13 @@ class Waits:
         self._steps = steps
         self._log = log
         self._suspend = suspend
-        self._known = {one.key: one for one in waits.of_row(task)}
+        row = [_pending(one) for one in waits.of_row(task)]
+        self._known = {one.wait.key: one.wait for one in row}
+        self._most = max(WAITS_BYTES, sum(one.size for one in row))
         self._open: dict[tuple[str, str, int], _Pending] = {}
-        self._cut: dict[tuple[str, str, int], _Pending] = {}
-        """Waits whose branches were cancelled: by the run's stop, or by code that another worker executes once more."""
+        self._cut = {one.wait.key: one for one in row if (one.wait.name, one.wait.nth) not in recorded}
+        """Waits whose branches were cancelled: by the run's stop, or by code that another worker executes once more. At
+        first those that the run was suspended with: no branch has come to them again."""
         self._inbox: list[Signal] = []
         self._looked_at = 0.0
         self._taken = {
@@ -126,10 +134,10 @@ class Waits:
     async def _reach(self, wait: Wait) -> Signal | None:
         if len(self._open) >= WAITS_AT_ONCE:
             raise TooLarge(f"a run waits for {WAITS_AT_ONCE} things at most at the same time")
-        pending = _Pending(wait, len(dumps(wait.stored()).encode()) + 1)
+        pending = _pending(wait)
         size = pending.size + sum(one.size for one in self._open.values())
-        if size > WAITS_BYTES:
-            why = f"what a run waits for at the same time takes {WAITS_BYTES} bytes at most, schemas and arguments too"
+        if size > self._most:
+            why = f"what a run waits for at the same time takes {self._most} bytes at most, schemas and arguments too"
             raise TooLarge(f"{why}; here it is {size}")
         self._open[wait.key] = pending
         self._cut.pop(wait.key, None)
@@ -169,7 +177,7 @@ class Waits:
     def _note(self) -> None:
         """Note in the task what a retry or a continuation must know of: no time that was begun starts again."""
         kept = self._waiting()
-        keys, room = {one.wait.key for one in kept}, WAITS_BYTES - sum(one.size for one in kept)
+        keys, room = {one.wait.key for one in kept}, self._most - sum(one.size for one in kept)
         cut: list[_Pending] = []
         for one in reversed([one for key, one in self._cut.items() if key not in keys]):
             room -= one.size
@@ -199,6 +207,7 @@ class Waits:
             self._taken.add(one.id)
             wrong = json_schema.wrong((wait.more or {}).get("schema"), one.payload)
             if wrong is None:
+                self._cut.pop(wait.key, None)
                 return one
             self._log.add("signal_refused", {"name": one.name, "signal": one.id, "error": wrong})
         return None

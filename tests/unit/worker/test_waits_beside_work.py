@@ -12,7 +12,7 @@ from functions.worker.lane.share import Share
 from functions.worker.run import waits as run_waits
 from shared import json_schema
 from shared.settings import settings
-from shared.tasks import claims, lanes, records, store
+from shared.tasks import claims, inbox, lanes, records, store
 from shared.tasks.model import Status, Task, dumps
 from sluice import AgentResult, Context
 from tests.unit.worker.conftest import Install, World
@@ -31,6 +31,13 @@ def again(world: World, task: Task) -> Task:
 def since(row: Task) -> float:
     (one,) = row.waiting_for
     return float(one["since"])
+
+
+async def others_wait(ctx: Any, number: int) -> None:
+    """Return when so many branches wait; the run is not suspended before that."""
+    with ctx.steps.busy():
+        while len(ctx.waits.pending()) < number:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("end", ["retry", "share"])
@@ -69,6 +76,39 @@ def test_a_time_does_not_begin_anew_when_another_branch_ends_the_stay(
     assert (first.status, first.reason) == (Status.QUEUED, end)
     row = again(world, task)
     assert (row.status, stays, since(row)) == (Status.WAITING, 2, since(first))
+
+
+def test_a_time_does_not_begin_anew_when_a_stay_ends_before_it_comes_to_that_wait(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another branch does: what that waits for is not all that a retry must know of."""
+    stays = 0
+
+    async def late(ctx: Context) -> None:
+        if stays == 2:
+            await others_wait(ctx, 1)
+            raise OSError("away")
+        await ctx.sleep(600, name="late")
+
+    async def run(ctx: Context) -> AgentResult:
+        nonlocal stays
+        stays += 1
+        async with asyncio.TaskGroup() as both:
+            both.create_task(ctx.sleep(600, name="first"))
+            both.create_task(ctx.wait("woken"))
+            both.create_task(late(ctx))
+        return AgentResult("both")
+
+    monkeypatch.setattr("shared.retry.backoff", lambda *_: 0.0)
+    install(run)
+    task = world.submit("x")
+    world.work()
+    began = {one["name"]: one["since"] for one in store.get(task.task_id).waiting_for if one["kind"] == "sleep"}
+    inbox.post(task.task_id, "woken", None)
+    assert again(world, task).reason == "retry"
+    row = again(world, task)
+    assert (row.status, stays) == (Status.WAITING, 3)
+    assert {one["name"]: one["since"] for one in row.waiting_for} == began
 
 
 def test_a_time_does_not_begin_anew_when_its_worker_dies(
@@ -141,6 +181,8 @@ def test_a_wait_that_was_over_is_not_told_as_cut(
 
 
 LARGEST = {"const": "x" * (json_schema.SCHEMA_BYTES - len(dumps({"const": ""})))}
+LARGER = {"const": "x" * (len(LARGEST["const"]) - 100)}
+"""Two of it are more than one of the largest."""
 FIT = 35
 """So many waits with the largest schemas are less than `WAITS_BYTES`, one more is over it."""
 
@@ -159,6 +201,50 @@ def test_what_a_run_waits_for_fits_its_row(world: World, install: Install, over:
         assert (row.status, (row.error or {})["code"]) == (Status.FAILED, "too_large")
     else:
         assert (row.status, len(row.waiting_for)) == (Status.WAITING, FIT)
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_run_that_waited_for_more_before_there_was_a_limit_goes_on(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch, over: int
+) -> None:
+    """It may wait for as much as its row held, also when a retry cut all of that; for no more."""
+    stays = 0
+
+    async def branch(ctx: Context) -> None:
+        if stays == 2:
+            await others_wait(ctx, FIT + 5)
+            raise OSError("away")
+        await ctx.wait("first", schema=LARGEST)
+        await asyncio.gather(*(ctx.wait(f"n{n}", schema=LARGER) for n in range(1 + over)))
+
+    async def run(ctx: Context) -> AgentResult:
+        nonlocal stays
+        stays += 1
+        async with asyncio.TaskGroup() as group:
+            group.create_task(branch(ctx))
+            group.create_task(ctx.wait("woken"))
+            for n in range(FIT + 5):
+                group.create_task(ctx.wait(f"w{n}", schema=LARGEST))
+        return AgentResult("all")
+
+    monkeypatch.setattr("shared.retry.backoff", lambda *_: 0.0)
+    install(run)
+    task = world.submit("x")
+    with monkeypatch.context() as older:
+        older.setattr(run_waits, "WAITS_BYTES", 1024 * 1024)
+        world.work()
+    assert len(store.get(task.task_id).waiting_for) == FIT + 7
+    inbox.post(task.task_id, "woken", None)
+    row = again(world, task)
+    assert (row.status, row.reason, row.error) == (Status.QUEUED, "retry", None)
+    row = again(world, task)
+    assert (row.status, len(row.waiting_for), row.error) == (Status.WAITING, FIT + 6, None)
+    inbox.post(task.task_id, "first", LARGEST["const"])
+    row = again(world, task)
+    if over:
+        assert (row.status, (row.error or {})["code"]) == (Status.FAILED, "too_large")
+    else:
+        assert (row.status, len(row.waiting_for), stays) == (Status.WAITING, FIT + 6, 4), row.error
 
 
 def test_of_waits_that_were_cut_the_newest_are_told_that_fit(
