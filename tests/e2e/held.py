@@ -18,16 +18,17 @@ class Held:
     """What a page asks for at addresses that fit, for a while. What then stands is never answered."""
 
     def __init__(self, page: Page, address: str, method: str = "GET") -> None:
-        self.page = page
+        self.page, self.address = page, re.compile(address)
         self.routes: list[Route] = []
         self.taken = 0
-        page.route(re.compile(address), self._takes(method))
+        self._take = self._takes(method)
+        page.route(self.address, self._take)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.page.unroute_all(behavior="ignoreErrors")  # a page that is left waits for those that stand
+        self.page.unroute(self.address, self._take)
 
     def _takes(self, method: str) -> Callable[[Route], None]:
         def take(route: Route) -> None:

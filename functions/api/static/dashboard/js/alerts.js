@@ -1,7 +1,7 @@
 // Alerts of one's budget: where they go, at which parts of a day's ceiling, and what was told lately.
 
 import * as api from "./api.js";
-import { alertLine, announce, el, say, setText, whileVisible } from "./dom.js";
+import { alertLine, announce, busy, el, say, setText, whileVisible } from "./dom.js";
 import { ago, atDate, money, number, words } from "./format.js";
 import { panel } from "./parts.js";
 
@@ -15,6 +15,7 @@ export function alertsPanel(signal) {
   const boxes = THRESHOLDS.map((value) => el("input", { type: "checkbox", value: String(value), checked: true }));
   const now = el("p", { class: "hint" });
   const problem = alertLine();
+  const refused = alertLine(); // what came of a click: it stays when they are read again
   const remove = el("button", { type: "button", class: "danger", hidden: true, on: { click: () => change("Alerts are off", { method: "DELETE" }) } }, "Turn off");
   const list = el("ul", { class: "states told" });
   const form = el(
@@ -28,6 +29,7 @@ export function alertsPanel(signal) {
       ...boxes.map((box, n) => el("label", {}, box, ` ${THRESHOLDS[n]} %`)),
     ),
     problem,
+    refused,
     el("div", { class: "actions" }, el("button", { type: "submit", class: "primary" }, "Save"), remove),
   );
   let filled = false;
@@ -36,6 +38,7 @@ export function alertsPanel(signal) {
     async () => {
       try {
         show(await api.call("me/alerts", { signal }));
+        say(problem, "");
       } catch (error) {
         if (!signal.aborted) say(problem, api.sentence(error));
       }
@@ -60,22 +63,24 @@ export function alertsPanel(signal) {
     event.preventDefault();
     const thresholds = boxes.filter((box) => box.checked).map((box) => Number(box.value));
     if (!thresholds.length) {
-      say(problem, "Choose at least one part of the budget.");
+      say(refused, "Choose at least one part of the budget.");
       return;
     }
     await change("Alerts are on", { method: "PUT", body: { webhook_url: url.value.trim(), thresholds } });
   }
 
-  async function change(what, options) {
-    say(problem, "");
+  const change = (what, options) => busy(form, () => changed(what, options));
+
+  async function changed(what, options) {
+    say(refused, "");
     try {
       await api.call("me/alerts", options);
       if (options.method === "DELETE") url.value = "";
       announce(what);
     } catch (error) {
-      say(problem, api.sentence(error));
+      say(refused, api.sentence(error));
     }
-    refresh();
+    await refresh();
   }
 
   return panel("Alerts of your budget", now, form, el("h3", {}, "Told lately"), list);

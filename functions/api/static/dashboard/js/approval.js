@@ -1,7 +1,7 @@
 // What a run waits to be allowed, a call or more budget, as its owner answers it.
 
 import * as api from "./api.js";
-import { alertLine, announce, el, say } from "./dom.js";
+import { alertLine, announce, busy, el, say } from "./dom.js";
 import { ago, atDate, money } from "./format.js";
 
 // `answer(one, body)` is called with what is decided; `more` stands beside the buttons.
@@ -22,11 +22,14 @@ function toolCard(one, answer, more) {
     el("button", { type: "button", class: kind, on: { click: () => send(body) } }, label);
 
   function send(make) {
+    let body;
     try {
-      answer(one, make());
+      body = make();
     } catch {
       say(problem, "The arguments are no JSON object.");
+      return;
     }
+    busy(card, () => answer(one, body));
   }
 
   const allow = () => {
@@ -36,7 +39,7 @@ function toolCard(one, answer, more) {
     return { decision: "allow", arguments: changed };
   };
   const deny = () => ({ decision: "deny", ...(reason.value.trim() && { reason: reason.value.trim() }) });
-  return el(
+  const card = el(
     "article",
     { class: "approval" },
     el("h2", {}, one.tool ?? one.name),
@@ -52,6 +55,7 @@ function toolCard(one, answer, more) {
       more,
     ),
   );
+  return card;
 }
 
 function hints(one) {
@@ -72,13 +76,14 @@ function budgetCard(one, answer, more) {
   const problem = alertLine();
   const facts = [ceiling !== null && `The ceiling is ${amount(ceiling)}`, next !== null && `the next call may use ${amount(next)}`];
   const button = (label, kind, act) => el("button", { type: "button", class: kind, on: { click: act } }, label);
+  const send = (body) => busy(card, () => answer(one, body));
   const raise = () => {
     const value = Number(by.value);
     if (!(value > 0)) return say(problem, "Say by how much.");
-    return answer(one, { decision: "allow", [unit === "usd" ? "raise_usd" : "raise_tokens"]: value });
+    return send({ decision: "allow", [unit === "usd" ? "raise_usd" : "raise_tokens"]: value });
   };
   const owns = who === "owner";
-  return el(
+  const card = el(
     "article",
     { class: "approval" },
     el("h2", {}, `More budget: ${limit}`),
@@ -91,9 +96,10 @@ function budgetCard(one, answer, more) {
     el(
       "div",
       { class: "actions" },
-      owns ? button("Raise", "primary", raise) : button("Try again", "primary", () => answer(one, { decision: "allow" })),
-      button("Let it fail", "danger", () => answer(one, { decision: "deny" })),
+      owns ? button("Raise", "primary", raise) : button("Try again", "primary", () => send({ decision: "allow" })),
+      button("Let it fail", "danger", () => send({ decision: "deny" })),
       more,
     ),
   );
+  return card;
 }

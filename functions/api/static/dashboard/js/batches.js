@@ -1,7 +1,7 @@
 // Batches: how far each of the caller's is, its files, and a button to cancel it.
 
 import * as api from "./api.js";
-import { alertLine, announce, el, say, whileVisible } from "./dom.js";
+import { alertLine, announce, busy, el, say, whileVisible } from "./dom.js";
 import { atDate, number, words } from "./format.js";
 import { meter } from "./parts.js";
 
@@ -17,17 +17,19 @@ export function batchesView(main, signal) {
   const cards = el("div", { class: "approvals" });
   const empty = el("p", { class: "empty", hidden: true }, "There are no batches yet.");
   const problem = alertLine();
+  const refused = alertLine(); // what came of a click: it stays when they are read again
   const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: showMore } }, "Show more");
   const shown = new Map(); // id -> { text, node }
   let wanted = PAGE;
   main.replaceChildren(
-    el("section", { class: "panel wide" }, el("h1", { tabIndex: -1 }, "Batches"), problem, empty, cards, more),
+    el("section", { class: "panel wide" }, el("h1", { tabIndex: -1 }, "Batches"), problem, refused, empty, cards, more),
   );
 
   const refresh = whileVisible(
     async () => {
       try {
         const found = await read();
+        say(problem, "");
         if (!signal.aborted) show(found);
       } catch (error) {
         if (!signal.aborted) say(problem, api.sentence(error));
@@ -54,19 +56,19 @@ export function batchesView(main, signal) {
   }
 
   async function cancel(one) {
-    say(problem, "");
+    say(refused, "");
     try {
       await api.call(`v1/batches/${encodeURIComponent(one.id)}/cancel`, { method: "POST" });
       announce("Batch is being cancelled");
     } catch (error) {
-      say(problem, api.sentence(error));
+      say(refused, api.sentence(error));
     }
-    refresh();
+    await refresh();
   }
 
   // A link cannot carry the key, so the file is fetched here and handed over; a large one by a link that needs none.
   async function download(id, what, batch) {
-    say(problem, "");
+    say(refused, "");
     try {
       const { bytes } = await api.call(`v1/files/${encodeURIComponent(id)}`, { signal });
       if (bytes > HANDED_OVER) {
@@ -81,7 +83,7 @@ export function batchesView(main, signal) {
       setTimeout(() => URL.revokeObjectURL(address), 60_000);
       announce("File downloaded");
     } catch (error) {
-      if (!signal.aborted) say(problem, api.sentence(error));
+      if (!signal.aborted) say(refused, api.sentence(error));
     }
   }
 
@@ -93,7 +95,7 @@ export function batchesView(main, signal) {
     progress.set(completed + failed, 0, total, counts);
     progress.node.dataset.level = ""; // here much is good
     const file = (id, what) =>
-      id && el("button", { type: "button", class: "quiet", on: { click: () => download(id, what, one.id) } }, `Download ${what} file`);
+      id && el("button", { type: "button", class: "quiet", on: { click: ({ target }) => busy(target, () => download(id, what, one.id)) } }, `Download ${what} file`);
     const end = one[`${one.status}_at`];
     const errors = one.errors?.data ?? [];
     return el(
@@ -112,7 +114,7 @@ export function batchesView(main, signal) {
         !ENDED.has(one.status) &&
           el(
             "button",
-            { type: "button", class: "danger", disabled: one.status === "cancelling", on: { click: () => cancel(one) } },
+            { type: "button", class: "danger", disabled: one.status === "cancelling", on: { click: ({ target }) => busy(target, () => cancel(one)) } },
             one.status === "cancelling" ? "Cancelling" : "Cancel",
           ),
       ),

@@ -1,7 +1,7 @@
 // A run that asks for more budget, as an operator answers it: raise the ceiling that stands in its way, or let it fail.
 
 import { call, sentence } from "./api.js";
-import { alertLine, announce, el, say } from "./dom.js";
+import { alertLine, announce, busy, el, say } from "./dom.js";
 import { money, number } from "./format.js";
 
 export function budgetAsk(id, onAnswered) {
@@ -16,12 +16,13 @@ export function budgetAsk(id, onAnswered) {
     const problem = alertLine();
     const facts = [budget.ceiling !== null && `The ceiling is ${amount(budget.ceiling)}`, budget.next !== null && `the next call may use ${amount(budget.next)}`];
     const fixed = budget.limit.endsWith("_global");
-    const answer = async (body) => {
+    const answer = (body) => busy(node, () => answered(body));
+    const answered = async (body) => {
       try {
         await call(`operator/tasks/${encodeURIComponent(id)}/approvals/${encodeURIComponent(fingerprint)}`, { method: "POST", body });
         announce(body.decision === "allow" ? "Raised" : "It fails");
         node.hidden = true;
-        onAnswered();
+        await onAnswered();
       } catch (error) {
         say(problem, sentence(error));
       }

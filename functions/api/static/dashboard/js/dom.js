@@ -35,6 +35,22 @@ export function announce(text) {
   setText(document.getElementById("announce"), text);
 }
 
+// Does what a button is for, once: those of `node`, or itself, cannot be pressed before it is done.
+export async function busy(node, work) {
+  if (node.ariaBusy) return; // Enter, in a form
+  const buttons = [node, ...node.querySelectorAll("button")].filter((one) => one.disabled === false);
+  const focused = buttons.find((one) => one === document.activeElement);
+  node.ariaBusy = "true";
+  for (const one of buttons) one.disabled = true;
+  try {
+    await work();
+  } finally {
+    node.ariaBusy = null;
+    for (const one of buttons) one.disabled = false;
+    if (document.activeElement === document.body) focused?.focus(); // what is disabled loses it
+  }
+}
+
 // Runs `work` now and every so many milliseconds while the page can be seen, until `signal` aborts.
 // One run at a time; a delay may be a function, asked after each run.
 export function whileVisible(work, delay, signal) {

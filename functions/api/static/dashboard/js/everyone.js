@@ -43,11 +43,13 @@ export function everyoneView(main, signal) {
 }
 
 function search(asked, signal) {
+  const stopping = new Set();
   let stopped = 0;
   const body = el("tbody");
-  const list = new Rows(body, (id) => makeRow(id, cancel, { base: BASE, whose: true }), (row, task) => row.show(task, false));
+  const list = new Rows(body, (id) => makeRow(id, cancel, { base: BASE, whose: true }), (row, task) => row.show(task, stopping.has(task.task_id)));
   const empty = el("p", { class: "empty", hidden: true }, "No runs fit.");
   const problem = alertLine();
+  const refused = alertLine(); // what came of a click: it stays when the list is read again
   const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: showOlder } }, "Show older");
   const columns = COLUMNS.map((name) => el("th", { scope: "col" }, name || el("span", { class: "sr" }, "Action")));
   const table = el(
@@ -63,6 +65,7 @@ function search(asked, signal) {
     el("div", { class: "panel-head" }, el("h1", { id: "all-title", tabIndex: -1 }, "Everyone's runs"), all),
     searchForm(asked),
     problem,
+    refused,
     empty,
     table,
     more,
@@ -144,11 +147,15 @@ function search(asked, signal) {
   }
 
   async function cancel(id) {
+    say(refused, "");
+    stopping.add(id);
+    list.row(list.rows.get(id).task);
     try {
       const { status } = await api.operator(id, "cancel");
       announce(status === "cancelled" ? "Run cancelled" : "Run is being stopped");
     } catch (error) {
-      say(problem, api.sentence(error));
+      stopping.delete(id);
+      say(refused, api.sentence(error));
     }
     acted();
   }

@@ -10,9 +10,10 @@ export function inboxView(main, signal) {
   const cards = el("div", { class: "approvals" });
   const empty = el("p", { class: "empty", hidden: true }, "Nothing waits for you.");
   const problem = alertLine();
+  const refused = alertLine(); // what came of an answer: it stays when they are read again
   const shown = new Map(); // fingerprint and task -> card
   main.replaceChildren(
-    el("section", { class: "panel wide" }, el("h1", { tabIndex: -1 }, "Approvals"), problem, empty, cards),
+    el("section", { class: "panel wide" }, el("h1", { tabIndex: -1 }, "Approvals"), problem, refused, empty, cards),
   );
 
   const refresh = whileVisible(
@@ -48,6 +49,7 @@ export function inboxView(main, signal) {
   }
 
   async function answer(one, body) {
+    say(refused, "");
     try {
       await decide(one, body);
       const key = `${one.task_id} ${one.fingerprint}`;
@@ -55,9 +57,9 @@ export function inboxView(main, signal) {
       shown.delete(key);
       empty.hidden = shown.size > 0;
     } catch (error) {
-      say(problem, api.sentence(error));
+      say(refused, api.sentence(error));
     }
-    refresh();
+    await refresh();
   }
 
   return { show: (_, { focus }) => focus && main.querySelector("h1").focus() };

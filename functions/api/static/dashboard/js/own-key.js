@@ -1,7 +1,7 @@
 // A provider's key of one's own: the address it is good for, what its provider charges, how often it may be asked.
 
 import * as api from "./api.js";
-import { alertLine, announce, el, say, setText, whileVisible } from "./dom.js";
+import { alertLine, announce, busy, el, say, setText, whileVisible } from "./dom.js";
 import { atDate } from "./format.js";
 import { panel } from "./parts.js";
 
@@ -22,6 +22,7 @@ export function ownKeyPanel(signal) {
   const now = el("p", { class: "hint" });
   const priced = el("p", { class: "hint" });
   const problem = alertLine();
+  const refused = alertLine(); // what came of a click: it stays when they are read again
   const field = (label, input, help) =>
     el("label", { class: "field" }, el("span", {}, label), input, help && el("span", { class: "help" }, help));
   const remove = el("button", { type: "button", class: "danger", hidden: true, on: { click: () => change("Your key is forgotten", { method: "DELETE" }) } }, "Forget the key");
@@ -34,6 +35,7 @@ export function ownKeyPanel(signal) {
     field("Model", model),
     ...PRICES.map(([name, label]) => field(`${label}, USD per million tokens`, prices[name])),
     problem,
+    refused,
     el("div", { class: "actions" }, el("button", { type: "submit", class: "primary" }, "Save"), remove),
   );
 
@@ -41,6 +43,7 @@ export function ownKeyPanel(signal) {
     async () => {
       try {
         show((await api.call("me/credentials", { signal })).credentials);
+        say(problem, "");
       } catch (error) {
         if (!signal.aborted) say(problem, api.sentence(error));
       }
@@ -67,16 +70,18 @@ export function ownKeyPanel(signal) {
     await change("Your key is used from now on", { method: "PUT", body });
   }
 
-  async function change(what, options) {
-    say(problem, "");
+  const change = (what, options) => busy(form, () => changed(what, options));
+
+  async function changed(what, options) {
+    say(refused, "");
     try {
       await api.call("me/credentials", options);
       form.reset();
       announce(what);
     } catch (error) {
-      say(problem, api.sentence(error));
+      say(refused, api.sentence(error));
     }
-    refresh();
+    await refresh();
   }
 
   return panel("A provider's key of your own", now, priced, form);

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { budgetAsk } from "./budget-ask.js";
 import { copyButton } from "./copy.js";
-import { alertLine, announce, el, say, setText, whileVisible } from "./dom.js";
+import { alertLine, announce, busy, el, say, setText, whileVisible } from "./dom.js";
 import { facts } from "./facts.js";
 import { ago, duration } from "./format.js";
 import { kin } from "./kin.js";
@@ -36,21 +36,24 @@ export function runCard(id, signal) {
   const problem = alertLine();
   const raw = el("pre", { class: "raw", tabIndex: 0 });
   const act = (what, label, said) =>
-    el("button", { type: "button", class: what === "cancel" ? "danger" : "quiet", on: { click: () => does(what, said) } }, label);
+    el("button", { type: "button", class: what === "cancel" ? "danger" : "quiet", on: { click: () => busy(acts, () => does(what, said)) } }, label);
   const cancel = act("cancel", "Cancel run", "Run is being stopped");
   const requeue = act("requeue", "Send its message again", "Message sent again");
   const retry = act("retry", "Run again", "Run again, as its owner");
+  const acts = el("div", { class: "panel-head" }, el("h1", { tabIndex: -1 }, "Run"), status, retry, requeue, cancel);
+  const refused = alertLine(); // what came of one of them: it stays when the run is read again
   let last = 0;
   let found = null;
   const node = el(
     "section",
     { class: "panel wide run" },
     el("a", { class: "back", href: "#/all" }, "Everyone's runs"),
-    el("div", { class: "panel-head" }, el("h1", { tabIndex: -1 }, "Run"), status, retry, requeue, cancel),
+    acts,
     whose,
     relatives.parent,
     state,
     problem,
+    refused,
     asks.node,
     el(
       "div",
@@ -113,15 +116,15 @@ export function runCard(id, signal) {
   }
 
   async function does(what, said) {
+    say(refused, "");
     try {
       const made = await api.operator(id, what);
       announce(said);
       if (what === "retry") location.hash = `#/all/${made.task_id}`;
-      say(problem, "");
     } catch (error) {
-      say(problem, api.sentence(error));
+      say(refused, api.sentence(error));
     }
-    refresh();
+    await refresh();
   }
 
   return { node };

@@ -97,7 +97,7 @@ export function runView(id, { signal, onEnded }) {
     } catch (error) {
       say(problem, api.sentence(error));
     }
-    refresh();
+    await refresh();
   }
 
   function schedule() {

@@ -19,6 +19,7 @@ export function runsList(signal) {
   const list = new Rows(body, (id) => makeRow(id, stop), (row, task) => row.show(task, stopping.has(task.task_id)));
   const empty = el("p", { class: "empty", hidden: true }, "No runs yet. Write a message and press Run.");
   const problem = alertLine();
+  const refused = alertLine(); // what came of a click: it stays when the list is read again
   const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: showOlder } }, "Show older");
   const filter = el(
     "select",
@@ -42,6 +43,7 @@ export function runsList(signal) {
       el("div", { class: "filter" }, el("label", { for: "filter" }, "Status"), filter),
     ),
     problem,
+    refused,
     empty,
     table,
     more,
@@ -92,6 +94,7 @@ export function runsList(signal) {
   }
 
   async function stop(id) {
+    say(refused, "");
     stopping.add(id);
     list.row(list.rows.get(id).task);
     try {
@@ -99,7 +102,7 @@ export function runsList(signal) {
       announce(status === "cancelled" ? "Run cancelled" : "Run is being stopped");
     } catch (error) {
       stopping.delete(id);
-      say(problem, sentence(error));
+      say(refused, sentence(error));
     }
     refresh();
   }

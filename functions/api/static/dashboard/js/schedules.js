@@ -1,7 +1,7 @@
 // Schedules: what is to run and when; made, paused and deleted here.
 
 import * as api from "./api.js";
-import { alertLine, announce, el, say, whileVisible } from "./dom.js";
+import { alertLine, announce, busy, el, say, whileVisible } from "./dom.js";
 import { atDate } from "./format.js";
 
 const EVERY_MS = 15_000;
@@ -10,6 +10,7 @@ export function schedulesView(main, signal) {
   const cards = el("div", { class: "approvals" });
   const empty = el("p", { class: "empty", hidden: true }, "There are no schedules yet.");
   const problem = alertLine();
+  const refused = alertLine(); // what came of a click: it stays when they are read again
   const message = el("textarea", { rows: 2, required: true, maxLength: 10_000 });
   const cron = el("input", { required: true, autocomplete: "off", spellcheck: false, placeholder: "0 8 * * 1-5" });
   const zone = el("input", { autocomplete: "off", spellcheck: false });
@@ -25,13 +26,14 @@ export function schedulesView(main, signal) {
     el("button", { type: "submit", class: "primary" }, "Make schedule"),
   );
   main.replaceChildren(
-    el("section", { class: "panel wide" }, el("h1", { tabIndex: -1 }, "Schedules"), problem, form, empty, cards),
+    el("section", { class: "panel wide" }, el("h1", { tabIndex: -1 }, "Schedules"), problem, refused, form, empty, cards),
   );
 
   const refresh = whileVisible(
     async () => {
       try {
         const found = await api.call("schedules?limit=100", { signal });
+        say(problem, "");
         show(found.schedules);
       } catch (error) {
         if (!signal.aborted) say(problem, api.sentence(error));
@@ -42,21 +44,25 @@ export function schedulesView(main, signal) {
   );
 
   async function change(what, path, options) {
-    say(problem, "");
+    say(refused, "");
     try {
       await api.call(path, options);
       announce(what);
     } catch (error) {
-      say(problem, api.sentence(error));
+      say(refused, api.sentence(error));
     }
-    refresh();
+    await refresh();
   }
 
-  async function make(event) {
+  function make(event) {
     event.preventDefault();
+    busy(form, made);
+  }
+
+  async function made() {
     const body = { cron: cron.value.trim(), timezone: zone.value.trim() || "UTC", run: { message: message.value } };
     await change("Schedule made", "schedules", { method: "POST", body });
-    if (!problem.textContent) message.value = cron.value = "";
+    if (!refused.textContent) message.value = cron.value = "";
   }
 
   function card(one) {
@@ -66,7 +72,7 @@ export function schedulesView(main, signal) {
     const remove = () => change("Schedule deleted", path, { method: "DELETE" });
     const last = one.last?.outcome ? `Last time: ${one.last.outcome}, ${atDate(one.last.at)}` : "It was not fired yet";
     const next = one.next?.length ? `Next: ${atDate(one.next[0])}` : "Nothing follows";
-    return el(
+    const node = el(
       "article",
       { class: "approval", data: { schedule: one.schedule_id } },
       el("h2", {}, one.name ?? one.run.message ?? "Schedule"),
@@ -77,10 +83,11 @@ export function schedulesView(main, signal) {
       el(
         "div",
         { class: "actions" },
-        one.status !== "ended" && el("button", { type: "button", class: "quiet", on: { click: pause } }, one.paused ? "Go on" : "Pause"),
-        el("button", { type: "button", class: "danger", on: { click: remove } }, "Delete"),
+        one.status !== "ended" && el("button", { type: "button", class: "quiet", on: { click: () => busy(node, pause) } }, one.paused ? "Go on" : "Pause"),
+        el("button", { type: "button", class: "danger", on: { click: () => busy(node, remove) } }, "Delete"),
       ),
     );
+    return node;
   }
 
   function show(schedules) {

@@ -1,0 +1,116 @@
+"""What somebody presses twice is done once, and what came of it stays to be read while the page goes on looking."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.sync_api import Page, Route, expect
+
+from tests.e2e.conftest import Dashboard
+from tests.e2e.held import POLLS, Held, is_answered
+
+RUN = {
+    "task_id": "task_1",
+    "status": "failed",
+    "created_at": "2026-01-01T00:00:00Z",
+    "agent": "chat",
+    "message": "A run.",
+    "user": "somebody",
+    "tier": "vip",
+    "attempts": 0,
+    "cost_usd": 0,
+}
+LISTED = {"tasks": [RUN | {"status": "processing"}], "next_cursor": None}
+TOLD = "Not this time."
+
+
+@dataclass
+class Place:
+    """A view with something to press: what it looks at, what is pressed, and what that asks for."""
+
+    view: str
+    looks_at: str
+    found: dict[str, Any]
+    button: str
+    asks_for: str
+    method: str = "POST"
+    written: dict[str, str] = field(default_factory=dict)
+
+
+ASKED = {
+    "task_id": "task_1",
+    "fingerprint": "f1",
+    "name": "ask",
+    "tool": "calculator",
+    "arguments": {},
+    "agent": "tools",
+}
+PLACES = (
+    Place(
+        "schedules",
+        r"/schedules\?",
+        {"schedules": []},
+        "Make schedule",
+        r"/schedules$",
+        written={"Message": "Again.", "Cron": "0 8 * * *"},
+    ),
+    Place("approvals", r"/approvals\?", {"approvals": [ASKED]}, "Allow", r"/approvals/f1$"),
+    Place(
+        "account",
+        "/me/alerts$",
+        {"alerts": None, "recent": []},
+        "Save",
+        "/me/alerts$",
+        method="PUT",
+        written={"Webhook address": "https://example.com/budget"},
+    ),
+    Place("all/task_1", r"/operator/tasks/task_1\?", RUN, "Run again", "/task_1/retry$"),
+    Place("runs", r"/agent\?", LISTED, "Cancel A run.", "/task_1/cancel$"),
+    Place("all", r"/operator/tasks\?", LISTED, "Cancel A run.", "/task_1/cancel$"),
+)
+
+
+def test_once_and_what_came_of_it(dashboard: Dashboard) -> None:
+    dashboard.expected = re.compile("status of (409|503)")
+    page = dashboard.open("operator")
+    page.route(re.compile("/task_1/events"), lambda route: route.fulfill(json={"events": [], "last_seq": 0}))
+    for place in PLACES:
+        once_at(page, place)
+
+
+def once_at(page: Page, place: Place) -> None:
+    is_away = True
+
+    def look(route: Route) -> None:
+        if route.request.method != "GET":
+            route.fallback()
+        elif is_away:
+            route.fulfill(status=503, body="<html>")
+        else:
+            route.fulfill(json=place.found)
+
+    page.route(re.compile(place.looks_at), look)
+    page.evaluate("view => location.hash = `#/${view}`", place.view)
+    away = page.get_by_text("Unexpected answer (503).")
+    expect(away).to_be_visible()
+    is_away = False
+    page.evaluate(POLLS)
+    expect(away).to_have_count(0)
+    button = page.get_by_role("button", name=place.button).first
+    for label, text in place.written.items():
+        page.get_by_label(label).fill(text)
+    with Held(page, place.asks_for, place.method) as held:
+        button.dblclick()
+        asked = held.next()
+        is_answered(page)
+        assert held.routes == [asked], place
+        with page.expect_response(re.compile(place.looks_at)):
+            asked.fulfill(status=409, json={"error": {"code": "conflict", "message": TOLD}})
+        is_answered(page)
+        expect(page.get_by_text(TOLD)).to_be_visible()
+        button.click()
+        with page.expect_response(re.compile(place.looks_at)):
+            held.answer({"task_id": "task_1", "status": "queued"})
+        expect(page.get_by_text(TOLD)).to_have_count(0)
