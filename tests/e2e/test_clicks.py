@@ -24,6 +24,8 @@ RUN = {
 }
 LISTED = {"tasks": [RUN | {"status": "processing"}], "next_cursor": None}
 TOLD = "Not this time."
+MEANT = "button => { button.click(); button.click(); }"
+"""Presses twice, each by itself: what is not pressed again for seconds is taken back."""
 
 
 @dataclass
@@ -114,3 +116,35 @@ def once_at(page: Page, place: Place) -> None:
         with page.expect_response(re.compile(place.looks_at)):
             held.answer({"task_id": "task_1", "status": "queued"})
         expect(page.get_by_text(TOLD)).to_have_count(0)
+
+
+def test_all_that_fit_are_cancelled_but_the_one_that_is_gone(dashboard: Dashboard) -> None:
+    dashboard.expected = re.compile("status of (404|503)")
+    page = dashboard.open("operator")
+    runs = [RUN | {"task_id": f"task_{n}", "status": "processing"} for n in range(7)]
+    button = page.locator("button.danger", has_text=re.compile("Cancel all that fit|Really cancel them all"))
+    with Held(page, r"/operator/tasks/[^/]+/cancel$", "POST") as held:
+        page.route(re.compile(r"/operator/tasks\?"), lambda route: route.fulfill(json=LISTED | {"tasks": runs}))
+        page.evaluate("location.hash = '#/all?user=somebody'")
+        button.focus()
+        for key in (page.keyboard.down, page.keyboard.down, page.keyboard.up):  # the second repeats it
+            key("Enter")
+        page.evaluate("location.hash = '#/all?user=another'")
+        expect(button).to_have_text("Cancel all that fit")
+        button.dblclick()
+        is_answered(page)
+        assert held.routes == []
+        button.evaluate(MEANT)
+        gone, *others = [held.next() for _ in range(5)]
+        gone.fulfill(status=404, json={"error": {"code": "not_found", "message": "no such task"}})
+        for route in others:
+            route.fulfill(json={"status": "cancelled"})
+        for _ in range(2):
+            held.answer({"status": "cancelled"})
+        expect(page.get_by_text("6 runs are cancelled, but not all: No such task.")).to_be_visible()
+        button.evaluate(MEANT)
+        for route in [held.next() for _ in range(5)]:
+            route.fulfill(status=503, body="<html>")
+        expect(page.get_by_text("0 runs are cancelled, but not all: Unexpected answer (503).")).to_be_visible()
+        is_answered(page)
+        assert len(held.routes) == 12

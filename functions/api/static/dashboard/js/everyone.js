@@ -58,7 +58,7 @@ function search(asked, signal) {
     el("thead", {}, el("tr", {}, ...columns)),
     body,
   );
-  const all = el("button", { type: "button", class: "danger", hidden: true, on: { click: cancelAll } }, "Cancel all that fit");
+  const all = el("button", { type: "button", class: "danger", hidden: true, on: { click: cancelAll, keydown: (event) => event.repeat && event.preventDefault() } }, "Cancel all that fit");
   const node = el(
     "section",
     { class: "panel wide" },
@@ -110,8 +110,9 @@ function search(asked, signal) {
     all.hidden = ![...asked.values()].some(Boolean) || !list.anyLive;
   }
 
-  // Every run of this search that has not ended, those of other pages too; the second click means it.
-  async function cancelAll() {
+  // Every run of this search that has not ended, those of other pages too; the second click means it, no double one.
+  async function cancelAll({ detail: clicks }) {
+    if (clicks > 1) return;
     if (!all.dataset.sure) {
       sure(true);
       setTimeout(() => all.disabled || sure(false), SURE_MS);
@@ -119,22 +120,28 @@ function search(asked, signal) {
     }
     sure(false);
     all.disabled = true;
+    say(refused, "");
     let cancelled = 0;
+    const failed = [];
+    const stop = ({ task_id: id }) => api.operator(id, "cancel").then(() => cancelled++, (error) => failed.push(error));
     try {
       const found = { next_cursor: null };
       do {
         Object.assign(found, await page(found.next_cursor, signal));
         const live = found.tasks.filter(({ status }) => LIVE.has(status));
         for (let n = 0; n < live.length; n += AT_ONCE) {
-          await Promise.all(live.slice(n, n + AT_ONCE).map((task) => api.operator(task.task_id, "cancel")));
-          cancelled += Math.min(AT_ONCE, live.length - n);
+          const [before, missed] = [cancelled, failed.length];
+          await Promise.all(live.slice(n, n + AT_ONCE).map(stop));
           setText(all, `${cancelled} cancelled`);
+          if (cancelled === before && failed.slice(missed).every(ofAll)) throw failed.pop();
         }
       } while (found.next_cursor && !signal.aborted);
-      announce(`${cancelled} runs are cancelled`);
     } catch (error) {
-      if (!signal.aborted) say(problem, api.sentence(error));
+      failed.push(error);
     }
+    const said = `${cancelled} ${cancelled === 1 ? "run is" : "runs are"} cancelled`;
+    if (failed.length) say(refused, `${said}, but not all: ${api.sentence(failed.at(-1))}`);
+    else announce(said);
     sure(false);
     all.disabled = false;
     acted();
@@ -168,6 +175,9 @@ function search(asked, signal) {
   const refresh = whileVisible(() => load(null), () => (Date.now() - stopped < STOPS_MS ? STOPPING_MS : EVERY_MS), signal);
   return { node };
 }
+
+// Whether an error is no matter of one run, which may be gone.
+const ofAll = ({ status }) => status !== 404 && status !== 409;
 
 function searchForm(asked) {
   const field = ([name, label]) =>
