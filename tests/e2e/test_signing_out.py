@@ -67,3 +67,38 @@ def test_a_submit_that_found_nobody_is_not_tried_again_as_another(
     page.evaluate("tries.forEach(again => again())")
     is_answered(page)
     assert len(submitted) == 1
+
+
+SOCKETS = """() => {
+  document.body.dataset.stream = "false";
+  window.sockets = [];
+  window.WebSocket = class {
+    constructor() { sockets.push(this); }
+    send() {}
+    close() {}
+  };
+}"""
+"""Has a page open connections that a test opens and ends."""
+
+
+def test_a_connection_that_ends_late_leaves_the_next_one_alone(dashboards: Callable[..., Dashboard]) -> None:
+    dashboard = dashboards(fresh=True)  # its connections are others
+    page = dashboard.open("vip")
+    page.evaluate(SOCKETS)
+    page.route(re.compile(r"/stream-ticket$"), lambda route: route.fulfill(json={"ticket": "t", "url": "wss://x"}))
+    started = {"seq": 1, "type": "started", "at": "2026-01-01T00:00:00Z", "data": {}}
+    of_run = {"task_id": "task_1", "status": "processing", "created_at": started["at"], "attempts": 0}
+    found = of_run | {"events": [started], "last_seq": 1}
+    page.route(re.compile(r"/result/task_1\b"), lambda route: route.fulfill(json=found))
+    page.evaluate("location.hash = '#/runs/task_1'")
+    mode = page.locator("#mode")
+    for n in range(2):
+        page.wait_for_function("n => sockets.length === n + 1", arg=n)
+        page.evaluate("n => sockets[n].onopen()", n)
+        expect(mode).to_have_text("Live")
+        if n == 0:
+            signs_in_as_another(page, dashboard.stack.keys["demo"])
+    page.evaluate("sockets[0].onclose()")
+    is_answered(page)
+    expect(mode).to_have_text("Live")
+    assert page.evaluate("sockets.length") == 2

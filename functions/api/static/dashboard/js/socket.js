@@ -5,7 +5,7 @@ import { call } from "./api.js";
 const PING_MS = 4 * 60_000; // API Gateway closes a connection that is idle for ten minutes
 
 const subscribers = new Map(); // task id -> { onEvent, onLost }
-let opening = null;
+let opening = null; // the connection that there is, or is to be
 
 // Resolves when the subscription was sent; `onLost` is called once if the connection goes afterwards.
 export async function subscribe(taskId, after, handlers) {
@@ -27,14 +27,15 @@ export function close() {
 }
 
 function open() {
-  opening ??= connect().catch((error) => {
-    opening = null;
-    throw error;
-  });
-  return opening;
+  if (opening) return opening;
+  // One that ends late, after sign-out, takes nothing from the next one.
+  const mine = connect(() => opening === mine && lost());
+  mine.catch(() => opening === mine && lost());
+  opening = mine;
+  return mine;
 }
 
-async function connect() {
+async function connect(onLost) {
   const { ticket, url } = await call("stream-ticket", { method: "POST" });
   const socket = new WebSocket(`${url}?ticket=${encodeURIComponent(ticket)}`);
   await new Promise((done, failed) => {
@@ -45,7 +46,7 @@ async function connect() {
   socket.onmessage = ({ data }) => receive(data);
   socket.onclose = () => {
     clearInterval(ping);
-    lost();
+    onLost();
   };
   return socket;
 }
@@ -61,7 +62,7 @@ function receive(data) {
   } catch {
     return; // no message of ours
   }
-  if (message.type === "error" && !message.task_id) lost(); // which subscription is not said: all start over
+  if (message.type === "error" && !message.task_id) close(); // which subscription is not said: all start over
   else if (message.seq) subscribers.get(message.task_id)?.onEvent(message);
 }
 
