@@ -3,7 +3,7 @@
 import { accountView } from "./account.js";
 import { call, sentence } from "./api.js";
 import { batchesView } from "./batches.js";
-import { alertLine, el } from "./dom.js";
+import { alertLine, busy, el } from "./dom.js";
 import { everyoneView } from "./everyone.js";
 import { showHealth } from "./health.js";
 import { inboxView } from "./inbox.js";
@@ -65,8 +65,12 @@ function enter(name) {
 // Charts are loaded when they are first looked at: half of all that there is, and few readers do.
 async function showCharts(name, signal) {
   main.replaceChildren(el("p", { class: "empty" }, "Loading charts"));
-  const { modules } = await import("./charts.js");
+  const { modules } = await import("./charts.js").catch(() => ({}));
   if (signal.aborted) return;
+  if (!modules) {
+    showAway("The charts cannot be loaded.", () => showCharts(name, signal));
+    return;
+  }
   view.controls = WITH_CHARTS[name](modules, signal);
   route({ focus: false });
 }
@@ -100,16 +104,15 @@ async function boot() {
     start(await call("limits"));
   } catch (error) {
     if (!getKey()) return; // refused: the form is shown already
-    main.replaceChildren(
-      el(
-        "div",
-        { class: "panel sign-in" },
-        alertLine({}, sentence(error)),
-        el("button", { type: "button", class: "primary", on: { click: boot } }, "Try again"),
-      ),
-    );
+    showAway(sentence(error), boot);
     signOut.hidden = false;
   }
+}
+
+// Says why there is nothing to show.
+function showAway(why, again) {
+  const button = el("button", { type: "button", class: "primary", on: { click: () => busy(button, again) } }, "Try again");
+  main.replaceChildren(el("div", { class: "panel sign-in" }, alertLine({}, why), button));
 }
 
 bindTheme(document.getElementById("theme"));

@@ -1,0 +1,35 @@
+"""What cannot be loaded is said, and loaded when somebody tries again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import Dashboard
+from tests.e2e.held import Held, is_answered
+
+
+def test_it_is_tried_again(dashboards: Callable[..., Dashboard]) -> None:
+    dashboard = dashboards(fresh=True)  # one that has loaded its charts has them
+    dashboard.expected = re.compile("status of 503")
+    page = dashboard.open("vip")
+    again = page.get_by_role("button", name="Try again")
+    with Held(page, "/charts.js$") as held:
+        page.evaluate("location.hash = '#/costs'")
+        held.next().fulfill(status=503, body="<html>")
+        expect(page.get_by_text("The charts cannot be loaded.")).to_be_visible()
+        again.click()
+        held.next().continue_()
+        expect(page.get_by_role("heading", name="Costs")).to_be_visible()
+    with Held(page, "/limits$") as held:
+        page.reload()
+        held.next().fulfill(status=503, body="<html>")
+        expect(page.get_by_text("Unexpected answer (503).")).to_be_visible()
+        again.dblclick()
+        asked = held.next()
+        is_answered(page)
+        assert held.routes[1:] == [asked]
+        asked.continue_()
+        expect(page.get_by_role("heading", name="Costs")).to_be_visible()
