@@ -38,6 +38,7 @@ class Place:
     button: str
     asks_for: str
     method: str = "POST"
+    keeps_focus: bool = True
     written: dict[str, str] = field(default_factory=dict)
 
 
@@ -69,8 +70,8 @@ PLACES = (
         written={"Webhook address": "https://example.com/budget"},
     ),
     Place("all/task_1", r"/operator/tasks/task_1\?", RUN, "Run again", "/task_1/retry$"),
-    Place("runs", r"/agent\?", LISTED, "Cancel A run.", "/task_1/cancel$"),
-    Place("all", r"/operator/tasks\?", LISTED, "Cancel A run.", "/task_1/cancel$"),
+    Place("runs", r"/agent\?", LISTED, "Cancel A run.", "/task_1/cancel$", keeps_focus=False),
+    Place("all", r"/operator/tasks\?", LISTED, "Cancel A run.", "/task_1/cancel$", keeps_focus=False),
 )
 
 
@@ -112,6 +113,8 @@ def once_at(page: Page, place: Place) -> None:
             asked.fulfill(status=409, json={"error": {"code": "conflict", "message": TOLD}})
         is_answered(page)
         expect(page.get_by_text(TOLD)).to_be_visible()
+        if place.keeps_focus:
+            expect(button).to_be_focused()
         button.click()
         with page.expect_response(re.compile(place.looks_at)):
             held.answer({"task_id": "task_1", "status": "queued"})
@@ -125,6 +128,9 @@ def test_all_that_fit_are_cancelled_but_the_one_that_is_gone(dashboard: Dashboar
     button = page.locator("button.danger", has_text=re.compile("Cancel all that fit|Really cancel them all"))
     with Held(page, r"/operator/tasks/[^/]+/cancel$", "POST") as held:
         page.route(re.compile(r"/operator/tasks\?"), lambda route: route.fulfill(json=LISTED | {"tasks": runs}))
+        page.evaluate("location.hash = '#/all?users=somebody'")
+        expect(page.locator("tr[data-task]")).to_have_count(7)
+        expect(button).to_be_hidden()  # misspelt, and so everybody's
         page.evaluate("location.hash = '#/all?user=somebody'")
         button.focus()
         for key in (page.keyboard.down, page.keyboard.down, page.keyboard.up):  # the second repeats it

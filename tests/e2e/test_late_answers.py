@@ -88,3 +88,32 @@ def test_a_search_among_everyones(dashboard: Dashboard) -> None:
         of_timeouts.fulfill(json=answer_of("failed_3"))
         is_answered(page)
         shows(page, "failed_1")
+
+
+def test_what_somebody_writes_or_stands_on(dashboard: Dashboard) -> None:
+    """It stays as it is when the page is told of what there is."""
+    page = dashboard.open("vip")
+    with Held(page, "/me/alerts$") as held:
+        page.evaluate("location.hash = '#/account'")
+        address = page.get_by_label("Webhook address")
+        address.fill("https://example.com/new")
+        alerts = {"webhook_url": "https://example.com/old", "thresholds": [50], "created_at": "2026-01-01T00:00:00Z"}
+        held.answer({"alerts": alerts, "recent": []})
+        expect(page.get_by_text("On since")).to_be_visible()
+        expect(address).to_have_value("https://example.com/new")
+    schedule = {
+        "schedule_id": "s1",
+        "cron": "0 8 * * *",
+        "timezone": "UTC",
+        "status": "active",
+        "run": {"message": "Hi"},
+    }
+    with Held(page, r"/schedules\?") as held:
+        page.evaluate("location.hash = '#/schedules'")
+        held.answer({"schedules": [schedule]})
+        pause = page.get_by_role("button", name="Pause")
+        pause.focus()
+        page.evaluate(POLLS)
+        held.answer({"schedules": [schedule, schedule | {"schedule_id": "s2"}]})
+        expect(pause).to_have_count(2)
+        expect(pause.first).to_be_focused()

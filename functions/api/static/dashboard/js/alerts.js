@@ -20,7 +20,7 @@ export function alertsPanel(signal) {
   const list = el("ul", { class: "states told" });
   const form = el(
     "form",
-    { class: "account-form", on: { submit: save } },
+    { class: "account-form", on: { submit: save, input: () => (filled = true) } },
     el("label", { class: "field" }, el("span", {}, "Webhook address"), url),
     el(
       "fieldset",

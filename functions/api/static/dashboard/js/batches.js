@@ -1,6 +1,7 @@
 // Batches: how far each of the caller's is, its files, and a button to cancel it.
 
 import * as api from "./api.js";
+import { cardsIn } from "./cards.js";
 import { alertLine, announce, busy, el, say, whileVisible } from "./dom.js";
 import { atDate, number, words } from "./format.js";
 import { meter } from "./parts.js";
@@ -19,7 +20,7 @@ export function batchesView(main, signal) {
   const problem = alertLine();
   const refused = alertLine(); // what came of a click: it stays when they are read again
   const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: showMore } }, "Show more");
-  const shown = new Map(); // id -> { text, node }
+  const showCards = cardsIn(cards, ({ id }) => id, card);
   let wanted = PAGE;
   main.replaceChildren(
     el("section", { class: "panel wide" }, el("h1", { tabIndex: -1 }, "Batches"), problem, refused, empty, cards, more),
@@ -127,27 +128,8 @@ export function batchesView(main, signal) {
     return said.join("\n");
   }
 
-  // A card is made anew only when its batch has changed, so that the focus stays where it is.
   function show({ data, more: others }) {
-    const ids = new Set(data.map((one) => one.id));
-    for (const [id, { node }] of shown) {
-      if (ids.has(id)) continue;
-      node.remove();
-      shown.delete(id);
-    }
-    data.forEach((one, n) => {
-      const text = JSON.stringify(one);
-      const before = shown.get(one.id);
-      if (before?.text !== text) {
-        const node = card(one);
-        const focused = before?.node.contains(document.activeElement);
-        before?.node.replaceWith(node);
-        if (focused) node.querySelector("button")?.focus();
-        shown.set(one.id, { text, node });
-      }
-      const { node } = shown.get(one.id);
-      if (cards.children[n] !== node) cards.insertBefore(node, cards.children[n] ?? null);
-    });
+    showCards(data);
     empty.hidden = data.length > 0;
     more.hidden = !others;
   }

@@ -35,19 +35,14 @@ export function announce(text) {
   setText(document.getElementById("announce"), text);
 }
 
-// Does what a button is for, once: those of `node`, or itself, cannot be pressed before it is done.
+// Does what a button is for, once: those of `node`, or itself, do nothing more before it is done. They keep the focus.
 export async function busy(node, work) {
-  if (node.ariaBusy) return; // Enter, in a form
-  const buttons = [node, ...node.querySelectorAll("button")].filter((one) => one.disabled === false);
-  const focused = buttons.find((one) => one === document.activeElement);
+  if (node.ariaBusy) return;
   node.ariaBusy = "true";
-  for (const one of buttons) one.disabled = true;
   try {
     await work();
   } finally {
     node.ariaBusy = null;
-    for (const one of buttons) one.disabled = false;
-    if (document.activeElement === document.body) focused?.focus(); // what is disabled loses it
   }
 }
 

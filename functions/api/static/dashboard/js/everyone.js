@@ -25,6 +25,7 @@ const WORDS = [
   ["tree", "Tree of run"],
 ];
 const TIMES = new Set(["since", "until"]);
+const KNOWN = new Set(["status", "lane", ...TIMES, ...WORDS.map(([name]) => name)]);
 
 export function everyoneView(main, signal) {
   const place = el("div", { class: "place" });
@@ -43,6 +44,7 @@ export function everyoneView(main, signal) {
 }
 
 function search(asked, signal) {
+  const wanted = [...asked].filter(([name, value]) => KNOWN.has(name) && value); // what is misspelt is no search
   const stopping = new Set();
   let stopped = 0;
   const body = el("tbody");
@@ -72,7 +74,7 @@ function search(asked, signal) {
   );
 
   async function page(cursor, still) {
-    const query = new URLSearchParams([...asked].filter(([, value]) => value));
+    const query = new URLSearchParams(wanted);
     query.set("limit", PAGE);
     const found = { tasks: [], next_cursor: cursor };
     for (let n = 0; n < EMPTY_PAGES && !found.tasks.length; n++) {
@@ -107,7 +109,7 @@ function search(asked, signal) {
     empty.hidden = !list.empty;
     more.hidden = !list.older;
     // Of one search only: nobody means to cancel everybody's runs.
-    all.hidden = ![...asked.values()].some(Boolean) || !list.anyLive;
+    all.hidden = !wanted.length || !list.anyLive;
   }
 
   // Every run of this search that has not ended, those of other pages too; the second click means it, no double one.

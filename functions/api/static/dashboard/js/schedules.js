@@ -1,6 +1,7 @@
 // Schedules: what is to run and when; made, paused and deleted here.
 
 import * as api from "./api.js";
+import { cardsIn } from "./cards.js";
 import { alertLine, announce, busy, el, say, whileVisible } from "./dom.js";
 import { atDate } from "./format.js";
 
@@ -8,6 +9,7 @@ const EVERY_MS = 15_000;
 
 export function schedulesView(main, signal) {
   const cards = el("div", { class: "approvals" });
+  const showCards = cardsIn(cards, ({ schedule_id: id }) => id, card);
   const empty = el("p", { class: "empty", hidden: true }, "There are no schedules yet.");
   const problem = alertLine();
   const refused = alertLine(); // what came of a click: it stays when they are read again
@@ -91,7 +93,7 @@ export function schedulesView(main, signal) {
   }
 
   function show(schedules) {
-    cards.replaceChildren(...schedules.map(card));
+    showCards(schedules);
     empty.hidden = schedules.length > 0;
   }
 
