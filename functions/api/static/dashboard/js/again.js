@@ -28,7 +28,7 @@ export function againPanel(id, { problem, onMade }) {
         body.after = { name, n };
         if (message.value.trim()) body.message = message.value.trim();
       }
-      const made = await api.call(`agent/${encodeURIComponent(id)}/${what}`, { method: "POST", body });
+      const made = await api.submit(body, `agent/${encodeURIComponent(id)}/${what}`);
       onMade(made.task_id);
     } catch (error) {
       say(problem, api.sentence(error));

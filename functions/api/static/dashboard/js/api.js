@@ -1,6 +1,6 @@
 // Calls to the API. Addresses are relative: the page may live under any prefix.
 
-import { getKey, ofSession, signedOut } from "./session.js";
+import { getKey, ofSession, signedOut, whenForgotten } from "./session.js";
 
 export class ApiError extends Error {
   constructor(status, error, retryAfter) {
@@ -14,6 +14,8 @@ export class ApiError extends Error {
 
 // No answer came at all.
 export class Offline extends Error {}
+
+const UNREADABLE = "unreadable";
 
 const json = (answer) => answer.json().catch(() => null);
 
@@ -54,7 +56,7 @@ async function asked(path, { method = "GET", body, headers = {}, signal, key }, 
   }
   const found = await read(answer);
   if (answer.ok && found !== null) return found;
-  const problem = found?.error ?? { code: "unreadable", message: `unexpected answer (${answer.status})` };
+  const problem = found?.error ?? { code: UNREADABLE, message: `unexpected answer (${answer.status})` };
   if (answer.status === 401 && key && key === getKey()) signedOut("This key is no longer accepted.");
   const failed = new ApiError(answer.status, problem, Number(answer.headers.get("Retry-After")) || null);
   failed.body = found;
@@ -62,19 +64,30 @@ async function asked(path, { method = "GET", body, headers = {}, signal, key }, 
 }
 
 export const task = (id, options) => call(`result/${encodeURIComponent(id)}`, options);
-export const operator = (id, what) => call(`operator/tasks/${encodeURIComponent(id)}/${what}`, { method: "POST" });
+export const ofOperator = (id, what) => `operator/tasks/${encodeURIComponent(id)}/${what}`;
+export const operator = (id, what) => call(ofOperator(id, what), { method: "POST" });
 export const cancel = (id) => call(`agent/${encodeURIComponent(id)}/cancel`, { method: "POST" });
 export const events = (id, after, wait, signal) =>
   call(`result/${encodeURIComponent(id)}/events?after=${after}&wait=${wait}`, { signal });
 
-// The idempotency key makes trying again after a lost answer safe. Who signs in meanwhile does not go on with it.
-export async function submit(body) {
-  const headers = { "Idempotency-Key": randomId() };
+let unsure = null; // what may have made a run, though no answer said so: { asked, id }
+whenForgotten(() => {
+  unsure = null;
+});
+
+// Begins a run. The idempotency key makes trying again after a lost answer safe, here and by who asks the same next.
+// Who signs in meanwhile does not go on with it.
+export async function submit(body, path = "agent") {
+  const asked = JSON.stringify([path, body]);
+  const id = unsure?.asked === asked ? unsure.id : randomId();
+  unsure = null;
+  const headers = { "Idempotency-Key": id };
   const signal = ofSession();
   for (let n = 0; ; n++) {
     try {
-      return await call("agent", { method: "POST", body, headers, signal });
+      return await call(path, { method: "POST", body, headers, signal });
     } catch (error) {
+      if (error instanceof Offline || error.status >= 500 || error.code === UNREADABLE) unsure = { asked, id };
       if (!(error instanceof Offline) || n === 2) throw error;
       await new Promise((done) => setTimeout(done, 500 * (n + 1)));
     }

@@ -62,6 +62,7 @@ export function composer(me, { onSubmitted, signal }) {
     event.preventDefault();
     if (!message.value.trim() || button.disabled) return;
     const text = message.value;
+    const from = location.hash;
     const body = { message: text, agent: agent.value, priority: priority.value };
     if (model.value.trim()) body.model = model.value.trim();
     if (session.value.trim()) body.session_id = session.value.trim();
@@ -71,12 +72,8 @@ export function composer(me, { onSubmitted, signal }) {
     try {
       const { task_id: id } = await submit(body);
       keepMessage(id, text);
-      form.reset();
-      Object.assign(agent, { value: body.agent });
-      Object.assign(priority, { value: body.priority });
-      model.value = body.model ?? "";
-      session.value = body.session_id ?? "";
-      onSubmitted(id);
+      if (message.value === text) message.value = ""; // else the next one is being written
+      onSubmitted(id, from);
     } catch (error) {
       say(problem, sentence(error));
       message.focus();

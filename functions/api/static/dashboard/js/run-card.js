@@ -118,9 +118,9 @@ export function runCard(id, signal) {
   async function does(what, said) {
     say(refused, "");
     try {
-      const made = await api.operator(id, what);
+      const made = await (what === "retry" ? api.submit({}, api.ofOperator(id, what)) : api.operator(id, what));
       announce(said);
-      if (what === "retry") location.hash = `#/all/${made.task_id}`;
+      if (what === "retry" && !signal.aborted) location.hash = `#/all/${made.task_id}`;
     } catch (error) {
       say(refused, api.sentence(error));
     }

@@ -37,7 +37,7 @@ export function runView(id, { signal, onEnded }) {
   const asks = el("div", { class: "approvals", hidden: true });
   const hint = el("p", { class: "hint", id: "hint" });
   const problem = alertLine();
-  const once = againPanel(id, { problem, onMade: (made) => (location.hash = `#/runs/${made}`) });
+  const once = againPanel(id, { problem, onMade: (made) => signal.aborted || (location.hash = `#/runs/${made}`) });
   const button = el("button", { type: "button", class: "danger", hidden: true, on: { click: stop } }, "Cancel run");
   const text = document.createTextNode("");
   output.append(text);

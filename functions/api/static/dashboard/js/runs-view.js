@@ -1,7 +1,7 @@
 // The view of runs: the form and the limits at the side, the list or one run beside them.
 
 import { composer } from "./composer.js";
-import { el } from "./dom.js";
+import { announce, el } from "./dom.js";
 import { limitsPanel } from "./limits.js";
 import { runView } from "./run.js";
 import { runsList } from "./runs.js";
@@ -22,9 +22,11 @@ export function runsView(main, me, signal) {
     setTimeout(() => signal.aborted || limits.refresh(), SETTLED_MS);
   }
 
-  function open(id) {
+  // Who has gone elsewhere meanwhile stays there.
+  function open(id, from) {
     limits.refresh();
-    location.hash = `#/runs/${id}`;
+    if (location.hash === from) location.hash = `#/runs/${id}`;
+    else announce("Run submitted");
   }
 
   return {
