@@ -5,7 +5,8 @@ which owner has how many runs under way, and which tasks wait in vain. An enviro
 
 - a task that nobody has taken for `GRACE_S` has a slot free somewhere else, or none at all: `Look.due` tells an
   environment with a free slot to ask the queue, although its time for that is over;
-- a task whose owner has less than others is handed out by name (`Look.picks`): its message may stand behind hundreds;
+- a task whose owner has less than others is handed out by name (`Look.picks`): its message may stand behind hundreds.
+  It comes before messages that were received for the same slot, which go back;
 - when no slot is free, owners that hold two more than one that waits *owe* a slot (`Look.owing`): their next run that
   begins a step gives its slot back, to the very task that waits (`Lane.give_back`);
 - a paused lane hands out nothing.
@@ -60,10 +61,13 @@ class Owners:
 class Lanes(OnValkey):
     """The lanes of this environment's Valkey. Every method raises `RedisError` when it is away."""
 
-    def look(self, lane: str, free: int, *, queue_empty: bool = False) -> Look:
-        """Look at a lane, with so many slots free here; ``queue_empty``: it had nothing when it was last asked."""
+    def look(self, lane: str, free: int, *, held: int = 0, queue_empty: bool = False) -> Look:
+        """Look at a lane, with so many slots free here, and so many messages ``held`` that would fill them.
+
+        ``queue_empty``: it had nothing when it was last asked.
+        """
         stuck_s = STUCK_S if queue_empty else 1e9
-        args = [self._now(), lane, free, *(round(s * 1_000_000) for s in (GRACE_S, stuck_s, HAND_S))]
+        args = [self._now(), lane, free, *(round(s * 1_000_000) for s in (GRACE_S, stuck_s, HAND_S)), held]
         keys = [names.PAUSED, names.LANE_SLOTS, names.DEADLINES, *names.LANES]
         paused, room, due, picks, owing, late = script("look_at_lane")(keys, args, on=self._on)
         return Look(bool(paused), None if room < 0 else room, due, tuple(picks), frozenset(owing), tuple(late))

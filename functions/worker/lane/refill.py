@@ -91,7 +91,7 @@ class Refill:
         if self._share.paused and self._held:
             await self._give_up()
         if not self._held:
-            free = slots.free if self._wary else slots.soon_free
+            free = slots.free if self._wary or self._share.owed else slots.soon_free
             wait_s = self._wait_s(free)
             if wait_s == 0:
                 await self._take(free)
@@ -148,10 +148,17 @@ class Refill:
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def _look(self, slots: Slots) -> list[Delivery]:
-        """Look at the lane; returns tasks that were handed to this environment by name, none without a slot."""
+        """Look at the lane; returns tasks that were handed to this environment by name, none without a slot.
+
+        One whose message is held has that to begin with: it becomes the first of those that are.
+        """
         takes = self._environment.held_until <= now() < self._last
-        held = len(self._held)
-        return await self._share.refresh(slots.free, takes=takes, held=held, report=self._environment.end_late)
+        held = {one.message.task_id for one in self._held}
+        report = self._environment.end_late
+        taken = await self._share.refresh(slots.free, takes=takes, held=len(held), report=report)
+        named = {one.message.task_id for one in taken} & held
+        self._held.sort(key=lambda one: one.message.task_id not in named)
+        return [one for one in taken if one.message.task_id not in named]
 
     def _at_most(self, wait_s: float | None) -> float | None:
         """Wait no longer than until the next look."""

@@ -72,14 +72,21 @@ class Share:
         """How many more runs the lane may have, as far as is known."""
         return self._look.room
 
+    @property
+    def owed(self) -> bool:
+        """Whether the next slot that comes free is likely somebody's by name: nothing is received for it before."""
+        return bool(self._look.owing)
+
     async def refresh(
         self, slots: int, *, takes: bool, held: int, report: Callable[[list[str]], None]
     ) -> list[Delivery]:
         """Look, with so many slots free; returns tasks to start in them now, none unless it ``takes`` any.
 
-        ``held`` messages wait for slots, too. ``report`` sees to tasks past their deadline.
+        ``held`` messages wait for the same slots: a task that is owed one comes before them. ``report`` sees to tasks
+        past their deadline.
         """
-        free = max(0, slots - held) if takes else 0
+        slots_to_fill = slots if takes else 0
+        free = max(0, slots_to_fill - held)
         if self._offers and not takes:
             self._offers.clear()  # whom they were handed to may be taken by others when they count no longer as running
         if self._offers and slots > 0 and not self.paused:
@@ -87,7 +94,9 @@ class Share:
             return await asyncio.to_thread(self._deliveries, offered)
         self.next, self._free = now() + LOOK_SECONDS, slots
         try:
-            look = await asyncio.to_thread(self._book.look, self.lane, free, queue_empty=self.queue_empty)
+            look = await asyncio.to_thread(
+                self._book.look, self.lane, slots_to_fill, held=held, queue_empty=self.queue_empty
+            )
         except RedisError:
             self._look = Look()
             self.asks = free > 0 and now() - self._asked_at >= BLIND_SECONDS

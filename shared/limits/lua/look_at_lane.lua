@@ -1,6 +1,6 @@
 -- What an environment is to do for its lane now. KEYS: paused, slots of lanes, deadlines, the lanes. ARGV: now, lane, how
 -- many slots it has free, for how long a task has waited that nobody takes, for how long one that is stuck, for how long a
--- task that is handed out here counts as running.
+-- task that is handed out here counts as running, how many messages it holds for these slots.
 -- Reply: {paused?, room or -1, tasks that are due and not handed out, tasks to take here, owners that owe a slot, tasks
 -- past their deadline}
 
@@ -9,6 +9,7 @@ local lanes = lanes_of(KEYS, 4)
 local now = clock(ARGV[1])
 local lane, free = ARGV[2], tonumber(ARGV[3])
 local grace_us, stuck_us, hand_us = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local held = tonumber(ARGV[7])
 local queue, use = lanes.queue[lane], lanes.use[lane]
 
 local late = redis.call('ZRANGEBYSCORE', deadlines, '-inf', int(now), 'LIMIT', 0, 10)
@@ -27,7 +28,7 @@ local room = -1
 local most = tonumber(redis.call('HGET', slots, lane) or 0)
 if most > 0 then
   room = math.max(0, most - redis.call('ZCARD', lanes.running[lane]))
-  free = math.min(free, room)
+  free = math.min(free, math.max(room, held)) -- in place of a message that is held a task takes no more room than that
 end
 
 -- Owners whose oldest task has waited for too long: the longest first, of equal use that one.

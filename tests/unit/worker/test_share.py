@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -10,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from functions.worker.environment.environment import environment
+from functions.worker.environment.environment import Environment, environment
 from functions.worker.lane.deliveries import Delivery
-from functions.worker.lane.refill import Refill
-from functions.worker.lane.share import Share
+from functions.worker.lane.refill import CROWDED_LINGER_SECONDS, Refill
+from functions.worker.lane.share import LOOK_SECONDS, Share
 from functions.worker.lane.slots import Slots
 from shared import aws, valkey
 from shared.clock import day
 from shared.errors import DependencyDown
 from shared.limits import names
 from shared.limits.admission import Ask, Gate
-from shared.limits.lane import HAND_S, Lanes, Look
+from shared.limits.lane import GRACE_S, HAND_S, Lanes, Look
 from shared.limits.tiers import resolve
 from shared.settings import settings
 from shared.tasks import lanes, spend, store, table
@@ -105,6 +106,95 @@ def test_a_message_far_behind_in_the_queue_is_no_obstacle(sharing: World, monkey
     assert {store.get(task_id).status for task_id in ids} == {Status.COMPLETE}
     assert sharing.calls("q")["started"] == 1
     assert lanes.backlog(sharing.queues["normal"])["visible"] == 0
+
+
+@pytest.mark.parametrize("room", [None, 2], ids=["slots alone", "a full lane"])
+def test_a_message_that_was_received_for_a_slot_leaves_it_to_whom_it_is_owed(
+    sharing: World, monkeypatch: pytest.MonkeyPatch, room: int | None
+) -> None:
+    """While a run's end is being written, the next message of a service that has all slots is received already."""
+    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "2")
+    monkeypatch.setenv("BATCH_SIZE", "2")
+    monkeypatch.setenv("REFILL_SECONDS", "60")
+    settings.cache_clear()
+    received, may_end = threading.Event(), threading.Event()
+    receive, end = lanes.receive, Environment.end
+
+    def notes(*args: Any, **kwargs: Any) -> list[lanes.Received]:
+        found = receive(*args, **kwargs)
+        received.set()
+        return found
+
+    async def waits(self: Environment, what: Any) -> None:
+        assert await asyncio.to_thread(may_end.wait, 60)
+        await end(self, what)
+
+    service = [submit(sharing, f"[[sim key=s{n} latency=60 ttft=0.05 words=60]] x", user=f"svc/{n}") for n in range(5)]
+    first = sharing.receive(size=2)
+    monkeypatch.setattr(lanes, "receive", notes)
+    monkeypatch.setattr(Environment, "end", waits)
+
+    def come() -> None:
+        until(lambda: all(sharing.calls(f"s{n}")["started"] for n in range(2)))
+        sharing.hurry("s0")
+        until(received.is_set)
+        other = submit(sharing, QUICK, user="other")
+        time.sleep(2 * GRACE_S)
+        if room is not None:  # the run that ends is counted until everything that follows its end is done
+            Lanes().limit({"normal": room})
+        may_end.set()
+        until(lambda: has_ended(other))
+        for n in range(1, 5):
+            sharing.hurry(f"s{n}")
+
+    with meanwhile(come):
+        sharing.invoke(first)
+    sharing.work_until_quiet(seconds=60)
+    assert {store.get(one.task_id).status for one in service} == {Status.COMPLETE}
+    assert sharing.calls("q")["started"] == 1
+
+
+def test_nothing_is_received_for_a_slot_that_somebody_is_owed(sharing: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would go back, and be counted as received: a dead letter after some times."""
+    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "2")
+    monkeypatch.setenv("BATCH_SIZE", "2")
+    monkeypatch.setenv("REFILL_SECONDS", "60")
+    settings.cache_clear()
+    received: list[str] = []
+    receive, end = lanes.receive, Environment.end
+
+    def notes(*args: Any, **kwargs: Any) -> list[lanes.Received]:
+        found = receive(*args, **kwargs)
+        received.extend(lanes.parse(one.body).task_id for one in found)
+        return found
+
+    async def takes_long(self: Environment, what: Any) -> None:
+        await asyncio.sleep(5 * CROWDED_LINGER_SECONDS)
+        await end(self, what)
+
+    for n in range(3):
+        submit(sharing, f"[[sim key=s{n} latency=60 ttft=0.05 words=60]] x", user=f"svc/{n}")
+    first = sharing.receive(size=2)
+    monkeypatch.setattr(lanes, "receive", notes)
+    monkeypatch.setattr(Environment, "end", takes_long)
+    before: list[str] = []
+
+    def come() -> None:
+        until(lambda: all(sharing.calls(f"s{n}")["started"] for n in range(2)))
+        other = submit(sharing, "[[sim key=o latency=60 ttft=0.05 words=60]] y", user="other")
+        time.sleep(GRACE_S + 2 * LOOK_SECONDS)
+        sharing.hurry("s0")
+        until(lambda: sharing.calls("o")["started"])
+        before.extend(received)
+        for key in ("o", "s1", "s2"):
+            sharing.hurry(key)
+        until(lambda: has_ended(other))
+
+    with meanwhile(come):
+        sharing.invoke(first)
+    assert before == []
+    sharing.work_until_quiet(seconds=60)
+    assert len(received) >= 1
 
 
 def test_runs_that_fill_every_slot_give_one_back_at_their_next_step(
