@@ -154,3 +154,29 @@ def test_all_that_fit_are_cancelled_but_the_one_that_is_gone(dashboard: Dashboar
         expect(page.get_by_text("0 runs are cancelled, but not all: Unexpected answer (503).")).to_be_visible()
         is_answered(page)
         assert len(held.routes) == 12
+
+
+def test_why_a_run_is_not_run_again_stays_beside_why_it_failed(dashboard: Dashboard) -> None:
+    dashboard.expected = re.compile("status of 409")
+    page = dashboard.open("vip")
+    failed = {
+        "seq": 1,
+        "type": "failed",
+        "at": RUN["created_at"],
+        "data": {"error": {"code": "odd", "message": "Why."}},
+    }
+    page.route(
+        re.compile("/result/task_1"), lambda route: route.fulfill(json=RUN | {"events": [failed], "last_seq": 1})
+    )
+    with Held(page, "/task_1/retry$", "POST") as held:
+        page.evaluate("location.hash = '#/runs/task_1'")
+        page.get_by_text("Run again or fork").click()
+        page.get_by_role("button", name="Run again").click()
+        held.next().fulfill(status=409, json={"error": {"code": "conflict", "message": TOLD}})
+        expect(page.get_by_text(TOLD)).to_be_visible()
+        with page.expect_response(re.compile("/result/task_1$")):
+            page.evaluate(POLLS)
+        is_answered(page)
+        page.evaluate("new Promise(requestAnimationFrame)")
+        expect(page.get_by_role("alert").filter(has_text="odd: Why.")).to_be_visible()
+        expect(page.get_by_text(TOLD)).to_be_visible()

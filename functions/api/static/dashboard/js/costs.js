@@ -79,13 +79,14 @@ function page(wanted, operator, signal) {
       groups = cursor ? [...groups, ...found.groups] : found.groups;
       list.show(groups, found.total);
       setText(total, totalText(found.total));
+      say(problem, "");
       more.hidden = found.next_cursor === null;
       more.onclick = () => load(found.next_cursor);
       if (!cursor) drawDays(days, wanted, await ask("day", FILE_PAGE));
     } catch (error) {
       if (!signal.aborted) {
         say(problem, api.sentence(error));
-        setText(total, "");
+        if (!groups.length) setText(total, "");
       }
     } finally {
       more.disabled = false;
@@ -118,7 +119,7 @@ function page(wanted, operator, signal) {
       "section",
       { class: "panel costs-panel" },
       el("div", { class: "panel-head" }, el("h1", { tabIndex: -1 }, operator ? "Everyone's costs" : "Costs"), file),
-      form(wanted, operator),
+      form(wanted, operator, () => load(0)),
       problem,
       total,
     ),
@@ -180,7 +181,8 @@ function groupTable({ by, from, to, user }, operator) {
   };
 }
 
-function form(wanted, operator) {
+// `again` is called when what is asked for is what is shown.
+function form(wanted, operator, again) {
   const field = (label, input) => el("label", { class: "field" }, el("span", {}, label), input);
   const day = (name) => {
     const input = el("input", { name, type: "date", required: true });
@@ -195,7 +197,9 @@ function form(wanted, operator) {
   const go = (event) => {
     event.preventDefault();
     const asked = Object.fromEntries(new FormData(event.target));
+    const before = location.hash;
     location.hash = addressOf({ ...asked, user: (asked.user ?? "").trim() });
+    if (location.hash === before) again();
   };
   return el(
     "form",

@@ -37,7 +37,8 @@ export function runView(id, { signal, onEnded }) {
   const asks = el("div", { class: "approvals", hidden: true });
   const hint = el("p", { class: "hint", id: "hint" });
   const problem = alertLine();
-  const once = againPanel(id, { problem, onMade: (made) => signal.aborted || (location.hash = `#/runs/${made}`) });
+  const refused = alertLine(); // what came of a click: it stays when the run is read again
+  const once = againPanel(id, { problem: refused, onMade: (made) => signal.aborted || (location.hash = `#/runs/${made}`) });
   const button = el("button", { type: "button", class: "danger", hidden: true, on: { click: stop } }, "Cancel run");
   const text = document.createTextNode("");
   output.append(text);
@@ -49,6 +50,7 @@ export function runView(id, { signal, onEnded }) {
     relatives.parent,
     message,
     problem,
+    refused,
     el(
       "div",
       { class: "run-grid" },
@@ -92,10 +94,11 @@ export function runView(id, { signal, onEnded }) {
   }
 
   async function answer(one, body) {
+    say(refused, "");
     try {
       await decide(one, body);
     } catch (error) {
-      say(problem, api.sentence(error));
+      say(refused, api.sentence(error));
     }
     await refresh();
   }
@@ -129,13 +132,14 @@ export function runView(id, { signal, onEnded }) {
   }
 
   async function stop() {
+    say(refused, "");
     stopping = true;
     schedule();
     try {
       await api.cancel(id);
     } catch (error) {
       stopping = false;
-      say(problem, api.sentence(error));
+      say(refused, api.sentence(error));
     }
     schedule();
   }

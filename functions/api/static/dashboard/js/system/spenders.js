@@ -26,7 +26,9 @@ export function spenders(signal) {
         costs = await call(`costs?by=user&from=${day}&to=${day}&limit=${MOST}`, { signal });
         draw();
       } catch (error) {
-        if (!signal.aborted) setText(help, "What was spent cannot be read now.");
+        if (signal.aborted) return;
+        setText(help, "What was spent cannot be read now.");
+        drawn = "";
       }
     },
     EVERY_MS,
