@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 from playwright.sync_api import Page, expect
@@ -117,3 +119,53 @@ def test_what_somebody_writes_or_stands_on(dashboard: Dashboard) -> None:
         held.answer({"schedules": [schedule, schedule | {"schedule_id": "s2"}]})
         expect(pause).to_have_count(2)
         expect(pause.first).to_be_focused()
+
+
+def test_a_call_that_was_allowed(dashboard: Dashboard) -> None:
+    page = dashboard.open("vip")
+    page.route(re.compile("/approvals/f1$"), lambda route: route.fulfill(json={"status": "waiting"}))
+    asks = {"task_id": "task_1", "fingerprint": "f1", "name": "ask", "tool": "calculator", "arguments": {}}
+    with Held(page, r"/approvals\?") as held:
+        page.evaluate("location.hash = '#/approvals'")
+        held.answer({"approvals": [asks]})
+        page.evaluate(POLLS)
+        before = held.next()
+        page.get_by_role("button", name="Allow").click()
+        card = page.get_by_role("heading", name="calculator")
+        expect(card).to_have_count(0)
+        before.fulfill(json={"approvals": [asks]})
+        after = held.next()
+        expect(card).to_have_count(0)
+        after.fulfill(json={"approvals": []})
+
+
+SOURCES = """() => {
+  window.sources = [];
+  window.EventSource = class {
+    constructor() { sources.push(this); setTimeout(() => this.onopen()); }
+    addEventListener() {}
+    close() { this.closed = true; }
+  };
+}"""
+"""Has a page note what it follows."""
+
+
+def test_a_run_that_is_shown_again_is_followed_on(dashboards: Callable[..., Dashboard]) -> None:
+    """What was begun to follow it at first ends nothing of the second time."""
+    page = dashboards(fresh=True).open("vip")  # what it follows runs by is another
+    page.evaluate(SOURCES)
+    found = run("processing_1") | {"attempts": 0, "last_seq": 1}
+    found["events"] = [{"seq": 1, "type": "started", "at": found["created_at"], "data": {}}]
+    page.route(re.compile(r"/result/processing_1\b"), lambda route: route.fulfill(json=found))
+    with Held(page, "/stream-ticket", "POST") as held:
+        tickets = []
+        for place in ("/processing_1", "", "/processing_1"):
+            page.evaluate("place => location.hash = `#/runs${place}`", place)
+            if place:
+                tickets.append(held.next())
+        for ticket in reversed(tickets):
+            ticket.fulfill(json={"url": "https://streams.example?ticket=t"})
+            is_answered(page)
+        expect(page.locator("#mode")).to_have_text("Live")
+        is_answered(page)
+        assert page.evaluate("sources.map(one => Boolean(one.closed))") == [False]

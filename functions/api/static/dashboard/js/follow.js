@@ -156,7 +156,7 @@ class Follower {
       },
       onLost: () => finish.failed(new Error("the live connection was lost")),
     };
-    await subscribe(this.taskId, parts ? this.place : this.last, handlers);
+    await subscribe(this.taskId, parts ? this.place : this.last, handlers, this.signal);
     if (this.done) finish.done();
     else {
       this.linked = true;
@@ -166,7 +166,7 @@ class Follower {
       if (Date.now() - heard < QUIET_MS) return;
       heard = Date.now();
       // News that the socket did not bring: the worker gave this watcher up, or was replaced. Subscribe afresh.
-      if ((await fill()) && !this.done) subscribe(this.taskId, parts ? this.place : this.last, handlers).catch(finish.failed);
+      if ((await fill()) && !this.done) subscribe(this.taskId, parts ? this.place : this.last, handlers, this.signal).catch(finish.failed);
     }, 1000);
     this.signal.addEventListener("abort", finish.done, { once: true });
     try {

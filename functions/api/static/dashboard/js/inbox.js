@@ -12,16 +12,18 @@ export function inboxView(main, signal) {
   const problem = alertLine();
   const refused = alertLine(); // what came of an answer: it stays when they are read again
   const shown = new Map(); // fingerprint and task -> card
+  let answers = 0;
   main.replaceChildren(
     el("section", { class: "panel wide" }, el("h1", { tabIndex: -1 }, "Approvals"), problem, refused, empty, cards),
   );
 
   const refresh = whileVisible(
     async () => {
+      const before = answers;
       try {
         const { approvals } = await api.call("approvals?limit=100", { signal });
         say(problem, "");
-        show(approvals);
+        if (before === answers) show(approvals); // else it may still hold what was answered meanwhile
       } catch (error) {
         if (!signal.aborted) say(problem, api.sentence(error));
       }
@@ -52,6 +54,7 @@ export function inboxView(main, signal) {
     say(refused, "");
     try {
       await decide(one, body);
+      answers += 1;
       const key = `${one.task_id} ${one.fingerprint}`;
       shown.get(key)?.remove();
       shown.delete(key);

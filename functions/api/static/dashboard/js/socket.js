@@ -8,8 +8,9 @@ const subscribers = new Map(); // task id -> { onEvent, onLost }
 let opening = null; // the connection that there is, or is to be
 
 // Resolves when the subscription was sent; `onLost` is called once if the connection goes afterwards.
-export async function subscribe(taskId, after, handlers) {
+export async function subscribe(taskId, after, handlers, signal) {
   const socket = await open();
+  signal.throwIfAborted(); // another may watch the same run by now
   subscribers.set(taskId, handlers);
   send(socket, { action: "subscribe", task_id: taskId, after });
 }

@@ -10,9 +10,9 @@ export const parts = true;
 export const streams = () => document.body.dataset.stream === "true";
 
 // Resolves when the stream is open. `onEvent(event)` gets each message, parts of an event's text too (`partial`); `onLost`
-// is called once if the stream goes. The browser itself comes again after a break, from where it was.
-export async function subscribe(taskId, after, { onEvent, onLost }) {
-  const { url } = await call(`stream-ticket?task_id=${encodeURIComponent(taskId)}`, { method: "POST" });
+// is called once if the stream goes; `signal` aborts when nobody watches any more. The browser itself comes again after a break, from where it was.
+export async function subscribe(taskId, after, { onEvent, onLost }, signal) {
+  const { url } = await call(`stream-ticket?task_id=${encodeURIComponent(taskId)}`, { method: "POST", signal });
   unsubscribe(taskId);
   const source = new EventSource(`${url}&after=${after}`);
   sources.set(taskId, source);
