@@ -17,6 +17,7 @@ export function spenders(signal) {
   const scrolls = el("div", { class: "scrolls", tabIndex: 0, role: "region", "aria-label": "Table of top users" }, table);
   const node = panel("Top users now and today", scrolls, help);
   let costs = null; // { groups, total }
+  let away = false;
   let owners = [];
   let drawn = "";
   whileVisible(
@@ -24,12 +25,12 @@ export function spenders(signal) {
       try {
         const day = new Date().toISOString().slice(0, 10);
         costs = await call(`costs?by=user&from=${day}&to=${day}&limit=${MOST}`, { signal });
-        draw();
-      } catch (error) {
+        away = false;
+      } catch {
         if (signal.aborted) return;
-        setText(help, "What was spent cannot be read now.");
-        drawn = "";
+        away = true; // said until it is read again, whatever else is drawn
       }
+      draw();
     },
     EVERY_MS,
     signal,
@@ -42,12 +43,13 @@ export function spenders(signal) {
     const spent = new Map(groups.map((one) => [one.user, one]));
     // Those with runs under way first, then those who spent.
     const names = [...new Set([...active.map(({ owner }) => owner), ...groups.map(({ user }) => user)])];
-    const text = JSON.stringify([active, groups]);
+    const text = JSON.stringify([active, groups, away, !costs]);
     if (text === drawn) return; // the focus stays where it is
     drawn = text;
     const focused = body.contains(document.activeElement) ? document.activeElement.textContent : null;
     table.hidden = names.length === 0;
-    if (costs) setText(help, `${groups.length ? `${money(all)} in all today, by runs that ended.` : "Nothing was spent today."} A service stands for its users under Running and Open.`);
+    if (away) setText(help, "What was spent cannot be read now.");
+    else if (costs) setText(help, `${groups.length ? `${money(all)} in all today, by runs that ended.` : "Nothing was spent today."} A service stands for its users under Running and Open.`);
     body.replaceChildren(...names.map((name) => row(name, owners.find(({ owner }) => owner === name), spent.get(name), all)));
     if (focused) [...body.querySelectorAll("a")].find((link) => link.textContent === focused)?.focus();
   }
