@@ -12,6 +12,7 @@ from functions.worker.environment.environment import Environment
 from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
 from functions.worker.record.steps import Done
+from functions.worker.run.abreast import abreast
 from functions.worker.run.budget import Budget
 from shared import traceparent
 from shared.clock import day, now
@@ -173,32 +174,28 @@ class Children(Budget):
             if self.waits.knows("children", group.signal, group.nth):
                 return
             there = await persist(_rows, parent.task_id, group)
-        limit = asyncio.Semaphore(STARTED_AT_ONCE)
 
         async def one(n: int) -> None:
-            async with limit:
-                if (known := there.get(n)) is not None:
-                    if known.status is Status.QUEUED and not known.lease_no and not known.parked:
-                        await persist(
-                            lanes.send, known.lane, known.task_id, known.gen, user=known.user, trace=known.trace
-                        )
-                    return
-                child = _child(parent, group, plan, n)
-                if not child.parked:
-                    took = await asyncio.to_thread(
-                        gate.take_slot, child.user, child.task_id, child.running_cap, parking.PARKED_SLOT_SECONDS
-                    )
-                    child.parked = not took
-                    await asyncio.to_thread(waking.count_again, gate, child)
-                await persist(store.submit, child, plan.messages[n])
-                if not child.parked:
-                    await persist(lanes.send, child.lane, child.task_id, 0, user=child.user, trace=child.trace)
-                elif not child.after:
-                    await asyncio.to_thread(parking.look_again, gate, child)
+            if (known := there.get(n)) is not None:
+                if known.status is Status.QUEUED and not known.lease_no and not known.parked:
+                    await persist(lanes.send, known.lane, known.task_id, known.gen, user=known.user, trace=known.trace)
+                return
+            child = _child(parent, group, plan, n)
+            if not child.parked:
+                took = await asyncio.to_thread(
+                    gate.take_slot, child.user, child.task_id, child.running_cap, parking.PARKED_SLOT_SECONDS
+                )
+                child.parked = not took
+                await asyncio.to_thread(waking.count_again, gate, child)
+            await persist(store.submit, child, plan.messages[n])
+            if not child.parked:
+                await persist(lanes.send, child.lane, child.task_id, 0, user=child.user, trace=child.trace)
+            elif not child.after:
+                await asyncio.to_thread(parking.look_again, gate, child)
 
         # Who is to follow another is written before it: the other's end must find it.
-        await asyncio.gather(*(one(n) for n in range(plan.at_once, group.total)))
-        await asyncio.gather(*(one(n) for n in range(min(plan.at_once, group.total))))
+        await abreast(one, range(plan.at_once, group.total), most=STARTED_AT_ONCE)
+        await abreast(one, range(min(plan.at_once, group.total)), most=STARTED_AT_ONCE)
 
 
 def _check(params: dict[str, Any]) -> None:

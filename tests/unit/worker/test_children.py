@@ -1,6 +1,8 @@
 """Runs that start others: one ceiling, one end, each child once, whoever dies and whatever comes twice."""
 
 import asyncio
+import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from functools import cache
@@ -13,6 +15,7 @@ from functions.worker import agents
 from functions.worker.record.ledger import Ledger
 from functions.worker.run import children as run_children
 from shared import clock
+from shared.errors import LeaseLost
 from shared.limits.admission import Gate
 from shared.settings import settings
 from shared.tasks import (
@@ -261,6 +264,38 @@ def test_a_parent_that_dies_between_a_childs_row_and_its_message_sends_it_when_i
     until_quiet(world)
     assert response(task) == "M0 M1 M2"
     assert sorted(team.asked) == ["m0", "m1", "m2"]
+
+
+def test_nothing_is_on_its_way_any_more_when_a_run_is_given_up(
+    world: World, team: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that was being written beside would come into being in the environment's next run, an orphan perhaps."""
+    gone = threading.Event()
+    real, take = lanes.send, Gate.take_slot
+
+    def loses_its_lease(lane: str, about: str, gen: int, **more: Any) -> None:
+        if about == family.child_id(task.task_id, "map#1", 0) and not gone.is_set():
+            gone.set()
+            raise LeaseLost("this worker is gone")
+        real(lane, about, gen, **more)
+
+    def takes_long(self: Gate, user: str, task_id: str, *args: Any, **more: Any) -> bool:
+        if task_id == family.child_id(task.task_id, "map#1", 2):
+            assert gone.wait(60)
+            time.sleep(0.3)
+        return take(self, user, task_id, *args, **more)
+
+    team.runs["boss"] = mapper([f"m{n}" for n in range(20)])
+    task = world.submit("go", agent="boss")
+    monkeypatch.setattr(lanes, "send", loses_its_lease)
+    monkeypatch.setattr(Gate, "take_slot", takes_long)
+    world.invoke(world.receive())
+    written = {n for n in range(20) if table.get(row_key(family.child_id(task.task_id, "map#1", n)))}
+    assert {0, 2} <= written
+    assert len(written) < 20, "nothing begins after it"
+    until_quiet(world)
+    assert response(task) == " ".join(f"M{n}" for n in range(20))
+    assert sorted(team.asked) == sorted(f"m{n}" for n in range(20))
 
 
 def test_children_that_are_on_their_way_are_not_sent_again_when_their_parent_is_woken(
