@@ -99,6 +99,8 @@ class Refill:
                 await slots.wait(self._at_most(wait_s))
         elif now() < self._environment.held_until:
             await self._give_back()
+        elif self._share.curious(slots.free):
+            pass  # a slot came free during the look: the next one says whose it is
         elif slots.free > 0:
             ready, self._held = self._held[: slots.free], self._held[slots.free :]
             return ready

@@ -14,7 +14,7 @@ import pytest
 from functions.worker.environment.environment import Environment, environment
 from functions.worker.lane.deliveries import Delivery
 from functions.worker.lane.refill import CROWDED_LINGER_SECONDS, Refill
-from functions.worker.lane.share import LOOK_SECONDS, Share
+from functions.worker.lane.share import Share
 from functions.worker.lane.slots import Slots
 from shared import aws, valkey
 from shared.clock import day
@@ -108,17 +108,21 @@ def test_a_message_far_behind_in_the_queue_is_no_obstacle(sharing: World, monkey
     assert lanes.backlog(sharing.queues["normal"])["visible"] == 0
 
 
-@pytest.mark.parametrize("room", [None, 2], ids=["slots alone", "a full lane"])
+@pytest.mark.parametrize(
+    ("room", "during"),
+    [(None, False), (3, False), (None, True)],
+    ids=["slots alone", "a full lane", "it comes free during a look"],
+)
 def test_a_message_that_was_received_for_a_slot_leaves_it_to_whom_it_is_owed(
-    sharing: World, monkeypatch: pytest.MonkeyPatch, room: int | None
+    sharing: World, monkeypatch: pytest.MonkeyPatch, room: int | None, during: bool
 ) -> None:
     """While a run's end is being written, the next message of a service that has all slots is received already."""
-    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "2")
-    monkeypatch.setenv("BATCH_SIZE", "2")
+    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "3")
+    monkeypatch.setenv("BATCH_SIZE", "3")
     monkeypatch.setenv("REFILL_SECONDS", "60")
     settings.cache_clear()
-    received, may_end = threading.Event(), threading.Event()
-    receive, end = lanes.receive, Environment.end
+    received, may_end, armed = threading.Event(), threading.Event(), threading.Event()
+    receive, end, look = lanes.receive, Environment.end, Lanes.look
 
     def notes(*args: Any, **kwargs: Any) -> list[lanes.Received]:
         found = receive(*args, **kwargs)
@@ -129,22 +133,31 @@ def test_a_message_that_was_received_for_a_slot_leaves_it_to_whom_it_is_owed(
         assert await asyncio.to_thread(may_end.wait, 60)
         await end(self, what)
 
-    service = [submit(sharing, f"[[sim key=s{n} latency=60 ttft=0.05 words=60]] x", user=f"svc/{n}") for n in range(5)]
-    first = sharing.receive(size=2)
+    def looks(self: Lanes, *args: Any, **kwargs: Any) -> Look:
+        found = look(self, *args, **kwargs)
+        if armed.is_set() and not may_end.is_set():
+            may_end.set()
+            until(lambda: has_ended(service[0]))
+            time.sleep(0.2)  # for the event loop to hear of it
+        return found
+
+    service = [submit(sharing, f"[[sim key=s{n} latency=60 ttft=0.05 words=60]] x", user=f"svc/{n}") for n in range(6)]
+    first = sharing.receive(size=3)
     monkeypatch.setattr(lanes, "receive", notes)
     monkeypatch.setattr(Environment, "end", waits)
+    monkeypatch.setattr(Lanes, "look", looks)
 
     def come() -> None:
-        until(lambda: all(sharing.calls(f"s{n}")["started"] for n in range(2)))
+        until(lambda: all(sharing.calls(f"s{n}")["started"] for n in range(3)))
         sharing.hurry("s0")
         until(received.is_set)
         other = submit(sharing, QUICK, user="other")
         time.sleep(2 * GRACE_S)
         if room is not None:  # the run that ends is counted until everything that follows its end is done
             Lanes().limit({"normal": room})
-        may_end.set()
+        (armed if during else may_end).set()
         until(lambda: has_ended(other))
-        for n in range(1, 5):
+        for n in range(1, 6):
             sharing.hurry(f"s{n}")
 
     with meanwhile(come):
@@ -156,37 +169,45 @@ def test_a_message_that_was_received_for_a_slot_leaves_it_to_whom_it_is_owed(
 
 def test_nothing_is_received_for_a_slot_that_somebody_is_owed(sharing: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would go back, and be counted as received: a dead letter after some times."""
-    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "2")
-    monkeypatch.setenv("BATCH_SIZE", "2")
+    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "3")
+    monkeypatch.setenv("BATCH_SIZE", "3")
     monkeypatch.setenv("REFILL_SECONDS", "60")
     settings.cache_clear()
     received: list[str] = []
-    receive, end = lanes.receive, Environment.end
+    owed = threading.Event()
+    receive, end, look = lanes.receive, Environment.end, Lanes.look
 
     def notes(*args: Any, **kwargs: Any) -> list[lanes.Received]:
         found = receive(*args, **kwargs)
         received.extend(lanes.parse(one.body).task_id for one in found)
         return found
 
+    def looks(self: Lanes, *args: Any, **kwargs: Any) -> Look:
+        found = look(self, *args, **kwargs)
+        if found.owing:
+            owed.set()
+        return found
+
     async def takes_long(self: Environment, what: Any) -> None:
         await asyncio.sleep(5 * CROWDED_LINGER_SECONDS)
         await end(self, what)
 
-    for n in range(3):
+    for n in range(4):
         submit(sharing, f"[[sim key=s{n} latency=60 ttft=0.05 words=60]] x", user=f"svc/{n}")
-    first = sharing.receive(size=2)
+    first = sharing.receive(size=3)
     monkeypatch.setattr(lanes, "receive", notes)
     monkeypatch.setattr(Environment, "end", takes_long)
+    monkeypatch.setattr(Lanes, "look", looks)
     before: list[str] = []
 
     def come() -> None:
-        until(lambda: all(sharing.calls(f"s{n}")["started"] for n in range(2)))
+        until(lambda: all(sharing.calls(f"s{n}")["started"] for n in range(3)))
         other = submit(sharing, "[[sim key=o latency=60 ttft=0.05 words=60]] y", user="other")
-        time.sleep(GRACE_S + 2 * LOOK_SECONDS)
+        until(owed.is_set)
         sharing.hurry("s0")
         until(lambda: sharing.calls("o")["started"])
         before.extend(received)
-        for key in ("o", "s1", "s2"):
+        for key in ("o", "s1", "s2", "s3"):
             sharing.hurry(key)
         until(lambda: has_ended(other))
 
