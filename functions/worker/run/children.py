@@ -12,18 +12,18 @@ from functions.worker.environment.environment import Environment
 from functions.worker.record.ledger import Ledger
 from functions.worker.record.persist import persist
 from functions.worker.record.steps import Done
+from functions.worker.run import grown
 from functions.worker.run.abreast import abreast
 from functions.worker.run.budget import Budget
 from shared import traceparent
 from shared.clock import day, now
 from shared.errors import BudgetExhausted, NotFound
 from shared.limits import tiers
-from shared.tasks import ceilings, family, lanes, parking, settle, store, table, waking
+from shared.tasks import ceilings, family, lanes, parking, store, waking
 from shared.tasks.family import Group
-from shared.tasks.items import read_task, row_key
 from shared.tasks.model import METADATA_KEY_CHARACTERS, METADATA_PAIRS, METADATA_VALUE_CHARACTERS, Status, Task
 from shared.tasks.waits import LONGEST_SECONDS
-from sluice.errors import ChildFailed, WaitTimeout
+from sluice.errors import WaitTimeout
 from sluice.types import AgentResult
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
@@ -63,7 +63,7 @@ class Children(Budget):
         """Run an agent as a task of its own; see `sluice.Context.run`."""
         params = {"max_output_tokens": max_output_tokens, "max_cost_usd": max_cost_usd, "metadata": metadata}
         (one,) = await self._children(agent, [message], 1, model, params, name)
-        return _result(one)
+        return grown.result(one)
 
     async def map(
         self,
@@ -84,8 +84,8 @@ class Children(Budget):
         params = {"max_output_tokens": max_output_tokens, "max_cost_usd": max_cost_usd, "metadata": metadata}
         found = await self._children(agent, list(messages), at_once or len(messages), model, params, name)
         if on_error == "raise":
-            return [_result(one) for one in found]
-        return [_result(one) if one["status"] == "complete" else _failure(one) for one in found]
+            return [grown.result(one) for one in found]
+        return [grown.result(one) if one["status"] == "complete" else grown.failure(one) for one in found]
 
     async def _children(
         self, agent: str, messages: list[str], at_once: int, model: str | None, params: dict[str, Any], name: str
@@ -121,7 +121,7 @@ class Children(Budget):
 
         async def work(_nth: int) -> Done:
             assert made is not None  # noqa: S101 - for the type checker
-            ends = await persist(_ends, self._task.task_id, made)
+            ends = await persist(grown.ends, self._task.task_id, made)
             # A child's raise is one of the tree: what it did not use of it is this run's to use.
             more = sum(one.get("raised", 0) for one in ends)
             return Done(ends, raised=ceilings.raised(self._task, ceilings.OWN, more) if more else None)
@@ -173,7 +173,7 @@ class Children(Budget):
         if not group.fresh:
             if self.waits.knows("children", group.signal, group.nth):
                 return
-            there = await persist(_rows, parent.task_id, group)
+            there = await persist(grown.rows, parent.task_id, group)
 
         async def one(n: int) -> None:
             if (known := there.get(n)) is not None:
@@ -275,40 +275,3 @@ def _child(parent: Task, group: Group, plan: Plan, n: int) -> Task:
         follower=sibling(n + plan.at_once),
         parked=after is not None,
     )
-
-
-def _rows(parent_id: str, group: Group) -> dict[int, Task]:
-    """Read the children that are there, by number."""
-    wanted = family.ids(parent_id, group)
-    rows = {task.task_id: task for task in map(read_task, table.get_many([*map(row_key, wanted)]))}
-    return {n: rows[child_id] for n, child_id in enumerate(wanted) if child_id in rows}
-
-
-def _ends(parent_id: str, group: Group) -> list[dict[str, Any]]:
-    """Read how the children ended, in their order."""
-    rows = _rows(parent_id, group)
-    return [_told(child_id, rows.get(n)) for n, child_id in enumerate(family.ids(parent_id, group))]
-
-
-def _told(child_id: str, task: Task | None) -> dict[str, Any]:
-    if task is None:
-        gone = {"code": "not_found", "message": "the run was deleted", "type": "not_found_error"}
-        return {"task_id": child_id, "status": "failed", "micro_usd": 0, "error": gone}
-    told: dict[str, Any] = {"task_id": child_id, "status": str(task.status), "micro_usd": task.micro_usd}
-    if more := task.raised.get(ceilings.OWN):
-        told["raised"] = more
-    if task.error:
-        told["error"] = task.error
-    if (result := settle.result_of(task)) is not None:
-        told |= {"response": result["response"], "data": result.get("data")}
-    return told
-
-
-def _result(one: dict[str, Any]) -> AgentResult:
-    if one["status"] != "complete":
-        raise _failure(one)
-    return AgentResult(one["response"], one.get("data"))
-
-
-def _failure(one: dict[str, Any]) -> ChildFailed:
-    return ChildFailed(one["task_id"], one["status"], one.get("error"))

@@ -14,6 +14,7 @@ from functions.sweeper import sweep as sweeper
 from functions.worker import agents
 from functions.worker.record.ledger import Ledger
 from functions.worker.run import children as run_children
+from functions.worker.run import grown
 from shared import clock
 from shared.errors import LeaseLost
 from shared.limits.admission import Gate
@@ -554,8 +555,8 @@ def test_what_children_may_cost_counts_until_what_they_did_cost_does(
 
     ledgers: list[Ledger] = []
     counted: list[int] = []
-    real = run_children._ends
-    monkeypatch.setattr(run_children, "_ends", ends)
+    real = grown.ends
+    monkeypatch.setattr(grown, "ends", ends)
     team.runs |= {"caller": caller, "boss": boss}
     task = world.submit("go", agent="boss", params={"max_cost_usd": 0.01})
     until_quiet(world)

@@ -48,11 +48,18 @@ function search(asked, signal) {
   const stopping = new Set();
   let stopped = 0;
   const body = el("tbody");
-  const list = new Rows(body, (id) => makeRow(id, cancel, { base: BASE, whose: true }), (row, task) => row.show(task, stopping.has(task.task_id)));
   const empty = el("p", { class: "empty", hidden: true }, "No runs fit.");
   const problem = alertLine();
+  const list = new Rows(body, {
+    make: (id) => makeRow(id, cancel, { base: BASE, whose: true }),
+    show: (row, task) => row.show(task, stopping.has(task.task_id)),
+    read: page,
+    signal,
+    problem,
+    onRead: show,
+  });
   const refused = alertLine(); // what came of a click: it stays when the list is read again
-  const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: showOlder } }, "Show older");
+  const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: () => list.loadOlder(more) } }, "Show older");
   const columns = COLUMNS.map((name) => el("th", { scope: "col" }, name || el("span", { class: "sr" }, "Action")));
   const table = el(
     "table",
@@ -85,29 +92,8 @@ function search(asked, signal) {
     return found;
   }
 
-  async function load(cursor) {
-    const still = list.asked(signal);
-    try {
-      const found = await page(cursor, still);
-      say(problem, "");
-      if (cursor) list.more(found);
-      else list.first(found);
-      show();
-    } catch (error) {
-      if (!still.aborted) say(problem, api.sentence(error));
-    }
-  }
-
-  async function showOlder() {
-    more.disabled = true;
-    await load(list.older);
-    more.disabled = false;
-  }
-
   function show() {
-    table.hidden = list.empty;
-    empty.hidden = !list.empty;
-    more.hidden = !list.older;
+    list.reveal(table, empty, more);
     // Of one search only: nobody means to cancel everybody's runs.
     all.hidden = !wanted.length || !list.anyLive;
   }
@@ -174,7 +160,7 @@ function search(asked, signal) {
     refresh();
   }
 
-  const refresh = whileVisible(() => load(null), () => (Date.now() - stopped < STOPS_MS ? STOPPING_MS : EVERY_MS), signal);
+  const refresh = whileVisible(() => list.load(), () => (Date.now() - stopped < STOPS_MS ? STOPPING_MS : EVERY_MS), signal);
   return { node };
 }
 

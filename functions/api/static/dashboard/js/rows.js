@@ -1,11 +1,14 @@
 // The rows of a list of runs, newest first. Its first page is read again and again, those after it when they are wanted.
 
+import { sentence } from "./api.js";
+import { say } from "./dom.js";
 import { LIVE } from "./parts.js";
 
 export class Rows {
-  // `make(id)` makes a row, `show(row, task)` fills it.
-  constructor(body, make, show) {
-    Object.assign(this, { body, make, show, rows: new Map(), older: null, begun: new AbortController() });
+  // `make(id)` makes a row, `show(row, task)` fills it. `read(cursor, signal)` gets a page, the first one without a
+  // cursor, until `signal` aborts; `problem` says why it could not. `onRead()` is called after each.
+  constructor(body, { make, show, read, signal, problem, onRead }) {
+    Object.assign(this, { body, make, show, read, signal, problem, onRead, rows: new Map(), older: null, begun: new AbortController() });
   }
 
   get empty() {
@@ -16,9 +19,32 @@ export class Rows {
     return [...this.rows.values()].some(({ task }) => LIVE.has(task.status));
   }
 
-  // Aborts with `signal`, and when the list begins anew: what was asked for the former one is of no use then.
-  asked(signal) {
-    return AbortSignal.any([signal, this.begun.signal]);
+  async load(cursor = null) {
+    // When the list begins anew, what was asked for the former one is of no use.
+    const asked = AbortSignal.any([this.signal, this.begun.signal]);
+    try {
+      const page = await this.read(cursor, asked);
+      say(this.problem, "");
+      if (cursor) this.more(page);
+      else this.first(page);
+      this.onRead();
+    } catch (error) {
+      if (!asked.aborted) say(this.problem, sentence(error));
+    }
+  }
+
+  // What `button` is for: the page after the last one that is shown.
+  async loadOlder(button) {
+    button.disabled = true;
+    await this.load(this.older);
+    button.disabled = false;
+  }
+
+  // Shows the table or that it is empty, and the button if there is more.
+  reveal(table, empty, more) {
+    table.hidden = this.empty;
+    empty.hidden = !this.empty;
+    more.hidden = !this.older;
   }
 
   clear() {

@@ -16,11 +16,18 @@ export const COLUMNS = ["Status", "Run", "Submitted", "Waited", "Ran", "Cost", "
 export function runsList(signal) {
   const stopping = new Set();
   const body = el("tbody");
-  const list = new Rows(body, (id) => makeRow(id, stop), (row, task) => row.show(task, stopping.has(task.task_id)));
   const empty = el("p", { class: "empty", hidden: true }, "No runs yet. Write a message and press Run.");
   const problem = alertLine();
+  const list = new Rows(body, {
+    make: (id) => makeRow(id, stop),
+    show: (row, task) => row.show(task, stopping.has(task.task_id)),
+    read: (cursor, asked) => call(address(cursor), { signal: asked }),
+    signal,
+    problem,
+    onRead: show,
+  });
   const refused = alertLine(); // what came of a click: it stays when the list is read again
-  const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: showOlder } }, "Show older");
+  const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: () => list.loadOlder(more) } }, "Show older");
   const filter = el(
     "select",
     { id: "filter", on: { change: restart } },
@@ -56,41 +63,16 @@ export function runsList(signal) {
     return `agent?${asked}`;
   };
 
-  const refresh = whileVisible(
-    () => load(null),
-    () => (list.anyLive ? BUSY_MS : IDLE_MS),
-    signal,
-  );
-
-  async function load(cursor) {
-    const asked = list.asked(signal);
-    try {
-      const page = await call(address(cursor), { signal: asked });
-      say(problem, "");
-      if (cursor) list.more(page);
-      else list.first(page);
-      show();
-    } catch (error) {
-      if (!asked.aborted) say(problem, sentence(error));
-    }
-  }
+  const refresh = whileVisible(() => list.load(), () => (list.anyLive ? BUSY_MS : IDLE_MS), signal);
 
   function restart() {
     list.clear();
     refresh();
   }
 
-  async function showOlder() {
-    more.disabled = true;
-    await load(list.older);
-    more.disabled = false;
-  }
-
   function show() {
-    table.hidden = list.empty;
-    empty.hidden = !list.empty;
+    list.reveal(table, empty, more);
     setText(empty, filter.value ? "No runs of this status." : "No runs yet. Write a message and press Run.");
-    more.hidden = !list.older;
   }
 
   async function stop(id) {
