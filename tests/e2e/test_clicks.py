@@ -24,6 +24,7 @@ RUN = {
 }
 LISTED = {"tasks": [RUN | {"status": "processing"}], "next_cursor": None}
 TOLD = "Not this time."
+REFUSED = {"error": {"code": "conflict", "message": TOLD}}
 MEANT = "button => { button.click(); button.click(); }"
 """Presses twice, each by itself: what is not pressed again for seconds is taken back."""
 
@@ -104,21 +105,70 @@ def once_at(page: Page, place: Place) -> None:
     button = page.get_by_role("button", name=place.button).first
     for label, text in place.written.items():
         page.get_by_label(label).fill(text)
-    with Held(page, place.asks_for, place.method) as held:
+    told = page.get_by_text(TOLD)
+    with Held(page, place.asks_for, place.method) as held, Held(page, place.looks_at) as looks:
         button.dblclick()
         asked = held.next()
         is_answered(page)
         assert held.routes == [asked], place
-        with page.expect_response(re.compile(place.looks_at)):
-            asked.fulfill(status=409, json={"error": {"code": "conflict", "message": TOLD}})
+        asked.fulfill(status=409, json=REFUSED)
+        expect(told).to_be_visible()
+        button.click()  # at once: how it is now has not been read again
+        held.next().fulfill(status=409, json=REFUSED)
+        expect(told).to_be_visible()
+        looks.answer(place.found)
+        looks.answer(place.found)
         is_answered(page)
-        expect(page.get_by_text(TOLD)).to_be_visible()
+        expect(told).to_be_visible()
         if place.keeps_focus:
             expect(button).to_be_focused()
         button.click()
-        with page.expect_response(re.compile(place.looks_at)):
-            held.answer({"task_id": "task_1", "status": "queued"})
-        expect(page.get_by_text(TOLD)).to_have_count(0)
+        held.answer({"task_id": "task_1", "status": "queued"})
+        looks.answer(place.found)
+        expect(told).to_have_count(0)
+
+
+def test_the_next_is_made_before_the_list_is_read_again(dashboard: Dashboard) -> None:
+    page = dashboard.open("vip")
+    page.route(re.compile(r"/schedules\?"), lambda route: route.fulfill(json={"schedules": []}))
+    page.evaluate("location.hash = '#/schedules'")
+    expect(page.get_by_text("There are no schedules yet.")).to_be_visible()
+    with Held(page, "/schedules$", "POST") as held, Held(page, r"/schedules\?") as looks:
+        for message in ("The first.", "The second."):
+            page.get_by_label("Message").fill(message)
+            page.get_by_label("Cron").fill("0 8 * * *")
+            page.get_by_role("button", name="Make schedule").click()
+            asked = held.next()
+            assert asked.request.post_data_json["run"] == {"message": message}
+            asked.fulfill(status=201, json={"schedule_id": message})
+            expect(page.get_by_label("Message")).to_have_value("")
+        looks.answer({"schedules": []})
+
+
+def test_a_card_can_be_pressed_before_it_is_read_again(dashboard: Dashboard) -> None:
+    page = dashboard.open("vip")
+    one = {"schedule_id": "s1", "cron": "0 8 * * *", "timezone": "UTC", "paused": False, "run": {"message": "Daily."}}
+    page.route(re.compile(r"/schedules\?"), lambda route: route.fulfill(json={"schedules": [one]}))
+    page.evaluate("location.hash = '#/schedules'")
+    card = page.locator("article[data-schedule]")
+    with (
+        Held(page, "/schedules/s1$", "PATCH") as paused,
+        Held(page, "/schedules/s1$", "DELETE") as gone,
+        Held(page, r"/schedules\?") as looks,
+    ):
+        looks.answer({"schedules": [one]})
+        card.get_by_role("button", name="Pause").click()
+        paused.answer(one)
+        expect(page.locator("#announce")).to_have_text("Schedule paused")
+        card.get_by_role("button", name="Delete").dblclick()
+        gone.answer({})
+        expect(card).to_be_hidden()
+        looks.answer({"schedules": [one]})
+        is_answered(page)
+        expect(card).to_be_hidden()
+        looks.answer({"schedules": []})
+        expect(page.get_by_text("There are no schedules yet.")).to_be_visible()
+        assert len(gone.routes) == 1
 
 
 def test_all_that_fit_are_cancelled_but_the_one_that_is_gone(dashboard: Dashboard) -> None:

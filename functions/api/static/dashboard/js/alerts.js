@@ -80,7 +80,7 @@ export function alertsPanel(signal) {
     } catch (error) {
       say(refused, api.sentence(error));
     }
-    await refresh();
+    refresh();
   }
 
   return panel("Alerts of your budget", now, form, el("h3", {}, "Told lately"), list);

@@ -64,7 +64,7 @@ export function batchesView(main, signal) {
     } catch (error) {
       say(refused, api.sentence(error));
     }
-    await refresh();
+    refresh();
   }
 
   // A link cannot carry the key, so the file is fetched here and handed over; a large one by a link that needs none.

@@ -22,7 +22,7 @@ export function budgetAsk(id, onAnswered) {
         await call(`operator/tasks/${encodeURIComponent(id)}/approvals/${encodeURIComponent(fingerprint)}`, { method: "POST", body });
         announce(body.decision === "allow" ? "Raised" : "It fails");
         node.hidden = true;
-        await onAnswered();
+        onAnswered();
       } catch (error) {
         say(problem, sentence(error));
       }

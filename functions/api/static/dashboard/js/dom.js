@@ -36,6 +36,7 @@ export function announce(text) {
 }
 
 // Does what a button is for, once: those of `node`, or itself, do nothing more before it is done. They keep the focus.
+// It is done when its own answer has come: a press after that must not be lost, however long the next look takes.
 export async function busy(node, work) {
   if (node.ariaBusy) return;
   node.ariaBusy = "true";

@@ -144,12 +144,13 @@ function search(asked, signal) {
   async function cancel(id) {
     say(refused, "");
     stopping.add(id);
-    list.row(list.rows.get(id).task);
+    list.redraw(id);
     try {
       const { status } = await api.operator(id, "cancel");
       announce(status === "cancelled" ? "Run cancelled" : "Run is being stopped");
     } catch (error) {
       stopping.delete(id);
+      list.redraw(id);
       say(refused, api.sentence(error));
     }
     acted();

@@ -62,7 +62,7 @@ export function inboxView(main, signal) {
     } catch (error) {
       say(refused, api.sentence(error));
     }
-    await refresh();
+    refresh();
   }
 
   return { show: (_, { focus }) => focus && main.querySelector("h1").focus() };

@@ -81,7 +81,7 @@ export function ownKeyPanel(signal) {
     } catch (error) {
       say(refused, api.sentence(error));
     }
-    await refresh();
+    refresh();
   }
 
   return panel("A provider's key of your own", now, priced, form);

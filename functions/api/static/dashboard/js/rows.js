@@ -85,6 +85,12 @@ export class Rows {
     }
   }
 
+  // Shows a row as what is known of it now asks for, if it is there still.
+  redraw(id) {
+    const row = this.rows.get(id);
+    if (row) this.show(row, row.task);
+  }
+
   row(task) {
     const row = this.rows.get(task.task_id) ?? this.make(task.task_id);
     this.rows.set(task.task_id, row);

@@ -124,7 +124,7 @@ export function runCard(id, signal) {
     } catch (error) {
       say(refused, api.sentence(error));
     }
-    await refresh();
+    refresh();
   }
 
   return { node };

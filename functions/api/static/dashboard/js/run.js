@@ -100,7 +100,7 @@ export function runView(id, { signal, onEnded }) {
     } catch (error) {
       say(refused, api.sentence(error));
     }
-    await refresh();
+    refresh();
   }
 
   function schedule() {

@@ -78,12 +78,13 @@ export function runsList(signal) {
   async function stop(id) {
     say(refused, "");
     stopping.add(id);
-    list.row(list.rows.get(id).task);
+    list.redraw(id);
     try {
       const { status } = await cancel(id);
       announce(status === "cancelled" ? "Run cancelled" : "Run is being stopped");
     } catch (error) {
       stopping.delete(id);
+      list.redraw(id);
       say(refused, sentence(error));
     }
     refresh();

@@ -45,15 +45,16 @@ export function schedulesView(main, signal) {
     signal,
   );
 
-  async function change(what, path, options) {
+  async function change(what, path, options, done) {
     say(refused, "");
     try {
       await api.call(path, options);
       announce(what);
+      done?.();
     } catch (error) {
       say(refused, api.sentence(error));
     }
-    await refresh();
+    refresh();
   }
 
   function make(event) {
@@ -63,15 +64,14 @@ export function schedulesView(main, signal) {
 
   async function made() {
     const body = { cron: cron.value.trim(), timezone: zone.value.trim() || "UTC", run: { message: message.value } };
-    await change("Schedule made", "schedules", { method: "POST", body });
-    if (!refused.textContent) message.value = cron.value = "";
+    await change("Schedule made", "schedules", { method: "POST", body }, () => (message.value = cron.value = ""));
   }
 
   function card(one) {
     const path = `schedules/${encodeURIComponent(one.schedule_id)}`;
     const pause = () =>
       change(one.paused ? "Schedule goes on" : "Schedule paused", path, { method: "PATCH", body: { paused: !one.paused } });
-    const remove = () => change("Schedule deleted", path, { method: "DELETE" });
+    const remove = () => change("Schedule deleted", path, { method: "DELETE" }, () => (node.hidden = true));
     const last = one.last?.outcome ? `Last time: ${one.last.outcome}, ${atDate(one.last.at)}` : "It was not fired yet";
     const next = one.next?.length ? `Next: ${atDate(one.next[0])}` : "Nothing follows";
     const node = el(
