@@ -1,5 +1,7 @@
 """Recorded steps: what a run has finished, so that no retry, takeover or continuation does it again.
 
+A step that failed is recorded, too, once its run has gone on all the same: what it did next may hang on that.
+
 A step is keyed by its name and how often the name was used before in the run; a fingerprint of its input tells a
 replay that the code or the input changed shape. A step, its events and its cost are one item, a record of the run's
 log, which only the holder of the lease can put (`shared.tasks.records`); the row learns of it with its next write.
@@ -7,7 +9,7 @@ log, which only the holder of the lease can put (`shared.tasks.records`); the ro
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +32,8 @@ class Step:
     value: Any
     copied: bool = False
     """Another run did it, and paid for it: this one was begun with it."""
+    failed: bool = False
+    """It came to nothing, and its run went on: ``value`` says what it raised."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -44,41 +48,58 @@ def fingerprint(value: Any) -> str:
 
 
 def load(task_id: str) -> dict[tuple[str, int], Step]:
-    """Read all recorded steps of a task."""
+    """Read all recorded steps of a task, in the order in which they were recorded."""
+    copied: list[tuple[int, Step]] = []
     steps: dict[tuple[str, int], Step] = {}
-    for row in records.items(task_id, COPIED):
-        if row["sk"]["S"].startswith(COPIED):
+    for row in records.items(task_id, COPIED_FAILURE):
+        if row["sk"]["S"].startswith((COPIED_FAILURE, COPIED)):
             value = json.loads(blobs.unpack(row))
-            step = Step(plain(row["name"]), plain(row["nth"]), plain(row["fingerprint"]), value, "copied" in row)
-        elif row["sk"]["S"].startswith(records.PREFIX) and (found := records.content(row).get("step")):
-            step = Step(found["name"], found["nth"], found["fingerprint"], found["value"])
-        else:
-            continue
-        steps[step.key] = step
-    return steps
+            about = plain(row["name"]), plain(row["nth"]), plain(row["fingerprint"])
+            step = Step(*about, value, "copied" in row, row["sk"]["S"].startswith(COPIED_FAILURE))
+            copied.append((plain(row["copied"]) if "copied" in row else 0, step))
+            steps[step.key] = step
+        elif row["sk"]["S"].startswith(records.PREFIX):
+            for step in _told(records.content(row), steps):
+                steps.pop(step.key, None)  # it stands where it was recorded last
+                steps[step.key] = step
+    return {step.key: step for _, step in sorted(copied, key=lambda one: one[0])} | steps
+
+
+def _told(content: dict[str, Any], known: dict[tuple[str, int], Any]) -> Iterator[Step]:
+    """Yield what a record says of a step; takes out of ``known`` the failures that it says are to be tried again."""
+    for name in ("step", "failure"):
+        if found := content.get(name):
+            yield Step(found["name"], found["nth"], found["fingerprint"], found["value"], failed=name == "failure")
+    for event in content["events"]:
+        if event["type"] == "retry":
+            for name, nth in event["data"].get(AGAIN, ()):
+                known.pop((name, nth), None)
 
 
 COPIED = "CKPT#"
 """How the keys of steps begin that have an item of their own: copied ones, and what versions before 0.2 wrote."""
+COPIED_FAILURE = "CKPF#"
+"""The same for failures: none that a version which knows of none takes for a step."""
+AGAIN = "again"
+"""In a ``retry`` event: the failed steps that are not kept, by name and use."""
 
 
 def rows(task_id: str) -> list[Attributes]:
     """Return all recorded steps of a task as items of their own."""
-    found: list[Attributes] = []
-    for row in records.items(task_id, COPIED):
-        if row["sk"]["S"].startswith(COPIED):
-            found.append(row)
-        elif row["sk"]["S"].startswith(records.PREFIX) and (step := records.content(row).get("step")):
-            found.append(
-                {
+    found: dict[tuple[str, int], Attributes] = {}
+    for row in records.items(task_id, COPIED_FAILURE):
+        if row["sk"]["S"].startswith((COPIED_FAILURE, COPIED)):
+            found[plain(row["name"]), plain(row["nth"])] = row
+        elif row["sk"]["S"].startswith(records.PREFIX):
+            for step in _told(records.content(row), found):
+                found[step.key] = {
                     "pk": row["pk"],
-                    "sk": {"S": f"{COPIED}{step['name']}#{step['nth']:04d}"},
-                    **{name: attribute(step[name]) for name in ("name", "nth", "fingerprint")},
-                    **blobs.pack(dumps(step["value"]), f"tasks/{task_id}/steps/{step['name']}/{step['nth']}"),
+                    "sk": {"S": f"{COPIED_FAILURE if step.failed else COPIED}{step.name}#{step.nth:04d}"},
+                    **{name: attribute(getattr(step, name)) for name in ("name", "nth", "fingerprint")},
+                    **blobs.pack(dumps(step.value), f"tasks/{task_id}/steps/{step.name}/{step.nth}"),
                     "v": row["v"],
                 }
-            )
-    return found
+    return [*found.values()]
 
 
 def record(
@@ -90,7 +111,7 @@ def record(
     model_used: str | None = None,
     raised: dict[str, int] | None = None,
 ) -> None:
-    """Record a finished step with its events and cost, all or nothing, and note it in ``task``.
+    """Record a finished step, or one that failed, with its events and cost, all or nothing, and note it in ``task``.
 
     ``raised`` is what ceilings are raised by from now on, if the step did that: once, like the step.
 
@@ -106,15 +127,18 @@ def record(
     if raised is not None:
         state["raised"] = raised
     started_at = task.started_at or task.run_started
+    told = {"name": step.name, "nth": step.nth, "fingerprint": step.fingerprint, "value": step.value}
     op = records.put_op(
         task,
         batch,
         expires=events.expires(at),
-        step={"name": step.name, "nth": step.nth, "fingerprint": step.fingerprint, "value": step.value},
+        **{"failure" if step.failed else "step": told},
         state=state | ({"started_at": started_at} if started_at else {}),
     )
     records.write(op)
-    task.attempt, task.last_error, task.started_at = 0, None, started_at or at
+    task.started_at = started_at or at
+    if not step.failed:  # else its run may come to it for ever, at no attempt
+        task.attempt, task.last_error = 0, None
     del task.unwritten[:aborted]
     if use:
         days.count(task, use)

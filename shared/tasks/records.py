@@ -53,12 +53,15 @@ def put_op(
     *,
     expires: float,
     step: dict[str, Any] | None = None,
+    failure: dict[str, Any] | None = None,
     state: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Make the Put of a record behind ``task.last_seq``; ``batch`` holds its events, at least one, numbered."""
     content: dict[str, Any] = {"events": batch}
     if step is not None:
         content["step"] = step
+    if failure is not None:  # no step for versions that know of no failures: they try it again, as they always did
+        content["failure"] = failure
     if state is not None:
         content["state"] = state
     first = task.last_seq + 1

@@ -139,7 +139,9 @@ def _show(event: Event, text: str) -> str:
         piece = str(event.data.get("text", ""))
         out.print(escape(piece), end="")
         return text + piece
-    if event.type in ("complete", "failed", "cancelled", "step", "tool_arguments"):
+    if event.type in ("complete", "failed", "cancelled", "tool_arguments"):
+        return text
+    if event.type == "step" and "error" not in event.data:
         return text
     if text:
         out.print()

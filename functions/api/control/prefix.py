@@ -35,7 +35,10 @@ def read(task: Task, after: int | tuple[str, int | None]) -> list[Attributes]:
         NotFound: the task is gone.
     """
     log = events.read(task.task_id, 0).events
-    seen = {_key(event): event.seq for event in reversed(log) if _key(event) is not None}
+    told = [event for event in log if _key(event) is not None]
+    # One that failed first and was done later stands where it was done.
+    seen = {_key(event): event.seq for event in told if "error" in event.data}
+    seen |= {_key(event): event.seq for event in reversed(told) if "error" not in event.data}
     rows = [(_place(row, seen), row) for row in checkpoints.rows(task.task_id)]
     kept = {_name(row) for _, row in rows}
     unkept = {key: event.seq for event in log if (key := _key(event)) and "call" in event.data and key not in kept}

@@ -43,6 +43,8 @@ class Tree:
         """What it waited for and is not known to have got: kind, name, since when."""
         self._texts: dict[str, tuple[float, float]] = {}
         """Model calls that text is there of and no recorded reply: first and last piece."""
+        self._failed: dict[tuple[str, int], Span] = {}
+        """Steps that failed, and that the run went on after."""
         self._waited_s = 0.0
         self._used = [0, 0, 0]
         """Input tokens, output tokens and micro-USD of the calls seen."""
@@ -81,12 +83,19 @@ class Tree:
         name, nth = str(data["step"]), int(data.get("n", 1))
         start = event.at - float(data.get("ms", 0)) / 1000
         about: dict[str, Value] = {names.STEP: name, names.NTH: nth}
+        if (before := self._failed.pop((name, nth), None)) is not None:
+            self._spans.remove(before)  # tried again since: a span's id is its step's
+        error = str(data["error"].get("code") or "failed") if isinstance(data.get("error"), dict) else None
+        if error is not None:
+            about[names.ERROR_TYPE] = error
+        spans = len(self._spans)
         tool = self._tools.pop((name, nth), None)
         kind = str(data.get("kind", "step"))
         if "call" in data:
             self._call(event, start, about)
         elif tool is not None or kind == "tool":
-            self._add(_tool_name(name), tool.at if tool else start, event.at, about | _of_tool(name), STEP, name, nth)
+            began = tool.at if tool else start
+            self._add(_tool_name(name), began, event.at, about | _of_tool(name), STEP, name, nth, error=error)
         elif kind in WAITS:
             known = [start, self._waited(kind, name, nth)]
             if kind == "children":
@@ -95,7 +104,9 @@ class Tree:
             text = f"{kind} {name}" if kind != name else kind
             self._add(text, began, event.at, about | {names.KIND: kind}, STEP, name, nth)
         else:
-            self._add(f"step {name}", start, event.at, about, STEP, name, nth)
+            self._add(f"step {name}", start, event.at, about, STEP, name, nth, error=error)
+        if error is not None and len(self._spans) > spans:
+            self._failed[name, nth] = self._spans[-1]
 
     def _waited(self, kind: str, name: str, nth: int) -> float | None:
         """Take the wait that a step is the end of; returns since when it was waited for."""

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+from functions.worker.record.caught import Caught, Failure
 from functions.worker.record.eventlog import EventLog
 from functions.worker.record.ledger import charge
 from functions.worker.record.persist import persist
+from functions.worker.record.replay import Replay
 from functions.worker.record.stops import Ended, Final
 from shared import storable, traceparent
 from shared.clock import now
@@ -28,6 +30,8 @@ from shared.traceparent import OUTGOING
 from sluice.errors import ReplayMismatch
 
 STEP_NAME_CHARACTERS = 64
+MAY_FAIL = frozenset({"model", "tool", "step"})
+"""Kinds of steps whose work is not Sluice's own."""
 _inside: ContextVar[str | None] = ContextVar("inside_step", default=None)
 """The step whose function runs, in this asyncio task and those that it starts."""
 
@@ -63,7 +67,6 @@ class Steps:
         ``give_way`` raises when the run is to leave its slot to another.
         """
         self._task = task
-        self._recorded = recorded
         self._copied = {step.key for step in recorded.values() if step.copied}
         self._log = log
         self._check_time = check_time
@@ -73,6 +76,8 @@ class Steps:
         """By what tells its end, each step under way: the asyncio task that it runs in, and how often that one had been
         cancelled before."""
         self._closed = False
+        self.caught = Caught()
+        self._replay = Replay(recorded, self.caught)
         self._failed: SluiceError | None = None
         """Why a step could not be recorded, though nothing was wrong with it."""
         self._last: tuple[Step, Done] | None = None
@@ -137,19 +142,40 @@ class Steps:
         if nth is None:
             self._uses[name] += 1
             nth = self._uses[name]
+        self.caught.come_on()
         mark = checkpoints.fingerprint([kind, fingerprint])
-        recorded = self._recorded.pop((name, nth), None)
+        recorded = await self._replay.find(name, nth, mark)
         if recorded is not None:
-            if recorded.fingerprint not in (mark, checkpoints.ANY_INPUT):
-                raise ReplayMismatch(f"step {name} #{nth} was recorded with another input")
             return recorded.value
         outer = _inside.get()
         if outer is not None:
             raise ReplayMismatch(f"step {name} is inside step {outer}, whose replay would not ask for it")
-        await self.flush()
+        began = time.monotonic()
+        try:
+            try:
+                return await self._do(name, nth, work, kind, mark, ready)
+            except Exception:
+                await self._replay.caught_up()
+                raise
+        except BaseException as error:
+            if (told := self.caught.told(error)) is not None and kind in MAY_FAIL:
+                about = {"ms": round((time.monotonic() - began) * 1000), "kind": kind}
+                self.caught.note(Failure(Step(name, nth, mark, told, failed=True), error, about))
+            raise
+
+    async def _do(
+        self,
+        name: str,
+        nth: int,
+        work: Callable[[int], Awaitable[Done]],
+        kind: str,
+        mark: str,
+        ready: Callable[[int], Awaitable[None]] | None,
+    ) -> Any:
+        await self.go_on()
         if ready is not None:
             await ready(nth)
-            await self.flush()
+            await self.go_on()
         self._check_open(name)
         self._check_time(0)
         with self.busy():
@@ -187,6 +213,13 @@ class Steps:
         if self._closed:
             raise Ended(f"step {name} was to begin after its run")
 
+    async def go_on(self) -> None:
+        """Record what waits for that before something begins."""
+        with self.busy():
+            await self.flush()
+            for one in await self.caught.due():
+                await _whatever_comes(asyncio.ensure_future(self._record(one.step, Done(None, (one.event,)))))
+
     def take_last(self) -> tuple[Step, Done] | None:
         """Hand over the step that is to be written with the run's end, if there is one."""
         last, self._last = self._last, None
@@ -220,7 +253,7 @@ class Steps:
                 known = isinstance(error, storable.FAULTS)
                 why = str(error) if known else type(error).__name__
                 raise Unstorable(f"what step {step.name} returned cannot be stored: {why}") from error
-            self.progressed = True
+            self.progressed = self.progressed or not step.failed
             if isinstance(step.value, dict) and "call" in step.value:
                 self._log.stands(step.value["call"])
                 self._task.under_way.pop(step.value["call"], None)
@@ -234,10 +267,16 @@ class Steps:
     async def end(self, until: float) -> None:
         """Cancel what is still under way, wait for that at most until the given time, and let nothing more begin."""
         self._closed = True
+        self.caught.over()
         for task, before in list(self._open.values()):
             if task.cancelling() <= before:  # cancelled twice, it could not clean up
                 task.cancel()
         await self.drain(until)
+        await self._replay.end(max(0.0, until - now()))
+
+    def to_try_again(self, error: BaseException) -> list[tuple[str, int]]:
+        """Return the recorded failures that an attempt which ended with an error did not get over after all."""
+        return self.caught.again(error, self._replay.unused())
 
     def check_replayed(self) -> None:
         """Make sure that a run which ends used every recorded step.
@@ -245,7 +284,9 @@ class Steps:
         Raises:
             ReplayMismatch: it did not; its code changed shape.
         """
-        unused = [key for key, step in self._recorded.items() if step.fingerprint != checkpoints.ANY_INPUT]
+        unused = [
+            step.key for step in self._replay.unused() if step.fingerprint != checkpoints.ANY_INPUT and not step.failed
+        ]
         if unused:
             name, nth = unused[0]
             raise ReplayMismatch(f"the run ended without its recorded step {name} #{nth}")
@@ -257,4 +298,6 @@ async def _whatever_comes(recording: asyncio.Future[None]) -> None:
         await asyncio.shield(recording)
     except asyncio.CancelledError:
         await asyncio.wait([recording])
+        if not recording.cancelled():
+            recording.exception()  # what it says is kept: no step begins after it
         raise

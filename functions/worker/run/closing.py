@@ -19,7 +19,7 @@ from shared import metrics
 from shared.clock import now
 from shared.errors import Contended, DependencyDown
 from shared.logs import get_logger
-from shared.tasks import days, lanes, leases, parking
+from shared.tasks import checkpoints, days, lanes, leases, parking
 from shared.tasks.ends import End
 from shared.tasks.events import Event
 from shared.tasks.leases import Requeue
@@ -44,6 +44,8 @@ class Closing:
     publisher: Publisher
     steps: Steps | None
     waits: Waits | None
+    again: list[tuple[str, int]]
+    """Failed steps that the run went on after and that are to be tried again all the same."""
     message: str
     asked: list[dict[str, Any]] | None
 
@@ -133,6 +135,7 @@ class Closing:
         # Said at once: whoever shows the text need not wait for `resumed`, which may be minutes away.
         facts = {"delay_s": round(how.delay_s, 1), "void": self.log.void()}
         if how.attempt is not None:
+            facts |= {checkpoints.AGAIN: self.again} if self.again else {}
             events.append(Event("retry", now(), {"attempt": how.attempt, "error": how.last_error, **facts}))
         elif how.deferral or how.park or how.lane:
             events.append(Event("deferred", now(), {"reason": how.reason, **facts}))

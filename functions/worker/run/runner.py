@@ -101,6 +101,7 @@ class _Run(Closing):
         self.agent: asyncio.Task[Outcome] | None = None
         self.steps: Steps | None = None
         self.waits: Waits | None = None
+        self.again: list[tuple[str, int]] = []
         self.message = ""
         self.asked: list[dict[str, Any]] | None = None
         self.beat = Beat(
@@ -163,13 +164,13 @@ class _Run(Closing):
     async def run_agent(self) -> Outcome | Requeue:
         self.agent = asyncio.ensure_future(self.call_agent())
         if self.stopped:  # a heartbeat was quicker
-            self.agent.cancel()
+            self.cancel()
         ends = self.ends_at()
         stop_at = min(self.stop_at, ends)
         await asyncio.wait([self.agent], timeout=max(0.0, stop_at - now()))
         if not self.agent.done():
             self.stopped = self.stopped or ("timeout" if ends <= self.stop_at else "deadline")
-            self.agent.cancel()
+            self.cancel()
             await asyncio.wait([self.agent], timeout=STOP_MARGIN_SECONDS)
             if self.steps and not self.agent.done():  # it does not let go; at least it pays for nothing any more
                 await self.steps.end(now())
@@ -199,8 +200,11 @@ class _Run(Closing):
             await steps.end(now() + CLEANUP_SECONDS)
             steps.check_replayed()
             return outcomes.complete(result, context.usage_details if task.params.get("dialect") else {})
-        except BaseException:
+        except BaseException as error:
             try:
+                if self.stopped in ("waiting", "deadline") and isinstance(error, asyncio.CancelledError):
+                    await steps.go_on()  # it got over what failed so far
+                steps.caught.over()
                 await steps.flush()
             finally:
                 try:
@@ -223,10 +227,10 @@ class _Run(Closing):
         """Say what becomes of the task now that its agent stopped."""
         assert self.agent is not None  # noqa: S101 - for the type checker
         if self.agent.done() and not (self.agent.cancelled() and self.stopped):
-            error = asyncio.CancelledError(OWN_CANCEL) if self.agent.cancelled() else self.agent.exception()
-            if error is None:
+            raised = asyncio.CancelledError(OWN_CANCEL) if self.agent.cancelled() else self.agent.exception()
+            if raised is None:
                 return self.agent.result()
-            error = behind(error)
+            error = behind(raised)
             if isinstance(error, LeaseLost):
                 raise error
             if self.stopped == "cancel":
@@ -236,6 +240,8 @@ class _Run(Closing):
             if not isinstance(error, Continue | Ended):
                 if not isinstance(error, Stop | SluiceError | ModelError):
                     _log.warning("run failed", exc_info=error)
+                if self.steps is not None:
+                    self.again = self.steps.to_try_again(raised)
                 return outcomes.after_error(self.task, error)
         if self.stopped == "lost":
             raise LeaseLost("another worker has the task")
@@ -264,4 +270,11 @@ class _Run(Closing):
         if self.stopped is None:
             self.stopped = why
             if self.agent is not None:
-                self.agent.cancel()
+                self.cancel()
+
+    def cancel(self) -> None:
+        """Cancel the agent; its steps are cancelled for that, and not by its own code."""
+        assert self.agent is not None  # noqa: S101 - for the type checker
+        if self.steps is not None:
+            self.steps.caught.stop()
+        self.agent.cancel()

@@ -54,9 +54,9 @@ export class Transcript {
     this.lines.push({
       seq: event.seq,
       at: event.at,
-      title: TITLES[type] ?? capital(words(type)),
+      title: type === "step" && data.error ? "Step failed" : (TITLES[type] ?? capital(words(type))),
       detail: detail(type, data),
-      tone: TONES[type] ?? "",
+      tone: type === "step" && data.error ? "warn" : (TONES[type] ?? ""),
     });
   }
 
@@ -112,6 +112,7 @@ function detail(type, data) {
     case "started":
       return data.agent ? `Agent ${data.agent}` : "";
     case "step":
+      if (data.error) return `${data.step}: ${data.error.message ?? data.error.code}`;
       if (data.call) return `${data.call}, ${data.model}, ${number(data.tokens)} tokens`;
       return data.ms === undefined ? String(data.step ?? "") : `${data.step} in ${duration(data.ms / 1000)}`;
     case "tool_call":

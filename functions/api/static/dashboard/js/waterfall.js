@@ -38,7 +38,7 @@ function stepBar(at, data, tools) {
   const from = new Date(new Date(at) - (data.ms ?? 0)).toISOString();
   if (data.call) return { kind: "model", name: data.step, from, to: at, note: `${data.model}, ${money(data.cost_usd)}` };
   const known = tools.get(`${data.step} ${data.n}`);
-  return { kind: known ? "tool" : "step", name: data.step, from: known ?? from, to: at, note: "" };
+  return { kind: known ? "tool" : "step", name: data.step, from: known ?? from, to: at, note: data.error?.code ?? "" };
 }
 
 function line({ kind, name, from, to, note }, created, end, whole) {

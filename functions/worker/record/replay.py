@@ -1,0 +1,101 @@
+"""What a worker before this one recorded of a run, as its code comes to it again: results, and failures in order."""
+
+import asyncio
+import math
+import time
+from typing import Any
+
+from functions.worker.record import failures
+from functions.worker.record.caught import Caught, Failure
+from shared.logs import get_logger
+from shared.tasks import checkpoints
+from shared.tasks.checkpoints import Step
+from sluice.errors import ReplayMismatch
+
+ORDER_SECONDS = 0.25
+"""How long a failure waits while no branch comes to a step that was recorded before."""
+TICK_SECONDS = 0.005
+
+_log = get_logger("steps")
+
+
+class Replay:
+    """The recorded steps that no code has come to yet."""
+
+    def __init__(self, recorded: dict[tuple[str, int], Step], caught: Caught) -> None:
+        """Begin with all, in the order in which they were recorded; ``caught`` is told of the failures among them."""
+        self._left = recorded
+        self._places = {key: place for place, key in enumerate(recorded)}
+        self._caught = caught
+        self._hung: dict[asyncio.Task[Any], int] = {}
+        """What waits to be cancelled as it was before, and its place."""
+
+    async def find(self, name: str, nth: int, mark: str) -> Step | None:
+        """Return a step if it is recorded; raises what it raised if it failed.
+
+        None where it is to be done: nothing is recorded of it, or only a failure that is none for the code of now.
+
+        Raises:
+            ReplayMismatch: it was recorded with another input.
+        """
+        found = self._left.pop((name, nth), None)
+        is_same = found is not None and found.fingerprint in (mark, checkpoints.ANY_INPUT)
+        if found is None or (found.failed and not is_same):
+            return None
+        if not is_same:
+            raise ReplayMismatch(f"step {name} #{nth} was recorded with another input")
+        if not found.failed:
+            return found
+        await self._fail(found)
+        return None
+
+    async def _fail(self, step: Step) -> None:
+        if failures.CANCELLED in step.value:
+            await self._hang(step)
+            return
+        try:
+            error = failures.again(step.value)
+        except Exception as unknown:
+            _log.warning("failure not replayed", extra={"step": step.name, "error": repr(unknown)})
+            return
+        await self.caught_up(self._places[step.key])
+        self._caught.note(Failure(step, error), recorded=True)
+        raise error
+
+    async def _hang(self, step: Step) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker
+        self._hung[task] = self._places[step.key]
+        patience = step.value[failures.CANCELLED] + failures.CANCELLED_WITHIN_SECONDS
+        try:
+            await asyncio.sleep(patience)
+            _log.warning("not cancelled again", extra={"step": step.name, "seconds": round(patience)})
+        except asyncio.CancelledError as error:
+            self._caught.note(Failure(step, error), recorded=True)
+            raise
+        finally:
+            del self._hung[task]
+
+    async def caught_up(self, place: float = math.inf) -> None:
+        """Wait, before a step fails, for other branches to come to all that was recorded before: it may cancel them.
+
+        Not for ever: they may not come to it, as the run's code is another by now.
+        """
+        seen, since = -1, 0.0
+        while self._left and self._places[next(iter(self._left))] < place:
+            if seen != (seen := len(self._left)) or any(one < place for one in self._hung.values()):
+                since = time.monotonic()
+            elif time.monotonic() - since > ORDER_SECONDS:
+                return
+            await asyncio.sleep(0 if time.monotonic() - since < ORDER_SECONDS / 10 and not self._hung else TICK_SECONDS)
+
+    async def end(self, seconds: float) -> None:
+        """Cancel what waits to be."""
+        if hung := [*self._hung]:
+            for task in hung:
+                task.cancel()
+            await asyncio.wait(hung, timeout=seconds)
+
+    def unused(self) -> list[Step]:
+        """Return what no code has come to."""
+        return [*self._left.values()]
