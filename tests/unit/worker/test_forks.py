@@ -105,6 +105,39 @@ def test_a_retry_does_everything_anew(world: World, did: Asked) -> None:
     assert (second.calls, did, second.micro_usd) == (2, ["fetch", "fetch"], first.micro_usd)
 
 
+def test_a_fork_fails_where_the_first_run_did_and_goes_on(world: World, install: Install) -> None:
+    done: Asked = []
+
+    async def run(ctx: Context) -> AgentResult:
+        async def act() -> str:
+            done.append("act")
+            if len(done) == 1:
+                raise ValueError("no")
+            return "fine"
+
+        async def second() -> str:
+            done.append("second")
+            return "second"
+
+        try:
+            said = str(await ctx.step("act", act))
+        except ValueError as error:
+            said = f"failed: {error}"
+        await ctx.step("second", second, fingerprint=said)
+        return AgentResult(said)
+
+    install(run)
+    first = ended(world, world.submit("x"))
+    for after, more in (("second", []), ("act", ["second"])):
+        del done[2:]
+        forked = ended(world, fork(first, after))
+        assert (answer(forked), done) == ("failed: no", ["act", "second", *more])
+    twice = ended(world, fork(forked, "act"))
+    assert answer(twice) == "failed: no"
+    anew = again.retry(ann(), store.get(first.task_id), idempotency=None, trace=None).task
+    assert answer(ended(world, anew)) == "fine"
+
+
 def test_a_fork_survives_its_worker(world: World, install: Install) -> None:
     done: Asked = []
     dying: list[bool] = []

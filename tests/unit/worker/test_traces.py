@@ -464,6 +464,19 @@ def test_a_run_of_very_many_steps_is_cut_and_says_so(steps: int) -> None:
     assert len(list(encode.requests(spans))) == -(-len(spans) // encode.SPANS_AT_ONCE)
 
 
+def test_a_step_that_failed_is_an_error_until_it_is_done_after_all() -> None:
+    failed = Event("step", 150.0, {"step": "s", "n": 1, "ms": 50, "kind": "tool", "error": {"code": "agent_error"}})
+    other = Event("step", 151.0, {"step": "m", "n": 1, "ms": 50, "kind": "model", "error": {"code": "cancelled"}})
+    spans = tree.Tree(_task(), lambda *_: None).spans([failed, other])
+    assert [one.name for one in spans] == ["invoke_agent a", "execute_tool s", "step m"]
+    assert [one.error for one in spans] == [None, "agent_error", "cancelled"]
+    assert spans[1].attributes[names.ERROR_TYPE] == "agent_error"
+    done = Event("step", 160.0, {"step": "s", "n": 1, "ms": 50, "kind": "tool"})
+    spans = tree.Tree(_task(), lambda *_: None).spans([failed, other, done])
+    assert [(one.name, one.error) for one in spans[1:]] == [("step m", "cancelled"), ("execute_tool s", None)]
+    assert len({one.span_id for one in spans}) == 3
+
+
 def test_events_of_an_older_version_make_spans_too() -> None:
     log = [Event("step", 150.0, {"step": "model", "n": 1, "call": "model-1.1", "model": "m", "tokens": 30, "ms": 50})]
     spans = tree.Tree(_task(input_tokens=10, output_tokens=20), lambda *_: None).spans(log)
@@ -480,6 +493,7 @@ def test_events_of_an_older_version_make_spans_too() -> None:
         {"step": "\ud800", "n": 2},
         {"step": "s", "n": "x"},
         {"step": "s", "call": []},
+        {"step": "s", "error": []},
     ],
 )
 def test_odd_events_of_agents_do_not_break_an_export(data: dict[str, Any]) -> None:
