@@ -54,6 +54,7 @@ def own_breakers() -> dict[str, Any]:
 
 
 def _probe_all() -> dict[str, Any]:
+    aws.dynamodb(), aws.sqs()  # made here: on a busy machine that takes longer than any answer
     probes: dict[str, Callable[[], object]] = {"dynamodb": _dynamodb, "sqs": _sqs}
     if settings().redis_url:
         probes["redis"] = lambda: valkey.client().ping()

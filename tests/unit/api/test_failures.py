@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -153,6 +154,24 @@ def test_health_names_what_is_down(api: Api, monkeypatch: pytest.MonkeyPatch, cl
     assert down.headers["retry-after"] == "5"
     assert settings().table_name not in down.text
     assert "127.0.0.1" not in down.text
+
+
+def test_a_client_of_a_service_is_made_before_its_answer_is_waited_for(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    make = aws._make
+
+    def note(name: str, **kwargs: Any) -> Any:
+        made.append(threading.current_thread().name)
+        return make(name, **kwargs)
+
+    monkeypatch.setattr(aws, "_make", note)
+    monkeypatch.setattr(aws, "_clients", {})
+    probes.dependencies.forget()
+    assert api.client.get("/health").json()["status"] == "ok"
+    assert len(made) == 2
+    assert not [name for name in made if name.startswith("probe")]
 
 
 def test_health_shows_the_breakers_of_the_deployments_own_models_only(
