@@ -9,8 +9,8 @@ log, which only the holder of the lease can put (`shared.tasks.records`); the ro
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.clock import now
@@ -34,6 +34,8 @@ class Step:
     """Another run did it, and paid for it: this one was begun with it."""
     failed: bool = False
     """It came to nothing, and its run went on: ``value`` says what it raised."""
+    loose: bool = False
+    """Recorded after a failure that is tried again: what came of that, a report say, may be other now, or nothing."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -55,25 +57,42 @@ def load(task_id: str) -> dict[tuple[str, int], Step]:
         if row["sk"]["S"].startswith((COPIED_FAILURE, COPIED)):
             value = json.loads(blobs.unpack(row))
             about = plain(row["name"]), plain(row["nth"]), plain(row["fingerprint"])
-            step = Step(*about, value, "copied" in row, row["sk"]["S"].startswith(COPIED_FAILURE))
+            failed = row["sk"]["S"].startswith(COPIED_FAILURE)
+            step = Step(*about, value, "copied" in row, failed, "loose" in row)
             copied.append((plain(row["copied"]) if "copied" in row else 0, step))
-            steps[step.key] = step
         elif row["sk"]["S"].startswith(records.PREFIX):
-            for step in _told(records.content(row), steps):
+            steps |= _in_order(copied)  # their keys come before those of records
+            for step in _told(records.content(row), steps, lambda step: replace(step, loose=True)):
                 steps.pop(step.key, None)  # it stands where it was recorded last
                 steps[step.key] = step
-    return {step.key: step for _, step in sorted(copied, key=lambda one: one[0])} | steps
+    return steps | _in_order(copied)
 
 
-def _told(content: dict[str, Any], known: dict[tuple[str, int], Any]) -> Iterator[Step]:
-    """Yield what a record says of a step; takes out of ``known`` the failures that it says are to be tried again."""
+def _in_order(copied: list[tuple[int, Step]]) -> dict[tuple[str, int], Step]:
+    """Take out what was copied, in the order in which it was recorded."""
+    found = {step.key: step for _, step in sorted(copied, key=lambda one: one[0])}
+    copied.clear()
+    return found
+
+
+def _told[T](content: dict[str, Any], known: dict[tuple[str, int], T], loosened: Callable[[T], T]) -> Iterator[Step]:
+    """Yield what a record says of a step.
+
+    Takes out of ``known``, which is in order, the failures that it says are to be tried again; what was recorded after
+    the first of them is loosened.
+    """
     for name in ("step", "failure"):
         if found := content.get(name):
             yield Step(found["name"], found["nth"], found["fingerprint"], found["value"], failed=name == "failure")
     for event in content["events"]:
-        if event["type"] == "retry":
-            for name, nth in event["data"].get(AGAIN, ()):
-                known.pop((name, nth), None)
+        if event["type"] in ("retry", "deferred"):
+            again = {(name, nth) for name, nth in event["data"].get(AGAIN, ())}
+            first = next((place for place, key in enumerate(known) if key in again), len(known))
+            for key in [*known][first:]:
+                if key in again:
+                    del known[key]
+                else:
+                    known[key] = loosened(known[key])
 
 
 COPIED = "CKPT#"
@@ -81,7 +100,7 @@ COPIED = "CKPT#"
 COPIED_FAILURE = "CKPF#"
 """The same for failures: none that a version which knows of none takes for a step."""
 AGAIN = "again"
-"""In a ``retry`` event: the failed steps that are not kept, by name and use."""
+"""In a ``retry`` or ``deferred`` event: the failed steps that are not kept, by name and use."""
 
 
 def rows(task_id: str) -> list[Attributes]:
@@ -91,7 +110,8 @@ def rows(task_id: str) -> list[Attributes]:
         if row["sk"]["S"].startswith((COPIED_FAILURE, COPIED)):
             found[plain(row["name"]), plain(row["nth"])] = row
         elif row["sk"]["S"].startswith(records.PREFIX):
-            for step in _told(records.content(row), found):
+            for step in _told(records.content(row), found, lambda row: row | {"loose": attribute(True)}):
+                found.pop(step.key, None)
                 found[step.key] = {
                     "pk": row["pk"],
                     "sk": {"S": f"{COPIED_FAILURE if step.failed else COPIED}{step.name}#{step.nth:04d}"},
@@ -128,6 +148,8 @@ def record(
         state["raised"] = raised
     started_at = task.started_at or task.run_started
     told = {"name": step.name, "nth": step.nth, "fingerprint": step.fingerprint, "value": step.value}
+    if step.loose:
+        told["loose"] = True
     op = records.put_op(
         task,
         batch,
@@ -137,7 +159,7 @@ def record(
     )
     records.write(op)
     task.started_at = started_at or at
-    if not step.failed:  # else its run may come to it for ever, at no attempt
+    if not (step.failed or step.loose):  # else its run may come to it for ever, at no attempt
         task.attempt, task.last_error = 0, None
     del task.unwritten[:aborted]
     if use:

@@ -139,7 +139,7 @@ def adopt(task: Task, said: dict[str, Any]) -> None:
     """Let ``task`` know what a record says that came after its row was written."""
     for event in said["events"]:
         task.last_seq = max(task.last_seq, int(event["seq"]))
-    if "step" in said:
+    if "step" in said and "loose" not in said["step"]:
         task.attempt, task.last_error = 0, None
     told = said.get("state")
     if told and "raised" in told:

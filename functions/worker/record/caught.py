@@ -40,6 +40,8 @@ class Failure:
     branch: asyncio.Task[Any] | None = field(default_factory=asyncio.current_task)
     gone_on: bool = False
     """Whether the branch that it failed in, or one that this began, came to another step."""
+    past: bool = False
+    """The same, and the branch was not being cancelled: else it only cleans up."""
 
     @property
     def cancelled(self) -> bool:
@@ -64,6 +66,8 @@ class Caught:
         """Begin with none."""
         self._open: list[Failure] = []
         self._recorded: deque[Failure] = deque(maxlen=MOST_KEPT)
+        self._lost: deque[BaseException] = deque(maxlen=MOST_KEPT)
+        """Errors that cannot be recorded."""
         self._is_stopped = self._is_over = False
         self._began = time.monotonic()
 
@@ -76,13 +80,15 @@ class Caught:
         """Note that the code which runs now has come to another step."""
         for one in _before.get():
             one.gone_on = True
+            one.past = one.past or one.branch is None or not one.branch.cancelling()
 
     async def due(self) -> list[Failure]:
         """Hand over what is to be recorded before anything begins."""
         if any(not one.gone_on for one in self._due()):
             await asyncio.sleep(SURFACES_SECONDS)
         due = [] if self._is_over else self._due()
-        self._open = [one for one in self._open if one not in due]
+        taken = {*due}
+        self._open = [one for one in self._open if one not in taken]
         self._recorded += due
         return due
 
@@ -104,22 +110,35 @@ class Caught:
         found = failures.kept(error)
         if found is None and not isinstance(error, BudgetExhausted):  # whose refusals are replayed: `Task.refused`
             self.stop()
+            self._lost.append(error)
         return found
 
-    def again(self, error: BaseException, unused: Iterable[Step]) -> list[tuple[str, int]]:
+    def again(self, error: BaseException, unused: Iterable[Step], *, stuck: bool = False) -> list[tuple[str, int]]:
         """Return the recorded failures that an attempt which ended with an error did not get over after all.
 
         One that comes out itself is tried again whatever its run did on the way, in a ``finally`` say. One in whose
-        handling another error came up was got over if its branch went on. What was cancelled may have been with these:
-        nothing would cancel it any more. ``unused`` are the recorded steps that the attempt did not come to.
+        handling another error came up was got over if its branch went on to what failed now. If no step did, but the
+        code itself gave up, it is what the code gave up for. And where that is all that another attempt would come to
+        (``stuck``: the one before recorded nothing more), all are.
+
+        What was cancelled may have been with these: nothing would cancel it any more. ``unused`` are the recorded
+        steps that the attempt did not come to.
         """
         out, handled = _links(error, handled=False), _links(error, handled=True)
+        of_steps = {id(one.error) for one in (*self._recorded, *self._open)} | {id(one) for one in self._lost}
+        own = out.isdisjoint(of_steps)
         tripped = [
             one.step.key
             for one in self._recorded
-            if id(one.error) in out or (not one.gone_on and (one.cancelled or id(one.error) in handled))
+            if id(one.error) in out
+            or (own and (stuck or id(one.error) in handled))
+            or (not one.past and (one.cancelled or id(one.error) in handled))
         ]
         return tripped + [step.key for step in unused if step.failed and failures.CANCELLED in step.value]
+
+    def given(self, error: BaseException) -> bool:
+        """Tell whether an error is a failure of another run that this one was begun with."""
+        return any(one.error is error and one.step.copied for one in self._recorded)
 
 
 def _links(error: BaseException, *, handled: bool) -> set[int]:

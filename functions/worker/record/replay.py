@@ -3,6 +3,8 @@
 import asyncio
 import math
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from functions.worker.record import failures
@@ -22,31 +24,40 @@ _log = get_logger("steps")
 class Replay:
     """The recorded steps that no code has come to yet."""
 
-    def __init__(self, recorded: dict[tuple[str, int], Step], caught: Caught) -> None:
-        """Begin with all, in the order in which they were recorded; ``caught`` is told of the failures among them."""
+    def __init__(
+        self, recorded: dict[tuple[str, int], Step], caught: Caught, busy: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        """Begin with all, in the order in which they were recorded; ``caught`` is told of the failures among them.
+
+        While one is waited for, the run is ``busy``: suspended then, it would never come to what follows.
+        """
         self._left = recorded
         self._places = {key: place for place, key in enumerate(recorded)}
         self._caught = caught
+        self._busy = busy
         self._hung: dict[asyncio.Task[Any], int] = {}
         """What waits to be cancelled as it was before, and its place."""
 
     async def find(self, name: str, nth: int, mark: str) -> Step | None:
         """Return a step if it is recorded; raises what it raised if it failed.
 
-        None where it is to be done: nothing is recorded of it, or only a failure that is none for the code of now.
+        None where it is to be done: nothing is recorded of it, or only what is none for the code of now: a failure, or
+        what came of one that is tried again.
 
         Raises:
             ReplayMismatch: it was recorded with another input.
         """
         found = self._left.pop((name, nth), None)
         is_same = found is not None and found.fingerprint in (mark, checkpoints.ANY_INPUT)
-        if found is None or (found.failed and not is_same):
+        if found is None or ((found.failed or found.loose) and not is_same):
             return None
         if not is_same:
             raise ReplayMismatch(f"step {name} #{nth} was recorded with another input")
         if not found.failed:
             return found
-        await self._fail(found)
+        if not (found.loose and failures.CANCELLED in found.value):
+            with self._busy():
+                await self._fail(found)
         return None
 
     async def _fail(self, step: Step) -> None:
@@ -82,7 +93,7 @@ class Replay:
         Not for ever: they may not come to it, as the run's code is another by now.
         """
         seen, since = -1, 0.0
-        while self._left and self._places[next(iter(self._left))] < place:
+        while next((self._places[key] for key, step in self._left.items() if not step.loose), math.inf) < place:
             if seen != (seen := len(self._left)) or any(one < place for one in self._hung.values()):
                 since = time.monotonic()
             elif time.monotonic() - since > ORDER_SECONDS:

@@ -77,7 +77,9 @@ class Steps:
         cancelled before."""
         self._closed = False
         self.caught = Caught()
-        self._replay = Replay(recorded, self.caught)
+        self._loose = {step.key for step in recorded.values() if step.loose}
+        self._replay = Replay(recorded, self.caught, self.busy)
+        self._going_on: asyncio.Future[None] | None = None
         self._failed: SluiceError | None = None
         """Why a step could not be recorded, though nothing was wrong with it."""
         self._last: tuple[Step, Done] | None = None
@@ -155,7 +157,8 @@ class Steps:
             try:
                 return await self._do(name, nth, work, kind, mark, ready)
             except Exception:
-                await self._replay.caught_up()
+                with self.busy():
+                    await self._replay.caught_up()
                 raise
         except BaseException as error:
             if (told := self.caught.told(error)) is not None and kind in MAY_FAIL:
@@ -196,7 +199,7 @@ class Steps:
             if kind != "model":
                 data = {"step": name, "n": nth, "ms": round((time.monotonic() - began) * 1000), "kind": kind}
                 done = done._replace(events=(*done.events, Event("step", now(), data)))
-            step = checkpoints.Step(name, nth, mark, done.value)
+            step = checkpoints.Step(name, nth, mark, done.value, loose=(name, nth) in self._loose)
             # With others under way, or a wait, it is not the last; and after the end nobody would write it.
             if done.last and len(self._open) == 1 and not self._waiting and not self._closed:
                 self._last = step, done
@@ -217,8 +220,17 @@ class Steps:
         """Record what waits for that before something begins."""
         with self.busy():
             await self.flush()
-            for one in await self.caught.due():
-                await _whatever_comes(asyncio.ensure_future(self._record(one.step, Done(None, (one.event,)))))
+            if due := await self.caught.due():
+                self._going_on = asyncio.ensure_future(self._record_failures(due, self._going_on))
+            if self._going_on is not None:  # another branch's, too: this one may be what goes on after them
+                await _whatever_comes(self._going_on)
+
+    async def _record_failures(self, due: list[Failure], before: asyncio.Future[None] | None) -> None:
+        if before is not None:
+            await before
+        for one in due:
+            await self._record(one.step, Done(None, (one.event,)))
+        self._going_on = None if self._going_on is asyncio.current_task() else self._going_on
 
     def take_last(self) -> tuple[Step, Done] | None:
         """Hand over the step that is to be written with the run's end, if there is one."""
@@ -253,7 +265,7 @@ class Steps:
                 known = isinstance(error, storable.FAULTS)
                 why = str(error) if known else type(error).__name__
                 raise Unstorable(f"what step {step.name} returned cannot be stored: {why}") from error
-            self.progressed = self.progressed or not step.failed
+            self.progressed = self.progressed or not (step.failed or step.loose)
             if isinstance(step.value, dict) and "call" in step.value:
                 self._log.stands(step.value["call"])
                 self._task.under_way.pop(step.value["call"], None)
@@ -276,7 +288,7 @@ class Steps:
 
     def to_try_again(self, error: BaseException) -> list[tuple[str, int]]:
         """Return the recorded failures that an attempt which ended with an error did not get over after all."""
-        return self.caught.again(error, self._replay.unused())
+        return self.caught.again(error, self._replay.unused(), stuck=self._task.attempt > 0)
 
     def check_replayed(self) -> None:
         """Make sure that a run which ends used every recorded step.
@@ -285,7 +297,9 @@ class Steps:
             ReplayMismatch: it did not; its code changed shape.
         """
         unused = [
-            step.key for step in self._replay.unused() if step.fingerprint != checkpoints.ANY_INPUT and not step.failed
+            step.key
+            for step in self._replay.unused()
+            if step.fingerprint != checkpoints.ANY_INPUT and not (step.failed or step.loose)
         ]
         if unused:
             name, nth = unused[0]

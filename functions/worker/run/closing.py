@@ -134,8 +134,8 @@ class Closing:
         events = self.log.take()
         # Said at once: whoever shows the text need not wait for `resumed`, which may be minutes away.
         facts = {"delay_s": round(how.delay_s, 1), "void": self.log.void()}
+        facts |= {checkpoints.AGAIN: self.again} if self.again else {}
         if how.attempt is not None:
-            facts |= {checkpoints.AGAIN: self.again} if self.again else {}
             events.append(Event("retry", now(), {"attempt": how.attempt, "error": how.last_error, **facts}))
         elif how.deferral or how.park or how.lane:
             events.append(Event("deferred", now(), {"reason": how.reason, **facts}))

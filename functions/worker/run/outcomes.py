@@ -126,6 +126,14 @@ def after_error(task: Task, error: BaseException) -> Outcome | Requeue:
     return _again(task, RunError("agent_error", f"{type(error).__name__}: {error}"), None)
 
 
+def after_given(task: Task, error: BaseException) -> Outcome | Requeue:
+    """Decide what follows an error of another run that this one was begun with: it may be for good there, not here."""
+    decision = after_error(task, error)
+    if isinstance(decision, Requeue) or decision.error is None:
+        return decision
+    return _again(task, RunError(**decision.error), None)
+
+
 def waiting_for(error: DependencyDown) -> Requeue:
     """Give a task back until something that it needs is there again."""
     return Requeue(delay_s=max(error.retry_after_s, 5.0), reason=f"{error.dependency}_down", deferral=True)

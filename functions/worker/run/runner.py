@@ -242,6 +242,8 @@ class _Run(Closing):
                     _log.warning("run failed", exc_info=error)
                 if self.steps is not None:
                     self.again = self.steps.to_try_again(raised)
+                    if self.steps.caught.given(error):
+                        return outcomes.after_given(self.task, error)
                 return outcomes.after_error(self.task, error)
         if self.stopped == "lost":
             raise LeaseLost("another worker has the task")
