@@ -3,6 +3,8 @@
 import asyncio
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from functions.worker.record import failures
@@ -29,6 +31,8 @@ class Replay:
         self._caught = caught
         self._hung: dict[asyncio.Task[Any], int] = {}
         """What waits to be cancelled as it was before, and its place."""
+        self._held: set[asyncio.Task[Any]] = set()
+        """Branches that wait here."""
 
     async def find(self, name: str, nth: int, mark: str) -> Step | None:
         """Return a step if it is recorded; raises what it raised if it failed.
@@ -63,18 +67,15 @@ class Replay:
         raise error
 
     async def _hang(self, step: Step) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - for the type checker
-        self._hung[task] = self._places[step.key]
         patience = step.value[failures.CANCELLED] + failures.CANCELLED_WITHIN_SECONDS
         try:
-            await asyncio.sleep(patience)
+            with self._holding() as task:
+                self._hung[task] = self._places[step.key]
+                await asyncio.sleep(patience)
             _log.warning("not cancelled again", extra={"step": step.name, "seconds": round(patience)})
         except asyncio.CancelledError as error:
             self._caught.note(Failure(step, error), recorded=True)
             raise
-        finally:
-            del self._hung[task]
 
     async def caught_up(self, place: float = math.inf) -> None:
         """Wait, before a step fails, for other branches to come to all that was recorded before: it may cancel them.
@@ -82,19 +83,37 @@ class Replay:
         Not for ever: they may not come to it, as the run's code is another by now.
         """
         seen, since = -1, 0.0
-        while self._left and self._places[next(iter(self._left))] < place:
-            if seen != (seen := len(self._left)) or any(one < place for one in self._hung.values()):
-                since = time.monotonic()
-            elif time.monotonic() - since > ORDER_SECONDS:
-                return
-            await asyncio.sleep(0 if time.monotonic() - since < ORDER_SECONDS / 10 and not self._hung else TICK_SECONDS)
+        with self._holding():
+            while self._left and self._places[next(iter(self._left))] < place:
+                if seen != (seen := len(self._left)) or any(one < place for one in self._hung.values()):
+                    since = time.monotonic()
+                elif time.monotonic() - since > ORDER_SECONDS:
+                    return
+                is_quick = time.monotonic() - since < ORDER_SECONDS / 10 and not self._hung
+                await asyncio.sleep(0 if is_quick else TICK_SECONDS)
+
+    @contextmanager
+    def _holding(self) -> Iterator[asyncio.Task[Any]]:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker
+        self._held.add(task)
+        try:
+            yield task
+        finally:
+            self._held.discard(task)
+            self._hung.pop(task, None)
+
+    @property
+    def holds(self) -> bool:
+        """Whether a branch waits here: it goes on by itself."""
+        return bool(self._held)
 
     async def end(self, seconds: float) -> None:
-        """Cancel what waits to be."""
-        if hung := [*self._hung]:
-            for task in hung:
+        """Cancel the branches that wait here."""
+        if held := [*self._held]:
+            for task in held:
                 task.cancel()
-            await asyncio.wait(hung, timeout=seconds)
+            await asyncio.wait(held, timeout=seconds)
 
     def unused(self) -> list[Step]:
         """Return what no code has come to."""

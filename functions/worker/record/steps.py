@@ -90,7 +90,8 @@ class Steps:
     def idle(self) -> bool:
         """Whether no step is under way or being recorded, and no branch on its way to one."""
         recorded = self._recording is None or self._recording.done()
-        return not self._open and not self._between and self._last is None and recorded
+        begun = self._open or self._between or self._replay.holds
+        return not begun and self._last is None and recorded
 
     @contextmanager
     def busy(self) -> Iterator[None]:
