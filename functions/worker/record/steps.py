@@ -226,10 +226,9 @@ class Steps:
                 await _whatever_comes(self._going_on)
 
     async def _record_failures(self, due: list[Failure], before: asyncio.Future[None] | None) -> None:
-        if before is not None:
-            await before
-        for one in due:
-            await self._record(one.step, Done(None, (one.event,)))
+        # All at once: whatever ends the run gets the log's lock after them.
+        recordings = (self._record(one.step, Done(None, (one.event,))) for one in due)
+        await asyncio.gather(*filter(None, [before]), *recordings)
         self._going_on = None if self._going_on is asyncio.current_task() else self._going_on
 
     def take_last(self) -> tuple[Step, Done] | None:
@@ -285,6 +284,8 @@ class Steps:
                 task.cancel()
         await self.drain(until)
         await self._replay.end(max(0.0, until - now()))
+        if self._going_on is not None:
+            await asyncio.wait([self._going_on], timeout=max(0.0, until - now()))
 
     def to_try_again(self, error: BaseException) -> list[tuple[str, int]]:
         """Return the recorded failures that an attempt which ended with an error did not get over after all."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from functions.api.door.gate import gate
 from functions.worker.record import caught
+from shared import retry
 from shared.retry import ModelError as ModelFailure
 from shared.tasks import checkpoints, events, store
 from shared.tasks.model import Status, Task
@@ -372,3 +375,36 @@ def test_the_owner_sees_what_is_tried_again(world: World, install: Install) -> N
     row = ended(world, world.submit("x"))
     (told,) = (one.data for one in events.read(row.task_id, 0).events if one.type == "retry")
     assert told[checkpoints.AGAIN] == [["first", 1]]
+
+
+def test_no_failure_is_recorded_once_its_attempt_has_ended(
+    world: World, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next attempt would find its place in the log taken, and count a crash."""
+    monkeypatch.setattr(retry, "backoff", lambda *_: 0.0)
+    under_way = threading.Event()
+    record = checkpoints.record
+
+    def slowly(task: Task, step: checkpoints.Step, *args: Any, **kwargs: Any) -> None:
+        if step.failed and TIMES["lives"]:  # the first is recorded before the second begins
+            under_way.set()
+            time.sleep(0.05)
+        record(task, step, *args, **kwargs)
+
+    monkeypatch.setattr(checkpoints, "record", slowly)
+
+    async def breaks() -> None:
+        TIMES["lives"] += 1
+        if TIMES["lives"] == 1:
+            await asyncio.to_thread(under_way.wait, 10)
+            raise RuntimeError("own")
+
+    async def agent(ctx: Context) -> AgentResult:
+        await asyncio.gather(*(ctx.step(f"bad.{n}", fails(str(n))) for n in range(4)), return_exceptions=True)
+        await asyncio.gather(ctx.step("good", does("good")), breaks())
+        return AgentResult("")
+
+    install(agent)
+    row = ended(world, world.submit("x"))
+    assert (row.crashes, TIMES["lives"]) == (0, 2)
+    assert [TIMES[str(n)] for n in range(4)] == [1] * 4
