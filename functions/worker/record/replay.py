@@ -30,6 +30,9 @@ class Replay:
         """Begin with all, in the order in which they were recorded; ``caught`` is told of the failures among them."""
         self._left = recorded
         self._places = {key: place for place, key in enumerate(recorded)}
+        self._first_failure = min(
+            (self._places[step.key] for step in recorded.values() if step.failed), default=math.inf
+        )
         self._caught = caught
         self._hung: dict[asyncio.Task[Any], int] = {}
         """What waits to be cancelled as it was before, and its place."""
@@ -137,6 +140,15 @@ class Replay:
             for task in held:
                 task.cancel()
             await asyncio.wait(held, timeout=seconds)
+
+    def missed(self) -> list[tuple[str, int]]:
+        """Return the steps that the run's code must come to, and did not, in their order.
+
+        Not what was recorded after a failure: a branch may be cancelled by one that got less far the last time.
+        """
+        known = [step for step in self._left.values() if not (step.failed or step.loose)]
+        strict = [step.key for step in known if step.fingerprint != checkpoints.ANY_INPUT]
+        return [key for key in strict if self._places[key] < self._first_failure]
 
     def unused(self) -> list[Step]:
         """Return what no code has come to."""
