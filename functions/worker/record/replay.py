@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,9 +13,12 @@ from shared.tasks import checkpoints
 from shared.tasks.checkpoints import Step
 from sluice.errors import ReplayMismatch
 
-ORDER_SECONDS = 0.25
-"""How long a failure waits while no branch comes to a step that was recorded before."""
-TICK_SECONDS = 0.005
+ORDER_TICKS = 100
+"""How often a failure waits for ``TICK_SECONDS`` while no branch comes to a step that was recorded before. Turns of the
+event loop are counted, and no time: on a busy machine there may be none for long."""
+QUICK_TICKS = 20
+"""The first of them take no time."""
+TICK_SECONDS = 0.003
 
 _log = get_logger("steps")
 
@@ -28,9 +30,16 @@ class Replay:
         """Begin with all, in the order in which they were recorded; ``caught`` is told of the failures among them."""
         self._left = recorded
         self._places = {key: place for place, key in enumerate(recorded)}
+        self._first_failure = min(
+            (self._places[step.key] for step in recorded.values() if step.failed), default=math.inf
+        )
         self._caught = caught
         self._hung: dict[asyncio.Task[Any], int] = {}
         """What waits to be cancelled as it was before, and its place."""
+        self._waiting: dict[asyncio.Task[Any], float] = {}
+        """What waits to fail, and its place."""
+        self._passed_over: set[tuple[str, int]] = set()
+        """Steps that nobody came to, though it was waited for that."""
         self._held: set[asyncio.Task[Any]] = set()
         """Branches that wait here."""
 
@@ -84,15 +93,29 @@ class Replay:
 
         Not for ever: they may not come to it, as the run's code is another by now.
         """
-        seen, since = -1, 0.0
-        with self._holding():
-            while next((self._places[key] for key, step in self._left.items() if not step.loose), math.inf) < place:
-                if seen != (seen := len(self._left)) or any(one < place for one in self._hung.values()):
-                    since = time.monotonic()
-                elif time.monotonic() - since > ORDER_SECONDS:
-                    return
-                is_quick = time.monotonic() - since < ORDER_SECONDS / 10 and not self._hung
-                await asyncio.sleep(0 if is_quick else TICK_SECONDS)
+        left, ticks = -1, 0
+        with self._holding() as task:
+            self._waiting[task] = place
+            while any(self._before(place)) or (place < math.inf and self._hangs_before(place)):
+                if left != (left := len(self._left)):
+                    ticks = 0
+                elif place == min(self._waiting.values()) and not self._hangs_before(place):
+                    ticks += 1  # who is to fail first stops to wait first
+                    if ticks > ORDER_TICKS:
+                        self._passed_over |= {*self._before(place)} if place < math.inf else set()
+                        return
+                await asyncio.sleep(0 if ticks < QUICK_TICKS and not self._hung else TICK_SECONDS)
+
+    def _before(self, place: float) -> Iterator[tuple[str, int]]:
+        """Yield what was recorded before that, as far as a branch may still come to it."""
+        for key, step in self._left.items():
+            if self._places[key] >= place:
+                return
+            if not step.loose and key not in self._passed_over:
+                yield key
+
+    def _hangs_before(self, place: float) -> bool:
+        return any(one < place for one in self._hung.values())
 
     @contextmanager
     def _holding(self) -> Iterator[asyncio.Task[Any]]:
@@ -104,6 +127,7 @@ class Replay:
         finally:
             self._held.discard(task)
             self._hung.pop(task, None)
+            self._waiting.pop(task, None)
 
     @property
     def holds(self) -> bool:
@@ -116,6 +140,15 @@ class Replay:
             for task in held:
                 task.cancel()
             await asyncio.wait(held, timeout=seconds)
+
+    def missed(self) -> list[tuple[str, int]]:
+        """Return the steps that the run's code must come to, and did not, in their order.
+
+        Not what was recorded after a failure: a branch may be cancelled by one that got less far the last time.
+        """
+        known = [step for step in self._left.values() if not (step.failed or step.loose)]
+        strict = [step.key for step in known if step.fingerprint != checkpoints.ANY_INPUT]
+        return [key for key in strict if self._places[key] < self._first_failure]
 
     def unused(self) -> list[Step]:
         """Return what no code has come to."""

@@ -297,13 +297,7 @@ class Steps:
         Raises:
             ReplayMismatch: it did not; its code changed shape.
         """
-        unused = [
-            step.key
-            for step in self._replay.unused()
-            if step.fingerprint != checkpoints.ANY_INPUT and not (step.failed or step.loose)
-        ]
-        if unused:
-            name, nth = unused[0]
+        for name, nth in self._replay.missed():
             raise ReplayMismatch(f"the run ended without its recorded step {name} #{nth}")
 
 

@@ -386,6 +386,33 @@ def test_code_that_comes_to_the_failed_step_no_more_ends(world: World, install: 
     assert run(world, install, agent, dying, "end").status is Status.COMPLETE
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_a_recorded_step_that_the_code_does_not_come_to(
+    world: World, install: Install, dying: Dying, before: bool
+) -> None:
+    lives: list[int] = []
+
+    async def act() -> str:
+        raise ValueError("no")
+
+    async def odd() -> str:
+        return "odd"
+
+    async def agent(ctx: Context) -> AgentResult:
+        lives.append(1)
+        if before and len(lives) == 1:
+            await ctx.step("odd", odd)
+        with contextlib.suppress(ValueError):
+            await ctx.step("act", act)
+        if not before and len(lives) == 1:
+            await ctx.step("odd", odd)
+        return await end(ctx, "x")
+
+    row = run(world, install, agent, dying, "end")
+    expected = "replay_mismatch" if before else None  # branches get less far, or further, beside one that fails
+    assert (row.error or {}).get("code") == expected
+
+
 def test_a_race_whose_loser_nobody_waits_for_leaves_nothing(world: World, install: Install, dying: Dying) -> None:
     left: list[asyncio.Task[Any]] = []
 

@@ -16,7 +16,7 @@ from shared.tasks.model import Status, Task
 from sluice import AgentResult, Context
 from tests.unit.worker.conftest import Install, World
 
-SEEDS = range(16)
+SEEDS = (*range(16), 96)
 DEATHS = 6
 """Steps after which a worker may die, in one run each."""
 MOVES = ("do", "catch", "late", "gather", "group", "race")
