@@ -127,7 +127,7 @@ CORE := $(addprefix tests/unit/,worker tasks schedules sweeper dead_letter webho
 second-opinion: setup # Tests of tasks and lanes against LocalEmu, a third emulator
 	@$(PYTHON) -m localstack.second_opinion
 # Examples on other people's frameworks, in an environment that has them.
-WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py tests/unit/examples/test_framework_approvals.py tests/unit/examples/test_sub_agents.py tests/unit/examples/test_framework_money.py
+WITH_FRAMEWORKS := tests/unit/examples/test_frameworks.py tests/unit/examples/test_framework_approvals.py tests/unit/examples/test_sub_agents.py tests/unit/examples/test_framework_money.py tests/unit/examples/test_framework_failures.py
 test-frameworks: .tools/frameworks/.ready # Tests of the examples with Pydantic AI and the Agents SDK
 	@nice -n 5 .tools/frameworks/bin/python -m pytest $(WITH_FRAMEWORKS) $(PYTEST_ARGS)
 try-clients: .venv/.ready # Real clients of OpenAI's protocol against what `make up` started (docs/clients.md; ARGS="npm llm")

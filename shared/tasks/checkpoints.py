@@ -10,7 +10,7 @@ log, which only the holder of the lease can put (`shared.tasks.records`); the ro
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.clock import now
@@ -36,6 +36,8 @@ class Step:
     """It came to nothing, and its run went on: ``value`` says what it raised."""
     loose: bool = False
     """Recorded after a failure that is tried again: what came of that, a report say, may be other now, or nothing."""
+    lease_no: int = field(default=0, compare=False)
+    """In which claim of its run it was recorded, as far as that is known."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -64,7 +66,7 @@ def load(task_id: str) -> dict[tuple[str, int], Step]:
             steps |= _in_order(copied)  # their keys come before those of records
             for step in _told(records.content(row), steps, lambda step: replace(step, loose=True)):
                 steps.pop(step.key, None)  # it stands where it was recorded last
-                steps[step.key] = step
+                steps[step.key] = replace(step, lease_no=plain(row["lease"]) if "lease" in row else 0)
     return steps | _in_order(copied)
 
 

@@ -87,8 +87,8 @@ def recover(task: Task, lease_no: int) -> list[Usage]:
     except RedisError as error:
         _log.warning("lost calls not known", extra={"task_id": task.task_id, "error": str(error)})
         return []
-    calls: list[Noted] = []
-    for n in range(len(leases)):
+    calls: list[tuple[int, Noted]] = []
+    for n, lease in enumerate(leases):
         text, was = answer[2 * n], answer[2 * n + 1]
         if not text:
             continue
@@ -97,14 +97,22 @@ def recover(task: Task, lease_no: int) -> list[Usage]:
         for one in noted:
             # A claim before the last one: only if nothing was written since its note was taken, or made.
             if untouched if n or was or one.cut else True:
-                calls.append(one)
+                calls.append((lease, one))
     if not calls:
         return []
     recorded = checkpoints.load(task.task_id)
-    found = [one.use for one in calls if (one.step, one.nth) not in recorded]
+    found = [one.use for lease, one in calls if not _is_charged(recorded.get((one.step, one.nth)), lease)]
     if found:
         _log.warning("lost calls charged", extra={"task_id": task.task_id, "calls": len(found)})
     return found
+
+
+def _is_charged(step: checkpoints.Step | None, lease_no: int) -> bool:
+    """Tell whether what is recorded of a call's step stands for the call that was noted in a claim.
+
+    A step that failed in a claim before may have been done again since, by another call.
+    """
+    return step is not None and (not step.failed or step.lease_no >= lease_no)
 
 
 def _read(text: str) -> tuple[str, list[Noted]]:

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -21,7 +22,7 @@ from shared import valkey
 from shared.clock import day, now
 from shared.limits import prices
 from shared.limits.names import flight_key
-from shared.tasks import claims, flights, settle, spend, store
+from shared.tasks import checkpoints, claims, days, flights, settle, spend, store
 from shared.tasks.flights import Noted
 from shared.tasks.model import Outcome, Status, Task, Usage
 
@@ -39,7 +40,7 @@ _DEAD: list[Any] = []
 
 
 def die(world: World, key: str, written: int, records: list[dict[str, Any]], task: Task | None = None) -> None:
-    """Run a batch in a worker that is gone, with its connections and all that it knew, when its call has got so far.
+    """Run a batch in a worker that is gone when its call has got so far.
 
     With a ``task`` that much is noted of it, too.
     """
@@ -53,8 +54,14 @@ def die(world: World, key: str, written: int, records: list[dict[str, Any]], tas
             assert time.monotonic() < give_up, "nobody noted what the call wrote"
             time.sleep(0.05)
 
+    die_when(world, until_far_enough, records)
+
+
+def die_when(world: World, reached: Callable[[], object], records: list[dict[str, Any]]) -> None:
+    """Run a batch in a worker that is gone, with its connections and all that it knew, once a function has returned."""
+
     async def watch() -> None:
-        await asyncio.to_thread(until_far_enough)
+        await asyncio.to_thread(reached)
         asyncio.get_running_loop().stop()
 
     async def main() -> None:
@@ -188,8 +195,6 @@ def test_what_a_taker_has_written_is_not_charged_again(world: World) -> None:
     first = taken_over(world)
     noted(first, CALL)
     second = claimed(first, world)
-    from shared.tasks import checkpoints, days
-
     (use,) = flights.recover(second, second.lease_no - 1)
     days.count(second, use)
     second.unwritten.append(use)
@@ -200,14 +205,43 @@ def test_what_a_taker_has_written_is_not_charged_again(world: World) -> None:
 
 
 def test_a_call_that_was_recorded_before_its_note_was_renewed_is_not_charged_again(world: World) -> None:
-    from shared.tasks import checkpoints
-
     first = taken_over(world)
     noted(first, CALL, Noted("model", 2, USE, cut=True))
     checkpoints.record(first, checkpoints.Step("model", 1, "f", 1), [], use=USE)
     second = claimed(first, world)
     # The first is recorded, and with it the charge of the second was written.
     assert flights.recover(second, second.lease_no - 1) == []
+
+
+def failed(value: object = None) -> checkpoints.Step:
+    return checkpoints.Step("model", 1, "f", value or {"cancelled": 0.5}, failed=True)
+
+
+def test_a_call_whose_failure_was_recorded_before_its_note_was_renewed_is_not_charged_again(world: World) -> None:
+    first = taken_over(world)
+    noted(first, CALL)
+    checkpoints.record(first, failed(), [])
+    second = claimed(first, world)
+    assert flights.recover(second, second.lease_no - 1) == []
+    third = claimed(second, world)
+    assert flights.recover(third, third.lease_no - 1) == []
+
+
+def test_a_step_that_failed_before_and_is_done_again_is_charged_when_its_worker_dies(world: World) -> None:
+    """Its error could not be brought back, say: what is recorded of it is of another call."""
+    first = taken_over(world)
+    checkpoints.record(first, failed(), [])
+    second = claimed(first, world)
+    noted(second, CALL)
+    third = claimed(second, world)
+    assert flights.recover(third, third.lease_no - 1) == [USE]
+    days.count(third, USE)
+    third.unwritten.append(USE)
+    noted(third, CALL)
+    checkpoints.record(third, failed(), [])
+    fourth = claimed(third, world)
+    assert fourth.micro_usd == USE.micro_usd
+    assert flights.recover(fourth, fourth.lease_no - 1) == []
 
 
 def test_a_cut_call_whose_charge_was_not_written_is_charged(world: World) -> None:
