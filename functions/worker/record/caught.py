@@ -40,6 +40,8 @@ class Failure:
     branch: asyncio.Task[Any] | None = field(default_factory=asyncio.current_task)
     gone_on: bool = False
     """Whether the branch that it failed in, or one that this began, came to another step."""
+    paid: int = 0
+    """How many replies of models the run had by then."""
     past: bool = False
     """The same, and the branch was not being cancelled: else it only cleans up."""
 
@@ -68,11 +70,14 @@ class Caught:
         self._recorded: deque[Failure] = deque(maxlen=MOST_KEPT)
         self._lost: deque[BaseException] = deque(maxlen=MOST_KEPT)
         """Errors that cannot be recorded."""
+        self.paid = 0
+        """How many replies of models the run has come to, recorded ones and new ones."""
         self._is_stopped = self._is_over = False
         self._began = time.monotonic()
 
     def note(self, failure: Failure, *, recorded: bool = False) -> None:
         """Take a failure that is on its way to the run's code."""
+        failure.paid = self.paid
         _before.set((*_before.get(), failure)[-MOST_KEPT:])
         (self._recorded if recorded else self._open).append(failure)
 
@@ -119,7 +124,8 @@ class Caught:
         One that comes out itself is tried again whatever its run did on the way, in a ``finally`` say. One in whose
         handling another error came up was got over if its branch went on to what failed now. If no step did, but the
         code itself gave up, it is what the code gave up for. And where that is all that another attempt would come to
-        (``stuck``: the one before recorded nothing more), all are.
+        (``stuck``: the one before recorded nothing more), all are that no model was paid after: its reply may hang on
+        them, and would have to be paid for once more.
 
         What was cancelled may have been with these: nothing would cancel it any more. ``unused`` are the recorded
         steps that the attempt did not come to.
@@ -131,7 +137,7 @@ class Caught:
             one.step.key
             for one in self._recorded
             if id(one.error) in out
-            or (own and (stuck or id(one.error) in handled))
+            or (own and ((stuck and one.paid == self.paid) or id(one.error) in handled))
             or (not one.past and (one.cancelled or id(one.error) in handled))
         ]
         return tripped + [step.key for step in unused if step.failed and failures.CANCELLED in step.value]

@@ -149,6 +149,7 @@ class Steps:
         mark = checkpoints.fingerprint([kind, fingerprint])
         recorded = await self._replay.find(name, nth, mark)
         if recorded is not None:
+            self.caught.paid += kind == "model"
             return recorded.value
         outer = _inside.get()
         if outer is not None:
@@ -205,6 +206,7 @@ class Steps:
                 self._last = step, done
             else:
                 await _whatever_comes(asyncio.ensure_future(self._record(step, done)))
+            self.caught.paid += kind == "model"
             return done.value
         finally:
             del self._open[finished]

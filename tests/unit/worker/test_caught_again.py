@@ -21,7 +21,7 @@ from shared.tasks import checkpoints, events, store
 from shared.tasks.model import Status, Task
 from sluice import AgentResult, Context, ModelError
 from tests.unit.worker.conftest import Install, World
-from tests.unit.worker.test_caught import Dying, dying, end, run
+from tests.unit.worker.test_caught import Dying, dying, end, run, sim
 from tests.unit.worker.test_forks import ended, fork
 
 __all__ = ["dying"]
@@ -408,3 +408,27 @@ def test_no_failure_is_recorded_once_its_attempt_has_ended(
     row = ended(world, world.submit("x"))
     assert (row.crashes, TIMES["lives"]) == (0, 2)
     assert [TIMES[str(n)] for n in range(4)] == [1] * 4
+
+
+def test_what_was_paid_for_after_a_failure_is_not_paid_again_for_an_error_of_the_code(
+    world: World, install: Install
+) -> None:
+    tries: list[int] = []
+
+    async def agent(ctx: Context) -> AgentResult:
+        try:
+            said = (await ctx.model(sim("first", "fail=400 times=1"), name="first")).content
+        except ModelError as error:
+            said = str(error.status)
+        reply = await ctx.model(sim("paid", f"say={said}"), name="paid")
+        tries.append(1)
+        if len(tries) < 4:
+            raise ValueError("what this code does by itself fails for a while")
+        return AgentResult(reply.content)
+
+    install(agent)
+    task = world.submit("hi")
+    world.work_until_quiet()
+    row = store.get(task.task_id)
+    assert (row.status, len(tries)) == (Status.COMPLETE, 4)
+    assert [world.calls(key)["started"] for key in ("first", "paid")] == [1, 1]
