@@ -15,10 +15,11 @@ from shared.errors import LeaseLost
 from shared.tasks import checkpoints, store
 from shared.tasks.model import Status, Task
 from sluice import AgentResult, Context
+from tests.examples import examples
 from tests.unit.worker.conftest import Install, World, until
 from tests.unit.worker.test_caught_property import MOVES, Failed, Program
 
-SEEDS = range(24)
+SEEDS = range(examples(100, usual=12))
 PASSING = (
     "raise_",
     "tell",
