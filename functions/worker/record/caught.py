@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from functions.worker.record import failures
+from functions.worker.record.stops import Stop
 from shared.clock import now
 from shared.errors import BudgetExhausted
 from shared.tasks.checkpoints import Step
@@ -127,24 +128,35 @@ class Caught:
         (``stuck``: the one before recorded nothing more), all are that no model was paid after: its reply may hang on
         them, and would have to be paid for once more.
 
-        What was cancelled may have been with these: nothing would cancel it any more. ``unused`` are the recorded
-        steps that the attempt did not come to.
+        What was cancelled may have been with these: nothing would cancel it any more. Not where the run only stops, at
+        a deferral say: nothing that a stop cancels is recorded (`told`). ``unused`` are the recorded steps that the
+        attempt did not come to.
         """
         out, handled = _links(error, handled=False), _links(error, handled=True)
         of_steps = {id(one.error) for one in (*self._recorded, *self._open)} | {id(one) for one in self._lost}
         own = out.isdisjoint(of_steps)
         tripped = [
-            one.step.key
+            one
             for one in self._recorded
             if id(one.error) in out
             or (own and ((stuck and one.paid == self.paid) or id(one.error) in handled))
             or (not one.past and (one.cancelled or id(one.error) in handled))
         ]
-        return tripped + [step.key for step in unused if step.failed and failures.CANCELLED in step.value]
+        if _is_stop(error) and all(one.cancelled for one in tripped):
+            return []
+        cancelled = [step.key for step in unused if step.failed and failures.CANCELLED in step.value]
+        return [one.step.key for one in tripped] + cancelled
 
     def given(self, error: BaseException) -> bool:
         """Tell whether an error is a failure of another run that this one was begun with."""
         return any(one.error is error and one.step.copied for one in self._recorded)
+
+
+def _is_stop(error: BaseException) -> bool:
+    """Tell whether nothing but stops ended an attempt."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(Stop)[1] is None
+    return isinstance(error, Stop)
 
 
 def _links(error: BaseException, *, handled: bool) -> set[int]:
