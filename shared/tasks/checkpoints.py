@@ -55,6 +55,7 @@ def load(task_id: str) -> dict[tuple[str, int], Step]:
     """Read all recorded steps of a task, in the order in which they were recorded."""
     copied: list[tuple[int, Step]] = []
     steps: dict[tuple[str, int], Step] = {}
+    results: dict[tuple[str, int], Step] = {}
     for row in records.items(task_id, COPIED_FAILURE):
         if row["sk"]["S"].startswith((COPIED_FAILURE, COPIED)):
             value = json.loads(blobs.unpack(row))
@@ -64,8 +65,7 @@ def load(task_id: str) -> dict[tuple[str, int], Step]:
             copied.append((plain(row["copied"]) if "copied" in row else 0, step))
         elif row["sk"]["S"].startswith(records.PREFIX):
             steps |= _in_order(copied)  # their keys come before those of records
-            for step in _told(records.content(row), steps, lambda step: replace(step, loose=True)):
-                steps.pop(step.key, None)  # it stands where it was recorded last
+            for step in _told(records.content(row), steps, results, lambda step: replace(step, loose=True)):
                 steps[step.key] = replace(step, lease_no=plain(row["lease"]) if "lease" in row else 0)
     return steps | _in_order(copied)
 
@@ -77,24 +77,36 @@ def _in_order(copied: list[tuple[int, Step]]) -> dict[tuple[str, int], Step]:
     return found
 
 
-def _told[T](content: dict[str, Any], known: dict[tuple[str, int], T], loosened: Callable[[T], T]) -> Iterator[Step]:
-    """Yield what a record says of a step.
+def _told[T](
+    content: dict[str, Any],
+    known: dict[tuple[str, int], T],
+    results: dict[tuple[str, int], T],
+    loosened: Callable[[T], T],
+) -> Iterator[Step]:
+    """Yield what a record says of a step: whoever takes it puts it behind all that is ``known``.
 
     Takes out of ``known``, which is in order, the failures that it says are to be tried again; what was recorded after
-    the first of them is loosened.
+    the first of them is loosened. ``results`` keeps those of steps that were cancelled while they were recorded: paid
+    for, they are there again if that is to be tried again.
     """
     for name in ("step", "failure"):
         if found := content.get(name):
-            yield Step(found["name"], found["nth"], found["fingerprint"], found["value"], failed=name == "failure")
+            key = found["name"], found["nth"]
+            known.pop(key, None)
+            yield Step(*key, found["fingerprint"], found["value"], failed=name == "failure")
+            if name == "step":
+                results[key] = known[key]
     for event in content["events"]:
         if event["type"] in ("retry", "deferred"):
             again = {(name, nth) for name, nth in event["data"].get(AGAIN, ())}
             first = next((place for place, key in enumerate(known) if key in again), len(known))
             for key in [*known][first:]:
-                if key in again:
-                    del known[key]
-                else:
+                if key not in again:
                     known[key] = loosened(known[key])
+                elif key in results:
+                    known[key] = loosened(results[key])
+                else:
+                    del known[key]
 
 
 COPIED = "CKPT#"
@@ -108,12 +120,12 @@ AGAIN = "again"
 def rows(task_id: str) -> list[Attributes]:
     """Return all recorded steps of a task as items of their own."""
     found: dict[tuple[str, int], Attributes] = {}
+    results: dict[tuple[str, int], Attributes] = {}
     for row in records.items(task_id, COPIED_FAILURE):
         if row["sk"]["S"].startswith((COPIED_FAILURE, COPIED)):
             found[plain(row["name"]), plain(row["nth"])] = row
         elif row["sk"]["S"].startswith(records.PREFIX):
-            for step in _told(records.content(row), found, lambda row: row | {"loose": attribute(True)}):
-                found.pop(step.key, None)
+            for step in _told(records.content(row), found, results, lambda row: row | {"loose": attribute(True)}):
                 found[step.key] = {
                     "pk": row["pk"],
                     "sk": {"S": f"{COPIED_FAILURE if step.failed else COPIED}{step.name}#{step.nth:04d}"},

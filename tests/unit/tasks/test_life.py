@@ -76,6 +76,30 @@ def test_lapsed_lease_is_taken_over_and_the_late_worker_is_fenced(monkeypatch: p
     assert settle.result_of(store.get("t1")) == {"response": "new", "tokens": 0, "session_id": "default"}
 
 
+def test_a_result_that_was_cancelled_while_it_was_recorded_is_there_again_when_that_is_tried_again() -> None:
+    store.submit(new_task(), "hello")
+    task = claimed()
+    done = checkpoints.Step("model", 1, "f", {"text": "paid"})
+    for step in (
+        checkpoints.Step("early", 1, "f", {"cancelled": 1.0}, failed=True),
+        done,
+        checkpoints.Step("model", 1, "f", {"cancelled": 1.0}, failed=True),
+        checkpoints.Step("late", 1, "f", "late"),
+    ):
+        checkpoints.record(task, step, [events.Event("step", 6.0)])
+    assert [(key[0], step.failed) for key, step in checkpoints.load("t1").items()] == [
+        ("early", True), ("model", True), ("late", False)
+    ]  # fmt: skip
+    again = {checkpoints.AGAIN: [["early", 1], ["model", 1]]}
+    leases.requeue(task, leases.Requeue(delay_s=0, reason="retry", attempt=1), [events.Event("retry", 7.0, again)])
+    found = checkpoints.load("t1")
+    assert [(key[0], step.failed, step.loose) for key, step in found.items()] == [
+        ("model", False, True), ("late", False, True)
+    ]  # fmt: skip
+    assert found["model", 1].value == done.value
+    assert [row["sk"]["S"] for row in checkpoints.rows("t1")] == ["CKPT#model#0001", "CKPT#late#0001"]
+
+
 def test_recorded_step_resets_attempt_adds_cost_and_moves_the_log() -> None:
     store.submit(new_task(), "hello")
     task = claimed()
