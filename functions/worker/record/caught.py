@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from functions.worker.record import failures
+from functions.worker.record.links import links
 from functions.worker.record.stops import Stop
 from shared.clock import now
 from shared.errors import BudgetExhausted
@@ -26,8 +27,6 @@ SURFACES_SECONDS = 0.05
 """How long an error gets to come out of task groups and the like, before its run counts as going on."""
 MOST_KEPT = 100
 """Failures of a run that are looked at when its attempt ends, the newest: each holds what its step held."""
-MOST_LINKS = 100
-"""Errors that are looked at behind the one that ended an attempt."""
 
 
 @dataclass(eq=False, slots=True)
@@ -164,13 +163,4 @@ def _links(error: BaseException, *, handled: bool) -> set[int]:
 
     ``handled``: also of those in whose handling it was raised.
     """
-    left, seen = [error], set[int]()
-    while left and len(seen) < MOST_LINKS:
-        one = left.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        if isinstance(one, BaseExceptionGroup):
-            left += one.exceptions
-        left += [more for more in (one.__cause__, one.__context__ if handled else None) if more is not None]
-    return seen
+    return {id(one) for one in links(error, lambda one: (one.__cause__, one.__context__ if handled else None))}

@@ -34,3 +34,14 @@ async def patiently[T](write: Callable[[], Awaitable[T]]) -> T:
             top = 0.25 if isinstance(error, Contended) else 3.0
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
             pause = min(pause * 2, top)
+
+
+async def whatever_comes(recording: asyncio.Future[None]) -> None:
+    """Wait until what was paid for is recorded, even while the run is being cancelled."""
+    try:
+        await asyncio.shield(recording)
+    except asyncio.CancelledError:
+        await asyncio.wait([recording])
+        if not recording.cancelled():
+            recording.exception()  # what it says is kept: no step begins after it
+        raise

@@ -33,6 +33,8 @@ class Replay:
         self._first_failure = min(
             (self._places[step.key] for step in recorded.values() if step.failed), default=math.inf
         )
+        self.copied = {step.key for step in recorded.values() if step.copied}
+        self.loose = {step.key for step in recorded.values() if step.loose}
         self._caught = caught
         self._hung: dict[asyncio.Task[Any], int] = {}
         """What waits to be cancelled as it was before, and its place."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from functions.worker.record.caught import Caught, Failure
 from functions.worker.record.eventlog import EventLog
 from functions.worker.record.ledger import charge
-from functions.worker.record.persist import persist
+from functions.worker.record.persist import persist, whatever_comes
 from functions.worker.record.replay import Replay
 from functions.worker.record.stops import Ended, Final
 from shared import storable, traceparent
@@ -67,7 +67,6 @@ class Steps:
         ``give_way`` raises when the run is to leave its slot to another.
         """
         self._task = task
-        self._copied = {step.key for step in recorded.values() if step.copied}
         self._log = log
         self._check_time = check_time
         self._give_way = give_way
@@ -77,7 +76,6 @@ class Steps:
         cancelled before."""
         self._closed = False
         self.caught = Caught()
-        self._loose = {step.key for step in recorded.values() if step.loose}
         self._replay = Replay(recorded, self.caught)
         self._going_on: asyncio.Future[None] | None = None
         self._failed: SluiceError | None = None
@@ -92,8 +90,7 @@ class Steps:
     def idle(self) -> bool:
         """Whether no step is under way or being recorded, and no branch on its way to one."""
         recorded = self._recording is None or self._recording.done()
-        begun = self._open or self._between or self._replay.holds
-        return not begun and self._last is None and recorded
+        return recorded and self._last is None and not (self._open or self._between or self._replay.holds)
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -118,7 +115,7 @@ class Steps:
 
     def copied(self, name: str) -> bool:
         """Whether the newest use of a name was replayed from another run, which paid for it."""
-        return (name, self._uses[name]) in self._copied
+        return (name, self._uses[name]) in self._replay.copied
 
     async def once(
         self,
@@ -200,12 +197,12 @@ class Steps:
             if kind != "model":
                 data = {"step": name, "n": nth, "ms": round((time.monotonic() - began) * 1000), "kind": kind}
                 done = done._replace(events=(*done.events, Event("step", now(), data)))
-            step = checkpoints.Step(name, nth, mark, done.value, loose=(name, nth) in self._loose)
+            step = checkpoints.Step(name, nth, mark, done.value, loose=(name, nth) in self._replay.loose)
             # With others under way, or a wait, it is not the last; and after the end nobody would write it.
             if done.last and len(self._open) == 1 and not self._waiting and not self._closed:
                 self._last = step, done
             else:
-                await _whatever_comes(asyncio.ensure_future(self._record(step, done)))
+                await whatever_comes(asyncio.ensure_future(self._record(step, done)))
             self.caught.paid += kind == "model"
             return done.value
         finally:
@@ -225,7 +222,7 @@ class Steps:
             if due := await self.caught.due():
                 self._going_on = asyncio.ensure_future(self._record_failures(due, self._going_on))
             if self._going_on is not None:  # another branch's, too: this one may be what goes on after them
-                await _whatever_comes(self._going_on)
+                await whatever_comes(self._going_on)
 
     async def _record_failures(self, due: list[Failure], before: asyncio.Future[None] | None) -> None:
         # All at once: whatever ends the run gets the log's lock after them.
@@ -244,7 +241,7 @@ class Steps:
         if last is not None:
             self._recording = asyncio.ensure_future(self._record(*last))
         if self._recording is not None:
-            await _whatever_comes(self._recording)
+            await whatever_comes(self._recording)
 
     async def _record(self, step: Step, done: Done) -> None:
         async with self._log.lock:
@@ -301,14 +298,3 @@ class Steps:
         """
         for name, nth in self._replay.missed():
             raise ReplayMismatch(f"the run ended without its recorded step {name} #{nth}")
-
-
-async def _whatever_comes(recording: asyncio.Future[None]) -> None:
-    """Wait until what was paid for is recorded, even while the run is being cancelled."""
-    try:
-        await asyncio.shield(recording)
-    except asyncio.CancelledError:
-        await asyncio.wait([recording])
-        if not recording.cancelled():
-            recording.exception()  # what it says is kept: no step begins after it
-        raise

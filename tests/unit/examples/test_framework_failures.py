@@ -165,20 +165,26 @@ def completed(task: Task) -> Task:
     return store.get(task.task_id)
 
 
+def is_complete(world: World, patch: pytest.MonkeyPatch, message: str, steps: int) -> Task:
+    """Have a run end well whose worker dies after so many steps; 0: it does not."""
+    task = world.submit(message, agent="example")
+    if steps:
+        die_after(patch, steps)
+        crash_and_take_over(world)
+    else:
+        world.work_until_quiet()
+    row = completed(task)
+    assert (row.status, row.error, row.attempt) == (Status.COMPLETE, None, 0)
+    return row
+
+
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
 @pytest.mark.parametrize("make", [told_agents, told_agents_outside, told_pydantic_ai])
 def test_a_tool_whose_failure_the_model_was_told_is_not_done_again(
     world: World, use: Any, monkeypatch: pytest.MonkeyPatch, make: Any, steps: int
 ) -> None:
     done = use(make)
-    task = world.submit(TOLD, agent="example")
-    if steps:
-        die_after(monkeypatch, steps)
-        crash_and_take_over(world)
-    else:
-        world.work_until_quiet()
-    row = completed(task)
-    assert (row.status, row.error, row.attempt) == (Status.COMPLETE, None, 0)
+    row = is_complete(world, monkeypatch, TOLD, steps)
     assert done == [1]
     assert world.calls("tool")["started"] == row.calls == 2
 
@@ -189,12 +195,5 @@ def test_a_model_that_failed_once_is_not_asked_again_for_what_is_recorded(
     world: World, use: Any, monkeypatch: pytest.MonkeyPatch, make: Any, steps: int
 ) -> None:
     use(make)
-    task = world.submit("[[sim key=m fail=500 times=1]] Hello.", agent="example")
-    if steps:
-        die_after(monkeypatch, steps)
-        crash_and_take_over(world)
-    else:
-        world.work_until_quiet()
-    row = completed(task)
-    assert (row.status, row.error, row.attempt) == (Status.COMPLETE, None, 0)
+    is_complete(world, monkeypatch, "[[sim key=m fail=500 times=1]] Hello.", steps)
     assert (world.calls("m")["started"], world.calls("m")["completed"], world.calls("more")["started"]) == (2, 1, 1)
