@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import json
+import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ SEAMS = (
     "lambda_execute_result_to_api_proxy_response",
 )
 """What is used of ``ministack.services.lambda_svc``; without one of them the front does not start."""
+
+_log = logging.getLogger("strict")
 
 
 class Functions:
@@ -83,12 +86,14 @@ class Functions:
             return self._refuse(refused)
         self._note_receives(event)
         function = Deployed(self._runtime, func, config)
-        if not self._starts.begin(function):
-            return self._throttled("no environment could be started in time")
-        try:
-            answer = self._run(func, config, event, run.header)
-        finally:
-            self._starts.end(function)
+        with self._report.invocation(name) as has_begun:
+            if not self._starts.begin(function):
+                return self._throttled(name, "no environment could be started in time")
+            has_begun()
+            try:
+                answer = self._run(func, config, event, run.header)
+            finally:
+                self._starts.end(function)
         self._metrics.read(answer.get("log") or "")
         try:
             self._check_size("lambda-response", name, answer.get("body"))
@@ -106,7 +111,7 @@ class Functions:
 
     def _run(self, func: dict[str, Any], config: dict[str, Any], event: Any, trace: str) -> dict[str, Any]:
         if not self._enter(func, config):
-            return self._throttled("the unreserved pool is in use")
+            return self._throttled(str(config.get("FunctionName")), "the unreserved pool is in use")
         token = self._trace.set(trace)
         self._within.event = event
         try:
@@ -117,7 +122,8 @@ class Functions:
             self._leave(func, config)
         return answer
 
-    def _throttled(self, why: str) -> dict[str, Any]:
+    def _throttled(self, name: str, why: str) -> dict[str, Any]:
+        _log.warning("%s is throttled: %s", name, why)
         answer: dict[str, Any] = self._emulator._throttle_response(
             reason_code="ConcurrentInvocationLimitExceeded", msg=f"Rate Exceeded: {why}"
         )

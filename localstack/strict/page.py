@@ -16,7 +16,8 @@ Nobody can try Sluice on a real account before each change. So the local AWS ref
 emulator, runs behind a *strict front* (`localstack/strict`), which enforces the limits that MiniStack lacks. A request
 over a limit gets the answer that AWS would give. It is also noted, and the tests fail at their end if any was noted.
 
-- See what was noted: `curl $AWS/_strict/report` (`DELETE` forgets it). It also counts the series of each metric.
+- See what was noted: `curl $AWS/_strict/report` (`DELETE` forgets it). It also counts the series of each metric, and
+  tells which invocations are under way.
 - Run without the front: `STRICT=false make up`.
 
 "Enforced by" says who refuses locally: the front, or MiniStack itself. Where it is the test

@@ -1,13 +1,20 @@
-"""What went over a limit, and how many metric series there are: kept in memory, served at `/_strict/report`."""
+"""What went over a limit, which invocations are under way, and how many metric series there are.
+
+Kept in memory, served at `/_strict/report`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from localstack.strict.rules import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 MOST = 1000
 """Violations kept; a run with more has failed anyway."""
@@ -23,6 +30,19 @@ class Report:
         self._lock = threading.Lock()
         self._violations: list[dict[str, Any]] = []
         self.series: dict[str, int] = {}
+        self._invocations: dict[int, dict[str, Any]] = {}
+
+    @contextlib.contextmanager
+    def invocation(self, function: str) -> Iterator[Callable[[], None]]:
+        """Note that a function is invoked; what this yields is to be called when it has an environment."""
+        one = {"function": function, "at": time.time(), "state": "waits for an environment"}
+        with self._lock:
+            self._invocations[id(one)] = one
+        try:
+            yield lambda: one.update(state="runs")
+        finally:
+            with self._lock:
+                del self._invocations[id(one)]
 
     def violated(self, rule: str, what: str) -> None:
         """Note that a request went over a limit."""
@@ -35,7 +55,11 @@ class Report:
     def read(self, *, take: bool = False) -> dict[str, Any]:
         """Return what was noted; with ``take`` it is forgotten."""
         with self._lock:
-            found = {"violations": list(self._violations), "series": dict(self.series)}
+            found = {
+                "violations": list(self._violations),
+                "series": dict(self.series),
+                "invocations": [dict(one) for one in self._invocations.values()],
+            }
             if take:
                 self._violations.clear()
         return found

@@ -655,6 +655,20 @@ def test_the_report_can_be_read_and_taken() -> None:
         assert len(found["violations"]) == left  # type: ignore[index]
 
 
+def test_the_report_tells_what_is_under_way() -> None:
+    states: list[list[tuple[str, str]]] = []
+
+    def look(event: Any) -> dict[str, Any]:
+        states.append([(one["function"], one["state"]) for one in world.report.read()["invocations"]])
+        return {"body": "{}"}
+
+    world = World(look)
+    with world.report.invocation("other"):
+        world.functions.execute({"config": {"FunctionName": "f"}}, {})
+    assert states == [[("other", "waits for an environment"), ("f", "runs")]]
+    assert world.report.read()["invocations"] == []
+
+
 def test_another_version_of_the_emulator_is_not_started() -> None:
     emulator = Emulator()
     del emulator._functions
