@@ -25,12 +25,13 @@ class Blocks:
     """A stream of so many blocks, of which it is known whether it was closed."""
 
     def __init__(self, count: int, size: int = 10) -> None:
-        self.closed = False
+        self.closed, self.given = False, 0
         self._count, self._size = count, size
 
     async def __call__(self) -> AsyncGenerator[bytes]:
         try:
             for _ in range(self._count):
+                self.given += 1
                 yield b"x" * self._size
                 await asyncio.sleep(0)
         finally:
@@ -66,8 +67,15 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stream_that_nobody_reads_is_over_when_its_life_is() -> None:
     blocks, got = Blocks(100), list[bytes]()
-    respond(sse.response(blocks(), until=time.monotonic() + 1), taking(3, got))
-    assert len(got) == 3
+
+    async def main() -> None:
+        stream = blocks()
+        await anext(stream)  # what was never begun holds nothing that it could give back
+        answer = sse.response(stream, until=time.monotonic() + 1)
+        await asyncio.wait_for(answer(SCOPE, never, taking(3, got)), 30)
+
+    asyncio.run(main())
+    assert blocks.given < 100
     assert blocks.closed
 
 
@@ -95,13 +103,17 @@ def test_one_whose_place_was_lost_is_over_though_nobody_reads_it() -> None:
 
 
 class Deaf:
-    """A runtime API that takes the head of an answer, and of its body nothing."""
+    """A runtime API that takes the head of an answer, and of its body nothing until it may."""
+
+    def __init__(self) -> None:
+        self.has_head, self.may_read = asyncio.Event(), asyncio.Event()
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         transport: Any = writer.transport
         transport.pause_reading()
-        await asyncio.sleep(0.5)
+        self.has_head.set()
+        await self.may_read.wait()
         transport.resume_reading()
         with contextlib.suppress(ConnectionError):
             while await reader.read(1 << 20):
@@ -128,6 +140,8 @@ def answered(app: Any, runtime: Any) -> None:
         try:
             await asyncio.wait_for(serve(app, api, invocation), 60)
         finally:
+            if isinstance(runtime, Deaf):
+                runtime.may_read.set()
             server.close()
 
     asyncio.run(main())
@@ -145,14 +159,25 @@ def test_a_large_answer_that_nobody_reads_gives_its_environment_back(monkeypatch
         answered(large, Deaf())
 
 
-def test_so_does_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = Blocks(1000, 1_000_000)
+def test_so_does_a_stream() -> None:
+    blocks, runtime, held = Blocks(1000, 1_000_000), Deaf(), Held("demo", {})
+
+    async def lose() -> None:
+        await runtime.has_head.wait()
+        given = -1
+        while blocks.given != given:  # it writes until nothing fits any more
+            given = blocks.given
+            await asyncio.sleep(0.05)
+        held.lost = True
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await sse.response(blocks(), until=time.monotonic() + 0.1)(scope, receive, send)
+        losing = asyncio.create_task(lose())
+        await sse.response(blocks(), until=time.monotonic() + FAR, held=held)(scope, receive, send)
+        await losing
 
     with pytest.raises(TimeoutError):
-        answered(app, Deaf())
+        answered(app, runtime)
+    assert 0 < blocks.given < 1000
     assert blocks.closed
 
 
