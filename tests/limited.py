@@ -1,4 +1,4 @@
-"""Fails a test that does not end, and shows where its threads stand: one that hangs holds up all others, and says nothing.
+"""Fails a test that does not end, and shows where its threads stand: it would hold up all others, and say nothing.
 
 It is no measure of how quick a test has to be: a hundred times as long as most take, on a machine that stalls.
 """
