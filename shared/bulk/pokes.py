@@ -4,6 +4,8 @@ The row is the truth; a message is a hint that may be lost or doubled. Whoever b
 that what happens from then on sends another. The sweeper sends one to every batch that nobody looks at.
 """
 
+import secrets
+
 from shared import aws, valkey
 from shared.errors import DependencyDown
 from shared.logs import get_logger
@@ -47,8 +49,10 @@ def soon(user: str, batch_id: str, *, delay_s: float = GATHER_SECONDS) -> None:
     """Have a batch looked at, unless a message of this kind is under way; never raises: the sweeper repairs."""
     if not settings().queue_url_bulk:
         return
+    mine = secrets.token_hex(8)
     try:
-        if not valkey.client().set(_mark(batch_id, delay_s), "1", nx=True, ex=MARK_SECONDS):
+        # Its client asks once more when an answer is late: what the first time marked is not another's.
+        if valkey.client().set(_mark(batch_id, delay_s), mine, nx=True, get=True, ex=MARK_SECONDS) not in (None, mine):
             return
     except RedisError as error:
         _log.warning("ends are not gathered", extra={"error": str(error)})

@@ -356,6 +356,22 @@ def test_a_batch_waits_while_valkey_is_away(api: Api, monkeypatch: pytest.Monkey
     assert carry_out("demo", made.batch_id).completed == 1
 
 
+def test_a_mark_whose_answer_was_late_holds_back_only_others(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client of Valkey repeats a command that had no answer in time, though it was carried out."""
+    assert api
+    sent: list[str] = []
+    server = valkey.client()
+    mark = server.set
+    monkeypatch.setattr(server, "set", lambda *what, **how: [mark(*what, **how) for _ in range(2)][-1])
+    monkeypatch.setattr(pokes, "send", lambda user, batch_id, *, delay_s=0: sent.append(batch_id))
+    for batch_id in ("batch_a", "batch_b", "batch_a"):
+        pokes.soon("demo", batch_id)
+    assert sent == ["batch_a", "batch_b"]
+    pokes.begun("batch_a")
+    pokes.soon("demo", "batch_a")
+    assert sent == ["batch_a", "batch_b", "batch_a"]
+
+
 def test_a_cancelled_batch_tells_of_every_line(
     client: openai.OpenAI, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
