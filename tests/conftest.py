@@ -19,7 +19,7 @@ gc.disable()
 
 rewritten.install()
 
-pytest_plugins = ["tests.stack_fixture", "tests.system_told"]
+pytest_plugins = ["tests.limited", "tests.stack_fixture", "tests.system_told"]
 
 # Every client of httpx2 and of openai would read the certificate authorities again: 30 ms each, hundreds of times.
 httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)

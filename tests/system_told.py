@@ -8,13 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
 
-if TYPE_CHECKING:
-    from tests.stack_fixture import Stack
+from tests.stack_fixture import Stack
 
 MOST_LINES = 40
 """Lines of a log that are shown: the last ones."""
@@ -75,7 +74,7 @@ def _log_of(stack: Stack, name: str) -> Path:
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Note how long the system's logs are when a test begins."""
     stack = getattr(item, "funcargs", {}).get("stack")
-    if hasattr(stack, "outputs"):
+    if isinstance(stack, Stack):  # a test may have something else of that name
         item.stash[_began] = {name: _size(_log_of(stack, name)) for name in LOGS}
     return (yield)
 

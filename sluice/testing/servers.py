@@ -20,7 +20,9 @@ from shared import valkey as client
 from shared.settings import settings
 from sluice.testing import bound
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
+PATIENCE_SECONDS = 30.0
+"""How long a test waits for Valkey. A machine that is busy, or stands still, must not look like a dead server."""
 
 
 @contextmanager
@@ -71,6 +73,12 @@ def start_valkey(folder: Path, port: int, *options: str) -> subprocess.Popen[str
     return process
 
 
+def be_patient(patch: pytest.MonkeyPatch) -> None:
+    """Have this process' clients of Valkey that are made from now on wait for a slow machine."""
+    patch.setattr(client, "CONNECT_S", PATIENCE_SECONDS)
+    patch.setattr(client, "ANSWER_S", PATIENCE_SECONDS)
+
+
 def _answers(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -83,6 +91,7 @@ def _answers(port: int) -> bool:
 def emptied(url: str, patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let Sluice's own client reach the server at an address, with nothing in it."""
     patch.setenv("REDIS_URL", url)
+    be_patient(patch)
     settings.cache_clear()
     client.reset()
     client.client().flushall()

@@ -9,6 +9,7 @@ from tests.unit.aws_fixture import fake_aws
 from tests.unit.simulator_fixture import simulator
 from tests.unit.valkey_fixture import (
     any_valkey,
+    patience,
     redis_settings,
     valkey_client,
     valkey_cluster_client,
@@ -19,6 +20,7 @@ from tests.unit.valkey_fixture import (
 __all__ = [
     "any_valkey",
     "fake_aws",
+    "patience",
     "redis_settings",
     "simulator",
     "valkey_client",

@@ -1,5 +1,7 @@
 """What is shown of a system's log where a test fails."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.system_told import MOST_CHARACTERS, MOST_LINES, loud
@@ -28,3 +30,13 @@ def test_of_much_the_end_is_shown() -> None:
     assert first == "... and 1 before"
     assert [line[:2].strip() for line in rest] == [str(n) for n in range(1, MOST_LINES + 1)]
     assert {len(line) for line in rest} == {MOST_CHARACTERS}
+
+
+@pytest.fixture
+def stack() -> SimpleNamespace:
+    """Something else of the name of the deployed system's fixture."""
+    return SimpleNamespace(outputs=[])
+
+
+def test_what_is_called_like_the_system_and_is_none_is_left_alone(stack: SimpleNamespace) -> None:
+    assert stack.outputs == []  # noting the length of its logs would have failed

@@ -14,7 +14,7 @@ from redis import Redis
 from shared import valkey
 from shared.settings import settings
 from shared.valkey import Away, RedisError, Script
-from tests.unit.valkey_fixture import start_server, stop_server, url_of
+from tests.unit.valkey_fixture import IMPATIENT, start_server, stop_server, url_of
 
 
 @pytest.fixture
@@ -25,8 +25,10 @@ def answer(tmp_path: Path) -> Script:
 
 
 @pytest.fixture
-def silent() -> Iterator[tuple[str, list[socket.socket]]]:
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[socket.socket]]]:
     """A server that accepts and never answers; lists the connections that it got."""
+    monkeypatch.setattr(valkey, "CONNECT_S", IMPATIENT[0])
+    monkeypatch.setattr(valkey, "ANSWER_S", IMPATIENT[1])
     listener = socket.create_server(("127.0.0.1", 0))
     got: list[socket.socket] = []
 

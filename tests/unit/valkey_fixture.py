@@ -87,25 +87,29 @@ def valkey_cluster_url() -> Iterator[str]:
     _cluster.cache_clear()
 
 
-def _patient(url: str) -> Any:
-    """Connect to a server that may be slow to answer: other tests have the processors, too."""
+IMPATIENT = (valkey.CONNECT_S, valkey.ANSWER_S)
+"""What a function's client has, for tests of servers that are silent: nobody else's is."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """Let all clients wait for a server that is slow to answer: other tests have the processors, too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(valkey, "ANSWER_S", 20.0)
-        patch.setattr(valkey, "CONNECT_S", 20.0)
-        return valkey.connect(url)
+        servers.be_patient(patch)
+        yield
 
 
 @pytest.fixture(scope="session")
 def valkey_client(valkey_url: str) -> Iterator[Any]:
     """A client of the plain server, which tests that ask any server share."""
-    with closing(_patient(valkey_url)) as client:
+    with closing(valkey.connect(valkey_url)) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def valkey_cluster_client(valkey_cluster_url: str) -> Iterator[Any]:
     """A client of the server in cluster mode: to learn a cluster's places takes longer than most tests."""
-    with closing(_patient(valkey_cluster_url)) as client:
+    with closing(valkey.connect(valkey_cluster_url)) as client:
         yield client
 
 

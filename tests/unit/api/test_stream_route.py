@@ -15,6 +15,7 @@ from openai._streaming import SSEDecoder
 from functions.api.app import handler
 from functions.api.live import following, sse
 from functions.api.live.listener import Listener
+from functions.api.live.sequence import KeepAlive
 from functions.api.read import hold as held_module
 from functions.api.routes import stream as route
 from shared import tickets, watchers
@@ -119,9 +120,20 @@ def test_a_stream_that_has_lived_as_long_as_it_may_says_to_come_again(api: Api) 
     assert last == {"event": "again", "retry": "200", "data": {"after": "1"}}
 
 
-def test_silence_is_broken_without_a_block_of_its_own(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def for_keep_alives(monkeypatch: pytest.MonkeyPatch, enough: int) -> None:
+    """Have a stream live until it has broken the silence so often, however slow it is."""
+    monkeypatch.setenv("STREAM_SECONDS", "60")
+    settings.cache_clear()
     monkeypatch.setattr(following, "KEEP_ALIVE_SECONDS", 0.1)
     monkeypatch.setattr(following, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(following, "HOLD_SECONDS", 0.1)
+    made: list[KeepAlive] = []
+    monkeypatch.setattr(following, "KeepAlive", lambda: made.append(KeepAlive()) or made[-1])
+    monkeypatch.setattr(held_module.Held, "go_on", lambda self: len(made) < enough)
+
+
+def test_silence_is_broken_without_a_block_of_its_own(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    for_keep_alives(monkeypatch, 4)
     text = follow(api, api.submit().json()["task_id"]).text
     assert text.count(": keep-alive\n") > 3
     assert [block.get("event", "message") for block in blocks(text)] == ["message", "again"]

@@ -1,6 +1,9 @@
 """How long a model call may take: a stream that flows is cut by nothing but the end of its function's time."""
 
+import asyncio
+import itertools
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,10 +23,23 @@ from .test_model_client import DONE, USAGE, Exchange, ask, chunk, run, talk, use
 __all__ = ["use"]
 
 
-def test_a_stream_that_flows_outlasts_every_limit_between_bytes(simulator: str, use: Callable[..., None]) -> None:
-    use(f"{simulator}/v1", MODEL_TIMEOUT_SECONDS="4", MODEL_STALL_SECONDS="4")
-    reply = run(lambda: ask("[[sim words=50 latency=6 ttft=0.2]] hi"))
+def test_a_stream_that_flows_outlasts_every_limit_between_bytes(
+    simulator: str, use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock goes on by most of the limit with all that comes: that is no matter of how long something takes."""
+    use(f"{simulator}/v1", MODEL_TIMEOUT_SECONDS="30", MODEL_STALL_SECONDS="30")
+    note, ahead = limits.Watch.byte, itertools.count(25, 25)
+
+    def late(watch: limits.Watch) -> None:
+        loop = asyncio.get_running_loop()
+        passed = next(ahead)
+        monkeypatch.setattr(loop, "time", lambda: time.monotonic() + passed, raising=False)
+        note(watch)
+
+    monkeypatch.setattr(limits.Watch, "byte", late)
+    reply = run(lambda: ask("[[sim words=50 latency=2 ttft=0.2]] hi", timeout_s=10_000))
     assert reply.usage.output_tokens == 50
+    assert next(ahead) > 60, "it came all at once"
 
 
 def test_a_stream_is_cut_at_the_end_of_the_time_there_is(simulator: str, use: Callable[..., None]) -> None:
@@ -77,11 +93,12 @@ def test_a_call_that_its_function_cuts_goes_on_elsewhere_and_not_for_ever(
 ) -> None:
     """Each try is charged. It has two thirds of the time of a function, and so may do better with the next."""
     monkeypatch.setenv("MAX_RETRIES", "1")
+    monkeypatch.setenv("MODEL_MARGIN_SECONDS", "10")  # the call is cut so long before its function
     settings.cache_clear()
     task = world.submit("[[sim key=slow words=400 latency=60 ttft=0.1]] hello", params={"max_output_tokens": 1})
     reasons = []
     for _ in range(settings().max_retries + 2):
-        world.work(seconds=13)
+        world.work(seconds=22.5)
         row = store.get(task.task_id)
         reasons.append(row.reason)
         if row.status.terminal:

@@ -33,6 +33,8 @@ from tests.unit.worker.test_lost_calls import (
 
 WROTE = 20
 """How many tokens the call that comes to nothing has written by then."""
+WAIT = 60
+"""How long one thing waits for another that comes at once where nothing is wrong, s."""
 _RUNS = count(10)
 
 
@@ -48,7 +50,7 @@ class Killer:
         def stop() -> None:
             self.when = ""
             self.reached.set()
-            self.over.wait()
+            self.over.wait(WAIT)
             raise LeaseLost("this worker is gone")
 
         def record_or_stop(task: Task, step: checkpoints.Step, *args: Any, **kwargs: Any) -> None:
@@ -62,7 +64,7 @@ class Killer:
 
     def kill(self, world: World, when: str, records: list[dict[str, Any]], task: Task) -> None:
         def reached() -> None:
-            self.reached.wait()
+            assert self.reached.wait(WAIT), "nothing was recorded"
             until(lambda: when == "after" or is_noted(task))
 
         self.when = when

@@ -47,9 +47,10 @@ def die(world: World, key: str, written: int, records: list[dict[str, Any]], tas
     before = len(calls_of(world, key))
 
     def until_far_enough() -> None:
-        while len(calls := calls_of(world, key)) <= before or calls[-1]["consumed"][1] < written:
-            time.sleep(0.05)
         give_up = time.monotonic() + 60
+        while len(calls := calls_of(world, key)) <= before or calls[-1]["consumed"][1] < written:
+            assert time.monotonic() < give_up, "the call does not get so far"
+            time.sleep(0.05)
         while task is not None and noted_of(task) < written - 5:
             assert time.monotonic() < give_up, "nobody noted what the call wrote"
             time.sleep(0.05)
