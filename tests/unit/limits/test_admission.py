@@ -302,7 +302,7 @@ def test_a_heartbeat_that_comes_after_the_end_gives_no_slot_back(any_valkey: Any
 def test_200_concurrent_submits_at_quota_60_admit_60(any_valkey: Any) -> None:
     g = gate(any_valkey)
     sixty = limits(requests=60)
-    barrier = threading.Barrier(20)
+    barrier = threading.Barrier(20, timeout=60)
 
     def submit(n: int) -> bool:
         if n < 20:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from functions.worker.environment.environment import environment
 from shared import valkey
 from shared.clock import day
 from shared.errors import LeaseLost
@@ -85,6 +86,12 @@ def is_noted(task: Task) -> bool:
     return any(cut for _, _, cut, *_ in json.loads(text).get("calls", []))
 
 
+def read_of(task_id: str) -> int:
+    """Return how many words its worker has read of a task's calls that are under way."""
+    tasks = [task for (name, _), task in list(environment().flights._tasks.items()) if name == task_id]
+    return sum(flight.progress.pieces for task in tasks for flight in list(task.under_way.values()))
+
+
 class Scene:
     """An agent whose first call comes to nothing, and that asks once more."""
 
@@ -98,21 +105,24 @@ class Scene:
     async def run(self, ctx: Context) -> AgentResult:
         text = " ".join(TEXT.split()[: 2 * WROTE])
         ask = f"[[sim key={self.first} echo latency=1 ttft=0.05 fail={self.how} times=9 hang=60]] {text}"
+        made = len(await asyncio.to_thread(calls_of, self.world, self.first))
         call = asyncio.create_task(ctx.model([{"role": "user", "content": ask}], name="first"))
         if self.how == "stall":
-            await asyncio.to_thread(self.until_it_stalls)
+            await asyncio.to_thread(self.until_it_stalls, ctx.task_id, made)
             call.cancel()
         with contextlib.suppress(ModelError, asyncio.CancelledError):
             await call
         ask = f"[[sim key={self.end} echo latency=2 ttft=0.05 fail=stall times={self.slow} hang=60]] {TEXT}"
         return AgentResult((await ctx.model([{"role": "user", "content": ask}], name="end")).content)
 
-    def until_it_stalls(self) -> None:
+    def until_it_stalls(self, task_id: str, made: int) -> None:
         def stalls() -> bool:
             calls = calls_of(self.world, self.first)
             return len(calls) >= self.asked and calls[-1]["consumed"][1] >= WROTE
 
         until(stalls)
+        if made < self.asked:  # by this worker: if it stood still it may have less of it, and would be charged less
+            until(lambda: read_of(task_id) >= WROTE)
 
     def submit(self, install: Install) -> tuple[Task, list[dict[str, Any]]]:
         install(self.run)
