@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from benchmarks.capacity_model.lane import Lane
     from shared.scaling.profiles import Config
 
+LEAD_SHARE = 1 / 60
+"""Of its time, before an invocation takes no more, when the scaler is told (``functions/worker/lane/refill.py``)."""
 EPOCH = 1_700_000_040.0
 """A whole minute: the policy counts ticks."""
 
@@ -38,6 +41,13 @@ class Controller(Protocol):
         ...
 
 
+def _measured(now: float, lane: Lane) -> LaneReadings:
+    lead_s = LEAD_SHARE * lane.platform.slice_s if lane.platform.look_s and lane.platform.refill_s else math.inf
+    ends = [batch for batch in lane.roomy if batch.left and batch.last - lead_s <= now]
+    closed = sum(lane.platform.slots - batch.left for batch in ends)
+    return LaneReadings(len(lane.queue), lane.running, lane.delayed, lane.limit, len(ends), closed)
+
+
 class Fixed:
     """Leaves everything as it is."""
 
@@ -59,7 +69,7 @@ class Sluice:
 
     def decide(self, now: float, lanes: Mapping[str, Lane], provider: tuple[int, int]) -> Choice:
         """Ask the policy."""
-        measured = {n: LaneReadings(len(o.queue), o.running, o.delayed, o.limit) for n, o in lanes.items()}
+        measured = {name: _measured(now, lane) for name, lane in lanes.items()}
         readings = Readings(measured, Provider(*provider, breaker_open=False))
         self.state, decision = decide(self.config, self.state, readings, EPOCH + now)
         chosen = decision.lanes.items()

@@ -193,6 +193,14 @@ SCENARIOS = _named(
             shape=RunShape(long_share=0.1),
         ),
         Scenario(
+            "few-long",
+            "two runs a minute, of eight minutes each, over a day: environments are kept by few runs",
+            50,
+            2,
+            1440,
+            shape=RunShape(calls=40),
+        ),
+        Scenario(
             "million",
             "1,000,000 users, 10,000 runs a minute, the limits raised to Lambda's own",
             1_000_000,

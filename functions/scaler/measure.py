@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from functions.scaler import mappings
 from shared.errors import DependencyDown
 from shared.limits.breaker import Breaker, breaker_name
+from shared.limits.lane import Draining, Lanes
 from shared.limits.provider import ProviderBudget
 from shared.logs import get_logger
 from shared.scaling.ceiling import Provider
 from shared.scaling.readings import LaneReadings, Readings
 from shared.settings import settings
 from shared.tasks import lanes
+from shared.valkey import RedisError
 
 UNPROBED_SECONDS = 300.0
 """A breaker that is half-open for longer is of a model that nobody calls; it would stay so for a day."""
@@ -23,17 +25,30 @@ WINDOWS = 2
 
 def read(names: Iterable[str]) -> Readings:
     """Measure everything once."""
-    limits = mappings.current()
-    return Readings({lane: _lane(lane, limits.get(lane)) for lane in names}, _provider())
+    limits, draining = mappings.current(), _draining()
+    return Readings({lane: _lane(lane, limits.get(lane), draining.get(lane)) for lane in names}, _provider())
 
 
-def _lane(lane: str, limit: int | None) -> LaneReadings:
+def _draining() -> dict[str, Draining]:
+    if not settings().redis_url:
+        return {}
+    try:
+        return Lanes().draining()
+    except RedisError as error:
+        get_logger("scaler").warning("draining environments not read", extra={"cause": str(error)})
+        return {}
+
+
+def _lane(lane: str, limit: int | None, draining: Draining | None) -> LaneReadings:
+    draining = draining or Draining()
     try:
         counts = lanes.backlog(settings().queue_urls[lane])
     except DependencyDown as error:
         get_logger("scaler").warning("backlog not read", extra={"lane": lane, "cause": str(error.__cause__)})
-        return LaneReadings(current=limit)
-    return LaneReadings(counts["visible"], counts["in_flight"], counts["delayed"], limit)
+        return LaneReadings(current=limit, draining=draining.environments, closed=draining.free)
+    return LaneReadings(
+        counts["visible"], counts["in_flight"], counts["delayed"], limit, draining.environments, draining.free
+    )
 
 
 def _provider() -> Provider:

@@ -58,6 +58,15 @@ class Owners:
     """How many runs the lane may have at once, as the scaler last said; None: it has not."""
 
 
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """Environments of a lane that take no more work: they end with the runs that they have."""
+
+    environments: int = 0
+    free: int = 0
+    """Slots of theirs that are free, and out of reach."""
+
+
 class Lanes(OnValkey):
     """The lanes of this environment's Valkey. Every method raises `RedisError` when it is away."""
 
@@ -86,6 +95,30 @@ class Lanes(OnValkey):
     def leave(self, task_id: str) -> None:
         """Forget a task: it neither waits nor runs, as far as anybody knows here."""
         script("leave_lane")([*names.LANES], [task_id], on=self._on)
+
+    def drains(self, lane: str, environment: str, free: int) -> None:
+        """Note that an environment takes no more work, or soon will not, with so many slots free; to be said again."""
+        args = [self._now(), f"{lane} {environment}", free, DRAINING_KEPT_S]
+        script("drain")([names.LANE_DRAINING], args, on=self._on)
+
+    def draining(self) -> dict[str, Draining]:
+        """Return the environments that said so a moment ago, by lane; forgets those that said it long ago."""
+        found: dict[str, str] = self._server().hgetall(names.LANE_DRAINING)
+        if not found:
+            return {}
+        at = self._now_us if self._now_us else self._time
+        now, lanes, old = at(), dict[str, Draining](), list[str]()
+        for field, said in found.items():
+            since, _, free = said.partition(":")
+            age_s = (now - int(since)) / 1e6
+            if age_s > DRAINING_SAID_S:
+                old += [field] * (age_s > DRAINING_KEPT_S)
+                continue
+            lane, known = field.partition(" ")[0], lanes.get(field.partition(" ")[0], Draining())
+            lanes[lane] = Draining(known.environments + 1, known.free + int(free))
+        if old:
+            self._server().hdel(names.LANE_DRAINING, *old)
+        return lanes
 
     def pause(self, lanes: Mapping[str, float]) -> None:
         """Say which lanes are paused, and for how many seconds that is believed; all others are not."""
@@ -126,5 +159,7 @@ class Lanes(OnValkey):
         return int(seconds) * 1_000_000 + int(micros)
 
 
+DRAINING_SAID_S, DRAINING_KEPT_S = 3.0, 60
+"""How long an environment is believed that it drains, which it says twice a second, and when it is forgotten."""
 LIMIT_KEPT_S = 600
 """A limit that the scaler has not renewed for so long binds nobody."""

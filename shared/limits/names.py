@@ -25,6 +25,8 @@ PAUSED = f"{_TAG}:paused"
 """Hash: paused lane -> until when that is believed (µs); renewed every minute by the scaler."""
 LANE_SLOTS = f"{_TAG}:lane:slots"
 """Hash: lane -> how many runs it may have at once, as the scaler last said."""
+LANE_DRAINING = f"{_TAG}:lane:draining"
+"""Hash: ``lane id`` of an environment that takes no more work, or soon will not -> ``said at (µs):free slots``."""
 LANES = tuple(
     f"{_TAG}:lane:{name}"
     for name in (

@@ -87,10 +87,16 @@ def decide(config: Config, state: State | None, readings: Readings, now: float) 
     lanes = {lane: (state.lanes.get(lane) if state else None) or LaneState(current[lane]) for lane in config.lanes}
     since_s = at - state.at if state else 0.0
     asked: dict[str, _Asked] = {}
+    needed: dict[str, int] = {}
     for lane in config.lanes:
         spec = _spec(config, floor, lane)
         asked[lane] = _ask(spec, config, lanes[lane], readings, lane, current[lane], at, since_s)
-    given = shares.divide({lane: ask.size for lane, ask in asked.items()}, floor, allowed.most)
+        used = _as_if_none_ended(readings, lane)
+        needed[lane] = min(
+            asked[lane].size, _ask(spec, config, lanes[lane], used, lane, current[lane], at, since_s).size
+        )
+    given = shares.divide(needed, floor, allowed.most)
+    given = shares.replace_ending({lane: ask.size for lane, ask in asked.items()}, given, allowed.most)
     busy = {lane: _may_hold(config, readings.lanes.get(lane), lanes[lane], current[lane], at) for lane in lanes}
     given = shares.await_drain(given, current, busy, floor, allowed.most)
     spare = _spare(config, readings, given, busy, floor, allowed.most)
@@ -148,6 +154,14 @@ def _ask(
     if readings.provider.breaker_open and size > max(current, spec.least):
         return _Asked(desired, max(current, spec.least), "breaker_open", history)
     return _Asked(desired, size, _reason(spec, desired, stable, size, current), history)
+
+
+def _as_if_none_ended(readings: Readings, lane: str) -> Readings:
+    """Return readings in which a lane's environments all take tasks."""
+    seen = readings.lanes.get(lane)
+    if seen is None or not seen.draining:
+        return readings
+    return replace(readings, lanes={**readings.lanes, lane: replace(seen, draining=0, closed=0)})
 
 
 def _reason(spec: hpa.Spec, desired: int, stable: int, size: int, current: int) -> str:

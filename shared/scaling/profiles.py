@@ -91,14 +91,19 @@ class Config:
 def metrics(config: Config, seen: LaneReadings, before: int | None, since_s: float) -> tuple[hpa.Metric, ...]:
     """Return what a lane is scaled on; ``before`` is its load ``since_s`` seconds ago, None if unknown."""
     slots = config.runs_per_environment * config.target_utilization
+    # Kubernetes does not count pods that end. Here they are in the number that is set, so each counts as one that has
+    # all that it should carry, and there is always one that takes more.
+    ending = seen.closed - seen.draining * (config.runs_per_environment - slots)
+    running = None if seen.in_flight is None else max(0.0, seen.in_flight + ending)
+    others = (hpa.Metric("draining", seen.draining + 1, 1),) if seen.draining else ()
     if not config.swift:
-        return hpa.Metric("backlog", seen.visible, config.target_backlog), hpa.Metric(
-            "utilization", seen.in_flight, slots
-        )
+        backlog = hpa.Metric("backlog", seen.visible, config.target_backlog)
+        return backlog, hpa.Metric("utilization", running, slots), *others
     if seen.load is None:  # what is known may grow the lane; with the other missing it does not shrink
-        return hpa.Metric("waiting", seen.visible, slots), hpa.Metric("running", seen.in_flight, slots)
+        return hpa.Metric("waiting", seen.visible, slots), hpa.Metric("running", running, slots), *others
     ahead = 0.0
     if seen.visible and before is not None and since_s > 0:
         ahead = max(0.0, (seen.load - before) / since_s) * LEAD_SECONDS
-    # Tasks that wait beside free slots cannot have them: environments near their end take nothing more.
-    return hpa.Metric("load", seen.load + ahead, slots), hpa.Metric("backlog", seen.visible, config.target_backlog)
+    load = hpa.Metric("load", max(0.0, seen.load + ending) + ahead, slots)
+    # Tasks that wait beside free slots cannot have them, whatever the reason.
+    return load, hpa.Metric("backlog", seen.visible, config.target_backlog), *others

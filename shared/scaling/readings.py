@@ -18,6 +18,10 @@ class LaneReadings:
     """Tasks waiting for a later time (retries, deferrals): published, but no reason to scale."""
     current: int | None = None
     """The ``MaximumConcurrency`` set now."""
+    draining: int = 0
+    """Environments that take no more tasks, and end with those that they have."""
+    closed: int = 0
+    """Their free slots, which no task can have."""
 
     @property
     def load(self) -> int | None:

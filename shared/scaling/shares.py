@@ -12,6 +12,8 @@ from shared.limits import shares
 
 RESERVED_SHARE = 0.2
 """A lane's own part of the whole."""
+KEPT_SHARE = 0.1
+"""The part of the whole that no lane gets in place of environments that end."""
 AWS_LEAST = 2
 """Lambda's smallest ``MaximumConcurrency``."""
 AWS_MOST = 1000
@@ -36,6 +38,16 @@ def divide(wants: Mapping[str, int], floor: Mapping[str, int], total: int) -> di
     given = {lane: min(want, own[lane]) for lane, want in wants.items()}
     more = shares.divide({lane: want - given[lane] for lane, want in wants.items()}, total - sum(own.values()))
     return {lane: size + more[lane] for lane, size in given.items()}
+
+
+def replace_ending(wants: Mapping[str, int], given: Mapping[str, int], total: int) -> dict[str, int]:
+    """Give lanes whose environments end what they want in their place, out of what nobody was given.
+
+    A part of the whole stays: it could not be called back, and the other lane may need it in a moment.
+    """
+    more = {lane: max(0, want - given[lane]) for lane, want in wants.items()}
+    got = shares.divide(more, max(0, total - math.floor(total * KEPT_SHARE) - sum(given.values())))
+    return {lane: size + got[lane] for lane, size in given.items()}
 
 
 def await_drain(

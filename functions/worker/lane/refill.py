@@ -36,6 +36,8 @@ CROWDED_LINGER_SECONDS = 0.06
 SPREAD_SHARE = 1 / 3
 """Part of the function's time within which invocations stop taking work, each at a moment of its own: those that one
 burst began together would else all stop together, and hold the lane's limit while nobody takes anything."""
+LEAD_SHARE = 1 / 60
+"""The same of the time before that moment in which the scaler is told already: 15 s of 900, it looks every 5 s."""
 DEADLINE_MARGIN_SECONDS = 10.0
 """Time beside one whole model call that a run must find before the function ends, else it would only be given back."""
 
@@ -57,6 +59,8 @@ class Refill:
         self._last = deadline - needed - early if first is not None and refills(self._lane) else 0.0
         """Until when it takes anything."""
         half = settings().worker_timeout_seconds / 2
+        self._drains = self._last - LEAD_SHARE * settings().worker_timeout_seconds
+        """From when its free slots are no longer counted on."""
         self._until = min(now() + settings().refill_seconds, deadline - max(half, needed), self._last)
         """Until when it takes whatever is there."""
         self._pause = FIRST_PAUSE_SECONDS
@@ -158,6 +162,8 @@ class Refill:
         held = {one.message.task_id for one in self._held}
         report = self._environment.end_late
         taken = await self._share.refresh(slots.free, takes=takes, held=len(held), report=report)
+        if now() >= self._drains:
+            await self._share.drains(slots.free)
         named = {one.message.task_id for one in taken} & held
         self._held.sort(key=lambda one: one.message.task_id not in named)
         return [one for one in taken if one.message.task_id not in named]

@@ -6,6 +6,7 @@ is away the queue's order and the pollers decide, and the environment asks the q
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable, Iterable
 
 from functions.worker.lane.deliveries import Delivery
@@ -40,6 +41,7 @@ class Share:
         self.lane = lane
         self._url = url
         self._book = book
+        self._id = secrets.token_hex(8)
         self._look = Look()
         self.next = now() + LOOK_SECONDS
         """When to look again, epoch seconds."""
@@ -106,6 +108,13 @@ class Share:
         if look.late:
             report(list(look.late))
         return await asyncio.to_thread(self._deliveries, list(look.picks))
+
+    async def drains(self, free: int) -> None:
+        """Tell the scaler that this invocation takes no more work, or soon will not, whatever slots it has free."""
+        try:
+            await asyncio.to_thread(self._book.drains, self.lane, self._id, free)
+        except RedisError as error:
+            _log.warning("the scaler is not told", extra={"error": str(error)})
 
     def asked(self, *, found: bool) -> None:
         """Note that the queue was asked."""

@@ -10,7 +10,16 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from shared.limits import names
-from shared.limits.lane import GRACE_S, HAND_S, LIMIT_KEPT_S, STUCK_S, Lanes
+from shared.limits.lane import (
+    DRAINING_KEPT_S,
+    DRAINING_SAID_S,
+    GRACE_S,
+    HAND_S,
+    LIMIT_KEPT_S,
+    STUCK_S,
+    Draining,
+    Lanes,
+)
 from tests.examples import examples
 from tests.unit.limits.helpers import DAY, Clock, Ledger, ask, gate, limits
 
@@ -262,6 +271,25 @@ def test_a_lanes_limit_counts_runs(world: World) -> None:
     look = world.lanes.look("normal", 5)
     assert (look.room, look.picks, look.owing) == (0, (), {"svc"})
     assert 0 < world.client.ttl(names.LANE_SLOTS) <= LIMIT_KEPT_S
+
+
+def test_environments_that_take_no_more_are_known_for_a_moment(world: World) -> None:
+    lanes = world.lanes
+    assert lanes.draining() == {}
+    lanes.drains("normal", "one", 49)
+    lanes.drains("normal", "two", 3)
+    lanes.drains("high", "one", 0)
+    assert lanes.draining() == {"normal": Draining(2, 52), "high": Draining(1, 0)}
+    world.clock.forward(DRAINING_SAID_S)
+    lanes.drains("normal", "two", 4)  # one has ended, or is just slow
+    assert lanes.draining()["normal"] == Draining(2, 53)
+    world.clock.forward(0.01)
+    assert lanes.draining() == {"normal": Draining(1, 4)}
+    world.clock.forward(DRAINING_KEPT_S)
+    lanes.drains("normal", "two", 5)
+    assert lanes.draining() == {"normal": Draining(1, 5)}
+    assert world.client.hkeys(names.LANE_DRAINING) == ["normal two"], "who ended long ago is forgotten"
+    assert 0 < world.client.ttl(names.LANE_DRAINING) <= DRAINING_KEPT_S
 
 
 def test_tasks_past_their_deadline_are_told_until_they_have_ended(world: World) -> None:

@@ -1,5 +1,6 @@
 """Properties that hold for every course of signals."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given, settings
@@ -22,10 +23,11 @@ providers = st.builds(
     st.floats(0, 1),
     st.none() | st.booleans(),
 )
+lanes = st.tuples(counts, counts, st.none(), st.none(), st.integers(0, 50), st.integers(0, 500))
 ticks = st.builds(
     lambda high, normal, provider: Readings({"high": LaneReadings(*high), "normal": LaneReadings(*normal)}, provider),
-    st.tuples(counts, counts),
-    st.tuples(counts, counts),
+    lanes,
+    lanes,
     providers,
 )
 courses = st.lists(ticks, min_size=1, max_size=40)
@@ -122,10 +124,7 @@ def test_more_backlog_never_means_less(course: list[Readings], lane: str, more: 
     one = last.lanes[lane]
     if one.visible is None:
         return
-    grown = Readings(
-        {**last.lanes, lane: LaneReadings(one.visible + more, one.in_flight, one.delayed, one.current)},
-        last.provider,
-    )
+    grown = replace(last, lanes={**last.lanes, lane: replace(one, visible=one.visible + more)})
     _, before = decide(config, state, last, at)
     _, after = decide(config, state, grown, at)
     assert after.lanes[lane].target >= before.lanes[lane].target

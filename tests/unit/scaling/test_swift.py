@@ -82,6 +82,49 @@ def test_tasks_that_wait_beside_free_slots_get_new_environments() -> None:
     assert CONFIG.target_backlog == 5
 
 
+def drained(environments: int, free: int, tasks: tuple[int, int] = (0, 2), size: int = 2) -> Readings:
+    """A lane with environments that take no more tasks, and with so many free slots of theirs."""
+    one = seen(BUSY, tasks, (2, size))
+    normal = replace(one.lanes["normal"], draining=environments, closed=free)
+    return replace(one, lanes={**one.lanes, "normal": normal})
+
+
+@pytest.mark.parametrize("profile", ["swift", "hpa"])
+@pytest.mark.parametrize(
+    ("environments", "free", "before", "after"),
+    [(1, 9, 2, 2), (2, 18, 2, 3), (2, 0, 2, 3), (3, 9, 4, 4), (4, 36, 4, 5)],
+)
+def test_beside_environments_that_take_nothing_more_there_is_one_that_does(
+    profile: str, environments: int, free: int, before: int, after: int
+) -> None:
+    config = Config.of(read({"RUNS_PER_ENVIRONMENT": "10", "SCALING_PROFILE": profile}))
+    course = [drained(environments, free, (0, environments), before)] * 3
+    assert targets(drive(course, config))[-1] == after
+
+
+@pytest.mark.parametrize(("profile", "after", "otherwise"), [("swift", 6, 4), ("hpa", 7, 5)])
+def test_their_free_slots_are_nobodys(profile: str, after: int, otherwise: int) -> None:
+    # 30 of 40 slots are in use, and two environments with 18 free ones take nothing more: 28 tasks are the others'.
+    config = Config.of(read({"RUNS_PER_ENVIRONMENT": "10", "SCALING_PROFILE": profile}))
+    assert targets(drive([drained(2, 18, (0, 30), 4)] * 3, config))[-1] == after
+    assert targets(drive([drained(0, 0, (0, 30), 4)] * 3, config))[-1] == otherwise
+
+
+def test_a_tenth_of_the_whole_is_left_whatever_drains() -> None:
+    high = LaneReadings(0, 20, 0, 3)
+    ends = [replace(one, lanes={**one.lanes, "high": high}) for one in [drained(50, 500, (0, 100), 4)] * 3]
+    assert targets(drive(ends)) == [14] * 3, "12 for its tasks, one of 18 stays, three are the other lane's"
+    full = [replace(one, lanes={**one.lanes, "high": high}) for one in [drained(0, 0, (0, 125), 4)] * 3]
+    assert targets(drive(full)) == [15] * 3, "tasks get all"
+
+
+def test_what_tasks_need_comes_before_what_ends() -> None:
+    normal = drained(10, 50, (0, 85), 10)
+    both = replace(normal, lanes={**normal.lanes, "high": LaneReadings(30, 34, 0, 3)})
+    last = drive([both] * 3)[-1]
+    assert {name: one.target for name, one in last.lanes.items()} == {"high": 8, "normal": 10}
+
+
 def test_it_shrinks_after_a_minute_by_a_fifth_or_four_a_minute() -> None:
     course = [seen(BUSY, (0, 130)), *[seen(BUSY, (0, 17))] * 49]
     sizes = targets(drive(course))

@@ -10,6 +10,7 @@ from functions.worker.environment.environment import environment
 from functions.worker.lane import batch, refill
 from functions.worker.lane.refill import Refill
 from shared import aws
+from shared.limits.lane import Draining, Lanes, Look
 from shared.settings import settings
 from shared.tasks import lanes, store
 from shared.tasks.model import Status
@@ -109,6 +110,40 @@ def test_too_near_its_end_it_takes_nothing(refilling: World) -> None:
     waiting = refilling.submit(QUICK)
     refilling.invoke(first, seconds=settings().worker_timeout_seconds / 2)
     assert store.get(waiting.task_id).status is Status.QUEUED
+
+
+@pytest.mark.parametrize(("share", "said"), [(1.0, {}), (0.25, {"normal": Draining(1, 9)})])
+def test_near_its_end_it_says_that_its_slots_are_in_nobodys_reach(
+    refilling: World, monkeypatch: pytest.MonkeyPatch, share: float, said: dict[str, Draining]
+) -> None:
+    monkeypatch.setenv("RUNS_PER_ENVIRONMENT", "10")
+    monkeypatch.setattr(refill, "SPREAD_SHARE", 0.0)
+    settings.cache_clear()
+    refilling.submit(LONG)
+    looks = 0
+    look = Lanes.look
+
+    def counted(self: Lanes, *args: Any, **kwargs: Any) -> Look:
+        nonlocal looks
+        looks += 1
+        return look(self, *args, **kwargs)
+
+    monkeypatch.setattr(Lanes, "look", counted)
+    found: list[dict[str, Draining]] = []
+
+    def has_looked_twice() -> bool:
+        found.append(Lanes().draining())
+        return looks > 2
+
+    def end() -> None:
+        until(has_looked_twice)
+        refilling.hurry("long")
+
+    with meanwhile(end):
+        refilling.invoke(refilling.receive(), seconds=share * settings().worker_timeout_seconds)
+    assert said in found
+    assert [one for one in found if one not in ({}, said)] == []
+    assert bool(said) is any(found)
 
 
 def test_other_lanes_are_left_alone(refilling: World) -> None:
