@@ -46,7 +46,8 @@ ARGUMENTS = [
     "--disable-sync",
     f"--disable-features={','.join(FEATURES_OFF)}",
 ]
-PATIENCE_MS = 40_000
+PATIENCE_MS = 120_000
+"""How long a page is waited for: longer than a batch waits for the sweeper when Valkey stood still (`LOOK_SECONDS`)."""
 SLOW_MACHINE = re.compile(r"status of 503 .*/health$")
 """What no test is to blame for: its machine was so busy that the local DynamoDB took over two seconds."""
 LEAVES = """() => {
