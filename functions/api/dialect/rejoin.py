@@ -92,6 +92,8 @@ class Rejoin:
             before = valkey.client().set(self._key, mark, ex=TAKING_SECONDS, get=True)
         except RedisError:  # as telling of its run would: that is logged
             before = None
+        if before == mark:  # its client asked once more as the answer was late: what stood before is not known
+            before = None
         try:
             yield
         except BaseException:

@@ -16,6 +16,7 @@ import openai
 import pytest
 import uvicorn
 from openai.types.responses import Response, ResponseOutputMessage
+from starlette.datastructures import Headers
 
 from functions.api.app import app
 from functions.api.contract import openai_problem
@@ -855,6 +856,21 @@ def test_what_is_asked_again_and_refused_leaves_the_run_before_it(
     monkeypatch.setattr(runs, "submit", real)
     assert ask(extra_headers=REPEAT).id == first.id
     assert ask().id != first.id
+
+
+def test_a_mark_whose_answer_was_late_is_withdrawn_like_any(
+    redis_settings: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client of Valkey repeats a command that had no answer in time, though it was carried out."""
+    assert redis_settings
+    server = valkey.client()
+    mark = server.set
+    monkeypatch.setattr(server, "set", lambda *what, **how: [mark(*what, **how) for _ in range(2)][-1])
+    request = rejoin.Rejoin("demo", "here", {"input": "no"}, Headers({rejoin.COUNT_HEADER: "0"}))
+    with pytest.raises(DependencyDown), request.taking():
+        assert server.get(request._key).startswith(rejoin.MARK)
+        raise DependencyDown("dynamodb")
+    assert not server.exists(request._key)
 
 
 def test_nothing_is_marked_for_a_client_that_does_not_count_its_tries(
