@@ -867,9 +867,13 @@ def test_a_mark_whose_answer_was_late_is_withdrawn_like_any(
     mark = server.set
     monkeypatch.setattr(server, "set", lambda *what, **how: [mark(*what, **how) for _ in range(2)][-1])
     request = rejoin.Rejoin("demo", "here", {"input": "no"}, Headers({rejoin.COUNT_HEADER: "0"}))
-    with pytest.raises(DependencyDown), request.taking():
+
+    def refused() -> None:
         assert server.get(request._key).startswith(rejoin.MARK)
         raise DependencyDown("dynamodb")
+
+    with pytest.raises(DependencyDown), request.taking():
+        refused()
     assert not server.exists(request._key)
 
 
