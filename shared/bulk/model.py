@@ -21,7 +21,7 @@ WINDOW_HOURS = 24
 ENDED = frozenset({"failed", "completed", "expired", "cancelled"})
 SHARDS = 16
 """Partitions of the ``due`` index that batches have for themselves."""
-LIVE = ("due", "due_at", "lease_until")
+LIVE = ("due", "due_at", "lease_until", "holder")
 """Attributes that only a batch which has not ended has."""
 
 

@@ -4,6 +4,7 @@ Who takes a batch holds it for ``LEASE_SECONDS``, longer than the function that 
 batch that another has taken since. Every commit is fenced by the batch's ``rev`` besides, which taking it raises.
 """
 
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,15 +81,19 @@ def take(user: str, batch_id: str) -> Batch | None:
     Raises:
         Contended, DependencyDown: try again.
     """
-    at = now()
+    at, mine = now(), secrets.token_hex(8)
     row = table.change(
         key_of(user, batch_id),
-        sets={"lease_until": at + LEASE_SECONDS, "due_at": at + LEASE_SECONDS + 1},
+        sets={"lease_until": at + LEASE_SECONDS, "due_at": at + LEASE_SECONDS + 1, "holder": mine},
         adds={"rev": 1},
         condition="attribute_exists(#due) AND (attribute_not_exists(#lease_until) OR #lease_until < :now)",
         values={"now": at},
     )
-    return None if row is None else read(row)
+    if row is None:  # a write whose answer was lost is repeated, and must not stand in its own way
+        row = table.get(key_of(user, batch_id))
+        if row is None or row.get("holder") != attribute(mine):
+            return None
+    return read(row)
 
 
 def held(user: str, batch_id: str) -> bool:

@@ -18,7 +18,7 @@ from shared.bulk.room import Lane, allowance, of_cap
 from shared.errors import NotFound
 from shared.limits import keys, names
 from shared.settings import settings
-from shared.tasks import settle
+from shared.tasks import settle, table
 from shared.tasks.model import Status, Task
 from tests.examples import THOROUGH
 from tests.unit.api import bulk
@@ -354,6 +354,18 @@ def test_a_batch_waits_while_valkey_is_away(api: Api, monkeypatch: pytest.Monkey
     settings.cache_clear()
     valkey.reset()
     assert carry_out("demo", made.batch_id).completed == 1
+
+
+def test_who_takes_a_batch_has_it_though_the_answer_was_lost(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The write is repeated then, and refused: it waited for the end of its own lease."""
+    made = begin("demo", api.keys["demo"], [line("a")])
+    change = table.change
+    monkeypatch.setattr(table, "change", lambda key, **what: [change(key, **what) for _ in range(2)][-1])
+    taken = store.take("demo", made.batch_id)
+    assert taken is not None
+    assert store.take("demo", made.batch_id) is None
+    store.commit(taken, release=True)
+    assert store.take("demo", made.batch_id) is not None
 
 
 def test_a_mark_whose_answer_was_late_holds_back_only_others(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
