@@ -15,6 +15,9 @@ FAST_TOKENS_PER_SECOND = 400
 """Few models write faster; a call that would have to is not begun."""
 SLOW_TOKENS_PER_SECOND = 20
 """Of a reply that is not streamed nothing shows while it is written; so slowly it may be, before it counts as hung."""
+READ_FIRST_SECONDS = 0.05
+"""How long a call goes on at a limit, to read what came while this process stood still or an agent held its loop: that
+is not its provider's silence."""
 MOST_NEEDED = 0.5
 """A call needs at most this share of a function's time to be begun, or long ones would wait for one another's end."""
 
@@ -60,20 +63,24 @@ class Watch:
         """Keep the limits; time begins to count when the context is entered."""
         self._limits = of
         self._timeout = asyncio.timeout(None)
+        self._timer: asyncio.TimerHandle | None = None
         self._ends = 0.0
+        self._over = False
         self._code = "model_call_too_long"
 
     async def __aenter__(self) -> Self:
         """Begin to count the whole."""
         await self._timeout.__aenter__()
         self._ends = asyncio.get_running_loop().time() + self._limits.whole
-        self._timeout.reschedule(self._ends)
+        self._wait_until(self._ends)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop counting."""
+        if self._timer is not None:
+            self._timer.cancel()
         await self._timeout.__aexit__(kind, error, trace)
 
     def sent(self) -> None:
@@ -89,10 +96,23 @@ class Watch:
         self._within(self._limits.between, "model_stalled")
 
     def _within(self, seconds: float, code: str) -> None:
+        if self._over or self._timeout.expired():
+            return
         until = asyncio.get_running_loop().time() + seconds
         self._code = code if until < self._ends else "model_call_too_long"
-        if not self._timeout.expired():
-            self._timeout.reschedule(min(until, self._ends))
+        self._timeout.reschedule(None)
+        self._wait_until(min(until, self._ends))
+
+    def _wait_until(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(when, self._due)
+
+    def _due(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._ends:
+            self._over, self._code = True, "model_call_too_long"
+        self._timer = loop.call_later(READ_FIRST_SECONDS, self._timeout.reschedule, loop.time())
 
     def error(self, *, unseen: bool) -> ModelError:
         """Say which limit has passed."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import pytest
 
 from functions.worker.model import limits
@@ -17,7 +18,7 @@ from shared.tasks import store
 from shared.tasks.model import Status
 from sluice import AgentResult
 
-from .conftest import LASTING, Install, World
+from .conftest import LASTING, Install, World, until
 from .test_model_client import DONE, USAGE, Exchange, ask, chunk, run, talk, use
 
 __all__ = ["use"]
@@ -40,6 +41,25 @@ def test_a_stream_that_flows_outlasts_every_limit_between_bytes(
     reply = run(lambda: ask("[[sim words=50 latency=2 ttft=0.2]] hi", timeout_s=10_000))
     assert reply.usage.output_tokens == 50
     assert next(ahead) > 60, "it came all at once"
+
+
+def test_what_came_while_the_process_stood_still_is_no_silence_of_its_provider(
+    simulator: str, use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its loop is held until all has been written, and for longer than every limit."""
+    use(f"{simulator}/v1", MODEL_TIMEOUT_SECONDS="30", MODEL_STALL_SECONDS="30")
+    held: list[str] = []
+
+    def hold(text: str) -> None:
+        if not held:
+            with httpx2.Client(base_url=f"{simulator}/_sim", timeout=60) as sim:
+                until(lambda: sim.get("/stats").json()["by_key"]["held"]["completed"])
+            loop = asyncio.get_running_loop()
+            monkeypatch.setattr(loop, "time", lambda: time.monotonic() + 100, raising=False)
+        held.append(text)
+
+    reply = run(lambda: ask("[[sim key=held words=50 latency=1 ttft=0.2]] hi", on_delta=hold, timeout_s=10_000))
+    assert (reply.usage.output_tokens, "".join(held)) == (50, reply.content)
 
 
 def test_a_stream_is_cut_at_the_end_of_the_time_there_is(simulator: str, use: Callable[..., None]) -> None:
