@@ -161,13 +161,33 @@ def push(connection: str, data: bytes) -> None:
     try:
         aws.connections().post_to_connection(ConnectionId=connection, Data=data)
     except (ClientError, BotoCoreError) as error:
-        if aws.error_code(error) in ("GoneException", "410"):
+        if _is_gone(error):
             try:
                 remove_connection(connection)
             except RedisError:
                 _log.info("a gone connection is still listed")
             raise Gone(connection) from error
         raise Unreachable(connection) from error
+
+
+def drop(connection: str) -> None:
+    """Close a connection that missed something: its client connects again, and asks for what it has not seen.
+
+    One that stays open and is told nothing more looks like a run that stands still. Never raises.
+    """
+    try:
+        remove_connection(connection)
+    except RedisError:
+        _log.info("a dropped connection is still listed")
+    try:
+        aws.connections().delete_connection(ConnectionId=connection)
+    except (ClientError, BotoCoreError) as error:
+        if not _is_gone(error):
+            _log.warning("a connection that missed something stays open", extra={"error": str(error)})
+
+
+def _is_gone(error: Exception) -> bool:
+    return aws.error_code(error) in ("GoneException", "410")
 
 
 def push_events(task_id: str, connection: str, batch: Sequence[Event]) -> int:
@@ -211,5 +231,8 @@ def finish(task_id: str, only: str | None = None) -> bool:
 def _push_rest(task_id: str, connection: str, rest: Sequence[Event]) -> None:
     try:
         push_events(task_id, connection, rest)
-    except (Gone, Unreachable) as error:
-        _log.info("a watcher missed the end", extra={"task_id": task_id, "why": type(error).__name__})
+    except Gone:
+        return
+    except Unreachable:
+        _log.info("a watcher missed the end", extra={"task_id": task_id})
+        drop(connection)

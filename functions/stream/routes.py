@@ -38,12 +38,12 @@ def handle(route: str, connection: str, event: dict[str, Any]) -> int:
     asked = _read(event)
     action = asked.get("action")
     if action == "ping":
-        watchers.push(connection, b'{"type":"pong"}')
+        _answer(connection, {"type": "pong"})
     elif action == "subscribe":
         _subscribe(connection, asked)
     elif action == "unsubscribe":
         watchers.remove(_task_id(asked), connection)
-        watchers.push(connection, dumps({"type": "unsubscribed", "task_id": asked["task_id"]}).encode())
+        _answer(connection, {"type": "unsubscribed", "task_id": asked["task_id"]})
     else:
         raise BadMessage('"action" must be subscribe, unsubscribe or ping')
     return 200
@@ -53,10 +53,16 @@ def refuse(connection: str, route: str, code: str, message: str) -> None:
     """Tell a client why its message did nothing."""
     if route.startswith("$") and route != "$default":
         return  # there is no connection yet, or no longer
+    _answer(connection, {"type": "error", "error": {"code": code, "message": message}})
+
+
+def _answer(connection: str, answer: dict[str, Any]) -> None:
     try:
-        watchers.push(connection, dumps({"type": "error", "error": {"code": code, "message": message}}).encode())
-    except (watchers.Gone, watchers.Unreachable):
+        watchers.push(connection, dumps(answer).encode())
+    except watchers.Gone:
         _log.info("client gone")
+    except watchers.Unreachable:
+        watchers.drop(connection)
 
 
 def _connect(connection: str, event: dict[str, Any]) -> int:
@@ -106,7 +112,11 @@ def _subscribe(connection: str, asked: dict[str, Any]) -> None:
         if page.task.status.terminal and told >= page.task.last_seq:
             return
         watchers.add(task_id, connection, told)
-    except (watchers.Gone, watchers.Unreachable):
+    except watchers.Gone:
+        return
+    except watchers.Unreachable:  # nobody would tell it anything more
+        _log.info("client not reached", extra={"task_id": task_id})
+        watchers.drop(connection)
         return
     if store.get(task_id).status.terminal:
         watchers.finish(task_id, only=connection)  # the others are in the hands of whoever ended it

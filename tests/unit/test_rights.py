@@ -32,7 +32,7 @@ ACTIONS = {
     "complete_multipart_upload": "s3:PutObject",
     "generate_presigned_url": "s3:GetObject",  # whoever signs must have the right that the URL gives
     "delete_object": "s3:DeleteObject", "get_secret_value": "secretsmanager:GetSecretValue",
-    "post_to_connection": "execute-api:ManageConnections",
+    "post_to_connection": "execute-api:ManageConnections", "delete_connection": "execute-api:ManageConnections",
     "get_event_source_mapping": "lambda:GetEventSourceMapping",
     "update_event_source_mapping": "lambda:UpdateEventSourceMapping",
     "get_function_concurrency": "lambda:GetFunctionConcurrency",
