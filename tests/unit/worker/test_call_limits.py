@@ -36,11 +36,13 @@ def test_a_stream_that_flows_outlasts_every_limit_between_bytes(
         passed = next(ahead)
         monkeypatch.setattr(loop, "time", lambda: time.monotonic() + passed, raising=False)
         note(watch)
+        if passed == 100:  # as much comes at once as came while somebody stood still: so it lasts until this is seen
+            httpx2.post(f"{simulator}/_sim/hurry", json={"key": "flows"}, timeout=60).raise_for_status()
 
     monkeypatch.setattr(limits.Watch, "byte", late)
-    reply = run(lambda: ask("[[sim words=50 latency=2 ttft=0.2]] hi", timeout_s=10_000))
-    assert reply.usage.output_tokens == 50
-    assert next(ahead) > 60, "it came all at once"
+    reply = run(lambda: ask(f"[[sim key=flows {LASTING}]] hi", timeout_s=100_000, max_output_tokens=1_200))
+    assert (reply.usage.output_tokens, reply.finish_reason) == (1_200, "stop")
+    assert next(ahead) > 100
 
 
 def test_what_came_while_the_process_stood_still_is_no_silence_of_its_provider(
