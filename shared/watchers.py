@@ -7,6 +7,7 @@ One pusher at a time keeps events in order. `subscribe` replays first and regist
 worker that runs the task pushes. Whoever takes a connection off the hash pushes what is left at the end.
 """
 
+import secrets
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared import aws, live, valkey
 from shared.clock import now
 from shared.errors import SluiceError
+from shared.limits.scripts import script
 from shared.live import KEEP_SECONDS, LISTENER, task_key
 from shared.logs import get_logger
 from shared.tasks import events
@@ -27,6 +29,8 @@ FINISH_SECONDS = 5.0
 WATCHERS_PER_TASK = 500
 """Each costs the run's worker a push per event."""
 TASKS_PER_CONNECTION = 100
+TAKEN_SECONDS = 60
+"""How long it is known who took a connection off: Valkey is asked again at once if its answer is late."""
 _READER = ""
 """Field of a task's hash (no connection has an empty id) that says until when somebody reads its log by polling."""
 
@@ -133,9 +137,9 @@ def told(task_id: str, connection: str, seq: int) -> None:
 
 def remove(task_id: str, connection: str) -> bool:
     """Take a connection off a task; True for the one caller that did it."""
-    server = valkey.client()
-    server.srem(_connection_key(connection), task_id)
-    return bool(server.hdel(task_key(task_id), connection))
+    valkey.client().srem(_connection_key(connection), task_id)
+    mark = f"{task_key(task_id)}:taken:{secrets.token_hex(8)}"
+    return bool(script("take_watcher")([task_key(task_id), mark], [connection, TAKEN_SECONDS]))
 
 
 def remove_connection(connection: str) -> None:

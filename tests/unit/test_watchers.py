@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from shared import valkey, watchers
+from shared.limits.scripts import script
 from shared.settings import settings
 
 
@@ -37,6 +38,30 @@ def test_a_connection_follows_so_many_tasks_and_no_more(monkeypatch: pytest.Monk
     assert watchers.of("t2") == {}
     assert watchers.remove("t0", "c")
     watchers.add("t2", "c", 0)
+
+
+def test_who_takes_a_connection_off_knows_it_though_the_answer_came_late(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client asks again, and whoever takes it off pushes the rest: else nobody would."""
+
+    def asked_again(name: str) -> Any:
+        def call(*args: Any) -> Any:
+            script(name)(*args)
+            return script(name)(*args)
+
+        return call
+
+    watchers.add("t", "c", 0)
+    with monkeypatch.context() as late:
+        late.setattr(watchers, "script", asked_again)
+        assert watchers.remove("t", "c")
+        assert not watchers.remove("t", "c")
+    watchers.add("t", "c", 0)
+    assert [watchers.remove("t", "c") for _ in range(2)] == [True, False]
+    marks = server.keys("*taken*")
+    assert len(marks) == 2
+    assert all(0 < server.ttl(mark) <= watchers.TAKEN_SECONDS for mark in marks)
 
 
 def test_a_closed_connection_is_taken_off_everywhere(server: Any) -> None:
