@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared import tickets
 from shared.alerts import model as alerts
 from shared.bulk import store as bulk
 from shared.bulk.model import Batch
@@ -41,6 +42,15 @@ def test_a_key_that_was_made_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [info.key_hash for info in keys.list_keys()] == [keys.digest_of(made)]
     with pytest.raises(Conflict):
         keys.create_key("ben", "free", key=made)
+
+
+def test_a_ticket_is_used_by_who_used_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticket = tickets.issue(tickets.Viewer("ann", serves=True))
+    lost = [lose_answer(monkeypatch, name) for name in ("UpdateItem", "DeleteItem")]
+    assert tickets.redeem(ticket) == tickets.Viewer("ann", serves=True)
+    assert any(lost)
+    assert tickets.redeem(ticket) is None
+    assert tickets.redeem("x" * 43) is None
 
 
 def test_a_parked_run_that_got_a_slot_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
