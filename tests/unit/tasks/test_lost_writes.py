@@ -1,6 +1,7 @@
 """A write whose answer was lost is repeated by botocore: it is not taken for another's, nor counted twice."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,13 @@ from shared.alerts import model as alerts
 from shared.bulk import store as bulk
 from shared.bulk.model import Batch
 from shared.clock import day
-from shared.errors import Conflict
+from shared.errors import Conflict, DependencyDown
 from shared.limits import keys, tiers
 from shared.schedules import store as schedules
 from shared.schedules.model import Schedule
-from shared.tasks import parking, store
-from shared.tasks.model import Task
+from shared.tasks import costs, parking, spend, store, table
+from shared.tasks.items import values_of
+from shared.tasks.model import Task, Usage
 from tests.unit.losing import lose_answer
 
 pytestmark = pytest.mark.usefixtures("fake_aws")
@@ -105,3 +107,28 @@ def test_a_schedule_that_was_moved_on_is(monkeypatch: pytest.MonkeyPatch) -> Non
     assert schedules.write(moved, before=made, due_at=2)
     assert lost
     assert not schedules.write(moved.changed(next_at=3.0), before=made, due_at=3)
+
+
+def again(monkeypatch: pytest.MonkeyPatch, call: Callable[[], None]) -> None:
+    """Have a transaction be written and not answered, however often botocore asks; its caller tries again."""
+    real = table.transact
+
+    def unanswered(ops: list[dict[str, Any]]) -> None:
+        real(ops)
+        raise DependencyDown("dynamodb")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "transact", unanswered)
+        with pytest.raises(DependencyDown):
+            call()
+    call()
+
+
+def test_a_lost_call_is_charged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = store.submit(a_task(), "hi")
+    use = Usage(100, 20, 77, task.day, "m")
+    again(monkeypatch, lambda: spend.lost(task, use, name="one"))
+    assert spend.load("ann", task.day) == (120, 77)
+    assert values_of(table.get(costs.key("ann", task.day)) or {})["micro_usd"] == 77
+    spend.lost(task, use, name="other")
+    assert spend.load("ann", task.day) == (240, 154)
