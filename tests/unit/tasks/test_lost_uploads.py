@@ -1,4 +1,4 @@
-"""A part of a file, or a whole one, that was written and only the answer was lost: it is neither refused nor counted twice."""
+"""A part of a file, or a whole one, whose answer alone was lost, is neither refused nor counted twice."""
 
 from typing import Any
 
