@@ -5,8 +5,8 @@ processes, and nobody had an answer for a minute. So a request waits for an envi
 free, or one that is started, whoever it was started for. The last to come goes first, because a first come first
 served line of one caller would be everybody's; but where somebody has waited for `PATIENCE_S`, every second one goes
 to whoever came first. Whoever waits is counted nowhere yet: neither as concurrency nor against a function's timeout.
-Who waited for `LONGEST_S` is throttled, as Lambda throttles what it cannot scale to. Lambda's pollers then try again, for
-as long as their messages are hidden: a batch of messages so waits for longer.
+Who waited for `LONGEST_S` is throttled, as Lambda throttles what it cannot scale to. Lambda's pollers then try again,
+for as long as their messages are hidden: a batch of messages so waits for longer.
 """
 
 from __future__ import annotations
