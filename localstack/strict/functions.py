@@ -87,7 +87,7 @@ class Functions:
         self._note_receives(event)
         function = Deployed(self._runtime, func, config)
         with self._report.invocation(name) as has_begun:
-            if not self._starts.begin(function):
+            if not self._starts.begin(function, starts.POLLERS_S if _is_polled(event) else None):
                 return self._throttled(name, "no environment could be started in time")
             has_begun()
             try:
@@ -199,6 +199,11 @@ class Functions:
 def environment_bytes(variables: dict[str, Any]) -> int:
     """Return what environment variables count for: names and values."""
     return sum(len(str(name).encode()) + len(str(value).encode()) for name, value in variables.items())
+
+
+def _is_polled(event: Any) -> bool:
+    records = event.get("Records") if isinstance(event, dict) else None
+    return bool(records) and isinstance(records, list) and "receiptHandle" in records[0]
 
 
 def _bytes(value: Any) -> int:

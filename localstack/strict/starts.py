@@ -5,7 +5,8 @@ processes, and nobody had an answer for a minute. So a request waits for an envi
 free, or one that is started, whoever it was started for. The last to come goes first, because a first come first
 served line of one caller would be everybody's; but where somebody has waited for `PATIENCE_S`, every second one goes
 to whoever came first. Whoever waits is counted nowhere yet: neither as concurrency nor against a function's timeout.
-Who waited for `LONGEST_S` is throttled, as Lambda throttles what it cannot scale to.
+Who waited for `LONGEST_S` is throttled, as Lambda throttles what it cannot scale to. Lambda's pollers then try again,
+for as long as their messages are hidden: a batch of messages so waits for longer.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ PATIENCE_S = 10.0
 """How long the last to come alone goes first."""
 LONGEST_S = 25.0
 """How long anybody waits: the gateway's own patience is 30 s, and a function may even wait for itself."""
+POLLERS_S = 300.0
+"""How long a batch of messages waits: given up, it would stay hidden until its queue's visibility timeout is over
+(https://docs.aws.amazon.com/lambda/latest/operatorguide/sqs-retries.html, 2026-11)."""
 SEAMS = ("ensure_spawned", "release_worker", "_lock", "_workers", "_worker_class_for", "_worker_key")
 """What is used of ``ministack.core.lambda_runtime``; without one of them the front does not start."""
 
@@ -94,8 +98,11 @@ class Starts:
         self._waiting: list[_Turn] = []
         self._oldest_next = False
 
-    def begin(self, function: Function) -> bool:
-        """Wait for an environment of a function, which `end` leaves to the next; False: there was none for too long."""
+    def begin(self, function: Function, longest_s: float | None = None) -> bool:
+        """Wait for an environment of a function, which `end` leaves to the next; False: there was none for too long.
+
+        ``longest_s`` is `LONGEST_S` unless it is given.
+        """
         turn = _Turn(function, self._now())
         with self._lock:
             free = min(self._free[function.name], function.idle())  # the emulator gives up what nobody used for long
@@ -105,7 +112,7 @@ class Starts:
             self._free[function.name] = 0
             self._waiting.append(turn)
             self._let_start()
-        if turn.given.wait(LONGEST_S):
+        if turn.given.wait(LONGEST_S if longest_s is None else longest_s):
             return True
         with self._lock:
             if turn in self._waiting:

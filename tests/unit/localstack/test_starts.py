@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from localstack.strict import starts
-from localstack.strict.starts import PATIENCE_S, Deployed, Starts
+from localstack.strict.starts import PATIENCE_S, POLLERS_S, Deployed, Starts
 
 
 class Named:
@@ -158,6 +158,18 @@ def test_who_finds_none_for_too_long_is_told(world: World, monkeypatch: pytest.M
     world.f.runs()
     until(lambda: world.starts._free["f"])
     assert world.starts.begin(world.f)
+
+
+def test_a_batch_of_messages_waits_for_longer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starts, "LONGEST_S", 0.01)
+    given: list[bool] = []
+    polled = threading.Thread(target=lambda: given.append(world.starts.begin(world.f, POLLERS_S)), daemon=True)
+    polled.start()
+    until(lambda: world.f.begun)
+    assert not world.starts.begin(world.g), "nobody else waits so long"
+    world.f.runs()
+    polled.join(60)
+    assert given == [True]
 
 
 class Runtime(SimpleNamespace):

@@ -21,6 +21,7 @@ from localstack.strict.lineage import Lineage
 from localstack.strict.report import Refused, Report
 from localstack.strict.rules import RULES
 from localstack.strict.sqs import Queues
+from localstack.strict.starts import POLLERS_S
 
 TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793"
 
@@ -304,9 +305,13 @@ def test_reserved_parts_are_taken_out_of_the_pool() -> None:
 def test_an_invocation_that_no_environment_could_be_started_for_is_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     assert world.invoke({})["body"]["statusCode"] == 200
-    monkeypatch.setattr(world.functions._starts, "begin", lambda _: False)
+    waits: list[float | None] = []
+    monkeypatch.setattr(world.functions._starts, "begin", lambda _, longest_s: bool(waits.append(longest_s)))
     answer = world.invoke({})
     assert (answer["throttle"], answer["body"]["Reason"]) == (True, "ConcurrentInvocationLimitExceeded")
+    for records in ([], [{"Sns": {}}], [{"receiptHandle": "r", "eventSourceARN": "q"}]):
+        world.invoke({"Records": records})
+    assert waits == [None, None, None, POLLERS_S], "a poller tries again"
 
 
 @pytest.mark.parametrize(("quota", "status"), [(200, 200), (199, 400)])
