@@ -224,7 +224,15 @@ def finish(task_id: str, only: str | None = None) -> bool:
                 _log.warning("watchers not told of the end yet", extra={"task_id": task_id})
                 return False
             rest = events.read(task_id, seq).events  # before it is taken off: else nobody would know of it any more
-            if remove(task_id, connection):
+            try:
+                mine = remove(task_id, connection)
+            except valkey.Away:  # it was not even asked
+                raise
+            except RedisError:
+                # A Valkey that stands still does it once it goes on, and then nobody would find the connection again.
+                drop(connection)
+                raise
+            if mine:
                 _push_rest(task_id, connection, rest)
     except (RedisError, SluiceError) as error:
         _log.warning("watchers not told of the end", extra={"task_id": task_id, "error": str(error)})

@@ -11,10 +11,12 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from functions.stream.handler import handler
 from shared import aws, tickets, valkey, watchers
 from shared.clock import day
+from shared.limits.scripts import script
 from shared.settings import settings
 from shared.tasks import claims, settle, store
 from shared.tasks.ids import new_task_id
@@ -124,6 +126,49 @@ def test_who_misses_the_end_is_disconnected(gateway: Gateway) -> None:
     assert watchers.finish(task.task_id)
     assert gateway.closed == [CONNECTION]
     assert watchers.of(task.task_id) == {}
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["done all the same", "not done"])
+def test_whoever_may_have_been_taken_off_is_disconnected_though_nobody_was_told_so(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, *, done: bool
+) -> None:
+    """Valkey stands still, and does what it was asked once it goes on: nobody waits for its answer any more."""
+    task = submit()
+    asks("subscribe", task_id=task.task_id)
+    end(task)
+
+    def unanswered(name: str) -> Any:
+        def call(*args: Any) -> Any:
+            if done:
+                script(name)(*args)
+            raise RedisTimeoutError("Timeout reading from socket")
+
+        return call
+
+    with monkeypatch.context() as still:
+        still.setattr(watchers, "script", unanswered)
+        assert not watchers.finish(task.task_id)
+    assert gateway.closed == [CONNECTION]
+    gateway.answers = [410]
+    assert watchers.finish(task.task_id)
+    assert watchers.of(task.task_id) == {}
+
+
+def test_who_is_still_registered_for_sure_stays_connected(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Valkey was not asked: the sweeper finds the connection, and tells it the end."""
+    task = submit()
+    asks("subscribe", task_id=task.task_id)
+    end(task)
+
+    def away(name: str) -> Any:
+        raise valkey.Away("Valkey failed a moment ago")
+
+    with monkeypatch.context() as still:
+        still.setattr(watchers, "script", away)
+        assert not watchers.finish(task.task_id)
+    assert gateway.closed == []
+    assert watchers.finish(task.task_id)
+    assert [one["type"] for one in gateway.pushed] == ["queued", "complete"]
 
 
 @pytest.mark.parametrize("action", ["ping", "unsubscribe", "subscribe", "nonsense"])
