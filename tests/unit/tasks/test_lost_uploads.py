@@ -9,6 +9,7 @@ from shared import aws
 from shared.bulk import assembly, objects, uploads
 from shared.errors import DependencyDown, NotFound
 from shared.tasks import table
+from shared.tasks.ranges import under
 from tests.unit.losing import lose_answer
 
 pytestmark = pytest.mark.usefixtures("fake_aws")
@@ -43,14 +44,14 @@ def test_an_upload_that_was_given_up_is(monkeypatch: pytest.MonkeyPatch) -> None
     lost = lose_answer(monkeypatch, "UpdateItem")
     assert uploads.cancel("ann", upload).state == "cancelled"
     assert lost
-    assert not list(table.query(**uploads.under("FILES#ann", begins=f"{upload}#")))
+    assert not list(table.query(**under("FILES#ann", begins=f"{upload}#")))
 
 
 def test_a_part_that_was_not_kept_may_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client sends it once more after a 503, and was told that there was no room for it."""
     upload = an_upload(2)
     with monkeypatch.context() as away:
-        away.setattr(uploads.Assembly, "close", lambda whole: raises(DependencyDown("s3")))
+        away.setattr(assembly.Assembly, "close", lambda whole: raises(DependencyDown("s3")))
         for _ in range(2):
             with pytest.raises(DependencyDown):
                 uploads.add("ann", upload, b"ab")

@@ -59,7 +59,12 @@ def test_a_parked_run_that_got_a_slot_is_sent(monkeypatch: pytest.MonkeyPatch) -
     """It waited for the sweeper with the slot that it had."""
     store.submit(a_task(parked="ann"), "hi")
     sent: list[str] = []
-    monkeypatch.setattr(parking, "send", lambda task: not sent.append(task.task_id))
+
+    def send(task: Task) -> bool:
+        sent.append(task.task_id)
+        return True
+
+    monkeypatch.setattr(parking, "send", send)
     lost = lose_answer(monkeypatch, "UpdateItem")
     gate: Any = Slots()
     assert parking.unpark(gate, "ann", "t")
