@@ -63,7 +63,8 @@ def look(user: str, batch_id: str) -> Lane:
         server.zremrangebyscore(ACTIVE, "-inf", at)
         active = [_text(one).partition(" ")[0] for one in server.zrange(ACTIVE, 0, 999)]
         slots = int(server.hget(names.LANE_SLOTS, LANE) or 0)
-        running = int(server.zcard(f"{{sluice}}:lane:{LANE}:running"))
+        # Whoever lapsed runs no more. Nobody takes it off while no run begins: a batch alone would wait for it.
+        running = int(server.zcount(f"{{sluice}}:lane:{LANE}:running", f"({at * 1e6:.0f}", "+inf"))
         waiting = int(server.zlexcount(names.LANES[1], f"[{LANE} ", f"({LANE}!"))
     except RedisError as error:
         raise DependencyDown("redis") from error

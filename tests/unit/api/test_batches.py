@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -608,6 +609,15 @@ def test_room_is_told_by_valkey(api: Api) -> None:
     assert room.look("demo", "batch_1").owners == 2
     clock.set_ahead(room.ACTIVE_SECONDS + 1)
     assert room.look("demo", "batch_1").owners == 1
+
+
+def test_runs_whose_time_lapsed_take_no_room_though_nobody_took_them_off(api: Api) -> None:
+    """Valkey was away as they ended, and no run has begun since: the lane is idle, and a batch must not wait for it."""
+    slots(50)
+    at = time.time()
+    valkey.client().zadd(names.LANES[-1], {"demo t1": round((at - 1) * 1e6), "demo t2": round((at + 60) * 1e6)})
+    assert names.LANES[-1].endswith("normal:running")
+    assert room.look("demo", "batch_1").busy == 1
 
 
 def test_a_line_that_nobody_foresaw_keeps_no_other_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
