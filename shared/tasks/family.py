@@ -71,7 +71,7 @@ def begin(task: Task, group: Group) -> Group:
         LeaseLost: the task is no longer ours.
         Contended, DependencyDown: try again.
     """
-    from shared.tasks.leases import fenced_write, held
+    from shared.tasks.leases import held
 
     where = row_key(task.task_id, GROUP + group.key)
     most = settings().max_children
@@ -91,11 +91,23 @@ def begin(task: Task, group: Group) -> Group:
     put = table.put_op(where | item(values), condition="attribute_not_exists(pk)")
     task.children += group.total  # before: a group that another branch begins meanwhile must not find the same room
     try:
-        fenced_write([row, put], written=lambda _: table.get(where) is not None)
+        _note(row, put)
     except BaseException:
         task.children -= group.total
         raise
     return group
+
+
+def _note(row: dict[str, Any], put: dict[str, Any]) -> None:
+    from shared.tasks.leases import was_written
+
+    try:
+        table.transact([row, put])
+    except table.ConditionFailed as refusal:
+        # Where only the group is refused, the lease is ours: an earlier try noted it, and its answer was lost.
+        if refusal.items.keys() | refusal.unseen != {1}:
+            there = {name: put["Put"]["Item"][name] for name in ("pk", "sk")}
+            was_written(refusal, lambda _: table.get(there) is not None)
 
 
 def begun(parent_id: str, key: str) -> float | None:

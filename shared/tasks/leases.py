@@ -169,10 +169,11 @@ def fenced_write(ops: list[dict[str, Any]], *, written: Callable[[Task], bool]) 
         else:
             table.transact(ops)
     except table.ConditionFailed as refusal:
-        _was_written(refusal, written)
+        was_written(refusal, written)
 
 
-def _was_written(refusal: table.ConditionFailed, written: Callable[[Task], bool]) -> None:
+def was_written(refusal: table.ConditionFailed, written: Callable[[Task], bool]) -> None:
+    """Raise what the refusal of a `fenced_write` means, unless the row tells that it had been ``written``."""
     if 0 in refusal.unseen:  # a heartbeat writes it, say: nobody looked whose the lease is
         raise Contended("another writer holds the row") from refusal
     item = refusal.items.get(0)
@@ -205,7 +206,7 @@ def fenced_writes(writes: Sequence[Fenced]) -> list[Exception | None]:
             failed[n] = None
         except table.ConditionFailed as refusal:
             try:
-                _was_written(refusal, write.written)
+                was_written(refusal, write.written)
                 failed[n] = None
             except Exception as lost:
                 failed[n] = lost

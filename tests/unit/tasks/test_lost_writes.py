@@ -12,11 +12,11 @@ from shared.alerts import model as alerts
 from shared.bulk import store as bulk
 from shared.bulk.model import Batch
 from shared.clock import day
-from shared.errors import Conflict, DependencyDown
+from shared.errors import Conflict, DependencyDown, LeaseLost
 from shared.limits import keys, tiers
 from shared.schedules import store as schedules
 from shared.schedules.model import Schedule
-from shared.tasks import costs, parking, spend, store, table
+from shared.tasks import claims, costs, family, parking, spend, store, table
 from shared.tasks.items import values_of
 from shared.tasks.model import Task, Usage
 from tests.unit.losing import lose_answer
@@ -114,7 +114,7 @@ def test_a_schedule_that_was_moved_on_is(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not schedules.write(moved.changed(next_at=3.0), before=made, due_at=3)
 
 
-def again(monkeypatch: pytest.MonkeyPatch, call: Callable[[], None]) -> None:
+def again(monkeypatch: pytest.MonkeyPatch, call: Callable[[], Any]) -> None:
     """Have a transaction be written and not answered, however often botocore asks; its caller tries again."""
     real = table.transact
 
@@ -137,3 +137,25 @@ def test_a_lost_call_is_charged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert values_of(table.get(costs.key("ann", task.day)) or {})["micro_usd"] == 77
     spend.lost(task, use, name="other")
     assert spend.load("ann", task.day) == (240, 154)
+
+
+def test_children_whose_group_was_noted_are_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their parent's worker took its lease for lost."""
+    store.submit(a_task(), "hi")
+    parent = claims.claim("t", 0)
+    assert isinstance(parent, Task)
+    group = family.Group("map", 1, 3)
+    again(monkeypatch, lambda: family.begin(parent, group))
+    assert parent.children == store.get("t").children == 3
+    assert list(family.groups("t")) == [group]
+
+
+def test_no_children_are_begun_without_the_lease() -> None:
+    store.submit(a_task(), "hi")
+    parent = claims.claim("t", 0)
+    assert isinstance(parent, Task)
+    parent.lease_no = 0
+    with pytest.raises(LeaseLost):
+        family.begin(parent, family.Group("map", 1, 3))
+    assert parent.children == store.get("t").children == 0
+    assert not list(family.groups("t"))
