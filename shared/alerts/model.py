@@ -101,11 +101,7 @@ def put(alert: Alert) -> bool:
         "due_at": now() + GRACE_SECONDS,
         "ttl": costs.kept_until(alert.day),
     }
-    try:
-        table.put(table.put_op(key_of(alert.place) | item(values), condition="attribute_not_exists(pk)"))
-    except table.ConditionFailed:
-        return False
-    return True
+    return table.placed(table.put_op(key_of(alert.place) | item(values), condition="attribute_not_exists(pk)"))
 
 
 def read(place: str) -> Alert:

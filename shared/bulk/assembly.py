@@ -13,7 +13,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import aws
-from shared.bulk.objects import away
+from shared.bulk import objects
+from shared.errors import NotFound
 from shared.settings import settings
 from shared.tasks import blobs
 
@@ -24,7 +25,10 @@ PART_BYTES = 8 * 1024 * 1024
 
 @dataclass(slots=True)
 class Assembly:
-    """An object that is being written. Every method raises `DependencyDown` when S3 is away."""
+    """An object that is being written.
+
+    Every method raises `DependencyDown` when S3 is away, and `NotFound` if what was noted was made whole or given up.
+    """
 
     key: str
     upload_id: str = ""
@@ -62,7 +66,11 @@ class Assembly:
         if self._held:
             self._write()
         parts = [{"PartNumber": n, "ETag": etag} for n, etag in enumerate(self.etags, 1)]
-        self._call("complete_multipart_upload", UploadId=self.upload_id, MultipartUpload={"Parts": parts})
+        try:
+            self._call("complete_multipart_upload", UploadId=self.upload_id, MultipartUpload={"Parts": parts})
+        except NotFound:  # was it made whole, and only the answer lost?
+            if objects.size(self.key) != size:
+                raise
         return size
 
     def _write(self) -> None:
@@ -85,4 +93,6 @@ class Assembly:
                 return s3.upload_part(**where, **arguments)
             return s3.complete_multipart_upload(**where, **arguments)
         except (ClientError, BotoCoreError) as error:
-            raise away(error) from error
+            if aws.error_code(error) == "NoSuchUpload":
+                raise NotFound("the object is not being written any more") from error
+            raise objects.away(error) from error

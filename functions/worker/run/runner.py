@@ -1,6 +1,7 @@
 """One task's life in this environment: claim, run, and either settle it or give it back. Nothing is left in between."""
 
 import asyncio
+import secrets
 from typing import Any
 
 from functions.worker import agents
@@ -81,7 +82,7 @@ async def _charge_lost(task: Task) -> None:
         if not (use.tokens or use.micro_usd):
             continue
         try:
-            await persist(spend.lost, task, use)
+            await persist(spend.lost, task, use, name=secrets.token_hex(8))
         except (Contended, DependencyDown):
             _log.error("not charged", extra={"tokens": use.tokens, "micro_usd": use.micro_usd, "day": use.day})
 
