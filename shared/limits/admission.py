@@ -32,6 +32,8 @@ CHECK_AFTER_S = 30
 """First look of the sweeper at a settled task that is not done with, s."""
 CHECK_AGAIN_S = 600
 """Every further look, s."""
+UNSETTLED: tuple[bool, list[tuple[str, int]]] = (True, [])
+"""What `Gate.settled_all` says of a task that Valkey was not told of."""
 BUSY_S = 5
 """Hint for a full queue, whose next free place nobody knows, s."""
 DONE_S = 600
@@ -164,5 +166,5 @@ class Gate(Slots, Reservations):
 
 def _left(reply: Any) -> tuple[bool, list[tuple[str, int]]]:
     if reply is None:
-        return True, []
+        return UNSETTLED
     return reply[0] != 0, [(str(whose), int(reply[1])) for whose in reply[2:]]

@@ -3,11 +3,11 @@
 None of it can fail the task, which has ended; the sweeper repairs what is lost here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from shared import traces, watchers, webhooks
 from shared.errors import Contended, DependencyDown, NewerVersion, NotFound
-from shared.limits.admission import Gate
+from shared.limits.admission import UNSETTLED, Gate
 from shared.logs import get_logger
 from shared.tasks import days, owed, parking, spend, store, succession
 from shared.tasks.model import Task
@@ -19,14 +19,22 @@ type Counted = tuple[bool, list[tuple[str, int]]]
 _log = get_logger("aftermath")
 
 
-def finished(gate: Gate, task: Task, *, watched: bool = True) -> bool:
+def finished(gate: Gate, task: Task, *, watched: bool = True, late: Callable[[Task], object] | None = None) -> bool:
     """See to what follows a task that just ended; returns what ``announce`` returns.
 
-    ``watched`` is false for whoever looked after the end, and found that nobody watches.
+    ``watched`` is false for whoever looked after the end, and found that nobody watches. ``late`` is told of the task
+    if `follow_up` has to be called again, a moment later.
     Whoever calls this may die half-way. The webhook is durable (`owed.GRACE_SECONDS`), counters are found
     open by the sweeper, and so are watchers, by the counters that are settled last.
     """
     announced = announce(task)
+    if not follow_up(gate, task, watched=watched) and late is not None:
+        late(task)
+    return announced
+
+
+def follow_up(gate: Gate, task: Task, *, watched: bool = True) -> bool:
+    """Tell watchers and settle counters; a second time does no harm. False if Valkey, or a watcher, was not told."""
     told = watchers.finish(task.task_id) if watched else True
     (counted,) = count(gate, [task])
     if not told:
@@ -35,7 +43,12 @@ def finished(gate: Gate, task: Task, *, watched: bool = True) -> bool:
         except RedisError as error:
             _not_counted(task, error)
     go_on(gate, task, counted)
-    return announced
+    return told and settled(counted)
+
+
+def settled(counted: Counted) -> bool:
+    """Whether Valkey was told of the end."""
+    return counted is not UNSETTLED
 
 
 def count(gate: Gate, tasks: Sequence[Task]) -> list[Counted]:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import httpx2
@@ -12,6 +12,7 @@ from functions.worker.environment import clients
 from functions.worker.environment.gathered import Gathered
 from functions.worker.environment.threads import Threads
 from functions.worker.environment.together import Together
+from functions.worker.environment.untold import Untold
 from functions.worker.lane.share import Share, end_late
 from functions.worker.record.flights import Flights
 from functions.worker.record.outbox import Outbox
@@ -81,6 +82,11 @@ class Environment:
     def heart(self) -> Heart:
         """Keeps the leases of all runs here."""
         return Heart(self.gate)
+
+    @cached_property
+    def untold(self) -> Untold:
+        """Ends of which Valkey is still to be told."""
+        return Untold(partial(aftermath.follow_up, self.gate))
 
     @cached_property
     def breaker(self) -> Breaker:
@@ -244,12 +250,19 @@ class Environment:
             watched = bool(found.connections or found.listeners)
         except RedisError:
             watched = True  # for all that is known
+        late: list[Task] = []
         if watched or owed.telling(task):
-            await asyncio.to_thread(aftermath.finished, self.gate, task, watched=watched)
+            await asyncio.to_thread(aftermath.finished, self.gate, task, watched=watched, late=late.append)
+        else:
+            counted = await self._counted.get(task)
+            if not aftermath.settled(counted):
+                late.append(task)
+            if aftermath.goes_on(task, counted):
+                await asyncio.to_thread(aftermath.go_on, self.gate, task, counted)
+        if not settings().redis_url:  # there is nobody to tell
             return
-        counted = await self._counted.get(task)
-        if aftermath.goes_on(task, counted):
-            await asyncio.to_thread(aftermath.go_on, self.gate, task, counted)
+        if self.untold.add(task) if late else self.untold.answered():
+            self._follow(self.untold.go_on())
 
 
 def _write_ends(wanted: Sequence[ends.End]) -> Sequence[Exception | None]:

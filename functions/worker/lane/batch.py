@@ -37,6 +37,7 @@ async def run_batch(event: dict[str, Any], deadline: float, environment: Environ
     deliveries = {record["messageId"]: _read(record) for record in records}
     good = {message_id: delivery for message_id, delivery in deliveries.items() if delivery is not None}
     first = next(iter(good.values()), None)
+    environment.untold.deadline = deadline
     share = environment.begin(first.lane if first else "", first.queue_url if first else "")
     if first is not None and await share.stopped():
         return await _give_back(deliveries, good)
