@@ -15,7 +15,7 @@ from types import FrameType
 
 import pytest
 
-LIMIT_SECONDS = 600
+LIMIT_SECONDS = 1800
 """How long a test may take; as long may take what is begun for it, and what is ended."""
 AGAIN_SECONDS = 5
 """How soon it is told so again: a loop of asyncio takes what is raised in its callbacks for its own affair."""

@@ -110,6 +110,13 @@ STEPS = st.lists(
 )
 
 
+def assert_untouched(client: Any, before: dict[str, Any]) -> None:
+    """Hold that all counts as before; the ingress bucket may be over, by the server's own clock."""
+    after = counted(client)
+    assert before.keys() - after.keys() <= {names.INGRESS}
+    assert after == {key: value for key, value in before.items() if key in after}
+
+
 @course
 @given(
     steps=STEPS,
@@ -148,13 +155,13 @@ def test_refusals_touch_nothing_and_ceilings_hold(
             if verdict.admitted:
                 held[task] = [amount, amount // 2]
             else:
-                assert counted(any_valkey) == before
+                assert_untouched(any_valkey, before)
         elif step == "reserve" and task in held:
             more = [held[task][0] + amount, held[task][1] + 1]
             if g.reserve(user, task, DAY, *more, of):
                 held[task] = more
             else:
-                assert counted(any_valkey) == before
+                assert_untouched(any_valkey, before)
         elif step == "settle" and task in held:
             used = (
                 min(amount, held[task][0]),

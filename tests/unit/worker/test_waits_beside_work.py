@@ -1,7 +1,6 @@
 """Waits of a run whose other branches work: their time is that of the first worker, and nothing is held for them."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -157,8 +156,10 @@ def given_up(world: World, install: Install, monkeypatch: pytest.MonkeyPatch, ti
 
     async def run(ctx: Context) -> AgentResult:
         for n in range(times):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(begin(ctx, f"cut-{n}"), 0.001)
+            waiting = asyncio.ensure_future(begin(ctx, f"cut-{n}"))
+            await others_wait(ctx, 1)
+            waiting.cancel()
+            await asyncio.wait([waiting])
         await ctx.sleep(0.01, name="over")
         raise OSError("again")
 
