@@ -32,7 +32,7 @@ RIGHTS = {
     "DeadLetterFunction": SENDS | RECEIVE | {"dynamodb:BatchGetItem"},
     "SweeperFunction": SENDS | {"dynamodb:BatchGetItem"},
     "ScalerFunction": {"sqs:GetQueueAttributes", "lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"},
-    "StreamFunction": (ROWS - {"dynamodb:UpdateItem"}) | PUSH | {"dynamodb:DeleteItem", "s3:GetObject"},
+    "StreamFunction": ROWS | PUSH | {"dynamodb:DeleteItem", "s3:GetObject"},
     "WebhookFunction": {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "s3:GetObject", "sqs:SendMessage"}
     | RECEIVE,
 }
