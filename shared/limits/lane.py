@@ -106,15 +106,16 @@ class Lanes(OnValkey):
         found: dict[str, str] = self._server().hgetall(names.LANE_DRAINING)
         if not found:
             return {}
-        at = self._now_us if self._now_us else self._time
-        now, lanes, old = at(), dict[str, Draining](), list[str]()
+        now = self._now_us() if self._now_us else self._time()
+        lanes, old = dict[str, Draining](), list[str]()
         for field, said in found.items():
             since, _, free = said.partition(":")
             age_s = (now - int(since)) / 1e6
             if age_s > DRAINING_SAID_S:
                 old += [field] * (age_s > DRAINING_KEPT_S)
                 continue
-            lane, known = field.partition(" ")[0], lanes.get(field.partition(" ")[0], Draining())
+            lane = field.partition(" ")[0]
+            known = lanes.get(lane, Draining())
             lanes[lane] = Draining(known.environments + 1, known.free + int(free))
         if old:
             self._server().hdel(names.LANE_DRAINING, *old)

@@ -91,10 +91,11 @@ def decide(config: Config, state: State | None, readings: Readings, now: float) 
     for lane in config.lanes:
         spec = _spec(config, floor, lane)
         asked[lane] = _ask(spec, config, lanes[lane], readings, lane, current[lane], at, since_s)
-        used = _as_if_none_ended(readings, lane)
-        needed[lane] = min(
-            asked[lane].size, _ask(spec, config, lanes[lane], used, lane, current[lane], at, since_s).size
-        )
+        needed[lane] = asked[lane].size
+        if (seen := readings.lanes.get(lane)) is not None and seen.draining:
+            used = replace(readings, lanes={**readings.lanes, lane: replace(seen, draining=0, closed=0)})
+            alone = _ask(spec, config, lanes[lane], used, lane, current[lane], at, since_s)  # as if none ended
+            needed[lane] = min(needed[lane], alone.size)
     given = shares.divide(needed, floor, allowed.most)
     given = shares.replace_ending({lane: ask.size for lane, ask in asked.items()}, given, allowed.most)
     busy = {lane: _may_hold(config, readings.lanes.get(lane), lanes[lane], current[lane], at) for lane in lanes}
@@ -154,14 +155,6 @@ def _ask(
     if readings.provider.breaker_open and size > max(current, spec.least):
         return _Asked(desired, max(current, spec.least), "breaker_open", history)
     return _Asked(desired, size, _reason(spec, desired, stable, size, current), history)
-
-
-def _as_if_none_ended(readings: Readings, lane: str) -> Readings:
-    """Return readings in which a lane's environments all take tasks."""
-    seen = readings.lanes.get(lane)
-    if seen is None or not seen.draining:
-        return readings
-    return replace(readings, lanes={**readings.lanes, lane: replace(seen, draining=0, closed=0)})
 
 
 def _reason(spec: hpa.Spec, desired: int, stable: int, size: int, current: int) -> str:

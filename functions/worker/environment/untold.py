@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable
 
 from shared.clock import now
-from shared.logs import get_logger
 from shared.tasks.model import Task
 
 PATIENCE_SECONDS = 15.0
@@ -20,8 +19,6 @@ MARGIN_SECONDS = 2.0
 """So long before the function's time is over it stays no more."""
 MOST = 1_000
 """Ends that are kept. The sweeper sees to others."""
-
-_log = get_logger("untold")
 
 
 class Untold:
